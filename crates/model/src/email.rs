@@ -1,0 +1,3 @@
+//! Email addresses.
+/// An email address.
+pub struct Email;

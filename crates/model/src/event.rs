@@ -1,0 +1,133 @@
+//! What can happen, as a closed list. An event names users by uuid and holds no secret, no password and no token.
+
+use serde::Serialize;
+
+use crate::{ClientId, KeyId, SessionId, UserUuid};
+
+/// Why a login, a refresh or a password check did not succeed. Clients see one answer for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// No account has this email or username.
+    UnknownUser,
+    /// The password is not the account's.
+    WrongPassword,
+    /// The account is deactivated or erased.
+    Inactive,
+    /// The account or its password changed while the password was being checked.
+    Changed,
+    /// The stored password hash cannot be read or costs more than is allowed.
+    UnusableHash,
+    /// The account has no password.
+    NoPassword,
+    /// The token was never issued here.
+    UnknownToken,
+    /// The token or its session is past its end.
+    Expired,
+    /// The session was ended.
+    Revoked,
+    /// The scope asked for is not granted.
+    Scope,
+}
+
+/// One thing that happened.
+#[expect(missing_docs, reason = "the fields are the ids that their names say")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// An account was made, by its owner or by an operator.
+    UserRegistered { user: UserUuid, session: Option<SessionId> },
+    /// A registration named an email or username that is taken.
+    RegistrationRefused { taken: &'static str },
+    /// A login succeeded and a session began.
+    LoginSucceeded { user: UserUuid, session: SessionId },
+    /// A login did not succeed. `identifier` is a keyed hash: people type passwords there.
+    LoginFailed { user: Option<UserUuid>, identifier: String, reason: Reason },
+    /// A refresh token was exchanged for its successor.
+    SessionRefreshed { user: UserUuid, session: SessionId, generation: i64 },
+    /// A used refresh token came again within its grace and got the same successor.
+    RefreshReplayed { user: UserUuid, session: SessionId, generation: i64 },
+    /// A used refresh token came again after its grace, before its successor was used.
+    RefreshReplayedLate { user: UserUuid, session: SessionId, generation: i64 },
+    /// A refresh token was used by two parties; the session was ended.
+    RefreshStolen { user: UserUuid, session: SessionId, generation: i64 },
+    /// A refresh did not succeed.
+    RefreshFailed { session: Option<SessionId>, reason: Reason },
+    /// One session was ended, by logout or from the list of sessions.
+    SessionRevoked { user: UserUuid, session: SessionId },
+    /// Every session of a user was ended.
+    SessionsRevoked { user: UserUuid, sessions: u64 },
+    /// The password was changed; other sessions were ended.
+    PasswordChanged { user: UserUuid, sessions: u64 },
+    /// A change or an erasure was refused because the current password was wrong.
+    PasswordRefused { user: UserUuid, reason: Reason },
+    /// A stored hash was replaced by one of the current kind and cost.
+    PasswordRehashed { user: UserUuid },
+    /// Username or profile attributes changed.
+    ProfileChanged { user: UserUuid },
+    /// The account was erased; a tombstone is left.
+    UserErased { user: UserUuid, sessions: u64 },
+    /// An operator changed a role.
+    RoleChanged { user: UserUuid, role: String },
+    /// An operator activated an account.
+    UserActivated { user: UserUuid },
+    /// An operator deactivated an account; its sessions were ended.
+    UserDeactivated { user: UserUuid, sessions: u64 },
+    /// A client was added.
+    ClientAdded { client: ClientId },
+    /// A client got a new secret.
+    ClientRotated { client: ClientId },
+    /// A client was removed.
+    ClientRemoved { client: ClientId },
+    /// A client could not authenticate.
+    ClientRefused { client: Option<ClientId> },
+    /// A signing key was made.
+    KeyCreated { key: KeyId, algorithm: String },
+    /// A signing key began to sign.
+    KeyActivated { key: KeyId },
+    /// A signing key stopped signing and is published until its tokens have ended.
+    KeyRetired { key: KeyId },
+    /// A signing key was removed; its tokens are refused from now on.
+    KeyRemoved { key: KeyId, compromised: bool },
+    /// Sealed secrets were sealed again under the first master key.
+    KeysResealed { keys: u64 },
+    /// A cleanup step removed rows.
+    RowsCleaned { sessions: u64, revocations: u64 },
+}
+
+impl Event {
+    /// The event's stable name, as it stands in `kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::UserRegistered { .. } => "user_registered",
+            Self::RegistrationRefused { .. } => "registration_refused",
+            Self::LoginSucceeded { .. } => "login_succeeded",
+            Self::LoginFailed { .. } => "login_failed",
+            Self::SessionRefreshed { .. } => "session_refreshed",
+            Self::RefreshReplayed { .. } => "refresh_replayed",
+            Self::RefreshReplayedLate { .. } => "refresh_replayed_late",
+            Self::RefreshStolen { .. } => "refresh_stolen",
+            Self::RefreshFailed { .. } => "refresh_failed",
+            Self::SessionRevoked { .. } => "session_revoked",
+            Self::SessionsRevoked { .. } => "sessions_revoked",
+            Self::PasswordChanged { .. } => "password_changed",
+            Self::PasswordRefused { .. } => "password_refused",
+            Self::PasswordRehashed { .. } => "password_rehashed",
+            Self::ProfileChanged { .. } => "profile_changed",
+            Self::UserErased { .. } => "user_erased",
+            Self::RoleChanged { .. } => "role_changed",
+            Self::UserActivated { .. } => "user_activated",
+            Self::UserDeactivated { .. } => "user_deactivated",
+            Self::ClientAdded { .. } => "client_added",
+            Self::ClientRotated { .. } => "client_rotated",
+            Self::ClientRemoved { .. } => "client_removed",
+            Self::ClientRefused { .. } => "client_refused",
+            Self::KeyCreated { .. } => "key_created",
+            Self::KeyActivated { .. } => "key_activated",
+            Self::KeyRetired { .. } => "key_retired",
+            Self::KeyRemoved { .. } => "key_removed",
+            Self::KeysResealed { .. } => "keys_resealed",
+            Self::RowsCleaned { .. } => "rows_cleaned",
+        }
+    }
+}

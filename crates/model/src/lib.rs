@@ -1,0 +1,26 @@
+//! The nouns of Gatewright: ids, time, randomness, secrets, events and the parsed words of a user's account.
+//!
+//! Promise of this crate: no I/O and nothing asynchronous. Everything here is a value, and everything that came
+//! from outside is parsed into a type that cannot hold what the rules refuse.
+
+pub mod email;
+pub mod event;
+pub mod id;
+pub mod limit;
+pub mod profile;
+pub mod random;
+pub mod secret;
+pub mod spawner;
+pub mod time;
+pub mod trail;
+pub mod username;
+
+pub use email::Email;
+pub use event::Event;
+pub use id::{ClientId, KeyId, RequestId, SessionId, UserId, UserUuid};
+pub use random::Rng;
+pub use secret::Secret;
+pub use spawner::Spawner;
+pub use time::{Clock, Now};
+pub use trail::{Origin, Trail};
+pub use username::Username;

@@ -1,0 +1,78 @@
+//! The trail: where a request, a job or a command says what happened.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::{Clock, Event, Now, RequestId};
+
+/// Where something came from: part of every entry.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Origin {
+    /// `http`, `cli` or the name of a job.
+    pub via: &'static str,
+    /// The request's id, where there is a request.
+    pub request_id: Option<RequestId>,
+    /// The client's address after trusted proxies.
+    pub address: Option<IpAddr>,
+    /// The client's `User-Agent`, cut to 256 characters, control characters replaced.
+    pub user_agent: Option<String>,
+}
+
+/// One line of the audit trail.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// When it was noted.
+    pub at: Now,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+    /// Where it came from.
+    #[serde(flatten)]
+    pub origin: Origin,
+}
+
+/// Takes entries. Recording cannot fail for the caller and must not block.
+pub trait Recorder: Send + Sync {
+    /// Takes one entry.
+    fn record(&self, entry: Entry);
+}
+
+/// The way to the audit trail: infallible for whoever notes something.
+#[derive(Clone)]
+pub struct Trail {
+    recorder: Arc<dyn Recorder>,
+    clock: Clock,
+    origin: Arc<Origin>,
+}
+
+impl Trail {
+    /// A trail into `recorder`, with times of `clock`, for what `origin` does.
+    pub fn new(recorder: Arc<dyn Recorder>, clock: Clock, origin: Origin) -> Self {
+        Self { recorder, clock, origin: Arc::new(origin) }
+    }
+
+    /// The same trail for another origin.
+    #[must_use]
+    pub fn of(&self, origin: Origin) -> Self {
+        Self { recorder: Arc::clone(&self.recorder), clock: self.clock.clone(), origin: Arc::new(origin) }
+    }
+
+    /// Says that `event` happened. Events of committed changes come here by themselves, from `transact`.
+    pub fn note(&self, event: Event) {
+        self.recorder.record(Entry { at: self.clock.now(), event, origin: (*self.origin).clone() });
+    }
+
+    /// Where this trail's events come from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+impl fmt::Debug for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trail").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}

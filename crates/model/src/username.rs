@@ -1,0 +1,3 @@
+//! Usernames.
+/// A username.
+pub struct Username;
