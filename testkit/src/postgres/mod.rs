@@ -1,0 +1,10 @@
+//! A throwaway PostgreSQL, to be paused, killed and started again.
+
+mod client;
+mod installation;
+mod server;
+mod shared;
+
+pub use client::{Row, rows};
+pub use server::{Postgres, PostgresBuilder};
+pub use shared::{Database, SharedPostgres};

@@ -1,0 +1,71 @@
+//! One server for many tests, each in a database of its own.
+
+use super::client;
+use super::server::Postgres;
+use crate::random;
+
+const VARIABLE: &str = "GATEWRIGHT_TEST_POSTGRES";
+
+/// A server that other tests may be using too: make a database of your own, and do not pause or kill it.
+#[derive(Debug)]
+pub struct SharedPostgres {
+    url: String,
+    // Held for its `Drop`.
+    _own: Option<Postgres>,
+}
+
+impl SharedPostgres {
+    pub(super) fn from_environment() -> Self {
+        if let Ok(url) = std::env::var(VARIABLE) {
+            return Self { url, _own: None };
+        }
+        let own = Postgres::start();
+        Self { url: own.url(), _own: Some(own) }
+    }
+
+    /// The URL of the server's own database. The user there may create databases.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A new empty database with a name that nobody else has; dropped with the handle.
+    pub fn fresh_database(&self) -> Database {
+        let name = random::name("gw");
+        run(&self.url, &format!("CREATE DATABASE {}", client::quoted(&name)));
+        Database { url: client::with_database(&self.url, &name), server: self.url.clone(), name }
+    }
+}
+
+/// A database of one test.
+#[derive(Debug)]
+pub struct Database {
+    server: String,
+    name: String,
+    url: String,
+}
+
+impl Database {
+    /// Where to connect, as the user of the server's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its name, for the places that want no URL.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // Best effort: with a server of the test's own the whole server goes, and may be gone already.
+        let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", client::quoted(&self.name));
+        drop(client::rows(&self.server, &statement));
+    }
+}
+
+fn run(url: &str, sql: &str) {
+    if let Err(error) = client::rows(url, sql) {
+        panic!("{sql}: {error}");
+    }
+}

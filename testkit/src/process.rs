@@ -1,0 +1,294 @@
+//! A built `gatewright` as a process of its own: started, asked, signalled, killed.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use rustix::process::Signal;
+
+use crate::supervise::Supervised;
+use crate::wait;
+
+const START_LIMIT: Duration = Duration::from_mins(1);
+const STOP_LIMIT: Duration = Duration::from_mins(1);
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// Settings of whoever runs the tests, which the program under test shall not see.
+const OURS: [&str; 6] = ["GATEWRIGHT_", "DATABASE_URL", "REDIS_URL", "DB_POOL_", "OTEL_", "RUST_LOG"];
+
+/// The built binary: of `GATEWRIGHT_TEST_BINARY`, else of the test runner, else beside the test's own target folder.
+pub fn gatewright() -> PathBuf {
+    let named = ["GATEWRIGHT_TEST_BINARY", "NEXTEST_BIN_EXE_gatewright", "CARGO_BIN_EXE_gatewright"];
+    let named = named.iter().find_map(std::env::var_os).map(PathBuf::from);
+    let built = || {
+        let test = std::env::current_exe().ok()?;
+        Some(test.parent()?.parent()?.join("gatewright"))
+    };
+    let binary = named.or_else(built).expect("a test has a path");
+    assert!(binary.is_file(), "{} is not built: cargo build -p gatewright", binary.display());
+    binary
+}
+
+/// What a process is started with.
+#[derive(Debug)]
+#[must_use]
+pub struct ServerBuilder {
+    command: Command,
+    ready: Ready,
+}
+
+#[derive(Debug)]
+enum Ready {
+    AtOnce,
+    Line(String),
+    Healthy(SocketAddr),
+}
+
+/// How a command line ended.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The exit status.
+    pub status: ExitStatus,
+    /// All of its standard output.
+    pub stdout: String,
+    /// All of its standard error.
+    pub stderr: String,
+}
+
+impl ServerBuilder {
+    /// One more argument.
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// More arguments.
+    pub fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// A variable of its environment.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// The folder it runs in.
+    pub fn folder(mut self, folder: impl AsRef<Path>) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// `start` returns when a line of either output holds `text`.
+    pub fn ready_on_line(mut self, text: &str) -> Self {
+        self.ready = Ready::Line(text.to_owned());
+        self
+    }
+
+    /// `start` returns when `GET /health/readiness` on `address` answers 200.
+    pub fn ready_when_healthy(mut self, address: SocketAddr) -> Self {
+        self.ready = Ready::Healthy(address);
+        self
+    }
+
+    /// Starts it and waits until it is ready; panics with its output where that does not happen.
+    pub fn start(mut self) -> Server {
+        let mut process = Supervised::new(None);
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = process.spawn(&mut self.command);
+        let stdout = Capture::start(child.stdout.take().expect("standard output is a pipe"));
+        let stderr = Capture::start(child.stderr.take().expect("standard error is a pipe"));
+        let mut server = Server { process, status: None, stdout, stderr };
+        server.wait_until(&self.ready);
+        server
+    }
+
+    /// Runs a command to its end, with `input` as its standard input.
+    pub fn run(mut self, input: impl AsRef<[u8]>) -> Finished {
+        let mut process = Supervised::new(None);
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = process.spawn(&mut self.command);
+        let stdout = Capture::start(child.stdout.take().expect("standard output is a pipe"));
+        let stderr = Capture::start(child.stderr.take().expect("standard error is a pipe"));
+        let mut stdin = child.stdin.take().expect("standard input is a pipe");
+        // A command that needs no input may have ended before it came.
+        drop(stdin.write_all(input.as_ref()));
+        drop(stdin);
+        let status = wait::until(STOP_LIMIT, || process.ended());
+        let status = status.unwrap_or_else(|| panic!("{:?} did not end within {STOP_LIMIT:?}", self.command));
+        Finished { status, stdout: stdout.finish(), stderr: stderr.finish() }
+    }
+}
+
+/// A running process with what it has printed. Killed by its id when dropped, or when the test is killed.
+#[derive(Debug)]
+pub struct Server {
+    process: Supervised,
+    status: Option<ExitStatus>,
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Server {
+    /// `binary` with nothing of the tests' own settings in its environment.
+    pub fn builder(binary: impl AsRef<OsStr>) -> ServerBuilder {
+        let mut command = Command::new(binary);
+        for name in std::env::vars_os().map(|(name, _)| name).filter(ours) {
+            command.env_remove(name);
+        }
+        ServerBuilder { command, ready: Ready::AtOnce }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Its standard output up to now.
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
+    }
+
+    /// Its standard error up to now.
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Sends any signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Stops it in its tracks.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
+    /// SIGKILL, as if the machine had died.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// SIGTERM, and the status it ends with; panics with its output where it does not end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let status = self.process.stop(Signal::TERM, STOP_LIMIT).or(self.status);
+        status.unwrap_or_else(|| panic!("no end within {STOP_LIMIT:?} of SIGTERM\n{}", self.output()))
+    }
+
+    /// Waits for it to end by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        let status = wait::until(STOP_LIMIT, || self.process.ended()).or(self.status);
+        status.unwrap_or_else(|| panic!("no end within {STOP_LIMIT:?}\n{}", self.output()))
+    }
+
+    /// Waits for a line with `text` in either output, and gives it back.
+    pub fn wait_for_line(&mut self, text: &str) -> String {
+        let over = wait::until(START_LIMIT, || {
+            self.status = self.status.or_else(|| self.process.ended());
+            if self.status.is_some() {
+                // What it printed before it ended is still to be read.
+                self.stdout.join();
+                self.stderr.join();
+            }
+            (self.status.is_some() || self.line_with(text).is_some()).then_some(())
+        });
+        over.and_then(|()| self.line_with(text))
+            .unwrap_or_else(|| panic!("no line with {text:?} came ({:?})\n{}", self.status, self.output()))
+    }
+
+    fn wait_until(&mut self, ready: &Ready) {
+        match ready {
+            Ready::AtOnce => {}
+            Ready::Line(text) => drop(self.wait_for_line(text)),
+            Ready::Healthy(address) => self.wait_until_healthy(*address),
+        }
+    }
+
+    fn wait_until_healthy(&mut self, address: SocketAddr) {
+        let healthy = wait::until(START_LIMIT, || {
+            self.status = self.process.ended();
+            if self.status.is_some() {
+                return Some(false);
+            }
+            is_healthy(address).unwrap_or(false).then_some(true)
+        });
+        assert!(healthy == Some(true), "not ready on {address} ({:?})\n{}", self.status, self.output());
+    }
+
+    fn line_with(&self, text: &str) -> Option<String> {
+        self.stdout.line_with(text).or_else(|| self.stderr.line_with(text))
+    }
+
+    fn output(&self) -> String {
+        format!("standard output:\n{}\nstandard error:\n{}", self.stdout(), self.stderr())
+    }
+}
+
+/// Reads a pipe to its end on a thread of its own, so that the process never waits for us.
+#[derive(Debug)]
+struct Capture {
+    text: Arc<Mutex<String>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    fn start(pipe: impl Read + Send + 'static) -> Self {
+        let text = Arc::<Mutex<String>>::default();
+        let shared = Arc::clone(&text);
+        let thread = std::thread::spawn(move || {
+            let mut pipe = BufReader::new(pipe);
+            let mut line = Vec::new();
+            while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                lock(&shared).push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        });
+        Self { text, thread: Some(thread) }
+    }
+
+    fn text(&self) -> String {
+        lock(&self.text).clone()
+    }
+
+    fn line_with(&self, text: &str) -> Option<String> {
+        lock(&self.text).lines().find(|line| line.contains(text)).map(str::to_owned)
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.join();
+        self.text()
+    }
+}
+
+fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
+    text.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn ours(name: &OsString) -> bool {
+    name.to_str().is_some_and(|name| OURS.iter().any(|ours| name.starts_with(ours)))
+}
+
+fn is_healthy(address: SocketAddr) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    write!(stream, "GET /health/readiness HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer.starts_with(b"HTTP/1.1 200 "))
+}

@@ -1,0 +1,157 @@
+//! A throwaway Redis (or Valkey), to be paused, killed and started again.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::supervise::Supervised;
+use crate::{free_port, wait};
+
+const VARIABLE: &str = "GATEWRIGHT_TEST_REDIS";
+const START_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+const PORTS_TO_TRY: usize = 5;
+
+/// A Redis of the test's own, which keeps nothing on disk. Gone when dropped or when the test is killed.
+#[derive(Debug)]
+pub struct Redis {
+    // Dropped first: the folder can only go when nobody writes there.
+    process: Supervised,
+    folder: TempDir,
+    program: PathBuf,
+    port: u16,
+}
+
+impl Redis {
+    /// Starts the server and returns when it answers.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("gatewright-redis-").tempdir();
+        let folder = folder.expect("the temporary folder is writable");
+        let mut redis =
+            Self { process: Supervised::new(Some(folder.path())), folder, program: program(), port: 0 };
+        for _ in 0..PORTS_TO_TRY {
+            redis.port = free_port();
+            if redis.run() {
+                return redis;
+            }
+        }
+        panic!("Redis does not start; its log:\n{}", redis.log());
+    }
+
+    /// The server that `GATEWRIGHT_TEST_REDIS` names, else one of the test's own.
+    pub fn shared() -> SharedRedis {
+        if let Ok(url) = std::env::var(VARIABLE) {
+            return SharedRedis { url, _own: None };
+        }
+        let own = Self::start();
+        SharedRedis { url: own.url(), _own: Some(own) }
+    }
+
+    /// Where to connect; no password.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The server's process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        let log = std::fs::read(self.folder.path().join("redis.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// Whether it answers `PING` within a second.
+    pub fn answers(&self) -> bool {
+        ping(self.port).unwrap_or(false)
+    }
+
+    /// Stops it in its tracks: connections stay open and nobody answers.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
+    /// SIGKILL. What it held is lost.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts again, empty, on the same port.
+    pub fn restart(&mut self) {
+        let _status = self.process.stop(Signal::TERM, STOP_LIMIT);
+        self.process.kill();
+        assert!(self.run(), "Redis does not start again; its log:\n{}", self.log());
+    }
+
+    /// Whether the server came up; it does not when somebody else has just taken the port.
+    fn run(&mut self) -> bool {
+        let log = File::options().create(true).append(true).open(self.folder.path().join("redis.log"));
+        let log = log.expect("the log can be opened");
+        let stderr = log.try_clone().expect("the log can be opened twice");
+        let mut command = Command::new(&self.program);
+        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
+        command
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"])
+            .arg(self.folder.path());
+        self.process.spawn(command.stdin(Stdio::null()).stdout(log).stderr(stderr));
+        let up = wait::until(START_LIMIT, || {
+            if self.process.ended().is_some() {
+                return Some(false);
+            }
+            self.answers().then_some(true)
+        });
+        up.unwrap_or_else(|| panic!("Redis gave no answer in {START_LIMIT:?}; its log:\n{}", self.log()))
+    }
+}
+
+/// A server that other tests may be using too: prefix your keys with `random::name`, flush nothing.
+#[derive(Debug)]
+pub struct SharedRedis {
+    url: String,
+    // Held for its `Drop`.
+    _own: Option<Redis>,
+}
+
+impl SharedRedis {
+    /// Where to connect; no password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+fn program() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut candidates = std::env::split_paths(&path)
+        .flat_map(|folder| ["redis-server", "valkey-server"].map(|name| folder.join(name)));
+    candidates
+        .find(|candidate| candidate.is_file())
+        .expect("no redis-server or valkey-server in PATH: install the package redis-server")
+}
+
+fn ping(port: u16) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    stream.write_all(b"PING\r\n")?;
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer)?;
+    Ok(&answer == b"+PONG\r\n")
+}

@@ -1,0 +1,143 @@
+//! A child process that never outlives the test: by `Drop`, and by a watchdog when the test is killed.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::{process_tree, wait};
+
+/// Reads pids from a pipe whose other end only the test process holds. The pipe ends without `done` when the test
+/// was killed: then the last pid told and its children are ended, and the folder goes.
+///
+/// Not the parent-death signal of Linux: that one fires when the *thread* that started the child ends.
+const WATCHDOG: &str = r#"
+trap '' INT TERM HUP
+pid=
+while read -r line; do
+    [ "$line" = done ] && exit 0
+    pid=$line
+done
+alive() { grep -q '^State:[[:space:]]*[^XZ]' "/proc/$pid/status"; }
+children() { grep -l "^PPid:[[:space:]]*$pid\$" /proc/[0-9]*/status | tr -dc '0-9\n'; }
+if [ -n "$pid" ]; then
+    family="$pid $(children)"
+    kill -CONT $family
+    kill -QUIT "$pid"
+    left=20
+    while [ "$left" -gt 0 ] && alive; do
+        left=$((left - 1))
+        sleep 0.1
+    done
+    kill -KILL $family
+fi
+[ -z "$1" ] || rm -rf -- "$1"
+"#;
+
+/// One server process at a time, with its watchdog.
+#[derive(Debug)]
+pub(crate) struct Supervised {
+    child: Option<Child>,
+    watchdog: Child,
+    pipe: ChildStdin,
+}
+
+impl Supervised {
+    /// Starts the watchdog; `folder` is removed by it if the test is killed.
+    pub(crate) fn new(folder: Option<&Path>) -> Self {
+        let mut watchdog = Command::new("sh")
+            .args(["-c", WATCHDOG, "watchdog"])
+            .arg(folder.map_or_else(|| Path::new("").as_os_str(), Path::as_os_str))
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh starts");
+        let pipe = watchdog.stdin.take().expect("the watchdog's standard input is a pipe");
+        Self { child: None, watchdog, pipe }
+    }
+
+    /// Starts `command` in a process group of its own, so that a signal from the terminal does not reach it first.
+    pub(crate) fn spawn(&mut self, command: &mut Command) -> &mut Child {
+        assert!(self.child.is_none(), "the process is already running");
+        let child = command.process_group(0).spawn();
+        let child =
+            child.unwrap_or_else(|error| panic!("cannot start {}: {error}", command.get_program().display()));
+        self.tell(&child.id().to_string());
+        self.child.insert(child)
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the process is running").id()
+    }
+
+    /// The exit status, once the process has ended by itself.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().expect("a child can be waited for")?;
+        self.forget();
+        Some(status)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        process_tree::signal(self.pid(), signal);
+    }
+
+    pub(crate) fn pause(&self) {
+        process_tree::pause(self.pid());
+    }
+
+    pub(crate) fn resume(&self) {
+        process_tree::resume(self.pid());
+    }
+
+    /// SIGKILL to the process and its children; returns when all are gone.
+    pub(crate) fn kill(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let pid = child.id();
+        // Standing still it can neither start another child nor tell the children to tidy up.
+        process_tree::signal(pid, Signal::STOP);
+        let children = process_tree::children(pid);
+        process_tree::signal(pid, Signal::KILL);
+        for &child in &children {
+            process_tree::signal(child, Signal::KILL);
+        }
+        drop(child.wait());
+        process_tree::wait_until_gone(&children);
+        self.forget();
+    }
+
+    /// Sends `signal` and waits for the end; `None` when the process is still there after `limit`.
+    pub(crate) fn stop(&mut self, signal: Signal, limit: Duration) -> Option<ExitStatus> {
+        self.child.as_ref()?;
+        self.resume();
+        self.signal(signal);
+        wait::until(limit, || self.ended())
+    }
+
+    fn forget(&mut self) {
+        self.child = None;
+        self.tell("");
+    }
+
+    fn tell(&mut self, line: &str) {
+        // A watchdog that is gone cannot be told; the process is still ended by `Drop`.
+        drop(writeln!(self.pipe, "{line}"));
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.kill();
+        self.tell("done");
+        drop(self.watchdog.wait());
+    }
+}
