@@ -1,0 +1,51 @@
+//! What can go wrong in the cellar. Texts are internal: no client ever sees one.
+
+use std::fmt;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug)]
+pub enum Error {
+    /// The database cannot be reached, is full, read-only, shutting down or slower than its deadline: 503.
+    Unavailable(String),
+    /// The connection was lost while COMMIT was under way: the change may or may not be there. Never retried.
+    OutcomeUnknown,
+    /// PostgreSQL asked for the transaction to run again (SQLSTATE 40001 or 40P01); `transact` does.
+    Serialization,
+    /// The closure of a transaction awaited something that is not a statement of its own.
+    Slow,
+    /// A statement of this transaction failed before, so nothing of it can be committed.
+    Poisoned,
+    /// A statement after the last one of a transaction.
+    Finished,
+    /// A stored value is not what its column promises.
+    Corrupt(String),
+    /// Anything else the database said: a bug of ours.
+    Database(String),
+    /// The database was made by, or belongs to, something else; the text says what to do.
+    Refused(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(why) => write!(f, "the database is unavailable: {why}"),
+            Self::OutcomeUnknown => f.write_str("the connection was lost during COMMIT; the outcome is unknown"),
+            Self::Serialization => f.write_str("the transaction conflicts with another one and may run again"),
+            Self::Slow => f.write_str("a transaction waited for something that is not a statement"),
+            Self::Poisoned => f.write_str("a statement of this transaction failed before"),
+            Self::Finished => f.write_str("the last statements of this transaction were sent already"),
+            Self::Corrupt(what) => write!(f, "stored data is damaged: {what}"),
+            Self::Database(what) => write!(f, "the database refused a statement: {what}"),
+            Self::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Error {
+    /// Whether waiting may help: the caller answers 503 rather than 500.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::OutcomeUnknown | Self::Serialization)
+    }
+}

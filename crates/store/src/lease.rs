@@ -1,0 +1,159 @@
+//! The lease: one request's place for one connection, and the proof that it is parked.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use model::{Event, Trail};
+use tokio_util::sync::CancellationToken;
+
+use crate::statement::{Batch, Call};
+use crate::tx::Tx;
+use crate::{Error, postgres, sqlite};
+
+/// Which engine, and which of its two lanes.
+#[derive(Clone)]
+pub(crate) enum Backend {
+    Postgres(Arc<postgres::Pool>),
+    Sqlite(Arc<sqlite::Database>, sqlite::Lane),
+}
+
+/// A connection in hand.
+pub(crate) enum Held {
+    Postgres(postgres::Held),
+    Sqlite(sqlite::Reader),
+}
+
+/// One request's, job's or command's only way to the database. It is lazy: nothing is taken before the first
+/// [`Lease::read`] or [`Lease::transact`], and it never takes a second connection.
+///
+/// Every access borrows the lease mutably, so two of them cannot overlap, and [`Lease::park`] gives the
+/// connection back: whatever is slow asks for the [`Parked`] that only `park` makes.
+///
+/// ```compile_fail,E0499
+/// # async fn slow(_: store::Parked<'_>) {}
+/// async fn hashing_while_reading(lease: &mut store::Lease) -> Result<(), store::Error> {
+///     let mut read = lease.read().await?;
+///     slow(lease.park()).await;               // error: `*lease` is borrowed by `read`
+///     read.one(store::noun::realm::find()).await?;
+///     Ok(())
+/// }
+/// ```
+pub struct Lease {
+    backend: Backend,
+    held: Option<Held>,
+    gone: CancellationToken,
+    trail: Trail,
+}
+
+impl Lease {
+    pub(crate) fn new(backend: Backend, gone: CancellationToken, trail: Trail) -> Self {
+        Self { backend, held: None, gone, trail }
+    }
+
+    /// Takes the connection, if it is not in hand, and gives statements that read. No BEGIN is sent.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when no connection came within the acquire deadline.
+    pub async fn read(&mut self) -> Result<Read<'_>, Error> {
+        let held = match self.held.take() {
+            Some(held) => held,
+            None => match &self.backend {
+                Backend::Postgres(pool) => Held::Postgres(pool.acquire().await?),
+                Backend::Sqlite(database, lane) => Held::Sqlite(database.reader(*lane).await?),
+            },
+        };
+        Ok(Read(self.held.insert(held)))
+    }
+
+    /// Runs a whole write as one transaction and notes its event once it is committed.
+    ///
+    /// The closure succeeds only with an event and a value; an error, a drop or a panic rolls back. It may run
+    /// up to four times, so it must not do anything but run statements of its `Tx`; SQLite refuses a closure
+    /// that awaits something else with [`Error::Slow`].
+    ///
+    /// # Errors
+    /// What the closure returned, or an [`Error`] of the store turned into it.
+    pub async fn transact<T, E, F>(&mut self, closure: F) -> Result<T, E>
+    where
+        F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let (event, value) = match &self.backend {
+            Backend::Postgres(pool) => {
+                let held = match self.held.take() {
+                    Some(Held::Postgres(held)) => held,
+                    _ => pool.acquire().await?,
+                };
+                let (held, outcome) = postgres::transact(held, closure).await;
+                self.held = held.map(Held::Postgres);
+                outcome?
+            }
+            Backend::Sqlite(database, lane) => {
+                self.held = None;
+                database.transact(*lane, closure).await?
+            }
+        };
+        self.trail.note(event);
+        Ok(value)
+    }
+
+    /// Gives the connection back and proves it: what takes a [`Parked`] may be slow.
+    pub fn park(&mut self) -> Parked<'_> {
+        self.held = None;
+        Parked { gone: &self.gone, lease: PhantomData }
+    }
+
+    /// Whether the client has hung up.
+    pub fn gone(&self) -> &CancellationToken {
+        &self.gone
+    }
+}
+
+/// The proof that a request holds no connection, for as long as it exists.
+#[derive(Debug)]
+pub struct Parked<'lease> {
+    gone: &'lease CancellationToken,
+    lease: PhantomData<&'lease mut Lease>,
+}
+
+impl Parked<'_> {
+    /// Cancelled when the client has hung up: slow work gives up then.
+    pub fn gone(&self) -> &CancellationToken {
+        self.gone
+    }
+}
+
+/// Statements that read, on the lease's connection.
+pub struct Read<'lease>(&'lease mut Held);
+
+impl Read<'_> {
+    /// All rows of a call.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] past the statement deadline, [`Error::Corrupt`] for a row that cannot be read.
+    pub async fn all<T>(&mut self, call: Call<T>) -> Result<Vec<T>, Error> {
+        let mut rows = match self.0 {
+            Held::Postgres(held) => held.run(vec![call.raw]).await?,
+            Held::Sqlite(reader) => vec![reader.run(&call.raw)?],
+        };
+        Call::rows(call.decode, rows.pop().unwrap_or_default())
+    }
+
+    /// The first row of a call, if there is one.
+    pub async fn one<T>(&mut self, call: Call<T>) -> Result<Option<T>, Error> {
+        Ok(self.all(call).await?.into_iter().next())
+    }
+
+    /// Several independent calls in one round trip.
+    pub async fn batch<B: Batch>(&mut self, batch: B) -> Result<B::Out, Error> {
+        let (calls, decode) = batch.split();
+        let rows = match self.0 {
+            Held::Postgres(held) => held.run(calls.0).await?,
+            Held::Sqlite(reader) => {
+                calls.0.iter().map(|call| reader.run(call)).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        decode(crate::statement::Rows(rows))
+    }
+}

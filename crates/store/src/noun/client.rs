@@ -1,0 +1,85 @@
+//! Clients with credentials of their own, such as an API that introspects tokens.
+
+use model::{ClientId, Now};
+
+use crate::Error;
+use crate::statement::{Call, Stmt, statements};
+use crate::value::Row;
+
+statements! {
+    INSERT = Stmt::new(
+        "client.insert",
+        "INSERT INTO gw.clients (id, name, secret_hash, created_at, rotated_at) VALUES ($1, $2, $3, $4, $4) \
+         ON CONFLICT DO NOTHING RETURNING id",
+    );
+    FIND = Stmt::new(
+        "client.find",
+        "SELECT id, name, secret_hash, created_at, rotated_at FROM gw.clients WHERE id = $1",
+    );
+    ALL = Stmt::new(
+        "client.all",
+        "SELECT id, name, secret_hash, created_at, rotated_at FROM gw.clients ORDER BY id",
+    )
+    .scanning("an operator lists them all; there are as many as there are applications");
+    ROTATE = Stmt::new(
+        "client.rotate",
+        "UPDATE gw.clients SET secret_hash = $2, rotated_at = $3 WHERE id = $1 RETURNING id",
+    );
+    REMOVE = Stmt::new("client.remove", "DELETE FROM gw.clients WHERE id = $1 RETURNING id");
+}
+
+/// One client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its `client_id`.
+    pub id: ClientId,
+    /// What people call it.
+    pub name: String,
+    /// SHA-256 of its secret, which is random.
+    pub secret_hash: [u8; 32],
+    /// When it was added.
+    pub created_at: Now,
+    /// When its secret was last made.
+    pub rotated_at: Now,
+}
+
+impl Client {
+    fn read(mut row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.next()?,
+            name: row.next()?,
+            secret_hash: row.next()?,
+            created_at: row.next()?,
+            rotated_at: row.next()?,
+        })
+    }
+}
+
+/// Adds a client; no row when the id is taken.
+pub fn insert(id: &ClientId, name: &str, secret_hash: [u8; 32], at: Now) -> Call<ClientId> {
+    Call::new(&INSERT, [id.into(), name.into(), secret_hash.into(), at.into()], self::id)
+}
+
+/// The client with this id.
+pub fn find(id: &ClientId) -> Call<Client> {
+    Call::new(&FIND, [id.into()], Client::read)
+}
+
+/// Every client, by id.
+pub fn all() -> Call<Client> {
+    Call::new(&ALL, [], Client::read)
+}
+
+/// Gives a client another secret.
+pub fn rotate(id: &ClientId, secret_hash: [u8; 32], at: Now) -> Call<ClientId> {
+    Call::new(&ROTATE, [id.into(), secret_hash.into(), at.into()], self::id)
+}
+
+/// Removes a client.
+pub fn remove(id: &ClientId) -> Call<ClientId> {
+    Call::new(&REMOVE, [id.into()], self::id)
+}
+
+fn id(mut row: Row) -> Result<ClientId, Error> {
+    row.next()
+}

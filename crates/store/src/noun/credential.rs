@@ -1,0 +1,129 @@
+//! Credentials: what proves that a user is himself. Today a password hash; the version moves with each change.
+
+use model::{Email, Now, UserId, UserUuid, Username};
+
+use super::user::User;
+use crate::Error;
+use crate::statement::{Call, Stmt, statements};
+use crate::value::Row;
+
+statements! {
+    BY_EMAIL = Stmt::new(
+        "credential.by_email",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
+         c.data, c.version, \
+         (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) \
+         FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
+         WHERE u.email_key = $1",
+    );
+    BY_USERNAME = Stmt::new(
+        "credential.by_username",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
+         c.data, c.version, \
+         (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) \
+         FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
+         WHERE u.username_key = $1",
+    );
+    BY_ID = Stmt::new(
+        "credential.by_id",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
+         c.data, c.version, \
+         (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) \
+         FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
+         WHERE u.id = $1",
+    );
+    INSERT = Stmt::new(
+        "credential.insert",
+        "INSERT INTO gw.credentials (user_id, kind, data, version, updated_at) \
+         SELECT u.id, 'password', $2, 1, $3 FROM gw.users u WHERE u.uuid = $1 RETURNING version",
+    );
+    REPLACE = Stmt::new(
+        "credential.replace",
+        "UPDATE gw.credentials AS c SET data = $3, version = version + 1, updated_at = $4 \
+         WHERE c.user_id = $1 AND c.kind = 'password' AND c.version = $2 \
+         AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = $1 AND u.state = 'active') RETURNING version",
+    );
+    REHASH = Stmt::new(
+        "credential.rehash",
+        "UPDATE gw.credentials SET data = $3, updated_at = $4 \
+         WHERE user_id = $1 AND kind = 'password' AND data = $2 RETURNING version",
+    );
+    SET = Stmt::new(
+        "credential.set",
+        "INSERT INTO gw.credentials (user_id, kind, data, version, updated_at) VALUES ($1, 'password', $2, 1, $3) \
+         ON CONFLICT (user_id, kind) DO UPDATE SET data = excluded.data, version = credentials.version + 1, \
+         updated_at = excluded.updated_at RETURNING version",
+    );
+    REMOVE = Stmt::new(
+        "credential.remove",
+        "DELETE FROM gw.credentials WHERE user_id = $1 RETURNING version",
+    );
+}
+
+/// A user with the password hash that a login is checked against.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The user.
+    pub user: User,
+    /// The stored hash, if he has a password.
+    pub hash: Option<String>,
+    /// The version of the credential: a write after the check repeats it.
+    pub version: i64,
+    /// How many sessions he has that were not revoked.
+    pub sessions: i64,
+}
+
+impl Login {
+    fn read(mut row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            user: User::read(&mut row)?,
+            hash: row.next()?,
+            version: row.next::<Option<i64>>()?.unwrap_or(0),
+            sessions: row.next()?,
+        })
+    }
+}
+
+/// The login of the user with this email.
+pub fn by_email(email: &Email) -> Call<Login> {
+    Call::new(&BY_EMAIL, [email.key().into()], Login::read)
+}
+
+/// The login of the user with this username.
+pub fn by_username(username: &Username) -> Call<Login> {
+    Call::new(&BY_USERNAME, [username.key().into()], Login::read)
+}
+
+/// The login of the user with this number.
+pub fn by_id(id: UserId) -> Call<Login> {
+    Call::new(&BY_ID, [id.into()], Login::read)
+}
+
+/// Gives a user who was inserted in the same transaction his password; no row when he was not.
+pub fn insert(user: UserUuid, hash: &str, at: Now) -> Call<i64> {
+    Call::new(&INSERT, [user.into(), hash.into(), at.into()], version)
+}
+
+/// Changes an active user's password if its version still stands; the new version.
+pub fn replace(user: UserId, expected: i64, hash: &str, at: Now) -> Call<i64> {
+    Call::new(&REPLACE, [user.into(), expected.into(), hash.into(), at.into()], version)
+}
+
+/// Replaces the hash of an unchanged password, where the old hash still stands.
+pub fn rehash(user: UserId, old: &str, new: &str, at: Now) -> Call<i64> {
+    Call::new(&REHASH, [user.into(), old.into(), new.into(), at.into()], version)
+}
+
+/// Sets a password whatever there was; the new version.
+pub fn set(user: UserId, hash: &str, at: Now) -> Call<i64> {
+    Call::new(&SET, [user.into(), hash.into(), at.into()], version)
+}
+
+/// Removes every credential of a user.
+pub fn remove(user: UserId) -> Call<i64> {
+    Call::new(&REMOVE, [user.into()], version)
+}
+
+fn version(mut row: Row) -> Result<i64, Error> {
+    row.next()
+}

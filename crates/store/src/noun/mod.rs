@@ -1,0 +1,22 @@
+//! The nouns that are stored: one file each, with its statements, its rows and nothing else.
+
+pub mod client;
+pub mod credential;
+pub mod job;
+pub mod key;
+pub mod realm;
+pub mod revocation;
+pub mod session;
+pub mod user;
+
+/// Every noun's statements.
+pub(crate) static STATEMENTS: &[&[&crate::Stmt]] = &[
+    client::STATEMENTS,
+    credential::STATEMENTS,
+    job::STATEMENTS,
+    key::STATEMENTS,
+    realm::STATEMENTS,
+    revocation::STATEMENTS,
+    session::STATEMENTS,
+    user::STATEMENTS,
+];

@@ -1,0 +1,78 @@
+//! Revocations: which sessions ended, in the order of their commits.
+//!
+//! Each takes its number from one counter row. Whoever has moved the counter holds its lock until COMMIT, so a
+//! node that has seen number n has seen every number below it.
+
+use model::{Now, SessionId};
+
+use crate::Error;
+use crate::statement::{Call, Stmt, statements};
+use crate::value::Row;
+
+statements! {
+    BUMP = Stmt::new(
+        "revocation.bump",
+        "UPDATE gw.counters SET value = value + 1 WHERE name = 'revocations' RETURNING value",
+    );
+    RECORD = Stmt::new(
+        "revocation.record",
+        "INSERT INTO gw.revocations (number, session_id, expires_at) \
+         SELECT c.value, s.id, $2 FROM gw.counters c \
+         JOIN gw.sessions s ON s.user_id = $1 AND s.revoked AND s.revocation = c.value \
+         WHERE c.name = 'revocations' RETURNING number",
+    );
+    HEADS = Stmt::new("revocation.heads", "SELECT name, value FROM gw.counters")
+        .scanning("the table has one row a counter");
+    AFTER = Stmt::new(
+        "revocation.after",
+        "SELECT number, session_id, expires_at FROM gw.revocations WHERE (number, session_id) > ($1, $2) \
+         ORDER BY number, session_id LIMIT $3",
+    );
+    DELETE_EXPIRED = Stmt::new(
+        "revocation.delete_expired",
+        "DELETE FROM gw.revocations WHERE (number, session_id) IN (SELECT r.number, r.session_id \
+         FROM gw.revocations r WHERE r.expires_at <= $1 ORDER BY r.expires_at LIMIT $2) RETURNING number",
+    );
+}
+
+/// One ended session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Its place in the order of commits.
+    pub number: i64,
+    /// The session.
+    pub session: SessionId,
+    /// When its last access token has expired.
+    pub expires_at: Now,
+}
+
+/// Takes the next number; the statements that revoke follow in the same batch.
+pub fn bump() -> Call<i64> {
+    Call::new(&BUMP, [], number)
+}
+
+/// Records the sessions of `user` that this transaction has revoked.
+pub fn record(user: model::UserId, expires_at: Now) -> Call<i64> {
+    Call::new(&RECORD, [user.into(), expires_at.into()], number)
+}
+
+/// The newest numbers of revocations and of key changes, by name.
+pub fn heads() -> Call<(String, i64)> {
+    Call::new(&HEADS, [], |mut row| Ok((row.next()?, row.next()?)))
+}
+
+/// At most `limit` revocations after the place `(number, session)`, in order.
+pub fn after(number: i64, session: SessionId, limit: i64) -> Call<Revocation> {
+    Call::new(&AFTER, [number.into(), session.into(), limit.into()], |mut row| {
+        Ok(Revocation { number: row.next()?, session: row.next()?, expires_at: row.next()? })
+    })
+}
+
+/// Deletes at most `limit` revocations that no token needs any more.
+pub fn delete_expired(now: Now, limit: i64) -> Call<i64> {
+    Call::new(&DELETE_EXPIRED, [now.into(), limit.into()], number)
+}
+
+fn number(mut row: Row) -> Result<i64, Error> {
+    row.next()
+}

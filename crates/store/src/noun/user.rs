@@ -1,0 +1,216 @@
+//! Users. A row is never deleted: an erased user leaves a tombstone with his id and uuid.
+
+use model::{Email, Now, UserId, UserUuid, Username};
+
+use crate::Error;
+use crate::statement::{Call, Stmt, statements};
+use crate::value::{Row, Value};
+
+statements! {
+    INSERT = Stmt::new(
+        "user.insert",
+        "INSERT INTO gw.users (uuid, email, email_key, username, username_key, role, state, profile, \
+         created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $8) \
+         ON CONFLICT DO NOTHING RETURNING id",
+    );
+    TAKEN = Stmt::new(
+        "user.taken",
+        "SELECT (SELECT count(*) FROM gw.users WHERE email_key = $1) > 0, \
+         (SELECT count(*) FROM gw.users WHERE username_key = $2) > 0",
+    );
+    FIND = Stmt::new(
+        "user.find",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
+         FROM gw.users u WHERE u.id = $1",
+    );
+    FIND_BY_EMAIL = Stmt::new(
+        "user.find_by_email",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
+         FROM gw.users u WHERE u.email_key = $1",
+    );
+    FIND_BY_USERNAME = Stmt::new(
+        "user.find_by_username",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
+         FROM gw.users u WHERE u.username_key = $1",
+    );
+    PAGE = Stmt::new(
+        "user.page",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
+         FROM gw.users u WHERE u.id > $1 ORDER BY u.id LIMIT $2",
+    );
+    SET_PROFILE = Stmt::new(
+        "user.set_profile",
+        "UPDATE gw.users AS u SET username = $2, username_key = $3, profile = $4, updated_at = $5 \
+         WHERE u.id = $1 AND u.state = 'active' AND NOT EXISTS \
+         (SELECT 1 FROM gw.users o WHERE o.username_key = $6 AND o.id <> $1) RETURNING id",
+    );
+    SET_ROLE = Stmt::new(
+        "user.set_role",
+        "UPDATE gw.users SET role = $2, updated_at = $3 WHERE id = $1 AND state <> 'erased' RETURNING id",
+    );
+    SET_STATE = Stmt::new(
+        "user.set_state",
+        "UPDATE gw.users SET state = $2, updated_at = $3 WHERE id = $1 AND state <> 'erased' RETURNING id",
+    );
+    ERASE = Stmt::new(
+        "user.erase",
+        "UPDATE gw.users SET state = 'erased', email = NULL, email_key = NULL, email_verified_at = NULL, \
+         username = NULL, username_key = NULL, profile = '{}', updated_at = $2 \
+         WHERE id = $1 AND state <> 'erased' RETURNING id",
+    );
+}
+
+/// Whether a user may log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// He may.
+    Active,
+    /// An operator has deactivated him.
+    Inactive,
+    /// He is gone; the row is a tombstone.
+    Erased,
+}
+
+impl State {
+    /// As stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Erased => "erased",
+        }
+    }
+
+    pub(crate) fn read(row: &mut Row) -> Result<Self, Error> {
+        match row.next::<String>()?.as_str() {
+            "active" => Ok(Self::Active),
+            "inactive" => Ok(Self::Inactive),
+            "erased" => Ok(Self::Erased),
+            other => Err(Error::Corrupt(format!("users.state is {other:?}"))),
+        }
+    }
+}
+
+/// One user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// His number.
+    pub id: UserId,
+    /// His other name.
+    pub uuid: UserUuid,
+    /// His address as he wrote it; none for a tombstone.
+    pub email: Option<String>,
+    /// His username as he wrote it, if he has one.
+    pub username: Option<String>,
+    /// His role.
+    pub role: String,
+    /// Whether he may log in.
+    pub state: State,
+    /// His profile attributes, as JSON.
+    pub profile: String,
+    /// When he registered.
+    pub created_at: Now,
+    /// When the row last changed.
+    pub updated_at: Now,
+}
+
+impl User {
+    pub(crate) fn read(row: &mut Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.next()?,
+            uuid: row.next()?,
+            email: row.next()?,
+            username: row.next()?,
+            role: row.next()?,
+            state: State::read(row)?,
+            profile: row.next()?,
+            created_at: row.next()?,
+            updated_at: row.next()?,
+        })
+    }
+}
+
+/// A user to be.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// His other name.
+    pub uuid: UserUuid,
+    /// His address.
+    pub email: Email,
+    /// His username, if he chose one.
+    pub username: Option<Username>,
+    /// His role.
+    pub role: String,
+    /// His profile attributes, as JSON.
+    pub profile: String,
+    /// When he registers.
+    pub at: Now,
+}
+
+/// Inserts a user; no row when his email or username is taken.
+pub fn insert(user: &NewUser) -> Call<UserId> {
+    let params = [
+        user.uuid.into(),
+        user.email.address().into(),
+        user.email.key().into(),
+        user.username.as_ref().map(Username::name).into(),
+        user.username.as_ref().map(Username::key).into(),
+        user.role.as_str().into(),
+        user.profile.as_str().into(),
+        user.at.into(),
+    ];
+    Call::new(&INSERT, params, id)
+}
+
+/// Whether the email, and the username, belong to somebody.
+pub fn taken(email: &Email, username: Option<&Username>) -> Call<(bool, bool)> {
+    let params: [Value; 2] = [email.key().into(), username.map(Username::key).into()];
+    Call::new(&TAKEN, params, |mut row| Ok((row.next()?, row.next()?)))
+}
+
+/// The user with this number.
+pub fn find(id: UserId) -> Call<User> {
+    Call::new(&FIND, [id.into()], |mut row| User::read(&mut row))
+}
+
+/// The user with this email.
+pub fn find_by_email(email: &Email) -> Call<User> {
+    Call::new(&FIND_BY_EMAIL, [email.key().into()], |mut row| User::read(&mut row))
+}
+
+/// The user with this username.
+pub fn find_by_username(username: &Username) -> Call<User> {
+    Call::new(&FIND_BY_USERNAME, [username.key().into()], |mut row| User::read(&mut row))
+}
+
+/// At most `limit` users after `after`, by number.
+pub fn page(after: UserId, limit: i64) -> Call<User> {
+    Call::new(&PAGE, [after.into(), limit.into()], |mut row| User::read(&mut row))
+}
+
+/// Sets an active user's username and attributes; no row when the username is somebody else's or the user is not
+/// active.
+pub fn set_profile(id: UserId, username: Option<&Username>, profile: &str, at: Now) -> Call<UserId> {
+    let key: Value = username.map(Username::key).into();
+    let name = username.map(Username::name).into();
+    Call::new(&SET_PROFILE, [id.into(), name, key.clone(), profile.into(), at.into(), key], self::id)
+}
+
+/// Sets a role; no row for a tombstone or an unknown user.
+pub fn set_role(id: UserId, role: &str, at: Now) -> Call<UserId> {
+    Call::new(&SET_ROLE, [id.into(), role.into(), at.into()], self::id)
+}
+
+/// Activates or deactivates; no row for a tombstone or an unknown user.
+pub fn set_state(id: UserId, state: State, at: Now) -> Call<UserId> {
+    Call::new(&SET_STATE, [id.into(), state.as_str().into(), at.into()], self::id)
+}
+
+/// Leaves a tombstone; no row when it is one already.
+pub fn erase(id: UserId, at: Now) -> Call<UserId> {
+    Call::new(&ERASE, [id.into(), at.into()], self::id)
+}
+
+fn id(mut row: Row) -> Result<UserId, Error> {
+    row.next()
+}

@@ -1,0 +1,43 @@
+//! A whole transaction on one connection, run again when PostgreSQL asks for it.
+
+use model::Event;
+
+use super::Held;
+use crate::Error;
+use crate::tx::{Engine, State, Tx};
+
+/// How often a closure may run in all: PostgreSQL may answer 40001 or 40P01 to each but the last.
+const RUNS: usize = 4;
+
+/// Runs `closure` until it commits, fails for good, or was refused [`RUNS`] times.
+pub(crate) async fn transact<T, E, F>(mut held: Held, closure: F) -> (Option<Held>, Result<(Event, T), E>)
+where
+    F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync,
+    E: From<Error>,
+{
+    let mut run = 1;
+    loop {
+        let mut tx = Tx::new(Engine::Postgres(held));
+        let mut outcome = closure(&mut tx).await;
+        let (engine, state) = tx.into_parts();
+        let Engine::Postgres(back) = engine else {
+            return (None, Err(Error::Finished.into()));
+        };
+        held = back;
+        match (&outcome, state) {
+            (Ok(_), State::Open) => {
+                if let Err(error) = held.commit().await {
+                    outcome = Err(error.into());
+                }
+            }
+            (Ok(_), State::Poisoned) => outcome = Err(Error::Poisoned.into()),
+            (Ok(_), State::Fresh | State::Last) | (Err(_), _) => {}
+        }
+        held.rollback();
+        if outcome.is_err() && held.take_retry() && run < RUNS {
+            run += 1;
+            continue;
+        }
+        return (Some(held), outcome);
+    }
+}

@@ -1,0 +1,252 @@
+//! The writer: one thread, one connection, and group commit.
+//!
+//! A write is one job. The group is what queued up while the last COMMIT was on its way to the disk, at most
+//! [`GROUP`] jobs, so a lone writer waits for nobody. Each job runs in a savepoint of its own; its failure is
+//! answered at once, its success only after COMMIT.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use model::Event;
+use tokio::sync::oneshot;
+
+use super::{Connection, Lane};
+use crate::Error;
+use crate::tx::{Engine, State, Tx};
+
+/// Most jobs in one COMMIT.
+const GROUP: usize = 256;
+
+/// The way to the writer's thread, which ends when this is dropped and its queue is empty.
+pub(crate) struct Writer {
+    queue: Arc<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    lanes: Mutex<Lanes>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Lanes {
+    front: VecDeque<Box<dyn Job>>,
+    back: VecDeque<Box<dyn Job>>,
+    closed: bool,
+}
+
+/// One write, of any type.
+trait Job: Send {
+    /// Whether nobody waits for it any more.
+    fn abandoned(&self) -> bool;
+    /// Runs the closure on the connection, inside a savepoint; true when it wants to be committed.
+    fn run(&mut self, connection: Connection) -> (Connection, bool);
+    /// Answers: with its outcome, or with the error that kept the group from being committed.
+    fn settle(self: Box<Self>, failure: Option<Error>);
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn start(connection: Connection) -> Result<Self, Error> {
+        let queue = Arc::<Queue>::default();
+        let shared = Arc::clone(&queue);
+        std::thread::Builder::new()
+            .name("sqlite writer".into())
+            .spawn(move || work(&shared, connection))
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        Ok(Self { queue })
+    }
+
+    /// Queues a write; its answer comes through the receiver.
+    pub(crate) fn submit<T, E, F>(
+        &self,
+        lane: Lane,
+        closure: F,
+    ) -> oneshot::Receiver<Result<(Event, T), E>>
+    where
+        F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Closure { closure, outcome: None, reply });
+        let mut lanes = self.queue.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        match lane {
+            Lane::Front => lanes.front.push_back(job),
+            Lane::Back => lanes.back.push_back(job),
+        }
+        drop(lanes);
+        self.queue.filled.notify_one();
+        answer
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.lanes.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.queue.filled.notify_one();
+    }
+}
+
+impl Queue {
+    /// The next job, waiting for one; None when the writer's owner is gone.
+    fn wait(&self) -> Option<Box<dyn Job>> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(job) = lanes.pop() {
+                return Some(job);
+            }
+            if lanes.closed {
+                return None;
+            }
+            lanes = self.filled.wait(lanes).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The next job, if one is queued now.
+    fn poll(&self) -> Option<Box<dyn Job>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+}
+
+impl Lanes {
+    fn pop(&mut self) -> Option<Box<dyn Job>> {
+        self.front.pop_front().or_else(|| self.back.pop_front())
+    }
+}
+
+fn work(queue: &Queue, mut connection: Connection) {
+    while let Some(first) = queue.wait() {
+        connection = group(connection, first, || queue.poll());
+    }
+}
+
+/// Runs `first` and what `more` gives as one COMMIT. If the group is lost, its members run again one by one.
+fn group(
+    mut connection: Connection,
+    first: Box<dyn Job>,
+    mut more: impl FnMut() -> Option<Box<dyn Job>>,
+) -> Connection {
+    let mut members: Vec<Box<dyn Job>> = Vec::new();
+    let mut next = Some(first);
+    if let Err(error) = connection.execute("BEGIN IMMEDIATE") {
+        if let Some(job) = next {
+            job.settle(Some(error));
+        }
+        return connection;
+    }
+    while let Some(job) = next {
+        if !job.abandoned() {
+            let (back, member) = savepoint(connection, job);
+            connection = back;
+            members.extend(member);
+        }
+        if !connection.in_transaction() {
+            // SQLite rolled everything back by itself (disk full, I/O error): nothing of the group is left.
+            return one_by_one(connection, members);
+        }
+        next = if members.len() < GROUP { more() } else { None };
+    }
+    match connection.execute("COMMIT") {
+        Ok(()) => {
+            for job in members {
+                job.settle(None);
+            }
+            connection
+        }
+        Err(error) => {
+            tracing::warn!(%error, members = members.len(), "a group of writes could not be committed");
+            let _ = connection.execute("ROLLBACK");
+            one_by_one(connection, members)
+        }
+    }
+}
+
+/// Runs one job in a savepoint. A failed one is undone and answered; a good one is handed back for COMMIT.
+fn savepoint(mut connection: Connection, mut job: Box<dyn Job>) -> (Connection, Option<Box<dyn Job>>) {
+    if let Err(error) = connection.execute("SAVEPOINT job") {
+        job.settle(Some(error));
+        return (connection, None);
+    }
+    let good;
+    (connection, good) = job.run(connection);
+    let end = if good { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
+    let ended = if connection.in_transaction() { connection.execute(end) } else { Ok(()) };
+    match (good, ended) {
+        (true, Ok(())) => (connection, Some(job)),
+        (_, ended) => {
+            job.settle(ended.err());
+            (connection, None)
+        }
+    }
+}
+
+fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connection {
+    for job in members {
+        if let Err(error) = connection.execute("BEGIN IMMEDIATE") {
+            job.settle(Some(error));
+            continue;
+        }
+        let (back, member) = savepoint(connection, job);
+        connection = back;
+        let ended = if connection.in_transaction() { connection.execute("COMMIT") } else { Ok(()) };
+        if ended.is_err() {
+            let _ = connection.execute("ROLLBACK");
+        }
+        if let Some(job) = member {
+            job.settle(ended.err());
+        }
+    }
+    connection
+}
+
+struct Closure<F, T, E> {
+    closure: F,
+    outcome: Option<Result<(Event, T), E>>,
+    reply: oneshot::Sender<Result<(Event, T), E>>,
+}
+
+impl<F, T, E> Job for Closure<F, T, E>
+where
+    F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send,
+    T: Send,
+    E: From<Error> + Send,
+{
+    fn abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn run(&mut self, connection: Connection) -> (Connection, bool) {
+        let mut tx = Tx::new(Engine::Sqlite(connection));
+        // Every statement inside completes inline, so `Pending` can only mean that it waits for something else.
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let running = pin!((self.closure)(&mut tx));
+            running.poll(&mut Context::from_waker(Waker::noop()))
+        }));
+        let (engine, state) = tx.into_parts();
+        let outcome = match polled {
+            Ok(Poll::Ready(Ok(_))) if state == State::Poisoned => Err(Error::Poisoned.into()),
+            Ok(Poll::Ready(outcome)) => outcome,
+            Ok(Poll::Pending) => Err(Error::Slow.into()),
+            Err(_) => Err(Error::Database("a transaction panicked".into()).into()),
+        };
+        let good = outcome.is_ok();
+        self.outcome = Some(outcome);
+        match engine {
+            Engine::Sqlite(connection) => (connection, good),
+            Engine::Postgres(_) => unreachable!("a job of the SQLite writer was given its connection"),
+        }
+    }
+
+    fn settle(self: Box<Self>, failure: Option<Error>) {
+        let outcome = match (failure, self.outcome) {
+            (Some(error), _) => Err(error.into()),
+            (None, Some(outcome)) => outcome,
+            (None, None) => Err(Error::Unavailable("the write did not run".into()).into()),
+        };
+        let _ = self.reply.send(outcome);
+    }
+}

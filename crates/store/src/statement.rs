@@ -1,0 +1,124 @@
+//! Statements: each is written once, has a name, and is known to the registry before the first request.
+
+use crate::value::{Row, Value};
+use crate::{Error, noun};
+
+/// One SQL statement, in the house dialect that both engines read: `$n` parameters, tables as `gw.name`.
+#[derive(Debug)]
+pub struct Stmt {
+    /// Its name in metrics, plans and error texts: `noun.verb`.
+    pub name: &'static str,
+    sql: &'static str,
+    /// Why it may walk a whole table, if it may.
+    pub scans: Option<&'static str>,
+}
+
+impl Stmt {
+    pub(crate) const fn new(name: &'static str, sql: &'static str) -> Self {
+        Self { name, sql, scans: None }
+    }
+
+    /// Allows the statement to walk its table, because it is small or because all of it is wanted.
+    pub(crate) const fn scanning(mut self, why: &'static str) -> Self {
+        self.scans = Some(why);
+        self
+    }
+
+    /// The text for PostgreSQL, with every table in `schema` (quoted already).
+    pub fn postgres(&self, schema: &str) -> String {
+        self.sql.replace("gw.", &format!("{schema}."))
+    }
+
+    /// The text for SQLite.
+    pub fn sqlite(&self) -> String {
+        self.sql.replace("gw.", "")
+    }
+}
+
+/// Declares the statements of one noun and the list of them that the registry collects.
+macro_rules! statements {
+    ($($name:ident = $stmt:expr;)*) => {
+        $(static $name: crate::statement::Stmt = $stmt;)*
+        /// Every statement of this noun.
+        pub(crate) static STATEMENTS: &[&crate::statement::Stmt] = &[$(&$name),*];
+    };
+}
+pub(crate) use statements;
+
+/// Every registered statement of the house.
+pub fn registry() -> impl Iterator<Item = &'static Stmt> {
+    noun::STATEMENTS.iter().flat_map(|noun| noun.iter().copied())
+}
+
+/// A statement with its parameters and the way to read its rows.
+pub struct Call<T> {
+    pub(crate) raw: RawCall,
+    pub(crate) decode: fn(Row) -> Result<T, Error>,
+}
+
+/// A statement with its parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct RawCall {
+    pub(crate) stmt: &'static Stmt,
+    pub(crate) params: Vec<Value>,
+}
+
+impl<T> Call<T> {
+    pub(crate) fn new(
+        stmt: &'static Stmt,
+        params: impl Into<Vec<Value>>,
+        decode: fn(Row) -> Result<T, Error>,
+    ) -> Self {
+        Self { raw: RawCall { stmt, params: params.into() }, decode }
+    }
+
+    pub(crate) fn rows(decode: fn(Row) -> Result<T, Error>, rows: Vec<Row>) -> Result<Vec<T>, Error> {
+        rows.into_iter().map(decode).collect()
+    }
+}
+
+/// Statements that travel together: a tuple of calls, answered by a tuple of row lists.
+pub trait Batch {
+    /// The rows of each call, in order.
+    type Out;
+    #[doc(hidden)]
+    fn split(self) -> (Calls, Decode<Self::Out>);
+}
+
+/// The raw calls of a batch.
+#[doc(hidden)]
+pub struct Calls(pub(crate) Vec<RawCall>);
+/// The raw rows of a batch.
+#[doc(hidden)]
+pub struct Rows(pub(crate) Vec<Vec<Row>>);
+#[doc(hidden)]
+pub(crate) type Decode<T> = Box<dyn FnOnce(Rows) -> Result<T, Error> + Send>;
+
+macro_rules! batch {
+    ($($call:ident: $type:ident),+) => {
+        impl<$($type: 'static),+> Batch for ($(Call<$type>,)+) {
+            type Out = ($(Vec<$type>,)+);
+            fn split(self) -> (Calls, Decode<Self::Out>) {
+                let ($($call,)+) = self;
+                $(let $type = $call.decode;)+
+                let calls = Calls(vec![$($call.raw),+]);
+                let decode: Decode<Self::Out> = Box::new(move |rows: Rows| {
+                    let mut rows = rows.0.into_iter();
+                    Ok(($(Call::rows($type, rows.next().unwrap_or_default())?,)+))
+                });
+                (calls, decode)
+            }
+        }
+    };
+}
+
+#[expect(non_snake_case, reason = "the macro names a value after its type")]
+mod batches {
+    use super::{Batch, Call, Calls, Decode, Rows};
+    batch!(a: A);
+    batch!(a: A, b: B);
+    batch!(a: A, b: B, c: C);
+    batch!(a: A, b: B, c: C, d: D);
+    batch!(a: A, b: B, c: C, d: D, e: E);
+    batch!(a: A, b: B, c: C, d: D, e: E, f: F);
+}

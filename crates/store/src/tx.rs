@@ -1,0 +1,95 @@
+//! The inside of a transaction.
+
+use crate::statement::{Batch, Call, RawCall, Rows};
+use crate::value::Row;
+use crate::{Error, postgres, sqlite};
+
+/// A transaction under way, handed to the closure of [`crate::Lease::transact`].
+///
+/// The first failing statement poisons it: nothing after it runs and nothing of it is committed, on both
+/// engines. Conflicts are answered by `ON CONFLICT … RETURNING`, never by catching an error.
+pub struct Tx {
+    engine: Engine,
+    state: State,
+}
+
+pub(crate) enum Engine {
+    Postgres(postgres::Held),
+    Sqlite(sqlite::Connection),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// Nothing was sent yet.
+    Fresh,
+    /// BEGIN was sent.
+    Open,
+    /// The last statements were sent, with COMMIT on PostgreSQL.
+    Last,
+    /// A statement failed.
+    Poisoned,
+}
+
+impl Tx {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, state: State::Fresh }
+    }
+
+    pub(crate) fn into_parts(self) -> (Engine, State) {
+        (self.engine, self.state)
+    }
+
+    /// All rows of a call. On PostgreSQL, BEGIN travels with the first.
+    pub async fn all<T>(&mut self, call: Call<T>) -> Result<Vec<T>, Error> {
+        let mut rows = self.run(vec![call.raw], false).await?;
+        self.guard(Call::rows(call.decode, rows.pop().unwrap_or_default()))
+    }
+
+    /// The first row of a call, if there is one.
+    pub async fn one<T>(&mut self, call: Call<T>) -> Result<Option<T>, Error> {
+        Ok(self.all(call).await?.into_iter().next())
+    }
+
+    /// Several calls in one round trip, in order.
+    pub async fn batch<B: Batch>(&mut self, batch: B) -> Result<B::Out, Error> {
+        let (calls, decode) = batch.split();
+        let rows = self.run(calls.0, false).await?;
+        self.guard(decode(Rows(rows)))
+    }
+
+    /// The last calls of the transaction: on PostgreSQL, COMMIT travels with them.
+    ///
+    /// The caller decides on their rows after the fact, so each of them must change nothing whenever the
+    /// closure is going to fail: the first one carries the precondition, the others ask for its trace.
+    pub async fn last<B: Batch>(&mut self, batch: B) -> Result<B::Out, Error> {
+        let (calls, decode) = batch.split();
+        let rows = self.run(calls.0, true).await?;
+        decode(Rows(rows))
+    }
+
+    async fn run(&mut self, calls: Vec<RawCall>, last: bool) -> Result<Vec<Vec<Row>>, Error> {
+        match self.state {
+            State::Poisoned => return Err(Error::Poisoned),
+            State::Last => return Err(Error::Finished),
+            State::Fresh | State::Open => {}
+        }
+        let begin = self.state == State::Fresh;
+        // A dropped or failed statement leaves the transaction poisoned; only success takes that back.
+        self.state = State::Poisoned;
+        let rows = match &mut self.engine {
+            Engine::Postgres(held) => held.step(calls, begin, last).await?,
+            Engine::Sqlite(connection) => {
+                calls.iter().map(|call| connection.run(call)).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        self.state = if last { State::Last } else { State::Open };
+        Ok(rows)
+    }
+
+    fn guard<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
+        if outcome.is_err() {
+            self.state = State::Poisoned;
+        }
+        outcome
+    }
+}
