@@ -1,1 +1,5 @@
+//! The front gate: configuration, listeners, lifecycle, logs and the master key file.
+//!
+//! Promise of this crate: it reads the environment and owns every task, and no other crate does either.
 
+pub mod config;

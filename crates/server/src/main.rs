@@ -1,1 +1,3 @@
+//! The `gatewright` binary.
+
 fn main() {}

@@ -1,0 +1,174 @@
+//! Rules that one value alone does not show.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::settings::{Audience, Config, SigningAlgorithm};
+use super::source::Source;
+use super::value::{ByteSize, RoleScopes, Value};
+
+const DAY: Duration = Duration::from_hours(24);
+const YEAR: Duration = Duration::from_hours(24 * 366);
+
+/// Collects what is wrong, with the place where the setting was written.
+struct Report<'a> {
+    sources: &'a BTreeMap<&'static str, Source>,
+    errors: &'a mut Vec<ConfigError>,
+}
+
+impl Report<'_> {
+    fn error(&mut self, key: &'static str, problem: impl Into<String>) {
+        // a value that could not be read has been reported, and its default is not what was meant
+        if !self.errors.iter().any(|error| error.key == key) {
+            let source = self.sources.get(key).cloned().unwrap_or(Source::Default);
+            self.errors.push(ConfigError::new(key, source, problem));
+        }
+    }
+
+    fn within<T: PartialOrd + Value>(&mut self, key: &'static str, value: &T, least: &T, most: &T) {
+        if value < least || value > most {
+            let words = format!("{} is not from {} to {}", value.text(), least.text(), most.text());
+            self.error(key, words);
+        }
+    }
+
+    fn at_most<T: PartialOrd>(
+        &mut self,
+        small: (&'static str, &T),
+        large: (&'static str, &T),
+        show: impl Fn(&T) -> String,
+    ) {
+        if small.1 > large.1 {
+            let (small_text, large_text) = (show(small.1), show(large.1));
+            // named by the one that somebody wrote
+            let key = if self.sources.contains_key(small.0) { small.0 } else { large.0 };
+            self.error(key, format!("{} ({small_text}) is more than {} ({large_text})", small.0, large.0));
+        }
+    }
+}
+
+/// Checks the whole: mistakes go to `errors`, what is only strange to `warnings`.
+pub(crate) fn check(
+    config: &Config,
+    sources: &BTreeMap<&'static str, Source>,
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<String>,
+) {
+    let mut report = Report { sources, errors };
+    numbers(config, &mut report);
+    durations(config, &mut report);
+    together(config, &mut report);
+    strange(config, warnings);
+}
+
+fn numbers(config: &Config, report: &mut Report<'_>) {
+    let (passwords, database) = (&config.passwords, &config.database);
+    report.within("server.max_connections", &config.server.max_connections, &1, &1_000_000);
+    report.within("database.pool_max", &database.pool_max, &1, &10_000);
+    report.at_most(
+        ("database.pool_min", &database.pool_min),
+        ("database.pool_max", &database.pool_max),
+        Value::text,
+    );
+    report.within("passwords.bcrypt_cost", &passwords.bcrypt_cost, &4, &20);
+    report.within(
+        "passwords.argon2_memory",
+        &passwords.argon2_memory,
+        &ByteSize(8 << 10),
+        &ByteSize(4 << 30),
+    );
+    report.within("passwords.argon2_iterations", &passwords.argon2_iterations, &1, &100);
+    report.within("passwords.min_length", &passwords.min_length, &1, &1024);
+    if let Some(threads) = &passwords.hash_threads {
+        report.within("passwords.hash_threads", threads, &1, &1024);
+    }
+}
+
+fn durations(config: &Config, report: &mut Report<'_>) {
+    let (millis, second) = (Duration::from_millis, Duration::from_secs(1));
+    let (minute, hour) = (Duration::from_mins(1), Duration::from_hours(1));
+    let (server, database, tokens) = (&config.server, &config.database, &config.tokens);
+    for (key, value, least, most) in [
+        ("server.request_timeout", server.request_timeout, millis(100), 10 * minute),
+        ("server.shutdown_delay", server.shutdown_delay, Duration::ZERO, 10 * minute),
+        ("database.acquire_timeout", database.acquire_timeout, millis(10), minute),
+        ("database.statement_timeout", database.statement_timeout, millis(10), minute),
+        ("health.timeout", config.health.timeout, millis(10), 30 * second),
+        ("passwords.queue_deadline", config.passwords.queue_deadline, millis(100), minute),
+        ("tokens.access_ttl", tokens.access_ttl, minute, DAY),
+        ("tokens.refresh_ttl", tokens.refresh_ttl, minute, 2 * YEAR),
+        ("tokens.session_ttl", tokens.session_ttl, minute, 2 * YEAR),
+        ("tokens.refresh_grace", tokens.refresh_grace, Duration::ZERO, 5 * minute),
+        ("tokens.revocation_max_stale", tokens.revocation_max_stale, second, DAY),
+        ("tokens.key_rotation", tokens.key_rotation, 2 * DAY, 10 * YEAR),
+        ("audit.retention", config.audit.retention, DAY, 100 * YEAR),
+        ("audit.journal_keep", config.audit.journal_keep, hour, 10 * YEAR),
+        ("cleanup.interval", config.cleanup.interval, minute, DAY),
+    ] {
+        report.within(key, &value, &least, &most);
+    }
+    let [access, refresh, session] = [
+        ("tokens.access_ttl", &tokens.access_ttl),
+        ("tokens.refresh_ttl", &tokens.refresh_ttl),
+        ("tokens.session_ttl", &tokens.session_ttl),
+    ];
+    report.at_most(access, refresh, Value::text);
+    report.at_most(refresh, session, Value::text);
+}
+
+fn together(config: &Config, report: &mut Report<'_>) {
+    let (server, tokens) = (&config.server, &config.tokens);
+    match (&server.tls_cert_file, &server.tls_key_file) {
+        (Some(_), None) => report.error("server.tls_cert_file", "server.tls_key_file is needed with it"),
+        (None, Some(_)) => report.error("server.tls_key_file", "server.tls_cert_file is needed with it"),
+        _ => {}
+    }
+    if server.ops_listen == Some(server.listen) && server.listen.port() != 0 {
+        report.error("server.ops_listen", "the same address as server.listen");
+    }
+    match (tokens.algorithm, &tokens.hs256_secret_file) {
+        (SigningAlgorithm::Hs256, None) => {
+            report.error("tokens.hs256_secret_file", "needed when tokens.algorithm is HS256");
+        }
+        (SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa | SigningAlgorithm::Rs256, Some(_)) => {
+            report.error("tokens.hs256_secret_file", "only used when tokens.algorithm is HS256");
+        }
+        _ => {}
+    }
+    if let Audience::Named(name) = &tokens.audience
+        && name.chars().any(char::is_control)
+    {
+        report.error("tokens.audience", "it has control characters");
+    }
+}
+
+fn strange(config: &Config, warnings: &mut Vec<String>) {
+    let mut warn = |text: fmt::Arguments<'_>| warnings.push(text.to_string());
+    let (server, passwords) = (&config.server, &config.passwords);
+    if passwords.min_length < 8 {
+        warn(format_args!("passwords.min_length is below 8, the least that NIST SP 800-63B-4 allows"));
+    }
+    if passwords.bcrypt_cost < 10 {
+        warn(format_args!("passwords.bcrypt_cost is below 10: a stolen hash is quickly guessed"));
+    }
+    if server.public_url.as_ref().is_some_and(|url| !url.is_https()) && !server.listen.ip().is_loopback() {
+        warn(format_args!("server.public_url is not https: passwords and tokens travel in the clear"));
+    }
+    if server.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+        warn(format_args!("server.trusted_proxies believes everybody: any client can choose its address"));
+    }
+    if server.ops_listen.is_some_and(|at| at.ip().is_unspecified()) {
+        warn(format_args!("server.ops_listen is open on every interface: metrics are not authenticated"));
+    }
+    if config.database.url.is_embedded() && config.redis.url.is_some() {
+        warn(format_args!("redis.url is of no use with the embedded database, which only one node can have"));
+    }
+    let RoleScopes(scopes) = &config.accounts.scopes;
+    for role in scopes.keys().filter(|role| !matches!(role.as_str(), "basic_user" | "admin")) {
+        warn(format_args!(
+            "accounts.scopes names the role `{role}`, which is neither `basic_user` nor `admin`"
+        ));
+    }
+}

@@ -1,0 +1,75 @@
+//! `[database]` and `[redis]`
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::section;
+use crate::config::url::{DatabaseUrl, RedisUrl};
+use crate::config::value::Value;
+
+/// The name of a PostgreSQL schema that needs no quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaName(String);
+
+impl SchemaName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for SchemaName {
+    fn default() -> Self {
+        Self("gatewright".to_owned())
+    }
+}
+
+impl Value for SchemaName {
+    const EXPECTED: &'static str = "a name of lower-case letters, digits and `_`, at most 63 long";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let begins = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+        let goes_on = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        match text {
+            _ if !begins || !goes_on || text.len() > 63 => Err("not such a name".to_owned()),
+            "public" | "information_schema" => Err(format!("`{text}` is not Gatewright's own")),
+            _ if text.starts_with("pg_") => Err("names that begin with `pg_` are PostgreSQL's".to_owned()),
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.0.clone()
+    }
+}
+
+section! {
+    /// The database.
+    pub struct DatabaseConfig in "database." {
+        /// Where the data is: a file of the embedded database, or a PostgreSQL server.
+        url: DatabaseUrl = DatabaseUrl::embedded(Path::new("./gatewright-data")),
+            shown: "`sqlite:` and `gatewright.db` in `data_dir`", example: "postgres://gatewright@db.example.org/app";
+        /// The PostgreSQL schema that everything lives in.
+        schema: SchemaName = SchemaName::default(), example: "gatewright";
+        /// Whether `serve` migrates PostgreSQL too; the embedded database is always migrated.
+        auto_migrate: bool = false, example: "true";
+        /// How many connections to PostgreSQL are kept open.
+        pool_min: u32 = 5, example: "5";
+        /// How many connections to PostgreSQL may be open.
+        pool_max: u32 = 50, example: "20";
+        /// How long a request waits for a connection before it is answered 503.
+        acquire_timeout: Duration = Duration::from_secs(2), example: "2s";
+        /// How long one statement may take; Gatewright keeps the time itself.
+        statement_timeout: Duration = Duration::from_secs(2), example: "2s";
+        /// The certificates (PEM) of the authorities that PostgreSQL's certificate may come from.
+        tls_ca_file: Option<PathBuf> = None, shown: "the system's", example: "/etc/gatewright/postgres-ca.pem";
+    }
+}
+
+section! {
+    /// Redis or Valkey, which more than one node need to share their limits.
+    pub struct RedisConfig in "redis." {
+        /// Where Redis or Valkey is; empty for none.
+        url: Option<RedisUrl> = None, example: "redis://redis.example.org:6379";
+    }
+}

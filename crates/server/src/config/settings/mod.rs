@@ -1,0 +1,270 @@
+//! The settings, each defined once: type, default, documentation, whether SIGHUP reloads it, an example.
+
+mod accounts;
+mod database;
+mod operations;
+mod passwords;
+mod server;
+mod tokens;
+
+use std::path::PathBuf;
+
+pub use accounts::{AccountsConfig, LegacyConfig, RateLimitsConfig};
+pub use database::{DatabaseConfig, RedisConfig, SchemaName};
+pub use operations::{AuditConfig, CleanupConfig, HealthConfig, LogFilter, LogFormat, TelemetryConfig};
+pub use passwords::{Blocklist, PasswordAlgorithm, PasswordsConfig};
+pub use server::ServerConfig;
+pub use tokens::{Audience, SigningAlgorithm, Subject, TokensConfig};
+
+use super::value::Given;
+
+/// What is known of one setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its full name, such as `server.listen`.
+    pub key: &'static str,
+    /// Its name within its section.
+    pub name: &'static str,
+    /// What it does, in a sentence or two.
+    pub doc: &'static str,
+    /// What may be written.
+    pub expected: &'static str,
+    /// How the default comes about, where it is not one fixed value.
+    pub derived: Option<&'static str>,
+    /// A value one might write.
+    pub example: &'static str,
+    /// Whether SIGHUP applies a change.
+    pub reload: bool,
+    /// Whether its text may hold a secret.
+    pub secret: bool,
+}
+
+impl Setting {
+    /// The environment variable that sets it.
+    pub fn variable(&self) -> String {
+        format!("{}{}", super::source::PREFIX, self.key.replace('.', "__").to_ascii_uppercase())
+    }
+}
+
+/// One section of settings: the text side of a plain struct.
+pub(crate) trait Section {
+    /// Its settings, in the order of the struct.
+    fn settings(&self) -> &'static [Setting];
+    /// What the section is about.
+    fn about(&self) -> &'static str;
+    /// Sets the field `name`, or says why it cannot.
+    fn set(&mut self, name: &str, given: &Given) -> Result<(), String>;
+    /// The field `name` as text, secrets included.
+    fn text(&self, name: &str) -> Option<String>;
+    /// The field `name` for people.
+    fn shown(&self, name: &str) -> Option<String>;
+    /// The field `name` in TOML, secrets hidden.
+    fn toml(&self, name: &str) -> Option<String>;
+}
+
+/// Defines a section: a struct of plain data, its defaults, and the table of its settings.
+macro_rules! section {
+    (
+        $(#[doc = $about:literal])+
+        pub struct $Name:ident in $prefix:literal {
+            $(
+                $(#[doc = $doc:literal])+
+                $field:ident: $ty:ty = $default:expr
+                    $(, shown: $derived:literal)?, example: $example:literal $(, $reload:ident)?;
+            )*
+        }
+        $(with { $( $(#[doc = $subdoc:literal])+ $sub:ident: $Sub:ty, )+ })?
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug)]
+        pub struct $Name {
+            $( $(#[doc = $doc])+ pub $field: $ty, )*
+            $($( $(#[doc = $subdoc])+ pub $sub: $Sub, )+)?
+        }
+
+        impl Default for $Name {
+            fn default() -> Self {
+                Self { $($field: $default,)* $($($sub: <$Sub>::default(),)+)? }
+            }
+        }
+
+        impl $crate::config::settings::Section for $Name {
+            fn settings(&self) -> &'static [$crate::config::settings::Setting] {
+                use $crate::config::value::Value;
+                const SETTINGS: &[$crate::config::settings::Setting] = &[$(
+                    $crate::config::settings::Setting {
+                        key: concat!($prefix, stringify!($field)),
+                        name: stringify!($field),
+                        doc: concat!($($doc),+).trim_ascii(),
+                        expected: <$ty as Value>::EXPECTED,
+                        derived: $crate::config::settings::section!(@derived $($derived)?),
+                        example: $example,
+                        reload: $crate::config::settings::section!(@reload $($reload)?),
+                        secret: <$ty as Value>::SECRET,
+                    },
+                )*];
+                SETTINGS
+            }
+
+            fn about(&self) -> &'static str {
+                concat!($($about),+).trim_ascii()
+            }
+
+            fn set(&mut self, name: &str, given: &$crate::config::value::Given) -> Result<(), String> {
+                use $crate::config::value::Value;
+                match name {
+                    $(stringify!($field) => self.$field = <$ty as Value>::read(given)?,)*
+                    _ => return Err("there is no such setting".to_owned()),
+                }
+                Ok(())
+            }
+
+            fn text(&self, name: &str) -> Option<String> {
+                use $crate::config::value::Value;
+                match name { $(stringify!($field) => Some(self.$field.text()),)* _ => None }
+            }
+
+            fn shown(&self, name: &str) -> Option<String> {
+                use $crate::config::value::Value;
+                match name { $(stringify!($field) => Some(self.$field.shown()),)* _ => None }
+            }
+
+            fn toml(&self, name: &str) -> Option<String> {
+                use $crate::config::value::Value;
+                match name { $(stringify!($field) => Some(self.$field.toml()),)* _ => None }
+            }
+        }
+
+        $(
+            impl $Name {
+                /// The sections, in the order in which they are documented; the first one has no name.
+                pub(crate) const SECTIONS: &[&str] = &["", $(stringify!($sub)),+];
+
+                pub(crate) fn section(&self, name: &str) -> Option<&dyn $crate::config::settings::Section> {
+                    match name { "" => Some(self), $(stringify!($sub) => Some(&self.$sub),)+ _ => None }
+                }
+
+                pub(crate) fn section_mut(
+                    &mut self,
+                    name: &str,
+                ) -> Option<&mut dyn $crate::config::settings::Section> {
+                    match name { "" => Some(self), $(stringify!($sub) => Some(&mut self.$sub),)+ _ => None }
+                }
+            }
+        )?
+    };
+    (@derived) => { None };
+    (@derived $derived:literal) => { Some($derived) };
+    (@reload) => { false };
+    (@reload reload) => { true };
+}
+pub(crate) use section;
+
+section! {
+    /// Everything an operator can set.
+    pub struct Config in "" {
+        /// The directory of everything Gatewright keeps on this machine: the embedded database, the audit journal,
+        /// the master key it made itself.
+        data_dir: PathBuf = PathBuf::from("./gatewright-data"), example: "/var/lib/gatewright";
+        /// The keyring file whose first key seals secrets in the database and whose keys all open them.
+        master_key_file: PathBuf = PathBuf::from("./gatewright-data/master.key"),
+            shown: "`master.key` in `data_dir`", example: "/etc/gatewright/master.key";
+    }
+    with {
+        /// Listeners, addresses and limits of connections.
+        server: ServerConfig,
+        /// The database.
+        database: DatabaseConfig,
+        /// Redis or Valkey.
+        redis: RedisConfig,
+        /// Health checks.
+        health: HealthConfig,
+        /// Accounts.
+        accounts: AccountsConfig,
+        /// Passwords and hashing.
+        passwords: PasswordsConfig,
+        /// Tokens and sessions.
+        tokens: TokensConfig,
+        /// Rate limits.
+        rate_limits: RateLimitsConfig,
+        /// The audit trail.
+        audit: AuditConfig,
+        /// Old names of routes.
+        legacy: LegacyConfig,
+        /// Removal of what has expired.
+        cleanup: CleanupConfig,
+        /// Logs, metrics and traces.
+        telemetry: TelemetryConfig,
+    }
+}
+
+impl Config {
+    /// Every setting, in the order of the documentation.
+    pub fn settings() -> Vec<&'static Setting> {
+        let config = Self::default();
+        Self::SECTIONS.iter().filter_map(|name| config.section(name)).flat_map(Section::settings).collect()
+    }
+
+    /// The setting called `key`.
+    pub fn setting(key: &str) -> Option<&'static Setting> {
+        Self::settings().into_iter().find(|setting| setting.key == key)
+    }
+
+    pub(crate) fn set(&mut self, key: &str, given: &Given) -> Result<(), String> {
+        let (section, name) = split(key);
+        self.section_mut(section).ok_or_else(|| "there is no such section".to_owned())?.set(name, given)
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Option<String> {
+        let (section, name) = split(key);
+        self.section(section)?.text(name)
+    }
+
+    /// The value of `key` for people: secrets are hidden. `None` when there is no such setting.
+    pub fn shown(&self, key: &str) -> Option<String> {
+        let (section, name) = split(key);
+        self.section(section)?.shown(name)
+    }
+
+    pub(crate) fn toml(&self, key: &str) -> Option<String> {
+        let (section, name) = split(key);
+        self.section(section)?.toml(name)
+    }
+}
+
+fn split(key: &str) -> (&str, &str) {
+    key.split_once('.').unwrap_or(("", key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_and_every_example_is_read_as_it_is_written() {
+        for setting in Config::settings() {
+            let mut config = Config::default();
+            let text = config.text(setting.key).unwrap();
+            config
+                .set(setting.key, &Given::Text(text.clone()))
+                .unwrap_or_else(|why| panic!("{}: {why}", setting.key));
+            assert_eq!(config.text(setting.key).unwrap(), text, "{}", setting.key);
+            config
+                .set(setting.key, &Given::Text(setting.example.to_owned()))
+                .unwrap_or_else(|why| panic!("example of {}: {why}", setting.key));
+        }
+    }
+
+    #[test]
+    fn every_setting_is_documented_in_whole_sentences() {
+        for setting in Config::settings() {
+            assert!(setting.doc.ends_with('.'), "{}: {}", setting.key, setting.doc);
+            assert!(
+                setting
+                    .key
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b))
+            );
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `[server]`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::section;
+use crate::config::url::{WebOrigin, WebUrl};
+
+section! {
+    /// Listeners, addresses and limits of connections.
+    pub struct ServerConfig in "server." {
+        /// The address of the public listener.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)), example: "0.0.0.0:8080";
+        /// The address of the operations listener: metrics, and health again; empty for none.
+        ops_listen: Option<SocketAddr> = Some(SocketAddr::from(([127, 0, 0, 1], 9464))), example: "0.0.0.0:9464";
+        /// The URL under which clients reach the public listener.
+        public_url: Option<WebUrl> = None, shown: "made of `server.listen`", example: "https://auth.example.org";
+        /// Networks of proxies whose `Forwarded` and `X-Forwarded-For` are believed.
+        trusted_proxies: Vec<IpNet> = Vec::new(), example: "10.0.0.0/8", reload;
+        /// Web origins whose pages may call the API (CORS).
+        cors_allowed_origins: Vec<WebOrigin> = Vec::new(), example: "https://app.example.org", reload;
+        /// How long a request may take before it is answered 503.
+        request_timeout: Duration = Duration::from_secs(10), example: "10s";
+        /// How long readiness says no before the listener closes, so that load balancers can look away.
+        shutdown_delay: Duration = Duration::from_secs(5),
+            shown: "`5s`; `0s` with the embedded database", example: "15s";
+        /// How many connections may be open at once; more wait in the system's queue.
+        max_connections: u32 = 10_000, example: "10000";
+        /// The certificate chain (PEM) of the public listener; read again when the file changes.
+        tls_cert_file: Option<PathBuf> = None, example: "/etc/gatewright/tls.crt";
+        /// The private key (PEM) of `server.tls_cert_file`.
+        tls_key_file: Option<PathBuf> = None, example: "/etc/gatewright/tls.key";
+    }
+}

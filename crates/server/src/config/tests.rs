@@ -1,0 +1,204 @@
+use super::*;
+
+fn load(file: &str, env: &[(&str, &str)], set: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
+    let directory = tempfile::tempdir().unwrap();
+    if !file.is_empty() {
+        std::fs::write(directory.path().join("gatewright.toml"), file).unwrap();
+    }
+    let pairs = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let args = LoadArgs { config: None, directory: directory.path().to_owned(), set: pairs(set) };
+    Config::load(&args, pairs(env))
+}
+
+/// The messages, without the folder that the test made.
+fn messages(result: Result<Loaded, ConfigErrors>) -> Vec<String> {
+    let short = |error: &ConfigError| match error.source.clone() {
+        Source::File(path, line) => {
+            let name = path.file_name().unwrap().into();
+            ConfigError { source: Source::File(name, line), ..error.clone() }.to_string()
+        }
+        _ => error.to_string(),
+    };
+    result.unwrap_err().all().iter().map(short).collect()
+}
+
+#[test]
+fn without_anything_it_is_embedded_in_the_data_directory() {
+    let loaded = load("", &[], &[]).unwrap();
+    let config = loaded.config;
+    assert!(loaded.file.is_none() && loaded.sources.is_empty() && loaded.warnings.is_empty());
+    assert_eq!(config.shown("database.url").unwrap(), "sqlite:./gatewright-data/gatewright.db");
+    assert_eq!(config.master_key_file, PathBuf::from("./gatewright-data/master.key"));
+    assert_eq!(config.server.shutdown_delay, Duration::ZERO);
+}
+
+#[test]
+fn the_data_directory_moves_what_lies_in_it_but_not_what_was_named() {
+    let config = load("", &[], &[("data_dir", "/srv/g")]).unwrap().config;
+    assert_eq!(config.shown("database.url").unwrap(), "sqlite:/srv/g/gatewright.db");
+    assert_eq!(config.master_key_file, PathBuf::from("/srv/g/master.key"));
+    let config =
+        load("data_dir = '/srv/g'\nmaster_key_file = '/etc/k'", &[("DATABASE_URL", "sqlite:a")], &[]);
+    let config = config.unwrap().config;
+    assert_eq!(config.shown("database.url").unwrap(), "sqlite:a");
+    assert_eq!(config.master_key_file, PathBuf::from("/etc/k"));
+    assert_eq!(config.server.shutdown_delay, Duration::from_secs(0));
+}
+
+#[test]
+fn later_layers_win_and_each_value_knows_where_it_came_from() {
+    let file = "[database]\nurl = 'postgres://file/a'\npool_max = 10\npool_min = 1\n";
+    let seeds =
+        [("DATABASE_URL", "postgresql+asyncpg://seed/a"), ("DB_POOL_MAX_CONN", "20"), ("REDIS_URL", "")];
+    let loaded = load(file, &seeds, &[]).unwrap();
+    assert_eq!(loaded.config.shown("database.url").unwrap(), "postgres://seed/a");
+    assert_eq!(loaded.config.database.pool_max, 20);
+    assert!(matches!(loaded.source("database.pool_min"), Source::File(_, 4)));
+    assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
+    assert_eq!(loaded.config.server.shutdown_delay, Duration::from_secs(5), "not embedded");
+
+    let env = [seeds.as_slice(), &[("GATEWRIGHT_DATABASE__POOL_MAX", "30"), ("HOME", "/")]].concat();
+    let loaded = load(file, &env, &[]).unwrap();
+    assert_eq!(loaded.config.database.pool_max, 30);
+    let loaded = load(file, &env, &[("database.pool_max", "40"), ("database.pool_max", "41")]).unwrap();
+    assert_eq!(loaded.config.database.pool_max, 41);
+    assert_eq!(*loaded.source("database.pool_max"), Source::Flag("--set database.pool_max".to_owned()));
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_each_with_its_place() {
+    let file = "datadir = 'x'\n[server]\nlisten = ':8080'\nrequest_timeout = 10\nlistn = 1\n[nothing]\nlike = 'it'\n";
+    let env = [
+        ("GATEWRIGHT_DATABASE__POOL_MIN", "many"),
+        ("GATEWRIGHT_DATABASE__URL", "mysql://u:hunter2@h/d"),
+        ("GATEWRIGHT_SERVER_LISTEN", "127.0.0.1:1"),
+    ];
+    let got = messages(load(file, &env, &[("tokens.acess_ttl", "1h"), ("tokens.access_ttl", "91d")]));
+    for part in [
+        "datadir: there is no such setting; did you mean `data_dir`? (gatewright.toml:1)",
+        "server.listen: the address is missing: write `0.0.0.0:8080` for every interface; given `:8080`; expected",
+        "server.request_timeout: the unit is missing: `10s`?; given `10`; expected a duration with its unit",
+        "server.listn: there is no such setting; did you mean `server.listen`? (gatewright.toml:5)",
+        "nothing.like: there is no such setting (gatewright.toml:7)",
+        "database.pool_min: not a whole number from 0 to 4294967295; given `many`; expected a whole number \
+         (environment variable GATEWRIGHT_DATABASE__POOL_MIN)",
+        "database.url: `mysql` databases are not supported; expected",
+        "did you mean `GATEWRIGHT_SERVER__LISTEN`? (environment variable GATEWRIGHT_SERVER_LISTEN)",
+        "tokens.acess_ttl: there is no such setting; did you mean `tokens.access_ttl`? (flag --set tokens.acess_ttl)",
+        "tokens.access_ttl: 91d is not from 1m to 1d (flag --set tokens.access_ttl)",
+    ] {
+        assert!(got.iter().any(|message| message.contains(part)), "{part}\nin {got:#?}");
+    }
+    assert!(!got.iter().any(|message| message.contains("hunter2")));
+}
+
+#[test]
+fn what_is_not_toml_is_reported_with_its_line_beside_other_mistakes() {
+    let got = messages(load("[server]\nlisten = \nmax_connections = 0\n", &[], &[]));
+    assert!(
+        got.iter().any(|message| message.starts_with("not TOML: ") && message.contains("gatewright.toml:2"))
+    );
+    assert!(got.iter().any(|message| message.contains("server.max_connections: 0 is not from 1")), "{got:?}");
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let args = LoadArgs { config: Some("/nowhere/at/all.toml".into()), ..LoadArgs::default() };
+    let got = Config::load(&args, []).unwrap_err().to_string();
+    assert!(got.contains("cannot be read") && got.contains("/nowhere/at/all.toml"), "{got}");
+}
+
+#[test]
+fn settings_that_do_not_fit_together_are_refused() {
+    let refused = |set: &[(&str, &str)]| messages(load("", &[], set)).join("\n");
+    assert!(
+        refused(&[("database.pool_min", "60")])
+            .starts_with("database.pool_min: database.pool_min (60) is more")
+    );
+    assert!(
+        refused(&[("tokens.session_ttl", "1d")]).starts_with("tokens.session_ttl: tokens.refresh_ttl (30d)")
+    );
+    assert!(refused(&[("server.tls_cert_file", "c")]).contains("server.tls_key_file is needed"));
+    assert!(refused(&[("server.tls_key_file", "c")]).contains("server.tls_cert_file is needed"));
+    assert!(refused(&[("tokens.algorithm", "hs256")]).contains("tokens.hs256_secret_file: needed"));
+    assert!(refused(&[("tokens.hs256_secret_file", "f")]).contains("only used"));
+    assert!(refused(&[("legacy.sunset", "soon")]).contains("not a date"));
+    assert!(refused(&[("server.public_url", "https://a/?q")]).contains("a query"));
+    assert!(refused(&[("tokens.issuer", "auth")]).contains("https://"));
+    assert!(refused(&[("server.ops_listen", "127.0.0.1:8080")]).contains("the same address"));
+}
+
+#[test]
+fn toml_has_lists_tables_numbers_and_dates() {
+    let file = "[server]\ntrusted_proxies = ['10.0.0.0/8', '::1']\nmax_connections = 1_000\n[legacy]\n\
+                sunset = 2027-06-30\nenabled = false\n[accounts.scopes]\nadmin = ['a', 'b']\nbasic_user = 'c'\n";
+    let config = load(file, &[], &[]).unwrap().config;
+    assert_eq!(config.shown("server.trusted_proxies").unwrap(), "10.0.0.0/8,::1/128");
+    assert_eq!(config.server.max_connections, 1000);
+    assert_eq!(config.shown("legacy.sunset").unwrap(), "2027-06-30");
+    assert_eq!(config.shown("accounts.scopes").unwrap(), "admin=a b,basic_user=c");
+    let listed = load("[server]\nlisten = ['127.0.0.1:1']\n", &[], &[]);
+    assert!(messages(listed).join("").contains("not a list"));
+}
+
+#[test]
+fn variables_that_kubernetes_adds_for_a_service_are_not_mistakes() {
+    let env = [
+        ("GATEWRIGHT_SERVICE_HOST", "10.0.0.1"),
+        ("GATEWRIGHT_SERVICE_PORT_HTTP", "80"),
+        ("GATEWRIGHT_PORT", "tcp://10.0.0.1:80"),
+        ("GATEWRIGHT_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("GATEWRIGHT_OPS_PORT_9464_TCP", "tcp://10.0.0.1:9464"),
+    ];
+    load("", &env, &[]).unwrap();
+    assert!(load("", &[("GATEWRIGHT_SERVER__PORT_", "1")], &[]).is_err());
+}
+
+#[test]
+fn printing_hides_passwords_and_is_read_again() {
+    let loaded = load("", &[("DATABASE_URL", "postgres://u:hunter2@h/d")], &[]).unwrap();
+    let print = loaded.print();
+    assert!(print.contains("url = \"postgres://u:***@h/d\" # environment variable DATABASE_URL"), "{print}");
+    assert!(!format!("{print}{loaded:?}").contains("hunter2"));
+    load(&load("", &[], &[]).unwrap().print(), &[], &[]).unwrap();
+}
+
+#[test]
+fn explain_tells_the_value_its_place_and_its_default() {
+    let loaded = load("", &[], &[("tokens.access_ttl", "5m")]).unwrap();
+    let text = loaded.explain("tokens.access_ttl").unwrap();
+    assert!(text.contains("\"5m\" (flag --set tokens.access_ttl)") && text.contains("`\"30m\"`"), "{text}");
+    assert!(text.contains("GATEWRIGHT_TOKENS__ACCESS_TTL"));
+    assert_eq!(loaded.explain("tokens.nothing"), None);
+}
+
+#[test]
+fn the_generated_texts_name_every_setting_and_the_file_is_valid() {
+    let (page, file) = (markdown(), default_toml());
+    for setting in Config::settings() {
+        assert!(page.contains(&format!("### `{}`", setting.key)));
+    }
+    load(&file, &[], &[]).unwrap();
+    // without the `#` before each setting it is the defaults
+    let uncommented = file.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest,
+        _ => line,
+    });
+    let loaded = load(&uncommented.collect::<Vec<_>>().join("\n"), &[], &[]).unwrap();
+    assert_eq!(loaded.sources.len(), Config::settings().len());
+}
+
+#[test]
+fn reload_takes_what_it_may_and_names_the_rest() {
+    let old = load("", &[], &[]).unwrap().config;
+    let new =
+        load("", &[], &[("rate_limits.login", "off"), ("server.listen", "127.0.0.1:1")]).unwrap().config;
+    let changes = Config::reloadable_changes(&old, &new);
+    assert_eq!(changes.applied, ["rate_limits.login"]);
+    assert_eq!(changes.need_restart, ["server.listen"]);
+    let next = old.reloaded(&new);
+    assert_eq!(next.rate_limits.login, Rate::Off);
+    assert_eq!(next.server.listen, old.server.listen);
+}

@@ -1,0 +1,309 @@
+//! Addresses of other programs: databases, Redis, web origins.
+
+use std::path::{Path, PathBuf};
+
+use http::Uri;
+use model::Secret;
+
+use super::value::{Value, Veiled};
+
+/// Where the data is.
+#[derive(Clone, Debug)]
+pub enum DatabaseUrl {
+    /// The embedded database, in this file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL server.
+    Postgres(PostgresUrl),
+}
+
+impl DatabaseUrl {
+    /// Whether this is the embedded database.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
+    /// The embedded database of a data directory.
+    pub fn embedded(data_dir: &Path) -> Self {
+        Self::Sqlite(data_dir.join("gatewright.db"))
+    }
+}
+
+/// A `postgres://` connection URI; it may hold a password, so it is not printed.
+#[derive(Clone, Debug)]
+pub struct PostgresUrl(Veiled);
+
+impl PostgresUrl {
+    /// The whole URI, password included.
+    pub fn expose(&self) -> &Secret<String> {
+        &self.0.whole
+    }
+}
+
+/// What stands before `://`, and what stands after it.
+fn scheme(text: &str) -> (String, &str) {
+    match text.split_once("://") {
+        Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
+        None => (String::new(), text),
+    }
+}
+
+/// `url` with the password in its user part and in its query replaced.
+fn without_password(url: &str) -> String {
+    let (before_query, query) =
+        url.split_once('?').map_or((url, None), |(before, query)| (before, Some(query)));
+    let (scheme, rest) = before_query.split_once("://").unwrap_or(("", before_query));
+    let rest = match rest.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((name, _)) => format!("{name}:***@{host}"),
+            None => format!("{user}@{host}"),
+        },
+        None => rest.to_owned(),
+    };
+    let hidden = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    let query = query.map(|query| query.split('&').map(hidden).collect::<Vec<_>>().join("&"));
+    query.map_or_else(|| format!("{scheme}://{rest}"), |query| format!("{scheme}://{rest}?{query}"))
+}
+
+fn veiled(url: String) -> Veiled {
+    Veiled { shown: without_password(&url), whole: Secret::new(url) }
+}
+
+/// The file of a `sqlite:` address. `driver` is SQLAlchemy's form, where three slashes precede a relative path.
+fn sqlite(path: &str, driver: bool) -> Result<DatabaseUrl, String> {
+    let path = match (driver, path.strip_prefix("///")) {
+        (true, Some(path)) => path,
+        (_, _) if path.starts_with("//") => return Err("write `sqlite:PATH`, without `//`".to_owned()),
+        _ => path,
+    };
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    match path {
+        "" => Err("the path of the file is missing".to_owned()),
+        ":memory:" => Err("a database in memory would be empty at every start".to_owned()),
+        path => Ok(DatabaseUrl::Sqlite(PathBuf::from(path))),
+    }
+}
+
+fn postgres(rest: &str, driver: bool) -> Result<DatabaseUrl, String> {
+    if rest.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("it has white space or control characters: percent-encode them".to_owned());
+    }
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let host = path.rsplit_once('@').map_or(path, |(_, host)| host);
+    if (host.is_empty() || host.starts_with('/')) && !query.contains("host=") {
+        return Err("the host is missing".to_owned());
+    }
+    if path.matches('@').count() > 1 {
+        return Err("the password has an `@`: write `%40`".to_owned());
+    }
+    // asyncpg calls libpq's `sslmode` `ssl`
+    let rest = if driver {
+        rest.replace("?ssl=", "?sslmode=").replace("&ssl=", "&sslmode=")
+    } else {
+        rest.to_owned()
+    };
+    Ok(DatabaseUrl::Postgres(PostgresUrl(veiled(format!("postgres://{rest}")))))
+}
+
+impl Value for DatabaseUrl {
+    const EXPECTED: &'static str = "`sqlite:PATH` or `postgres://user:password@host:port/database`";
+    const SECRET: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            return sqlite(path, false);
+        }
+        let (scheme, rest) = scheme(text);
+        match scheme.split_once('+').map_or((scheme.as_str(), false), |(scheme, _)| (scheme, true)) {
+            ("sqlite", true) => sqlite(&format!("//{rest}"), true),
+            ("postgres" | "postgresql", driver) => postgres(rest, driver),
+            ("", _) => Err("it does not begin with `sqlite:` or `postgres://`".to_owned()),
+            (other, _) => Err(format!("`{other}` databases are not supported")),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Self::Postgres(url) => url.expose().expose().clone(),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Sqlite(_) => self.text(),
+            Self::Postgres(url) => url.0.shown.clone(),
+        }
+    }
+}
+
+/// A `redis://` or `rediss://` address; it may hold a password, so it is not printed.
+#[derive(Clone, Debug)]
+pub struct RedisUrl(Veiled);
+
+impl RedisUrl {
+    /// The whole address, password included.
+    pub fn expose(&self) -> &Secret<String> {
+        &self.0.whole
+    }
+}
+
+impl Value for RedisUrl {
+    const EXPECTED: &'static str = "`redis://host:port` or `rediss://user:password@host:port/database`";
+    const SECRET: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let (scheme, rest) = scheme(text);
+        if !matches!(scheme.as_str(), "redis" | "rediss" | "valkey" | "valkeys") {
+            return Err("it does not begin with `redis://` or `rediss://`".to_owned());
+        }
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        if host.is_empty() || host.starts_with('/') || host.chars().any(char::is_whitespace) {
+            return Err("the host is missing".to_owned());
+        }
+        Ok(Self(veiled(format!("{}://{rest}", scheme.replace("valkey", "redis")))))
+    }
+
+    fn text(&self) -> String {
+        self.expose().expose().clone()
+    }
+
+    fn shown(&self) -> String {
+        self.0.shown.clone()
+    }
+}
+
+/// An absolute `http` or `https` URL without query, fragment and user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebUrl(String);
+
+impl WebUrl {
+    /// The URL as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The URL without a slash at its end: what a path is appended to.
+    pub fn base(&self) -> &str {
+        self.0.trim_end_matches('/')
+    }
+
+    /// Whether the scheme is `https`.
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+}
+
+impl Value for WebUrl {
+    const EXPECTED: &'static str =
+        "an absolute URL such as `https://auth.example.org`, without query and fragment";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.contains('#') || text.contains('?') {
+            return Err("it has a query or a fragment".to_owned());
+        }
+        let uri = text.parse::<Uri>().map_err(|_| "not a URL".to_owned())?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err("it does not begin with `https://` or `http://`".to_owned());
+        }
+        match uri.authority() {
+            Some(authority) if authority.as_str().contains('@') => Err("it names a user".to_owned()),
+            Some(authority) if !authority.host().is_empty() => Ok(Self(text.to_owned())),
+            _ => Err("the host is missing".to_owned()),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// A web origin (RFC 6454) as browsers send it in `Origin`: scheme, host and a port that is not the usual one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebOrigin(String);
+
+impl WebOrigin {
+    /// The origin as `Origin` has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for WebOrigin {
+    const EXPECTED: &'static str = "origins such as `https://app.example.org`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if matches!(text.trim(), "*" | "null") {
+            return Err(format!("`{}` would let any page in: list the origins", text.trim()));
+        }
+        let url = WebUrl::parse(text)?;
+        let lower = url.base().to_ascii_lowercase();
+        let (scheme, host) = lower.split_once("://").unwrap_or(("", &lower));
+        if host.contains('/') {
+            return Err("an origin has no path".to_owned());
+        }
+        let usual = if scheme == "https" { ":443" } else { ":80" };
+        Ok(Self(format!("{scheme}://{}", host.strip_suffix(usual).unwrap_or(host))))
+    }
+
+    fn text(&self) -> String {
+        self.0.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(text: &str) -> String {
+        DatabaseUrl::parse(text).map_or_else(|why| format!("refused: {why}"), |url| url.text())
+    }
+
+    #[test]
+    fn every_way_to_name_a_database_comes_out_as_one_of_two() {
+        for (text, url) in [
+            ("sqlite:./a.db", "sqlite:./a.db"),
+            ("sqlite:/var/lib/a.db", "sqlite:/var/lib/a.db"),
+            ("sqlite+aiosqlite:///./a.db", "sqlite:./a.db"),
+            ("sqlite+aiosqlite:////var/a.db", "sqlite:/var/a.db"),
+            ("postgresql://u:p@h:5432/d", "postgres://u:p@h:5432/d"),
+            ("postgresql+asyncpg://u:p@h/d?ssl=require", "postgres://u:p@h/d?sslmode=require"),
+            ("postgresql+psycopg2://h/d", "postgres://h/d"),
+            ("postgres:///d?host=/run/postgresql", "postgres:///d?host=/run/postgresql"),
+        ] {
+            assert_eq!(database(text), url, "{text}");
+        }
+        for text in
+            ["", "h/d", "mysql://h/d", "postgres:///d", "sqlite:", "sqlite::memory:", "sqlite:///a.db"]
+        {
+            assert!(database(text).starts_with("refused: "), "{text}");
+        }
+        assert!(database("postgres://u:p@ss@h/d").contains("%40"));
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let url = DatabaseUrl::parse("postgres://u:hunter2@h/d?password=hunter2&x=1").unwrap();
+        assert_eq!(url.shown(), "postgres://u:***@h/d?password=***&x=1");
+        assert!(!format!("{url:?}").contains("hunter2"));
+        let url = RedisUrl::parse("rediss://:hunter2@h:6379/0").unwrap();
+        assert_eq!(url.shown(), "rediss://:***@h:6379/0");
+        assert!(!url.toml().contains("hunter2") && url.text().contains("hunter2"));
+    }
+
+    #[test]
+    fn web_addresses_are_absolute_and_bare() {
+        assert_eq!(WebUrl::parse("https://a.example/x/").unwrap().base(), "https://a.example/x");
+        for text in ["a.example", "/x", "ftp://a", "https://", "https://a?x", "https://a#x", "https://u@a"] {
+            assert!(WebUrl::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(WebOrigin::parse("HTTPS://App.example:443/").unwrap().as_str(), "https://app.example");
+        assert!(WebOrigin::parse("https://a/x").is_err() && WebOrigin::parse("null").is_err());
+        assert!(WebOrigin::parse("*").is_err());
+    }
+}

@@ -1,0 +1,507 @@
+//! How the text of a setting becomes a value, and a value text again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use model::Secret;
+
+/// What somebody wrote for a setting, whichever way it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// One value, as text: an environment variable, a flag, or a TOML string, number, boolean or date.
+    Text(String),
+    /// A TOML array of values.
+    List(Vec<String>),
+    /// A TOML table of values and lists.
+    Table(BTreeMap<String, Vec<String>>),
+    /// Something in TOML that no setting takes.
+    Other(&'static str),
+}
+
+/// A type that a setting can have.
+pub(crate) trait Value: Sized {
+    /// What may be written, in words with the unit.
+    const EXPECTED: &'static str;
+    /// Whether the text is kept out of messages and printouts.
+    const SECRET: bool = false;
+
+    /// The value that `given` says, or what is wrong with it. The message never repeats a secret.
+    fn read(given: &Given) -> Result<Self, String> {
+        match given {
+            Given::Text(text) => Self::parse(text),
+            Given::List(_) => Err("one value is expected, not a list".to_owned()),
+            Given::Table(_) => Err("one value is expected, not a table".to_owned()),
+            Given::Other(what) => Err(format!("{what} is not taken here")),
+        }
+    }
+
+    /// The value that `text` says.
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// The text that [`Value::parse`] reads as this value, secrets included.
+    fn text(&self) -> String;
+
+    /// The text for people: secrets are hidden.
+    fn shown(&self) -> String {
+        self.text()
+    }
+
+    /// The value as it is written in TOML, secrets hidden.
+    fn toml(&self) -> String {
+        quoted(&self.shown())
+    }
+}
+
+/// `text` as a TOML basic string.
+pub(crate) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "text";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+
+    fn text(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for PathBuf {
+    const EXPECTED: &'static str = "a path";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("the path is empty".to_owned()) } else { Ok(Self::from(text)) }
+    }
+
+    fn text(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "`true` or `false` (`on` and `off` are taken too)";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "on" | "yes" | "1" => Ok(true),
+            "false" | "off" | "no" | "0" => Ok(false),
+            _ => Err("not a yes or a no".to_owned()),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for u32 {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.trim()
+            .replace('_', "")
+            .parse()
+            .map_err(|_| format!("not a whole number from 0 to {}", Self::MAX))
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for SocketAddr {
+    const EXPECTED: &'static str = "an IP address and a port, such as `0.0.0.0:8080` or `[::]:8080`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let hint = |_| match text.strip_prefix(':').map(str::parse::<u16>) {
+            Some(Ok(port)) => format!("the address is missing: write `0.0.0.0:{port}` for every interface"),
+            _ if text.starts_with("localhost:") => "a name is not taken: write `127.0.0.1`".to_owned(),
+            _ => "not an IP address and a port".to_owned(),
+        };
+        text.trim().parse().map_err(hint)
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for IpNet {
+    const EXPECTED: &'static str = "a network such as `10.0.0.0/8`, or an address";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let network = match text.parse::<std::net::IpAddr>() {
+            Ok(address) => Self::from(address),
+            Err(_) => text.parse::<Self>().map_err(|_| format!("`{text}` is not a network or an address"))?,
+        };
+        Ok(network.trunc())
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for jiff::civil::Date {
+    const EXPECTED: &'static str = "a date such as `2027-06-30`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|_| "not a date".to_owned())
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Units of duration, longest first: what `text` prefers when it divides evenly.
+const SPANS: [(&str, u128); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+/// `text` cut where its number ends: the number and the unit.
+fn number_and_unit(text: &str) -> Result<(u64, &str), String> {
+    let text = text.trim();
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let number =
+        number.replace('_', "").parse().map_err(|_| "it does not begin with a whole number".to_owned())?;
+    Ok((number, unit.trim()))
+}
+
+impl Value for Duration {
+    const EXPECTED: &'static str = "a duration with its unit: `250ms`, `10s`, `30m`, `12h` or `90d`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let (number, unit) = number_and_unit(text)?;
+        let Some((_, millis)) = SPANS.iter().find(|(name, _)| *name == unit) else {
+            return Err(match unit {
+                "" => format!("the unit is missing: `{number}s`?"),
+                other => format!("`{other}` is not a unit of time"),
+            });
+        };
+        let millis = u64::try_from(*millis).unwrap_or(u64::MAX).checked_mul(number);
+        millis.map(Self::from_millis).ok_or_else(|| "longer than can be counted".to_owned())
+    }
+
+    fn text(&self) -> String {
+        let millis = self.as_millis();
+        match SPANS.iter().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)) {
+            Some((name, unit)) => format!("{}{name}", millis / unit),
+            None => "0s".to_owned(),
+        }
+    }
+}
+
+/// A size in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+const SIZES: [(&str, u64); 7] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1000),
+    ("B", 1),
+];
+
+impl Value for ByteSize {
+    const EXPECTED: &'static str = "a size with its unit: `512B`, `64KiB`, `19MiB` or `1GiB`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let (number, unit) = number_and_unit(text)?;
+        let Some((_, bytes)) = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) else {
+            return Err(match unit {
+                "" => format!("the unit is missing: `{number}KiB`?"),
+                other => format!("`{other}` is not a unit of size"),
+            });
+        };
+        number.checked_mul(*bytes).map(Self).ok_or_else(|| "larger than can be counted".to_owned())
+    }
+
+    fn text(&self) -> String {
+        let binary = SIZES.iter().filter(|(name, _)| name.ends_with("iB"));
+        match binary.clone().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit)) {
+            Some((name, unit)) => format!("{}{name}", self.0 / unit),
+            None => format!("{}B", self.0),
+        }
+    }
+}
+
+/// At most so many within a span, or no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// No limit.
+    Off,
+    /// At most `count` in any `per`.
+    Limit {
+        /// How many; at least 1.
+        count: u32,
+        /// One second, minute, hour or day.
+        per: Duration,
+    },
+}
+
+const PERIODS: [(&str, u64); 4] = [("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400)];
+
+impl Rate {
+    /// At most `count` a minute.
+    pub const fn per_minute(count: u32) -> Self {
+        Self::Limit { count, per: Duration::from_mins(1) }
+    }
+}
+
+impl Value for Rate {
+    const EXPECTED: &'static str = "a rate: `5/minute`, `10/second`, `100/hour`, `1000/day`, or `off`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.eq_ignore_ascii_case("off") || text.eq_ignore_ascii_case("false") {
+            return Ok(Self::Off);
+        }
+        let Some((count, period)) = text.split_once('/') else { return Err("not a rate".to_owned()) };
+        let count = u32::parse(count)?;
+        if count == 0 {
+            return Err("nothing would be let through; `off` means no limit".to_owned());
+        }
+        let period = period.trim();
+        match PERIODS.iter().find(|(name, _)| *name == period) {
+            Some((_, seconds)) => Ok(Self::Limit { count, per: Duration::from_secs(*seconds) }),
+            None => Err(format!("`{period}` is not `second`, `minute`, `hour` or `day`")),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Off => "off".to_owned(),
+            Self::Limit { count, per } => {
+                let name =
+                    PERIODS.iter().find(|(_, s)| *s == per.as_secs()).map_or("minute", |(name, _)| name);
+                format!("{count}/{name}")
+            }
+        }
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+    const SECRET: bool = T::SECRET;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(None) } else { T::parse(text).map(Some) }
+    }
+
+    fn text(&self) -> String {
+        self.as_ref().map_or_else(String::new, Value::text)
+    }
+
+    fn shown(&self) -> String {
+        self.as_ref().map_or_else(String::new, Value::shown)
+    }
+
+    fn toml(&self) -> String {
+        self.as_ref().map_or_else(|| "\"\"".to_owned(), Value::toml)
+    }
+}
+
+impl<T: Value> Value for Vec<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn read(given: &Given) -> Result<Self, String> {
+        match given {
+            Given::Text(text) => Self::parse(text),
+            Given::List(items) => items.iter().map(|item| T::parse(item)).collect(),
+            Given::Table(_) => Err("a list is expected, not a table".to_owned()),
+            Given::Other(what) => Err(format!("{what} is not taken here")),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(T::parse).collect()
+    }
+
+    fn text(&self) -> String {
+        self.iter().map(Value::text).collect::<Vec<_>>().join(",")
+    }
+
+    fn toml(&self) -> String {
+        format!("[{}]", self.iter().map(Value::toml).collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Which scopes each role may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleScopes(pub BTreeMap<String, Vec<String>>);
+
+impl RoleScopes {
+    fn checked(table: BTreeMap<String, Vec<String>>) -> Result<Self, String> {
+        for (role, scopes) in &table {
+            if role.is_empty() || !role.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) {
+                return Err(format!("`{role}` is not the name of a role"));
+            }
+            // RFC 6749 §3.3: visible ASCII without `"` and `\`
+            let is_token = |s: &&String| {
+                !s.is_empty() && s.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\".contains(&b))
+            };
+            if let Some(bad) = scopes.iter().find(|s| !is_token(s)) {
+                return Err(format!("`{bad}` is not a scope"));
+            }
+        }
+        Ok(Self(table))
+    }
+}
+
+impl Value for RoleScopes {
+    const EXPECTED: &'static str = "a table of roles with a list of scopes each; as text `admin=users:read users:write,basic_user=profile`";
+
+    fn read(given: &Given) -> Result<Self, String> {
+        match given {
+            Given::Text(text) => Self::parse(text),
+            Given::List(_) => Err("a table is expected, not a list".to_owned()),
+            Given::Table(table) => Self::checked(table.clone()),
+            Given::Other(what) => Err(format!("{what} is not taken here")),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut table = BTreeMap::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let Some((role, scopes)) = part.split_once('=') else {
+                return Err(format!("`{part}` has no `=` between role and scopes"));
+            };
+            table.insert(role.trim().to_owned(), scopes.split_whitespace().map(str::to_owned).collect());
+        }
+        Self::checked(table)
+    }
+
+    fn text(&self) -> String {
+        self.0
+            .iter()
+            .map(|(role, scopes)| format!("{role}={}", scopes.join(" ")))
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+
+    fn toml(&self) -> String {
+        let rows = self.0.iter().map(|(role, scopes)| format!("{} = {}", quoted(role), scopes.toml()));
+        let rows = rows.collect::<Vec<_>>().join(", ");
+        if rows.is_empty() { "{}".to_owned() } else { format!("{{ {rows} }}") }
+    }
+}
+
+/// Gives an enum its words: the enum, what is expected, and how each variant is written.
+macro_rules! words {
+    ($(#[$meta:meta])* pub enum $name:ident, $expected:literal { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// The word that the configuration uses.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl $crate::config::value::Value for $name {
+            const EXPECTED: &'static str = $expected;
+
+            fn parse(text: &str) -> Result<Self, String> {
+                $(if text.trim().eq_ignore_ascii_case($word) { return Ok(Self::$variant); })+
+                Err("not one of the words".to_owned())
+            }
+
+            fn text(&self) -> String {
+                self.as_str().to_owned()
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+/// A secret that a setting holds, next to the text that may be shown for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Veiled {
+    pub(crate) whole: Secret<String>,
+    pub(crate) shown: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round<T: Value>(text: &str) -> String {
+        T::parse(text).expect(text).text()
+    }
+
+    #[test]
+    fn durations_sizes_and_rates_come_back_in_their_largest_unit() {
+        for (text, back) in
+            [("250ms", "250ms"), ("1000ms", "1s"), ("10 s", "10s"), ("90d", "90d"), ("0s", "0s")]
+        {
+            assert_eq!(round::<Duration>(text), back);
+        }
+        for (text, back) in [("64KiB", "64KiB"), ("19 mib", "19MiB"), ("1kB", "1000B"), ("0B", "0B")] {
+            assert_eq!(round::<ByteSize>(text), back);
+        }
+        for (text, back) in [("5/minute", "5/minute"), ("10 / second", "10/second"), ("OFF", "off")] {
+            assert_eq!(round::<Rate>(text), back);
+        }
+    }
+
+    #[test]
+    fn what_has_no_unit_or_no_number_is_refused_with_the_reason() {
+        assert_eq!(Duration::parse("10").unwrap_err(), "the unit is missing: `10s`?");
+        assert_eq!(Duration::parse("10 weeks").unwrap_err(), "`weeks` is not a unit of time");
+        assert!(Duration::parse("-1s").is_err() && Duration::parse("").is_err());
+        assert!(
+            Duration::parse("99999999999999999999d").is_err()
+                && Duration::parse("18446744073709551615d").is_err()
+        );
+        assert_eq!(ByteSize::parse("64").unwrap_err(), "the unit is missing: `64KiB`?");
+        assert!(ByteSize::parse("18446744073709551615GiB").is_err());
+        assert!(
+            Rate::parse("0/minute").is_err()
+                && Rate::parse("5/fortnight").is_err()
+                && Rate::parse("5").is_err()
+        );
+    }
+
+    #[test]
+    fn lists_come_from_commas_or_arrays_and_networks_from_addresses() {
+        assert_eq!(round::<Vec<IpNet>>("10.1.2.3/8, ::1,"), "10.0.0.0/8,::1/128");
+        let list = Given::List(vec!["192.0.2.7".to_owned()]);
+        assert_eq!(Vec::<IpNet>::read(&list).unwrap().text(), "192.0.2.7/32");
+        assert!(Vec::<IpNet>::parse("").unwrap().is_empty());
+        assert!(IpNet::read(&list).is_err(), "a list where one value is expected");
+    }
+
+    #[test]
+    fn scopes_of_roles_read_from_text() {
+        let scopes = RoleScopes::parse("admin=users:read users:write, basic_user=").unwrap();
+        assert_eq!(scopes.toml(), r#"{ "admin" = ["users:read", "users:write"], "basic_user" = [] }"#);
+        assert_eq!(RoleScopes::parse(&scopes.text()).unwrap(), scopes);
+        assert!(RoleScopes::parse("admin").is_err() && RoleScopes::parse("admin=a\\b").is_err());
+    }
+
+    #[test]
+    fn an_address_without_a_host_gets_a_hint() {
+        assert!(SocketAddr::parse(":8080").unwrap_err().contains("0.0.0.0:8080"));
+        assert!(SocketAddr::parse("localhost:8080").unwrap_err().contains("127.0.0.1"));
+    }
+}
