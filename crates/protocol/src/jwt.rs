@@ -1,0 +1,206 @@
+//! JSON Web Signatures in compact form (RFC 7515), as JSON Web Tokens (RFC 7519) use them, by the rules of
+//! RFC 8725: the key decides the algorithm, a token has the one type that is asked for, keys come from our own
+//! map and from nowhere else, and no claim is read before the signature is known to be good.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::strict_json;
+
+mod key;
+
+pub use key::{HS256_SECRET_BYTES, KeyError, SigningKey, VerifyingKey};
+
+/// Longest token that is looked at, in bytes.
+pub const TOKEN_BYTES: usize = model::limit::TOKEN_BYTES;
+
+/// Header members that are refused wherever they stand: keys and addresses of keys that the token brings along
+/// (RFC 8725 §3.10), extensions and encodings that change what was signed, encryption, and nesting.
+const REFUSED: [&str; 9] = ["crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc", "cty"];
+
+/// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1). There is no `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// ECDSA on P-256 with SHA-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// EdDSA, with Ed25519 only.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// HMAC with SHA-256.
+    #[serde(rename = "HS256")]
+    Hs256,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Es256, Self::EdDsa, Self::Rs256, Self::Hs256];
+
+    /// The registered name, as it stands in `alg`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
+            Self::Hs256 => "HS256",
+        }
+    }
+
+    /// The algorithm of a registered name; names are case-sensitive (RFC 7515 §4.1.1).
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a token is refused. For logs and metrics: a client hears `invalid_token` for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Invalid {
+    /// Longer than [`TOKEN_BYTES`].
+    TooLong,
+    /// Not three parts of base64url with a JSON object as header, or a header member that is refused.
+    Malformed,
+    /// `alg` is not the algorithm of the key.
+    Algorithm,
+    /// `typ` is missing or another one: a token of another kind.
+    Type,
+    /// `kid` is missing or names no key of ours.
+    UnknownKey,
+    /// The signature is not the key's.
+    Signature,
+    /// A claim is missing, has another type, or stands twice.
+    Claims,
+    /// Past `exp`.
+    Expired,
+    /// Before `nbf`, or `iat` lies in the future.
+    NotYetValid,
+    /// Another issuer.
+    Issuer,
+    /// Meant for somebody else, or for nobody where somebody is required.
+    Audience,
+}
+
+impl Invalid {
+    /// A stable word, for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::Algorithm => "algorithm",
+            Self::Type => "type",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "signature",
+            Self::Claims => "claims",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+        }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    typ: &'a str,
+    alg: Algorithm,
+    kid: &'a str,
+}
+
+/// `header.payload`, what is signed (RFC 7515 §5.1).
+fn signing_input(header: &Header<'_>, claims: &impl Serialize) -> Result<String, KeyError> {
+    let mut text = String::with_capacity(1024);
+    URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(header).map_err(|_| KeyError::Failed)?, &mut text);
+    text.push('.');
+    URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims).map_err(|_| KeyError::Failed)?, &mut text);
+    Ok(text)
+}
+
+/// Verifies a token of type `typ` and gives its claims. `find` knows our keys by exact `kid` and does nothing
+/// but look: a `kid` is text of a stranger. Times, issuer and audience are for the claims' own check.
+///
+/// # Errors
+/// [`Invalid`], in the order in which its members stand.
+pub fn verify<C: DeserializeOwned>(
+    token: &str,
+    typ: &str,
+    find: impl FnOnce(&str) -> Option<Arc<VerifyingKey>>,
+) -> Result<C, Invalid> {
+    if token.len() > TOKEN_BYTES {
+        return Err(Invalid::TooLong);
+    }
+    let (signed, signature) = token.rsplit_once('.').ok_or(Invalid::Malformed)?;
+    let (header, payload) = signed.split_once('.').ok_or(Invalid::Malformed)?;
+    // A dot too many is in the payload now, where base64url refuses it.
+    let header = object(&decode(header)?)?;
+    let payload = decode(payload)?;
+    let signature = decode(signature)?;
+
+    if REFUSED.iter().any(|name| header.contains_key(*name)) {
+        return Err(Invalid::Malformed);
+    }
+    let text = |name| header.get(name).and_then(Value::as_str);
+    let algorithm = text("alg").and_then(Algorithm::parse).ok_or(Invalid::Algorithm)?;
+    if !text("typ").is_some_and(|found| same_type(found, typ)) {
+        return Err(Invalid::Type);
+    }
+    let kid = text("kid").ok_or(Invalid::UnknownKey)?;
+    let key = find(kid).filter(|key| key.kid() == kid).ok_or(Invalid::UnknownKey)?;
+    if key.algorithm() != algorithm {
+        return Err(Invalid::Algorithm);
+    }
+    if !key.is_signature(signed.as_bytes(), &signature) {
+        return Err(Invalid::Signature);
+    }
+    let claims = strict_json::parse(&payload).filter(Value::is_object).ok_or(Invalid::Claims)?;
+    C::deserialize(claims).map_err(|_| Invalid::Claims)
+}
+
+/// Base64url without padding, white space or left-over bits (RFC 7515 §2); one text for each value.
+fn decode(part: &str) -> Result<Vec<u8>, Invalid> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Invalid::Malformed)
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, Invalid> {
+    match strict_json::parse(bytes) {
+        Some(Value::Object(members)) => Ok(members),
+        _ => Err(Invalid::Malformed),
+    }
+}
+
+/// Whether two values of `typ` name one media type: case does not count, nor does `application/` in front of a
+/// name without another slash (RFC 7515 §4.1.9).
+fn same_type(found: &str, wanted: &str) -> bool {
+    fn name(typ: &str) -> &str {
+        const PREFIX: &str = "application/";
+        match typ.split_at_checked(PREFIX.len()) {
+            Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) && !rest.contains('/') => rest,
+            _ => typ,
+        }
+    }
+    name(found).eq_ignore_ascii_case(name(wanted))
+}
+
+#[cfg(test)]
+mod tests;
