@@ -1,1 +1,36 @@
-fn main() {}
+//! The project's own tools: `cargo xtask NAME`.
+
+mod services;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  tidy                     check the house style; prints file:line and what to do instead
+  services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
+                           (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["tidy"] => tidy::run(root()),
+        ["services", "--", command, arguments @ ..] => services::run(command, arguments),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The workspace, wherever the command was called from.
+fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}

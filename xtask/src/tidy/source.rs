@@ -1,0 +1,168 @@
+//! One file, and for Rust what its functions are and which of its lines are tests.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use super::mask::mask;
+
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) path: String,
+    pub(super) text: String,
+    /// Rust code alone; empty for other files.
+    pub(super) code: String,
+    pub(super) functions: Vec<Function>,
+    tests: Vec<RangeInclusive<usize>>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct Function {
+    pub(super) name: String,
+    pub(super) lines: RangeInclusive<usize>,
+}
+
+impl Source {
+    pub(super) fn new(path: &str, text: &str) -> Self {
+        let code = if has_extension(path, "rs") { mask(text) } else { String::new() };
+        let functions = functions(&code);
+        let tests = tests(&code, &functions);
+        Self { path: path.to_owned(), text: text.to_owned(), code, functions, tests }
+    }
+
+    pub(super) fn is_rust(&self) -> bool {
+        has_extension(&self.path, "rs")
+    }
+
+    /// The lines as written, numbered from 1.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        (1..).zip(self.text.lines())
+    }
+
+    /// The lines of code alone, numbered from 1.
+    pub(super) fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        (1..).zip(self.code.lines())
+    }
+
+    pub(super) fn is_test(&self, line: usize) -> bool {
+        let by_path = self.path.split('/').any(|part| part == "tests" || part == "tests.rs");
+        by_path || self.tests.iter().any(|lines| lines.contains(&line))
+    }
+}
+
+pub(super) fn has_extension(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|of_path| of_path == extension)
+}
+
+/// Where `word` stands in `line` as a whole word: the text before and after it.
+pub(super) fn whole_words<'a>(line: &'a str, word: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let is_word = |char: char| char.is_alphanumeric() || char == '_';
+    line.match_indices(word).filter_map(move |(at, _)| {
+        let (before, rest) = line.split_at(at);
+        let after = rest.strip_prefix(word)?;
+        (!before.ends_with(is_word) && !after.starts_with(is_word)).then_some((before, after))
+    })
+}
+
+fn functions(code: &str) -> Vec<Function> {
+    let mut functions = Vec::new();
+    for (before, after) in whole_words(code, "fn") {
+        let name: String =
+            after.trim_start().chars().take_while(|&char| char.is_alphanumeric() || char == '_').collect();
+        let first = 1 + newlines(before);
+        // No name: a function pointer's type. No body: a declaration in a trait.
+        if let Some(body) = body(after).filter(|_| !name.is_empty()) {
+            functions.push(Function { name, lines: first..=first + newlines(body) });
+        }
+    }
+    functions
+}
+
+/// The text up to and with the brace that closes the first block, unless a `;` ends the item before one opens.
+fn body(code: &str) -> Option<&str> {
+    let (mut brackets, mut braces) = (0_i32, 0_i32);
+    for (at, char) in code.char_indices() {
+        match char {
+            '(' | '[' => brackets += 1,
+            ')' | ']' => brackets -= 1,
+            ';' if brackets == 0 && braces == 0 => return None,
+            '{' => braces += 1,
+            '}' => {
+                braces -= 1;
+                if braces <= 0 {
+                    return code.get(..=at);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn tests(code: &str, functions: &[Function]) -> Vec<RangeInclusive<usize>> {
+    let lines: Vec<&str> = code.lines().collect();
+    let marked = |function: &&Function| {
+        let above = lines.iter().take(function.lines.start() - 1).rev();
+        let mut attributes =
+            above.take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+        attributes.any(|line| line.contains("test]") || line.contains("test("))
+    };
+    let by_attribute = functions.iter().filter(marked).map(|function| function.lines.clone());
+    let modules = code.match_indices("#[cfg(test)]").filter_map(|(at, attribute)| {
+        let (before, rest) = code.split_at(at);
+        let first = 1 + newlines(before);
+        Some(first..=first + newlines(body(rest.strip_prefix(attribute)?)?))
+    });
+    by_attribute.chain(modules).collect()
+}
+
+fn newlines(text: &str) -> usize {
+    text.matches('\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIXTURE: &str = "\
+fn one(a: [u8; 3], f: fn(u8) -> u8) {
+    let s = \"}\";
+}
+trait T { fn declared(&self) -> [u8; 3]; fn given(&self) {} }
+/// fn commented() {}
+#[tokio::test(start_paused = true)]
+// why
+async fn a_test() {
+    f();
+}
+
+#[cfg(test)]
+mod tests {
+    fn inside() {}
+}
+fn after() {}
+";
+
+    #[test]
+    fn functions_have_their_extent() {
+        let source = Source::new("a.rs", FIXTURE);
+        let found: Vec<_> = source.functions.iter().map(|f| (f.name.as_str(), f.lines.clone())).collect();
+        let expected =
+            [("one", 1..=3), ("given", 4..=4), ("a_test", 8..=10), ("inside", 14..=14), ("after", 16..=16)];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn tests_are_known_by_attribute_module_and_path() {
+        let source = Source::new("src/a.rs", FIXTURE);
+        let lines: Vec<usize> = (1..=16).filter(|&line| source.is_test(line)).collect();
+        assert_eq!(lines, [8, 9, 10, 12, 13, 14, 15]);
+        assert!(Source::new("x/tests/a.rs", FIXTURE).is_test(1));
+        assert!(Source::new("src/tests.rs", FIXTURE).is_test(1));
+    }
+
+    #[test]
+    fn a_word_is_found_whole() {
+        let found: Vec<_> = whole_words("fn x_fn fnx fn", "fn").collect();
+        assert_eq!(found, [("", " x_fn fnx fn"), ("fn x_fn fnx ", "")]);
+    }
+}
