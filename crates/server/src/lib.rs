@@ -3,3 +3,4 @@
 //! Promise of this crate: it reads the environment and owns every task, and no other crate does either.
 
 pub mod config;
+pub mod lifecycle;
