@@ -4,10 +4,12 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::unprivileged::{self, User};
 
 const DEBIAN: &str = "/usr/lib/postgresql";
+const KEPT_FOR: Duration = Duration::from_hours(24);
 
 #[derive(Debug)]
 pub(super) struct Installation {
@@ -37,29 +39,29 @@ impl Installation {
         command
     }
 
-    /// Puts a fresh data folder at `data`, whose parent belongs to the user of the servers.
+    /// Puts a fresh data folder at `data`, whose parent belongs to the user of the servers. The copied template is of
+    /// this version and user: `initdb` takes a second, a copy a few hundredths.
     pub(super) fn copy_template(&self, data: &Path) {
-        let mut copy = Command::new("cp");
-        copy.arg("-a").arg(self.template()).arg(data).current_dir("/");
-        unprivileged::run_as(&mut copy, self.user);
-        finish(&mut copy);
-    }
-
-    /// The template for this version and user. `initdb` takes a second, a copy a few hundredths.
-    fn template(&self) -> PathBuf {
         let owner = unprivileged::owner(self.user);
         let name = format!("gatewright-testkit-postgres-{}-{owner}", self.version());
         let template = std::env::temp_dir().join(name);
+        // Held until the copy is done: nobody makes the template anew meanwhile.
         let lock =
             File::create(format!("{}.lock", template.display())).expect("the temporary folder is writable");
         lock.lock().expect("the template can be locked");
+        if is_old(&template) {
+            std::fs::remove_dir_all(&template).expect("an old template can be removed");
+        }
         if !template.exists() {
             self.make_template(&template);
         }
         let metadata = template.metadata().expect("the template has metadata");
         // The name can be guessed by others on the machine: trust only what is ours.
         assert_eq!(metadata.uid(), owner, "{} belongs to somebody else", template.display());
-        template
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(&template).arg(data).current_dir("/");
+        unprivileged::run_as(&mut copy, self.user);
+        finish(&mut copy);
     }
 
     /// Made aside and renamed, so that a template that exists is complete.
@@ -90,6 +92,12 @@ impl Installation {
             output.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
         version.unwrap_or_else(|| panic!("no version in {output:?}")).to_owned()
     }
+}
+
+/// Machines clear old files out of the temporary folder one by one, and would leave half a template.
+fn is_old(template: &Path) -> bool {
+    let made = template.metadata().and_then(|metadata| metadata.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > KEPT_FOR))
 }
 
 /// Newest first.
