@@ -1,3 +1,203 @@
-//! Usernames.
-/// A username.
-pub struct Username;
+//! Usernames, by the PRECIS profile UsernameCaseMapped (RFC 8265 §3.3).
+
+use std::fmt;
+use std::str::FromStr;
+
+use precis_profiles::UsernameCaseMapped;
+use precis_profiles::precis_core::profile::PrecisFastInvocation as _;
+use serde::{Serialize, Serializer};
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::limit::USERNAME_CHARS;
+
+/// A username: to show, and with a key to compare by. It never holds `@`, so it is never taken for an email
+/// address.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Username {
+    name: String,
+    key: String,
+}
+
+/// Why a text is not taken as a username.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UsernameError {
+    /// Not 3 to 64 characters.
+    Length,
+    /// Has an `@`.
+    At,
+    /// Has a space, a symbol that PRECIS does not take, or an invisible character, or mixes writing directions.
+    Characters,
+}
+
+impl fmt::Display for UsernameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Length => "a username has 3 to 64 characters",
+            Self::At => "a username has no @",
+            Self::Characters => "a username has letters, digits and visible ASCII symbols only, no spaces",
+        })
+    }
+}
+
+impl std::error::Error for UsernameError {}
+
+impl Username {
+    /// Reads a username; white space around it is not removed.
+    ///
+    /// # Errors
+    /// [`UsernameError`]. The length is that of the name and of its key.
+    pub fn parse(text: &str) -> Result<Self, UsernameError> {
+        // Counted first: nothing else is done with a text of any length. NFC makes one character of four at
+        // the very most, so nothing that would fit is refused.
+        if text.chars().count() > USERNAME_CHARS.end() * 8 {
+            return Err(UsernameError::Length);
+        }
+        let name: String = text.nfc().collect();
+        if !USERNAME_CHARS.contains(&name.chars().count()) {
+            return Err(UsernameError::Length);
+        }
+        if name.contains('@') {
+            return Err(UsernameError::At);
+        }
+        let key = enforce(&name).ok_or(UsernameError::Characters)?;
+        if key.contains('@') {
+            return Err(UsernameError::At);
+        }
+        if !USERNAME_CHARS.contains(&key.chars().count()) {
+            return Err(UsernameError::Length);
+        }
+        Ok(Self { name, key })
+    }
+
+    /// The name to show: as given, in NFC.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name in its case-mapped form: equal for all spellings of one account's name.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+/// The profile's rules until nothing changes (RFC 8264 §7: some texts need more than one pass); `None` when a
+/// rule refuses or the text does not settle.
+fn enforce(name: &str) -> Option<String> {
+    let mut text = name.to_owned();
+    for _ in 0..4 {
+        let enforced = UsernameCaseMapped::enforce(text.as_str()).ok()?.into_owned();
+        if enforced == text {
+            return Some(text);
+        }
+        text = enforced;
+    }
+    None
+}
+
+impl FromStr for Username {
+    type Err = UsernameError;
+
+    fn from_str(text: &str) -> Result<Self, UsernameError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Names are personal data: a debug text does not show them.
+impl fmt::Debug for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Username(…)")
+    }
+}
+
+impl Serialize for Username {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::*;
+
+    fn key(text: &str) -> String {
+        Username::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).key
+    }
+
+    #[test]
+    fn keeps_the_name_and_maps_the_key() {
+        let name = Username::parse("Jane_Doe-1").unwrap();
+        assert_eq!((name.name(), name.key()), ("Jane_Doe-1", "jane_doe-1"));
+        assert_eq!(Username::parse("E\u{301}va").unwrap().name(), "Éva");
+        assert!(Username::parse(&"é".repeat(64)).is_ok());
+        assert!(Username::parse(&"e\u{301}".repeat(64)).is_ok());
+    }
+
+    #[test]
+    fn refuses_with_a_reason() {
+        let long = "a".repeat(65);
+        let huge = "a".repeat(1 << 20);
+        for (text, error) in [
+            ("", UsernameError::Length),
+            ("ab", UsernameError::Length),
+            (&long, UsernameError::Length),
+            (&huge, UsernameError::Length),
+            ("e\u{301}a", UsernameError::Length),
+            ("a@b", UsernameError::At),
+            ("a＠b", UsernameError::At),
+            ("a b", UsernameError::Characters),
+            ("a\0b", UsernameError::Characters),
+            ("a\u{200b}b", UsernameError::Characters),
+            ("a\u{200d}b", UsernameError::Characters),
+            ("a\u{202e}b", UsernameError::Characters),
+            ("a\u{ad}b", UsernameError::Characters),
+            ("eﬃe", UsernameError::Characters),
+            ("a♥b", UsernameError::Characters),
+            ("abcא", UsernameError::Characters),
+        ] {
+            assert_eq!(Username::parse(text), Err(error), "{text:.20}");
+        }
+    }
+
+    #[test]
+    fn a_38_spellings_of_one_name_have_one_key() {
+        for (one, other) in [
+            ("JANE", "jane"),
+            ("\u{212a}arl", "karl"),
+            ("Ｊａｎｅ", "jane"),
+            ("E\u{301}VA", "éva"),
+            ("İnci", "i\u{307}nci"),
+        ] {
+            assert_eq!(key(one), key(other), "{one} {other}");
+        }
+        assert_ne!(key("mıke"), key("mike"));
+    }
+
+    #[test]
+    fn a_38_keys_of_all_characters_are_idempotent() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            let Ok(name) = Username::parse(&format!("a{c}b")) else { continue };
+            assert_eq!(key(&name.key), name.key, "{c:?}");
+            assert_eq!(key(&name.name), name.key, "{c:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_38_keys_are_idempotent(text in any::<String>(), words in "[a-zA-ZßẞıİΣςσé\u{301}\u{308}\u{345}ｊ]{1,12}") {
+            for text in [text, words] {
+                if let Ok(name) = Username::parse(&text) {
+                    prop_assert_eq!(&key(&name.key), &name.key);
+                    prop_assert_eq!(&key(&name.name), &name.key);
+                }
+            }
+        }
+    }
+}
