@@ -174,33 +174,33 @@ impl Server {
         self.process.resume();
     }
 
-    /// SIGKILL, as if the machine had died.
+    /// SIGKILL, as if the machine had died; what it had printed is then complete.
     pub fn kill(&mut self) {
-        self.process.kill();
+        self.status = self.status.or(self.process.kill());
+        self.stdout.join();
+        self.stderr.join();
     }
 
     /// SIGTERM, and the status it ends with; panics with its output where it does not end.
     pub fn terminate(&mut self) -> ExitStatus {
-        let status = self.process.stop(Signal::TERM, STOP_LIMIT).or(self.status);
-        status.unwrap_or_else(|| panic!("no end within {STOP_LIMIT:?} of SIGTERM\n{}", self.output()))
+        if self.process.is_running() {
+            self.process.resume();
+            self.signal(Signal::TERM);
+        }
+        self.wait()
     }
 
     /// Waits for it to end by itself.
     pub fn wait(&mut self) -> ExitStatus {
-        let status = wait::until(STOP_LIMIT, || self.process.ended()).or(self.status);
+        let status = wait::until(STOP_LIMIT, || self.has_ended().then_some(self.status).flatten());
         status.unwrap_or_else(|| panic!("no end within {STOP_LIMIT:?}\n{}", self.output()))
     }
 
     /// Waits for a line with `text` in either output, and gives it back.
     pub fn wait_for_line(&mut self, text: &str) -> String {
         let over = wait::until(START_LIMIT, || {
-            self.status = self.status.or_else(|| self.process.ended());
-            if self.status.is_some() {
-                // What it printed before it ended is still to be read.
-                self.stdout.join();
-                self.stderr.join();
-            }
-            (self.status.is_some() || self.line_with(text).is_some()).then_some(())
+            let ended = self.has_ended();
+            (ended || self.line_with(text).is_some()).then_some(())
         });
         over.and_then(|()| self.line_with(text))
             .unwrap_or_else(|| panic!("no line with {text:?} came ({:?})\n{}", self.status, self.output()))
@@ -216,13 +216,22 @@ impl Server {
 
     fn wait_until_healthy(&mut self, address: SocketAddr) {
         let healthy = wait::until(START_LIMIT, || {
-            self.status = self.process.ended();
-            if self.status.is_some() {
+            if self.has_ended() {
                 return Some(false);
             }
             is_healthy(address).unwrap_or(false).then_some(true)
         });
         assert!(healthy == Some(true), "not ready on {address} ({:?})\n{}", self.status, self.output());
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.status = self.status.or_else(|| self.process.ended());
+        if self.status.is_some() {
+            // What it printed before it ended is still to be read.
+            self.stdout.join();
+            self.stderr.join();
+        }
+        self.status.is_some()
     }
 
     fn line_with(&self, text: &str) -> Option<String> {

@@ -99,9 +99,9 @@ impl Supervised {
         process_tree::resume(self.pid());
     }
 
-    /// SIGKILL to the process and its children; returns when all are gone.
-    pub(crate) fn kill(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+    /// SIGKILL to the process and its children; returns when all are gone, with the status if it was running.
+    pub(crate) fn kill(&mut self) -> Option<ExitStatus> {
+        let mut child = self.child.take()?;
         let pid = child.id();
         // Standing still it can neither start another child nor tell the children to tidy up.
         process_tree::signal(pid, Signal::STOP);
@@ -110,9 +110,10 @@ impl Supervised {
         for &child in &children {
             process_tree::signal(child, Signal::KILL);
         }
-        drop(child.wait());
+        let status = child.wait();
         process_tree::wait_until_gone(&children);
         self.forget();
+        status.ok()
     }
 
     /// Sends `signal` and waits for the end; `None` when the process is still there after `limit`.
@@ -136,7 +137,7 @@ impl Supervised {
 
 impl Drop for Supervised {
     fn drop(&mut self) {
-        self.kill();
+        let _status = self.kill();
         self.tell("done");
         drop(self.watchdog.wait());
     }

@@ -70,6 +70,7 @@ fn a_process_is_heard_and_ended() {
     let process = format!("/proc/{}", server.pid());
     assert!(std::path::Path::new(&process).exists());
     server.kill();
+    assert_eq!(server.terminate().code(), None);
     assert!(!std::path::Path::new(&process).exists());
 }
 

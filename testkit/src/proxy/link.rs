@@ -108,11 +108,12 @@ impl Pump<'_> {
                 let allowed = allowance.under(rules.cut, self.direction);
                 let most = slice(&rules).min(usize::try_from(allowed).unwrap_or(usize::MAX));
                 let (now, later) = left.split_at(most.min(left.len()));
+                // Counted first: whoever has received them finds them counted.
+                let forwarded = u64::try_from(now.len()).unwrap_or(u64::MAX);
+                self.counts.bytes(self.direction).fetch_add(forwarded, Ordering::SeqCst);
                 to.write_all(now).await.map_err(|_| Reset)?;
                 left = later;
                 allowance.spend(now.len());
-                let forwarded = u64::try_from(now.len()).unwrap_or(u64::MAX);
-                self.counts.bytes(self.direction).fetch_add(forwarded, Ordering::SeqCst);
                 if forwarded == allowed {
                     return Err(Reset);
                 }
