@@ -4,3 +4,6 @@
 
 pub mod config;
 pub mod lifecycle;
+pub mod listen;
+pub mod logging;
+pub mod master_key;

@@ -1,0 +1,205 @@
+//! One connection, from its handshake to its end.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::time::{Instant, Sleep};
+use tower::ServiceExt as _;
+
+use super::body::AnswerBody;
+use super::io::Io;
+use super::watch::{Overdue, Watch};
+use super::{Answer, App, Door, Limits, Owned, RequestBody, Stream};
+
+/// How often an HTTP/2 peer is asked whether it is still there, and how long it has to say so.
+const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// Serves one accepted connection until it ends.
+pub(super) async fn accepted<T, S, A, R, B>(io: T, peer: SocketAddr, door: Arc<Door<S, A, R>>)
+where
+    T: Stream,
+    S: App<B>,
+    A: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
+    R: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
+    B: Answer,
+{
+    let Some(tls) = &door.tls else { return plain(io, peer, door).await };
+    match tokio::time::timeout(door.limits.header_timeout, tls.acceptor().accept(io)).await {
+        Ok(Ok(io)) => plain(io, peer, door).await,
+        Ok(Err(why)) => tracing::debug!(%peer, error = %why, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+    }
+}
+
+fn builder(limits: &Limits, executor: Owned) -> auto::Builder<Owned> {
+    let mut builder = auto::Builder::new(executor);
+    let block = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
+    // time limits are kept by the watch: hyper's own for headers would end idle connections as well
+    builder.http1().header_read_timeout(None).max_buf_size(limits.header_bytes.max(8192));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(block)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(100)
+        .max_send_buf_size(64 * 1024)
+        .keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1);
+    builder
+}
+
+async fn plain<T, S, A, R, B>(io: T, peer: SocketAddr, door: Arc<Door<S, A, R>>)
+where
+    T: Stream,
+    S: App<B>,
+    A: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
+    R: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
+    B: Answer,
+{
+    let watch = Watch::new(door.limits);
+    let io = TokioIo::new(Io::new(io, watch.clone()));
+    let builder = builder(&door.limits, Owned(door.spawner.clone()));
+    let stopping = door.stop.serving.clone();
+    let requests = Requests { door, peer, watch: watch.clone() };
+    let mut connection =
+        pin!(builder.serve_connection(io, hyper::service::service_fn(move |request| requests.call(request))));
+    let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut closing = false;
+    loop {
+        let overdue = tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(why) = ended {
+                    tracing::debug!(%peer, error = %why, "connection ended early");
+                }
+                return;
+            }
+            overdue = overdue(&watch, sleep.as_mut()) => Some(overdue),
+            () = stopping.cancelled(), if !closing => None,
+        };
+        match overdue {
+            // asked to end in good order: an idle HTTP/2 peer gets GOAWAY
+            None | Some(Overdue::Idle) if !closing => {
+                closing = true;
+                watch.close();
+                connection.as_mut().graceful_shutdown();
+            }
+            overdue => {
+                tracing::debug!(%peer, limit = ?overdue, "connection cut off");
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until the connection has gone over a limit. Polled after the connection itself, in the same task, so that
+/// whatever the connection did shows in the deadline.
+async fn overdue(watch: &Watch, mut sleep: Pin<&mut Sleep>) -> Overdue {
+    poll_fn(move |cx| {
+        loop {
+            // without a deadline look again after a while: a request may end in a task of its own
+            let deadline = watch.deadline();
+            let at = deadline.map_or_else(|| Instant::now() + watch.limits().write_timeout, |(at, _)| at);
+            if deadline.is_some() || sleep.is_elapsed() {
+                sleep.as_mut().reset(at);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if let Some((at, overdue)) = watch.deadline()
+                && at <= Instant::now()
+            {
+                return Poll::Ready(overdue);
+            }
+        }
+    })
+    .await
+}
+
+/// The requests of one connection.
+struct Requests<S, A, R> {
+    door: Arc<Door<S, A, R>>,
+    peer: SocketAddr,
+    watch: Watch,
+}
+
+impl<S, A, R> Requests<S, A, R> {
+    fn call<B>(
+        &self,
+        request: Request<Incoming>,
+    ) -> BoxFuture<'static, Result<Response<AnswerBody<B>>, Infallible>>
+    where
+        S: App<B>,
+        A: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
+        R: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
+        B: Answer,
+    {
+        let (door, peer, watch) = (Arc::clone(&self.door), self.peer, self.watch.clone());
+        let served = watch.request();
+        Box::pin(async move {
+            let version = request.version();
+            let deadline = Instant::now() + door.limits.body_timeout;
+            let too_large = header_bytes(&request) > door.limits.header_bytes;
+            let (parts, body) = request.into_parts();
+            let (body, done) = RequestBody::new(body, deadline);
+            let mut request = Request::from_parts(parts, body);
+            let mut response = if too_large {
+                drop(request);
+                (door.refuse)(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+            } else {
+                (door.admit)(&mut request, peer);
+                let slow = async {
+                    if done.is_set() {
+                        std::future::pending::<()>().await;
+                    }
+                    tokio::time::sleep_until(deadline).await;
+                    if done.is_set() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = slow => {
+                        let mut response = (door.refuse)(StatusCode::REQUEST_TIMEOUT);
+                        close(&mut response, version);
+                        response
+                    }
+                    Ok(response) = door.service.clone().oneshot(request) => response,
+                }
+            };
+            if !done.is_whole() {
+                watch.left_unread();
+            }
+            if too_large || door.stop.draining.is_cancelled() {
+                close(&mut response, version);
+            }
+            Ok(response.map(|body| AnswerBody::new(body, served)))
+        })
+    }
+}
+
+/// Says that this is the connection's last answer; HTTP/2 says so by GOAWAY instead.
+fn close<B>(response: &mut Response<B>, version: Version) {
+    if version <= Version::HTTP_11 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// What a request's line and fields took on the wire of HTTP/1.1.
+fn header_bytes<B>(request: &Request<B>) -> usize {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let target = request.uri().path_and_query().map_or(1, |target| target.as_str().len());
+    fields.sum::<usize>() + request.method().as_str().len() + target
+}

@@ -1,0 +1,82 @@
+use super::*;
+use crate::lifecycle::{Signal, Signals};
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn a_full_house_accepts_when_somebody_has_left() {
+    let running = running(limits(1));
+    let (mut first, mut second) = (running.connect().await, running.connect().await);
+    first.write_all(REQUEST).await.unwrap();
+    second.write_all(REQUEST).await.unwrap();
+    answer(&mut first, 14).await;
+    let early = tokio::time::timeout(Duration::from_secs(1), second.read_u8()).await;
+    assert!(early.is_err(), "there is one place, and it is taken");
+    drop(first);
+    answer(&mut second, 14).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn running_out_of_descriptors_is_waited_out_without_spinning() {
+    let running = running(limits(10));
+    let begin = tokio::time::Instant::now();
+    for _ in 0..8 {
+        running.feed.send(Err(io::Error::from_raw_os_error(24))).await.unwrap();
+    }
+    let mut client = running.connect().await;
+    client.write_all(REQUEST).await.unwrap();
+    answer(&mut client, 14).await;
+    assert!(begin.elapsed() > Duration::from_secs(2), "eight failures, eight pauses");
+    // one that concerns a single connection costs nothing
+    let begin = tokio::time::Instant::now();
+    running.feed.send(Err(io::ErrorKind::ConnectionAborted.into())).await.unwrap();
+    let mut client = running.connect().await;
+    client.write_all(REQUEST).await.unwrap();
+    answer(&mut client, 14).await;
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_beyond_use_says_so() {
+    let running = running(limits(10));
+    running.feed.send(Err(io::ErrorKind::InvalidInput.into())).await.unwrap();
+    assert!(running.ended.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_idle_connections_and_lets_requests_finish() {
+    let running = running(limits(10));
+    let (mut idle, mut busy) = (running.connect().await, running.connect().await);
+    idle.write_all(REQUEST).await.unwrap();
+    answer(&mut idle, 14).await;
+    busy.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\na").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (signal, signals) = Signals::channel();
+    signal.send(Signal::Stop).await.unwrap();
+    let clients = async {
+        assert_eq!(rest(&mut idle).await, "");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let got = exchange(busy, "bc").await;
+        assert!(got.starts_with("HTTP/1.1 200 ") && got.contains("connection: close"), "{got}");
+        assert!(got.ends_with("abc"));
+    };
+    let (ended, ()) = tokio::join!(running.lifecycle.run(signals, || ()), clients);
+    assert_eq!(ended.unfinished, []);
+    assert!(running.ended.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_draining_every_answer_asks_the_client_to_go_elsewhere() {
+    let running = running(limits(10));
+    let mut client = running.connect().await;
+    client.write_all(REQUEST).await.unwrap();
+    assert!(!answer(&mut client, 14).await.contains("connection: close"));
+    running.tasks.stop().draining.cancel();
+    assert!(exchange(client, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.contains("connection: close"));
+    // new ones are still let in
+    assert!(
+        exchange(running.connect().await, "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .ends_with("192.0.2.7:4711")
+    );
+}

@@ -1,0 +1,78 @@
+use std::path::Path;
+
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::*;
+
+/// Writes a new certificate for `localhost`.
+fn issue(cert: &Path, key: &Path) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(cert, made.cert.pem()).unwrap();
+    std::fs::write(key, made.signing_key.serialize_pem()).unwrap();
+    made.cert.der().clone()
+}
+
+async fn connect(
+    to: SocketAddr,
+    root: &CertificateDer<'static>,
+) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let socket = TcpStream::connect(to).await?;
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), socket).await
+}
+
+#[tokio::test]
+async fn a_certificate_is_served_and_replaced_and_a_bad_one_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("a.crt"), folder.path().join("a.key"));
+    let first = issue(&cert, &key);
+    let tls = Tls::load(&cert, &key).unwrap();
+    let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));
+    let tasks = lifecycle.tasks();
+    let spawner = tasks.spawner(Stage::Serving);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let door = Door {
+        service: tower::service_fn(app),
+        admit,
+        refuse,
+        limits: limits(10),
+        tls: Some(tls.clone()),
+        spawner: spawner.clone(),
+        stop: tasks.stop().clone(),
+    };
+    tasks.critical(Stage::Serving, "listener", serve(listener, door));
+
+    let io = TokioIo::new(connect(at, &first).await.unwrap());
+    let (mut sender, connection) = http2::handshake(Owned(spawner.clone()), io).await.unwrap();
+    spawner.spawn("client", async move {
+        let _ = connection.await;
+    });
+    let request = Request::get("https://localhost/").body(Empty::<Bytes>::new()).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), StatusCode::OK);
+
+    assert!(!tls.reload().unwrap(), "nothing has changed");
+    let second = issue(&cert, &key);
+    assert!(tls.reload().unwrap());
+    assert!(connect(at, &first).await.is_err(), "the first certificate is gone");
+    connect(at, &second).await.unwrap();
+
+    std::fs::write(&key, "no key").unwrap();
+    assert!(matches!(tls.reload(), Err(TlsError::Pem(..))));
+    let other = folder.path().join("other");
+    issue(&other, &key);
+    assert!(matches!(tls.reload(), Err(TlsError::Pair(_))));
+    connect(at, &second).await.unwrap();
+    assert!(matches!(Tls::load(&folder.path().join("nothing"), &key), Err(TlsError::Read(..))));
+}

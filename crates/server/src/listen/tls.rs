@@ -1,0 +1,170 @@
+//! TLS: one certificate, replaced while running when its files change.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
+use tokio_rustls::rustls::sign::CertifiedKey;
+
+/// How often the files are looked at.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Why a certificate cannot be used.
+#[derive(Debug)]
+pub enum TlsError {
+    /// A file cannot be read.
+    Read(PathBuf, io::Error),
+    /// A file is not PEM, or lacks what should be in it.
+    Pem(PathBuf, pem::Error),
+    /// Certificate and key do not belong together, or are of a kind that is not supported.
+    Pair(tokio_rustls::rustls::Error),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, why) => write!(f, "{} cannot be read: {why}", path.display()),
+            Self::Pem(path, why) => write!(f, "{} has no usable PEM: {why}", path.display()),
+            Self::Pair(why) => write!(f, "the certificate cannot be used with its key: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read(_, why) => Some(why),
+            Self::Pem(_, why) => Some(why),
+            Self::Pair(why) => Some(why),
+        }
+    }
+}
+
+/// A certificate with its key. Clones share it.
+#[derive(Clone)]
+pub struct Tls {
+    acceptor: TlsAcceptor,
+    current: Arc<Current>,
+}
+
+struct Current {
+    cert_file: PathBuf,
+    key_file: PathBuf,
+    provider: Arc<CryptoProvider>,
+    pair: RwLock<Arc<CertifiedKey>>,
+    /// What the files held when the pair was made.
+    seen: Mutex<Files>,
+}
+
+struct Files {
+    cert: Vec<u8>,
+    key: model::Secret<Vec<u8>>,
+}
+
+impl Tls {
+    /// The certificate chain and the key of two PEM files.
+    pub fn load(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let files = Files::read(cert_file, key_file)?;
+        let pair = files.pair(cert_file, key_file, &provider)?;
+        let current = Arc::new(Current {
+            cert_file: cert_file.to_owned(),
+            key_file: key_file.to_owned(),
+            provider: Arc::clone(&provider),
+            pair: RwLock::new(Arc::new(pair)),
+            seen: Mutex::new(files),
+        });
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Current>::clone(&current);
+        let mut config = config.map_err(TlsError::Pair)?.with_no_client_auth().with_cert_resolver(resolver);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), current })
+    }
+
+    pub(super) fn acceptor(&self) -> &TlsAcceptor {
+        &self.acceptor
+    }
+
+    /// Reads the files again; says whether they held something new that is now in use. After an error the
+    /// certificate stays what it was.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let Current { cert_file, key_file, provider, pair, seen } = &*self.current;
+        let files = Files::read(cert_file, key_file)?;
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.same(&files) {
+            return Ok(false);
+        }
+        let new = files.pair(cert_file, key_file, provider)?;
+        *pair.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        *seen = files;
+        Ok(true)
+    }
+
+    /// Looks at the files every ten seconds, for ever.
+    pub async fn watch(&self) -> Result<(), Infallible> {
+        let mut failing = false;
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            let tls = self.clone();
+            let Ok(reloaded) = tokio::task::spawn_blocking(move || tls.reload()).await else { continue };
+            match &reloaded {
+                Ok(true) => tracing::info!("the TLS certificate was replaced"),
+                Err(why) if !failing => tracing::warn!(error = %why, "the old TLS certificate stays in use"),
+                Ok(false) | Err(_) => {}
+            }
+            failing = reloaded.is_err();
+        }
+    }
+}
+
+impl Files {
+    fn same(&self, other: &Self) -> bool {
+        self.cert == other.cert && self.key.expose() == other.key.expose()
+    }
+
+    fn read(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
+        let read = |path: &Path| std::fs::read(path).map_err(|why| TlsError::Read(path.to_owned(), why));
+        Ok(Self { cert: read(cert_file)?, key: read(key_file)?.into() })
+    }
+
+    fn pair(
+        &self,
+        cert_file: &Path,
+        key_file: &Path,
+        provider: &CryptoProvider,
+    ) -> Result<CertifiedKey, TlsError> {
+        let chain = CertificateDer::pem_slice_iter(&self.cert).collect::<Result<Vec<_>, _>>();
+        let chain =
+            chain.and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) });
+        let chain = chain.map_err(|why| TlsError::Pem(cert_file.to_owned(), why))?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.expose());
+        let key = key.map_err(|why| TlsError::Pem(key_file.to_owned(), why))?;
+        CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Pair)
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.pair.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current").field("cert_file", &self.cert_file).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("cert_file", &self.current.cert_file).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,250 @@
+//! Logs: one line an event, on standard error.
+//!
+//! A line is one line whatever a client sent: JSON escapes by itself, and the format for people escapes every
+//! control character of messages and fields, so that nobody can forge a line or move the cursor.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+
+use model::Clock;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use crate::config::{LogFilter, LogFormat, TelemetryConfig};
+
+/// Changes which lines are written while the process runs.
+#[derive(Clone)]
+pub struct Logging(reload::Handle<EnvFilter, Registry>);
+
+impl Logging {
+    /// Writes the lines of `filter` from now on.
+    pub fn set(&self, filter: &LogFilter) -> Result<(), LoggingError> {
+        self.0.reload(parse(filter)?).map_err(|why| LoggingError(why.to_string()))
+    }
+}
+
+impl fmt::Debug for Logging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Logging")
+    }
+}
+
+/// Why logging could not be set up.
+#[derive(Debug)]
+pub struct LoggingError(String);
+
+impl fmt::Display for LoggingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "logging: {}", self.0)
+    }
+}
+
+impl std::error::Error for LoggingError {}
+
+/// Sets logging up for the process, once.
+pub fn init(config: &TelemetryConfig, clock: &Clock) -> Result<Logging, LoggingError> {
+    let terminal = std::io::stderr().is_terminal();
+    let (filter, handle) = reload::Layer::new(parse(&config.log_level)?);
+    let lines = lines(config.log_format, terminal, clock, std::io::stderr);
+    let set_up = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    set_up.map_err(|why| LoggingError(why.to_string()))?;
+    Ok(Logging(handle))
+}
+
+fn parse(filter: &LogFilter) -> Result<EnvFilter, LoggingError> {
+    EnvFilter::try_new(filter.as_str()).map_err(|why| LoggingError(why.to_string()))
+}
+
+/// The layer that writes lines to `writer`.
+fn lines<S, W>(
+    format: LogFormat,
+    terminal: bool,
+    clock: &Clock,
+    writer: W,
+) -> Box<dyn Layer<S> + Send + Sync + 'static>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let pretty = match format {
+        LogFormat::Auto => terminal,
+        LogFormat::Pretty => true,
+        LogFormat::Json => false,
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(terminal);
+    if pretty {
+        layer.event_format(Pretty(Time(clock.clone()))).boxed()
+    } else {
+        layer.json().flatten_event(true).with_current_span(false).with_timer(Time(clock.clone())).boxed()
+    }
+}
+
+/// RFC 3339, from the clock that everything else uses.
+struct Time(Clock);
+
+impl FormatTime for Time {
+    fn format_time(&self, w: &mut Writer<'_>) -> fmt::Result {
+        write!(w, "{}", self.0.now())
+    }
+}
+
+/// `2026-01-01T00:00:00Z  INFO target: message key=value`.
+struct Pretty(Time);
+
+/// Colours of a terminal: begin and end.
+fn colour(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG => "\x1b[34m",
+        Level::TRACE => "\x1b[35m",
+    }
+}
+
+const DIM: &str = "\x1b[2m";
+const PLAIN: &str = "\x1b[0m";
+
+impl<S, N> FormatEvent<S, N> for Pretty
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let about = event.metadata();
+        let (dim, level, plain) =
+            if writer.has_ansi_escapes() { (DIM, colour(*about.level()), PLAIN) } else { ("", "", "") };
+        write!(writer, "{dim}")?;
+        self.0.format_time(&mut writer)?;
+        write!(writer, "{plain} {level}{:>5}{plain} {dim}{}:{plain}", about.level(), about.target())?;
+        let mut fields = Fields { message: String::new(), rest: String::new() };
+        event.record(&mut fields);
+        writeln!(writer, "{}{}", fields.message, fields.rest)
+    }
+}
+
+/// The message and the other fields of an event, escaped.
+struct Fields {
+    message: String,
+    rest: String,
+}
+
+impl Fields {
+    fn take(&mut self, field: &Field, value: &str) {
+        let into = if field.name() == "message" { &mut self.message } else { &mut self.rest };
+        into.push(' ');
+        if field.name() != "message" {
+            into.push_str(field.name());
+            into.push('=');
+        }
+        escape(value, into);
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.take(field, value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.take(field, &value.to_string());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.take(field, &format!("{value:?}"));
+    }
+}
+
+/// Whether a character could end a line, move the cursor or turn the reading direction round.
+fn is_dangerous(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn escape(text: &str, into: &mut String) {
+    for c in text.chars() {
+        if is_dangerous(c) {
+            into.extend(c.escape_default());
+        } else {
+            into.push(c);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use model::Now;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(format: LogFormat, terminal: bool, log: impl FnOnce()) -> String {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        let clock = Clock::test(Now::from_seconds(0));
+        let layer = lines(format, terminal, &clock, move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        String::from_utf8(memory.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn log_an_attack() {
+        let forged = "x\n2026-01-01T00:00:00Z INFO all is well\r\x1b[2J\u{202e}\u{9b}";
+        tracing::warn!(target: "t", user_agent = forged, shown = %forged, count = 3, "odd: {forged}");
+    }
+
+    #[test]
+    fn nothing_that_a_client_sends_can_forge_a_line_for_people() {
+        for terminal in [false, true] {
+            let text = written(LogFormat::Pretty, terminal, log_an_attack);
+            assert_eq!(text.matches('\n').count(), 1, "{text}");
+            let ours =
+                [DIM, PLAIN, colour(Level::WARN)].iter().fold(text, |text, code| text.replace(code, ""));
+            assert!(!ours.trim_end_matches('\n').contains(is_dangerous), "{ours:?}");
+            assert!(ours.starts_with("1970-01-01T00:00:00Z  WARN t: odd: x\\n2026"), "{ours}");
+            assert!(ours.contains(" count=3") && ours.contains(" user_agent=x\\n2026"), "{ours}");
+        }
+    }
+
+    #[test]
+    fn json_is_one_object_a_line_with_flat_fields() {
+        let text = written(LogFormat::Json, true, log_an_attack);
+        assert_eq!(text.matches('\n').count(), 1);
+        assert!(text.starts_with("{\"timestamp\":\"1970-01-01T00:00:00Z\",\"level\":\"WARN\""), "{text}");
+        assert!(text.contains("\"count\":3") && !text.contains('\x1b'), "{text}");
+    }
+
+    #[test]
+    fn auto_is_for_whoever_reads_it() {
+        let log = || tracing::info!("hello");
+        assert!(written(LogFormat::Auto, true, log).contains("INFO"));
+        assert!(written(LogFormat::Auto, false, log).starts_with('{'));
+    }
+}
