@@ -8,6 +8,7 @@ const MOST_LINES_OF_A_FUNCTION: usize = 70;
 const MOST_COLUMNS: usize = 120;
 const EMPTY_NAMES: [&str; 7] = ["utils", "util", "common", "prelude", "helpers", "helper", "misc"];
 const SLEEPS: [&str; 2] = ["sleep", "sleep_until"];
+const PAUSES: [&str; 2] = ["start_paused = true", "time::pause()"];
 
 pub(super) fn check(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -75,11 +76,16 @@ fn leftover_macros(source: &Source, line: usize, code: &str) -> Option<Finding> 
     Some(Finding::new(&source.path, line, "leftover", advice))
 }
 
+/// Tokio's sleep in paused time costs nothing and is exact; it is how such a test lets time pass.
 fn sleeps(source: &Source, line: usize, code: &str) -> Option<Finding> {
-    let sleeps =
-        SLEEPS.into_iter().any(|name| whole_words(code, name).any(|(_, after)| after.starts_with('(')));
-    let advice = "wait for what the test needs (a message, a line, a row) or pause and advance tokio's time";
-    (sleeps && source.is_test(line)).then(|| Finding::new(&source.path, line, "sleeping-test", advice))
+    let virtual_time = PAUSES.iter().any(|pause| source.code.contains(pause));
+    let sleeps = SLEEPS.into_iter().flat_map(|name| whole_words(code, name));
+    let real = sleeps
+        .filter(|(before, after)| after.starts_with('(') && (!virtual_time || before.ends_with("thread::")))
+        .count();
+    let advice =
+        "wait for what the test needs (a message, a line, a row), or start with `start_paused = true`";
+    (real > 0 && source.is_test(line)).then(|| Finding::new(&source.path, line, "sleeping-test", advice))
 }
 
 #[cfg(test)]
@@ -132,6 +138,10 @@ mod tests {
         let sleeping = "#[tokio::test]\nasync fn f() {\n    sleep(LONG).await;\n}";
         assert_eq!(found("a.rs", sleeping), [("sleeping-test", 3)]);
         assert_eq!(found("x/tests/a.rs", "fn f() { std::thread::sleep(LONG) }"), [("sleeping-test", 1)]);
+        let paused = sleeping.replace("test]", "test(start_paused = true)]");
+        assert_eq!(found("a.rs", &paused), []);
+        let real = paused.replace("sleep", "thread::sleep");
+        assert_eq!(found("a.rs", &real), [("sleeping-test", 3)]);
         assert_eq!(found("a.rs", "fn retry() { sleep(LONG) }"), []);
         assert_eq!(found("x/tests/a.rs", "fn f() { run(\"sleep(1)\"); asleep() }"), []);
     }
