@@ -53,8 +53,8 @@ impl From<UsernameError> for FieldError {
     }
 }
 
-/// Members that are never profile attributes, whoever sends them: what an account is, what it may do, and what
-/// it proves itself with. [`Profile::parse`] and [`Profile::merge`] leave them out.
+/// Members that are never profile attributes, whoever sends them: what an account is, what it may do, and
+/// what it proves itself with. [`Profile::parse`] and [`Profile::merge`] leave them out.
 pub const RESERVED: [&str; 22] = [
     "active",
     "created_at",
@@ -105,8 +105,8 @@ impl Profile {
         Self::default().merge(members)
     }
 
-    /// This profile with the given members put in, and those that are `null` taken out (RFC 7396 §2, without its
-    /// descent into objects: an attribute is one value). [`RESERVED`] members are left out.
+    /// This profile with the given members put in, and those that are `null` taken out (RFC 7396 §2, without
+    /// its descent into objects: an attribute is one value). [`RESERVED`] members are left out.
     ///
     /// # Errors
     /// All that is wrong, one [`FieldError`] a member.
@@ -234,7 +234,8 @@ impl Attribute for Timezone {
 }
 
 /// An amount of money, zero or more: at most 18 digits before the point and 6 after it. It is kept as decimal
-/// text, never as a float, and goes out as it came in: a JSON number as a number, a string as the same string.
+/// text, never as a float, and goes out as it came in: a JSON number as a number, a string as the same
+/// string.
 ///
 /// A JSON number with a fraction or an exponent has at most 15 digits, because that is what the double behind
 /// it keeps (RFC 8259 §6); one with more is refused, and the error says to send a string.
@@ -252,7 +253,8 @@ impl Income {
     /// Digits of a JSON number with a fraction or an exponent, at most.
     const DOUBLE_DIGITS: usize = 15;
 
-    /// Reads decimal text such as `75000` or `75000.50`: no sign, no exponent, no separators, no leading zeros.
+    /// Reads decimal text such as `75000` or `75000.50`: no sign, no exponent, no separators, no leading
+    /// zeros.
     ///
     /// # Errors
     /// A [`FieldError`] for `annual_income`.

@@ -25,7 +25,8 @@ pub enum UsernameError {
     Length,
     /// Has an `@`.
     At,
-    /// Has a space, a symbol that PRECIS does not take, or an invisible character, or mixes writing directions.
+    /// Has a space, a symbol that PRECIS does not take, or an invisible character, or mixes writing
+    /// directions.
     Characters,
 }
 
@@ -181,8 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn a_38_keys_of_all_characters_are_idempotent() {
-        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+    fn a_38_keys_of_planes_0_and_1_are_idempotent() {
+        for c in (0..0x2_0000).filter_map(char::from_u32) {
             let Ok(name) = Username::parse(&format!("a{c}b")) else { continue };
             assert_eq!(key(&name.key), name.key, "{c:?}");
             assert_eq!(key(&name.name), name.key, "{c:?}");
@@ -191,7 +192,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_38_keys_are_idempotent(text in any::<String>(), words in "[a-zA-ZßẞıİΣςσé\u{301}\u{308}\u{345}ｊ]{1,12}") {
+        fn a_38_keys_are_idempotent(
+            text in any::<String>(), words in "[a-zA-ZßẞıİΣςσé\u{301}\u{308}\u{345}ｊ]{1,12}",
+        ) {
             for text in [text, words] {
                 if let Ok(name) = Username::parse(&text) {
                     prop_assert_eq!(&key(&name.key), &name.key);

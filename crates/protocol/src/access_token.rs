@@ -79,8 +79,8 @@ impl From<&str> for Audience {
 }
 
 impl AccessClaims {
-    /// Checks times, issuer and audience. Without a wanted audience the token must have none either: one that is
-    /// meant for somebody is not for whoever does not say who it is (RFC 7519 §4.1.3).
+    /// Checks times, issuer and audience. Without a wanted audience the token must have none either: one that
+    /// is meant for somebody is not for whoever does not say who it is (RFC 7519 §4.1.3).
     ///
     /// # Errors
     /// [`Invalid::Issuer`], [`Invalid::Audience`], [`Invalid::NotYetValid`] or [`Invalid::Expired`].
@@ -177,8 +177,11 @@ mod tests {
         let nil = Uuid::nil().to_string();
         assert_eq!(
             serde_json::to_value(claims()).unwrap(),
-            json!({"iss": ISSUER, "sub": "1", "uuid": nil, "aud": "app", "client_id": "first-party", "exp": 3000,
-                "iat": 1200, "auth_time": 1200, "jti": "j", "sid": nil, "role": "basic_user", "scope": "read write"})
+            json!({
+                "iss": ISSUER, "sub": "1", "uuid": nil, "aud": "app", "client_id": "first-party",
+                "exp": 3000, "iat": 1200, "auth_time": 1200, "jti": "j", "sid": nil,
+                "role": "basic_user", "scope": "read write",
+            })
         );
         assert_eq!(read(|_| ()), Ok(claims()));
         let without = AccessClaims { aud: None, ..claims() };
@@ -262,7 +265,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_12_check_never_panics(exp in any::<i64>(), iat in any::<i64>(), nbf in any::<Option<i64>>(), now in any::<i64>()) {
+        fn a_12_check_never_panics(times in any::<(i64, i64, Option<i64>, i64)>()) {
+            let (exp, iat, nbf, now) = times;
             let claims = AccessClaims { exp, iat, nbf, ..claims() };
             let _ = claims.check(Now::from_micros(now), ISSUER, Some("app"), LEEWAY);
         }

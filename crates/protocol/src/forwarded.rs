@@ -1,1 +1,296 @@
-//! .
+//! The client's address behind trusted proxies, from `Forwarded` (RFC 7239) or `X-Forwarded-For`.
+//!
+//! Anyone can send these headers, so they are read from the right: each proxy adds the address it saw at the
+//! end. As long as an address is a trusted proxy's, the next one to its left is believed; the first that is
+//! not trusted is the client. Where an entry cannot be read, the last trusted hop counts as the client: odd
+//! text gives nobody another address, and skips no check.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use ipnet::{IpNet, Ipv6Net};
+
+/// Most entries that are read, from the right. A longer list ends like one that cannot be read.
+pub const HOPS: usize = 32;
+
+/// The networks of the proxies whose headers are believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+/// The text is no network: neither an address nor CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadNetwork(pub String);
+
+impl std::fmt::Display for BadNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` is neither an address nor a network such as 10.0.0.0/8", self.0)
+    }
+}
+
+impl std::error::Error for BadNetwork {}
+
+impl TrustedProxies {
+    /// Reads addresses and networks. IPv4-mapped IPv6 addresses become IPv4.
+    ///
+    /// # Errors
+    /// [`BadNetwork`] with the first text that is neither.
+    pub fn parse<'a>(networks: impl IntoIterator<Item = &'a str>) -> Result<Self, BadNetwork> {
+        let read = |text: &str| match text.parse::<IpNet>() {
+            Ok(network) => Some(network),
+            Err(_) => text.parse::<IpAddr>().ok().map(|address| IpNet::from(address.to_canonical())),
+        };
+        let networks = networks.into_iter().map(|text| read(text).ok_or_else(|| BadNetwork(text.to_owned())));
+        networks.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether `address` is a trusted proxy's.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// The client's address. `peer` is the socket's; `forwarded` and `x_forwarded_for` are the values of
+    /// these headers in the order in which they came. Without a trusted peer neither is looked at. When both
+    /// headers are there `Forwarded` counts, the one with a standard; a proxy has to remove the other, or an
+    /// answer would depend on which one a stranger could write.
+    pub fn client(&self, peer: IpAddr, forwarded: &[&[u8]], x_forwarded_for: &[&[u8]]) -> IpAddr {
+        let peer = peer.to_canonical();
+        if !self.contains(peer) {
+            return peer;
+        }
+        if forwarded.is_empty() {
+            self.walk(peer, x_forwarded_for, address_of)
+        } else {
+            self.walk(peer, forwarded, for_of)
+        }
+    }
+
+    fn walk(&self, peer: IpAddr, values: &[&[u8]], read: fn(&str) -> Option<IpAddr>) -> IpAddr {
+        let mut hop = peer;
+        let entries = values.iter().rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
+        for entry in entries.take(HOPS) {
+            let Some(address) = std::str::from_utf8(entry).ok().and_then(|entry| read(trim(entry))) else {
+                return hop;
+            };
+            hop = address;
+            if !self.contains(hop) {
+                return hop;
+            }
+        }
+        hop
+    }
+}
+
+/// The network that a limit counts an address by: the address itself for IPv4, its /64 for IPv6, of which one
+/// household has at least one.
+pub fn bucket(address: IpAddr) -> IpNet {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpNet::from(IpAddr::V4(address)),
+        IpAddr::V6(address) => {
+            let prefix = Ipv6Addr::from_bits(address.to_bits() >> 64 << 64);
+            Ipv6Net::new(prefix, 64).map_or_else(|_| IpNet::from(IpAddr::V6(address)), IpNet::V6)
+        }
+    }
+}
+
+/// The `for` of one forwarded-element (RFC 7239 §4). Elements are split at commas and pairs at semicolons before
+/// quotes are looked at, so every value has to be whole, a token or a quoted string: what a stranger's `Host`
+/// may have put between the quotes of another pair ends in a half of one.
+fn for_of(element: &str) -> Option<IpAddr> {
+    let mut found = None;
+    for pair in element.split(';') {
+        let (name, value) = trim(pair).split_once('=')?;
+        let value = match value.strip_prefix('"') {
+            Some(rest) => rest.strip_suffix('"').filter(|inner| !inner.contains(['"', '\\']))?,
+            None if is_token(value) => value,
+            None => return None,
+        };
+        if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
+            return None;
+        }
+    }
+    address_of(found?)
+}
+
+/// RFC 9110 §5.6.2. A colon or a bracket is none of it, so addresses with one have to be quoted (RFC 7239 §6).
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// An address, with or without a port; IPv6 bare or in brackets, without a zone.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    let with_port = || match text.parse::<SocketAddr>().ok()? {
+        SocketAddr::V6(address) if address.scope_id() != 0 => None,
+        address => Some(address.ip()),
+    };
+    text.parse::<IpAddr>().ok().or_else(bracketed).or_else(with_port).map(|address| address.to_canonical())
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn proxies() -> TrustedProxies {
+        TrustedProxies::parse(["10.0.0.0/8", "192.0.2.1", "2001:db8:ffff::/48"]).unwrap()
+    }
+
+    fn x(values: &[&[u8]]) -> IpAddr {
+        proxies().client(ip("10.0.0.1"), &[], values)
+    }
+
+    fn f(value: &str) -> IpAddr {
+        proxies().client(ip("10.0.0.1"), &[value.as_bytes()], &[])
+    }
+
+    #[test]
+    fn a_28_thirty_odd_headers_count_as_the_last_trusted_hop() {
+        let long = "1.2.3.4,".repeat(2_000);
+        let odd = [
+            "",
+            " ",
+            ",",
+            ",,,",
+            "a",
+            "unknown",
+            "_hidden",
+            "1.2.3",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            "1.2.3.04",
+            "0x7f.1",
+            "2130706433",
+            "1.2.3.4 5.6.7.8",
+            "1.2.3.4;",
+            "1.2.3.4:",
+            "1.2.3.4:99999",
+            ":80",
+            "[::1",
+            "::1]",
+            "[]",
+            "[1.2.3.4]",
+            "fe80::1%eth0",
+            "[fe80::1%1]:80",
+            "::1::",
+            "\"1.2.3.4\"",
+            "for=1.2.3.4",
+            "localhost",
+            "1.2.3.4\0",
+            "１.2.3.4",
+            "1.2.3.4/32",
+            long.as_str(),
+            "-1.2.3.4",
+            "1.2.3.4\n",
+        ];
+        assert!(odd.len() >= 30);
+        for value in odd {
+            assert_eq!(x(&[value.as_bytes()]), ip("10.0.0.1"), "{value:.40}");
+            let after_proxy = format!("9.9.9.9, {value}, 10.9.9.9");
+            assert_eq!(x(&[after_proxy.as_bytes()]), ip("10.9.9.9"), "{value:.40}");
+        }
+        assert_eq!(x(&[b"\xff\xfe"]), ip("10.0.0.1"));
+        assert_eq!(x(&[&[b'a'; 10_240]]), ip("10.0.0.1"));
+    }
+
+    #[test]
+    fn a_28_only_trusted_hops_are_walked() {
+        assert_eq!(proxies().client(ip("8.8.8.8"), &[b"for=1.2.3.4"], &[b"1.2.3.4"]), ip("8.8.8.8"));
+        assert_eq!(TrustedProxies::default().client(ip("10.0.0.1"), &[], &[b"1.2.3.4"]), ip("10.0.0.1"));
+        assert_eq!(x(&[b"1.1.1.1, 2.2.2.2"]), ip("2.2.2.2"));
+        assert_eq!(x(&[b"1.1.1.1, 2.2.2.2, 10.1.1.1,192.0.2.1"]), ip("2.2.2.2"));
+        assert_eq!(x(&[b"1.1.1.1", b"2.2.2.2", b"10.1.1.1"]), ip("2.2.2.2"));
+        assert_eq!(x(&[b"10.2.2.2, 10.1.1.1"]), ip("10.2.2.2"));
+        assert_eq!(x(&[b"2.2.2.2:4711"]), ip("2.2.2.2"));
+        assert_eq!(x(&[b"[2001:db8::1]:80"]), ip("2001:db8::1"));
+        assert_eq!(x(&[b"2001:DB8::1"]), ip("2001:db8::1"));
+        assert_eq!(x(&[]), ip("10.0.0.1"));
+        assert_eq!(proxies().client(ip("10.0.0.1"), &[b"for=3.3.3.3"], &[b"2.2.2.2"]), ip("3.3.3.3"));
+    }
+
+    #[test]
+    fn mapped_addresses_are_ipv4() {
+        assert_eq!(x(&[b"::ffff:2.2.2.2"]), ip("2.2.2.2"));
+        assert_eq!(proxies().client(ip("::ffff:10.0.0.1"), &[], &[b"2.2.2.2"]), ip("2.2.2.2"));
+        assert_eq!(proxies().client(ip("::ffff:8.8.8.8"), &[], &[b"2.2.2.2"]), ip("8.8.8.8"));
+        assert_eq!(x(&[b"1.1.1.1, ::ffff:10.7.7.7"]), ip("1.1.1.1"));
+    }
+
+    #[test]
+    fn a_28_forwarded_elements() {
+        for (value, address) in [
+            ("for=2.2.2.2", "2.2.2.2"),
+            ("FOR=2.2.2.2;proto=https;by=10.0.0.1", "2.2.2.2"),
+            ("proto=https; for=\"2.2.2.2:80\"", "2.2.2.2"),
+            ("for=\"[2001:db8::1]:4711\"", "2001:db8::1"),
+            ("for=\"[2001:db8::1]\"", "2001:db8::1"),
+            ("for=1.1.1.1, for=2.2.2.2;by=10.1.1.1, for=10.3.3.3", "2.2.2.2"),
+            // what cannot be read
+            ("", "10.0.0.1"),
+            ("2.2.2.2", "10.0.0.1"),
+            ("for=", "10.0.0.1"),
+            ("for=unknown", "10.0.0.1"),
+            ("for=_x", "10.0.0.1"),
+            ("for=\"_x:80\"", "10.0.0.1"),
+            ("for=2.2.2.2;for=3.3.3.3", "10.0.0.1"),
+            ("for=\"2.2.2.2", "10.0.0.1"),
+            ("for=\"2.2\\.2.2\"", "10.0.0.1"),
+            ("for=2.2.2.2:80", "10.0.0.1"),
+            ("for=[2001:db8::1]", "10.0.0.1"),
+            ("for=2001:db8::1", "10.0.0.1"),
+            ("for = 2.2.2.2", "10.0.0.1"),
+            ("proto=https", "10.0.0.1"),
+            ("for=2.2.2.2;host=\"a,b\"", "10.0.0.1"),
+            ("for=2.2.2.2;\"", "10.0.0.1"),
+            ("for=\"a,for=6.6.6.6\"", "10.0.0.1"),
+            ("for=2.2.2.2;host=\"a,for=6.6.6.6;b=\\\"\"", "10.0.0.1"),
+            ("for=2.2.2.2;host=\"a,for=6.6.6.6;b=c\"", "10.0.0.1"),
+            ("for=2.2.2.2;host=\"a,for=6.6.6.6,b=c\"", "10.0.0.1"),
+            ("for=2.2.2.2;host=\"a;for=6.6.6.6\"", "10.0.0.1"),
+        ] {
+            assert_eq!(f(value), ip(address), "{value}");
+        }
+    }
+
+    #[test]
+    fn buckets() {
+        for (address, network) in [
+            ("1.2.3.4", "1.2.3.4/32"),
+            ("::ffff:1.2.3.4", "1.2.3.4/32"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("::1", "::/64"),
+        ] {
+            assert_eq!(bucket(ip(address)).to_string(), network);
+        }
+    }
+
+    #[test]
+    fn networks_are_read_or_named() {
+        assert!(TrustedProxies::parse(["::ffff:10.0.0.1"]).unwrap().contains(ip("10.0.0.1")));
+        for bad in ["", "10.0.0.0/33", "proxy.example", "10.0.0.0/8 "] {
+            assert_eq!(TrustedProxies::parse(["10.0.0.1", bad]), Err(BadNetwork(bad.to_owned())));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_28_never_panics(
+            bytes in proptest::collection::vec(any::<u8>(), 0..60), text in "[a-f0-9:.,;=\"\\[\\] for]{0,40}",
+        ) {
+            for value in [bytes.as_slice(), text.as_bytes()] {
+                let _ = proxies().client(ip("10.0.0.1"), &[value], &[]);
+                let _ = x(&[value]);
+                prop_assert_eq!(proxies().client(ip("8.8.8.8"), &[value], &[value]), ip("8.8.8.8"));
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! JSON Web Signatures in compact form (RFC 7515), as JSON Web Tokens (RFC 7519) use them, by the rules of
-//! RFC 8725: the key decides the algorithm, a token has the one type that is asked for, keys come from our own
-//! map and from nowhere else, and no claim is read before the signature is known to be good.
+//! RFC 8725: the key decides the algorithm, a token has the one type that is asked for, keys come from our
+//! own map and from nowhere else, and no claim is read before the signature is known to be good.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ pub use key::{HS256_SECRET_BYTES, KeyError, SigningKey, VerifyingKey};
 /// Longest token that is looked at, in bytes.
 pub const TOKEN_BYTES: usize = model::limit::TOKEN_BYTES;
 
-/// Header members that are refused wherever they stand: keys and addresses of keys that the token brings along
-/// (RFC 8725 §3.10), extensions and encodings that change what was signed, encryption, and nesting.
+/// Header members that are refused wherever they stand: keys and addresses of keys that the token brings
+/// along (RFC 8725 §3.10), extensions and encodings that change what was signed, encryption, and nesting.
 const REFUSED: [&str; 9] = ["crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc", "cty"];
 
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1). There is no `none`.
@@ -189,8 +189,8 @@ fn object(bytes: &[u8]) -> Result<Map<String, Value>, Invalid> {
     }
 }
 
-/// Whether two values of `typ` name one media type: case does not count, nor does `application/` in front of a
-/// name without another slash (RFC 7515 §4.1.9).
+/// Whether two values of `typ` name one media type: case does not count, nor does `application/` in front of
+/// a name without another slash (RFC 7515 §4.1.9).
 fn same_type(found: &str, wanted: &str) -> bool {
     fn name(typ: &str) -> &str {
         const PREFIX: &str = "application/";

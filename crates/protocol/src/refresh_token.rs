@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The MAC (HMAC-SHA-256, RFC 2104, truncated to 128 bits) proves without a look-up that a token was issued
-//! here: a made-up one is unknown, never a theft. Storage holds only [`RefreshToken::secret_hash`], and the next
-//! token only sealed under the one before it.
+//! here: a made-up one is unknown, never a theft. Storage holds only [`RefreshToken::secret_hash`], and the
+//! next token only sealed under the one before it.
 
 use std::fmt;
 

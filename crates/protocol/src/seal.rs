@@ -8,8 +8,8 @@
 //! version 1 | length of key id 1 | key id | salt 16 | nonce 12 | cipher text | tag 16
 //! ```
 //!
-//! Each envelope has an AES-256-GCM key of its own, HKDF-SHA-256 of the master key with the envelope's salt and
-//! its purpose, so no number of envelopes wears the master key out.
+//! Each envelope has an AES-256-GCM key of its own, HKDF-SHA-256 of the master key with the envelope's salt
+//! and its purpose, so no number of envelopes wears the master key out.
 
 use std::fmt;
 
@@ -169,8 +169,8 @@ impl Keyring {
         self.entries().map(|entry| entry.id.as_str())
     }
 
-    /// Seals `plain` with the first key. `purpose` is a fixed word of the caller's kind of secret; `aad` names
-    /// the row, so that an envelope moved to another row does not open.
+    /// Seals `plain` with the first key. `purpose` is a fixed word of the caller's kind of secret; `aad`
+    /// names the row, so that an envelope moved to another row does not open.
     pub fn seal(&self, purpose: &str, aad: &[u8], plain: &[u8], rng: &Rng) -> Vec<u8> {
         let mut envelope = vec![VERSION, u8::try_from(self.first.id.len()).unwrap_or_default()];
         envelope.extend_from_slice(self.first.id.as_bytes());
@@ -198,8 +198,8 @@ impl Keyring {
         Ok(Secret::new(std::mem::take(&mut *plain)))
     }
 
-    /// A key for `purpose` from each master key, in their order: the first is the current one, the others read
-    /// what was made before a rotation.
+    /// A key for `purpose` from each master key, in their order: the first is the current one, the others
+    /// read what was made before a rotation.
     pub fn derive(&self, purpose: &str) -> Vec<[u8; 32]> {
         let info: [&[u8]; 2] = [DERIVE_INFO, purpose.as_bytes()];
         self.entries().map(|entry| *aead::derive(entry.key.as_slice(), b"", &info)).collect()

@@ -79,8 +79,8 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
-/// A NumericDate (RFC 7519 §2) that is a whole number of seconds from 1970 to the end of the year 9999. RFC 7519
-/// allows fractions; whoever mints our tokens writes none.
+/// A NumericDate (RFC 7519 §2) that is a whole number of seconds from 1970 to the end of the year 9999. RFC
+/// 7519 allows fractions; whoever mints our tokens writes none.
 pub(crate) fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     let seconds = i64::deserialize(deserializer)?;
     if (0..=253_402_300_799).contains(&seconds) { Ok(seconds) } else { Err(D::Error::custom("no such date")) }

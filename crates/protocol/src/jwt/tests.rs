@@ -353,7 +353,9 @@ proptest! {
     }
 
     #[test]
-    fn a_14_no_signed_bytes_panic(head in any::<String>(), payload in proptest::collection::vec(any::<u8>(), 0..60)) {
+    fn a_14_no_signed_bytes_panic(
+        head in any::<String>(), payload in proptest::collection::vec(any::<u8>(), 0..60),
+    ) {
         prop_assert!(read(&with_header(&head)).is_err());
         let result = read(&signed(&part(header("")), &part(&payload)));
         prop_assert!(result.is_ok() || result == Err(Invalid::Claims));
