@@ -1,8 +1,8 @@
 //! Tasks and their ends: who is running, when to stop, what did not end.
 //!
-//! Every task of the process is started here, under a name. Shutdown goes through [`Phase`]s; tasks take part by
-//! the tokens of [`Stop`]: those of [`Stage::Serving`] end first, those of [`Stage::Working`] after them, so that
-//! the journal and the store outlive the requests that need them.
+//! Every task of the process is started here, under a name. Shutdown goes through [`Phase`]s; tasks take part
+//! by the tokens of [`Stop`]: those of [`Stage::Serving`] end first, those of [`Stage::Working`] after them,
+//! so that the journal and the store outlive the requests that need them.
 
 mod health;
 mod signals;
@@ -236,7 +236,8 @@ impl Tasks {
         })
     }
 
-    /// Starts a task that the process cannot be without: when it ends before it is told to, the process stops.
+    /// Starts a task that the process cannot be without: when it ends before it is told to, the process
+    /// stops.
     pub fn critical<E: fmt::Display>(
         &self,
         stage: Stage,
@@ -258,8 +259,8 @@ impl Tasks {
         });
     }
 
-    /// Starts a task that is started again, with growing pauses, whenever it ends; until it has run for a while it
-    /// shows as degraded.
+    /// Starts a task that is started again, with growing pauses, whenever it ends; until it has run for a
+    /// while it shows as degraded.
     pub fn restartable<E, F>(
         &self,
         stage: Stage,

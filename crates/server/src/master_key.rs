@@ -36,7 +36,7 @@ impl fmt::Display for MasterKeyError {
             Self::Exists(path) => write!(f, "{} is there already and stays as it is", path.display()),
             Self::Exposed(path, mode) => write!(
                 f,
-                "{path} is not private (mode {mode:04o}): `chmod 600 {path}`, and replace the key if others had it",
+                "{path} is not private (mode {mode:04o}): `chmod 600 {path}`, and rotate if others had it",
                 path = path.display(),
             ),
             Self::Io(path, why) => write!(f, "the master key at {}: {why}", path.display()),
@@ -82,8 +82,8 @@ pub fn read(path: &Path) -> Result<Keyring, MasterKeyError> {
     Keyring::parse(text.expose()).map_err(|why| MasterKeyError::Keyring(path.to_owned(), why))
 }
 
-/// Makes a keyring of one new key, in a file that was not there before, and in its folder if need be. When this
-/// returns, the file survives a loss of power; when it does not, there is no half-written one.
+/// Makes a keyring of one new key, in a file that was not there before, and in its folder if need be. When
+/// this returns, the file survives a loss of power; when it does not, there is no half-written one.
 pub fn create(path: &Path, rng: &Rng) -> Result<Keyring, MasterKeyError> {
     let failed = |why: io::Error| match why.kind() {
         ErrorKind::AlreadyExists => MasterKeyError::Exists(path.to_owned()),

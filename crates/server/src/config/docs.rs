@@ -1,4 +1,5 @@
-//! What the table of settings is printed as: a page of documentation, a file to start from, one setting explained.
+//! What the table of settings is printed as: a page of documentation, a file to start from, one setting
+//! explained.
 
 use std::fmt::Write as _;
 
@@ -29,11 +30,11 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 pub fn markdown() -> String {
     let defaults = Config::default();
     let mut out = String::from(
-        "# Configuration\n\nGenerated from the table of settings. One TOML file (`gatewright.toml` in the working \
-         directory, or `--config`), then the\nenvironment, then `--set`; the later one wins. Unknown names are \
-         mistakes. `DATABASE_URL`, `REDIS_URL`, `DB_POOL_MIN_CONN` and\n`DB_POOL_MAX_CONN` are read too; \
-         `GATEWRIGHT_` names win over them. SIGHUP applies the settings marked so, and says which others\nneed a \
-         restart. In the environment the items of a list are separated by commas.\n",
+        "# Configuration\n\nGenerated from the table of settings. One TOML file (`gatewright.toml` in the \
+         working directory, or `--config`),\nthen the environment, then `--set`; the later one wins. Unknown \
+         names are mistakes. `DATABASE_URL`, `REDIS_URL`,\n`DB_POOL_MIN_CONN` and `DB_POOL_MAX_CONN` are \
+         read too; `GATEWRIGHT_` names win over them. SIGHUP applies the settings\nmarked so, and says which \
+         others need a restart. In the environment the items of a list are separated by commas.\n",
     );
     for (name, section) in sections(&defaults) {
         let title = if name.is_empty() { "Top level".to_owned() } else { format!("`[{name}]`") };

@@ -21,7 +21,8 @@ pub(crate) struct SyntaxError {
     pub(crate) line: usize,
 }
 
-/// The values of a file, and where it is not TOML. `is_setting` tells a table that is one value from a section.
+/// The values of a file, and where it is not TOML. `is_setting` tells a table that is one value from a
+/// section.
 pub(crate) fn entries(text: &str, is_setting: impl Fn(&str) -> bool) -> (Vec<Entry>, Vec<SyntaxError>) {
     let line = |span: Range<usize>| {
         let before = text.get(..span.start).unwrap_or(text);

@@ -1,4 +1,5 @@
-//! Configuration: one TOML file, then the environment, then flags; every setting defined once in [`settings`].
+//! Configuration: one TOML file, then the environment, then flags; every setting defined once in
+//! [`settings`].
 
 mod check;
 mod docs;

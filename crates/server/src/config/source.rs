@@ -145,8 +145,8 @@ impl Layers {
     }
 }
 
-/// Whether this is one of the variables that Kubernetes puts into every pod beside a service whose name begins with
-/// `gatewright`, such as `GATEWRIGHT_SERVICE_HOST` and `GATEWRIGHT_PORT_8080_TCP_ADDR`.
+/// Whether this is one of the variables that Kubernetes puts into every pod beside a service whose name
+/// begins with `gatewright`, such as `GATEWRIGHT_SERVICE_HOST` and `GATEWRIGHT_PORT_8080_TCP_ADDR`.
 fn is_service_link(rest: &str) -> bool {
     let rest = format!("_{rest}");
     let port = rest.split_once("_PORT").map(|(_, after)| after);

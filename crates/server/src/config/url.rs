@@ -71,7 +71,8 @@ fn veiled(url: String) -> Veiled {
     Veiled { shown: without_password(&url), whole: Secret::new(url) }
 }
 
-/// The file of a `sqlite:` address. `driver` is SQLAlchemy's form, where three slashes precede a relative path.
+/// The file of a `sqlite:` address. `driver` is SQLAlchemy's form, where three slashes precede a relative
+/// path.
 fn sqlite(path: &str, driver: bool) -> Result<DatabaseUrl, String> {
     let path = match (driver, path.strip_prefix("///")) {
         (true, Some(path)) => path,
@@ -223,7 +224,8 @@ impl Value for WebUrl {
     }
 }
 
-/// A web origin (RFC 6454) as browsers send it in `Origin`: scheme, host and a port that is not the usual one.
+/// A web origin (RFC 6454) as browsers send it in `Origin`: scheme, host and a port that is not the usual
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebOrigin(String);
 

@@ -367,7 +367,8 @@ impl RoleScopes {
 }
 
 impl Value for RoleScopes {
-    const EXPECTED: &'static str = "a table of roles with a list of scopes each; as text `admin=users:read users:write,basic_user=profile`";
+    const EXPECTED: &'static str =
+        "a table of roles with lists of scopes; as text `admin=users:read users:write,basic_user=profile`";
 
     fn read(given: &Given) -> Result<Self, String> {
         match given {
@@ -406,7 +407,10 @@ impl Value for RoleScopes {
 
 /// Gives an enum its words: the enum, what is expected, and how each variant is written.
 macro_rules! words {
-    ($(#[$meta:meta])* pub enum $name:ident, $expected:literal { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident, $expected:literal { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }
+    ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $($(#[$doc])* $variant,)+ }

@@ -14,6 +14,11 @@ fn lifecycle() -> Lifecycle {
     Lifecycle::new(Deadlines { delay: secs(5), serving: secs(20), working: secs(5) })
 }
 
+/// A task that takes a while.
+async fn busy(span: Duration) {
+    let _ = tokio::time::timeout(span, std::future::pending::<()>()).await;
+}
+
 fn now() -> Instant {
     Instant::now()
 }
@@ -27,7 +32,7 @@ async fn phases_follow_each_other_and_working_tasks_outlive_serving_ones() {
         let (stop, seen) = (tasks.stop().of(stage).clone(), seen.clone());
         tasks.spawner(stage).spawn(name, async move {
             stop.cancelled().await;
-            tokio::time::sleep(secs(takes)).await;
+            busy(secs(takes)).await;
             seen.send((name, begin.elapsed().as_secs())).await.unwrap();
         });
     }

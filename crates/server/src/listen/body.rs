@@ -129,8 +129,8 @@ impl Body for RequestBody {
     }
 }
 
-/// Size of the pieces in which an answer is handed over: while the peer takes none, the body is not asked for the
-/// next, and so the answer shows as standing still.
+/// Size of the pieces in which an answer is handed over: while the peer takes none, the body is not asked for
+/// the next, and so the answer shows as standing still.
 const PIECE: usize = 16 * 1024;
 
 /// An answer's body; while it exists, its request has not ended.

@@ -104,8 +104,8 @@ where
     }
 }
 
-/// Waits until the connection has gone over a limit. Polled after the connection itself, in the same task, so that
-/// whatever the connection did shows in the deadline.
+/// Waits until the connection has gone over a limit. Polled after the connection itself, in the same task, so
+/// that whatever the connection did shows in the deadline.
 async fn overdue(watch: &Watch, mut sleep: Pin<&mut Sleep>) -> Overdue {
     poll_fn(move |cx| {
         loop {

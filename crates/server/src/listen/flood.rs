@@ -1,7 +1,8 @@
 //! Floods of HTTP/2 frames that cost the peer nothing: they end the connection.
 //!
-//! The HTTP/2 library bounds what it stores, not how much it answers. So the frames' headers (RFC 9113 §4.1) are
-//! read along, and frames that make work without being a request come out of a bucket that fills up slowly.
+//! The HTTP/2 library bounds what it stores, not how much it answers. So the frames' headers (RFC 9113 §4.1)
+//! are read along, and frames that make work without being a request come out of a bucket that fills up
+//! slowly.
 
 use std::fmt;
 use std::time::Duration;

@@ -11,8 +11,8 @@ use tokio::time::Sleep;
 use super::Stream;
 use super::watch::Watch;
 
-/// How long, and for how many bytes, a peer that is still sending is listened to after the last answer, so that
-/// closing the socket does not take the answer from it.
+/// How long, and for how many bytes, a peer that is still sending is listened to after the last answer, so
+/// that closing the socket does not take the answer from it.
 const LINGER: (Duration, usize) = (Duration::from_secs(2), 256 * 1024);
 
 /// A stream that tells a [`Watch`] what happens on it.

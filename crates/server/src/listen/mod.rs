@@ -1,8 +1,8 @@
 //! Listeners: sockets in, requests out, and nobody holds a connection for nothing.
 //!
 //! HTTP/1.1 and HTTP/2 (by ALPN, or by prior knowledge) on one socket, with or without TLS. Limits of
-//! [`Limits`] are kept here, below the application: slow headers, bodies and readers, idle connections, floods of
-//! frames, too many connections.
+//! [`Limits`] are kept here, below the application: slow headers, bodies and readers, idle connections,
+//! floods of frames, too many connections.
 
 mod accept;
 mod body;
@@ -39,8 +39,8 @@ use crate::lifecycle::Stop;
 pub struct Limits {
     /// Open connections; when there are as many, no more are accepted.
     pub connections: u32,
-    /// From the first byte of a request (from the connection's begin for the first) to the end of its headers; also
-    /// what a TLS handshake may take.
+    /// From the first byte of a request (from the connection's begin for the first) to the end of its
+    /// headers; also what a TLS handshake may take.
     pub header_timeout: Duration,
     /// Size of a request line and its header fields.
     pub header_bytes: usize,
@@ -118,8 +118,8 @@ impl<B> Answer for B where
 {
 }
 
-/// Serves `listener` until it is told to stop and every connection has ended. Fails only when the listener itself
-/// is beyond use; running out of file descriptors is waited out.
+/// Serves `listener` until it is told to stop and every connection has ended. Fails only when the listener
+/// itself is beyond use; running out of file descriptors is waited out.
 pub async fn serve<L, S, A, R, B>(mut listener: L, door: Door<S, A, R>) -> std::io::Result<()>
 where
     L: Accept,

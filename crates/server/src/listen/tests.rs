@@ -109,6 +109,16 @@ async fn exchange(mut client: DuplexStream, text: &str) -> String {
     rest(&mut client).await
 }
 
+/// Lets time pass, second by second, and everybody do what the time is for.
+async fn pass(seconds: u64) {
+    for _ in 0..seconds {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 async fn rest(client: &mut DuplexStream) -> String {
     let mut all = Vec::new();
     client.read_to_end(&mut all).await.unwrap();

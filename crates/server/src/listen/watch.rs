@@ -109,7 +109,8 @@ impl Watch {
         self.with(|state| state.unread = true);
     }
 
-    /// Whether the peer may still be sending, so that closing the socket at once could take the answer from it.
+    /// Whether the peer may still be sending, so that closing the socket at once could take the answer from
+    /// it.
     pub(super) fn may_be_sending(&self) -> bool {
         self.with(|state| state.frames.is_none() && (state.unread || (state.requests == 0 && state.quiet.1)))
     }

@@ -14,7 +14,8 @@ section! {
         /// The file of a JSON Schema for profile attributes beside `country`, `annual_income` and `timezone`.
         attributes_schema_file: Option<PathBuf> = None, example: "/etc/gatewright/attributes.schema.json";
         /// The scopes that each role may be granted.
-        scopes: RoleScopes = RoleScopes::default(), example: "admin=users:read users:write,basic_user=profile", reload;
+        scopes: RoleScopes = RoleScopes::default(),
+            example: "admin=users:read users:write,basic_user=profile", reload;
     }
 }
 
@@ -30,7 +31,8 @@ section! {
         /// Requests of every kind from one client address.
         global: Rate = Rate::per_minute(200), example: "200/minute", reload;
         /// Failed logins for one account before each further try must wait, at first 1 s, doubling to 30 s.
-        account_login: Rate = Rate::Limit { count: 5, per: Duration::from_hours(1) }, example: "5/hour", reload;
+        account_login: Rate = Rate::Limit { count: 5, per: Duration::from_hours(1) },
+            example: "5/hour", reload;
     }
 }
 

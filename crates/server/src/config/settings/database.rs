@@ -48,7 +48,8 @@ section! {
     pub struct DatabaseConfig in "database." {
         /// Where the data is: a file of the embedded database, or a PostgreSQL server.
         url: DatabaseUrl = DatabaseUrl::embedded(Path::new("./gatewright-data")),
-            shown: "`sqlite:` and `gatewright.db` in `data_dir`", example: "postgres://gatewright@db.example.org/app";
+            shown: "`sqlite:` and `gatewright.db` in `data_dir`",
+            example: "postgres://gatewright@db.example.org/app";
         /// The PostgreSQL schema that everything lives in.
         schema: SchemaName = SchemaName::default(), example: "gatewright";
         /// Whether `serve` migrates PostgreSQL too; the embedded database is always migrated.
@@ -62,7 +63,8 @@ section! {
         /// How long one statement may take; Gatewright keeps the time itself.
         statement_timeout: Duration = Duration::from_secs(2), example: "2s";
         /// The certificates (PEM) of the authorities that PostgreSQL's certificate may come from.
-        tls_ca_file: Option<PathBuf> = None, shown: "the system's", example: "/etc/gatewright/postgres-ca.pem";
+        tls_ca_file: Option<PathBuf> = None, shown: "the system's",
+            example: "/etc/gatewright/postgres-ca.pem";
     }
 }
 

@@ -163,8 +163,8 @@ pub(crate) use section;
 section! {
     /// Everything an operator can set.
     pub struct Config in "" {
-        /// The directory of everything Gatewright keeps on this machine: the embedded database, the audit journal,
-        /// the master key it made itself.
+        /// The directory of everything Gatewright keeps on this machine: the embedded database, the audit
+        /// journal, the master key it made itself.
         data_dir: PathBuf = PathBuf::from("./gatewright-data"), example: "/var/lib/gatewright";
         /// The keyring file whose first key seals secrets in the database and whose keys all open them.
         master_key_file: PathBuf = PathBuf::from("./gatewright-data/master.key"),

@@ -61,7 +61,8 @@ section! {
         argon2_iterations: u32 = 2, example: "3";
         /// How many threads hash.
         hash_threads: Option<u32> = None, shown: "the cores, or the CPU quota", example: "4";
-        /// How long a password may wait to be hashed; when the wait would be longer the answer is 503 at once.
+        /// How long a password may wait to be hashed; when the wait would be longer the answer is 503 at
+        /// once.
         queue_deadline: Duration = Duration::from_secs(5), example: "5s";
         /// The fewest code points of a new password.
         min_length: u32 = 8, example: "15";

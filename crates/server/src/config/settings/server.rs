@@ -15,9 +15,11 @@ section! {
         /// The address of the public listener.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)), example: "0.0.0.0:8080";
         /// The address of the operations listener: metrics, and health again; empty for none.
-        ops_listen: Option<SocketAddr> = Some(SocketAddr::from(([127, 0, 0, 1], 9464))), example: "0.0.0.0:9464";
+        ops_listen: Option<SocketAddr> = Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            example: "0.0.0.0:9464";
         /// The URL under which clients reach the public listener.
-        public_url: Option<WebUrl> = None, shown: "made of `server.listen`", example: "https://auth.example.org";
+        public_url: Option<WebUrl> = None, shown: "made of `server.listen`",
+            example: "https://auth.example.org";
         /// Networks of proxies whose `Forwarded` and `X-Forwarded-For` are believed.
         trusted_proxies: Vec<IpNet> = Vec::new(), example: "10.0.0.0/8", reload;
         /// Web origins whose pages may call the API (CORS).

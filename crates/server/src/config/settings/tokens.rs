@@ -83,7 +83,8 @@ section! {
         session_ttl: Duration = Duration::from_secs(90 * DAY), example: "90d";
         /// How long a refresh token that was just used gives the same answer again.
         refresh_grace: Duration = Duration::from_secs(10), example: "10s";
-        /// Whether a refresh token whose answer was lost still works later, until its successor has been used.
+        /// Whether a refresh token whose answer was lost still works later, until its successor has been
+        /// used.
         refresh_late_replay: bool = true, example: "off";
         /// How old a node's view of revocations may get while the database is away.
         revocation_max_stale: Duration = Duration::from_mins(5), example: "5m";

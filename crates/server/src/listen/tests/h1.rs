@@ -9,7 +9,7 @@ async fn requests_follow_each_other_and_know_their_peer() {
         assert!(answer(&mut client, 14).await.ends_with("192.0.2.7:4711"));
     }
     // almost too long idle is not too long
-    tokio::time::sleep(Duration::from_secs(74)).await;
+    pass(74).await;
     client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     answer(&mut client, 14).await;
 }
@@ -23,7 +23,7 @@ async fn headers_that_do_not_come_end_the_connection() {
     let mut client = running.connect().await;
     let mut sent = 0;
     while client.write_all(b"G").await.is_ok() {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        pass(1).await;
         sent += 1;
         assert!(sent < 60, "the slow client is still there");
     }
@@ -55,7 +55,7 @@ async fn a_slow_body_is_answered_408_and_the_connection_closes() {
     let mut client = running.connect().await;
     client.write_all(head.as_bytes()).await.unwrap();
     for _ in 0..14 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        pass(1).await;
         client.write_all(b"d").await.unwrap();
     }
     assert!(rest(&mut client).await.starts_with("HTTP/1.1 408 "));
@@ -66,7 +66,7 @@ async fn a_body_in_time_is_read_and_a_slow_handler_is_no_slow_body() {
     let running = running(limits(10));
     let mut client = running.connect().await;
     client.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\nabc").await.unwrap();
-    tokio::time::sleep(Duration::from_secs(14)).await;
+    pass(14).await;
     client.write_all(b"def").await.unwrap();
     assert!(answer(&mut client, 6).await.ends_with("abcdef"));
     client.write_all(b"GET /hang HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -102,7 +102,7 @@ async fn an_answer_that_nobody_reads_closes_the_connection() {
     let running = running(limits(10));
     let mut client = running.connect().await;
     client.write_all(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    pass(20).await;
     let got = rest(&mut client).await;
     assert!(got.starts_with("HTTP/1.1 200 ") && got.len() < 1 << 20, "{}", got.len());
     assert_eq!(running.count("connection"), 0);

@@ -39,9 +39,9 @@ async fn idle_time_is_longer_than_header_time_and_ends_too() {
     let running = running(limits(10));
     let mut client = client(&running, 65_535).await;
     get(&mut client, "/").await.unwrap().into_body().collect().await.unwrap();
-    tokio::time::sleep(Duration::from_secs(70)).await;
+    pass(70).await;
     get(&mut client, "/").await.unwrap().into_body().collect().await.unwrap();
-    tokio::time::sleep(Duration::from_secs(80)).await;
+    pass(80).await;
     assert!(client.is_closed());
     assert_eq!(running.count("connection"), 0);
 }
@@ -51,7 +51,7 @@ async fn a_closed_window_does_not_hold_an_answer_for_ever() {
     let running = running(limits(10));
     let mut client = client(&running, 10).await;
     let response = get(&mut client, "/big").await.unwrap();
-    tokio::time::sleep(Duration::from_mins(1)).await;
+    pass(60).await;
     assert_eq!(running.count("connection"), 0);
     assert!(response.into_body().collect().await.is_err());
 }

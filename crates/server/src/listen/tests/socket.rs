@@ -50,12 +50,12 @@ async fn shutdown_ends_idle_connections_and_lets_requests_finish() {
     idle.write_all(REQUEST).await.unwrap();
     answer(&mut idle, 14).await;
     busy.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\na").await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    pass(1).await;
     let (signal, signals) = Signals::channel();
     signal.send(Signal::Stop).await.unwrap();
     let clients = async {
         assert_eq!(rest(&mut idle).await, "");
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        pass(3).await;
         let got = exchange(busy, "bc").await;
         assert!(got.starts_with("HTTP/1.1 200 ") && got.contains("connection: close"), "{got}");
         assert!(got.ends_with("abc"));
