@@ -1,1 +1,15 @@
+//! The rooms: the rules of accounts, passwords, sessions, tokens, keys and clients.
+//!
+//! Promise of this crate: no HTTP, no pool, no clock of its own. A verb takes a [`Visit`] (settings, one lease, the
+//! trail, the time) and its input, and returns a value or its room's small error.
 
+pub mod account;
+pub mod client;
+pub mod key;
+pub mod password;
+pub mod realm;
+pub mod rooms;
+pub mod session;
+pub mod token;
+
+pub use rooms::{Rooms, Settings, Visit};

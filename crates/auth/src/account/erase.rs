@@ -1,0 +1,63 @@
+//! Erasing the caller's account: the password is shown, a tombstone is left.
+
+use model::{Event, Secret};
+use store::noun::{credential, user};
+
+use crate::Visit;
+use crate::password::Refusal;
+use crate::session::{check_password, revoke_all};
+use crate::token::Caller;
+
+/// Why the account stays.
+#[derive(Debug)]
+pub enum EraseError {
+    /// The password is wrong, or the account or its password changed meanwhile.
+    Refused,
+    /// The password was not hashed.
+    Hash(Refusal),
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for EraseError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Erases the caller's account: email, username, attributes and credentials go, his sessions end, and his number
+/// is never used again.
+///
+/// # Errors
+/// [`EraseError`]; nothing was changed then.
+pub async fn erase(
+    visit: &mut Visit<'_>,
+    caller: &Caller,
+    password: &Secret<String>,
+) -> Result<(), EraseError> {
+    let found = visit.lease.read().await?.one(credential::by_id(caller.user)).await?;
+    let login = match check_password(visit, found, password).await.map_err(EraseError::Hash)? {
+        Ok(login) => login,
+        Err((_, reason)) => {
+            visit.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason });
+            return Err(EraseError::Refused);
+        }
+    };
+    let (id, uuid, version, now) = (login.user.id, login.user.uuid, login.version, visit.now);
+    let (old, keep) = (login.hash.unwrap_or_default(), visit.rooms.keep_until(visit.now));
+    let ended = visit
+        .lease
+        .transact(async move |tx| {
+            // Repeats that the version stands, as every write after a hash does.
+            tx.one(credential::replace(id, version, &old, now)).await?.ok_or(EraseError::Refused)?;
+            tx.one(user::erase(id, now)).await?.ok_or(EraseError::Refused)?;
+            tx.one(credential::remove(id)).await?;
+            let ended = revoke_all(tx, id, None, keep).await?;
+            let sessions = ended.len() as u64;
+            Ok::<_, EraseError>((Event::UserErased { user: uuid, sessions }, ended))
+        })
+        .await?;
+    visit.rooms.memory.forget(id);
+    visit.rooms.revocations.add(&ended, keep);
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! Accounts: how they are made, changed and erased, by their owner or by an operator.
+
+mod attributes;
+mod erase;
+pub(crate) mod memory;
+mod operate;
+mod password;
+mod profile;
+mod register;
+
+pub use attributes::Attributes;
+pub use erase::{EraseError, erase};
+pub use operate::{OperateError, add, delete, find, page, set_password, set_role, set_state};
+pub use password::{PasswordError, change_password};
+pub use profile::{MeError, PatchError, me, patch};
+pub use register::{Candidate, RegisterError, Registered, register};
+
+/// The role of whoever registers himself.
+pub const BASIC_USER: &str = "basic_user";
+/// The role of operators.
+pub const ADMIN: &str = "admin";
+/// Every role there is.
+pub const ROLES: [&str; 2] = [BASIC_USER, ADMIN];

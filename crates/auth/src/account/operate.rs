@@ -1,0 +1,168 @@
+//! What an operator does to accounts, from the command line.
+
+use model::{Email, Event, Secret, UserId, Username};
+use store::noun::user::{State, User};
+use store::noun::{credential, user};
+
+use super::register::{Candidate, new_user, stored};
+use super::{ROLES, RegisterError};
+use crate::Visit;
+use crate::password::{Policy, Refusal};
+use crate::session::revoke_all;
+
+/// Why an operator's change was not made.
+#[derive(Debug)]
+pub enum OperateError {
+    /// No user is called so.
+    Unknown,
+    /// There is no such role.
+    Role,
+    /// What is wrong with the password.
+    Invalid(model::profile::FieldError),
+    /// The password was not hashed.
+    Hash(Refusal),
+    /// The account was not made.
+    Register(RegisterError),
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for OperateError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Makes an account with a role.
+///
+/// # Errors
+/// [`OperateError`]; nothing was changed then.
+pub async fn add(visit: &mut Visit<'_>, candidate: Candidate, role: &str) -> Result<User, OperateError> {
+    check_role(role)?;
+    let hash = visit.rooms.hasher.hash(visit.lease.park(), candidate.password.clone()).await;
+    let hash = hash.map_err(OperateError::Hash)?;
+    let new = new_user(visit, &candidate, role);
+    let row = new.clone();
+    let id = visit
+        .lease
+        .transact(async move |tx| {
+            let account = (user::insert(&row), credential::insert(row.uuid, &hash, row.at));
+            let (ids, _) = tx.last(account).await?;
+            let taken = OperateError::Register(RegisterError::EmailTaken);
+            let id = ids.into_iter().next().ok_or(taken)?;
+            Ok::<_, OperateError>((Event::UserRegistered { user: row.uuid, session: None }, id))
+        })
+        .await?;
+    Ok(stored(id, &new))
+}
+
+/// The user of this number, email or username.
+///
+/// # Errors
+/// [`OperateError::Unknown`].
+pub async fn find(visit: &mut Visit<'_>, name: &str) -> Result<User, OperateError> {
+    let call = if let Ok(number) = name.parse() {
+        user::find(UserId(number))
+    } else if name.contains('@') {
+        user::find_by_email(&Email::parse(name).map_err(|_| OperateError::Unknown)?)
+    } else {
+        user::find_by_username(&Username::parse(name).map_err(|_| OperateError::Unknown)?)
+    };
+    visit.lease.read().await?.one(call).await?.ok_or(OperateError::Unknown)
+}
+
+/// At most `limit` users after a number.
+///
+/// # Errors
+/// When the database did not answer.
+pub async fn page(visit: &mut Visit<'_>, after: UserId, limit: i64) -> Result<Vec<User>, OperateError> {
+    Ok(visit.lease.read().await?.all(user::page(after, limit)).await?)
+}
+
+/// Gives a user a role; his next token says it, and his rights follow it at once.
+///
+/// # Errors
+/// [`OperateError::Role`], [`OperateError::Unknown`].
+pub async fn set_role(visit: &mut Visit<'_>, user: &User, role: &str) -> Result<(), OperateError> {
+    check_role(role)?;
+    let (id, uuid, now, role) = (user.id, user.uuid, visit.now, role.to_owned());
+    visit
+        .lease
+        .transact(async move |tx| {
+            let (set,) = tx.last((user::set_role(id, &role, now),)).await?;
+            set.first().ok_or(OperateError::Unknown)?;
+            Ok((Event::RoleChanged { user: uuid, role: role.clone() }, ()))
+        })
+        .await
+}
+
+/// Sets a password whatever there was; every session of the user ends.
+///
+/// # Errors
+/// [`OperateError::Invalid`], [`OperateError::Unknown`].
+pub async fn set_password(
+    visit: &mut Visit<'_>,
+    user: &User,
+    password: &Secret<String>,
+) -> Result<(), OperateError> {
+    if user.state == State::Erased {
+        return Err(OperateError::Unknown);
+    }
+    let email = user.email.as_deref().and_then(|email| Email::parse(email).ok());
+    let username = user.username.as_deref().and_then(|name| Username::parse(name).ok());
+    let policy = Policy(&visit.rooms.settings.passwords);
+    let bytes = policy
+        .accept("password", password.expose(), email.as_ref(), username.as_ref())
+        .map_err(OperateError::Invalid)?;
+    let hash = visit.rooms.hasher.hash(visit.lease.park(), bytes).await.map_err(OperateError::Hash)?;
+    let (id, uuid, now, keep) = (user.id, user.uuid, visit.now, visit.rooms.keep_until(visit.now));
+    visit
+        .lease
+        .transact(async move |tx| {
+            tx.one(credential::set(id, &hash, now)).await?;
+            let ended = revoke_all(tx, id, None, keep).await?;
+            Ok((Event::PasswordChanged { user: uuid, sessions: ended.len() as u64 }, ()))
+        })
+        .await
+}
+
+/// Activates or deactivates; a deactivated user's sessions end.
+///
+/// # Errors
+/// [`OperateError::Unknown`] for a tombstone.
+pub async fn set_state(visit: &mut Visit<'_>, user: &User, active: bool) -> Result<(), OperateError> {
+    let (id, uuid, now, keep) = (user.id, user.uuid, visit.now, visit.rooms.keep_until(visit.now));
+    let state = if active { State::Active } else { State::Inactive };
+    visit
+        .lease
+        .transact(async move |tx| {
+            tx.one(user::set_state(id, state, now)).await?.ok_or(OperateError::Unknown)?;
+            if active {
+                return Ok((Event::UserActivated { user: uuid }, ()));
+            }
+            let ended = revoke_all(tx, id, None, keep).await?;
+            Ok((Event::UserDeactivated { user: uuid, sessions: ended.len() as u64 }, ()))
+        })
+        .await
+}
+
+/// Erases an account as its owner could, without his password.
+///
+/// # Errors
+/// [`OperateError::Unknown`] when it is erased already.
+pub async fn delete(visit: &mut Visit<'_>, user: &User) -> Result<(), OperateError> {
+    let (id, uuid, now, keep) = (user.id, user.uuid, visit.now, visit.rooms.keep_until(visit.now));
+    visit
+        .lease
+        .transact(async move |tx| {
+            tx.one(user::erase(id, now)).await?.ok_or(OperateError::Unknown)?;
+            tx.one(credential::remove(id)).await?;
+            let ended = revoke_all(tx, id, None, keep).await?;
+            Ok((Event::UserErased { user: uuid, sessions: ended.len() as u64 }, ()))
+        })
+        .await
+}
+
+fn check_role(role: &str) -> Result<(), OperateError> {
+    if ROLES.contains(&role) { Ok(()) } else { Err(OperateError::Role) }
+}

@@ -1,0 +1,69 @@
+//! Changing the password: the current one is shown, every other session ends.
+
+use model::profile::FieldError;
+use model::{Email, Event, Secret, Username};
+use store::noun::credential;
+
+use crate::Visit;
+use crate::password::{Policy, Refusal};
+use crate::session::{check_password, revoke_all};
+use crate::token::Caller;
+
+/// Why the password stays.
+#[derive(Debug)]
+pub enum PasswordError {
+    /// The current password is wrong, or the account or its password changed meanwhile.
+    Refused,
+    /// What is wrong with the new one.
+    Invalid(FieldError),
+    /// A password was not hashed.
+    Hash(Refusal),
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for PasswordError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Changes the caller's password and ends his other sessions.
+///
+/// # Errors
+/// [`PasswordError`]; nothing was changed then.
+pub async fn change_password(
+    visit: &mut Visit<'_>,
+    caller: &Caller,
+    current: &Secret<String>,
+    new: &Secret<String>,
+) -> Result<(), PasswordError> {
+    let found = visit.lease.read().await?.one(credential::by_id(caller.user)).await?;
+    let email = found.as_ref().and_then(|login| Email::parse(login.user.email.as_deref()?).ok());
+    let username = found.as_ref().and_then(|login| Username::parse(login.user.username.as_deref()?).ok());
+    let policy = Policy(&visit.rooms.settings.passwords);
+    let bytes = policy
+        .accept("new_password", new.expose(), email.as_ref(), username.as_ref())
+        .map_err(PasswordError::Invalid)?;
+    let login = match check_password(visit, found, current).await.map_err(PasswordError::Hash)? {
+        Ok(login) => login,
+        Err((_, reason)) => {
+            visit.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason });
+            return Err(PasswordError::Refused);
+        }
+    };
+    let hash = visit.rooms.hasher.hash(visit.lease.park(), bytes).await.map_err(PasswordError::Hash)?;
+    let (id, version, now, uuid) = (login.user.id, login.version, visit.now, login.user.uuid);
+    let (session, keep) = (caller.session, visit.rooms.keep_until(visit.now));
+    let ended = visit
+        .lease
+        .transact(async move |tx| {
+            tx.one(credential::replace(id, version, &hash, now)).await?.ok_or(PasswordError::Refused)?;
+            let ended = revoke_all(tx, id, Some(session), keep).await?;
+            let sessions = ended.len() as u64;
+            Ok::<_, PasswordError>((Event::PasswordChanged { user: uuid, sessions }, ended))
+        })
+        .await?;
+    visit.rooms.revocations.add(&ended, keep);
+    Ok(())
+}

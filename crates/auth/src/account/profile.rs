@@ -1,0 +1,112 @@
+//! The caller's own account: reading and changing it.
+
+use model::profile::{FieldError, Profile};
+use model::{Event, Username};
+use serde_json::{Map, Value};
+use store::noun::user::{self, State, User};
+
+use super::register::parse_profile;
+use crate::Visit;
+use crate::token::Caller;
+
+/// Why the caller's account is not shown.
+#[derive(Debug)]
+pub enum MeError {
+    /// It is not active any more.
+    Gone,
+    /// The database did not answer, and the user was not seen before.
+    Store(store::Error),
+}
+
+/// Why the caller's account was not changed.
+#[derive(Debug)]
+pub enum PatchError {
+    /// What is wrong, a line each.
+    Invalid(Vec<FieldError>),
+    /// The username belongs to somebody.
+    UsernameTaken,
+    /// The account is not active any more.
+    Gone,
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for PatchError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The caller's account: from the database, or from memory when that has just failed.
+///
+/// # Errors
+/// [`MeError`].
+pub async fn me(visit: &mut Visit<'_>, caller: &Caller) -> Result<User, MeError> {
+    let rooms = visit.rooms;
+    if rooms.outage.is_on() {
+        if let Some(user) = rooms.memory.user(caller.user) {
+            return Ok(user);
+        }
+    }
+    let asked = async { visit.lease.read().await?.one(user::find(caller.user)).await }.await;
+    rooms.outage.note(&asked);
+    match asked {
+        Ok(Some(user)) if user.state == State::Active => {
+            rooms.memory.keep(&user);
+            Ok(user)
+        }
+        Ok(_) => {
+            rooms.memory.forget(caller.user);
+            Err(MeError::Gone)
+        }
+        Err(error) if error.is_unavailable() => rooms.memory.user(caller.user).ok_or(MeError::Store(error)),
+        Err(error) => Err(MeError::Store(error)),
+    }
+}
+
+/// Changes username and attributes: members that are absent stay, `null` removes an attribute.
+///
+/// # Errors
+/// [`PatchError`]; nothing was changed then.
+pub async fn patch(
+    visit: &mut Visit<'_>,
+    caller: &Caller,
+    mut members: Map<String, Value>,
+) -> Result<User, PatchError> {
+    let found = visit.lease.read().await?.one(user::find(caller.user)).await?;
+    let user = found.filter(|user| user.state == State::Active).ok_or(PatchError::Gone)?;
+    let mut errors = Vec::new();
+    let username = new_username(members.remove("username"), &user, &mut errors);
+    let old = serde_json::from_str::<Profile>(&user.profile)
+        .map_err(|error| store::Error::Corrupt(format!("users.profile: {error}")))?;
+    let profile = parse_profile(visit, old, members, &mut errors);
+    let (Some(profile), true) = (profile, errors.is_empty()) else {
+        return Err(PatchError::Invalid(errors));
+    };
+    let profile = serde_json::to_string(&profile).unwrap_or_else(|_| "{}".to_owned());
+    let (id, uuid, now, text, name) = (user.id, user.uuid, visit.now, profile.clone(), username.clone());
+    visit
+        .lease
+        .transact(async move |tx| {
+            let (changed,) = tx.last((user::set_profile(id, name.as_ref(), &text, now),)).await?;
+            changed.first().ok_or(PatchError::UsernameTaken)?;
+            Ok::<_, PatchError>((Event::ProfileChanged { user: uuid }, ()))
+        })
+        .await?;
+    let username = username.map(|username| username.name().to_owned());
+    let user = User { username, profile, updated_at: now, ..user };
+    visit.rooms.memory.keep(&user);
+    Ok(user)
+}
+
+fn new_username(given: Option<Value>, user: &User, errors: &mut Vec<FieldError>) -> Option<Username> {
+    let old = user.username.as_deref().and_then(|name| Username::parse(name).ok());
+    match given {
+        None => old,
+        Some(Value::String(name)) => Username::parse(&name).map_err(|error| errors.push(error.into())).ok(),
+        Some(_) => {
+            errors.push(FieldError::not_a_string("username"));
+            None
+        }
+    }
+}

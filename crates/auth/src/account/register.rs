@@ -1,0 +1,192 @@
+//! Registration: one hash without a connection, then one write.
+
+use model::profile::{FieldError, Profile};
+use model::{Email, Event, Now, Secret, UserId, UserUuid, Username};
+use serde_json::{Map, Value};
+use store::noun::{credential, session, user};
+
+use super::BASIC_USER;
+use crate::Visit;
+use crate::password::{Policy, Refusal};
+use crate::session::{Live, Opening};
+use crate::token::{MintError, Tokens, mint};
+
+/// Somebody who wants an account: every word of his has been checked.
+#[derive(Debug)]
+pub struct Candidate {
+    pub(crate) email: Email,
+    pub(crate) username: Option<Username>,
+    pub(crate) password: Secret<Vec<u8>>,
+    pub(crate) profile: Profile,
+}
+
+/// A new account.
+#[derive(Debug)]
+pub struct Registered {
+    /// The user.
+    pub user: user::User,
+    /// Tokens of his first session, where one was asked for.
+    pub tokens: Option<Tokens>,
+}
+
+/// Why no account was made.
+#[derive(Debug)]
+pub enum RegisterError {
+    /// The email belongs to somebody.
+    EmailTaken,
+    /// The username belongs to somebody.
+    UsernameTaken,
+    /// The password was not hashed.
+    Hash(Refusal),
+    /// No token could be signed.
+    Mint(MintError),
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for RegisterError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Candidate {
+    /// Checks what somebody wrote: `members` are the request's, of which attributes are taken and others ignored.
+    ///
+    /// # Errors
+    /// Everything that is wrong, a line each.
+    pub fn parse(
+        visit: &Visit<'_>,
+        email: &str,
+        username: Option<&str>,
+        password: &Secret<String>,
+        members: Map<String, Value>,
+    ) -> Result<Self, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let email = Email::parse(email).map_err(|error| errors.push(error.into())).ok();
+        let username =
+            username.and_then(|name| Username::parse(name).map_err(|error| errors.push(error.into())).ok());
+        let policy = Policy(&visit.rooms.settings.passwords);
+        let password = policy
+            .accept("password", password.expose(), email.as_ref(), username.as_ref())
+            .map_err(|error| errors.push(error))
+            .ok();
+        let profile = parse_profile(visit, Profile::default(), members, &mut errors);
+        match (email, password, profile) {
+            (Some(email), Some(password), Some(profile)) if errors.is_empty() => {
+                Ok(Self { email, username, password, profile })
+            }
+            _ => Err(errors),
+        }
+    }
+}
+
+/// A profile with members put in, if that is one.
+pub(super) fn parse_profile(
+    visit: &Visit<'_>,
+    profile: Profile,
+    mut members: Map<String, Value>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Profile> {
+    let attributes = &visit.rooms.settings.attributes;
+    attributes.select(&mut members);
+    let merged = profile.merge(members).map_err(|some| errors.extend(some)).ok()?;
+    attributes.check(merged.extra()).map_err(|error| errors.push(error)).ok()?;
+    Some(merged)
+}
+
+/// Makes an account, and with `log_in` its first session, in one transaction.
+///
+/// # Errors
+/// [`RegisterError`]; nothing was changed then.
+pub async fn register(
+    visit: &mut Visit<'_>,
+    candidate: Candidate,
+    log_in: bool,
+) -> Result<Registered, RegisterError> {
+    let hash = visit.rooms.hasher.hash(visit.lease.park(), candidate.password.clone()).await;
+    let hash = hash.map_err(RegisterError::Hash)?;
+    let new = new_user(visit, &candidate, BASIC_USER);
+    let opening = log_in.then(|| {
+        let scope = visit.rooms.settings.scopes.get(BASIC_USER).cloned().unwrap_or_default();
+        Opening::new(visit, scope)
+    });
+    let (row, first) = (new.clone(), opening.as_ref().map(|opening| opening.row.clone()));
+    let inserted = visit
+        .lease
+        .transact(async move |tx| {
+            let (user, session) = (row.uuid, first.as_ref().map(|first| first.id));
+            // Each statement but the first finds the user by uuid, so all of them do nothing when he is taken.
+            let account = (user::insert(&row), credential::insert(user, &hash, row.at));
+            let ids = match &first {
+                None => tx.last(account).await?.0,
+                Some(first) => {
+                    tx.last((account.0, account.1, session::open_registered(user, first))).await?.0
+                }
+            };
+            let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
+            Ok((Event::UserRegistered { user, session }, id))
+        })
+        .await;
+    let id = match inserted {
+        Ok(id) => id,
+        Err(Conflict::Store(error)) => return Err(error.into()),
+        Err(Conflict::Taken) => return Err(whose(visit, &candidate).await?),
+    };
+    let user = stored(id, &new);
+    let tokens = opening.map(|opening| {
+        let live = Live::registered(&opening, id, user.uuid, &user.role);
+        mint(visit, &live, &opening.token)
+    });
+    Ok(Registered { user, tokens: tokens.transpose().map_err(RegisterError::Mint)? })
+}
+
+enum Conflict {
+    Taken,
+    Store(store::Error),
+}
+
+impl From<store::Error> for Conflict {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+async fn whose(visit: &mut Visit<'_>, candidate: &Candidate) -> Result<RegisterError, RegisterError> {
+    let call = user::taken(&candidate.email, candidate.username.as_ref());
+    let taken = visit.lease.read().await?.one(call).await?;
+    // Whoever was in the way a moment ago may have gone; the email is what most likely was.
+    let (error, word) = match taken {
+        Some((false, true)) => (RegisterError::UsernameTaken, "username"),
+        _ => (RegisterError::EmailTaken, "email"),
+    };
+    visit.trail.note(Event::RegistrationRefused { taken: word });
+    Ok(error)
+}
+
+pub(super) fn new_user(visit: &Visit<'_>, candidate: &Candidate, role: &str) -> user::NewUser {
+    user::NewUser {
+        uuid: UserUuid::generate(visit.now, &visit.rooms.rng),
+        email: candidate.email.clone(),
+        username: candidate.username.clone(),
+        role: role.to_owned(),
+        profile: serde_json::to_string(&candidate.profile).unwrap_or_else(|_| "{}".to_owned()),
+        at: visit.now,
+    }
+}
+
+/// The row as it stands after the insert.
+pub(super) fn stored(id: UserId, new: &user::NewUser) -> user::User {
+    let at: Now = new.at;
+    user::User {
+        id,
+        uuid: new.uuid,
+        email: Some(new.email.address().to_owned()),
+        username: new.username.as_ref().map(|username| username.name().to_owned()),
+        role: new.role.clone(),
+        state: user::State::Active,
+        profile: new.profile.clone(),
+        created_at: at,
+        updated_at: at,
+    }
+}

@@ -1,0 +1,132 @@
+//! Clients: programs with credentials of their own (RFC 6749 §2.3.1).
+
+use aws_lc_rs::{constant_time, digest};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use model::{ClientId, Event, Secret};
+use store::noun::client::{self, Client};
+
+use crate::Visit;
+
+/// Why a client verb failed.
+#[derive(Debug)]
+pub enum ClientError {
+    /// The credentials are not a client's.
+    Refused,
+    /// A client of this id exists.
+    Taken,
+    /// No client has this id.
+    Unknown,
+    /// The id is not 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    BadId,
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for ClientError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+const SECRET_PREFIX: &str = "gwc_";
+
+/// Checks a client's id and secret; the client, when they are right.
+///
+/// # Errors
+/// [`ClientError::Refused`] for an unknown id and a wrong secret alike.
+pub async fn authenticate(
+    visit: &mut Visit<'_>,
+    id: &str,
+    secret: &Secret<String>,
+) -> Result<Client, ClientError> {
+    let id = ClientId(id.to_owned());
+    let found = visit.lease.read().await?.one(client::find(&id)).await?;
+    let given = secret_hash(secret.expose());
+    let wanted = found.as_ref().map_or([0; 32], |client| client.secret_hash);
+    let same = constant_time::verify_slices_are_equal(&given, &wanted).is_ok();
+    match found {
+        Some(client) if same => Ok(client),
+        found => {
+            visit.trail.note(Event::ClientRefused { client: found.map(|client| client.id) });
+            Err(ClientError::Refused)
+        }
+    }
+}
+
+/// Adds a client and returns its secret, which is shown once.
+///
+/// # Errors
+/// [`ClientError::Taken`], [`ClientError::BadId`].
+pub async fn add(visit: &mut Visit<'_>, id: &str, name: &str) -> Result<Secret<String>, ClientError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if id.is_empty() || id.len() > 64 || !id.chars().all(fits) {
+        return Err(ClientError::BadId);
+    }
+    let secret = new_secret(visit);
+    let (client, name, hash, now) =
+        (ClientId(id.to_owned()), name.to_owned(), secret_hash(secret.expose()), visit.now);
+    visit
+        .lease
+        .transact(async move |tx| {
+            let (added,) = tx.last((client::insert(&client, &name, hash, now),)).await?;
+            let client = added.into_iter().next().ok_or(ClientError::Taken)?;
+            Ok::<_, ClientError>((Event::ClientAdded { client }, ()))
+        })
+        .await?;
+    Ok(secret)
+}
+
+/// Every client, by id.
+///
+/// # Errors
+/// [`ClientError::Store`].
+pub async fn list(visit: &mut Visit<'_>) -> Result<Vec<Client>, ClientError> {
+    Ok(visit.lease.read().await?.all(client::all()).await?)
+}
+
+/// Gives a client another secret; the old one is refused from now on.
+///
+/// # Errors
+/// [`ClientError::Unknown`].
+pub async fn rotate(visit: &mut Visit<'_>, id: &str) -> Result<Secret<String>, ClientError> {
+    let secret = new_secret(visit);
+    let (client, hash, now) = (ClientId(id.to_owned()), secret_hash(secret.expose()), visit.now);
+    visit
+        .lease
+        .transact(async move |tx| {
+            let (rotated,) = tx.last((client::rotate(&client, hash, now),)).await?;
+            let client = rotated.into_iter().next().ok_or(ClientError::Unknown)?;
+            Ok::<_, ClientError>((Event::ClientRotated { client }, ()))
+        })
+        .await?;
+    Ok(secret)
+}
+
+/// Removes a client.
+///
+/// # Errors
+/// [`ClientError::Unknown`].
+pub async fn remove(visit: &mut Visit<'_>, id: &str) -> Result<(), ClientError> {
+    let client = ClientId(id.to_owned());
+    visit
+        .lease
+        .transact(async move |tx| {
+            let (removed,) = tx.last((client::remove(&client),)).await?;
+            let client = removed.into_iter().next().ok_or(ClientError::Unknown)?;
+            Ok((Event::ClientRemoved { client }, ()))
+        })
+        .await
+}
+
+fn new_secret(visit: &Visit<'_>) -> Secret<String> {
+    Secret::new(format!("{SECRET_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(visit.rooms.rng.bytes::<32>())))
+}
+
+/// SHA-256: a secret of 256 random bits needs no slow hash.
+fn secret_hash(secret: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let digest = digest::digest(&digest::SHA256, secret.as_bytes());
+    hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    hash
+}

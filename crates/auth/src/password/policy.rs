@@ -1,0 +1,69 @@
+//! What may be a new password (NIST SP 800-63B-4 §3.1.1.2: length and a blocklist, no composition rules).
+
+use model::limit::PASSWORD_CHARS;
+use model::profile::FieldError;
+use model::{Email, Secret, Username};
+use unicode_normalization::UnicodeNormalization;
+
+use super::scheme::BCRYPT_BYTES;
+use super::{PasswordSettings, Scheme};
+
+/// The rules for new passwords.
+pub struct Policy<'a>(pub &'a PasswordSettings);
+
+/// The bytes that are hashed: NFC, never truncated.
+pub fn normalise(password: &str) -> Secret<Vec<u8>> {
+    Secret::new(password.nfc().collect::<String>().into_bytes())
+}
+
+impl Policy<'_> {
+    /// Checks a new password against its length, the account's own words and the blocklist, and gives the bytes
+    /// to hash.
+    ///
+    /// # Errors
+    /// The reason, for the member `field`.
+    pub fn accept(
+        &self,
+        field: &'static str,
+        password: &str,
+        email: Option<&Email>,
+        username: Option<&Username>,
+    ) -> Result<Secret<Vec<u8>>, FieldError> {
+        let refuse = |kind, message: String| Err(FieldError { field, kind, message });
+        let chars = password.chars().count();
+        if chars < self.0.min_length {
+            return refuse(
+                "password_too_short",
+                format!("must be at least {} characters", self.0.min_length),
+            );
+        }
+        if chars > PASSWORD_CHARS {
+            return refuse("password_too_long", format!("must be at most {PASSWORD_CHARS} characters"));
+        }
+        if password.contains('\0') {
+            return refuse("password_invalid", "must not contain a NUL character".into());
+        }
+        let bytes = normalise(password);
+        if matches!(self.0.scheme, Scheme::Bcrypt { .. }) && bytes.expose().len() > BCRYPT_BYTES {
+            return refuse("password_too_long", format!("must be at most {BCRYPT_BYTES} bytes of UTF-8"));
+        }
+        let folded = password.nfc().collect::<String>().to_lowercase();
+        let own = |word: &str| folded == word.to_lowercase();
+        if email.is_some_and(|email| own(email.address()) || own(email.local_part())) {
+            return refuse("password_blocklisted", "must not be the email address or its first part".into());
+        }
+        if username.is_some_and(|username| own(username.name()) || own(username.key())) {
+            return refuse("password_blocklisted", "must not be the username".into());
+        }
+        if self.0.service_names.iter().any(|name| own(name)) {
+            return refuse("password_blocklisted", "must not be the name of the service".into());
+        }
+        if self.0.blocklist.contains(&folded) {
+            return refuse(
+                "password_blocklisted",
+                "is on the list of common passwords, which attackers try first".into(),
+            );
+        }
+        Ok(bytes)
+    }
+}

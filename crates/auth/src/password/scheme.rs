@@ -1,0 +1,121 @@
+//! One hash, computed on the calling thread.
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use model::Rng;
+use protocol::password_hash::{Argon2Hash, Argon2Kind, StoredHash};
+use zeroize::Zeroize;
+
+/// How new passwords are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Argon2id (RFC 9106), one lane.
+    Argon2id {
+        /// Memory of one hash, in KiB.
+        memory_kib: u32,
+        /// Passes over it.
+        iterations: u32,
+    },
+    /// bcrypt, version 2b.
+    Bcrypt {
+        /// The logarithm of its rounds.
+        cost: u32,
+    },
+}
+
+const SALT_BYTES: usize = 16;
+const OUTPUT_BYTES: usize = 32;
+/// bcrypt reads no more than this; longer passwords are refused where it is selected.
+pub(crate) const BCRYPT_BYTES: usize = 72;
+
+/// A thread's memory for Argon2, kept from hash to hash.
+#[derive(Default)]
+pub(crate) struct Arena(Vec<Block>);
+
+impl Arena {
+    /// The memory of `blocks` KiB, grown when it is too small.
+    fn blocks(&mut self, blocks: usize) -> &mut [Block] {
+        if self.0.len() < blocks {
+            self.0.resize(blocks, Block::default());
+        }
+        self.0.get_mut(..blocks).unwrap_or_default()
+    }
+}
+
+impl Scheme {
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Argon2id { .. } => "argon2id",
+            Self::Bcrypt { .. } => "bcrypt",
+        }
+    }
+
+    /// Hashes a new password; None when the parameters are none that the algorithm allows.
+    pub(crate) fn hash(self, password: &[u8], rng: &Rng, arena: &mut Arena) -> Option<String> {
+        let salt = rng.bytes::<SALT_BYTES>();
+        match self {
+            Self::Argon2id { memory_kib, iterations } => {
+                let params = Params::new(memory_kib, iterations, 1, Some(OUTPUT_BYTES)).ok()?;
+                let blocks = params.block_count();
+                let mut output = [0; OUTPUT_BYTES];
+                Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+                    .hash_password_into_with_memory(password, &salt, &mut output, arena.blocks(blocks))
+                    .ok()?;
+                let hash = Argon2Hash {
+                    kind: Argon2Kind::Id,
+                    memory: memory_kib,
+                    iterations,
+                    parallelism: 1,
+                    salt: salt.to_vec(),
+                    tag: output.to_vec(),
+                };
+                output.zeroize();
+                Some(StoredHash::Argon2(hash).to_string())
+            }
+            Self::Bcrypt { cost } => {
+                let parts = bcrypt::non_truncating_hash_with_salt(password, cost, salt).ok()?;
+                Some(parts.format_for_version(bcrypt::Version::TwoB))
+            }
+        }
+    }
+
+    /// Does the work of a check without anything to check against: what an unknown user costs.
+    pub(crate) fn waste(self, password: &[u8], rng: &Rng, arena: &mut Arena) {
+        let cut = match self {
+            Self::Argon2id { .. } => password,
+            Self::Bcrypt { .. } => password.get(..BCRYPT_BYTES).unwrap_or(password),
+        };
+        std::hint::black_box(self.hash(cut, rng, arena));
+    }
+}
+
+/// Whether `password` is the one behind `stored`.
+pub(crate) fn verify(stored: &StoredHash, password: &[u8], arena: &mut Arena) -> bool {
+    match stored {
+        StoredHash::Argon2(hash) => {
+            let algorithm = match hash.kind {
+                Argon2Kind::D => Algorithm::Argon2d,
+                Argon2Kind::I => Algorithm::Argon2i,
+                Argon2Kind::Id => Algorithm::Argon2id,
+            };
+            let Ok(params) =
+                Params::new(hash.memory, hash.iterations, hash.parallelism, Some(hash.tag.len()))
+            else {
+                return false;
+            };
+            let blocks = params.block_count();
+            let mut output = vec![0; hash.tag.len()];
+            let computed = Argon2::new(algorithm, Version::V0x13, params).hash_password_into_with_memory(
+                password,
+                &hash.salt,
+                &mut output,
+                arena.blocks(blocks),
+            );
+            let same = verify_slices_are_equal(&output, &hash.tag).is_ok();
+            output.zeroize();
+            computed.is_ok() && same
+        }
+        StoredHash::Bcrypt(hash) => bcrypt::verify(password, &hash.to_string()).unwrap_or(false),
+    }
+}

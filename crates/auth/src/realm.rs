@@ -1,0 +1,81 @@
+//! The realm: a database belongs to one master key, and says so.
+
+use store::noun::realm::{self, Realm};
+use uuid::Uuid;
+
+use crate::Visit;
+
+/// Why an instance may not use this database.
+#[derive(Debug)]
+pub enum RealmError {
+    /// It was sealed by a master key that the keyring does not have.
+    WrongMasterKey {
+        /// The key that the database names.
+        wanted: String,
+        /// The keys that there are.
+        found: Vec<String>,
+    },
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for RealmError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl std::fmt::Display for RealmError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::WrongMasterKey { wanted, found } => write!(
+                f,
+                "the database was sealed with the master key {wanted:?}, but the key file holds {}; \
+                 set master_key_file to the file that has it",
+                found.iter().map(|id| format!("{id:?}")).collect::<Vec<_>>().join(", ")
+            ),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RealmError {}
+
+/// Opens the realm, making it in an empty database, and checks that the keyring can open its secrets.
+///
+/// # Errors
+/// [`RealmError::WrongMasterKey`] names both keys.
+pub async fn open(visit: &mut Visit<'_>) -> Result<Realm, RealmError> {
+    if let Some(found) = find(visit).await? {
+        return check(visit, found);
+    }
+    let new = Realm {
+        uuid: Uuid::from_bytes(visit.rooms.rng.bytes()),
+        master_key_id: visit.rooms.keyring.first_key_id().to_owned(),
+        created_at: visit.now,
+    };
+    let outcome: Result<(), RealmError> = visit
+        .lease
+        .transact(async move |tx| {
+            tx.last((realm::insert(&new),)).await?;
+            Ok((model::Event::RealmOpened { realm: new.uuid }, ()))
+        })
+        .await;
+    outcome?;
+    // Another node may have been first, with another key.
+    let found = find(visit).await?;
+    found.map_or_else(|| Err(store::Error::Corrupt("no realm".into()).into()), |found| check(visit, found))
+}
+
+async fn find(visit: &mut Visit<'_>) -> Result<Option<Realm>, store::Error> {
+    visit.lease.read().await?.one(realm::find()).await
+}
+
+fn check(visit: &Visit<'_>, realm: Realm) -> Result<Realm, RealmError> {
+    let keyring = &visit.rooms.keyring;
+    if keyring.key_ids().any(|id| id == realm.master_key_id) {
+        return Ok(realm);
+    }
+    let found = keyring.key_ids().map(str::to_owned).collect();
+    Err(RealmError::WrongMasterKey { wanted: realm.master_key_id, found })
+}

@@ -1,0 +1,111 @@
+//! The proof that a token may be issued.
+
+use std::time::Duration;
+
+use model::{Now, SessionId, UserId, UserUuid};
+use protocol::refresh_token::RefreshToken;
+use protocol::scope::Scope;
+use store::noun::session::{NewSession, Session};
+use store::noun::user::{State, User};
+
+use crate::Visit;
+
+/// A session that is live, of a user who is active: what every token is minted from. Only this room makes one,
+/// after the statement that says so.
+#[derive(Clone, Debug)]
+pub struct Live {
+    pub(crate) session: SessionId,
+    pub(crate) user: UserId,
+    pub(crate) user_uuid: UserUuid,
+    pub(crate) role: String,
+    pub(crate) scope: Scope,
+    pub(crate) auth_time: Now,
+    _proof: (),
+}
+
+impl Live {
+    /// From a session whose row was inserted just now, which happens only for an active user.
+    pub(super) fn opened(opening: &Opening, user: &User) -> Self {
+        Self {
+            session: opening.row.id,
+            user: user.id,
+            user_uuid: user.uuid,
+            role: user.role.clone(),
+            scope: opening.scope.clone(),
+            auth_time: opening.row.at,
+            _proof: (),
+        }
+    }
+
+    /// From a session opened with the account itself.
+    pub(crate) fn registered(opening: &Opening, user: UserId, user_uuid: UserUuid, role: &str) -> Self {
+        Self {
+            session: opening.row.id,
+            user,
+            user_uuid,
+            role: role.to_owned(),
+            scope: opening.scope.clone(),
+            auth_time: opening.row.at,
+            _proof: (),
+        }
+    }
+
+    /// From a stored session, if it and its user are live now.
+    pub(super) fn of(session: &Session, now: Now, refresh_ttl: Duration) -> Option<Self> {
+        let live = !session.revoked
+            && session.state == State::Active
+            && session.ends_at > now
+            && session.rotated_at > now.minus(refresh_ttl);
+        live.then(|| Self {
+            session: session.id,
+            user: session.user,
+            user_uuid: session.user_uuid,
+            role: session.role.clone(),
+            scope: Scope::parse(&session.scope).unwrap_or_default(),
+            auth_time: session.created_at,
+            _proof: (),
+        })
+    }
+
+    /// The same session with less scope.
+    pub(super) fn narrowed(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+}
+
+/// A session about to be opened, with its first refresh token.
+#[derive(Clone, Debug)]
+pub(crate) struct Opening {
+    pub(crate) row: NewSession,
+    pub(crate) scope: Scope,
+    pub(crate) token: RefreshToken,
+}
+
+impl Opening {
+    /// A new session of this request, with the given scope.
+    pub(crate) fn new(visit: &Visit<'_>, scope: Scope) -> Self {
+        let settings = &visit.rooms.settings;
+        let id = SessionId::generate(visit.now, &visit.rooms.rng);
+        let token = RefreshToken::first(id, &visit.rooms.rng);
+        let ends_at = visit.now.plus(settings.session_ttl);
+        let origin = visit.trail.origin();
+        let row = NewSession {
+            id,
+            scope: scope.to_string(),
+            address: origin.address.map(|address| address.to_string()),
+            user_agent: origin.user_agent.clone(),
+            at: visit.now,
+            ends_at,
+            expires_at: ends_at.min(end_of_day(visit.now.plus(settings.refresh_ttl))),
+            secret_hash: token.secret_hash(),
+        };
+        Self { row, scope, token }
+    }
+}
+
+/// The end of the UTC day in which `at` lies: an index over it changes once a day at most.
+pub(super) fn end_of_day(at: Now) -> Now {
+    const DAY: i64 = 86_400;
+    Now::from_seconds((at.seconds().div_euclid(DAY) + 1).saturating_mul(DAY))
+}

@@ -1,0 +1,176 @@
+//! Login: one read, one hash without a connection, one write.
+
+use model::{Email, Event, Secret, SessionId, UserId, Username, event::Reason};
+use protocol::password_hash::StoredHash;
+use protocol::scope::Scope;
+use store::noun::{credential, revocation, session};
+use store::{Call, Tx};
+
+use super::live::{Live, Opening};
+use crate::Visit;
+use crate::password::{Refusal, normalise};
+use crate::token::{MintError, Tokens, mint};
+
+/// What a login form says.
+#[derive(Debug)]
+pub struct Credentials {
+    /// An email address if it has an `@`, else a username.
+    pub identifier: String,
+    /// The password as typed.
+    pub password: Secret<String>,
+    /// The scope asked for; all that the role may have when absent.
+    pub scope: Option<String>,
+}
+
+/// Why nobody was logged in.
+#[derive(Debug)]
+pub enum LoginError {
+    /// Unknown, wrong, inactive or changed meanwhile: one answer for all.
+    Refused,
+    /// The password was right, the scope is not the role's.
+    Scope,
+    /// The password was not hashed.
+    Hash(Refusal),
+    /// No token could be signed.
+    Mint(MintError),
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for LoginError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Checks a password and opens a session.
+///
+/// # Errors
+/// [`LoginError`]; nothing was changed then.
+pub async fn login(
+    visit: &mut Visit<'_>,
+    given: &Credentials,
+) -> Result<(Tokens, store::noun::user::User), LoginError> {
+    let digest = visit.rooms.identifier_digest(&identifier_key(&given.identifier));
+    let found = match lookup(&given.identifier) {
+        Some(call) => visit.lease.read().await?.one(call).await?,
+        None => None,
+    };
+    let failed = |user, reason| Event::LoginFailed { user, identifier: digest.clone(), reason };
+    let login = match check_password(visit, found, &given.password).await.map_err(LoginError::Hash)? {
+        Ok(login) => login,
+        Err((user, reason)) => {
+            visit.trail.note(failed(user, reason));
+            return Err(LoginError::Refused);
+        }
+    };
+    let Some(scope) = granted(visit, &login.user.role, given.scope.as_deref()) else {
+        visit.trail.note(failed(Some(login.user.uuid), Reason::Scope));
+        return Err(LoginError::Scope);
+    };
+    let opening = Opening::new(visit, scope);
+    let (user, full) = (login.user.clone(), login.sessions >= model::limit::SESSIONS_PER_USER);
+    let (row, version, uuid, keep) =
+        (opening.row.clone(), login.version, user.uuid, visit.rooms.keep_until(visit.now));
+    let opened = visit
+        .lease
+        .transact(async move |tx: &mut Tx| {
+            let event = Event::LoginSucceeded { user: uuid, session: row.id };
+            if full {
+                tx.one(session::open(user.id, version, &row)).await?.ok_or(LoginError::Refused)?;
+                let ended = revoke_oldest(tx, user.id, keep).await?;
+                return Ok((event, ended));
+            }
+            // The world moved while we hashed: the statement repeats that the user is active and the version stands.
+            let (opened,) = tx.last((session::open(user.id, version, &row),)).await?;
+            opened.first().ok_or(LoginError::Refused)?;
+            Ok((event, Vec::new()))
+        })
+        .await;
+    match opened {
+        Ok(ended) => visit.rooms.revocations.add(&ended, keep),
+        Err(LoginError::Refused) => {
+            visit.trail.note(failed(Some(uuid), Reason::Changed));
+            return Err(LoginError::Refused);
+        }
+        Err(other) => return Err(other),
+    }
+    let live = Live::opened(&opening, &login.user);
+    let tokens = mint(visit, &live, &opening.token).map_err(LoginError::Mint)?;
+    Ok((tokens, login.user))
+}
+
+/// Checks a password against what was found, doing the same work whatever was found.
+pub(crate) async fn check_password(
+    visit: &mut Visit<'_>,
+    found: Option<credential::Login>,
+    password: &Secret<String>,
+) -> Result<Result<credential::Login, (Option<model::UserUuid>, Reason)>, Refusal> {
+    let user = found.as_ref().map(|login| login.user.uuid);
+    let (stored, missing) = match &found {
+        None => (None, Reason::UnknownUser),
+        Some(login) if login.user.state != store::noun::user::State::Active => (None, Reason::Inactive),
+        Some(login) => match login.hash.as_deref().map(StoredHash::parse) {
+            None => (None, Reason::NoPassword),
+            Some(Err(why)) => {
+                tracing::warn!(user = %login.user.uuid, %why, "a stored password hash cannot be used");
+                (None, Reason::UnusableHash)
+            }
+            Some(Ok(stored)) => (Some(stored), Reason::WrongPassword),
+        },
+    };
+    // Longer passwords cannot be anybody's; they cost what every other one costs, and no more.
+    let fits = password.expose().len() <= model::limit::PASSWORD_CHARS * 4;
+    let bytes = normalise(if fits { password.expose() } else { "" });
+    let same = visit.rooms.hasher.verify(visit.lease.park(), bytes, stored).await?;
+    Ok(match found {
+        Some(login) if same && fits => Ok(login),
+        _ => Err((user, missing)),
+    })
+}
+
+/// The statement that finds whoever typed this; None when nobody can be called so.
+fn lookup(identifier: &str) -> Option<Call<credential::Login>> {
+    if identifier.contains('@') {
+        Email::parse(identifier).ok().map(|email| credential::by_email(&email))
+    } else {
+        Username::parse(identifier).ok().map(|username| credential::by_username(&username))
+    }
+}
+
+/// The canonical form of what was typed, so that spellings of one account count as one.
+fn identifier_key(identifier: &str) -> String {
+    let email = Email::parse(identifier).map(|email| email.key().to_owned());
+    let username = || Username::parse(identifier).map(|username| username.key().to_owned());
+    email.or_else(|_| username()).unwrap_or_else(|_| identifier.to_owned())
+}
+
+/// The scope a role is granted: what was asked for if it may have all of that, or everything it may have.
+pub(crate) fn granted(visit: &Visit<'_>, role: &str, asked: Option<&str>) -> Option<Scope> {
+    let allowed = visit.rooms.settings.scopes.get(role).cloned().unwrap_or_default();
+    match asked.filter(|asked| !asked.is_empty()) {
+        None => Some(allowed),
+        Some(asked) => Scope::parse(asked).ok().filter(|asked| asked.is_subset(&allowed)),
+    }
+}
+
+async fn revoke_oldest(tx: &mut Tx, user: UserId, keep: model::Now) -> Result<Vec<SessionId>, store::Error> {
+    let most = model::limit::SESSIONS_PER_USER;
+    let calls =
+        (revocation::bump(), session::revoke_oldest(user, most, keep), revocation::record(user, keep));
+    let (_, ended, _) = tx.last(calls).await?;
+    Ok(ended)
+}
+
+/// Ends every session of a user but one, as the last statements of a transaction.
+pub(crate) async fn revoke_all(
+    tx: &mut Tx,
+    user: UserId,
+    except: Option<SessionId>,
+    keep: model::Now,
+) -> Result<Vec<SessionId>, store::Error> {
+    let calls =
+        (revocation::bump(), session::revoke_of_user(user, except, keep), revocation::record(user, keep));
+    let (_, ended, _) = tx.last(calls).await?;
+    Ok(ended)
+}

@@ -1,0 +1,99 @@
+//! Logout: of one session, of all, by token or from the list.
+
+use model::{Event, Secret, SessionId, UserId, UserUuid};
+use protocol::refresh_token::RefreshToken;
+use store::noun::{revocation, session};
+
+use super::revoke_all;
+use crate::Visit;
+use crate::token::Caller;
+
+/// Why a session could not be ended.
+#[derive(Debug)]
+pub enum LogoutError {
+    /// The user has no such session.
+    Unknown,
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for LogoutError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Ends the session of a refresh token of any generation. What is no token, or of a session that is over, is
+/// fine: nothing of it goes on (RFC 7009 §2.2).
+///
+/// # Errors
+/// [`LogoutError::Store`]: the session may go on.
+pub async fn logout_with_refresh_token(
+    visit: &mut Visit<'_>,
+    token: &Secret<String>,
+) -> Result<(), LogoutError> {
+    let Ok(token) = RefreshToken::decode(token.expose(), &visit.rooms.macs) else {
+        return Ok(());
+    };
+    let found = visit.lease.read().await?.one(session::find(token.session)).await?;
+    match found {
+        Some(found) => idempotent(end(visit, found.id, found.user, found.user_uuid).await),
+        None => Ok(()),
+    }
+}
+
+/// Ends the caller's session.
+///
+/// # Errors
+/// [`LogoutError::Store`]: the session may go on.
+pub async fn logout(visit: &mut Visit<'_>, caller: &Caller) -> Result<(), LogoutError> {
+    idempotent(end(visit, caller.session, caller.user, caller.user_uuid).await)
+}
+
+/// Ends one of the caller's sessions.
+///
+/// # Errors
+/// [`LogoutError::Unknown`] when it is not the caller's, or over.
+pub async fn logout_one(visit: &mut Visit<'_>, caller: &Caller, id: SessionId) -> Result<(), LogoutError> {
+    end(visit, id, caller.user, caller.user_uuid).await
+}
+
+/// Ends every session of the caller.
+///
+/// # Errors
+/// [`LogoutError::Store`]: they may go on.
+pub async fn logout_all(visit: &mut Visit<'_>, caller: &Caller) -> Result<(), LogoutError> {
+    let (user, uuid, keep) = (caller.user, caller.user_uuid, visit.rooms.keep_until(visit.now));
+    let ended = visit
+        .lease
+        .transact(async move |tx| {
+            let ended = revoke_all(tx, user, None, keep).await?;
+            let sessions = ended.len() as u64;
+            Ok::<_, LogoutError>((Event::SessionsRevoked { user: uuid, sessions }, ended))
+        })
+        .await?;
+    visit.rooms.revocations.add(&ended, keep);
+    Ok(())
+}
+
+async fn end(visit: &mut Visit<'_>, id: SessionId, user: UserId, uuid: UserUuid) -> Result<(), LogoutError> {
+    let keep = visit.rooms.keep_until(visit.now);
+    visit
+        .lease
+        .transact(async move |tx| {
+            let calls = (revocation::bump(), session::revoke(id, user, keep), revocation::record(user, keep));
+            let (_, revoked, _) = tx.last(calls).await?;
+            revoked.first().ok_or(LogoutError::Unknown)?;
+            Ok::<_, LogoutError>((Event::SessionRevoked { user: uuid, session: id }, ()))
+        })
+        .await?;
+    visit.rooms.revocations.add(&[id], keep);
+    Ok(())
+}
+
+fn idempotent(ended: Result<(), LogoutError>) -> Result<(), LogoutError> {
+    match ended {
+        Err(LogoutError::Unknown) => Ok(()),
+        other => other,
+    }
+}

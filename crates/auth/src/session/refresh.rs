@@ -1,0 +1,274 @@
+//! Refresh: one write, and a lost answer signs nobody out.
+//!
+//! A used token gets the same successor again within the grace time, and later as long as that successor was
+//! never used; three late generations in a row, or a token whose successor was used, are theft.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use model::{Event, Now, Secret, SessionId, event::Reason};
+use protocol::refresh_token::{RefreshToken, SEALED_BYTES};
+use protocol::scope::Scope;
+use store::noun::session::{self, Rotation, Session};
+use store::noun::{revocation, user};
+
+use super::live::{Live, end_of_day};
+use crate::Visit;
+use crate::token::{MintError, Tokens, mint};
+
+/// Why a session does not go on.
+#[derive(Debug)]
+pub enum RefreshError {
+    /// Unknown, expired, revoked or stolen: one answer for all.
+    Refused,
+    /// More scope than the session was granted.
+    Scope,
+    /// No token could be signed.
+    Mint(MintError),
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for RefreshError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Late replays in a row that make a theft.
+const LATE_REPLAYS: i64 = 3;
+/// Older successors that are kept for the grace time.
+const KEPT_ENTRIES: usize = 3;
+const ENTRY_BYTES: usize = 16 + SEALED_BYTES;
+const ENTRY_CHARS: usize = ENTRY_BYTES.div_ceil(3) * 4 - (3 - ENTRY_BYTES % 3) % 3;
+
+/// Exchanges a refresh token for its successor and a new access token.
+///
+/// # Errors
+/// [`RefreshError`]. A stolen token's session has been ended when this returns.
+pub async fn refresh(
+    visit: &mut Visit<'_>,
+    token: &Secret<String>,
+    scope: Option<&str>,
+) -> Result<Tokens, RefreshError> {
+    let Ok(token) = RefreshToken::decode(token.expose(), &visit.rooms.macs) else {
+        visit.trail.note(Event::RefreshFailed { session: None, reason: Reason::UnknownToken });
+        return Err(RefreshError::Refused);
+    };
+    let successor = token.successor(&visit.rooms.rng);
+    let step = rotation(visit, &token, &successor);
+    let loaded = visit
+        .lease
+        .transact(async move |tx| {
+            let (rotated, loaded) = tx.last((session::rotate(&step), session::find(step.session))).await?;
+            match (rotated.first(), loaded.into_iter().next()) {
+                (Some(_), Some(session)) => {
+                    let event = Event::SessionRefreshed {
+                        user: session.user_uuid,
+                        session: session.id,
+                        generation: session.generation,
+                    };
+                    Ok((event, session))
+                }
+                (_, session) => Err(Unrotated::Used(Box::new(session))),
+            }
+        })
+        .await;
+    let (session, token) = match loaded {
+        Ok(session) => (session, successor),
+        Err(Unrotated::Used(session)) => replay(visit, &token, *session).await?,
+        Err(Unrotated::Store(error)) => return Err(error.into()),
+    };
+    let Some(live) = Live::of(&session, visit.now, visit.rooms.settings.refresh_ttl) else {
+        return Err(refused(visit, Some(session.id), Reason::Expired));
+    };
+    let tokens = mint(visit, &narrow(live, scope)?, &token);
+    tokens.map_err(RefreshError::Mint)
+}
+
+enum Unrotated {
+    Used(Box<Option<Session>>),
+    Store(store::Error),
+}
+
+impl From<store::Error> for Unrotated {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn rotation(visit: &Visit<'_>, token: &RefreshToken, successor: &RefreshToken) -> Rotation {
+    let settings = &visit.rooms.settings;
+    let origin = visit.trail.origin();
+    Rotation {
+        session: token.session,
+        generation: token.generation,
+        secret_hash: token.secret_hash(),
+        successor_hash: successor.secret_hash(),
+        successor: Entry::seal(token, successor, visit).encode(),
+        at: visit.now,
+        idle_since: visit.now.minus(settings.refresh_ttl),
+        grace_since: visit.now.minus(settings.refresh_grace),
+        kept_chars: i64::try_from(KEPT_ENTRIES * ENTRY_CHARS).unwrap_or(0),
+        expires_at: end_of_day(visit.now.plus(settings.refresh_ttl)),
+        address: origin.address.map(|address| address.to_string()),
+        user_agent: origin.user_agent.clone(),
+    }
+}
+
+fn narrow(live: Live, asked: Option<&str>) -> Result<Live, RefreshError> {
+    match asked.filter(|asked| !asked.is_empty()) {
+        None => Ok(live),
+        Some(asked) => match Scope::parse(asked) {
+            Ok(asked) if asked.is_subset(&live.scope) => Ok(live.narrowed(asked)),
+            _ => Err(RefreshError::Scope),
+        },
+    }
+}
+
+fn refused(visit: &Visit<'_>, session: Option<SessionId>, reason: Reason) -> RefreshError {
+    visit.trail.note(Event::RefreshFailed { session, reason });
+    RefreshError::Refused
+}
+
+/// What a token is told that was not the newest of its session.
+async fn replay(
+    visit: &mut Visit<'_>,
+    token: &RefreshToken,
+    session: Option<Session>,
+) -> Result<(Session, RefreshToken), RefreshError> {
+    let settings = &visit.rooms.settings;
+    let Some(session) = session else {
+        return Err(refused(visit, Some(token.session), Reason::UnknownToken));
+    };
+    if Live::of(&session, visit.now, settings.refresh_ttl).is_none() {
+        let reason = match (session.revoked, session.state) {
+            (true, _) => Reason::Revoked,
+            (false, user::State::Active) => Reason::Expired,
+            (false, _) => Reason::Inactive,
+        };
+        return Err(refused(visit, Some(session.id), reason));
+    }
+    if token.generation >= session.generation {
+        // Genuine by its MAC, and yet not issued: a database was restored from a backup, or the key has leaked.
+        return Err(refused(visit, Some(session.id), Reason::UnknownToken));
+    }
+    let unused = token.generation == session.generation - 1;
+    let entry = Entry::of(&session, token.generation);
+    let in_grace = entry.as_ref().is_some_and(|e| e.rotated_at > visit.now.minus(settings.refresh_grace));
+    let successor = entry.and_then(|entry| token.open_successor(&entry.sealed).ok());
+    let Some(successor) = successor.filter(|_| in_grace || (unused && settings.refresh_late_replay)) else {
+        return Err(stolen(visit, &session, token.generation).await);
+    };
+    let (user, id, generation) = (session.user_uuid, session.id, token.generation);
+    if in_grace {
+        visit.trail.note(Event::RefreshReplayed { user, session: id, generation });
+        return Ok((session, successor));
+    }
+    let replays = match generation - session.late_generation {
+        0 => session.late_replays,
+        1 => session.late_replays + 1,
+        _ => 1,
+    };
+    if replays >= LATE_REPLAYS {
+        return Err(stolen(visit, &session, generation).await);
+    }
+    let newest = session.generation;
+    let noted: Result<(), Unrotated> = visit
+        .lease
+        .transact(async move |tx| {
+            let call = session::replayed_late(id, newest, generation, replays);
+            tx.last((call,)).await?.0.first().ok_or(Unrotated::Used(Box::new(None)))?;
+            Ok((Event::RefreshReplayedLate { user, session: id, generation }, ()))
+        })
+        .await;
+    match noted {
+        Ok(()) => Ok((session, successor)),
+        // The successor was used, or the session ended, between the two statements.
+        Err(Unrotated::Used(_)) => Err(refused(visit, Some(id), Reason::Revoked)),
+        Err(Unrotated::Store(error)) => Err(error.into()),
+    }
+}
+
+/// Ends the session of a token that two parties have used.
+async fn stolen(visit: &mut Visit<'_>, session: &Session, generation: i64) -> RefreshError {
+    let (id, owner, user, keep) =
+        (session.id, session.user, session.user_uuid, visit.rooms.keep_until(visit.now));
+    let ended: Result<(), Unrotated> = visit
+        .lease
+        .transact(async move |tx| {
+            let calls =
+                (revocation::bump(), session::revoke(id, owner, keep), revocation::record(owner, keep));
+            let (_, revoked, _) = tx.last(calls).await?;
+            revoked.first().ok_or(Unrotated::Used(Box::new(None)))?;
+            Ok((Event::RefreshStolen { user, session: id, generation }, ()))
+        })
+        .await;
+    match ended {
+        Ok(()) => {
+            visit.rooms.revocations.add(&[id], keep);
+            RefreshError::Refused
+        }
+        Err(Unrotated::Used(_)) => refused(visit, Some(id), Reason::Revoked),
+        Err(Unrotated::Store(error)) => error.into(),
+    }
+}
+
+/// One successor in `sessions.successors`: whose, since when, and sealed under the token before it.
+struct Entry {
+    generation: i64,
+    rotated_at: Now,
+    sealed: Vec<u8>,
+}
+
+impl Entry {
+    fn seal(token: &RefreshToken, successor: &RefreshToken, visit: &Visit<'_>) -> Self {
+        Self {
+            generation: token.generation,
+            rotated_at: visit.now,
+            sealed: token.seal_successor(successor.secret.expose(), &visit.rooms.rng),
+        }
+    }
+
+    fn encode(&self) -> String {
+        let mut bytes = Vec::with_capacity(ENTRY_BYTES);
+        bytes.extend_from_slice(&self.generation.to_be_bytes());
+        bytes.extend_from_slice(&self.rotated_at.micros().to_be_bytes());
+        bytes.extend_from_slice(&self.sealed);
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The entry of the token of `generation`, if it is still kept.
+    fn of(session: &Session, generation: i64) -> Option<Self> {
+        session
+            .successors
+            .as_bytes()
+            .chunks(ENTRY_CHARS)
+            .filter_map(Self::decode)
+            .find(|e| e.generation == generation)
+    }
+
+    fn decode(text: &[u8]) -> Option<Self> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (generation, rest) = bytes.split_first_chunk::<8>()?;
+        let (at, sealed) = rest.split_first_chunk::<8>()?;
+        Some(Self {
+            generation: i64::from_be_bytes(*generation),
+            rotated_at: Now::from_micros(i64::from_be_bytes(*at)),
+            sealed: sealed.to_vec(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_has_its_fixed_width() {
+        let entry = Entry { generation: 1, rotated_at: Now::from_micros(2), sealed: vec![7; SEALED_BYTES] };
+        let text = entry.encode();
+        assert_eq!(text.len(), ENTRY_CHARS);
+        let back = Entry::decode(text.as_bytes()).unwrap();
+        assert_eq!((back.generation, back.rotated_at, back.sealed), (1, Now::from_micros(2), entry.sealed));
+    }
+}

@@ -1,0 +1,59 @@
+//! Introspection (RFC 7662): what a token is worth now, always from the database.
+
+use model::Secret;
+use protocol::access_token::{AccessClaims, LEEWAY, TYP};
+use protocol::jwt;
+use protocol::refresh_token::RefreshToken;
+use store::noun::session::{self, Session};
+use store::noun::user::State;
+
+use crate::Visit;
+
+/// What a live token is.
+#[derive(Clone, Debug)]
+pub enum Introspection {
+    /// A live access token.
+    Access(Box<AccessClaims>),
+    /// A live refresh token: its session.
+    Refresh(Box<Session>),
+    /// Anything else; the caller learns no more (RFC 7662 §2.2).
+    Inactive,
+}
+
+/// Looks at a token of either kind.
+///
+/// # Errors
+/// When the database did not answer: nothing is said from memory here.
+pub async fn introspect(
+    visit: &mut Visit<'_>,
+    token: &Secret<String>,
+) -> Result<Introspection, store::Error> {
+    if let Ok(token) = RefreshToken::decode(token.expose(), &visit.rooms.macs) {
+        let found = visit.lease.read().await?.one(session::find(token.session)).await?;
+        let live = found.filter(|found| is_live(visit, found) && found.generation == token.generation);
+        return Ok(live.map_or(Introspection::Inactive, |found| Introspection::Refresh(Box::new(found))));
+    }
+    let keys = visit.rooms.keys();
+    let settings = &visit.rooms.settings;
+    let claims: Option<AccessClaims> =
+        jwt::verify(token.expose(), TYP, |kid| keys.verifying.get(kid).cloned()).ok().filter(
+            |claims: &AccessClaims| {
+                claims.check(visit.now, &settings.issuer, settings.audience.as_deref(), LEEWAY).is_ok()
+            },
+        );
+    let Some(claims) = claims else { return Ok(Introspection::Inactive) };
+    let found = visit.lease.read().await?.one(session::find(claims.sid)).await?;
+    Ok(match found {
+        Some(found) if !found.revoked && found.state == State::Active => {
+            Introspection::Access(Box::new(claims))
+        }
+        _ => Introspection::Inactive,
+    })
+}
+
+fn is_live(visit: &Visit<'_>, found: &Session) -> bool {
+    !found.revoked
+        && found.state == State::Active
+        && found.ends_at > visit.now
+        && found.rotated_at > visit.now.minus(visit.rooms.settings.refresh_ttl)
+}

@@ -1,0 +1,61 @@
+//! The mint: every token is issued here, and nothing else reaches the signer.
+
+use model::Secret;
+use protocol::access_token::{AccessClaims, Audience, FIRST_PARTY, TYP};
+use protocol::jwt::KeyError;
+use protocol::refresh_token::RefreshToken;
+
+use crate::Visit;
+use crate::session::Live;
+
+/// A pair of tokens for a client (RFC 6749 §5.1).
+#[derive(Debug)]
+pub struct Tokens {
+    /// The access token, a JWT (RFC 9068).
+    pub access_token: Secret<String>,
+    /// The refresh token, opaque.
+    pub refresh_token: Secret<String>,
+    /// Life of the access token, in seconds.
+    pub expires_in: u64,
+    /// What the access token allows.
+    pub scope: String,
+}
+
+/// Why no token was issued.
+#[derive(Debug)]
+pub enum MintError {
+    /// No key signs: none was loaded yet.
+    NoKey,
+    /// The signer failed.
+    Key(KeyError),
+}
+
+/// Issues tokens for a session that is live. [`Live`] is the proof, and this is the only function that takes it.
+pub(crate) fn mint(visit: &Visit<'_>, live: &Live, refresh: &RefreshToken) -> Result<Tokens, MintError> {
+    let settings = &visit.rooms.settings;
+    let keys = visit.rooms.keys();
+    let signer = keys.signing.as_ref().ok_or(MintError::NoKey)?;
+    let claims = AccessClaims {
+        iss: settings.issuer.clone(),
+        sub: if settings.subject_is_uuid { live.user_uuid.to_string() } else { live.user.to_string() },
+        uuid: live.user_uuid,
+        aud: settings.audience.as_deref().map(Audience::from),
+        client_id: FIRST_PARTY.to_owned(),
+        exp: visit.now.plus(settings.access_ttl).seconds(),
+        iat: visit.now.seconds(),
+        nbf: None,
+        auth_time: live.auth_time.seconds(),
+        jti: model::id::uuid_v7(visit.now, &visit.rooms.rng).to_string(),
+        sid: live.session,
+        role: live.role.clone(),
+        scope: live.scope.clone(),
+    };
+    let access_token = Secret::new(signer.sign(TYP, &claims).map_err(MintError::Key)?);
+    let mac = visit.rooms.macs.first().ok_or(MintError::NoKey)?;
+    Ok(Tokens {
+        access_token,
+        refresh_token: refresh.encode(mac),
+        expires_in: settings.access_ttl.as_secs(),
+        scope: live.scope.to_string(),
+    })
+}

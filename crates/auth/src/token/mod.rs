@@ -1,0 +1,11 @@
+//! Tokens: one mint, one check, one introspection.
+
+mod caller;
+mod introspect;
+mod mint;
+
+pub use caller::{Caller, CallerError, authenticate, authenticate_even_if_expired};
+pub use introspect::{Introspection, introspect};
+pub use mint::{MintError, Tokens};
+
+pub(crate) use mint::mint;
