@@ -35,6 +35,8 @@ pub enum Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
+    /// An empty database became the realm of this instance.
+    RealmOpened { realm: uuid::Uuid },
     /// An account was made, by its owner or by an operator.
     UserRegistered { user: UserUuid, session: Option<SessionId> },
     /// A registration named an email or username that is taken.
@@ -99,6 +101,7 @@ impl Event {
     /// The event's stable name, as it stands in `kind`.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::RealmOpened { .. } => "realm_opened",
             Self::UserRegistered { .. } => "user_registered",
             Self::RegistrationRefused { .. } => "registration_refused",
             Self::LoginSucceeded { .. } => "login_succeeded",

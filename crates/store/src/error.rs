@@ -29,8 +29,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(why) => write!(f, "the database is unavailable: {why}"),
-            Self::OutcomeUnknown => f.write_str("the connection was lost during COMMIT; the outcome is unknown"),
-            Self::Serialization => f.write_str("the transaction conflicts with another one and may run again"),
+            Self::OutcomeUnknown => {
+                f.write_str("the connection was lost during COMMIT; the outcome is unknown")
+            }
+            Self::Serialization => {
+                f.write_str("the transaction conflicts with another one and may run again")
+            }
             Self::Slow => f.write_str("a transaction waited for something that is not a statement"),
             Self::Poisoned => f.write_str("a statement of this transaction failed before"),
             Self::Finished => f.write_str("the last statements of this transaction were sent already"),

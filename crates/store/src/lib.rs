@@ -20,5 +20,5 @@ pub use lease::{Lease, Parked, Read};
 pub use migrate::Step;
 pub use open::{Back, Front, Location, Probe, Settings, Store, migrate, open, pending};
 pub use statement::{Batch, Call, Stmt, registry};
-pub use value::Value;
 pub use tx::Tx;
+pub use value::Value;

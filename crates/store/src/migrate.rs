@@ -58,7 +58,12 @@ impl Migration {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(self.postgres.as_bytes());
         context.update(self.sqlite.as_bytes());
-        context.finish().as_ref().iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        context
+            .finish()
+            .as_ref()
+            .iter()
+            .take(16)
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     pub(crate) fn step(&self) -> Step {

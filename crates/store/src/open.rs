@@ -233,7 +233,8 @@ impl Probe {
             let asked = timeout(deadline, ask(backend)).await;
             let _ = reply.send(asked.unwrap_or_else(|_| Err("it does not answer in time".into())));
         });
-        let next = async move { answer.await.unwrap_or_else(|_| Err("the probe ended".into())) }.boxed().shared();
+        let next =
+            async move { answer.await.unwrap_or_else(|_| Err("the probe ended".into())) }.boxed().shared();
         *running = Some(next.clone());
         next
     }

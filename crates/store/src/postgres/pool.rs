@@ -78,9 +78,9 @@ impl Pool {
         };
         let conn = match self.take_idle() {
             Some(conn) => conn,
-            None => timeout_at(deadline, self.open())
-                .await
-                .map_err(|_| Error::Unavailable("no connection could be made within the deadline".into()))??,
+            None => timeout_at(deadline, self.open()).await.map_err(|_| {
+                Error::Unavailable("no connection could be made within the deadline".into())
+            })??,
         };
         Ok(Held {
             conn: Some(conn),
@@ -146,9 +146,10 @@ impl Held {
         if begin {
             self.in_transaction = true;
         }
-        let rows = self.trip(&calls, begin, last).await.map_err(|error| {
-            if last { unknown_if_lost(error) } else { error }
-        })?;
+        let rows = self
+            .trip(&calls, begin, last)
+            .await
+            .map_err(|error| if last { unknown_if_lost(error) } else { error })?;
         if last {
             self.in_transaction = false;
         }

@@ -72,7 +72,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Conne
 
     fn connect(self, stream: S) -> Self::Future {
         Box::pin(async move {
-            let config = self.config.ok_or_else(|| io::Error::other("set database.tls_ca_file to use TLS"))?;
+            let config =
+                self.config.ok_or_else(|| io::Error::other("set database.tls_ca_file to use TLS"))?;
             let stream = TlsConnector::from(config).connect(self.name, stream).await?;
             Ok(Stream(Box::new(stream)))
         })

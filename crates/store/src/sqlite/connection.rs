@@ -53,7 +53,8 @@ impl Connection {
         let mut statement = self.inner.prepare_cached(text)?;
         // SQLite numbers `$2` by first appearance; its name says which parameter is meant.
         for index in 1..=statement.parameter_count() {
-            let number = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse::<usize>().ok());
+            let number =
+                statement.parameter_name(index).and_then(|name| name.get(1..)?.parse::<usize>().ok());
             let value = number.and_then(|number| params.get(number.checked_sub(1)?));
             statement.raw_bind_parameter(index, value.unwrap_or(&Value::Null))?;
         }
@@ -61,7 +62,8 @@ impl Connection {
         let mut rows = statement.raw_query();
         let mut out = Vec::new();
         while let Some(row) = rows.next()? {
-            let values = (0..columns).map(|at| Ok(decode(row.get_ref(at)?))).collect::<rusqlite::Result<_>>()?;
+            let values =
+                (0..columns).map(|at| Ok(decode(row.get_ref(at)?))).collect::<rusqlite::Result<_>>()?;
             out.push(Row::new(values));
         }
         Ok(out)

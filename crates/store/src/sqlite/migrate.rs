@@ -47,7 +47,8 @@ fn applied(connection: &Connection) -> Result<Vec<Applied>, Error> {
     let read = || -> rusqlite::Result<Vec<Applied>> {
         let mut statement =
             connection.inner.prepare("SELECT number, checksum FROM migrations ORDER BY number")?;
-        let rows = statement.query_map([], |row| Ok(Applied { number: row.get(0)?, checksum: row.get(1)? }))?;
+        let rows =
+            statement.query_map([], |row| Ok(Applied { number: row.get(0)?, checksum: row.get(1)? }))?;
         rows.collect()
     };
     read().map_err(|error| sort(&error))

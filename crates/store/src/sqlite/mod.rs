@@ -14,8 +14,8 @@ use model::Event;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-pub(crate) use migrate::migrate;
 pub(crate) use connection::{Connection, sort};
+pub(crate) use migrate::migrate;
 
 use crate::Error;
 use crate::postgres::{Entry, Holders};

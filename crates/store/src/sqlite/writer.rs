@@ -61,11 +61,7 @@ impl Writer {
     }
 
     /// Queues a write; its answer comes through the receiver.
-    pub(crate) fn submit<T, E, F>(
-        &self,
-        lane: Lane,
-        closure: F,
-    ) -> oneshot::Receiver<Result<(Event, T), E>>
+    pub(crate) fn submit<T, E, F>(&self, lane: Lane, closure: F) -> oneshot::Receiver<Result<(Event, T), E>>
     where
         F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + 'static,
         T: Send + 'static,
