@@ -1,5 +1,5 @@
-//! Configuration: one TOML file, then the environment, then flags; every setting defined once in
-//! [`settings`].
+//! Configuration: one TOML file, then the environment, then flags; every setting defined once, in the table of
+//! settings, from which everything else is made.
 
 mod check;
 mod docs;
