@@ -1,0 +1,12 @@
+//! Stored hashes of an import: what is read is written the same. Run with
+//! `cargo +nightly fuzz run password_hash`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use protocol::password_hash::StoredHash;
+
+fuzz_target!(|text: &str| {
+    if let Ok(hash) = StoredHash::parse(text) {
+        assert_eq!(hash.to_string(), text);
+    }
+});
