@@ -141,7 +141,7 @@ fn signing_input(header: &Header<'_>, claims: &impl Serialize) -> Result<String,
 /// but look: a `kid` is text of a stranger. Times, issuer and audience are for the claims' own check.
 ///
 /// # Errors
-/// [`Invalid`], in the order in which its members stand.
+/// The first [`Invalid`] that is found; claims are read last.
 pub fn verify<C: DeserializeOwned>(
     token: &str,
     typ: &str,
