@@ -37,7 +37,10 @@ impl Rng {
         out
     }
 
-    /// Fills `out` with random bytes. Panics as [`Rng::bytes`] does.
+    /// Fills `out` with random bytes.
+    ///
+    /// # Panics
+    /// As [`Rng::bytes`] does.
     #[expect(clippy::expect_used, reason = "without randomness every secret would be guessable: stop")]
     pub fn fill(&self, out: &mut [u8]) {
         match &self.0 {

@@ -26,4 +26,4 @@ pub mod scope;
 pub mod seal;
 
 mod aead;
-mod strict_json;
+pub mod strict_json;

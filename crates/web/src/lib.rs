@@ -1,1 +1,13 @@
+//! The doors: HTTP in, verbs of the rooms, HTTP out. The only crate that names axum's router.
+//!
+//! A request comes through the layers ([`layers`]), becomes a context that owns its one lease (`gate::cx`), and meets
+//! a handler of a few lines (`api`). Errors are one closed list ([`problem`]), written in one place.
 
+mod api;
+mod gate;
+pub mod layers;
+mod openapi;
+pub mod problem;
+
+pub use gate::{Condition, Doors, Peer, Routers, Settings, routers};
+pub use openapi::document as openapi_document;

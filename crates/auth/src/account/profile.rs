@@ -43,10 +43,8 @@ impl From<store::Error> for PatchError {
 /// [`MeError`].
 pub async fn me(visit: &mut Visit<'_>, caller: &Caller) -> Result<User, MeError> {
     let rooms = visit.rooms;
-    if rooms.outage.is_on() {
-        if let Some(user) = rooms.memory.user(caller.user) {
-            return Ok(user);
-        }
+    if let Some(user) = rooms.memory.user(caller.user).filter(|_| rooms.outage.is_on()) {
+        return Ok(user);
     }
     let asked = async { visit.lease.read().await?.one(user::find(caller.user)).await }.await;
     rooms.outage.note(&asked);

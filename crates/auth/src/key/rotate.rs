@@ -127,13 +127,9 @@ async fn activate(
     active: Option<&Key>,
     next: Option<&Key>,
 ) -> Result<Rotated, KeyRoomError> {
-    let (new, id) = match next {
-        Some(next) => (None, next.id.clone()),
-        None => {
-            let new = make(visit, State::Active)?;
-            let id = new.id.clone();
-            (Some(new), id)
-        }
+    let new = if next.is_some() { None } else { Some(make(visit, State::Active)?) };
+    let Some(id) = new.as_ref().or(next).map(|key| key.id.clone()) else {
+        return Err(KeyRoomError::Unknown);
     };
     let (old, now, event) =
         (active.map(|key| key.id.clone()), visit.now, Event::KeyActivated { key: id.clone() });

@@ -1,0 +1,321 @@
+//! What requests and answers look like.
+
+use auth::session::SessionInfo;
+use auth::token::Tokens;
+use model::Secret;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use store::noun::user::{State, User};
+
+use crate::gate::input::{FromFields, FromMembers, Members};
+use crate::problem::Problem;
+
+/// A user, as he sees himself.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "User")]
+pub(crate) struct UserBody {
+    /// His number, never used again.
+    id: i64,
+    /// His email address.
+    email: Option<String>,
+    /// His username, if he has one.
+    username: Option<String>,
+    /// Whether he may log in.
+    is_active: bool,
+    /// `basic_user` or `admin`.
+    role: String,
+    /// RFC 3339.
+    created_at: String,
+    /// Country, annual income, time zone and the further attributes of the configuration.
+    #[serde(flatten)]
+    profile: Map<String, Value>,
+}
+
+impl TryFrom<User> for UserBody {
+    type Error = Problem;
+
+    fn try_from(user: User) -> Result<Self, Problem> {
+        let profile = serde_json::from_str(&user.profile)
+            .map_err(|error| Problem::from(store::Error::Corrupt(format!("users.profile: {error}"))))?;
+        Ok(Self {
+            id: user.id.0,
+            email: user.email,
+            username: user.username,
+            is_active: user.state == State::Active,
+            role: user.role,
+            created_at: user.created_at.to_string(),
+            profile,
+        })
+    }
+}
+
+/// A pair of tokens (RFC 6749 §5.1).
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TokenPair")]
+pub(crate) struct TokenBody {
+    /// A JWT (RFC 9068).
+    access_token: String,
+    /// Opaque; each use gives the next one.
+    refresh_token: String,
+    /// `bearer`.
+    token_type: &'static str,
+    /// Life of the access token, in seconds.
+    expires_in: u64,
+    /// What the access token allows; absent when that is nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    scope: String,
+}
+
+impl From<Tokens> for TokenBody {
+    fn from(tokens: Tokens) -> Self {
+        Self {
+            access_token: tokens.access_token.expose().clone(),
+            refresh_token: tokens.refresh_token.expose().clone(),
+            token_type: "bearer",
+            expires_in: tokens.expires_in,
+            scope: tokens.scope,
+        }
+    }
+}
+
+/// A pair of tokens with its user.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TokenPairWithUser")]
+pub(crate) struct LoginBody {
+    #[serde(flatten)]
+    tokens: TokenBody,
+    user: UserBody,
+}
+
+impl LoginBody {
+    pub(crate) fn new(tokens: Tokens, user: User) -> Result<Self, Problem> {
+        Ok(Self { tokens: tokens.into(), user: user.try_into()? })
+    }
+}
+
+/// One of the caller's sessions.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
+pub(crate) struct SessionBody {
+    /// What `DELETE /sessions/{id}` takes.
+    id: String,
+    /// When it began (RFC 3339).
+    created_at: String,
+    /// When it was last refreshed.
+    last_seen_at: String,
+    /// When it ends, however much it is used.
+    expires_at: String,
+    /// The address it was last refreshed from.
+    address: Option<String>,
+    /// The program it was last refreshed with.
+    user_agent: Option<String>,
+    /// Whether it is the session of this request.
+    current: bool,
+}
+
+impl From<SessionInfo> for SessionBody {
+    fn from(info: SessionInfo) -> Self {
+        Self {
+            id: info.id.to_string(),
+            created_at: info.created_at.to_string(),
+            last_seen_at: info.last_seen_at.to_string(),
+            expires_at: info.ends_at.to_string(),
+            address: info.address,
+            user_agent: info.user_agent,
+            current: info.current,
+        }
+    }
+}
+
+/// Somebody who wants an account.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "Registration")]
+pub(crate) struct RegisterInput {
+    /// At most 254 characters.
+    pub(crate) email: String,
+    /// 3 to 64 characters, no `@`.
+    pub(crate) username: Option<String>,
+    /// At least 8 code points by default, and not a common one.
+    #[schemars(with = "String")]
+    pub(crate) password: Secret<String>,
+    /// `country` (ISO 3166-1 alpha-2), `annual_income` (decimal, 0 or more), `timezone` (IANA), and the further
+    /// attributes of the configuration; others are ignored.
+    #[schemars(flatten)]
+    pub(crate) members: Map<String, Value>,
+}
+
+impl RegisterInput {
+    fn read(
+        members: &mut Members,
+        username: impl FnOnce(&mut Members) -> Option<Option<String>>,
+    ) -> Option<Self> {
+        let (email, password) = (members.string("email"), members.secret("password"));
+        let username = username(members);
+        let rest = members.rest();
+        Some(Self { email: email?, username: username?, password: password?, members: rest })
+    }
+}
+
+/// S2's registration, where a username is needed.
+#[derive(Debug)]
+pub(crate) struct WithUsername(pub(crate) RegisterInput);
+
+impl FromMembers for WithUsername {
+    fn from_members(members: &mut Members) -> Option<Self> {
+        RegisterInput::read(members, |members| members.string("username").map(Some)).map(Self)
+    }
+}
+
+/// S1's registration, where it is not.
+impl FromMembers for RegisterInput {
+    fn from_members(members: &mut Members) -> Option<Self> {
+        Self::read(members, |members| Some(members.optional_string("username")))
+    }
+}
+
+/// S2's login form (RFC 6749 §4.3.2).
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "PasswordForm")]
+pub(crate) struct TokenInput {
+    /// Absent or `password`.
+    pub(crate) grant_type: Option<String>,
+    /// An email address or a username.
+    pub(crate) username: String,
+    /// The password.
+    #[schemars(with = "String")]
+    pub(crate) password: Secret<String>,
+    /// Less than everything that the role may have.
+    pub(crate) scope: Option<String>,
+}
+
+impl FromFields for TokenInput {
+    fn from_fields(fields: &mut Members) -> Option<Self> {
+        let grant_type = fields.optional_string("grant_type");
+        let (username, password) = (fields.string("username"), fields.secret("password"));
+        let scope = fields.optional_string("scope");
+        Some(Self { grant_type, username: username?, password: password?, scope })
+    }
+}
+
+/// S1's login.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "Login")]
+pub(crate) struct LoginInput {
+    /// The email address.
+    pub(crate) email: String,
+    /// The password.
+    #[schemars(with = "String")]
+    pub(crate) password: Secret<String>,
+}
+
+impl FromMembers for LoginInput {
+    fn from_members(members: &mut Members) -> Option<Self> {
+        let (email, password) = (members.string("email"), members.secret("password"));
+        Some(Self { email: email?, password: password? })
+    }
+}
+
+/// A refresh token.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "Refresh")]
+pub(crate) struct RefreshInput {
+    /// The newest refresh token of the session.
+    #[schemars(with = "String")]
+    pub(crate) refresh_token: Secret<String>,
+    /// Less than the session was granted.
+    pub(crate) scope: Option<String>,
+}
+
+impl FromMembers for RefreshInput {
+    fn from_members(members: &mut Members) -> Option<Self> {
+        let (refresh_token, scope) = (members.secret("refresh_token"), members.optional_string("scope"));
+        Some(Self { refresh_token: refresh_token?, scope })
+    }
+}
+
+/// A refresh token of the session to end; absent when a bearer token names it.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "Logout")]
+pub(crate) struct LogoutInput {
+    /// Any refresh token of the session.
+    #[schemars(with = "Option<String>")]
+    pub(crate) refresh_token: Option<Secret<String>>,
+}
+
+impl FromMembers for LogoutInput {
+    fn from_members(members: &mut Members) -> Option<Self> {
+        Some(Self { refresh_token: members.optional_string("refresh_token").map(Secret::new) })
+    }
+}
+
+/// A change of password.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "PasswordChange")]
+pub(crate) struct PasswordInput {
+    /// The password until now.
+    #[schemars(with = "String")]
+    pub(crate) current_password: Secret<String>,
+    /// The password from now on.
+    #[schemars(with = "String")]
+    pub(crate) new_password: Secret<String>,
+}
+
+impl FromMembers for PasswordInput {
+    fn from_members(members: &mut Members) -> Option<Self> {
+        let (current, new) = (members.secret("current_password"), members.secret("new_password"));
+        Some(Self { current_password: current?, new_password: new? })
+    }
+}
+
+/// The proof that an account may be erased.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "Erasure")]
+pub(crate) struct EraseInput {
+    /// The password.
+    #[schemars(with = "String")]
+    pub(crate) password: Secret<String>,
+}
+
+impl FromMembers for EraseInput {
+    fn from_members(members: &mut Members) -> Option<Self> {
+        members.secret("password").map(|password| Self { password })
+    }
+}
+
+/// Changes of the caller's account.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "Changes")]
+pub(crate) struct PatchInput {
+    /// `username` and profile attributes; absent ones stay, `null` removes an attribute.
+    #[schemars(flatten)]
+    pub(crate) members: Map<String, Value>,
+}
+
+impl FromMembers for PatchInput {
+    fn from_members(members: &mut Members) -> Option<Self> {
+        Some(Self { members: members.rest() })
+    }
+}
+
+/// A token to look at (RFC 7662 §2.1).
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "IntrospectionForm")]
+pub(crate) struct IntrospectInput {
+    /// An access or refresh token.
+    #[schemars(with = "String")]
+    pub(crate) token: Secret<String>,
+    /// The client, when it does not use HTTP Basic.
+    pub(crate) client_id: Option<String>,
+    /// Its secret.
+    #[schemars(with = "Option<String>")]
+    pub(crate) client_secret: Option<Secret<String>>,
+}
+
+impl FromFields for IntrospectInput {
+    fn from_fields(fields: &mut Members) -> Option<Self> {
+        let client_id = fields.optional_string("client_id");
+        let client_secret = fields.optional_string("client_secret").map(Secret::new);
+        fields.secret("token").map(|token| Self { token, client_id, client_secret })
+    }
+}

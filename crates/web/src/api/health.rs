@@ -1,0 +1,30 @@
+//! Health: alive, ready, started.
+
+use axum::Json as Answer;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::gate::cx::Readiness;
+
+/// Touches nothing: the process answers.
+pub(crate) async fn liveness() -> Answer<Value> {
+    Answer(json!({ "status": "alive" }))
+}
+
+/// Whether requests can be served now.
+pub(crate) async fn readiness(readiness: Readiness) -> Response {
+    match readiness.0 {
+        Ok(degraded) if degraded.is_empty() => Answer(json!({ "status": "ready" })).into_response(),
+        Ok(degraded) => Answer(json!({ "status": "ready", "degraded": degraded })).into_response(),
+        Err(detail) => {
+            let body = Answer(json!({ "status": "unavailable", "detail": detail }));
+            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], body).into_response()
+        }
+    }
+}
+
+/// Whether the process has come up: it listens only when it has.
+pub(crate) async fn startup() -> Answer<Value> {
+    Answer(json!({ "status": "started" }))
+}

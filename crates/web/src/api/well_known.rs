@@ -1,0 +1,17 @@
+//! What anybody may know.
+
+use axum::response::IntoResponse;
+use http::header;
+
+use crate::gate::cx::Cx;
+
+/// The public keys (RFC 7517), for scripts of any origin too.
+pub(crate) async fn jwks(cx: Cx<()>) -> impl IntoResponse {
+    let body = serde_json::to_string(&cx.rooms().keys().jwks).unwrap_or_default();
+    let headers = [
+        (header::CONTENT_TYPE, "application/jwk-set+json"),
+        (header::CACHE_CONTROL, "public, max-age=300"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
+    (headers, body)
+}

@@ -1,0 +1,181 @@
+//! The whole route table, and the list of layers.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post};
+use http::{HeaderName, HeaderValue, header};
+use tokio::sync::Semaphore;
+use tower::ServiceBuilder;
+
+use super::cx::Cx;
+use super::{App, Doors, Inside};
+use crate::api::{account, docs, health, introspect, s1, session, well_known};
+use crate::layers::{self, Cors, Detach, Dialect, Origins, SecurityHeaders};
+use crate::openapi;
+use crate::problem::Problem;
+
+/// `Cx` consumes the body. Were it one of the extractors that do not, a handler could take two of them, and with
+/// them two connections.
+const _: () = {
+    trait Ambiguous<A> {
+        fn some() {}
+    }
+    impl<T> Ambiguous<()> for T {}
+    struct IsFromRequestParts;
+    impl<T: axum::extract::FromRequestParts<App>> Ambiguous<IsFromRequestParts> for T {}
+    let _ = <Cx<()> as Ambiguous<_>>::some;
+};
+
+/// What the two listeners serve.
+#[derive(Clone, Debug)]
+pub struct Routers {
+    /// For clients.
+    pub public: Router,
+    /// For operators, on a listener of their own: health again, and metrics.
+    pub operations: Router,
+}
+
+/// Builds the routers of both listeners.
+pub fn routers(doors: Doors) -> Routers {
+    let settings = doors.settings.clone();
+    let https = settings.public_url.starts_with("https://");
+    let trusted = settings.trusted_proxies.clone();
+    let origins = Origins { trusted, clock: doors.clock.clone(), rng: doors.rooms.rng.clone() };
+    let cors = Cors { allowed: settings.cors_allowed_origins.clone().into() };
+    let detach = Detach {
+        spawner: doors.spawner.clone(),
+        deadline: settings.request_timeout,
+        places: Arc::new(Semaphore::new(settings.max_requests)),
+    };
+    let router = Router::new()
+        .nest("/api/v1/auth", v1())
+        .nest("/api/auth", s1())
+        .merge(legacy(&settings))
+        .merge(about())
+        .merge(health());
+    let layers = ServiceBuilder::new()
+        // Names the request and finds its client; everything below may say who asked.
+        .layer(from_fn_with_state(origins, layers::origin))
+        // One line a request, with the status that leaves.
+        .layer(from_fn(layers::log))
+        // On every answer, errors too.
+        .layer(from_fn_with_state(SecurityHeaders { https }, layers::security_headers))
+        // Preflights end here; errors are readable across origins.
+        .layer(from_fn_with_state(cors, layers::cors))
+        // The one place that writes the body of an error.
+        .layer(from_fn(layers::problems))
+        // Reads the body, then a task of its own with a deadline; from here on the client may hang up.
+        .layer(from_fn_with_state(detach, layers::detach));
+    let app = app(doors);
+    Routers {
+        public: router.route_layer(from_fn(layers::note_route)).with_state(app.clone()).layer(layers),
+        operations: health().with_state(app),
+    }
+}
+
+fn app(doors: Doors) -> App {
+    let document = openapi::document(&doors.settings.public_url).to_string().into();
+    App(Arc::new(Inside {
+        front: doors.front,
+        probe: doors.probe,
+        rooms: doors.rooms,
+        trail: doors.trail,
+        clock: doors.clock,
+        health: doors.health,
+        settings: doors.settings,
+        openapi: document,
+    }))
+}
+
+/// S2's shape.
+fn v1() -> Router<App> {
+    let introspect = with_dialect(post(introspect::introspect), Dialect::OAuth);
+    common()
+        .route("/register", post(account::register))
+        .route("/token", post(session::token))
+        .route("/introspect", introspect)
+}
+
+/// S1's shape.
+fn s1() -> Router<App> {
+    common()
+        .route("/register", post(s1::register))
+        .route("/login", post(s1::login))
+        .layer(from_fn_with_state(Dialect::FastApi, layers::dialect))
+}
+
+/// What both shapes have.
+fn common() -> Router<App> {
+    Router::new()
+        .route("/refresh", post(session::refresh))
+        .route("/logout", post(session::logout))
+        .route("/logout-all", post(session::logout_all))
+        .route("/me", get(account::me).patch(account::patch_me).delete(account::delete_me))
+        .route("/password", post(account::password))
+        .route("/sessions", get(session::sessions))
+        .route("/sessions/{id}", delete(session::delete_session))
+}
+
+/// Names that old clients still call: S1's handlers, and a hint where to go.
+fn legacy(settings: &super::Settings) -> Router<App> {
+    let route = |successor: &'static str, handler: MethodRouter<App>| {
+        let notice = Notice { successor, enabled: settings.legacy_enabled, sunset: settings.legacy_sunset };
+        with_dialect(handler, Dialect::FastApi).layer(from_fn_with_state(notice, notify))
+    };
+    let register = || route("/api/auth/register", post(s1::register));
+    Router::new()
+        .route("/flutter-register", register())
+        .route("/flutter-login", route("/api/auth/login", post(s1::login)))
+        .route("/api/auth/emergency-register", register())
+        .route("/api/auth/emergency-register-legacy", register())
+}
+
+fn about() -> Router<App> {
+    Router::new()
+        .route("/.well-known/jwks.json", get(well_known::jwks))
+        .route("/openapi.json", get(docs::openapi))
+        .route("/docs", get(docs::page))
+        .route("/docs/page.js", get(docs::script))
+        .route("/docs/page.css", get(docs::style))
+}
+
+fn health() -> Router<App> {
+    Router::new()
+        .route("/health/liveness", get(health::liveness))
+        .route("/health/readiness", get(health::readiness))
+        .route("/health/startup", get(health::startup))
+}
+
+fn with_dialect(routes: MethodRouter<App>, dialect: Dialect) -> MethodRouter<App> {
+    routes.layer(from_fn_with_state(dialect, layers::dialect))
+}
+
+/// What a legacy route says about itself.
+#[derive(Clone, Copy)]
+struct Notice {
+    successor: &'static str,
+    enabled: bool,
+    sunset: Option<model::Now>,
+}
+
+/// When the legacy names became deprecated: 1 January 2026 (RFC 9745 §2.1).
+const DEPRECATED_SINCE: &str = "@1767225600";
+
+async fn notify(State(notice): State<Notice>, request: Request, next: Next) -> Response {
+    let mut response =
+        if notice.enabled { next.run(request).await } else { Problem::LegacyGone.into_response() };
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("deprecation"), HeaderValue::from_static(DEPRECATED_SINCE));
+    let link = format!("<{}>; rel=\"successor-version\"", notice.successor);
+    headers.extend(HeaderValue::from_str(&link).ok().map(|link| (header::LINK, link)));
+    if let Some(sunset) = notice.sunset {
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(sunset.seconds().unsigned_abs());
+        let date = HeaderValue::from_str(&httpdate::fmt_http_date(at));
+        headers.extend(date.ok().map(|date| (HeaderName::from_static("sunset"), date)));
+    }
+    response
+}

@@ -1,0 +1,55 @@
+//! Cross-origin calls: an allow-list, never with credentials, never `null`.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+/// What the layer needs.
+#[derive(Clone)]
+pub(crate) struct Cors {
+    pub(crate) allowed: Arc<[String]>,
+}
+
+const EXPOSED: &str = "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id";
+const ALLOWED_HEADERS: &str = "Authorization, Content-Type, X-Request-Id";
+const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
+
+/// Answers preflights, and marks answers to allowed origins: errors too.
+pub(crate) async fn cors(State(with): State<Cors>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let allowed = origin.filter(|origin| with.allowed.iter().any(|one| one.as_bytes() == origin.as_bytes()));
+    let preflight = request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = match (&allowed, preflight) {
+        (Some(_), true) => preflight_answer(),
+        _ => next.run(request).await,
+    };
+    // JWKS is for everybody and says so itself.
+    if response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        return response;
+    }
+    if !with.allowed.is_empty() {
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    if let Some(origin) = allowed {
+        mark(response.headers_mut(), origin);
+    }
+    response
+}
+
+fn preflight_answer() -> Response {
+    let fields: [(HeaderName, &str); 3] = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    (StatusCode::NO_CONTENT, fields).into_response()
+}
+
+fn mark(headers: &mut HeaderMap, origin: HeaderValue) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+}

@@ -1,0 +1,37 @@
+//! Security headers on every answer.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderValue, header};
+
+/// What the layer needs.
+#[derive(Clone)]
+pub(crate) struct SecurityHeaders {
+    /// Whether the public URL is https.
+    pub(crate) https: bool,
+}
+
+/// Nothing of an API answer may be run, framed or sniffed; nothing is cached unless its handler says so.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Adds what the handler has not set itself.
+pub(crate) async fn security_headers(
+    State(with): State<SecurityHeaders>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut set = |name: header::HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    set(header::CACHE_CONTROL, "no-store");
+    if with.https {
+        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
+    }
+    response
+}

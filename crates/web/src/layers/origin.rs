@@ -1,0 +1,112 @@
+//! Names the request, and finds out where it came from.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use model::{Clock, Origin, RequestId, Rng};
+use protocol::forwarded::TrustedProxies;
+
+use super::RequestOrigin;
+use crate::gate::Peer;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Longest id that is taken over, in characters.
+const ID_CHARS: usize = 128;
+
+/// What the layer needs.
+#[derive(Clone)]
+pub(crate) struct Origins {
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) clock: Clock,
+    pub(crate) rng: Rng,
+}
+
+/// Gives the request an id (UUIDv7, or a trusted proxy's), which the answer repeats, and notes address and agent.
+pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, next: Next) -> Response {
+    let peer =
+        request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let headers = request.headers();
+    let given = headers.get(X_REQUEST_ID).and_then(visible);
+    let (id, client_request_id) = match given {
+        Some(given) if with.trusted.contains(peer) => (given, None),
+        given => (model::id::uuid_v7(with.clock.now(), &with.rng).to_string(), given),
+    };
+    let origin = Origin {
+        via: "http",
+        request_id: Some(RequestId(id.clone())),
+        client_request_id,
+        trace_id: headers.get("traceparent").and_then(trace_id),
+        address: Some(with.trusted.client(
+            peer,
+            &values(headers, &header::FORWARDED),
+            &values(headers, &X_FORWARDED_FOR),
+        )),
+        user_agent: headers.get(header::USER_AGENT).map(agent),
+    };
+    request.extensions_mut().insert(RequestOrigin(Arc::new(origin)));
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    response
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a [u8]> {
+    headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
+}
+
+fn visible(value: &HeaderValue) -> Option<String> {
+    let text = value.to_str().ok()?;
+    let fits = !text.is_empty() && text.len() <= ID_CHARS && text.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then(|| text.to_owned())
+}
+
+/// The trace id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`, not all zeros.
+fn trace_id(value: &HeaderValue) -> Option<String> {
+    let text = value.to_str().ok()?;
+    let mut parts = text.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |part: &str, chars| {
+        part.len() == chars && part.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
+    };
+    let fits = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
+    (fits && trace.bytes().any(|byte| byte != b'0')).then(|| trace.to_owned())
+}
+
+fn agent(value: &HeaderValue) -> String {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let clean = |c: char| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { '\u{FFFD}' } else { c };
+    text.chars().take(model::limit::USER_AGENT_CHARS).map(clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_is_read_strictly() {
+        let id = |text: &'static str| trace_id(&HeaderValue::from_static(text));
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(id(good).as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(id(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_41_an_agent_keeps_no_control_characters() {
+        let value = HeaderValue::from_bytes(b"curl\t\x80\xe2\x80\xa8x").unwrap();
+        assert_eq!(agent(&value), "curl\u{FFFD}\u{FFFD}\u{FFFD}x");
+    }
+}

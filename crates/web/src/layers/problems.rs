@@ -1,0 +1,78 @@
+//! Writes every error's body, in the words of its route.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+
+use super::RequestOrigin;
+use crate::problem::Problem;
+
+/// Whose clients a route answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Problem details (RFC 9457).
+    Details,
+    /// S1's: FastAPI's body for validation errors, 400 for a taken email.
+    FastApi,
+    /// OAuth's (RFC 6749 §5.2).
+    OAuth,
+}
+
+/// Notes a route's dialect on its answer.
+pub(crate) async fn dialect(State(dialect): State<Dialect>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(dialect);
+    response
+}
+
+/// Writes the body of a [`Problem`] that a handler, or the router itself, answered with.
+pub(crate) async fn problems(request: Request, next: Next) -> Response {
+    let instance = request.extensions().get::<RequestOrigin>().and_then(|origin| origin.0.request_id.clone());
+    let mut response = next.run(request).await;
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| of_router(&response));
+    let Some(problem) = problem else { return response };
+    let dialect = response.extensions().get::<Dialect>().copied().unwrap_or(Dialect::Details);
+    write(&problem, dialect, instance.as_ref().map_or("", |id| id.0.as_str()), response)
+}
+
+/// What the router answers by itself has a status and no body.
+fn of_router(response: &Response) -> Option<Problem> {
+    if response.headers().contains_key(header::CONTENT_TYPE) {
+        return None;
+    }
+    match response.status() {
+        StatusCode::NOT_FOUND => Some(Problem::NotFound),
+        StatusCode::METHOD_NOT_ALLOWED => Some(Problem::MethodNotAllowed),
+        status if status.is_server_error() => Some(Problem::Internal),
+        _ => None,
+    }
+}
+
+/// The answer with the problem's body.
+pub(super) fn write(problem: &Problem, dialect: Dialect, instance: &str, mut response: Response) -> Response {
+    let (body, kind) = match dialect {
+        Dialect::Details => (problem.details(instance), "application/problem+json"),
+        Dialect::FastApi if matches!(problem, Problem::Validation(_)) => {
+            (problem.fastapi(instance), "application/json")
+        }
+        Dialect::FastApi => (problem.fastapi(instance), "application/problem+json"),
+        Dialect::OAuth => (serde_json::json!(problem.oauth()), "application/json"),
+    };
+    if dialect == Dialect::FastApi && matches!(problem, Problem::EmailTaken | Problem::UsernameTaken) {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    if dialect == Dialect::OAuth {
+        let status = StatusCode::from_u16(problem.oauth().status());
+        *response.status_mut() = status.unwrap_or(StatusCode::BAD_REQUEST);
+    }
+    let mut body = body;
+    if let Some(status) = body.get_mut("status") {
+        *status = response.status().as_u16().into();
+    }
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(body.to_string());
+    response
+}

@@ -1,0 +1,367 @@
+//! Every error a client can see: one closed list, one place that writes it.
+//!
+//! A handler returns a [`Problem`]; the layer [`crate::layers::problems`] writes it in the words of the route:
+//! problem details (RFC 9457), FastAPI's body where S1's clients look for it, or RFC 6749's.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use model::profile::FieldError;
+use protocol::oauth::OAuthError;
+use serde_json::{Value, json};
+
+/// What went wrong, as far as a client may know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Problem {
+    /// Members of the request that are wrong.
+    Validation(Vec<FieldError>),
+    /// A body that cannot be read as what it says it is.
+    MalformedBody,
+    /// A body of another kind.
+    UnsupportedMediaType,
+    /// A body over 64 KiB.
+    BodyTooLarge,
+    /// A body that did not arrive in time.
+    BodyTimeout,
+    /// Header fields over 16 KiB.
+    HeadersTooLarge,
+    /// No such route.
+    NotFound,
+    /// A route that knows other methods.
+    MethodNotAllowed,
+    /// Unknown user, wrong password, inactive user.
+    InvalidCredentials,
+    /// No bearer token.
+    TokenMissing,
+    /// A bearer token that is not valid, or whose session has ended.
+    TokenInvalid,
+    /// A refresh token that is expired, revoked, unknown or stolen.
+    RefreshRefused,
+    /// The current password is wrong.
+    PasswordWrong,
+    /// A scope that is not granted.
+    ScopeNotGranted,
+    /// A grant type that is not `password`.
+    GrantTypeUnsupported,
+    /// The email belongs to somebody.
+    EmailTaken,
+    /// The username belongs to somebody.
+    UsernameTaken,
+    /// The caller has no such session.
+    SessionNotFound,
+    /// A client's credentials are wrong or missing.
+    ClientInvalid,
+    /// A legacy route that was switched off.
+    LegacyGone,
+    /// More work than there is room for; a place comes free after this.
+    Busy(Duration),
+    /// A part of the server is away.
+    Unavailable,
+    /// The request took longer than it may.
+    Timeout,
+    /// A bug.
+    Internal,
+}
+
+/// The words of one problem.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// Stable, for programs.
+    pub code: &'static str,
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// For people; the same for every occurrence.
+    pub title: &'static str,
+    /// For people; what to do about it.
+    pub detail: &'static str,
+}
+
+impl Problem {
+    /// One of each kind, for documents and tests.
+    pub fn every() -> [Self; 24] {
+        [
+            Self::Validation(Vec::new()),
+            Self::MalformedBody,
+            Self::UnsupportedMediaType,
+            Self::BodyTooLarge,
+            Self::BodyTimeout,
+            Self::HeadersTooLarge,
+            Self::NotFound,
+            Self::MethodNotAllowed,
+            Self::InvalidCredentials,
+            Self::TokenMissing,
+            Self::TokenInvalid,
+            Self::RefreshRefused,
+            Self::PasswordWrong,
+            Self::ScopeNotGranted,
+            Self::GrantTypeUnsupported,
+            Self::EmailTaken,
+            Self::UsernameTaken,
+            Self::SessionNotFound,
+            Self::ClientInvalid,
+            Self::LegacyGone,
+            Self::Busy(Duration::from_secs(1)),
+            Self::Unavailable,
+            Self::Timeout,
+            Self::Internal,
+        ]
+    }
+
+    /// Its words.
+    #[rustfmt::skip]
+    pub fn words(&self) -> Words {
+        let (code, status, title, detail) = match self {
+            Self::Validation(_) => ("validation_failed", StatusCode::UNPROCESSABLE_ENTITY, "Validation failed", "Some members of the request are wrong; see errors."),
+            Self::MalformedBody => ("malformed_body", StatusCode::BAD_REQUEST, "Malformed body", "The body cannot be read as its content type says."),
+            Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", "Send the content type that this route documents."),
+            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "A body has at most 64 KiB."),
+            Self::BodyTimeout => ("body_timeout", StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body did not arrive in time."),
+            Self::HeadersTooLarge => ("headers_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Header fields too large", "Header fields have at most 16 KiB together."),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "Not found", "There is no such route."),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", "This route knows other methods; see Allow."),
+            Self::InvalidCredentials => ("invalid_credentials", StatusCode::UNAUTHORIZED, "Invalid credentials", "Incorrect username or password"),
+            Self::TokenMissing => ("token_missing", StatusCode::UNAUTHORIZED, "Not authenticated", "Not authenticated"),
+            Self::TokenInvalid => ("token_invalid", StatusCode::UNAUTHORIZED, "Invalid token", "Could not validate credentials"),
+            Self::RefreshRefused => ("refresh_refused", StatusCode::UNAUTHORIZED, "Invalid refresh token", "The refresh token is expired, revoked or unknown; log in again."),
+            Self::PasswordWrong => ("password_wrong", StatusCode::FORBIDDEN, "Wrong password", "The current password is wrong."),
+            Self::ScopeNotGranted => ("invalid_scope", StatusCode::BAD_REQUEST, "Scope not granted", "The scope asked for is not one that can be granted."),
+            Self::GrantTypeUnsupported => ("unsupported_grant_type", StatusCode::BAD_REQUEST, "Unsupported grant type", "Leave grant_type out, or send password."),
+            Self::EmailTaken => ("email_taken", StatusCode::CONFLICT, "Email taken", "Email already exists"),
+            Self::UsernameTaken => ("username_taken", StatusCode::CONFLICT, "Username taken", "Username already exists"),
+            Self::SessionNotFound => ("session_not_found", StatusCode::NOT_FOUND, "Session not found", "You have no such session."),
+            Self::ClientInvalid => ("invalid_client", StatusCode::UNAUTHORIZED, "Invalid client", "The client could not be authenticated."),
+            Self::LegacyGone => ("legacy_gone", StatusCode::GONE, "Route switched off", "This old route was switched off; use its successor."),
+            Self::Busy(_) => ("busy", StatusCode::SERVICE_UNAVAILABLE, "Busy", "The server has more to do than it can; try again after Retry-After seconds."),
+            Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Unavailable", "A part of the server is away; try again after Retry-After seconds."),
+            Self::Timeout => ("timeout", StatusCode::SERVICE_UNAVAILABLE, "Timed out", "The request took too long; it may or may not have had its effect."),
+            Self::Internal => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR, "Internal error", "Something is wrong with the server; the operator's log has it under this instance."),
+        };
+        Words { code, status, title, detail }
+    }
+
+    /// The body of RFC 9457, with the request's id as `instance`.
+    pub(crate) fn details(&self, instance: &str) -> Value {
+        let words = self.words();
+        let mut body = json!({
+            "type": format!("urn:gatewright:problem:{}", words.code),
+            "code": words.code,
+            "title": words.title,
+            "status": words.status.as_u16(),
+            "detail": words.detail,
+            "instance": instance,
+        });
+        if let (Self::Validation(errors), Some(body)) = (self, body.as_object_mut()) {
+            body.insert("errors".to_owned(), locations(errors));
+        }
+        body
+    }
+
+    /// FastAPI's body for a validation error; every other problem has the body of RFC 9457, whose `detail` such
+    /// clients read.
+    pub(crate) fn fastapi(&self, instance: &str) -> Value {
+        match self {
+            Self::Validation(errors) => json!({ "detail": locations(errors) }),
+            other => other.details(instance),
+        }
+    }
+
+    /// The error of RFC 6749 §5.2.
+    pub(crate) fn oauth(&self) -> OAuthError {
+        let status = self.words().status;
+        match self {
+            Self::ClientInvalid => OAuthError::InvalidClient,
+            Self::ScopeNotGranted => OAuthError::InvalidScope,
+            _ if status.is_server_error() => OAuthError::TemporarilyUnavailable,
+            _ => OAuthError::InvalidRequest,
+        }
+    }
+
+    /// Header fields that belong to it (RFC 6750 §3, RFC 9110 §10.2.3).
+    pub(crate) fn headers(&self) -> Vec<(header::HeaderName, HeaderValue)> {
+        let challenge = |text| vec![(header::WWW_AUTHENTICATE, HeaderValue::from_static(text))];
+        let retry = |after: Duration| {
+            let seconds = after.as_millis().div_ceil(1000).clamp(1, 120);
+            vec![(
+                header::RETRY_AFTER,
+                HeaderValue::from_str(&seconds.to_string()).unwrap_or(HeaderValue::from_static("1")),
+            )]
+        };
+        match self {
+            Self::InvalidCredentials | Self::TokenMissing => challenge("Bearer"),
+            Self::TokenInvalid => challenge("Bearer error=\"invalid_token\""),
+            Self::ClientInvalid => challenge("Basic realm=\"gatewright\", charset=\"UTF-8\""),
+            Self::Busy(after) => retry(*after),
+            Self::Unavailable | Self::Timeout => retry(Duration::from_secs(1)),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn locations(errors: &[FieldError]) -> Value {
+    let entry = |error: &FieldError| {
+        let place = if error.field.is_empty() { json!(["body"]) } else { json!(["body", error.field]) };
+        json!({ "loc": place, "msg": error.message, "type": error.kind })
+    };
+    errors.iter().map(entry).collect()
+}
+
+/// The layer finds the problem in the extensions and writes the body.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.words().status.into_response();
+        for (name, value) in self.headers() {
+            response.headers_mut().insert(name, value);
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        if error.is_unavailable() {
+            tracing::warn!(%error, "a request was answered 503");
+            Self::Unavailable
+        } else {
+            tracing::error!(%error, "a request failed in the store");
+            Self::Internal
+        }
+    }
+}
+
+impl From<auth::password::Refusal> for Problem {
+    fn from(refusal: auth::password::Refusal) -> Self {
+        match refusal {
+            auth::password::Refusal::Busy(after) => Self::Busy(after),
+            // Nobody is there to read it.
+            auth::password::Refusal::Gone => Self::Unavailable,
+        }
+    }
+}
+
+impl From<auth::token::MintError> for Problem {
+    fn from(error: auth::token::MintError) -> Self {
+        tracing::error!(?error, "no token could be issued");
+        Self::Internal
+    }
+}
+
+impl From<auth::session::LoginError> for Problem {
+    fn from(error: auth::session::LoginError) -> Self {
+        use auth::session::LoginError;
+        match error {
+            LoginError::Refused => Self::InvalidCredentials,
+            LoginError::Scope => Self::ScopeNotGranted,
+            LoginError::Hash(refusal) => refusal.into(),
+            LoginError::Mint(error) => error.into(),
+            LoginError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::session::RefreshError> for Problem {
+    fn from(error: auth::session::RefreshError) -> Self {
+        use auth::session::RefreshError;
+        match error {
+            RefreshError::Refused => Self::RefreshRefused,
+            RefreshError::Scope => Self::ScopeNotGranted,
+            RefreshError::Mint(error) => error.into(),
+            RefreshError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::session::LogoutError> for Problem {
+    fn from(error: auth::session::LogoutError) -> Self {
+        use auth::session::LogoutError;
+        match error {
+            LogoutError::Unknown => Self::SessionNotFound,
+            LogoutError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::account::RegisterError> for Problem {
+    fn from(error: auth::account::RegisterError) -> Self {
+        use auth::account::RegisterError;
+        match error {
+            RegisterError::EmailTaken => Self::EmailTaken,
+            RegisterError::UsernameTaken => Self::UsernameTaken,
+            RegisterError::Hash(refusal) => refusal.into(),
+            RegisterError::Mint(error) => error.into(),
+            RegisterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::account::MeError> for Problem {
+    fn from(error: auth::account::MeError) -> Self {
+        use auth::account::MeError;
+        match error {
+            MeError::Gone => Self::TokenInvalid,
+            MeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::account::PatchError> for Problem {
+    fn from(error: auth::account::PatchError) -> Self {
+        use auth::account::PatchError;
+        match error {
+            PatchError::Invalid(errors) => Self::Validation(errors),
+            PatchError::UsernameTaken => Self::UsernameTaken,
+            PatchError::Gone => Self::TokenInvalid,
+            PatchError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::account::PasswordError> for Problem {
+    fn from(error: auth::account::PasswordError) -> Self {
+        use auth::account::PasswordError;
+        match error {
+            PasswordError::Refused => Self::PasswordWrong,
+            PasswordError::Invalid(error) => Self::Validation(vec![error]),
+            PasswordError::Hash(refusal) => refusal.into(),
+            PasswordError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::account::EraseError> for Problem {
+    fn from(error: auth::account::EraseError) -> Self {
+        use auth::account::EraseError;
+        match error {
+            EraseError::Refused => Self::PasswordWrong,
+            EraseError::Hash(refusal) => refusal.into(),
+            EraseError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::client::ClientError> for Problem {
+    fn from(error: auth::client::ClientError) -> Self {
+        use auth::client::ClientError;
+        match error {
+            ClientError::Refused | ClientError::Taken | ClientError::Unknown | ClientError::BadId => {
+                Self::ClientInvalid
+            }
+            ClientError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::token::CallerError> for Problem {
+    fn from(error: auth::token::CallerError) -> Self {
+        use auth::token::CallerError;
+        match error {
+            CallerError::Invalid(why) => {
+                tracing::debug!(%why, "a bearer token was refused");
+                Self::TokenInvalid
+            }
+            CallerError::Revoked => Self::TokenInvalid,
+            CallerError::Stale(error) => error.into(),
+        }
+    }
+}
