@@ -3,12 +3,13 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use model::{Event, Trail};
+use model::{Event, Now, Trail};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::statement::{Batch, Call};
 use crate::tx::Tx;
-use crate::{Error, postgres, sqlite};
+use crate::{Error, noun, postgres, sqlite};
 
 /// Which engine, and which of its two lanes.
 #[derive(Clone)]
@@ -22,6 +23,9 @@ pub(crate) enum Held {
     Postgres(postgres::Held),
     Sqlite(sqlite::Reader),
 }
+
+/// Stands where a transaction's event stands in the writes of job leases, which are not noted.
+const UNNOTED: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
 
 /// One request's, job's or command's only way to the database. It is lazy: nothing is taken before the first
 /// [`Lease::read`] or [`Lease::transact`], and it never takes a second connection.
@@ -79,7 +83,50 @@ impl Lease {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (event, value) = match &self.backend {
+        let (event, value) = self.write(closure).await?;
+        self.trail.note(event);
+        Ok(value)
+    }
+
+    /// Claims a job for `holder` until `until`; false while another node has it. A job's lease is bookkeeping:
+    /// together with [`Lease::release_job`] the one write that leaves no event.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn claim_job(
+        &mut self,
+        name: &'static str,
+        holder: Uuid,
+        until: Now,
+        now: Now,
+    ) -> Result<bool, Error> {
+        let claim = async move |tx: &mut Tx| {
+            let (claimed,) = tx.last((noun::job::claim(name, holder, until, now),)).await?;
+            Ok::<_, Error>((UNNOTED, !claimed.is_empty()))
+        };
+        Ok(self.write(claim).await?.1)
+    }
+
+    /// Gives a job back at `now`, if `holder` has it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn release_job(&mut self, name: &'static str, holder: Uuid, now: Now) -> Result<(), Error> {
+        let release = async move |tx: &mut Tx| {
+            tx.last((noun::job::release(name, holder, now),)).await?;
+            Ok::<_, Error>((UNNOTED, ()))
+        };
+        self.write(release).await?;
+        Ok(())
+    }
+
+    async fn write<T, E, F>(&mut self, closure: F) -> Result<(Event, T), E>
+    where
+        F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        match &self.backend {
             Backend::Postgres(pool) => {
                 let held = match self.held.take() {
                     Some(Held::Postgres(held)) => held,
@@ -87,15 +134,13 @@ impl Lease {
                 };
                 let (held, outcome) = postgres::transact(held, closure).await;
                 self.held = held.map(Held::Postgres);
-                outcome?
+                outcome
             }
             Backend::Sqlite(database, lane) => {
                 self.held = None;
-                database.transact(*lane, closure).await?
+                database.transact(*lane, closure).await
             }
-        };
-        self.trail.note(event);
-        Ok(value)
+        }
     }
 
     /// Gives the connection back and proves it: what takes a [`Parked`] may be slow.

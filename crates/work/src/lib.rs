@@ -1,1 +1,17 @@
+//! The engine room: what happens without a request asking for it. One file per job; holder of the back pool.
+//!
+//! A job is idempotent and goes on in steps. It claims its work in a short write, runs without a connection where it
+//! is slow, and finishes in a short write; whatever stops it half-way, the next step goes on from what the database
+//! says. [`Runner`] steps it by its period; a test calls [`Runner::step`] itself.
 
+mod cleanup;
+mod job;
+mod keys;
+mod revocations;
+mod runner;
+
+pub use cleanup::Cleanup;
+pub use job::{Job, JobError, Runs, Step};
+pub use keys::Keys;
+pub use revocations::Revocations;
+pub use runner::{Report, Runner};

@@ -1,0 +1,105 @@
+//! Rows that nobody needs any more are removed, a few at a time.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use auth::Visit;
+use model::Event;
+use store::noun::{revocation, session};
+use tokio::time::Instant;
+
+use crate::job::{Job, JobError, Runs, Step};
+
+/// Longer than one batch may take by far, shorter than anybody minds when a node dies.
+const HELD: Duration = Duration::from_mins(1);
+/// Most and fewest rows of each kind in one batch.
+const ROWS: (i64, i64) = (500, 10);
+/// A batch that took longer is followed by one half as large: its locks are to be gone within twice this.
+const SLOW: Duration = Duration::from_millis(25);
+
+/// Removes expired sessions, revoked ones whose access tokens have expired, and their revocations.
+#[derive(Debug)]
+pub struct Cleanup {
+    interval: Duration,
+    rows: AtomicI64,
+}
+
+impl Cleanup {
+    /// A cleanup at the start and every `interval`.
+    pub fn every(interval: Duration) -> Self {
+        Self { interval, rows: AtomicI64::new(ROWS.0) }
+    }
+
+    /// How many rows of each kind the next batch takes.
+    pub fn batch(&self) -> i64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+}
+
+/// The size after a batch of `rows` that took so long.
+fn next_batch(rows: i64, took: Duration) -> i64 {
+    let next = if took > SLOW {
+        rows / 2
+    } else if took < SLOW / 4 {
+        rows * 2
+    } else {
+        rows
+    };
+    next.clamp(ROWS.1, ROWS.0)
+}
+
+enum Batch {
+    /// Nothing was there to remove, so nothing happened.
+    Empty,
+    Failed(store::Error),
+}
+
+impl From<store::Error> for Batch {
+    fn from(error: store::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Job for Cleanup {
+    fn name(&self) -> &'static str {
+        "cleanup"
+    }
+
+    fn period(&self) -> Duration {
+        self.interval
+    }
+
+    fn runs(&self) -> Runs {
+        Runs::OneNode(HELD)
+    }
+
+    async fn step(&self, visit: &mut Visit<'_>) -> Result<Step, JobError> {
+        let (now, rows) = (visit.now, self.batch());
+        let begun = Instant::now();
+        let removed = visit
+            .lease
+            .transact(async move |tx| {
+                let calls = (
+                    session::delete_expired(now, rows),
+                    session::delete_revoked(now, rows),
+                    revocation::delete_expired(now, rows),
+                );
+                let (expired, revoked, revocations) = tx.last(calls).await?;
+                let counts = [expired.len(), revoked.len(), revocations.len()];
+                let [expired, revoked, revocations] = counts.map(|count| count as u64);
+                if expired + revoked + revocations == 0 {
+                    return Err(Batch::Empty);
+                }
+                let event = Event::RowsCleaned { sessions: expired + revoked, revocations };
+                let most = expired.max(revoked).max(revocations);
+                Ok((event, i64::try_from(most).is_ok_and(|most| most >= rows)))
+            })
+            .await;
+        self.rows.store(next_batch(rows, begun.elapsed()), Ordering::Relaxed);
+        match removed {
+            Ok(true) => Ok(Step::Again),
+            Ok(false) | Err(Batch::Empty) => Ok(Step::Idle),
+            Err(Batch::Failed(error)) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a job is.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use auth::Visit;
+use auth::key::KeyRoomError;
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There is nothing left to do for now.
+    Idle,
+    /// There is more to do, at once.
+    Again,
+}
+
+/// Where a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// On every node, each for itself.
+    EveryNode,
+    /// On one node at a time: whoever holds the job's row in the database, for at most so long after its last step.
+    OneNode(Duration),
+}
+
+/// Why a step failed. The job goes on with the next one.
+#[derive(Debug)]
+pub enum JobError {
+    /// The database did not answer.
+    Store(store::Error),
+    /// The signing keys are of no use.
+    Keys(KeyRoomError),
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Keys(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for JobError {}
+
+impl From<store::Error> for JobError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<KeyRoomError> for JobError {
+    fn from(error: KeyRoomError) -> Self {
+        match error {
+            KeyRoomError::Store(error) => Self::Store(error),
+            other => Self::Keys(other),
+        }
+    }
+}
+
+/// Something that is done by itself, in steps.
+pub trait Job: Send + Sync + 'static {
+    /// Its name: of its row in the database, in the log, and among the degraded components.
+    fn name(&self) -> &'static str;
+
+    /// How long it rests when it is idle.
+    fn period(&self) -> Duration;
+
+    /// Where it runs.
+    fn runs(&self) -> Runs;
+
+    /// One step.
+    fn step(&self, visit: &mut Visit<'_>) -> impl Future<Output = Result<Step, JobError>> + Send;
+}

@@ -1,0 +1,96 @@
+//! The view of revocations: every node reads which sessions have ended, four times a second.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use auth::{Visit, key};
+use model::SessionId;
+use protocol::jwt::Algorithm;
+use store::noun::revocation;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::job::{Job, JobError, Runs, Step};
+
+/// Four polls make the second within which a revocation is seen.
+const PERIOD: Duration = Duration::from_millis(250);
+/// Revocations read at once.
+const PAGE: i64 = 1000;
+
+/// Follows the revocations and the signing keys of the database into memory.
+#[derive(Debug, Default)]
+pub struct Revocations(Mutex<Place>);
+
+/// How far this node has read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    head: i64,
+    number: i64,
+    session: Option<SessionId>,
+    keys: Option<i64>,
+}
+
+impl Revocations {
+    fn place(&self) -> Place {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, change: impl FnOnce(&mut Place)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    async fn follow(&self, visit: &mut Visit<'_>) -> Result<i64, store::Error> {
+        let asked = Instant::now();
+        let mut read = visit.lease.read().await?;
+        let heads = read.all(revocation::heads()).await?;
+        let of = |name| heads.iter().find(|(known, _)| known == name).map_or(0, |(_, head)| *head);
+        let (head, keys) = (of("revocations"), of("keys"));
+        let mut place = self.place();
+        if head < place.head {
+            // The database is an older one than it was, after a failover say: what it has since been told is read anew.
+            tracing::warn!(head, known = place.head, "revocations went backwards and are read again");
+            (place.number, place.session) = (0, None);
+        }
+        let mut is_last = head == place.head;
+        while !is_last {
+            let session = place.session.unwrap_or(SessionId(Uuid::nil()));
+            let page = read.all(revocation::after(place.number, session, PAGE)).await?;
+            visit.rooms.revocations.extend(&page);
+            if let Some(last) = page.last() {
+                (place.number, place.session) = (last.number, Some(last.session));
+            }
+            is_last = i64::try_from(page.len()).is_ok_and(|rows| rows < PAGE);
+        }
+        place.head = head;
+        self.put(|known| *known = place);
+        visit.rooms.revocations.seen(asked, visit.now);
+        Ok(keys)
+    }
+}
+
+impl Job for Revocations {
+    fn name(&self) -> &'static str {
+        "revocations"
+    }
+
+    fn period(&self) -> Duration {
+        PERIOD
+    }
+
+    fn runs(&self) -> Runs {
+        Runs::EveryNode
+    }
+
+    async fn step(&self, visit: &mut Visit<'_>) -> Result<Step, JobError> {
+        let followed = self.follow(visit).await;
+        visit.rooms.outage.note(&followed);
+        let keys = followed?;
+        // The one key of HS256 is in a file; nothing in the database says anything of it.
+        let in_database = visit.rooms.settings.algorithm != Algorithm::Hs256;
+        if in_database && self.place().keys != Some(keys) {
+            key::load(visit).await?;
+            self.put(|place| place.keys = Some(keys));
+        }
+        Ok(Step::Idle)
+    }
+}

@@ -1,0 +1,133 @@
+//! What steps the jobs.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::{Rooms, Visit};
+use model::{Clock, Origin, Trail};
+use store::Back;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::job::{Job, JobError, Runs, Step};
+
+/// Told the name of a component, and whether it works.
+pub type Report = Arc<dyn Fn(&'static str, bool) + Send + Sync>;
+
+/// First and longest rest of a job whose last step failed, unless its period is shorter.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// Steps jobs, each on a lease of its own from the back pool.
+#[derive(Clone)]
+pub struct Runner {
+    back: Arc<Back>,
+    rooms: Arc<Rooms>,
+    trail: Trail,
+    clock: Clock,
+    node: Uuid,
+    report: Report,
+}
+
+impl Runner {
+    /// A runner for this node, which `report` tells how the jobs are.
+    pub fn new(back: Arc<Back>, rooms: Arc<Rooms>, trail: Trail, clock: Clock, report: Report) -> Self {
+        let node = Uuid::from_bytes(rooms.rng.bytes());
+        Self { back, rooms, trail, clock, node, report }
+    }
+
+    /// One step of `job`; `Idle` without one while another node has it.
+    ///
+    /// # Errors
+    /// What the step said.
+    pub async fn step<J: Job>(&self, job: &J) -> Result<Step, JobError> {
+        let trail = self.trail.of(Origin { via: job.name(), ..Origin::default() });
+        let mut lease = self.back.lease(trail.clone());
+        let now = self.clock.now();
+        if let Runs::OneNode(held) = job.runs()
+            && !lease.claim_job(job.name(), self.node, now.plus(held), now).await?
+        {
+            return Ok(Step::Idle);
+        }
+        let mut visit = Visit { rooms: &self.rooms, lease: &mut lease, trail: &trail, now };
+        let stepped = job.step(&mut visit).await;
+        if matches!(job.runs(), Runs::OneNode(_)) && !matches!(stepped, Ok(Step::Again)) {
+            let released = lease.release_job(job.name(), self.node, self.clock.now()).await;
+            // A row that stays runs out by itself; why the step failed says more.
+            return stepped.and_then(|step| released.map(|()| step).map_err(JobError::from));
+        }
+        stepped
+    }
+
+    /// Steps `job` until it is idle.
+    ///
+    /// # Errors
+    /// What the first failing step said.
+    pub async fn settle<J: Job>(&self, job: &J) -> Result<(), JobError> {
+        while self.step(job).await? == Step::Again {
+            // Others who wait for the database come first.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Steps `job` by its period until `stop`. A step that has begun is finished; one that failed is tried again.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn run<J: Job>(self, job: Arc<J>, stop: CancellationToken) -> Result<(), Infallible> {
+        let mut failures = 0;
+        while !stop.is_cancelled() {
+            let rest = match self.step(&*job).await {
+                Ok(step) => {
+                    self.well(job.name(), &mut failures);
+                    if step == Step::Again { Duration::ZERO } else { job.period() }
+                }
+                Err(error) => {
+                    self.ill(job.name(), &mut failures, &error);
+                    pause(failures).min(job.period())
+                }
+            };
+            let slept = async {
+                if rest.is_zero() {
+                    tokio::task::yield_now().await;
+                } else {
+                    tokio::time::sleep(rest).await;
+                }
+            };
+            if stop.run_until_cancelled(slept).await.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn well(&self, job: &'static str, failures: &mut u32) {
+        if *failures > 0 {
+            tracing::info!(job, failures = *failures, "a job works again");
+            (self.report)(job, true);
+        }
+        *failures = 0;
+    }
+
+    /// One line and one report an outage, however long it is.
+    fn ill(&self, job: &'static str, failures: &mut u32, error: &JobError) {
+        if *failures == 0 {
+            tracing::warn!(job, %error, "a job failed and will be tried again");
+            (self.report)(job, false);
+        }
+        *failures = failures.saturating_add(1);
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+fn pause(failures: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    PAUSE.0.saturating_mul(doubled).min(PAUSE.1)
+}
