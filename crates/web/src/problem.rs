@@ -206,6 +206,28 @@ fn locations(errors: &[FieldError]) -> Value {
     errors.iter().map(entry).collect()
 }
 
+/// The page that lists every problem.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Problems\n\nEvery error is `application/problem+json` (RFC 9457). `code` is stable; `type` is \
+         `urn:gatewright:problem:` and the code; `instance` is the request's id.\n\n\
+         | status | code | title | detail |\n|---|---|---|---|\n",
+    );
+    let mut all = Problem::every().map(|problem| problem.words());
+    all.sort_by_key(|words| (words.status.as_u16(), words.code));
+    for words in all {
+        let row = format!(
+            "| {} | `{}` | {} | {} |\n",
+            words.status.as_u16(),
+            words.code,
+            words.title,
+            words.detail
+        );
+        page.push_str(&row);
+    }
+    page
+}
+
 /// The layer finds the problem in the extensions and writes the body.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

@@ -1,0 +1,61 @@
+//! Somebody to test with.
+
+use serde_json::{Value, json};
+use suite::{Answer, TestApp};
+
+/// S2's routes.
+pub(crate) const V1: &str = "/api/v1/auth";
+/// A password that no list has.
+pub(crate) const PASSWORD: &str = "TestPass123!";
+
+/// A pair of tokens.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+impl From<&Answer> for Pair {
+    fn from(answer: &Answer) -> Self {
+        Self { access: answer.string("access_token"), refresh: answer.string("refresh_token") }
+    }
+}
+
+pub(crate) fn path(name: &str) -> String {
+    format!("{V1}/{name}")
+}
+
+pub(crate) async fn try_register(app: &TestApp, name: &str) -> Answer {
+    let body = json!({"email": format!("{name}@example.com"), "username": name, "password": PASSWORD});
+    app.post(&path("register"), None, body).await
+}
+
+pub(crate) async fn register(app: &TestApp, name: &str) -> Value {
+    try_register(app, name).await.expect(201).json()
+}
+
+pub(crate) async fn try_log_in(app: &TestApp, name: &str, password: &str) -> Answer {
+    app.form(&path("token"), &[("username", name), ("password", password)]).await
+}
+
+pub(crate) async fn log_in(app: &TestApp, name: &str) -> Pair {
+    Pair::from(&try_log_in(app, name, PASSWORD).await.expect(200))
+}
+
+/// Registers and logs in.
+pub(crate) async fn member(app: &TestApp, name: &str) -> Pair {
+    register(app, name).await;
+    log_in(app, name).await
+}
+
+pub(crate) async fn try_refresh(app: &TestApp, token: &str) -> Answer {
+    app.post(&path("refresh"), None, json!({"refresh_token": token})).await
+}
+
+pub(crate) async fn refresh(app: &TestApp, token: &str) -> Pair {
+    Pair::from(&try_refresh(app, token).await.expect(200))
+}
+
+pub(crate) async fn me(app: &TestApp, token: &str) -> Answer {
+    app.get(&path("me"), Some(token)).await
+}
