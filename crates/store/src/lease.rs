@@ -180,7 +180,7 @@ impl Read<'_> {
     pub async fn all<T>(&mut self, call: Call<T>) -> Result<Vec<T>, Error> {
         let mut rows = match self.0 {
             Held::Postgres(held) => held.run(vec![call.raw]).await?,
-            Held::Sqlite(reader) => vec![reader.run(&call.raw)?],
+            Held::Sqlite(reader) => reader.run(&[call.raw])?,
         };
         Call::rows(call.decode, rows.pop().unwrap_or_default())
     }
@@ -195,9 +195,7 @@ impl Read<'_> {
         let (calls, decode) = batch.split();
         let rows = match self.0 {
             Held::Postgres(held) => held.run(calls.0).await?,
-            Held::Sqlite(reader) => {
-                calls.0.iter().map(|call| reader.run(call)).collect::<Result<Vec<_>, _>>()?
-            }
+            Held::Sqlite(reader) => reader.run(&calls.0)?,
         };
         decode(crate::statement::Rows(rows))
     }

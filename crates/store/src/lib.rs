@@ -5,6 +5,7 @@
 //! that say what they did.
 
 mod error;
+mod holders;
 mod lease;
 mod migrate;
 pub mod noun;
@@ -18,7 +19,7 @@ mod value;
 pub use error::Error;
 pub use lease::{Lease, Parked, Read};
 pub use migrate::Step;
-pub use open::{Back, Front, Location, Probe, Settings, Store, migrate, open, pending};
+pub use open::{Back, Front, Location, Meter, Probe, Settings, Store, migrate, open, pending};
 pub use statement::{Batch, Call, Stmt, registry};
 pub use tx::Tx;
 pub use value::Value;

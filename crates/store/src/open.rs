@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::holders::Holders;
 use crate::lease::Backend;
 use crate::migrate::Step;
 use crate::postgres::tls::Tls;
@@ -64,7 +65,17 @@ impl Front {
         Lease::new(self.0.clone(), gone, trail)
     }
 
-    /// Round trips made through this door: what the budget of each route is counted in.
+    /// A count of the round trips made through this door: what the budget of each route is counted in.
+    pub fn meter(&self) -> Meter {
+        Meter(self.0.clone())
+    }
+}
+
+/// Counts round trips.
+pub struct Meter(Backend);
+
+impl Meter {
+    /// Round trips made so far.
     pub fn trips(&self) -> u64 {
         match &self.0 {
             Backend::Postgres(pool) => pool.trips(),
@@ -104,6 +115,7 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
             if pending.len() > 1 { format!(" and {} more", pending.len() - 1) } else { String::new() }
         )));
     }
+    let holders = Holders::new(settings.forbid_second_acquire);
     match &settings.location {
         Location::Sqlite(path) => {
             let database = sqlite::Database::open(
@@ -113,7 +125,7 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
                     statement_timeout: settings.statement_timeout,
                     front: settings.pool_max,
                     back: BACK,
-                    forbid_second_acquire: settings.forbid_second_acquire,
+                    holders,
                 },
             )?;
             let back = Backend::Sqlite(database.clone(), sqlite::Lane::Back);
@@ -123,7 +135,7 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
         }
         Location::Postgres { .. } => {
             let (config, tls, schema) = postgres_parts(&settings.location)?;
-            let pool = |max| {
+            let pool = |max, holders: &Holders| {
                 postgres::Pool::new(postgres::PoolSettings {
                     config: config.clone(),
                     tls: tls.clone(),
@@ -131,16 +143,17 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
                     max,
                     acquire_timeout: settings.acquire_timeout,
                     statement_timeout: settings.statement_timeout,
-                    forbid_second_acquire: settings.forbid_second_acquire,
+                    holders: holders.clone(),
                     spawner: spawner.clone(),
                 })
             };
-            let front = pool(settings.pool_max);
+            let front = pool(settings.pool_max, &holders);
             front.warm(settings.pool_min).await?;
-            let probe = Probe::new(Backend::Postgres(pool(1)), spawner.clone(), settings);
+            let probe =
+                Probe::new(Backend::Postgres(pool(1, &Holders::new(false))), spawner.clone(), settings);
             Ok(Store {
                 front: Front(Backend::Postgres(front)),
-                back: Back(Backend::Postgres(pool(BACK))),
+                back: Back(Backend::Postgres(pool(BACK, &holders))),
                 probe,
             })
         }
@@ -182,7 +195,8 @@ fn postgres_parts(location: &Location) -> Result<(tokio_postgres::Config, Tls, S
     let mut config: tokio_postgres::Config =
         url.parse().map_err(|error| Error::Refused(format!("database.url: {error}")))?;
     config.application_name("gatewright").connect_timeout(Duration::from_secs(5));
-    config.keepalives_idle(Duration::from_secs(30));
+    config.keepalives_idle(Duration::from_secs(30)).keepalives_interval(Duration::from_secs(10));
+    config.keepalives_retries(3);
     let tls = match tls_ca_file {
         Some(path) => {
             config.ssl_mode(tokio_postgres::config::SslMode::Require);
@@ -241,6 +255,13 @@ impl Probe {
 }
 
 async fn ask(backend: Backend) -> Result<(), String> {
+    let writes = match &backend {
+        Backend::Postgres(_) => true,
+        Backend::Sqlite(database, _) => database.writes(),
+    };
+    if !writes {
+        return Err("its writer has ended; restart this process".into());
+    }
     let trail = Trail::new(Arc::new(Nobody), model::Clock::system(), model::Origin::default());
     let mut lease = Lease::new(backend, CancellationToken::new(), trail);
     let asked = async {

@@ -78,9 +78,7 @@ impl Tx {
         self.state = State::Poisoned;
         let rows = match &mut self.engine {
             Engine::Postgres(held) => held.step(calls, begin, last).await?,
-            Engine::Sqlite(connection) => {
-                calls.iter().map(|call| connection.run(call)).collect::<Result<Vec<_>, _>>()?
-            }
+            Engine::Sqlite(connection) => connection.run(&calls)?,
         };
         self.state = if last { State::Last } else { State::Open };
         Ok(rows)

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use bytes::BytesMut;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use model::Spawner;
+use tokio::time::timeout;
 use tokio_postgres::types::{IsNull, ToSql, Type};
-use tokio_postgres::{CancelToken, Client, Statement};
+use tokio_postgres::{Client, Statement};
+use tokio_util::sync::CancellationToken;
 
 use super::tls::Tls;
 use crate::Error;
@@ -19,24 +22,50 @@ pub(crate) struct Conn {
     pub(crate) client: Client,
     statements: HashMap<&'static str, Statement>,
     tls: Tls,
+    /// Ends the task of the connection, whatever the server still owes it.
+    stop: CancellationToken,
+}
+
+/// Why a call has no rows.
+pub(crate) enum Fault {
+    /// The server refused it, or the connection is lost.
+    Driver(tokio_postgres::Error),
+    /// What came back is not what we know how to read.
+    Rows(Error),
 }
 
 /// How many prepares go out in one trip: beyond 30 the driver's answers would be polled out of order.
 const PREPARES_AT_ONCE: usize = 25;
+/// Longest wait for the whole handshake of a connection, and for a cancel request to be sent.
+const CONNECT: Duration = Duration::from_secs(5);
 
 impl Conn {
     /// Connects, and prepares the whole registry with `schema` (quoted) in front of each table.
+    ///
+    /// The server's own limits are the backstop for what a client that died has left there: they lie above our
+    /// deadline, which is the one that is felt.
     pub(crate) async fn open(
         config: &tokio_postgres::Config,
         tls: &Tls,
         schema: &str,
+        deadline: Duration,
         spawner: &Spawner,
     ) -> Result<Self, Error> {
         let mut conn = Self::bare(config, tls, spawner).await?;
+        // Whoever gives up in here leaves answers outstanding that a hung server will never send.
+        let unfinished = conn.stop.clone().drop_guard();
+        let limit = deadline.saturating_add(Duration::from_secs(1)).as_millis();
+        let mut limits = format!(
+            "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {}",
+            limit.saturating_mul(2)
+        );
         let all: Vec<_> = registry().collect();
         for some in all.chunks(PREPARES_AT_ONCE) {
             let texts: Vec<_> = some.iter().map(|stmt| stmt.postgres(schema)).collect();
-            let prepared = join_all(texts.iter().map(|text| conn.client.prepare(text))).await;
+            let set = std::mem::take(&mut limits);
+            let prepares = join_all(texts.iter().map(|text| conn.client.prepare(text)));
+            let (set, prepared) = join(conn.client.batch_execute(&set), prepares).await;
+            set.map_err(|error| super::sort(&error))?;
             for (stmt, outcome) in some.iter().zip(prepared) {
                 let statement = outcome.map_err(|error| match super::sort(&error) {
                     Error::Database(why) => Error::Database(format!("{}: {why}", stmt.name)),
@@ -45,6 +74,7 @@ impl Conn {
                 conn.statements.insert(stmt.name, statement);
             }
         }
+        unfinished.disarm();
         Ok(conn)
     }
 
@@ -54,36 +84,69 @@ impl Conn {
         tls: &Tls,
         spawner: &Spawner,
     ) -> Result<Self, Error> {
-        let (client, connection) = config.connect(tls.clone()).await.map_err(|error| super::sort(&error))?;
+        // The driver's own timeout ends with the TCP handshake; a server that hangs accepts and says nothing.
+        let connecting = timeout(CONNECT, config.connect(tls.clone())).await;
+        let (client, connection) = connecting
+            .map_err(|_| Error::Unavailable("the server did not finish the handshake in time".into()))?
+            .map_err(|error| super::sort(&error))?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
         spawner.spawn("postgres connection", async move {
-            if let Err(error) = connection.await {
+            let ended = stopped.run_until_cancelled(connection).await;
+            if let Some(Err(error)) = ended {
                 tracing::debug!(%error, "a PostgreSQL connection ended");
             }
         });
-        Ok(Self { client, statements: HashMap::new(), tls: tls.clone() })
+        Ok(Self { client, statements: HashMap::new(), tls: tls.clone(), stop })
+    }
+
+    /// Whether every call can be sent as it is. One that cannot must be found before the first is on the wire: the
+    /// others and COMMIT would go without it.
+    pub(crate) fn check(&self, calls: &[RawCall]) -> Result<(), Error> {
+        for RawCall { stmt, params } in calls {
+            let Some(statement) = self.statements.get(stmt.name) else {
+                return Err(Error::Database(format!("{} is not in the registry of statements", stmt.name)));
+            };
+            let types = statement.params();
+            let fits =
+                types.len() == params.len() && types.iter().zip(params).all(|(ty, value)| value.fits(ty));
+            if !fits {
+                return Err(Error::Database(format!("{}: its parameters are to be {types:?}", stmt.name)));
+            }
+        }
+        Ok(())
     }
 
     /// Runs one prepared call.
-    pub(crate) async fn call(&self, call: &RawCall) -> Result<Vec<Row>, tokio_postgres::Error> {
+    pub(crate) async fn call(&self, call: &RawCall) -> Result<Vec<Row>, Fault> {
+        let Some(statement) = self.statements.get(call.stmt.name) else {
+            return Err(Fault::Rows(Error::Database(format!("{} is not prepared", call.stmt.name))));
+        };
         let params: Vec<&(dyn ToSql + Sync)> =
             call.params.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        let rows = match self.statements.get(call.stmt.name) {
-            Some(statement) => self.client.query(statement, &params).await?,
-            // Only a statement missing from the registry gets here; the conformance suite meets every one.
-            None => self.client.query(&call.stmt.postgres("gatewright"), &params).await?,
-        };
-        rows.iter().map(decode).collect()
+        let rows = self.client.query(statement, &params).await.map_err(Fault::Driver)?;
+        let rows = rows.iter().map(decode).collect::<Result<Vec<_>, _>>();
+        rows.map_err(|error| Fault::Rows(Error::Corrupt(format!("{}: {error}", call.stmt.name))))
     }
 
-    /// Asks the server to stop what the connection is doing, on a connection of its own.
+    /// Runs a text without parameters or rows: BEGIN, COMMIT.
+    pub(crate) async fn simple(&self, text: &str) -> Result<Vec<Row>, Fault> {
+        self.client.batch_execute(text).await.map(|()| Vec::new()).map_err(Fault::Driver)
+    }
+
+    /// Asks the server to stop what the connection is doing, on a connection of its own, and closes both.
     pub(crate) fn cancel(self, spawner: &Spawner) {
-        let token: CancelToken = self.client.cancel_token();
-        let tls = self.tls.clone();
+        let token = self.client.cancel_token();
+        let (tls, stop) = (self.tls.clone(), self.stop.clone());
         drop(self);
         spawner.spawn("postgres cancel", async move {
-            if let Err(error) = token.cancel_query(tls).await {
-                tracing::debug!(%error, "a cancel request did not reach PostgreSQL");
+            match timeout(CONNECT, token.cancel_query(tls)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a cancel request did not reach PostgreSQL"),
+                Err(_) => tracing::debug!("a cancel request did not reach PostgreSQL in time"),
             }
+            // A server that hangs never answers; the connection's task must not wait for it.
+            stop.cancel();
         });
     }
 }
@@ -103,6 +166,19 @@ fn decode(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
     Ok(Row::new(values))
 }
 
+impl Value {
+    fn fits(&self, ty: &Type) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Int(n) => *ty == Type::INT8 || (*ty == Type::INT4 && i32::try_from(*n).is_ok()),
+            Self::Text(_) => matches!(*ty, Type::TEXT | Type::VARCHAR | Type::NAME),
+            Self::Bytes(_) => *ty == Type::BYTEA,
+            Self::Bool(_) => *ty == Type::BOOL,
+            Self::Uuid(_) => *ty == Type::UUID,
+        }
+    }
+}
+
 impl ToSql for Value {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
         match self {
@@ -120,19 +196,12 @@ impl ToSql for Value {
         true
     }
 
+    /// [`Conn::check`] has compared the types.
     fn to_sql_checked(
         &self,
         ty: &Type,
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
-        let fits = match self {
-            Self::Null => true,
-            Self::Int(_) => matches!(*ty, Type::INT8 | Type::INT4),
-            Self::Text(_) => matches!(*ty, Type::TEXT | Type::VARCHAR | Type::NAME),
-            Self::Bytes(_) => *ty == Type::BYTEA,
-            Self::Bool(_) => *ty == Type::BOOL,
-            Self::Uuid(_) => *ty == Type::UUID,
-        };
-        if fits { self.to_sql(ty, out) } else { Err(format!("{self:?} is not of the type {ty}").into()) }
+        self.to_sql(ty, out)
     }
 }

@@ -1,11 +1,20 @@
 //! Migrations on PostgreSQL: under a lock of the database's own, each step in one transaction.
 
+use std::time::Duration;
+
 use model::{Now, Spawner};
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 
 use super::Conn;
 use super::tls::Tls;
 use crate::Error;
 use crate::migrate::{Applied, Step, TABLE, pending};
+
+/// Longest look at a schema.
+const LOOK: Duration = Duration::from_secs(10);
+/// Longest wait for another migrator, and for whoever uses a table that a step changes: all who come after wait too.
+const LOCK_SECONDS: u32 = 60;
 
 /// Applies what is pending; with `apply` false only says what would be.
 pub(crate) async fn migrate(
@@ -17,16 +26,24 @@ pub(crate) async fn migrate(
     apply: bool,
 ) -> Result<Vec<Step>, Error> {
     let conn = Conn::bare(config, tls, spawner).await?;
-    refuse_foreign_schema(&conn, schema).await?;
+    // Only the steps themselves may take their time: a server that hangs must not hang whoever asks.
+    let known = timeout(LOOK, refuse_foreign_schema(&conn, schema))
+        .await
+        .unwrap_or_else(|_| Err(Error::Unavailable("the server does not answer in time".into())))?;
     if !apply {
-        return Ok(pending(&applied(&conn, schema).await?)?.iter().map(|step| step.step()).collect());
+        return Ok(pending(&known)?.iter().map(|step| step.step()).collect());
     }
+    // Who may use a schema need not be allowed to make one.
+    let create = match schema_exists(&conn, schema).await? {
+        true => String::new(),
+        false => format!("CREATE SCHEMA IF NOT EXISTS {schema};"),
+    };
     let mut steps = Vec::new();
     loop {
         // One step a transaction: the lock is taken anew each time, so that two migrators cannot both apply it.
         let begin = format!(
-            "BEGIN; SELECT pg_advisory_xact_lock(hashtext('gatewright.migrate'), hashtext('{}')); \
-             CREATE SCHEMA IF NOT EXISTS {schema}; {}",
+            "BEGIN; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = 0; \
+             SELECT pg_advisory_xact_lock(hashtext('gatewright.migrate'), hashtext('{}')); {create} {}",
             schema.replace('\'', "''"),
             TABLE.replace("gw.", &format!("{schema}."))
         );
@@ -52,27 +69,50 @@ async fn applied(conn: &Conn, schema: &str) -> Result<Vec<Applied>, Error> {
     }
     let rows = conn
         .client
-        .query(&format!("SELECT number, checksum FROM {schema}.migrations ORDER BY number"), &[])
+        .query(
+            &format!("SELECT number, checksum, name, applied_at FROM {schema}.migrations ORDER BY number"),
+            &[],
+        )
         .await
-        .map_err(|error| super::sort(&error))?;
+        .map_err(|error| match error.code().map(SqlState::code) {
+            Some("42703") => foreign(schema),
+            _ => super::sort(&error),
+        })?;
     rows.iter()
         .map(|row| Ok(Applied { number: row.try_get(0)?, checksum: row.try_get(1)? }))
         .collect::<Result<_, tokio_postgres::Error>>()
-        .map_err(|_| Error::Refused(format!("the table {schema}.migrations is not Gatewright's")))
+        .map_err(|_| foreign(schema))
 }
 
-/// A schema that holds tables but not ours was made by something else: nothing of it is touched.
-async fn refuse_foreign_schema(conn: &Conn, schema: &str) -> Result<(), Error> {
-    if exists(conn, schema, Some("migrations")).await? || !exists(conn, schema, None).await? {
-        return Ok(());
+/// A schema that holds tables but no step of ours was made by something else: nothing of it is touched.
+async fn refuse_foreign_schema(conn: &Conn, schema: &str) -> Result<Vec<Applied>, Error> {
+    let known = applied(conn, schema).await?;
+    if known.is_empty() && exists(conn, schema, None).await? {
+        return Err(foreign(schema));
     }
-    Err(Error::Refused(format!(
+    Ok(known)
+}
+
+fn foreign(schema: &str) -> Error {
+    Error::Refused(format!(
         "the schema {schema} holds tables that Gatewright did not make; set database.schema to a name of its own"
-    )))
+    ))
+}
+
+async fn schema_exists(conn: &Conn, schema: &str) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)";
+    let row = conn.client.query_one(sql, &[&name(schema)]).await.map_err(|error| super::sort(&error))?;
+    row.try_get(0).map_err(|error| super::sort(&error))
+}
+
+/// What stands between the quotes.
+fn name(schema: &str) -> String {
+    let inner = schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(schema);
+    inner.replace("\"\"", "\"")
 }
 
 async fn exists(conn: &Conn, schema: &str, table: Option<&str>) -> Result<bool, Error> {
-    let name = schema.trim_matches('"').replace("\"\"", "\"");
+    let name = name(schema);
     let sql = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm') AND ($2::text IS NULL OR c.relname = $2))";

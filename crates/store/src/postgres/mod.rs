@@ -1,15 +1,19 @@
 //! PostgreSQL: a small pool, transactions in as few round trips as they need, deadlines kept by the client.
 
 mod connection;
+mod held;
 mod migrate;
 mod pool;
 pub(crate) mod tls;
 mod transaction;
 
 pub(crate) use connection::Conn;
+pub(crate) use held::{Again, Held};
 pub(crate) use migrate::migrate;
-pub(crate) use pool::{Entry, Held, Holders, Pool, PoolSettings};
+pub(crate) use pool::{Pool, PoolSettings};
 pub(crate) use transaction::transact;
+
+use tokio_postgres::error::Severity;
 
 use crate::Error;
 
@@ -19,8 +23,8 @@ fn wants_retry(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| matches!(state.code(), "40001" | "40P01" | "23505"))
 }
 
-/// Sorts an error of the driver. Classes 08, 53, 57 and 58 and a read-only server are the database's trouble;
-/// the rest is ours.
+/// Sorts an error of the driver. Classes 08, 53, 57 and 58, a read-only server and whatever ended the connection
+/// are the database's trouble; the rest is ours.
 fn sort(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         return Error::Unavailable(error.to_string());
@@ -29,8 +33,9 @@ fn sort(error: &tokio_postgres::Error) -> Error {
     let text = format!("{state}: {}", db.message());
     if wants_retry(error) {
         Error::Serialization
-    } else if matches!(state.get(..2), Some("08" | "53" | "57" | "58" | "3D" | "28"))
-        || matches!(state, "25006" | "55P03" | "26000")
+    } else if state == "40003" {
+        Error::OutcomeUnknown
+    } else if is_stale(error) || matches!(state.get(..2), Some("53" | "57" | "3D" | "28")) || state == "55P03"
     {
         Error::Unavailable(text)
     } else {
@@ -38,8 +43,17 @@ fn sort(error: &tokio_postgres::Error) -> Error {
     }
 }
 
-/// Whether a connection that met this error must not be used again.
-fn spoils_connection(error: &tokio_postgres::Error) -> bool {
+/// Whether the server ended the connection with this error.
+fn is_fatal(error: &tokio_postgres::Error) -> bool {
+    let severity = error.as_db_error().and_then(tokio_postgres::error::DbError::parsed_severity);
+    matches!(severity, Some(Severity::Fatal | Severity::Panic))
+}
+
+/// Whether a connection that met this error is of no more use: it is lost or being ended, leads to a server that
+/// has become read-only, or has statements prepared that the server does not know (any more) as they are.
+fn is_stale(error: &tokio_postgres::Error) -> bool {
     let Some(state) = error.code() else { return true };
-    matches!(state.code().get(..2), Some("08" | "57" | "58")) || matches!(state.code(), "25006" | "26000")
+    is_fatal(error)
+        || matches!(state.code().get(..2), Some("08" | "58"))
+        || matches!(state.code(), "25006" | "26000" | "0A000" | "57P01" | "57P02" | "57P03")
 }

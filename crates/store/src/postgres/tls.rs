@@ -54,16 +54,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for T
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Connect, io::Error> {
+        // The driver asks before every connection, also by a socket file, whose host has no name.
+        let Some(config) = &self.0 else { return Ok(Connect(None)) };
         let name = ServerName::try_from(domain.to_owned()).map_err(io::Error::other)?;
-        Ok(Connect { config: self.0.clone(), name })
+        Ok(Connect(Some((Arc::clone(config), name))))
     }
 }
 
 /// One handshake to be made.
-pub(crate) struct Connect {
-    config: Option<Arc<ClientConfig>>,
-    name: ServerName<'static>,
-}
+pub(crate) struct Connect(Option<(Arc<ClientConfig>, ServerName<'static>)>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Connect {
     type Stream = Stream<S>;
@@ -72,9 +71,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Conne
 
     fn connect(self, stream: S) -> Self::Future {
         Box::pin(async move {
-            let config =
-                self.config.ok_or_else(|| io::Error::other("set database.tls_ca_file to use TLS"))?;
-            let stream = TlsConnector::from(config).connect(self.name, stream).await?;
+            let (config, name) =
+                self.0.ok_or_else(|| io::Error::other("set database.tls_ca_file to use TLS"))?;
+            let stream = TlsConnector::from(config).connect(name, stream).await?;
             Ok(Stream(Box::new(stream)))
         })
     }

@@ -2,21 +2,25 @@
 
 use model::Event;
 
-use super::Held;
+use super::{Again, Held};
 use crate::Error;
 use crate::tx::{Engine, State, Tx};
 
 /// How often a closure may run in all: PostgreSQL may answer 40001 or 40P01 to each but the last.
-const RUNS: usize = 4;
+const RUNS: u32 = 4;
 
-/// Runs `closure` until it commits, fails for good, or was refused [`RUNS`] times.
+/// Runs `closure` until it commits, fails for good, or was refused [`RUNS`] times. A connection that turns out to
+/// have died in the pool is replaced once, as long as COMMIT was not on the wire.
 pub(crate) async fn transact<T, E, F>(mut held: Held, closure: F) -> (Option<Held>, Result<(Event, T), E>)
 where
     F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync,
     E: From<Error>,
 {
-    let mut run = 1;
+    let (mut run, mut renewed) = (1, false);
     loop {
+        if let Err(error) = held.ready().await {
+            return (None, Err(error.into()));
+        }
         let mut tx = Tx::new(Engine::Postgres(held));
         let mut outcome = closure(&mut tx).await;
         let (engine, state) = tx.into_parts();
@@ -34,10 +38,13 @@ where
             (Ok(_), State::Fresh | State::Last) | (Err(_), _) => {}
         }
         held.rollback();
-        if outcome.is_err() && held.take_retry() && run < RUNS {
-            run += 1;
-            continue;
+        match held.take_again() {
+            Some(Again::Conflict) if outcome.is_err() && run < RUNS => {
+                held.pause(run).await;
+                run += 1;
+            }
+            Some(Again::Stale) if outcome.is_err() && !renewed => renewed = true,
+            _ => return (Some(held), outcome),
         }
-        return (Some(held), outcome);
     }
 }

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, OpenFlags};
+use tokio::time::Instant;
 
 use super::Texts;
 use crate::Error;
@@ -16,40 +18,87 @@ use crate::value::{Row, Value};
 const BUSY: Duration = Duration::from_secs(2);
 /// Prepared statements kept by each connection: more than are registered.
 const CACHED_STATEMENTS: usize = 256;
+/// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
+const STEPS_PER_LOOK: i32 = 4096;
 
 /// A connection and the texts of the registered statements.
 pub(crate) struct Connection {
     pub(crate) inner: rusqlite::Connection,
     texts: Texts,
+    deadline: Deadline,
+}
+
+/// When the running statement is to be interrupted.
+struct Deadline {
+    limit: Duration,
+    since: Instant,
+    /// Microseconds after `since`.
+    at: Arc<AtomicU64>,
 }
 
 impl Connection {
     /// The one connection that writes.
-    pub(crate) fn writer(path: &Path, texts: Texts) -> Result<Self, Error> {
-        let inner = open(path)?;
-        inner.pragma_update(None, "foreign_keys", true).map_err(|error| sort(&error))?;
-        Ok(Self { inner, texts })
+    pub(crate) fn writer(path: &Path, texts: Texts, limit: Duration) -> Result<Self, Error> {
+        let inner = open(path, limit)?;
+        run_pragmas(&inner, WAL)?;
+        // Nobody else writes, so what it has read stays true; the pages of all indexes are worth keeping.
+        run_pragmas(&inner, "PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;")?;
+        Self::with_deadline(inner, texts, limit)
     }
 
     /// A connection that cannot write.
-    pub(crate) fn reader(path: &Path, texts: Texts) -> Result<Self, Error> {
-        let inner = open(path)?;
-        inner.pragma_update(None, "query_only", true).map_err(|error| sort(&error))?;
-        Ok(Self { inner, texts })
+    pub(crate) fn reader(path: &Path, texts: Texts, limit: Duration) -> Result<Self, Error> {
+        let inner = open(path, limit)?;
+        // Each commit empties a reader's cache, and the pages are in the system's: there are as many readers as
+        // requests at once, so they keep little.
+        run_pragmas(&inner, "PRAGMA query_only = ON; PRAGMA cache_size = -512;")?;
+        Self::with_deadline(inner, texts, limit)
     }
 
-    /// Runs one call.
-    pub(crate) fn run(&mut self, call: &RawCall) -> Result<Vec<Row>, Error> {
+    /// Opens a file that exists, for migrations, without touching it.
+    pub(crate) fn bare(path: &Path) -> Result<Self, Error> {
+        Self::with_deadline(open(path, BUSY)?, Arc::default(), Duration::MAX)
+    }
+
+    /// Makes the file one that readers and a writer share. Foreign files never come here.
+    pub(crate) fn use_wal(&self) -> Result<(), Error> {
+        run_pragmas(&self.inner, WAL)
+    }
+
+    fn with_deadline(inner: rusqlite::Connection, texts: Texts, limit: Duration) -> Result<Self, Error> {
+        let deadline = Deadline { limit, since: Instant::now(), at: Arc::new(AtomicU64::new(u64::MAX)) };
+        let (since, at) = (deadline.since, Arc::clone(&deadline.at));
+        let mut connection = Self { inner, texts, deadline };
+        let late = move || micros(since.elapsed()) >= at.load(Ordering::Relaxed);
+        connection.inner.progress_handler(STEPS_PER_LOOK, Some(late)).map_err(|error| sort(&error))?;
+        Ok(connection)
+    }
+
+    /// Runs calls one after the other, each within the statement deadline.
+    pub(crate) fn run(&mut self, calls: &[RawCall]) -> Result<Vec<Vec<Row>>, Error> {
+        calls.iter().map(|call| self.call(call)).collect()
+    }
+
+    fn call(&self, call: &RawCall) -> Result<Vec<Row>, Error> {
         let text = self.texts.get(call.stmt.name).ok_or_else(|| {
             Error::Database(format!("{} is not in the registry of statements", call.stmt.name))
         })?;
-        self.query(text, &call.params).map_err(|error| match sort(&error) {
+        self.query(text, &call.params).map_err(|error| match error {
             Error::Database(why) => Error::Database(format!("{}: {why}", call.stmt.name)),
+            Error::Corrupt(why) => Error::Corrupt(format!("{}: {why}", call.stmt.name)),
             other => other,
         })
     }
 
-    fn query(&self, text: &str, params: &[Value]) -> rusqlite::Result<Vec<Row>> {
+    fn query(&self, text: &str, params: &[Value]) -> Result<Vec<Row>, Error> {
+        let end = self.deadline.since.elapsed().saturating_add(self.deadline.limit);
+        self.deadline.at.store(micros(end), Ordering::Relaxed);
+        let rows = self.rows(text, params);
+        self.deadline.at.store(u64::MAX, Ordering::Relaxed);
+        rows.map_err(|error| sort(&error))?.into_iter().collect()
+    }
+
+    fn rows(&self, text: &str, params: &[Value]) -> rusqlite::Result<Vec<Result<Row, Error>>> {
         let mut statement = self.inner.prepare_cached(text)?;
         // SQLite numbers `$2` by first appearance; its name says which parameter is meant.
         for index in 1..=statement.parameter_count() {
@@ -61,10 +110,10 @@ impl Connection {
         let columns = statement.column_count();
         let mut rows = statement.raw_query();
         let mut out = Vec::new();
+        // To the end, whatever a row holds: a write is done only when all of it has been stepped through.
         while let Some(row) = rows.next()? {
-            let values =
-                (0..columns).map(|at| Ok(decode(row.get_ref(at)?))).collect::<rusqlite::Result<_>>()?;
-            out.push(Row::new(values));
+            let refs = (0..columns).map(|at| row.get_ref(at)).collect::<rusqlite::Result<Vec<_>>>()?;
+            out.push(refs.into_iter().map(decode).collect::<Result<_, _>>().map(Row::new));
         }
         Ok(out)
     }
@@ -80,23 +129,29 @@ impl Connection {
     }
 }
 
-fn open(path: &Path) -> Result<rusqlite::Connection, Error> {
+/// For good in the file; `synchronous` is each connection's own.
+const WAL: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+
+/// Opens a file that exists and changes nothing of it.
+fn open(path: &Path, busy: Duration) -> Result<rusqlite::Connection, Error> {
+    // Not CREATE: a file that was moved away must not be replaced by an empty one.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
     let inner = rusqlite::Connection::open_with_flags(path, flags).map_err(|error| sort(&error))?;
-    inner.busy_timeout(BUSY).map_err(|error| sort(&error))?;
+    inner.busy_timeout(busy.min(BUSY)).map_err(|error| sort(&error))?;
     inner.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-    let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;
-                   PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;";
-    inner.execute_batch(pragmas).map_err(|error| sort(&error))?;
+    let pragmas = "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;";
+    run_pragmas(&inner, pragmas)?;
     Ok(inner)
 }
 
-/// Opens `path` for migrations.
-pub(crate) fn bare(path: &Path) -> Result<Connection, Error> {
-    Ok(Connection { inner: open(path)?, texts: Arc::default() })
+fn run_pragmas(inner: &rusqlite::Connection, pragmas: &str) -> Result<(), Error> {
+    inner.execute_batch(pragmas).map_err(|error| sort(&error))
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl ToSql for Value {
@@ -112,13 +167,17 @@ impl ToSql for Value {
     }
 }
 
-fn decode(value: ValueRef<'_>) -> Value {
-    match value {
-        ValueRef::Null | ValueRef::Real(_) => Value::Null,
+fn decode(value: ValueRef<'_>) -> Result<Value, Error> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
         ValueRef::Integer(n) => Value::Int(n),
-        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(_) => return Err(Error::Corrupt("a text is not UTF-8".into())),
+        },
         ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
-    }
+        ValueRef::Real(_) => return Err(Error::Corrupt("a value is a fraction; none is ever stored".into())),
+    })
 }
 
 /// Sorts an error of the driver: a busy, full, failing or read-only file is the machine's trouble; the rest is
@@ -134,8 +193,25 @@ pub(crate) fn sort(error: &rusqlite::Error) -> Error {
             | ErrorCode::CannotOpen
             | ErrorCode::OutOfMemory
             | ErrorCode::PermissionDenied
+            | ErrorCode::OperationInterrupted
             | ErrorCode::FileLockingProtocolFailed,
         ) => Error::Unavailable(error.to_string()),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt(error.to_string()),
         _ => Error::Database(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_ends_at_its_deadline_and_the_next_one_runs() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let reader = Connection::reader(file.path(), Arc::default(), Duration::from_millis(20)).unwrap();
+        let endless =
+            "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c";
+        assert!(matches!(reader.query(endless, &[]), Err(Error::Unavailable(_))));
+        assert_eq!(reader.query("SELECT 1", &[]).unwrap().len(), 1);
     }
 }

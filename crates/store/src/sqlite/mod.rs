@@ -18,7 +18,7 @@ pub(crate) use connection::{Connection, sort};
 pub(crate) use migrate::migrate;
 
 use crate::Error;
-use crate::postgres::{Entry, Holders};
+use crate::holders::{Entry, Holders};
 use crate::statement::{RawCall, registry};
 use crate::tx::Tx;
 use crate::value::Row;
@@ -37,8 +37,12 @@ pub(crate) struct Settings {
     pub(crate) statement_timeout: Duration,
     pub(crate) front: usize,
     pub(crate) back: usize,
-    pub(crate) forbid_second_acquire: bool,
+    pub(crate) holders: Holders,
 }
+
+/// Most writes of requests that wait for the writer at once. A waiting write is a closure and holds no connection,
+/// and a group can only be as large as the queue.
+const WRITES: usize = 1024;
 
 /// The text of every registered statement, as SQLite reads it.
 pub(crate) type Texts = Arc<HashMap<&'static str, String>>;
@@ -49,9 +53,9 @@ pub(crate) struct Database {
     texts: Texts,
     readers: Mutex<Vec<Connection>>,
     front: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
     back: Arc<Semaphore>,
     settings: Settings,
-    holders: Holders,
     writer: Writer,
     trips: AtomicU64,
 }
@@ -60,33 +64,43 @@ impl Database {
     /// Opens the file, which migrations have made, and starts its writer.
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<Arc<Self>, Error> {
         let texts: Texts = Arc::new(registry().map(|stmt| (stmt.name, stmt.sqlite())).collect());
-        let writer = Writer::start(Connection::writer(path, Arc::clone(&texts))?)?;
+        let writer =
+            Writer::start(Connection::writer(path, Arc::clone(&texts), settings.statement_timeout)?)?;
         Ok(Arc::new(Self {
             path: path.into(),
             texts,
             readers: Mutex::default(),
             front: Arc::new(Semaphore::new(settings.front)),
+            writes: Arc::new(Semaphore::new(WRITES)),
             back: Arc::new(Semaphore::new(settings.back)),
-            holders: Holders::new(settings.forbid_second_acquire),
             settings,
             writer,
             trips: AtomicU64::new(0),
         }))
     }
 
-    /// Hops made so far: reads of a lease and writes, as PostgreSQL counts round trips.
+    /// Hops made so far, as PostgreSQL counts round trips: a read or a batch of reads is one, a write is one.
     pub(crate) fn trips(&self) -> u64 {
         self.trips.load(Ordering::Relaxed)
     }
 
+    /// Whether the writer's thread lives.
+    pub(crate) fn writes(&self) -> bool {
+        self.writer.lives()
+    }
+
     /// A connection that reads, within the acquire deadline.
     pub(crate) async fn reader(self: &Arc<Self>, lane: Lane) -> Result<Reader, Error> {
-        let entry = self.holders.enter();
-        let permit = self.permit(lane).await?;
+        let entry = self.settings.holders.enter();
+        let permit = self.permit(match lane {
+            Lane::Front => &self.front,
+            Lane::Back => &self.back,
+        });
+        let permit = permit.await?;
         let idle = self.idle().pop();
         let conn = match idle {
             Some(conn) => conn,
-            None => Connection::reader(&self.path, Arc::clone(&self.texts))?,
+            None => Connection::reader(&self.path, Arc::clone(&self.texts), self.settings.statement_timeout)?,
         };
         Ok(Reader { conn: Some(conn), database: Arc::clone(self), _permit: permit, _entry: entry })
     }
@@ -98,23 +112,26 @@ impl Database {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let _entry = self.holders.enter();
-        let _permit = self.permit(lane).await?;
+        let _entry = self.settings.holders.enter();
+        let permit = self.permit(match lane {
+            Lane::Front => &self.writes,
+            Lane::Back => &self.back,
+        });
+        let _permit = permit.await?;
         self.trips.fetch_add(1, Ordering::Relaxed);
-        let answer = self.writer.submit(lane, closure);
-        // A job that has not started when this deadline passes is skipped: its answer has nowhere to go.
-        match timeout(self.settings.acquire_timeout + self.settings.statement_timeout, answer).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(Error::Unavailable("the writer ended".into()).into()),
-            Err(_) => Err(Error::OutcomeUnknown.into()),
-        }
+        let (answer, claim) = self.writer.submit(lane, closure);
+        let why = match timeout(self.settings.acquire_timeout + self.settings.statement_timeout, answer).await
+        {
+            Ok(Ok(outcome)) => return outcome,
+            Ok(Err(_)) => "the writer ended",
+            Err(_) => "the writer did not come to it within the deadline",
+        };
+        // Withdrawn before it began, it is surely not done.
+        let error = if claim.withdraw() { Error::Unavailable(why.to_owned()) } else { Error::OutcomeUnknown };
+        Err(error.into())
     }
 
-    async fn permit(&self, lane: Lane) -> Result<OwnedSemaphorePermit, Error> {
-        let permits = match lane {
-            Lane::Front => &self.front,
-            Lane::Back => &self.back,
-        };
+    async fn permit(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
         match timeout(self.settings.acquire_timeout, Arc::clone(permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(Error::Unavailable("no place came free within the deadline".into())),
@@ -135,11 +152,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Runs one call inline: a hop to another thread costs twenty times a point read.
-    pub(crate) fn run(&mut self, call: &RawCall) -> Result<Vec<Row>, Error> {
+    /// Runs calls inline: a hop to another thread costs twenty times a point read.
+    pub(crate) fn run(&mut self, calls: &[RawCall]) -> Result<Vec<Vec<Row>>, Error> {
         self.database.trips.fetch_add(1, Ordering::Relaxed);
         match &mut self.conn {
-            Some(conn) => conn.run(call),
+            Some(conn) => conn.run(calls),
             None => Err(Error::Unavailable("the connection was given back".into())),
         }
     }

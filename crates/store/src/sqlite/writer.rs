@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use model::Event;
@@ -19,6 +20,8 @@ use crate::tx::{Engine, State, Tx};
 
 /// Most jobs in one COMMIT.
 const GROUP: usize = 256;
+/// Jobs of the front in a row before one of the back has its turn: low priority is not none.
+const FRONTS: usize = 64;
 
 /// The way to the writer's thread, which ends when this is dropped and its queue is empty.
 pub(crate) struct Writer {
@@ -35,62 +38,106 @@ struct Queue {
 struct Lanes {
     front: VecDeque<Box<dyn Job>>,
     back: VecDeque<Box<dyn Job>>,
+    /// Jobs of the front since the last one of the back.
+    fronts: usize,
     closed: bool,
 }
 
 /// One write, of any type.
 trait Job: Send {
-    /// Whether nobody waits for it any more.
-    fn abandoned(&self) -> bool;
+    /// Begins it, once; false when nobody waits for it any more.
+    fn take(&mut self) -> bool;
     /// Runs the closure on the connection, inside a savepoint; true when it wants to be committed.
     fn run(&mut self, connection: Connection) -> (Connection, bool);
     /// Answers: with its outcome, or with the error that kept the group from being committed.
     fn settle(self: Box<Self>, failure: Option<Error>);
 }
 
+/// Who comes first, the writer or the deadline of the one who waits.
+#[derive(Clone, Default)]
+pub(crate) struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// Takes the job back; true when it has not begun and never will.
+    pub(crate) fn withdraw(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+type Answer<T, E> = oneshot::Receiver<Result<(Event, T), E>>;
+
 impl Writer {
-    /// Starts the thread.
+    /// Starts the thread. Called inside a runtime, so that a closure that waits for a timer waits, and is found out,
+    /// instead of panicking.
     pub(crate) fn start(connection: Connection) -> Result<Self, Error> {
         let queue = Arc::<Queue>::default();
-        let shared = Arc::clone(&queue);
+        let shared = Ended(Arc::clone(&queue));
+        let runtime = tokio::runtime::Handle::try_current().ok();
         std::thread::Builder::new()
             .name("sqlite writer".into())
-            .spawn(move || work(&shared, connection))
+            .spawn(move || {
+                let _inside = runtime.as_ref().map(tokio::runtime::Handle::enter);
+                work(&shared.0, connection);
+            })
             .map_err(|error| Error::Unavailable(error.to_string()))?;
         Ok(Self { queue })
     }
 
-    /// Queues a write; its answer comes through the receiver.
-    pub(crate) fn submit<T, E, F>(&self, lane: Lane, closure: F) -> oneshot::Receiver<Result<(Event, T), E>>
+    /// Whether the thread takes jobs.
+    pub(crate) fn lives(&self) -> bool {
+        !self.queue.lanes().closed
+    }
+
+    /// Queues a write; its answer comes through the receiver, and not at all when the thread has ended.
+    pub(crate) fn submit<T, E, F>(&self, lane: Lane, closure: F) -> (Answer<T, E>, Claim)
     where
         F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + 'static,
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Closure { closure, outcome: None, reply });
-        let mut lanes = self.queue.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let claim = Claim::default();
+        let job = Box::new(Closure { closure, outcome: None, reply, claim: claim.clone(), begun: false });
+        let mut lanes = self.queue.lanes();
         match lane {
+            _ if lanes.closed => {}
             Lane::Front => lanes.front.push_back(job),
             Lane::Back => lanes.back.push_back(job),
         }
         drop(lanes);
         self.queue.filled.notify_one();
-        answer
+        (answer, claim)
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue.lanes.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.queue.lanes().closed = true;
         self.queue.filled.notify_one();
     }
 }
 
+/// Tells those who wait that the thread has ended, also by a panic.
+struct Ended(Arc<Queue>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut lanes = self.0.lanes();
+        lanes.closed = true;
+        let left = (std::mem::take(&mut lanes.front), std::mem::take(&mut lanes.back));
+        drop(lanes);
+        drop(left);
+    }
+}
+
 impl Queue {
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The next job, waiting for one; None when the writer's owner is gone.
     fn wait(&self) -> Option<Box<dyn Job>> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes();
         loop {
             if let Some(job) = lanes.pop() {
                 return Some(job);
@@ -104,20 +151,37 @@ impl Queue {
 
     /// The next job, if one is queued now.
     fn poll(&self) -> Option<Box<dyn Job>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.lanes().pop()
     }
 }
 
 impl Lanes {
     fn pop(&mut self) -> Option<Box<dyn Job>> {
-        self.front.pop_front().or_else(|| self.back.pop_front())
+        if self.fronts < FRONTS || self.back.is_empty() {
+            if let Some(job) = self.front.pop_front() {
+                self.fronts = self.fronts.saturating_add(1);
+                return Some(job);
+            }
+        }
+        self.fronts = 0;
+        self.back.pop_front().or_else(|| self.front.pop_front())
     }
 }
 
 fn work(queue: &Queue, mut connection: Connection) {
-    while let Some(first) = queue.wait() {
-        connection = group(connection, first, || queue.poll());
+    while let Some(mut first) = queue.wait() {
+        // Whoever waited in vain for another process that holds the file must not make the next one wait as long.
+        if first.take() {
+            connection = group(connection, first, || queue.poll());
+        }
     }
+}
+
+fn begin(connection: &Connection) -> Result<(), Error> {
+    if connection.in_transaction() {
+        let _ = connection.execute("ROLLBACK");
+    }
+    connection.execute("BEGIN IMMEDIATE")
 }
 
 /// Runs `first` and what `more` gives as one COMMIT. If the group is lost, its members run again one by one.
@@ -126,23 +190,23 @@ fn group(
     first: Box<dyn Job>,
     mut more: impl FnMut() -> Option<Box<dyn Job>>,
 ) -> Connection {
-    let mut members: Vec<Box<dyn Job>> = Vec::new();
-    let mut next = Some(first);
-    if let Err(error) = connection.execute("BEGIN IMMEDIATE") {
-        if let Some(job) = next {
-            job.settle(Some(error));
-        }
+    if let Err(error) = begin(&connection) {
+        first.settle(Some(error));
         return connection;
     }
-    while let Some(job) = next {
-        if !job.abandoned() {
+    let mut members: Vec<Box<dyn Job>> = Vec::new();
+    let mut next = Some(first);
+    // Those that fail count too: however many there are, the others' COMMIT does not wait for their end.
+    for _ in 0..GROUP {
+        let Some(mut job) = next else { break };
+        if job.take() {
             let (back, member) = savepoint(connection, job);
             connection = back;
             members.extend(member);
-        }
-        if !connection.in_transaction() {
-            // SQLite rolled everything back by itself (disk full, I/O error): nothing of the group is left.
-            return one_by_one(connection, members);
+            if !connection.in_transaction() {
+                // SQLite rolled everything back by itself (disk full, I/O error): nothing of the group is left.
+                return one_by_one(connection, members);
+            }
         }
         next = if members.len() < GROUP { more() } else { None };
     }
@@ -161,7 +225,8 @@ fn group(
     }
 }
 
-/// Runs one job in a savepoint. A failed one is undone and answered; a good one is handed back for COMMIT.
+/// Runs one job in a savepoint. A failed one is undone and answered; a good one is handed back for COMMIT. Where
+/// it cannot be undone alone, all of the transaction is rolled back, which the caller sees.
 fn savepoint(mut connection: Connection, mut job: Box<dyn Job>) -> (Connection, Option<Box<dyn Job>>) {
     if let Err(error) = connection.execute("SAVEPOINT job") {
         job.settle(Some(error));
@@ -173,8 +238,13 @@ fn savepoint(mut connection: Connection, mut job: Box<dyn Job>) -> (Connection, 
     let ended = if connection.in_transaction() { connection.execute(end) } else { Ok(()) };
     match (good, ended) {
         (true, Ok(())) => (connection, Some(job)),
-        (_, ended) => {
-            job.settle(ended.err());
+        (false, Ok(())) => {
+            job.settle(None);
+            (connection, None)
+        }
+        (_, Err(error)) => {
+            let _ = connection.execute("ROLLBACK");
+            job.settle(Some(error));
             (connection, None)
         }
     }
@@ -182,18 +252,20 @@ fn savepoint(mut connection: Connection, mut job: Box<dyn Job>) -> (Connection, 
 
 fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connection {
     for job in members {
-        if let Err(error) = connection.execute("BEGIN IMMEDIATE") {
+        if let Err(error) = begin(&connection) {
             job.settle(Some(error));
             continue;
         }
         let (back, member) = savepoint(connection, job);
         connection = back;
-        let ended = if connection.in_transaction() { connection.execute("COMMIT") } else { Ok(()) };
-        if ended.is_err() {
-            let _ = connection.execute("ROLLBACK");
+        let open = connection.in_transaction();
+        match member {
+            Some(job) if open => job.settle(connection.execute("COMMIT").err()),
+            Some(job) => job.settle(Some(Error::Unavailable("SQLite rolled the write back".into()))),
+            None => {}
         }
-        if let Some(job) = member {
-            job.settle(ended.err());
+        if connection.in_transaction() {
+            let _ = connection.execute("ROLLBACK");
         }
     }
     connection
@@ -203,6 +275,8 @@ struct Closure<F, T, E> {
     closure: F,
     outcome: Option<Result<(Event, T), E>>,
     reply: oneshot::Sender<Result<(Event, T), E>>,
+    claim: Claim,
+    begun: bool,
 }
 
 impl<F, T, E> Job for Closure<F, T, E>
@@ -211,8 +285,9 @@ where
     T: Send,
     E: From<Error> + Send,
 {
-    fn abandoned(&self) -> bool {
-        self.reply.is_closed()
+    fn take(&mut self) -> bool {
+        self.begun = self.begun || (!self.reply.is_closed() && self.claim.withdraw());
+        self.begun
     }
 
     fn run(&mut self, connection: Connection) -> (Connection, bool) {

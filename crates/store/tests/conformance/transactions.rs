@@ -1,0 +1,340 @@
+//! What a transaction promises: all or nothing, and an event for all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use model::{Event, UserId};
+use store::noun::{credential, realm, session, user};
+use store::{Error, Tx};
+
+use crate::ground::{
+    NOON, Refusal, World, email, new_session, new_user, on_both, register, registered, uuid,
+};
+
+on_both!(
+    an_error_rolls_back,
+    a_panic_rolls_back,
+    a_dropped_transaction_rolls_back,
+    a_failed_statement_poisons,
+    a_failed_statement_in_a_batch_poisons,
+    nothing_comes_after_the_last_statements,
+    last_commits_a_batch_or_a_lone_statement,
+    an_event_is_noted_once_and_only_after_commit,
+    a_transaction_without_statements_notes_its_event,
+    a_race_for_a_username_has_one_winner,
+    a_poisoned_row_is_corrupt
+);
+
+const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
+
+async fn insert(tx: &mut Tx, n: u128) -> Result<UserId, Error> {
+    Ok(tx.one(user::insert(&new_user(n))).await?.unwrap())
+}
+
+async fn an_error_rolls_back(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let failed: Result<(), Refusal> = lease
+        .transact(async |tx| {
+            insert(tx, 1).await?;
+            Err(Refusal::Taken)
+        })
+        .await;
+    assert!(matches!(failed, Err(Refusal::Taken)));
+    assert_eq!((world.count("users"), world.events.all()), (0, vec![]));
+    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection serves on");
+}
+
+async fn a_panic_rolls_back(world: Arc<World>) {
+    let store = world.open_with(|settings| settings.pool_max = 1).await;
+    let mut lease = world.lease(&store);
+    let panicking = tokio::task::spawn(async move {
+        let outcome: Result<(), Error> = lease
+            .transact(async |tx| {
+                insert(tx, 1).await?;
+                panic!("in a transaction")
+            })
+            .await;
+        outcome
+    });
+    // PostgreSQL's runs in the caller's task, SQLite's in the writer's thread, which must survive it.
+    let panicked = panicking.await;
+    assert!(panicked.is_err() || matches!(panicked, Ok(Err(Error::Database(_)))), "{panicked:?}");
+    assert_eq!((world.count("users"), world.events.all()), (0, vec![]));
+    let mut lease = world.lease(&store);
+    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection serves on");
+}
+
+/// SQLite's writer runs a job that has begun to its end; PostgreSQL's ends where it is.
+async fn a_dropped_transaction_rolls_back(world: Arc<World>) {
+    let store = world.open_with(|settings| settings.pool_max = 1).await;
+    let mut lease = world.lease(&store);
+    let (inserted, wait) = tokio::sync::oneshot::channel();
+    let inserted = std::sync::Mutex::new(Some(inserted));
+    let stuck = tokio::task::spawn(async move {
+        let outcome: Result<(), Error> = lease
+            .transact(async move |tx| {
+                insert(tx, 1).await?;
+                if let Some(inserted) = inserted.lock().unwrap().take() {
+                    inserted.send(()).unwrap();
+                }
+                std::future::pending().await
+            })
+            .await;
+        outcome
+    });
+    wait.await.unwrap();
+    if world.is_sqlite() {
+        assert!(matches!(stuck.await.unwrap(), Err(Error::Slow)));
+    } else {
+        stuck.abort();
+        assert!(stuck.await.unwrap_err().is_cancelled());
+    }
+    let mut lease = world.lease(&store);
+    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the email is free");
+    assert_eq!(world.count("users"), 1);
+}
+
+/// Breaks a CHECK of the table, so that the next insert of a user fails on either engine.
+fn break_inserts(world: &World) {
+    if world.is_sqlite() {
+        world.sql(
+            "CREATE TRIGGER broken BEFORE INSERT ON credentials \
+             WHEN NEW.data = 'bad' BEGIN SELECT RAISE(ABORT, 'broken')",
+        );
+    } else {
+        world.sql("ALTER TABLE gw.credentials ADD CONSTRAINT broken CHECK (data <> 'bad')");
+    }
+}
+
+async fn a_failed_statement_poisons(world: Arc<World>) {
+    let store = world.open().await;
+    world_breaks(&world);
+    let mut lease = world.lease(&store);
+    let poisoned: Result<(), Error> = lease
+        .transact(async |tx| {
+            insert(tx, 1).await?;
+            let failed = tx.one(credential::insert(uuid(1), "bad", NOON)).await;
+            assert!(matches!(failed, Err(Error::Database(why)) if why.contains("credential.insert")));
+            assert!(matches!(tx.one(realm::find()).await, Err(Error::Poisoned)));
+            Ok((EVENT, ()))
+        })
+        .await;
+    assert!(matches!(poisoned, Err(Error::Poisoned)), "{poisoned:?}");
+    assert_eq!((world.count("users"), world.events.all()), (0, vec![]));
+    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection serves on");
+}
+
+async fn a_failed_statement_in_a_batch_poisons(world: Arc<World>) {
+    let store = world.open().await;
+    world_breaks(&world);
+    let mut lease = world.lease(&store);
+    let poisoned: Result<(), Error> = lease
+        .transact(async |tx| {
+            let user = new_user(1);
+            let calls = (user::insert(&user), credential::insert(uuid(1), "bad", NOON), realm::find());
+            assert!(tx.last(calls).await.is_err());
+            Ok((EVENT, ()))
+        })
+        .await;
+    assert!(matches!(poisoned, Err(Error::Poisoned)), "{poisoned:?}");
+    assert_eq!((world.count("users"), world.events.all()), (0, vec![]));
+    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection serves on");
+}
+
+fn world_breaks(world: &World) {
+    if world.is_sqlite() {
+        let connection = rusqlite::Connection::open(world.path()).unwrap();
+        let trigger = "CREATE TRIGGER broken BEFORE INSERT ON credentials WHEN NEW.data = 'bad' \
+                       BEGIN SELECT RAISE(ABORT, 'broken'); END";
+        connection.execute_batch(trigger).unwrap();
+    } else {
+        break_inserts(world);
+    }
+}
+
+async fn nothing_comes_after_the_last_statements(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let done: Result<(), Error> = lease
+        .transact(async |tx| {
+            insert(tx, 1).await?;
+            tx.last((realm::find(),)).await?;
+            assert!(matches!(tx.one(realm::find()).await, Err(Error::Finished)));
+            assert!(matches!(tx.last((realm::find(),)).await, Err(Error::Finished)));
+            Ok((EVENT, ()))
+        })
+        .await;
+    done.unwrap();
+    assert_eq!(world.count("users"), 1);
+}
+
+async fn last_commits_a_batch_or_a_lone_statement(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let before = store.front.trips();
+    assert!(register(&mut lease, 1).await.unwrap().is_some());
+    let lone: Result<_, Error> = lease
+        .transact(async |tx| {
+            let user = new_user(2);
+            Ok((EVENT, tx.last((user::insert(&user),)).await?.0))
+        })
+        .await;
+    assert_eq!(lone.unwrap().len(), 1);
+    assert_eq!(store.front.trips() - before, 2, "each is one round trip");
+    assert_eq!(world.count("users"), 2);
+    lease.read().await.unwrap().batch((user::find(UserId(1)), realm::find())).await.unwrap();
+    assert_eq!(store.front.trips() - before, 3, "a batch of reads is one too");
+}
+
+async fn an_event_is_noted_once_and_only_after_commit(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let events = Arc::clone(&world.events);
+    let done: Result<(), Error> = lease
+        .transact(async move |tx| {
+            insert(tx, 1).await?;
+            assert_eq!(events.all(), []);
+            Ok((registered(1), ()))
+        })
+        .await;
+    done.unwrap();
+    assert_eq!(world.events.all(), [registered(1)]);
+}
+
+async fn a_transaction_without_statements_notes_its_event(world: Arc<World>) {
+    let store = world.open().await;
+    let done: Result<i32, Error> = world.lease(&store).transact(async |_| Ok((EVENT, 7))).await;
+    assert_eq!((done.unwrap(), world.events.all()), (7, vec![EVENT]));
+}
+
+async fn a_race_for_a_username_has_one_winner(world: Arc<World>) {
+    let store = Arc::new(world.open().await);
+    for round in 0..10_u128 {
+        let mut racers = Vec::new();
+        for racer in 0..2 {
+            let (world, store) = (Arc::clone(&world), Arc::clone(&store));
+            racers.push(tokio::task::spawn(async move {
+                let mut lease = world.lease(&store);
+                let id = register(&mut lease, round * 10 + racer).await.unwrap().unwrap();
+                let name = model::Username::parse(&format!("wanted{round}")).unwrap();
+                let set: Result<_, Error> = lease
+                    .transact(async move |tx| {
+                        Ok((EVENT, tx.last((user::set_profile(id, Some(&name), "{}", NOON),)).await?.0))
+                    })
+                    .await;
+                set.unwrap().len()
+            }));
+        }
+        let mut won = 0;
+        for racer in racers {
+            won += racer.await.unwrap();
+        }
+        assert_eq!(won, 1, "round {round}");
+    }
+}
+
+async fn a_poisoned_row_is_corrupt(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let (one, two) =
+        (register(&mut lease, 1).await.unwrap().unwrap(), register(&mut lease, 2).await.unwrap().unwrap());
+    let short = if world.is_sqlite() { "x'0102'" } else { "'\\x0102'::bytea" };
+    let at = NOON.micros();
+    world.sql(&format!("INSERT INTO gw.clients VALUES ('bad', 'b', {short}, {at}, {at})"));
+    let bad = store::noun::client::find(&model::ClientId("bad".into()));
+    let mut read = lease.read().await.unwrap();
+    assert!(matches!(read.one(bad).await, Err(Error::Corrupt(_))));
+    if world.is_sqlite() {
+        // PostgreSQL cannot hold a text that is not UTF-8.
+        world.sql("UPDATE gw.users SET profile = CAST(x'ff' AS TEXT) WHERE id = 1");
+        assert!(matches!(read.one(user::find(one)).await, Err(Error::Corrupt(_))));
+        assert!(matches!(read.one(credential::by_email(&email(1))).await, Err(Error::Corrupt(_))));
+    }
+    assert!(read.one(user::find(two)).await.unwrap().is_some(), "others are fine");
+    let corrupt: Result<(), Error> = lease
+        .transact(async |tx| {
+            insert(tx, 3).await?;
+            let bad = store::noun::client::find(&model::ClientId("bad".into()));
+            assert!(matches!(tx.one(bad).await, Err(Error::Corrupt(_))));
+            Ok((EVENT, ()))
+        })
+        .await;
+    assert!(matches!(corrupt, Err(Error::Poisoned)));
+    assert_eq!(world.count("users"), 2);
+}
+
+/// Two transactions that lock two rows in opposite order: PostgreSQL stops one, which runs again (F-07).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_f07_a_deadlock_ends_with_both_committed() {
+    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+        let store = Arc::new(world.open().await);
+        let mut lease = world.lease(&store);
+        let one = register(&mut lease, 1).await.unwrap().unwrap();
+        let two = register(&mut lease, 2).await.unwrap().unwrap();
+        drop(lease);
+        let runs = Arc::new(AtomicUsize::new(0));
+        let meet = Arc::new(tokio::sync::Barrier::new(2));
+        let mut tasks = Vec::new();
+        for (first, second) in [(one, two), (two, one)] {
+            let (world, store) = (Arc::clone(&world), Arc::clone(&store));
+            let (runs, meet) = (Arc::clone(&runs), Arc::clone(&meet));
+            tasks.push(tokio::task::spawn(async move {
+                let once = Arc::new(AtomicUsize::new(0));
+                let done: Result<(), Error> = world
+                    .lease(&store)
+                    .transact(async move |tx| {
+                        runs.fetch_add(1, Ordering::SeqCst);
+                        tx.one(user::set_role(first, "ADMIN", NOON)).await?;
+                        if once.fetch_add(1, Ordering::SeqCst) == 0 {
+                            meet.wait().await;
+                        }
+                        tx.one(user::set_role(second, "ADMIN", NOON)).await?;
+                        Ok((EVENT, ()))
+                    })
+                    .await;
+                done
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), 3);
+        let noted = world.events.all().into_iter().filter(|event| *event == EVENT).count();
+        assert_eq!(noted, 2, "one each, although one ran twice");
+    })
+    .await;
+}
+
+/// A conflict that the caller swallowed must not be committed, nor one of an earlier read run it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_of_the_closure_does_not_run_it_again() {
+    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+        let store = world.open().await;
+        let mut lease = world.lease(&store);
+        let id = register(&mut lease, 1).await.unwrap().unwrap();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let refused: Result<(), Refusal> = lease
+            .transact(async move |tx| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                // The same session id twice: a unique violation, to be tried again.
+                let twice = tx.one(session::open(id, 1, &new_session(1))).await;
+                assert!(matches!(twice, Err(Error::Serialization)));
+                Err(Refusal::Taken)
+            })
+            .await;
+        assert!(matches!(refused, Err(Refusal::Taken)));
+        assert_eq!(runs.swap(0, Ordering::SeqCst), 4);
+        let counted = Arc::clone(&runs);
+        let refused: Result<(), Refusal> = lease
+            .transact(async move |_| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Err(Refusal::Taken)
+            })
+            .await;
+        assert!(matches!(refused, Err(Refusal::Taken)));
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+    })
+    .await;
+}
