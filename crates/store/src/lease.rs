@@ -100,8 +100,10 @@ impl Lease {
         until: Now,
         now: Now,
     ) -> Result<bool, Error> {
+        // Owned: a borrowed word, even a static one, keeps the compiler from seeing that this may move threads.
+        let name = name.to_owned();
         let claim = async move |tx: &mut Tx| {
-            let (claimed,) = tx.last((noun::job::claim(name, holder, until, now),)).await?;
+            let (claimed,) = tx.last((noun::job::claim(&name, holder, until, now),)).await?;
             Ok::<_, Error>((UNNOTED, !claimed.is_empty()))
         };
         Ok(self.write(claim).await?.1)
@@ -112,8 +114,9 @@ impl Lease {
     /// # Errors
     /// [`Error::Unavailable`] as for [`Lease::transact`].
     pub async fn release_job(&mut self, name: &'static str, holder: Uuid, now: Now) -> Result<(), Error> {
+        let name = name.to_owned();
         let release = async move |tx: &mut Tx| {
-            tx.last((noun::job::release(name, holder, now),)).await?;
+            tx.last((noun::job::release(&name, holder, now),)).await?;
             Ok::<_, Error>((UNNOTED, ()))
         };
         self.write(release).await?;
