@@ -1,9 +1,21 @@
-//! The front gate: configuration, listeners, lifecycle, logs and the master key file.
+//! The front gate: the application put together, its command line, configuration, listeners, lifecycle and logs.
 //!
 //! Promise of this crate: it reads the environment and owns every task, and no other crate does either.
 
+pub mod app;
+pub mod audit_log;
+pub mod cli;
 pub mod config;
+pub mod foundation;
+pub mod generated;
 pub mod lifecycle;
 pub mod listen;
 pub mod logging;
 pub mod master_key;
+pub mod ports;
+pub mod reload;
+mod start_error;
+pub mod wiring;
+
+pub use app::App;
+pub use start_error::StartError;

@@ -1,3 +1,7 @@
 //! The `gatewright` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gatewright::cli::main(std::env::args_os())
+}

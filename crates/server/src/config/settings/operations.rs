@@ -57,6 +57,11 @@ impl LogFilter {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What a command shows unless it is told otherwise: trouble, and what it has changed.
+    pub(crate) fn for_commands() -> Self {
+        Self("warn,audit=info".to_owned())
+    }
 }
 
 impl Default for LogFilter {

@@ -1,0 +1,244 @@
+//! The whole application: put together by [`App::build`], run by [`App::run`].
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use auth::Rooms;
+use axum::Router;
+use axum::body::Body;
+use axum::response::IntoResponse as _;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use serde_json::json;
+use web::problem::Problem;
+use web::{Condition, Doors, Peer};
+use work::{Cleanup, Job, Keys, Revocations, Runner};
+
+use crate::config::Config;
+use crate::foundation::{Foundation, Given, Missing};
+use crate::lifecycle::{Ended, Lifecycle, Phase, Signal, Signals, Stage, Tasks};
+use crate::listen::{self, Door, Limits, RequestBody, Tls};
+use crate::ports::Ports;
+use crate::start_error::StartError;
+use crate::wiring;
+
+/// The application, ready to be run. Tests use its parts without listeners.
+pub struct App {
+    /// What the public listener serves.
+    pub public: Router,
+    /// What the operations listener serves.
+    pub operations: Router,
+    /// The rooms.
+    pub rooms: Arc<Rooms>,
+    /// Steps the jobs.
+    pub runner: Runner,
+    /// The jobs.
+    pub jobs: Jobs,
+    /// The URL that clients use.
+    pub public_url: String,
+    /// Whether nobody has an account yet.
+    pub is_empty: bool,
+    limits: Limits,
+    tasks: Tasks,
+}
+
+/// The jobs, each with what it remembers.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    /// The view of revocations and keys.
+    pub revocations: Arc<Revocations>,
+    /// The schedule of signing keys.
+    pub keys: Arc<Keys>,
+    /// Removal of what has expired.
+    pub cleanup: Arc<Cleanup>,
+}
+
+impl App {
+    /// Opens the database (making an embedded one, and migrating where the configuration says so), the master key and
+    /// the signing keys, and fills the view of revocations. `listening` is the public listener's address, of which the
+    /// public URL is made when none is configured. Tasks go through `tasks`; nothing is served yet.
+    ///
+    /// # Errors
+    /// [`StartError`]: one sentence for the operator.
+    pub async fn build(
+        config: &Config,
+        listening: SocketAddr,
+        tasks: &Tasks,
+        given: Given,
+    ) -> Result<Self, StartError> {
+        for warning in wiring::unsupported(config)? {
+            tracing::warn!("{warning}");
+        }
+        let public_url = wiring::public_url(config, listening);
+        let doors = wiring::web(config, &public_url)?;
+        let spawner = tasks.spawner(Stage::Working);
+        let foundation =
+            Foundation::open(config, &public_url, &given, "start", Missing::Made, &spawner).await?;
+        foundation.cut_keys(&given.clock).await?;
+        let is_empty = is_empty(&foundation).await?;
+        let Foundation { store, rooms, trail } = foundation;
+        let health = tasks.health().clone();
+        let report = {
+            let health = health.clone();
+            Arc::new(move |component, works| {
+                if works {
+                    health.recover(component);
+                } else {
+                    health.degrade(component);
+                }
+            })
+        };
+        let back = Arc::new(store.back);
+        let runner = Runner::new(back, Arc::clone(&rooms), trail.clone(), given.clock.clone(), report);
+        let jobs = Jobs {
+            revocations: Arc::default(),
+            keys: Arc::default(),
+            cleanup: Arc::new(Cleanup::every(config.cleanup.interval)),
+        };
+        // Nothing is served before it is known which sessions have ended and which keys sign.
+        runner.settle(&*jobs.revocations).await.map_err(StartError::Job)?;
+        let routers = web::routers(Doors {
+            front: store.front,
+            probe: store.probe,
+            rooms: Arc::clone(&rooms),
+            trail,
+            clock: given.clock,
+            spawner: tasks.spawner(Stage::Serving),
+            health: Arc::new(move || Condition {
+                stopping: health.phase() != Phase::Running,
+                degraded: health.degraded().into_iter().map(str::to_owned).collect(),
+            }),
+            settings: doors,
+        });
+        let limits = Limits::for_connections(config.server.max_connections);
+        let (public, operations) = (routers.public, routers.operations);
+        Ok(Self {
+            public,
+            operations,
+            rooms,
+            runner,
+            jobs,
+            public_url,
+            is_empty,
+            limits,
+            tasks: tasks.clone(),
+        })
+    }
+
+    /// Starts the jobs and the listeners, and says that it is running.
+    pub fn start(self, ports: Ports) {
+        let Self { public, operations, runner, jobs, tasks, limits, .. } = self;
+        start_job(&tasks, "revocations poll", &runner, jobs.revocations);
+        start_job(&tasks, "keys schedule", &runner, jobs.keys);
+        start_job(&tasks, "cleanup schedule", &runner, jobs.cleanup);
+        if let Some(tls) = &ports.tls {
+            let tls = tls.clone();
+            tasks.restartable(Stage::Serving, "certificate watch", move || {
+                let tls = tls.clone();
+                async move { tls.watch().await }
+            });
+        }
+        start_listener(&tasks, "public listener", ports.public, public, limits, ports.tls);
+        if let Some(listener) = ports.operations {
+            start_listener(&tasks, "operations listener", listener, operations, limits, None);
+        }
+        tasks.health().enter(Phase::Running);
+    }
+
+    /// Runs until a signal, or until a part that it cannot be without has failed; `reload` is called for SIGHUP.
+    pub async fn run(
+        self,
+        ports: Ports,
+        lifecycle: Lifecycle,
+        signals: Signals,
+        reload: impl FnMut(),
+    ) -> Ended {
+        self.start(ports);
+        lifecycle.run(signals, reload).await
+    }
+
+    /// Runs until `shutdown`, or until a part that it cannot be without has failed.
+    pub async fn run_until(
+        self,
+        ports: Ports,
+        lifecycle: Lifecycle,
+        shutdown: impl Future<Output = ()>,
+    ) -> Ended {
+        let (sender, signals) = Signals::channel();
+        let running = self.run(ports, lifecycle, signals, || {});
+        let asked = async {
+            shutdown.await;
+            // A full channel has been asked already.
+            let _ = sender.try_send(Signal::Stop);
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            ended = running => ended,
+            never = asked => match never {},
+        }
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("public_url", &self.public_url).finish_non_exhaustive()
+    }
+}
+
+/// Whether there is no user at all.
+async fn is_empty(foundation: &Foundation) -> Result<bool, StartError> {
+    let mut lease = foundation.store.back.lease(foundation.trail.clone());
+    let users = lease.read().await?.all(store::noun::user::page(model::UserId(0), 1)).await?;
+    Ok(users.is_empty())
+}
+
+fn start_job<J: Job>(tasks: &Tasks, name: &'static str, runner: &Runner, job: Arc<J>) {
+    let (runner, stop) = (runner.clone(), tasks.stop().working.clone());
+    tasks.restartable(Stage::Working, name, move || runner.clone().run(Arc::clone(&job), stop.clone()));
+}
+
+fn start_listener(
+    tasks: &Tasks,
+    name: &'static str,
+    listener: tokio::net::TcpListener,
+    service: Router,
+    limits: Limits,
+    tls: Option<Tls>,
+) {
+    let door = Door {
+        service,
+        admit,
+        refuse,
+        limits,
+        tls,
+        spawner: tasks.spawner(Stage::Serving),
+        stop: tasks.stop().clone(),
+    };
+    tasks.critical(Stage::Serving, name, listen::serve(listener, door));
+}
+
+/// Tells the doors who is at the other end.
+fn admit(request: &mut Request<RequestBody>, peer: SocketAddr) {
+    request.extensions_mut().insert(Peer(peer));
+}
+
+/// The answer to what never became a request: problem details without an instance.
+fn refuse(status: StatusCode) -> Response<Body> {
+    let problem = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Problem::HeadersTooLarge,
+        StatusCode::REQUEST_TIMEOUT => Problem::BodyTimeout,
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::BodyTooLarge,
+        _ => Problem::MalformedBody,
+    };
+    let words = problem.words();
+    let body = json!({
+        "type": format!("urn:gatewright:problem:{}", words.code),
+        "code": words.code,
+        "title": words.title,
+        "status": status.as_u16(),
+        "detail": words.detail,
+    });
+    let kind = HeaderValue::from_static("application/problem+json");
+    (status, [(header::CONTENT_TYPE, kind)], body.to_string()).into_response()
+}

@@ -1,0 +1,94 @@
+//! `gatewright client …`
+
+use clap::{Args, Subcommand};
+use model::Secret;
+use serde_json::json;
+
+use super::desk::{Desk, configure};
+use super::secret::confirm;
+use super::{Failure, Global, Output};
+use crate::foundation::Missing;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientCommand {
+    /// Adds a client and prints its secret, once
+    Add(Add),
+    /// Lists clients
+    List,
+    /// Gives a client a new secret and prints it, once; the old one is refused at once
+    Rotate(Which),
+    /// Removes a client
+    Remove(Remove),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Which {
+    /// The client's id
+    id: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Add {
+    #[command(flatten)]
+    which: Which,
+    /// What people call it
+    #[arg(long)]
+    name: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Remove {
+    #[command(flatten)]
+    which: Which,
+    /// Does not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl ClientCommand {
+    pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
+        let config = configure(global)?;
+        let missing = if matches!(self, Self::Add(_)) { Missing::Made } else { Missing::Refused };
+        if let Self::Remove(remove) = &self {
+            confirm(remove.yes, &format!("Client {} will be refused from now on.", remove.which.id))?;
+        }
+        let desk = Desk::open(config, missing).await?;
+        let mut lease = desk.lease();
+        let visit = &mut desk.visit(&mut lease);
+        match self {
+            Self::Add(Add { which, name }) => {
+                let secret = auth::client::add(visit, &which.id, &name).await?;
+                show(out, &which.id, &secret)
+            }
+            Self::Rotate(which) => {
+                let secret = auth::client::rotate(visit, &which.id).await?;
+                show(out, &which.id, &secret)
+            }
+            Self::Remove(Remove { which, .. }) => {
+                auth::client::remove(visit, &which.id).await?;
+                Ok(out.tell(&format!("client {} was removed", which.id), &json!({ "client_id": which.id }))?)
+            }
+            Self::List => {
+                let clients = auth::client::list(visit).await?;
+                let rows: Vec<_> = clients
+                    .iter()
+                    .map(|client| {
+                        json!({
+                            "id": client.id,
+                            "name": client.name,
+                            "created_at": client.created_at,
+                            "rotated_at": client.rotated_at,
+                        })
+                    })
+                    .collect();
+                Ok(out.table(&["id", "name", "created_at", "rotated_at"], &rows)?)
+            }
+        }
+    }
+}
+
+fn show(out: &mut Output, id: &str, secret: &Secret<String>) -> Result<(), Failure> {
+    let value = json!({ "client_id": id, "client_secret": secret.expose() });
+    out.fields(&["client_id", "client_secret"], &value)?;
+    Ok(out.line("The secret is kept only as a hash and is not shown again.")?)
+}

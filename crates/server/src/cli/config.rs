@@ -1,0 +1,116 @@
+//! `gatewright config …`
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Failure, Global, Output};
+use crate::config::{Config, Loaded, default_toml, environment};
+use crate::start_error::StartError;
+use crate::wiring;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Says what is wrong with the configuration, all of it
+    Check,
+    /// Explains one setting, or all: what it does, what it is and where that comes from
+    Explain(Explain),
+    /// Prints the configuration in effect, and where each value comes from
+    Print,
+    /// Prints a configuration file with every setting and its default
+    Default,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Explain {
+    /// The setting, such as `server.listen`
+    key: Option<String>,
+}
+
+impl ConfigCommand {
+    pub(super) fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
+        match self {
+            Self::Default => Ok(out.text(&default_toml())?),
+            Self::Check => check(global, out),
+            Self::Print => {
+                let loaded = global.load()?;
+                if out.is_json() {
+                    let all = Config::settings().into_iter().map(|setting| {
+                        let value = json!({
+                            "value": loaded.config.shown(setting.key),
+                            "source": loaded.source(setting.key).to_string(),
+                        });
+                        (setting.key.to_owned(), value)
+                    });
+                    return Ok(out.value(&Value::Object(all.collect()))?);
+                }
+                Ok(out.text(&loaded.print())?)
+            }
+            Self::Explain(Explain { key }) => {
+                let loaded = global.load()?;
+                match key {
+                    Some(key) => explain(&loaded, &key, out),
+                    None => {
+                        Config::settings().iter().try_for_each(|setting| explain(&loaded, setting.key, out))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn explain(loaded: &Loaded, key: &str, out: &mut Output) -> Result<(), Failure> {
+    let (Some(text), Some(setting)) = (loaded.explain(key), Config::setting(key)) else {
+        return Err(Failure::usage(format!("there is no setting `{key}`; `config print` shows them all")));
+    };
+    if out.is_json() {
+        return Ok(out.value(&json!({
+            "key": key,
+            "about": setting.doc,
+            "value": loaded.config.shown(key),
+            "source": loaded.source(key).to_string(),
+            "default": Config::default().shown(key),
+            "takes": setting.expected,
+            "example": setting.example,
+            "environment": setting.variable(),
+            "reload": setting.reload,
+        }))?);
+    }
+    Ok(out.text(&text)?)
+}
+
+fn check(global: &Global, out: &mut Output) -> Result<(), Failure> {
+    let loaded = match Config::load(&global.args(), environment()) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            let all: Vec<_> = errors.all().iter().map(ToString::to_string).collect();
+            out.value(&json!({ "ok": false, "errors": all }))?;
+            return Err(if out.is_json() { Failure::usage("") } else { Failure::configuration(errors) });
+        }
+    };
+    let mut warnings = loaded.warnings.clone();
+    match files(&loaded.config) {
+        Ok(more) => warnings.extend(more),
+        Err(error) => {
+            out.value(&json!({ "ok": false, "errors": [error.to_string()] }))?;
+            return Err(if out.is_json() { Failure::usage("") } else { error.into() });
+        }
+    }
+    out.value(&json!({ "ok": true, "warnings": warnings }))?;
+    for warning in &warnings {
+        out.line(&format!("warning: {warning}"))?;
+    }
+    let from = loaded.file.as_ref().map_or_else(String::new, |file| format!(" ({})", file.display()));
+    Ok(out.line(&format!("the configuration{from} is good"))?)
+}
+
+/// Reads the files that settings name, as the start would.
+fn files(config: &Config) -> Result<Vec<String>, StartError> {
+    let public_url = wiring::public_url(config, config.server.listen);
+    wiring::auth(config, &public_url)?;
+    wiring::web(config, &public_url)?;
+    wiring::shared_secret(config)?;
+    if let (Some(cert), Some(key)) = (&config.server.tls_cert_file, &config.server.tls_key_file) {
+        crate::listen::Tls::load(cert, key).map_err(StartError::Tls)?;
+    }
+    wiring::unsupported(config)
+}

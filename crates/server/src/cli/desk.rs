@@ -1,0 +1,56 @@
+//! Where a command that changes something stands: beside the server, on the same database.
+
+use auth::{Rooms, Visit};
+use store::Lease;
+
+use super::{Failure, Global};
+use crate::config::{Config, LogFilter, Source};
+use crate::foundation::{Foundation, Given, Missing};
+use crate::lifecycle::{Deadlines, Lifecycle, Stage};
+use crate::{logging, wiring};
+
+/// The database and the rooms, for one command.
+pub(super) struct Desk {
+    foundation: Foundation,
+    given: Given,
+    /// Keeps the tasks of connections alive.
+    _lifecycle: Lifecycle,
+}
+
+/// The configuration of a command; its log shows only what matters, and what happened.
+pub(super) fn configure(global: &Global) -> Result<Config, Failure> {
+    let mut loaded = global.load()?;
+    if *loaded.source("telemetry.log_level") == Source::Default {
+        loaded.config.telemetry.log_level = LogFilter::for_commands();
+    }
+    let config = loaded.config;
+    logging::init(&config.telemetry, &Given::system().clock)
+        .map_err(|why| Failure::failed(why.to_string()))?;
+    Ok(config)
+}
+
+impl Desk {
+    /// Opens the database of `config`; a command needs one connection and one hashing thread.
+    pub(super) async fn open(mut config: Config, missing: Missing) -> Result<Self, Failure> {
+        config.database.pool_min = 0;
+        config.database.pool_max = 1;
+        config.passwords.hash_threads = Some(1);
+        let lifecycle = Lifecycle::new(Deadlines::after(std::time::Duration::ZERO));
+        let spawner = lifecycle.tasks().spawner(Stage::Working);
+        let given = Given::system();
+        let public_url = wiring::public_url(&config, config.server.listen);
+        let foundation = Foundation::open(&config, &public_url, &given, "cli", missing, &spawner).await?;
+        Ok(Self { foundation, given, _lifecycle: lifecycle })
+    }
+
+    /// A lease for a visit.
+    pub(super) fn lease(&self) -> Lease {
+        self.foundation.store.back.lease(self.foundation.trail.clone())
+    }
+
+    /// A visit to the rooms.
+    pub(super) fn visit<'a>(&'a self, lease: &'a mut Lease) -> Visit<'a> {
+        let rooms: &Rooms = &self.foundation.rooms;
+        Visit { rooms, lease, trail: &self.foundation.trail, now: self.given.clock.now() }
+    }
+}

@@ -1,0 +1,137 @@
+//! How a command fails: one sentence, and an exit status.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use auth::account::{OperateError, RegisterError};
+use auth::client::ClientError;
+use auth::key::KeyRoomError;
+use auth::password::Refusal;
+use model::profile::FieldError;
+
+use crate::config::ConfigErrors;
+use crate::master_key::MasterKeyError;
+use crate::start_error::StartError;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: u8,
+    text: String,
+}
+
+impl Failure {
+    /// It could not be done.
+    pub(super) fn failed(text: impl Into<String>) -> Self {
+        Self { status: 1, text: text.into() }
+    }
+
+    /// What was asked for, or configured, cannot be.
+    pub(super) fn usage(text: impl Into<String>) -> Self {
+        Self { status: 2, text: text.into() }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
+    pub(super) fn configuration(errors: ConfigErrors) -> Self {
+        Self::usage(errors.to_string().trim_end())
+    }
+
+    /// What a member of an account was refused for.
+    pub(super) fn fields(errors: &[FieldError]) -> Self {
+        let lines: Vec<_> = errors.iter().map(|error| format!("{} {}", error.field, error.message)).collect();
+        Self::failed(lines.join("; "))
+    }
+
+    /// The exit status; the sentence goes to standard error.
+    pub(super) fn tell(self) -> ExitCode {
+        if !self.text.is_empty() {
+            eprintln!("gatewright: {}", self.text);
+        }
+        ExitCode::from(self.status)
+    }
+
+    fn hash(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Busy(_) | Refusal::Gone => Self::failed("the password could not be hashed in time"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let status = if error.is_configuration() { 2 } else { 1 };
+        Self { status, text: error.to_string() }
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<MasterKeyError> for Failure {
+    fn from(error: MasterKeyError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<KeyRoomError> for Failure {
+    fn from(error: KeyRoomError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<OperateError> for Failure {
+    fn from(error: OperateError) -> Self {
+        match error {
+            OperateError::Unknown => Self::failed("there is no such user"),
+            OperateError::Role => Self::usage("there is no such role"),
+            OperateError::Invalid(error) => Self::fields(&[error]),
+            OperateError::Hash(refusal) => Self::hash(refusal),
+            OperateError::Register(error) => error.into(),
+            OperateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RegisterError> for Failure {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::EmailTaken | RegisterError::UsernameTaken => {
+                Self::failed("the email or the username belongs to somebody already")
+            }
+            RegisterError::Hash(refusal) => Self::hash(refusal),
+            RegisterError::Mint(_) => Self::failed("no token could be signed"),
+            RegisterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Taken => Self::failed("there is a client of this id already"),
+            ClientError::Unknown | ClientError::Refused => Self::failed("there is no such client"),
+            ClientError::BadId => Self::usage("a client's id is 1 to 64 letters, digits, `.`, `_` or `-`"),
+            ClientError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Writing an answer failed: nobody reads any more, which is no failure of the command, or the disk is full.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { status: 0, text: String::new() },
+            _ => Self::failed(format!("the answer cannot be written: {error}")),
+        }
+    }
+}

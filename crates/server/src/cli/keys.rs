@@ -1,0 +1,94 @@
+//! `gatewright keys …`
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::desk::{Desk, configure};
+use super::secret::confirm;
+use super::{Failure, Global, Output};
+use crate::foundation::{Given, Missing};
+use crate::master_key;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Makes a master key file (setting `master_key_file`) where there is none
+    ///
+    /// The master key seals secrets in the database: whoever loses it loses them. Every node needs the same file, and a
+    /// copy of it belongs where the database's backups are not.
+    Init,
+    /// Lists the keys that sign tokens
+    List,
+    /// Lets a new key sign from now on
+    Rotate(Rotate),
+    /// Seals every secret in the database again, under the first key of the master key file
+    ///
+    /// To change the master key: put a line that `keys init` made for another file in front of those of the old one,
+    /// give that file to every node and restart them, run this, and then take the old line out.
+    Reseal,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Rotate {
+    /// Removes every key that there was: tokens signed by them are refused at once
+    #[arg(long)]
+    compromised: bool,
+    /// Does not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl KeysCommand {
+    pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
+        let config = configure(global)?;
+        if matches!(self, Self::Init) {
+            let keyring = master_key::create(&config.master_key_file, &Given::system().rng)?;
+            let (id, file) = (keyring.first_key_id(), config.master_key_file.display().to_string());
+            let text = format!("the master key {id} was made in {file}; keep a copy of it in a safe place");
+            return Ok(out.tell(&text, &json!({ "master_key_id": id, "file": file }))?);
+        }
+        if let Self::Rotate(Rotate { compromised: true, yes }) = &self {
+            confirm(*yes, "Every access token that there is will be refused.")?;
+        }
+        let desk = Desk::open(config, Missing::Refused).await?;
+        let mut lease = desk.lease();
+        let visit = &mut desk.visit(&mut lease);
+        match self {
+            Self::Init => Ok(()),
+            Self::List => {
+                let keys = auth::key::list(visit).await?;
+                let rows: Vec<_> = keys
+                    .iter()
+                    .map(|key| {
+                        json!({
+                            "id": key.id,
+                            "algorithm": key.algorithm,
+                            "state": key.state.as_str(),
+                            "created_at": key.created_at,
+                            "changed_at": key.changed_at,
+                        })
+                    })
+                    .collect();
+                Ok(out.table(&["id", "algorithm", "state", "created_at", "changed_at"], &rows)?)
+            }
+            Self::Rotate(Rotate { compromised, .. }) => {
+                let key = if compromised {
+                    auth::key::remove_compromised(visit).await?
+                } else {
+                    auth::key::rotate_now(visit).await?
+                };
+                let text = if compromised {
+                    format!("{key} signs from now on; every older key was removed")
+                } else {
+                    format!("{key} signs from now on; older tokens are good until they expire")
+                };
+                Ok(out.tell(&text, &json!({ "key": key, "compromised": compromised }))?)
+            }
+            Self::Reseal => {
+                let keys = auth::key::reseal(visit).await?;
+                let master = visit.rooms.keyring.first_key_id().to_owned();
+                let text = format!("{keys} keys are sealed by the master key {master} now");
+                Ok(out.tell(&text, &json!({ "keys": keys, "master_key_id": master }))?)
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `gatewright migrate`
+
+use clap::Args;
+use serde_json::json;
+
+use super::desk::configure;
+use super::{Failure, Global, Output};
+use crate::foundation::{Given, data_dir};
+use crate::lifecycle::{Deadlines, Lifecycle, Stage};
+use crate::wiring;
+
+/// Brings the database to the state that this version needs.
+#[derive(Args, Debug)]
+pub(super) struct Migrate {
+    /// Only says what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Migrate {
+    pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
+        let config = configure(global)?;
+        let settings = wiring::store(&config);
+        let lifecycle = Lifecycle::new(Deadlines::after(std::time::Duration::ZERO));
+        let spawner = lifecycle.tasks().spawner(Stage::Working);
+        let steps = if self.dry_run {
+            store::pending(&settings, &spawner).await?
+        } else {
+            if config.database.url.is_embedded() {
+                data_dir(&config.data_dir)?;
+            }
+            store::migrate(&settings, Given::system().clock.now(), &spawner).await?
+        };
+        let names: Vec<_> = steps.iter().map(|step| step.name).collect();
+        out.value(&json!({ "dry_run": self.dry_run, "migrations": names }))?;
+        match (names.is_empty(), self.dry_run) {
+            (true, _) => out.line("the database is up to date")?,
+            (false, true) => out.line(&format!("would apply: {}", names.join(", ")))?,
+            (false, false) => out.line(&format!("applied: {}", names.join(", ")))?,
+        }
+        Ok(())
+    }
+}

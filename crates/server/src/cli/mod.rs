@@ -1,0 +1,169 @@
+//! The command line: one file per noun.
+
+mod client;
+mod config;
+mod desk;
+mod document;
+mod failure;
+mod keys;
+mod migrate;
+mod output;
+mod secret;
+mod serve;
+mod user;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use self::failure::Failure;
+use self::output::Output;
+use crate::config::{Config, LoadArgs, Loaded, environment};
+
+/// An authentication server: accounts, sessions and tokens, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "gatewright", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Options of every command")]
+struct Global {
+    /// The configuration file; without it `gatewright.toml` in the working directory, if there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets one setting, over the file and the environment; may be repeated
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+    /// The data directory, as `--set data_dir=DIR`
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Answers in JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server until it is told to stop
+    ///
+    /// Without any configuration it keeps everything in `./gatewright-data` and listens on 127.0.0.1:8080. SIGTERM and
+    /// SIGINT end it in order, a second one at once; SIGHUP reads the configuration again.
+    Serve,
+    /// Brings the database to the state that this version needs
+    Migrate(migrate::Migrate),
+    /// Accounts
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Programs with credentials of their own
+    #[command(subcommand)]
+    Client(client::ClientCommand),
+    /// The master key file, and the keys that sign tokens
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// The configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Prints completions for a shell
+    Completions(document::Completions),
+    /// Prints the manual page, or writes those of all commands into a directory
+    Man(document::Man),
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("it has no `=` between key and value")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+impl Global {
+    fn args(&self) -> LoadArgs {
+        let mut set = self.set.clone();
+        set.extend(self.data_dir.iter().map(|dir| ("data_dir".to_owned(), dir.display().to_string())));
+        LoadArgs { config: self.config.clone(), directory: PathBuf::new(), set }
+    }
+
+    fn load(&self) -> Result<Loaded, Failure> {
+        Config::load(&self.args(), environment()).map_err(Failure::configuration)
+    }
+}
+
+/// The definition of the command line, with names and texts as `--help` shows them.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+pub use document::markdown;
+
+/// Runs what the arguments ask for; the first is the program's name. 0: done, 1: it failed, 2: the arguments or the
+/// configuration are wrong.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where nobody reads it there is nothing else to do.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let mut builder = match cli.command {
+        Command::Serve => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let ended = match builder.enable_all().build() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(cli.run());
+            // Whatever still runs was told to end, and what did not end was named.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(why) => Err(Failure::failed(format!("the runtime cannot be started: {why}"))),
+    };
+    ended.map_or_else(Failure::tell, |()| ExitCode::SUCCESS)
+}
+
+impl Cli {
+    async fn run(self) -> Result<(), Failure> {
+        let Self { global, command } = self;
+        let mut out = Output::standard(global.json);
+        match command {
+            Command::Serve => serve::run(&global, &mut out).await,
+            Command::Migrate(migrate) => migrate.run(&global, &mut out).await,
+            Command::User(user) => user.run(&global, &mut out).await,
+            Command::Client(client) => client.run(&global, &mut out).await,
+            Command::Keys(keys) => keys.run(&global, &mut out).await,
+            Command::Config(config) => config.run(&global, &mut out),
+            Command::Completions(completions) => completions.run(&mut out),
+            Command::Man(man) => man.run(&mut out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_secret_is_an_argument() {
+        fn arguments(command: &clap::Command) -> Vec<String> {
+            let own = command.get_arguments().map(|arg| arg.get_id().to_string());
+            own.chain(command.get_subcommands().flat_map(arguments)).collect()
+        }
+        let secret = |name: &String| {
+            ["password", "secret", "token"].iter().any(|word| name.contains(word)) && !name.ends_with("_file")
+        };
+        let found: Vec<_> = arguments(&command()).into_iter().filter(secret).collect();
+        assert!(found.is_empty(), "{found:?} would be seen by everybody on the machine");
+    }
+}

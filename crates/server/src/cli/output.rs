@@ -1,0 +1,173 @@
+//! Answers: tables for people, JSON for programs.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use serde_json::Value;
+
+/// Where answers go, and for whom.
+pub(super) struct Output {
+    to: Box<dyn Write>,
+    json: bool,
+    colour: bool,
+}
+
+impl Output {
+    /// To standard output.
+    pub(super) fn standard(json: bool) -> Self {
+        let plain =
+            crate::config::environment().iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+        Self { to: Box::new(io::stdout()), json, colour: io::stdout().is_terminal() && !plain }
+    }
+
+    /// Whether a program reads it.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// One line of text, for people only.
+    pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
+        if !self.json {
+            writeln!(self.to, "{}", printable(text))?;
+        }
+        Ok(())
+    }
+
+    /// Text as it is, whoever reads it.
+    pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
+        self.to.write_all(text.as_bytes())?;
+        self.to.flush()
+    }
+
+    /// One value, for programs only.
+    pub(super) fn value(&mut self, value: &Value) -> io::Result<()> {
+        if self.json {
+            writeln!(self.to, "{value:#}")?;
+        }
+        Ok(())
+    }
+
+    /// One thing with a line of text for people and its value for programs.
+    pub(super) fn tell(&mut self, text: &str, value: &Value) -> io::Result<()> {
+        self.line(text)?;
+        self.value(value)
+    }
+
+    /// One object: a line for each of `names` for people, the object for programs.
+    pub(super) fn fields(&mut self, names: &[&str], object: &Value) -> io::Result<()> {
+        if self.json {
+            return self.value(object);
+        }
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+        for name in names {
+            let (bold, plain) = self.bold();
+            let value = object.get(*name).map_or_else(String::new, cell);
+            writeln!(self.to, "{bold}{name:<width$}{plain}  {value}")?;
+        }
+        Ok(())
+    }
+
+    /// A list of objects that have the members `columns`: a table, or an array.
+    pub(super) fn table(&mut self, columns: &[&str], rows: &[Value]) -> io::Result<()> {
+        if self.json {
+            return self.value(&Value::Array(rows.to_vec()));
+        }
+        let cells: Vec<Vec<String>> = rows
+            .iter()
+            .map(|row| columns.iter().map(|name| cell(row.get(*name).unwrap_or(&Value::Null))).collect())
+            .collect();
+        let widths: Vec<usize> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, name)| {
+                let longest =
+                    cells.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
+                longest.unwrap_or_default().max(name.chars().count())
+            })
+            .collect();
+        let (bold, plain) = self.bold();
+        let heads: Vec<String> = columns.iter().map(|name| name.to_uppercase().replace('_', " ")).collect();
+        writeln!(self.to, "{bold}{}{plain}", aligned(&heads, &widths))?;
+        for row in &cells {
+            writeln!(self.to, "{}", aligned(row, &widths))?;
+        }
+        Ok(())
+    }
+
+    fn bold(&self) -> (&'static str, &'static str) {
+        if self.colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") }
+    }
+}
+
+fn aligned(cells: &[String], widths: &[usize]) -> String {
+    let padded: Vec<String> =
+        cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+    padded.join("  ").trim_end().to_owned()
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => printable(text),
+        other => printable(&other.to_string()),
+    }
+}
+
+/// Text that cannot move a terminal's cursor or forge a line.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(json: bool, write: impl FnOnce(&mut Output) -> io::Result<()>) -> String {
+        let memory = Memory::default();
+        let mut output = Output { to: Box::new(memory.clone()), json, colour: false };
+        write(&mut output).unwrap();
+        let bytes = memory.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_table_is_aligned_and_cannot_be_forged() {
+        let rows = [json!({"id": 1, "name": "a\x1b[2Jb"}), json!({"id": 22, "name": null})];
+        let text = written(false, |output| output.table(&["id", "name"], &rows));
+        assert_eq!(text, "ID  NAME\n1   a\\u{1b}[2Jb\n22  -\n");
+    }
+
+    #[test]
+    fn programs_get_json_and_nothing_else() {
+        let rows = [json!({"id": 1})];
+        let text = written(true, |output| {
+            output.line("for people")?;
+            output.table(&["id"], &rows)
+        });
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!([{"id": 1}]));
+    }
+}

@@ -1,0 +1,153 @@
+//! Secrets: from a prompt that does not show them, from a file, from standard input; never from an argument, which
+//! every user of the machine can read.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use model::Secret;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use super::Failure;
+
+/// More than this is no password.
+const MOST_BYTES: u64 = 64 * 1024;
+
+/// Where a password comes from.
+#[derive(Args, Debug)]
+pub(super) struct PasswordArgs {
+    /// The file whose first line is the password, or `-` for standard input; without it, a prompt
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl PasswordArgs {
+    /// The new password of `whom`, asked for twice when it is typed.
+    pub(super) fn read(&self, whom: &str) -> Result<Secret<String>, Failure> {
+        match self.password_file.as_deref() {
+            Some(path) if path == Path::new("-") => first_line(io::stdin().lock(), "standard input"),
+            Some(path) => {
+                let file = File::open(path).map_err(|why| unreadable(&path.display().to_string(), &why))?;
+                first_line(BufReader::new(file), &path.display().to_string())
+            }
+            None => {
+                let mut terminal = Terminal::open("--password-file FILE, or - for standard input, says it")?;
+                let first = terminal.ask_secret(&format!("New password of {whom}: "))?;
+                let again = terminal.ask_secret("The same again: ")?;
+                if first.expose() == again.expose() {
+                    Ok(first)
+                } else {
+                    Err(Failure::failed("the two passwords differ; nothing was changed"))
+                }
+            }
+        }
+    }
+}
+
+/// Asks whether to go on, unless that was said already.
+pub(super) fn confirm(yes: bool, question: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    let mut terminal = Terminal::open("--yes says that you mean it")?;
+    let answer = terminal.ask(&format!("{question} Type `yes` to go on: "))?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::failed("nothing was changed")) }
+}
+
+fn unreadable(name: &str, why: &io::Error) -> Failure {
+    Failure::failed(format!("{name} cannot be read: {why}"))
+}
+
+fn first_line(from: impl io::BufRead, name: &str) -> Result<Secret<String>, Failure> {
+    let mut bytes = Vec::new();
+    let read = from.take(MOST_BYTES).read_until(b'\n', &mut bytes);
+    let line = Secret::new(bytes);
+    read.map_err(|why| unreadable(name, &why))?;
+    let text = std::str::from_utf8(line.expose());
+    let text = text.map_err(|_| Failure::failed(format!("{name} is not UTF-8")))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err(Failure::failed(format!("{name} has no password in its first line")));
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
+/// The terminal itself, wherever standard input and output lead.
+struct Terminal {
+    input: BufReader<File>,
+    output: File,
+}
+
+impl Terminal {
+    fn open(instead: &str) -> Result<Self, Failure> {
+        let open = || {
+            let device = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+            Ok(Self { output: device.try_clone()?, input: BufReader::new(device) })
+        };
+        open().map_err(|_: io::Error| Failure::usage(format!("there is no terminal to ask on; {instead}")))
+    }
+
+    fn ask(&mut self, question: &str) -> Result<String, Failure> {
+        let mut line = String::new();
+        let asked = self.output.write_all(question.as_bytes()).and_then(|()| self.output.flush());
+        asked
+            .and_then(|()| self.input.read_line(&mut line))
+            .map_err(|why| unreadable("the terminal", &why))?;
+        Ok(line)
+    }
+
+    fn ask_secret(&mut self, question: &str) -> Result<Secret<String>, Failure> {
+        let silence = Silence::on(&self.output).map_err(|why| unreadable("the terminal", &why))?;
+        let answer = self.ask(question).map(Secret::new);
+        drop(silence);
+        let answer = answer?;
+        let text = answer.expose().trim_end_matches(['\n', '\r']);
+        if text.is_empty() {
+            return Err(Failure::failed("no password was given; nothing was changed"));
+        }
+        Ok(Secret::new(text.to_owned()))
+    }
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Silence {
+    terminal: File,
+    before: Termios,
+}
+
+impl Silence {
+    fn on(terminal: &File) -> io::Result<Self> {
+        let terminal = terminal.try_clone()?;
+        let before = tcgetattr(&terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        // The line's end still shows, so that what follows begins on a line of its own.
+        silent.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // There is nobody to tell when even this fails.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_is_the_password_and_spaces_belong_to_it() {
+        let read = |text: &str| first_line(text.as_bytes(), "it").map(|secret| secret.expose().clone());
+        assert_eq!(read(" two words \nmore").unwrap(), " two words ");
+        assert_eq!(read("windows\r\n").unwrap(), "windows");
+        assert_eq!(read("no end").unwrap(), "no end");
+        assert!(read("\nlate").is_err() && read("").is_err());
+        assert!(first_line(&b"\xff\n"[..], "it").is_err());
+    }
+}

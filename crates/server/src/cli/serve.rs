@@ -1,0 +1,107 @@
+//! `gatewright serve`
+
+use serde_json::json;
+
+use super::{Failure, Global, Output};
+use crate::app::App;
+use crate::config::{Config, DatabaseUrl};
+use crate::foundation::Given;
+use crate::lifecycle::{Cause, Deadlines, Lifecycle, Signal, Signals};
+use crate::ports::Ports;
+use crate::reload::Reload;
+use crate::{logging, wiring};
+
+pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure> {
+    let loaded = global.load()?;
+    let given = Given::system();
+    let logging = logging::init(&loaded.config.telemetry, &given.clock);
+    let logging = logging.map_err(|why| Failure::failed(why.to_string()))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = loaded.config;
+    let signals = Signals::system();
+    let mut signals = signals.map_err(|why| Failure::failed(format!("signals cannot be taken: {why}")))?;
+    let ports = Ports::bind(&config).await?;
+    let lifecycle = Lifecycle::new(Deadlines::after(config.server.shutdown_delay));
+    let tasks = lifecycle.tasks();
+    let built = tokio::select! {
+        built = App::build(&config, ports.address()?, &tasks, given) => built?,
+        () = stop(&mut signals) => return Ok(()),
+    };
+    let greeting = Greeting::of(&config, &built, &ports, global);
+    built.start(ports);
+    greeting.print(out)?;
+    let mut reload = Reload::new(global.args(), config, logging);
+    let ended = lifecycle.run(signals, move || reload.run()).await;
+    match ended.cause {
+        Cause::Signal => {
+            tracing::info!("{ended}");
+            Ok(())
+        }
+        Cause::Failed { .. } => Err(Failure::failed(ended.to_string())),
+    }
+}
+
+/// Waits for a signal to stop while the server is still being put together.
+async fn stop(signals: &mut Signals) {
+    while signals.next().await != Signal::Stop {}
+}
+
+/// What is said once everything is up.
+struct Greeting {
+    public_url: String,
+    operations_url: Option<String>,
+    data: String,
+    first_admin: Option<String>,
+}
+
+impl Greeting {
+    fn of(config: &Config, app: &App, ports: &Ports, global: &Global) -> Self {
+        let operations = ports.operations.as_ref().and_then(|listener| listener.local_addr().ok());
+        let data = match &config.database.url {
+            DatabaseUrl::Sqlite(path) => path.display().to_string(),
+            DatabaseUrl::Postgres(_) => config.shown("database.url").unwrap_or_default(),
+        };
+        Self {
+            public_url: app.public_url.clone(),
+            operations_url: operations.map(|at| format!("http://{}", wiring::reachable(at))),
+            data,
+            first_admin: app.is_empty.then(|| first_admin(global)),
+        }
+    }
+
+    fn print(&self, out: &mut Output) -> Result<(), Failure> {
+        let docs = format!("{}/docs", self.public_url);
+        out.value(&json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "public_url": self.public_url,
+            "docs_url": docs,
+            "operations_url": self.operations_url,
+            "data": self.data,
+            "first_admin": self.first_admin,
+        }))?;
+        out.line(&format!("Gatewright {} is up.", env!("CARGO_PKG_VERSION")))?;
+        out.line(&format!("  URL         {}", self.public_url))?;
+        out.line(&format!("  docs        {docs}"))?;
+        if let Some(url) = &self.operations_url {
+            out.line(&format!("  operations  {url}"))?;
+        }
+        out.line(&format!("  data        {}", self.data))?;
+        if let Some(command) = &self.first_admin {
+            out.line(&format!("Nobody has an account yet. Make the first admin:\n  {command}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The command that makes the first admin of this very server.
+fn first_admin(global: &Global) -> String {
+    let mut command = String::from("gatewright user add you@example.org --role admin");
+    let config = global.config.iter().map(|path| format!(" --config {}", path.display()));
+    let data_dir = global.data_dir.iter().map(|path| format!(" --data-dir {}", path.display()));
+    let set = global.set.iter().filter(|(key, _)| key.starts_with("database.") || key.contains("master_key"));
+    let set = set.map(|(key, value)| format!(" --set {key}={value}"));
+    command.extend(config.chain(data_dir).chain(set));
+    command
+}

@@ -1,0 +1,230 @@
+//! `gatewright user …`
+
+use auth::Visit;
+use auth::account::{self, ADMIN, BASIC_USER, Candidate, OperateError};
+use clap::{Args, Subcommand};
+use model::UserId;
+use serde_json::{Map, Value, json};
+use store::noun::user::{State, User};
+
+use super::desk::{Desk, configure};
+use super::secret::{PasswordArgs, confirm};
+use super::{Failure, Global, Output};
+use crate::foundation::Missing;
+
+/// Users read from the database at once.
+const PAGE: i64 = 500;
+const COLUMNS: [&str; 6] = ["id", "email", "username", "role", "state", "created_at"];
+
+const FIELDS: [&str; 9] =
+    ["id", "uuid", "email", "username", "role", "state", "profile", "created_at", "updated_at"];
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Makes an account; asks for its password
+    Add(Add),
+    /// Lists accounts, by number
+    List(List),
+    /// Shows one account
+    Show(Who),
+    /// Gives an account a role
+    SetRole(SetRole),
+    /// Gives an account a new password and ends its sessions
+    SetPassword(SetPassword),
+    /// Lets a deactivated account log in again
+    Activate(Who),
+    /// Ends an account's sessions and lets nobody log in to it
+    Deactivate(Who),
+    /// Erases an account: its data go, its number is never used again
+    Delete(Delete),
+}
+
+/// An account.
+#[derive(Args, Debug)]
+pub(super) struct Who {
+    /// Its number, email or username
+    #[arg(value_name = "USER")]
+    user: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Add {
+    /// The email address
+    email: String,
+    /// The username, if it is to have one
+    #[arg(long)]
+    username: Option<String>,
+    /// The role
+    #[arg(long, default_value = BASIC_USER, value_parser = [BASIC_USER, ADMIN])]
+    role: String,
+    #[command(flatten)]
+    password: PasswordArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct List {
+    /// Lists at most so many
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u32>,
+    /// Begins after this number
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    after: i64,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SetRole {
+    #[command(flatten)]
+    who: Who,
+    /// The role
+    #[arg(value_parser = [BASIC_USER, ADMIN])]
+    role: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SetPassword {
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    password: PasswordArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Delete {
+    #[command(flatten)]
+    who: Who,
+    /// Does not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl UserCommand {
+    pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
+        let config = configure(global)?;
+        if let Self::Add(add) = self {
+            let password = add.password.read(&add.email)?;
+            let desk = Desk::open(config, Missing::Made).await?;
+            let mut lease = desk.lease();
+            let mut visit = desk.visit(&mut lease);
+            let username = add.username.as_deref();
+            let candidate = Candidate::parse(&visit, &add.email, username, &password, Map::new());
+            let candidate = candidate.map_err(|errors| Failure::fields(&errors))?;
+            let user = account::add(&mut visit, candidate, &add.role).await?;
+            return Ok(out.tell(&format!("user {} was made", name(&user)), &value(&user))?);
+        }
+        let desk = Desk::open(config, Missing::Refused).await?;
+        let mut lease = desk.lease();
+        let visit = &mut desk.visit(&mut lease);
+        match self {
+            Self::Add(_) => Ok(()),
+            Self::List(list) => list.run(visit, out).await,
+            Self::Show(who) => Ok(out.fields(&FIELDS, &value(&who.find(visit).await?))?),
+            Self::SetRole(set) => set.run(visit, out).await,
+            Self::SetPassword(set) => set.run(visit, out).await,
+            Self::Activate(who) => set_state(&who, visit, out, true).await,
+            Self::Deactivate(who) => set_state(&who, visit, out, false).await,
+            Self::Delete(delete) => delete.run(visit, out).await,
+        }
+    }
+}
+
+impl Who {
+    async fn find(&self, visit: &mut Visit<'_>) -> Result<User, Failure> {
+        account::find(visit, &self.user).await.map_err(|error| match error {
+            OperateError::Unknown => Failure::failed(format!("there is no user {:?}", self.user)),
+            other => other.into(),
+        })
+    }
+}
+
+impl List {
+    async fn run(self, visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
+        let mut left = self.limit.map_or(i64::MAX, i64::from);
+        let mut after = UserId(self.after);
+        let mut users = Vec::new();
+        while left > 0 {
+            let wanted = left.min(PAGE);
+            let page = account::page(visit, after, wanted).await?;
+            let read = i64::try_from(page.len()).unwrap_or(wanted);
+            left -= read;
+            after = page.last().map_or(after, |user| user.id);
+            users.extend(page.iter().map(value));
+            if read < wanted {
+                break;
+            }
+        }
+        Ok(out.table(&COLUMNS, &users)?)
+    }
+}
+
+impl SetRole {
+    async fn run(self, visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
+        let user = self.who.find(visit).await?;
+        account::set_role(visit, &user, &self.role).await?;
+        tell(visit, out, &user, &format!("user {} is {} now", name(&user), self.role)).await
+    }
+}
+
+impl SetPassword {
+    async fn run(self, visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
+        let user = self.who.find(visit).await?;
+        // While somebody types, nobody holds a connection.
+        visit.lease.park();
+        let password = self.password.read(&name(&user))?;
+        account::set_password(visit, &user, &password).await?;
+        let text = format!("user {} has a new password; every session is over", name(&user));
+        tell(visit, out, &user, &text).await
+    }
+}
+
+impl Delete {
+    async fn run(self, visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
+        let user = self.who.find(visit).await?;
+        visit.lease.park();
+        confirm(self.yes, &format!("User {} will be erased for ever.", name(&user)))?;
+        account::delete(visit, &user).await?;
+        tell(visit, out, &user, &format!("user {} was erased", name(&user))).await
+    }
+}
+
+async fn set_state(who: &Who, visit: &mut Visit<'_>, out: &mut Output, active: bool) -> Result<(), Failure> {
+    let user = who.find(visit).await?;
+    account::set_state(visit, &user, active).await?;
+    let text = if active { "may log in" } else { "is deactivated; every session is over" };
+    tell(visit, out, &user, &format!("user {} {text}", name(&user))).await
+}
+
+/// Says what was done, and how the account is now.
+async fn tell(visit: &mut Visit<'_>, out: &mut Output, user: &User, text: &str) -> Result<(), Failure> {
+    out.line(text)?;
+    if out.is_json() {
+        let user = account::find(visit, &user.id.to_string()).await?;
+        out.value(&value(&user))?;
+    }
+    Ok(())
+}
+
+fn name(user: &User) -> String {
+    match user.email.as_ref().or(user.username.as_ref()) {
+        Some(name) => format!("{} ({name})", user.id),
+        None => user.id.to_string(),
+    }
+}
+
+fn value(user: &User) -> Value {
+    let state = match user.state {
+        State::Active => "active",
+        State::Inactive => "inactive",
+        State::Erased => "erased",
+    };
+    json!({
+        "id": user.id,
+        "uuid": user.uuid,
+        "email": user.email,
+        "username": user.username,
+        "role": user.role,
+        "state": state,
+        "profile": serde_json::from_str::<Value>(&user.profile).unwrap_or_default(),
+        "created_at": user.created_at,
+        "updated_at": user.updated_at,
+    })
+}

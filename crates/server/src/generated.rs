@@ -1,0 +1,11 @@
+//! Documents that are made of the code, so that they cannot disagree with it. They are checked in, and a test
+//! compares.
+
+/// Every generated file: its path from the root of the workspace, and what it holds.
+pub fn files() -> Vec<(&'static str, String)> {
+    vec![
+        ("docs/generated/configuration.md", crate::config::markdown()),
+        ("docs/generated/gatewright.default.toml", crate::config::default_toml()),
+        ("docs/generated/cli.md", crate::cli::markdown()),
+    ]
+}
