@@ -287,6 +287,19 @@ impl TestApp {
         verb(&mut visit).await
     }
 
+    /// Reads what other processes have revoked, as the job does every 250 ms.
+    pub async fn poll_revocations(&self) {
+        self.operate(async |visit| {
+            let asked = tokio::time::Instant::now();
+            let (number, session) = visit.rooms.revocations.after();
+            let call = store::noun::revocation::after(number, session, 1000);
+            let read = visit.lease.read().await.expect("a connection").all(call).await.expect("revocations");
+            visit.rooms.revocations.extend(&read);
+            visit.rooms.revocations.seen(asked + Duration::from_hours(1), visit.now);
+        })
+        .await;
+    }
+
     /// Ends the application; panics when a request of it panicked or is still running.
     pub async fn close(self) {
         drop(self.router);

@@ -166,14 +166,15 @@ impl Problem {
         }
     }
 
-    /// The error of RFC 6749 §5.2.
-    pub(crate) fn oauth(&self) -> OAuthError {
+    /// The error of RFC 6749 §5.2, with its status: what HTTP itself refuses keeps HTTP's own.
+    pub(crate) fn oauth(&self) -> (OAuthError, StatusCode) {
         let status = self.words().status;
         match self {
-            Self::ClientInvalid => OAuthError::InvalidClient,
-            Self::ScopeNotGranted => OAuthError::InvalidScope,
-            _ if status.is_server_error() => OAuthError::TemporarilyUnavailable,
-            _ => OAuthError::InvalidRequest,
+            Self::ClientInvalid => (OAuthError::InvalidClient, status),
+            Self::ScopeNotGranted => (OAuthError::InvalidScope, status),
+            Self::Validation(_) => (OAuthError::InvalidRequest, StatusCode::BAD_REQUEST),
+            _ if status.is_server_error() => (OAuthError::TemporarilyUnavailable, status),
+            _ => (OAuthError::InvalidRequest, status),
         }
     }
 

@@ -58,14 +58,13 @@ pub(super) fn write(problem: &Problem, dialect: Dialect, instance: &str, mut res
             (problem.fastapi(instance), "application/json")
         }
         Dialect::FastApi => (problem.fastapi(instance), "application/problem+json"),
-        Dialect::OAuth => (serde_json::json!(problem.oauth()), "application/json"),
+        Dialect::OAuth => (serde_json::json!(problem.oauth().0), "application/json"),
     };
     if dialect == Dialect::FastApi && matches!(problem, Problem::EmailTaken | Problem::UsernameTaken) {
         *response.status_mut() = StatusCode::BAD_REQUEST;
     }
     if dialect == Dialect::OAuth {
-        let status = StatusCode::from_u16(problem.oauth().status());
-        *response.status_mut() = status.unwrap_or(StatusCode::BAD_REQUEST);
+        *response.status_mut() = problem.oauth().1;
     }
     let mut body = body;
     if let Some(status) = body.get_mut("status") {
