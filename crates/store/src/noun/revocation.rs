@@ -30,8 +30,9 @@ statements! {
     );
     DELETE_EXPIRED = Stmt::new(
         "revocation.delete_expired",
-        "DELETE FROM gw.revocations WHERE (number, session_id) IN (SELECT r.number, r.session_id \
-         FROM gw.revocations r WHERE r.expires_at <= $1 ORDER BY r.expires_at LIMIT $2) RETURNING number",
+        "DELETE FROM gw.revocations WHERE (number, session_id) IN (SELECT o.number, o.session_id \
+         FROM (SELECT r.number, r.session_id FROM gw.revocations r WHERE r.expires_at <= $1 \
+         ORDER BY r.expires_at LIMIT 1000) o LIMIT $2) RETURNING number",
     );
 }
 
@@ -68,7 +69,7 @@ pub fn after(number: i64, session: SessionId, limit: i64) -> Call<Revocation> {
     })
 }
 
-/// Deletes at most `limit` revocations that no token needs any more.
+/// Deletes at most `limit` revocations, and at most 1000, that no token needs any more.
 pub fn delete_expired(now: Now, limit: i64) -> Call<i64> {
     Call::new(&DELETE_EXPIRED, [now.into(), limit.into()], number)
 }

@@ -1,1 +1,142 @@
-//! Later.
+//! Every registered statement is one that both engines understand, and none walks a table that grows.
+
+use std::collections::BTreeSet;
+
+use store::{Stmt, registry};
+use testkit::postgres::rows;
+
+use crate::ground::World;
+
+/// Tables of one row, or of one a counter, by their schema: there is nothing to walk.
+const CONSTANT: [&str; 2] = ["realm", "counters"];
+const ROWS: u32 = 60_000;
+
+#[test]
+fn names_are_unique_and_say_their_noun() {
+    let mut names = BTreeSet::new();
+    for stmt in registry() {
+        assert!(names.insert(stmt.name), "{} twice", stmt.name);
+        assert!(stmt.name.split_once('.').is_some_and(|(noun, verb)| !noun.is_empty() && !verb.is_empty()));
+    }
+}
+
+/// A statement outside `statements!` would be unknown to the registry: there is none in the sources.
+#[test]
+fn every_statement_of_the_nouns_is_registered() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/noun");
+    let names: BTreeSet<&str> = registry().map(|stmt| stmt.name).collect();
+    let mut written = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let noun = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        written += text.matches("Stmt::new(").count();
+        for piece in text.split("Stmt::new(").skip(1) {
+            let name = piece.split('"').nth(1).unwrap();
+            assert!(names.contains(name), "{}: {name} is not in `statements!`", path.display());
+            assert!(name.starts_with(&format!("{noun}.")), "{name} stands in {}", path.display());
+        }
+        assert!(!text.contains("static STATEMENT") || noun == "mod", "{}", path.display());
+    }
+    assert_eq!(written, names.len());
+}
+
+#[test]
+fn the_house_dialect_is_kept() {
+    for stmt in registry() {
+        let text = stmt.sqlite();
+        for word in ["= ANY", "FOR UPDATE", "now()", "::", "USING (", "nextval"] {
+            assert!(!text.contains(word), "{}: {word}", stmt.name);
+        }
+    }
+}
+
+/// As many rows in every table that grows, spread as in life.
+fn fill(world: &World) {
+    let series = if world.is_sqlite() {
+        format!("WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < {ROWS})")
+    } else {
+        format!("WITH g(n) AS (SELECT * FROM generate_series(1, {ROWS}))")
+    };
+    let sqlite = world.is_sqlite();
+    let id = |n: &str| match sqlite {
+        true => format!("CAST(printf('%016d', {n}) AS BLOB)"),
+        false => format!("lpad(CAST({n} AS text), 32, '0')::uuid"),
+    };
+    let bytes = if sqlite { "zeroblob(32)" } else { "decode(repeat('00', 32), 'hex')" };
+    let (uuid, revoked) = (id("n"), "n % 10 = 0");
+    for (table, select) in [
+        (
+            "users (uuid, email, email_key, username, username_key, role, state, profile, created_at, updated_at)",
+            format!("{uuid}, 'e' || n, 'e' || n, 'u' || n, 'u' || n, 'r', 'active', '{{}}', n, n"),
+        ),
+        ("credentials", "n, 'password', 'hash', 1, n".into()),
+        (
+            "sessions",
+            format!(
+                "{uuid}, 1 + n % 5000, 's', NULL, NULL, n, n + 100000, n + 100000, 1, {bytes}, n, '', 0, 0, \
+                 {revoked}, CASE WHEN {revoked} THEN n END"
+            ),
+        ),
+        ("revocations", format!("n, {uuid}, n")),
+        ("clients", format!("'c' || n, 'name', {bytes}, n, n")),
+        ("keys", format!("'k' || n, 'ES256', 'active', {bytes}, n, n")),
+        ("jobs", format!("'j' || n, {uuid}, n")),
+    ] {
+        world.sql(&format!("{series} INSERT INTO gw.{table} SELECT {select} FROM g"));
+    }
+    world.sql("ANALYZE");
+}
+
+#[tokio::test]
+async fn no_statement_walks_a_growing_table_on_sqlite() {
+    let world = World::sqlite();
+    world.migrate().await.unwrap();
+    fill(&world);
+    let mut wrong = Vec::new();
+    for stmt in registry() {
+        let plan = world.sql(&format!("EXPLAIN QUERY PLAN {}", stmt.sqlite()));
+        let steps: Vec<String> = plan.into_iter().map(|mut row| row.pop().unwrap().unwrap()).collect();
+        // What a coroutine hands over is no table; `c` stands for the counters.
+        let is_table = |name: &str| {
+            !matches!(name, "CONSTANT" | "c") && !CONSTANT.contains(&name) && {
+                !steps.contains(&format!("CO-ROUTINE {name}"))
+            }
+        };
+        let walks = steps.iter().any(|step| {
+            step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next()).is_some_and(is_table)
+        });
+        judge(stmt, walks, &steps, &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn no_statement_walks_a_growing_table_on_postgres() {
+    let world = World::postgres();
+    world.migrate().await.unwrap();
+    fill(&world);
+    let mut wrong = Vec::new();
+    for stmt in registry() {
+        let text = stmt.postgres("gatewright");
+        let most = (1..=20).rev().find(|n| text.contains(&format!("${n}"))).unwrap_or(0);
+        let nulls = if most == 0 { String::new() } else { format!("({})", vec!["NULL"; most].join(", ")) };
+        let sql = format!(
+            "SET plan_cache_mode = force_generic_plan; PREPARE explained AS {text}; EXPLAIN EXECUTE explained{nulls}"
+        );
+        let plan = rows(world.url(), &sql).unwrap_or_else(|error| panic!("{}: {error}", stmt.name));
+        let steps: Vec<String> = plan.into_iter().map(|mut row| row.pop().unwrap().unwrap()).collect();
+        let walks = steps.iter().any(|step| {
+            let walked = step.split("Seq Scan on ").nth(1).and_then(|rest| rest.split(' ').next());
+            walked.is_some_and(|table| !CONSTANT.contains(&table))
+        });
+        judge(stmt, walks, &steps, &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn judge(stmt: &Stmt, walks: bool, plan: &[String], wrong: &mut Vec<String>) {
+    if walks && stmt.scans.is_none() {
+        wrong.push(format!("{} walks a table:\n  {}", stmt.name, plan.join("\n  ")));
+    }
+}

@@ -95,18 +95,6 @@ async fn a_dropped_transaction_rolls_back(world: Arc<World>) {
     assert_eq!(world.count("users"), 1);
 }
 
-/// Breaks a CHECK of the table, so that the next insert of a user fails on either engine.
-fn break_inserts(world: &World) {
-    if world.is_sqlite() {
-        world.sql(
-            "CREATE TRIGGER broken BEFORE INSERT ON credentials \
-             WHEN NEW.data = 'bad' BEGIN SELECT RAISE(ABORT, 'broken')",
-        );
-    } else {
-        world.sql("ALTER TABLE gw.credentials ADD CONSTRAINT broken CHECK (data <> 'bad')");
-    }
-}
-
 async fn a_failed_statement_poisons(world: Arc<World>) {
     let store = world.open().await;
     world_breaks(&world);
@@ -142,15 +130,16 @@ async fn a_failed_statement_in_a_batch_poisons(world: Arc<World>) {
     assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection serves on");
 }
 
+/// From now on a credential of the data `bad` is refused by either engine.
 fn world_breaks(world: &World) {
-    if world.is_sqlite() {
-        let connection = rusqlite::Connection::open(world.path()).unwrap();
-        let trigger = "CREATE TRIGGER broken BEFORE INSERT ON credentials WHEN NEW.data = 'bad' \
-                       BEGIN SELECT RAISE(ABORT, 'broken'); END";
-        connection.execute_batch(trigger).unwrap();
-    } else {
-        break_inserts(world);
+    if !world.is_sqlite() {
+        world.sql("ALTER TABLE gw.credentials ADD CONSTRAINT broken CHECK (data <> 'bad')");
+        return;
     }
+    let connection = rusqlite::Connection::open(world.path()).unwrap();
+    let trigger = "CREATE TRIGGER broken BEFORE INSERT ON credentials WHEN NEW.data = 'bad' \
+                   BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    connection.execute_batch(trigger).unwrap();
 }
 
 async fn nothing_comes_after_the_last_statements(world: Arc<World>) {
@@ -172,7 +161,7 @@ async fn nothing_comes_after_the_last_statements(world: Arc<World>) {
 async fn last_commits_a_batch_or_a_lone_statement(world: Arc<World>) {
     let store = world.open().await;
     let mut lease = world.lease(&store);
-    let before = store.front.trips();
+    let before = store.front.meter().trips();
     assert!(register(&mut lease, 1).await.unwrap().is_some());
     let lone: Result<_, Error> = lease
         .transact(async |tx| {
@@ -181,10 +170,10 @@ async fn last_commits_a_batch_or_a_lone_statement(world: Arc<World>) {
         })
         .await;
     assert_eq!(lone.unwrap().len(), 1);
-    assert_eq!(store.front.trips() - before, 2, "each is one round trip");
+    assert_eq!(store.front.meter().trips() - before, 2, "each is one round trip");
     assert_eq!(world.count("users"), 2);
     lease.read().await.unwrap().batch((user::find(UserId(1)), realm::find())).await.unwrap();
-    assert_eq!(store.front.trips() - before, 3, "a batch of reads is one too");
+    assert_eq!(store.front.meter().trips() - before, 3, "a batch of reads is one too");
 }
 
 async fn an_event_is_noted_once_and_only_after_commit(world: Arc<World>) {

@@ -170,7 +170,8 @@ impl World {
         for statement in sql.split(';').filter(|statement| !statement.trim().is_empty()) {
             let mut statement = connection.prepare(statement).unwrap();
             let columns = statement.column_count();
-            let mut found = statement.query([]).unwrap();
+            // EXPLAIN needs no parameters.
+            let mut found = statement.raw_query();
             while let Some(row) = found.next().unwrap() {
                 out.push((0..columns).map(|at| text(row.get_ref(at).unwrap())).collect());
             }
