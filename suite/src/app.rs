@@ -124,7 +124,7 @@ pub struct TestDatabase {
 #[expect(dead_code, reason = "held until the last application has gone")]
 enum Keeper {
     Folder(tempfile::TempDir),
-    Database(Database, SharedPostgres),
+    Database(Box<(Database, SharedPostgres)>),
 }
 
 #[derive(Default)]
@@ -157,7 +157,7 @@ impl TestDatabase {
                 let url = database.url().to_owned();
                 let location =
                     store::Location::Postgres { url, schema: "gatewright".to_owned(), tls_ca_file: None };
-                (location, Keeper::Database(database, server))
+                (location, Keeper::Database(Box::new((database, server))))
             }
         };
         let settings = store::Settings {

@@ -4,6 +4,8 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::return_self_not_must_use,
     reason = "a test stops at what it did not expect"
 )]
 
@@ -13,31 +15,29 @@ mod app;
 pub use answer::Answer;
 pub use app::{Engine, Options, START, TestApp, TestDatabase, new_keyring};
 
-/// Runs each test on both engines: `on_both! { async fn name(app) { … } }` makes `name::sqlite` and
-/// `name::postgres`.
+/// Runs each test on both engines: `on_both! { name, }` makes `both::name::sqlite` and `both::name::postgres` of
+/// `async fn name(app: &TestApp)`.
 #[macro_export]
 macro_rules! on_both {
-    ($($(#[$meta:meta])* async fn $name:ident($app:ident) $body:block)*) => {$(
-        $(#[$meta])*
-        mod $name {
-            #[expect(clippy::wildcard_imports, unused_imports, reason = "the body is written outside")]
-            use super::*;
+    ($($name:ident),* $(,)?) => {
+        mod both {
+            $(mod $name {
+                use suite::{Engine, TestApp};
 
-            async fn check($app: &$crate::TestApp) $body
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn sqlite() {
+                    let app = TestApp::start(Engine::Sqlite).await;
+                    super::super::$name(&app).await;
+                    app.close().await;
+                }
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                let app = $crate::TestApp::start($crate::Engine::Sqlite).await;
-                check(&app).await;
-                app.close().await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                let app = $crate::TestApp::start($crate::Engine::Postgres).await;
-                check(&app).await;
-                app.close().await;
-            }
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn postgres() {
+                    let app = TestApp::start(Engine::Postgres).await;
+                    super::super::$name(&app).await;
+                    app.close().await;
+                }
+            })*
         }
-    )*};
+    };
 }

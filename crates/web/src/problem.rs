@@ -109,35 +109,70 @@ impl Problem {
     }
 
     /// Its words.
-    #[rustfmt::skip]
     pub fn words(&self) -> Words {
-        let (code, status, title, detail) = match self {
-            Self::Validation(_) => ("validation_failed", StatusCode::UNPROCESSABLE_ENTITY, "Validation failed", "Some members of the request are wrong; see errors."),
-            Self::MalformedBody => ("malformed_body", StatusCode::BAD_REQUEST, "Malformed body", "The body cannot be read as its content type says."),
-            Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", "Send the content type that this route documents."),
-            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "A body has at most 64 KiB."),
-            Self::BodyTimeout => ("body_timeout", StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body did not arrive in time."),
-            Self::HeadersTooLarge => ("headers_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Header fields too large", "Header fields have at most 16 KiB together."),
-            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "Not found", "There is no such route."),
-            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", "This route knows other methods; see Allow."),
-            Self::InvalidCredentials => ("invalid_credentials", StatusCode::UNAUTHORIZED, "Invalid credentials", "Incorrect username or password"),
-            Self::TokenMissing => ("token_missing", StatusCode::UNAUTHORIZED, "Not authenticated", "Not authenticated"),
-            Self::TokenInvalid => ("token_invalid", StatusCode::UNAUTHORIZED, "Invalid token", "Could not validate credentials"),
-            Self::RefreshRefused => ("refresh_refused", StatusCode::UNAUTHORIZED, "Invalid refresh token", "The refresh token is expired, revoked or unknown; log in again."),
-            Self::PasswordWrong => ("password_wrong", StatusCode::FORBIDDEN, "Wrong password", "The current password is wrong."),
-            Self::ScopeNotGranted => ("invalid_scope", StatusCode::BAD_REQUEST, "Scope not granted", "The scope asked for is not one that can be granted."),
-            Self::GrantTypeUnsupported => ("unsupported_grant_type", StatusCode::BAD_REQUEST, "Unsupported grant type", "Leave grant_type out, or send password."),
-            Self::EmailTaken => ("email_taken", StatusCode::CONFLICT, "Email taken", "Email already exists"),
-            Self::UsernameTaken => ("username_taken", StatusCode::CONFLICT, "Username taken", "Username already exists"),
-            Self::SessionNotFound => ("session_not_found", StatusCode::NOT_FOUND, "Session not found", "You have no such session."),
-            Self::ClientInvalid => ("invalid_client", StatusCode::UNAUTHORIZED, "Invalid client", "The client could not be authenticated."),
-            Self::LegacyGone => ("legacy_gone", StatusCode::GONE, "Route switched off", "This old route was switched off; use its successor."),
-            Self::Busy(_) => ("busy", StatusCode::SERVICE_UNAVAILABLE, "Busy", "The server has more to do than it can; try again after Retry-After seconds."),
-            Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Unavailable", "A part of the server is away; try again after Retry-After seconds."),
-            Self::Timeout => ("timeout", StatusCode::SERVICE_UNAVAILABLE, "Timed out", "The request took too long; it may or may not have had its effect."),
-            Self::Internal => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR, "Internal error", "Something is wrong with the server; the operator's log has it under this instance."),
-        };
-        Words { code, status, title, detail }
+        let (code, status, title) = self.name();
+        Words { code, status, title, detail: self.detail() }
+    }
+
+    #[rustfmt::skip]
+    fn name(&self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::Validation(_) => ("validation_failed", S::UNPROCESSABLE_ENTITY, "Validation failed"),
+            Self::MalformedBody => ("malformed_body", S::BAD_REQUEST, "Malformed body"),
+            Self::UnsupportedMediaType => ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
+            Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "Body too large"),
+            Self::BodyTimeout => ("body_timeout", S::REQUEST_TIMEOUT, "Body too slow"),
+            Self::HeadersTooLarge => ("headers_too_large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Header fields too large"),
+            Self::NotFound => ("not_found", S::NOT_FOUND, "Not found"),
+            Self::MethodNotAllowed => ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed"),
+            Self::InvalidCredentials => ("invalid_credentials", S::UNAUTHORIZED, "Invalid credentials"),
+            Self::TokenMissing => ("token_missing", S::UNAUTHORIZED, "Not authenticated"),
+            Self::TokenInvalid => ("token_invalid", S::UNAUTHORIZED, "Invalid token"),
+            Self::RefreshRefused => ("refresh_refused", S::UNAUTHORIZED, "Invalid refresh token"),
+            Self::PasswordWrong => ("password_wrong", S::FORBIDDEN, "Wrong password"),
+            Self::ScopeNotGranted => ("invalid_scope", S::BAD_REQUEST, "Scope not granted"),
+            Self::GrantTypeUnsupported => ("unsupported_grant_type", S::BAD_REQUEST, "Unsupported grant type"),
+            Self::EmailTaken => ("email_taken", S::CONFLICT, "Email taken"),
+            Self::UsernameTaken => ("username_taken", S::CONFLICT, "Username taken"),
+            Self::SessionNotFound => ("session_not_found", S::NOT_FOUND, "Session not found"),
+            Self::ClientInvalid => ("invalid_client", S::UNAUTHORIZED, "Invalid client"),
+            Self::LegacyGone => ("legacy_gone", S::GONE, "Route switched off"),
+            Self::Busy(_) => ("busy", S::SERVICE_UNAVAILABLE, "Busy"),
+            Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Unavailable"),
+            Self::Timeout => ("timeout", S::SERVICE_UNAVAILABLE, "Timed out"),
+            Self::Internal => ("internal_error", S::INTERNAL_SERVER_ERROR, "Internal error"),
+        }
+    }
+
+    #[rustfmt::skip]
+    fn detail(&self) -> &'static str {
+        match self {
+            Self::Validation(_) => "Some members of the request are wrong; see errors.",
+            Self::MalformedBody => "The body cannot be read as its content type says.",
+            Self::UnsupportedMediaType => "Send the content type that this route documents.",
+            Self::BodyTooLarge => "A body has at most 64 KiB.",
+            Self::BodyTimeout => "The body did not arrive in time.",
+            Self::HeadersTooLarge => "Header fields have at most 16 KiB together.",
+            Self::NotFound => "There is no such route.",
+            Self::MethodNotAllowed => "This route knows other methods; see Allow.",
+            Self::InvalidCredentials => "Incorrect username or password",
+            Self::TokenMissing => "Not authenticated",
+            Self::TokenInvalid => "Could not validate credentials",
+            Self::RefreshRefused => "The refresh token is expired, revoked or unknown; log in again.",
+            Self::PasswordWrong => "The current password is wrong.",
+            Self::ScopeNotGranted => "The scope asked for is not one that can be granted.",
+            Self::GrantTypeUnsupported => "Leave grant_type out, or send password.",
+            Self::EmailTaken => "Email already exists",
+            Self::UsernameTaken => "Username already exists",
+            Self::SessionNotFound => "You have no such session.",
+            Self::ClientInvalid => "The client could not be authenticated.",
+            Self::LegacyGone => "This old route was switched off; use its successor.",
+            Self::Busy(_) => "The server has more to do than it can; try again after Retry-After seconds.",
+            Self::Unavailable => "A part of the server is away; try again after Retry-After seconds.",
+            Self::Timeout => "The request took too long; it may or may not have had its effect.",
+            Self::Internal => "Something is wrong with the server; the operator's log has it under this instance.",
+        }
     }
 
     /// The body of RFC 9457, with the request's id as `instance`.

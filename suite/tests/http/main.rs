@@ -1,5 +1,12 @@
 //! The HTTP suite: every promise of the contract that one process can show, on both engines, with a front pool of
 //! one connection.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::semicolon_if_nothing_returned,
+    clippy::format_collect,
+    reason = "a test stops at what it did not expect"
+)]
 
 mod account;
 mod flow;
