@@ -3,9 +3,6 @@
 use crate::config::{Config, LoadArgs, environment};
 use crate::logging::Logging;
 
-/// The settings that take effect at once.
-const AT_ONCE: [&str; 1] = ["telemetry.log_level"];
-
 /// The configuration in effect, and where it was read from.
 #[derive(Debug)]
 pub struct Reload {
@@ -35,18 +32,16 @@ impl Reload {
             tracing::warn!("{warning}");
         }
         let changes = Config::reloadable_changes(&self.config, &loaded.config);
-        let (now, later): (Vec<_>, Vec<_>) =
-            changes.applied.into_iter().chain(changes.need_restart).partition(|key| AT_ONCE.contains(key));
-        if !now.is_empty() {
-            if let Err(error) = self.logging.set(&loaded.config.telemetry.log_level) {
-                tracing::error!("the log level stays as it is: {error}");
-                return;
-            }
-            self.config.telemetry.log_level = loaded.config.telemetry.log_level;
+        let next = self.config.reloaded(&loaded.config);
+        // What is marked `reload` in the table of settings is applied here, and nothing else.
+        if let Err(error) = self.logging.set(&next.telemetry.log_level) {
+            tracing::error!("the log level stays as it is: {error}");
+            return;
         }
+        self.config = next;
         tracing::info!(
-            applied = now.join(", "),
-            need_restart = later.join(", "),
+            applied = changes.applied.join(", "),
+            need_restart = changes.need_restart.join(", "),
             "the configuration was read again"
         );
     }

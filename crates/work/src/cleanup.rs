@@ -103,3 +103,18 @@ impl Job for Cleanup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_batch_halves_the_next_and_a_quick_one_doubles_it() {
+        let (slow, quick, fair) = (SLOW * 2, SLOW / 10, SLOW / 2);
+        assert_eq!(next_batch(500, slow), 250);
+        assert_eq!(next_batch(250, fair), 250);
+        assert_eq!(next_batch(250, quick), 500);
+        assert_eq!(next_batch(500, quick), 500);
+        assert_eq!(next_batch(10, slow), 10, "never so few that it does not end");
+    }
+}

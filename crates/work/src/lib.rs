@@ -9,6 +9,8 @@ mod job;
 mod keys;
 mod revocations;
 mod runner;
+#[cfg(test)]
+mod tests;
 
 pub use cleanup::Cleanup;
 pub use job::{Job, JobError, Runs, Step};

@@ -131,3 +131,15 @@ fn pause(failures: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     PAUSE.0.saturating_mul(doubled).min(PAUSE.1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_to_a_minute() {
+        let seconds: Vec<_> =
+            [1, 2, 3, 7, 100].into_iter().map(|failures| pause(failures).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 60, 60]);
+    }
+}

@@ -195,12 +195,12 @@ fn the_generated_texts_name_every_setting_and_the_file_is_valid() {
 #[test]
 fn reload_takes_what_it_may_and_names_the_rest() {
     let old = load("", &[], &[]).unwrap().config;
-    let new =
-        load("", &[], &[("rate_limits.login", "off"), ("server.listen", "127.0.0.1:1")]).unwrap().config;
+    let flags = [("telemetry.log_level", "debug"), ("server.listen", "127.0.0.1:1")];
+    let new = load("", &[], &flags).unwrap().config;
     let changes = Config::reloadable_changes(&old, &new);
-    assert_eq!(changes.applied, ["rate_limits.login"]);
+    assert_eq!(changes.applied, ["telemetry.log_level"]);
     assert_eq!(changes.need_restart, ["server.listen"]);
     let next = old.reloaded(&new);
-    assert_eq!(next.rate_limits.login, Rate::Off);
+    assert_eq!(next.telemetry.log_level.as_str(), "debug");
     assert_eq!(next.server.listen, old.server.listen);
 }

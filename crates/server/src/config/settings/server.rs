@@ -21,9 +21,9 @@ section! {
         public_url: Option<WebUrl> = None, shown: "made of `server.listen`",
             example: "https://auth.example.org";
         /// Networks of proxies whose `Forwarded` and `X-Forwarded-For` are believed.
-        trusted_proxies: Vec<IpNet> = Vec::new(), example: "10.0.0.0/8", reload;
+        trusted_proxies: Vec<IpNet> = Vec::new(), example: "10.0.0.0/8";
         /// Web origins whose pages may call the API (CORS).
-        cors_allowed_origins: Vec<WebOrigin> = Vec::new(), example: "https://app.example.org", reload;
+        cors_allowed_origins: Vec<WebOrigin> = Vec::new(), example: "https://app.example.org";
         /// How long a request may take before it is answered 503.
         request_timeout: Duration = Duration::from_secs(10), example: "10s";
         /// How long readiness says no before the listener closes, so that load balancers can look away.

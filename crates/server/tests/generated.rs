@@ -1,0 +1,17 @@
+//! The checked-in documents are the ones that the code makes.
+
+use std::path::Path;
+
+#[test]
+fn generated_documents_are_current() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (path, content) in gatewright::generated::files() {
+        let found = std::fs::read_to_string(root.join(path)).unwrap_or_default();
+        let differs = found.lines().zip(content.lines()).position(|(found, made)| found != made);
+        assert!(
+            found == content,
+            "{path} is not what the code makes (line {}): cargo run -p gatewright --example generate",
+            differs.map_or_else(|| found.lines().count().min(content.lines().count()), |at| at) + 1
+        );
+    }
+}

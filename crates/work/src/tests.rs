@@ -1,0 +1,308 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use auth::account::{self, Attributes, Candidate};
+use auth::password::{Blocklist, PasswordSettings, Scheme};
+use auth::{Rooms, Settings, Visit};
+use model::trail::{Entry, Recorder};
+use model::{Clock, Event, Now, Origin, Rng, Secret, SessionId, Spawner, Trail};
+use protocol::jwt::Algorithm;
+use protocol::seal::Keyring;
+use store::{Back, Lease, Location, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Cleanup, Job, JobError, Keys, Revocations, Runner, Runs, Step};
+
+#[derive(Default)]
+struct Events(Mutex<Vec<Entry>>);
+
+impl Recorder for Events {
+    fn record(&self, entry: Entry) {
+        self.0.lock().unwrap().push(entry);
+    }
+}
+
+/// A node: rooms and a runner on a database file of its own, with a clock that the test moves.
+struct Node {
+    runner: Runner,
+    rooms: Arc<Rooms>,
+    back: Arc<Back>,
+    trail: Trail,
+    clock: Clock,
+    events: Arc<Events>,
+    reports: Arc<Mutex<Vec<(&'static str, bool)>>>,
+    folder: tempfile::TempDir,
+}
+
+fn settings() -> Settings {
+    Settings {
+        issuer: "https://auth.example".to_owned(),
+        audience: None,
+        subject_is_uuid: false,
+        algorithm: Algorithm::Es256,
+        access_ttl: Duration::from_mins(30),
+        refresh_ttl: Duration::from_hours(30 * 24),
+        session_ttl: Duration::from_hours(90 * 24),
+        refresh_grace: Duration::from_secs(10),
+        refresh_late_replay: true,
+        revocation_max_stale: Duration::from_mins(5),
+        key_rotation: Duration::from_hours(90 * 24),
+        passwords: PasswordSettings {
+            scheme: Scheme::Argon2id { memory_kib: 8, iterations: 1 },
+            threads: 1,
+            queue_deadline: Duration::from_secs(5),
+            min_length: 8,
+            blocklist: Blocklist::Common,
+            service_names: Vec::new(),
+        },
+        scopes: std::collections::BTreeMap::new(),
+        attributes: Attributes::default(),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's runtime is the owner of its tasks")]
+fn spawner() -> Spawner {
+    Spawner::new(|_, task| drop(tokio::spawn(task)))
+}
+
+async fn node() -> Node {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::test(Now::from_seconds(1_767_225_600));
+    let database = store::Settings {
+        location: Location::Sqlite(folder.path().join("gatewright.db")),
+        pool_min: 0,
+        pool_max: 1,
+        acquire_timeout: Duration::from_secs(5),
+        statement_timeout: Duration::from_secs(5),
+        forbid_second_acquire: true,
+    };
+    store::migrate(&database, clock.now(), &spawner()).await.unwrap();
+    let Store { back, .. } = store::open(&database, &spawner()).await.unwrap();
+    let back = Arc::new(back);
+    let rng = Rng::seeded(7);
+    let keyring = Keyring::parse(Keyring::generate_line(&rng).expose()).unwrap();
+    let rooms = Arc::new(Rooms::new(settings(), keyring, rng));
+    let events = Arc::<Events>::default();
+    let trail = Trail::new(events.clone(), clock.clone(), Origin::default());
+    let reports = Arc::<Mutex<Vec<_>>>::default();
+    let told = Arc::clone(&reports);
+    let report = Arc::new(move |job, works| told.lock().unwrap().push((job, works)));
+    let runner = Runner::new(Arc::clone(&back), Arc::clone(&rooms), trail.clone(), clock.clone(), report);
+    Node { runner, rooms, back, trail, clock, events, reports, folder }
+}
+
+impl Node {
+    /// Another node on the same database.
+    fn second(&self) -> Runner {
+        let report = Arc::new(|_, _| {});
+        Runner::new(
+            Arc::clone(&self.back),
+            Arc::clone(&self.rooms),
+            self.trail.clone(),
+            self.clock.clone(),
+            report,
+        )
+    }
+
+    fn lease(&self) -> Lease {
+        self.back.lease(self.trail.clone())
+    }
+
+    fn visit<'a>(&'a self, lease: &'a mut Lease) -> Visit<'a> {
+        Visit { rooms: &self.rooms, lease, trail: &self.trail, now: self.clock.now() }
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        self.events.0.lock().unwrap().iter().map(|entry| entry.event.kind()).collect()
+    }
+
+    /// Registers somebody; his first session.
+    async fn register(&self, email: &str) -> SessionId {
+        let mut lease = self.lease();
+        let mut visit = self.visit(&mut lease);
+        auth::key::load(&mut visit).await.unwrap();
+        let password = Secret::new("a password of some length".to_owned());
+        let candidate = Candidate::parse(&visit, email, None, &password, serde_json::Map::new());
+        account::register(&mut visit, candidate.unwrap(), true).await.unwrap();
+        let events = self.events.0.lock().unwrap();
+        match events.last().map(|entry| &entry.event) {
+            Some(Event::UserRegistered { session: Some(session), .. }) => *session,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn deactivate(&self, email: &str) {
+        let mut lease = self.lease();
+        let mut visit = self.visit(&mut lease);
+        let user = account::find(&mut visit, email).await.unwrap();
+        account::set_state(&mut visit, &user, false).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_is_seen_at_the_next_step() {
+    let node = node().await;
+    node.runner.settle(&Keys).await.unwrap();
+    let job = Revocations::default();
+    assert_eq!(node.rooms.revocations.age(), None);
+    assert_eq!(node.runner.step(&job).await.unwrap(), Step::Idle);
+    assert!(node.rooms.revocations.age().is_some() && node.rooms.keys().signing.is_some());
+
+    let [first, second] = [node.register("a@example.org").await, node.register("b@example.org").await];
+    node.deactivate("a@example.org").await;
+    assert!(!node.rooms.revocations.has(first), "an operator's change is not in memory before it is read");
+    node.runner.step(&job).await.unwrap();
+    assert!(node.rooms.revocations.has(first) && !node.rooms.revocations.has(second));
+
+    // Once no token can name it any more it is forgotten.
+    node.clock.advance(Duration::from_hours(1));
+    node.runner.step(&job).await.unwrap();
+    assert!(!node.rooms.revocations.has(first));
+}
+
+#[tokio::test]
+async fn a_restarted_node_reads_every_revocation() {
+    let node = node().await;
+    node.runner.settle(&Keys).await.unwrap();
+    let session = node.register("a@example.org").await;
+    node.deactivate("a@example.org").await;
+    node.runner.step(&Revocations::default()).await.unwrap();
+    assert!(node.rooms.revocations.has(session));
+}
+
+#[tokio::test]
+async fn a_new_key_is_loaded_when_the_counter_moves() {
+    let node = node().await;
+    node.runner.settle(&Keys).await.unwrap();
+    let job = Revocations::default();
+    node.runner.step(&job).await.unwrap();
+    let first = node.rooms.keys().signing.as_ref().unwrap().kid().to_owned();
+    let mut lease = node.lease();
+    let next = auth::key::rotate_now(&mut node.visit(&mut lease)).await.unwrap();
+    drop(lease);
+    assert_eq!(node.rooms.keys().signing.as_ref().unwrap().kid(), first);
+    node.runner.step(&job).await.unwrap();
+    assert_eq!(node.rooms.keys().signing.as_ref().unwrap().kid(), next.0);
+    assert_eq!(node.rooms.keys().verifying.len(), 2);
+}
+
+#[tokio::test]
+async fn without_a_key_the_view_is_filled_all_the_same() {
+    let node = node().await;
+    let job = Revocations::default();
+    assert!(matches!(node.runner.step(&job).await, Err(JobError::Keys(_))));
+    assert!(node.rooms.revocations.age().is_some());
+    node.runner.settle(&Keys).await.unwrap();
+    node.runner.step(&job).await.unwrap();
+    assert!(node.rooms.keys().signing.is_some());
+}
+
+#[tokio::test]
+async fn keys_are_published_a_day_ahead_then_sign_then_go() {
+    let node = node().await;
+    node.runner.settle(&Keys).await.unwrap();
+    assert_eq!(node.kinds(), ["key_activated"]);
+    node.clock.advance(Duration::from_hours(89 * 24));
+    node.runner.settle(&Keys).await.unwrap();
+    node.clock.advance(Duration::from_hours(24));
+    node.runner.settle(&Keys).await.unwrap();
+    node.clock.advance(Duration::from_hours(1));
+    node.runner.settle(&Keys).await.unwrap();
+    assert_eq!(node.kinds(), ["key_activated", "key_created", "key_activated", "key_removed"]);
+}
+
+#[tokio::test]
+async fn cleanup_removes_what_is_over_and_says_so_once() {
+    let node = node().await;
+    node.runner.settle(&Keys).await.unwrap();
+    let job = Cleanup::every(Duration::from_hours(1));
+    node.register("a@example.org").await;
+    node.register("b@example.org").await;
+    node.deactivate("a@example.org").await;
+    let before = node.kinds().len();
+    assert_eq!(node.runner.step(&job).await.unwrap(), Step::Idle);
+    assert_eq!(node.kinds().len(), before, "nothing to remove is nothing that happened");
+
+    node.clock.advance(Duration::from_hours(1));
+    node.runner.settle(&job).await.unwrap();
+    node.clock.advance(Duration::from_hours(91 * 24));
+    node.runner.settle(&job).await.unwrap();
+    node.runner.settle(&job).await.unwrap();
+    let cleaned: Vec<_> = node.events.0.lock().unwrap().iter().map(|entry| entry.event.clone()).collect();
+    let first = Event::RowsCleaned { sessions: 1, revocations: 1 };
+    let second = Event::RowsCleaned { sessions: 1, revocations: 0 };
+    assert_eq!(cleaned.get(before..).unwrap(), [first, second]);
+}
+
+#[tokio::test]
+async fn one_node_has_a_job_until_it_gives_it_back_or_dies() {
+    struct Endless;
+    impl Job for Endless {
+        fn name(&self) -> &'static str {
+            "endless"
+        }
+        fn period(&self) -> Duration {
+            Duration::from_secs(1)
+        }
+        fn runs(&self) -> Runs {
+            Runs::OneNode(Duration::from_mins(1))
+        }
+        async fn step(&self, _: &mut Visit<'_>) -> Result<Step, JobError> {
+            Ok(Step::Again)
+        }
+    }
+    let node = node().await;
+    let other = node.second();
+    assert_eq!(node.runner.step(&Endless).await.unwrap(), Step::Again);
+    assert_eq!(other.step(&Endless).await.unwrap(), Step::Idle, "another node has it");
+    node.clock.advance(Duration::from_mins(2));
+    assert_eq!(other.step(&Endless).await.unwrap(), Step::Again, "it died with the row in hand");
+    assert_eq!(node.runner.step(&Endless).await.unwrap(), Step::Idle);
+    assert!(node.kinds().is_empty(), "a lease is no event");
+    // An idle step gives the row back.
+    node.runner.settle(&Keys).await.unwrap();
+    other.settle(&Keys).await.unwrap();
+    let mut lease = node.lease();
+    let (until, now) = (node.clock.now().plus(Duration::from_secs(1)), node.clock.now());
+    assert!(lease.claim_job("keys", uuid::Uuid::nil(), until, now).await.unwrap());
+}
+
+/// Fails as often as it is told to, then stops its runner.
+struct Failing {
+    left: Mutex<u32>,
+    stop: CancellationToken,
+}
+
+impl Job for Failing {
+    fn name(&self) -> &'static str {
+        "failing"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn runs(&self) -> Runs {
+        Runs::EveryNode
+    }
+
+    async fn step(&self, _: &mut Visit<'_>) -> Result<Step, JobError> {
+        let mut left = self.left.lock().unwrap();
+        if *left == 0 {
+            self.stop.cancel();
+            return Ok(Step::Idle);
+        }
+        *left -= 1;
+        Err(store::Error::Unavailable("gone".into()).into())
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_reported_once_and_so_is_its_end() {
+    let node = node().await;
+    let stop = CancellationToken::new();
+    let job = Failing { left: Mutex::new(5), stop: stop.clone() };
+    node.runner.clone().run(Arc::new(job), stop).await.unwrap();
+    assert_eq!(*node.reports.lock().unwrap(), [("failing", false), ("failing", true)]);
+    assert!(node.folder.path().exists());
+}
