@@ -11,7 +11,7 @@ fn generated_documents_are_current() {
         assert!(
             found == content,
             "{path} is not what the code makes (line {}): cargo run -p gatewright --example generate",
-            differs.map_or_else(|| found.lines().count().min(content.lines().count()), |at| at) + 1
+            differs.unwrap_or_else(|| found.lines().count().min(content.lines().count())) + 1
         );
     }
 }

@@ -78,7 +78,9 @@ pub fn markdown() -> String {
 }
 
 fn section(command: &Command, path: &str, out: &mut String) {
-    let help = command.clone().term_width(COLUMNS).render_long_help().to_string();
+    // As `--help` prints it: in short where the longer form would say no more.
+    let asked = command.clone().term_width(COLUMNS).try_get_matches_from(["gatewright", "--help"]);
+    let help = asked.err().map(|help| help.render().to_string()).unwrap_or_default();
     let help = help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
     // writing to a string does not fail
     let _ = write!(out, "\n## `{path}`\n\n```text\n{}\n```\n", help.trim_end());

@@ -1,0 +1,189 @@
+//! The whole application in one process: on both engines, with a clock that stands still and one connection.
+
+#![expect(clippy::unwrap_used, reason = "a failure to set a test up fails it")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use gatewright::app::App;
+use gatewright::audit_log::AuditLog;
+use gatewright::config::{Config, LoadArgs};
+use gatewright::foundation::Given;
+use gatewright::lifecycle::{Cause, Deadlines, Lifecycle, Phase, Tasks};
+use gatewright::ports::Ports;
+use gatewright::{StartError, master_key};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
+use model::{Clock, Now, Rng};
+use serde_json::{Value, json};
+use testkit::Postgres;
+use tower::ServiceExt as _;
+
+const LISTENING: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
+fn config(folder: &Path, more: &[(&str, &str)]) -> Config {
+    let data = folder.join("data").display().to_string();
+    let fixed = [
+        ("data_dir", data.as_str()),
+        ("database.pool_min", "1"),
+        ("database.pool_max", "1"),
+        ("server.listen", "127.0.0.1:0"),
+        ("server.ops_listen", "127.0.0.1:0"),
+        ("server.shutdown_delay", "0s"),
+        ("passwords.argon2_memory", "8KiB"),
+        ("passwords.argon2_iterations", "1"),
+        ("passwords.hash_threads", "1"),
+    ];
+    let set = fixed.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let args = LoadArgs { config: None, directory: folder.to_owned(), set: set.collect() };
+    Config::load(&args, []).unwrap().config
+}
+
+fn given() -> Given {
+    Given {
+        clock: Clock::test(Now::from_seconds(1_767_225_600)),
+        rng: Rng::seeded(1),
+        recorder: Arc::new(AuditLog),
+        forbid_second_acquire: true,
+    }
+}
+
+fn lifecycle() -> (Lifecycle, Tasks) {
+    let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));
+    let tasks = lifecycle.tasks();
+    (lifecycle, tasks)
+}
+
+async fn call(app: &App, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header(header::CONTENT_TYPE, "application/json");
+    let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+    let response = app.public.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+async fn answers(config: &Config) {
+    let (_lifecycle, tasks) = lifecycle();
+    let app = App::build(config, LISTENING, &tasks, given()).await.unwrap();
+    assert!(app.is_empty && app.public_url == "http://127.0.0.1:8080");
+    let ready = call(&app, Method::GET, "/health/readiness", None).await;
+    assert_eq!(ready.0, StatusCode::SERVICE_UNAVAILABLE, "it was built, but nothing runs yet");
+    tasks.health().enter(Phase::Running);
+    let ready = call(&app, Method::GET, "/health/readiness", None).await;
+    assert_eq!(ready, (StatusCode::OK, json!({ "status": "ready" })));
+    let account = json!({ "email": "a@example.org", "username": "anna", "password": "a fine long phrase" });
+    let made = call(&app, Method::POST, "/api/v1/auth/register", Some(account)).await;
+    assert_eq!(made.0, StatusCode::CREATED, "{}", made.1);
+    app.runner.settle(&*app.jobs.cleanup).await.unwrap();
+    app.runner.settle(&*app.jobs.keys).await.unwrap();
+    app.runner.step(&*app.jobs.revocations).await.unwrap();
+    drop(app);
+
+    // A second start finds everything as it was.
+    let (_lifecycle, tasks) = lifecycle();
+    let app = App::build(config, LISTENING, &tasks, given()).await.unwrap();
+    assert!(!app.is_empty);
+}
+
+#[tokio::test]
+async fn it_answers_on_the_embedded_database() {
+    let folder = tempfile::tempdir().unwrap();
+    answers(&config(folder.path(), &[])).await;
+}
+
+#[tokio::test]
+async fn it_answers_on_postgresql() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Postgres::shared();
+    let database = server.fresh_database();
+    let key = folder.path().join("master.key");
+    let settings = [
+        ("database.url", database.url()),
+        ("database.auto_migrate", "true"),
+        ("master_key_file", key.to_str().unwrap()),
+    ];
+    let config = config(folder.path(), &settings);
+    let (_lifecycle, tasks) = lifecycle();
+    let missing = App::build(&config, LISTENING, &tasks, given()).await.unwrap_err();
+    assert!(missing.to_string().contains("gatewright keys init"), "{missing}");
+    master_key::create(&key, &Rng::seeded(2)).unwrap();
+    answers(&config).await;
+}
+
+#[tokio::test]
+async fn it_serves_until_it_is_told_to_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), &[]);
+    let (lifecycle, tasks) = lifecycle();
+    let ports = Ports::bind(&config).await.unwrap();
+    let public = ports.address().unwrap();
+    let operations = ports.operations.as_ref().unwrap().local_addr().unwrap();
+    let app = App::build(&config, public, &tasks, Given { clock: Clock::system(), ..given() }).await.unwrap();
+    assert_eq!(app.public_url, format!("http://{public}"));
+    let asked = async {
+        let client = testkit::Client::new();
+        for address in [public, operations] {
+            let answer = client.get(&format!("http://{address}/health/readiness")).await;
+            assert_eq!((answer.status, answer.json()), (200, json!({ "status": "ready" })));
+        }
+        let names: Vec<_> = tasks.running().into_iter().map(|(name, _)| name).collect();
+        for name in ["public listener", "operations listener", "revocations poll", "cleanup schedule"] {
+            assert!(names.contains(&name), "{names:?}");
+        }
+    };
+    let ended = app.run_until(ports, lifecycle, asked).await;
+    assert_eq!(ended.cause, Cause::Signal);
+    assert!(ended.unfinished.is_empty() && ended.panics == 0, "{ended}");
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_with_its_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Ports::bind(&config(folder.path(), &[])).await.unwrap();
+    let address = first.address().unwrap().to_string();
+    let taken = Ports::bind(&config(folder.path(), &[("server.listen", &address)])).await.unwrap_err();
+    let text = taken.to_string();
+    assert!(text.contains("server.listen") && text.contains(&address) && text.contains("taken"), "{text}");
+}
+
+#[tokio::test]
+async fn a_database_of_another_master_key_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), &[]);
+    let (_lifecycle, tasks) = lifecycle();
+    App::build(&config, LISTENING, &tasks, given()).await.unwrap();
+    let right = master_key::read(&config.master_key_file).unwrap();
+    let kept = folder.path().join("kept");
+    std::fs::rename(&config.master_key_file, &kept).unwrap();
+
+    let lost = App::build(&config, LISTENING, &tasks, given()).await.unwrap_err();
+    assert!(matches!(&lost, StartError::MasterKeyLost { wanted, .. } if wanted == right.first_key_id()));
+    assert!(!config.master_key_file.exists(), "no other key is made for a database that has one");
+
+    let other = master_key::create(&config.master_key_file, &Rng::seeded(9)).unwrap();
+    let wrong = App::build(&config, LISTENING, &tasks, given()).await.unwrap_err().to_string();
+    assert!(wrong.contains(right.first_key_id()) && wrong.contains(other.first_key_id()), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_shared_secret_signs_without_any_key_in_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("hs256");
+    std::fs::write(&secret, "too short\n").unwrap();
+    let settings = [("tokens.algorithm", "HS256"), ("tokens.hs256_secret_file", secret.to_str().unwrap())];
+    let config = config(folder.path(), &settings);
+    let (_lifecycle, tasks) = lifecycle();
+    let short = App::build(&config, LISTENING, &tasks, given()).await.unwrap_err();
+    assert!(short.is_configuration() && short.to_string().contains("hs256_secret_file"), "{short}");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let app = App::build(&config, LISTENING, &tasks, given()).await.unwrap();
+    assert!(app.rooms.keys().signing.is_some() && app.rooms.keys().jwks.keys.is_empty());
+    app.runner.settle(&*app.jobs.keys).await.unwrap();
+    app.runner.step(&*app.jobs.revocations).await.unwrap();
+    assert!(app.rooms.keys().signing.is_some());
+}

@@ -1,0 +1,86 @@
+use super::{PHRASE, Place};
+
+fn add(place: &Place, email: &str, more: &[&str]) -> serde_json::Value {
+    place.json(&[&["user", "add", email, "--password-file", "-"], more].concat(), PHRASE)
+}
+
+#[test]
+fn an_account_is_made_changed_and_erased() {
+    let place = Place::new();
+    let made = add(&place, "Anna@example.org", &["--username", "anna", "--role", "admin"]);
+    assert_eq!((&made["id"], &made["role"]), (&1.into(), &"admin".into()));
+    let shown = |name: &str| place.json(&["user", "show", name], "");
+    for name in ["1", "anna", "ANNA@example.org"] {
+        assert_eq!(shown(name), made, "{name}");
+    }
+    assert_eq!(place.json(&["user", "set-role", "anna", "basic_user"], "")["role"], "basic_user");
+    assert_eq!(place.json(&["user", "deactivate", "anna"], "")["state"], "inactive");
+    assert_eq!(place.json(&["user", "activate", "anna"], "")["state"], "active");
+    let file = place.path().join("password");
+    std::fs::write(&file, "another fine phrase\n").unwrap();
+    place.good(&["user", "set-password", "anna", "--password-file", file.to_str().unwrap()], "");
+    assert_eq!(place.json(&["user", "delete", "1", "--yes"], "")["state"], "erased");
+    assert_eq!(shown("1")["email"], serde_json::Value::Null);
+    let again = place.bad(1, &["user", "delete", "1", "--yes"], "");
+    assert_eq!(again, "gatewright: there is no such user");
+}
+
+#[test]
+fn a_list_goes_page_by_page() {
+    let place = Place::new();
+    for name in ["a", "b", "c"] {
+        add(&place, &format!("{name}@example.org"), &[]);
+    }
+    let ids = |args: &[&str]| -> Vec<i64> {
+        let list = place.json(&[&["user", "list"], args].concat(), "");
+        list.as_array().unwrap().iter().map(|user| user["id"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(ids(&[]), [1, 2, 3]);
+    assert_eq!(ids(&["--limit", "2"]), [1, 2]);
+    assert_eq!(ids(&["--limit", "2", "--after", "2"]), [3]);
+    let table = place.good(&["user", "list"], "");
+    assert!(table.starts_with("ID  EMAIL") && table.lines().count() == 4, "{table}");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_sentence() {
+    let place = Place::new();
+    let none = place.bad(1, &["user", "list"], "");
+    assert!(none.contains("there is no database at") && none.contains("gatewright serve"), "{none}");
+    add(&place, "a@example.org", &["--username", "anna"]);
+    let fails = |args: &[&str], input: &str| place.bad(1, args, input);
+    assert_eq!(fails(&["user", "show", "nobody"], ""), "gatewright: there is no user \"nobody\"");
+    let add = |email, password| fails(&["user", "add", email, "--password-file", "-"], password);
+    assert!(add("b@example.org", "password123\n").contains("common passwords"));
+    assert!(add("not an address", PHRASE).starts_with("gatewright: email "));
+    assert!(add("A@Example.org", PHRASE).contains("belongs to somebody already"));
+    assert!(add("b@example.org", "\n").contains("no password"));
+    let usage = place.bad(2, &["user", "set-role", "anna", "emperor"], "");
+    assert!(!usage.is_empty());
+}
+
+#[test]
+fn a_client_shows_its_secret_once() {
+    let place = Place::new();
+    let added = place.json(&["client", "add", "api", "--name", "The \u{1b}[2J API"], "");
+    let secret = added["client_secret"].as_str().unwrap();
+    assert!(secret.starts_with("gwc_") && secret.len() > 40);
+    let rotated = place.json(&["client", "rotate", "api"], "");
+    assert_ne!(rotated["client_secret"], added["client_secret"]);
+    let list = place.good(&["client", "list"], "");
+    assert!(list.contains("api") && !list.contains("gwc_") && !list.contains('\u{1b}'), "{list}");
+    assert!(place.bad(1, &["client", "add", "api", "--name", "x"], "").contains("already"));
+    assert!(place.bad(2, &["client", "add", "a b", "--name", "x"], "").contains("id is"));
+    place.good(&["client", "remove", "api", "--yes"], "");
+    assert!(place.bad(1, &["client", "remove", "api", "--yes"], "").contains("no such client"));
+}
+
+#[test]
+fn every_change_is_in_the_trail_without_its_secret() {
+    let place = Place::new();
+    let ended = place.run(&["user", "add", "a@example.org", "--password-file", "-"], PHRASE);
+    assert!(ended.stderr.contains("user_registered") && ended.stderr.contains("audit"), "{}", ended.stderr);
+    let ended = place.run(&["client", "add", "api", "--name", "API"], "");
+    assert!(ended.stderr.contains("client_added"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("gwc_") && !ended.stderr.contains(PHRASE.trim()));
+}

@@ -1,0 +1,65 @@
+//! The built binary, as people and scripts use it: answers, sentences, exit statuses.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure to set a test up fails it")]
+
+mod accounts;
+mod configuration;
+mod keys;
+mod serving;
+
+use std::path::Path;
+
+use serde_json::Value;
+use testkit::Server;
+use testkit::process::{Finished, ServerBuilder, gatewright};
+
+/// A folder to run commands in, and nothing of anybody's configuration.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn builder(&self, args: &[&str]) -> ServerBuilder {
+        // Hashes of the least cost: these tests are about words.
+        let cheap = [("PASSWORDS__ARGON2_MEMORY", "8KiB"), ("PASSWORDS__ARGON2_ITERATIONS", "1")];
+        let builder = Server::builder(gatewright()).folder(self.path()).args(args);
+        cheap
+            .into_iter()
+            .fold(builder, |builder, (name, value)| builder.env(format!("GATEWRIGHT_{name}"), value))
+    }
+
+    fn run(&self, args: &[&str], input: &str) -> Finished {
+        self.builder(args).run(input)
+    }
+
+    /// Runs a command that has to succeed; what it printed.
+    #[track_caller]
+    fn good(&self, args: &[&str], input: &str) -> String {
+        let ended = self.run(args, input);
+        assert_eq!(ended.status.code(), Some(0), "{args:?}: {}", ended.stderr);
+        ended.stdout
+    }
+
+    /// The same, with its answer in JSON.
+    #[track_caller]
+    fn json(&self, args: &[&str], input: &str) -> Value {
+        let text = self.good(&[&["--json"], args].concat(), input);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// Runs a command that has to fail with this status; its last line on standard error.
+    #[track_caller]
+    fn bad(&self, status: i32, args: &[&str], input: &str) -> String {
+        let ended = self.run(args, input);
+        assert_eq!(ended.status.code(), Some(status), "{args:?}: {} {}", ended.stdout, ended.stderr);
+        ended.stderr.lines().last().unwrap_or_default().to_owned()
+    }
+}
+
+const PHRASE: &str = "a fine long phrase\n";
