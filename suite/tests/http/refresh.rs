@@ -123,9 +123,15 @@ async fn a_15_sixty_four_at_once_get_the_same_successor(app: &TestApp) {
     refresh(app, successor).await;
 }
 
+/// How often two tabs refresh at once: some here, more by `GATEWRIGHT_TEST_PAIRS`.
+#[expect(clippy::disallowed_methods, reason = "a long form of the test is asked for by the environment")]
+fn pairs() -> u32 {
+    std::env::var("GATEWRIGHT_TEST_PAIRS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+}
+
 async fn two_tabs_refresh_at_once_for_a_long_time(app: &TestApp) {
     let mut pair = member(app, "alice").await;
-    for round in 0..200_u32 {
+    for round in 0..pairs() {
         let (left, right) = futures_util::join!(refresh(app, &pair.refresh), refresh(app, &pair.refresh));
         assert_eq!(left.refresh, right.refresh, "round {round}");
         pair = left;

@@ -1,0 +1,155 @@
+//! One running server, and a client of it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::http::{Client, Response};
+use testkit::postgres::{Database, Postgres};
+use testkit::process::{self, Server};
+
+/// A password that no list has.
+pub(crate) const PASSWORD: &str = "TestPass123!";
+
+/// What a server is started with.
+pub(crate) struct Setup {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) env: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// No configuration but ports: the embedded database, made at the first start.
+    pub(crate) fn sqlite() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), env: Vec::new() }
+    }
+
+    /// The database of this URL, with a master key and migrated.
+    pub(crate) fn postgres(url: &str) -> Self {
+        let mut setup = Self::sqlite();
+        setup.set("DATABASE__URL", url);
+        setup.command(&["keys", "init"]);
+        setup.command(&["migrate"]);
+        setup
+    }
+
+    /// Sets one setting, by the part of its environment name behind the prefix.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.env.push((format!("GATEWRIGHT_{name}"), value.to_owned()));
+    }
+
+    /// Runs a command that must succeed, and gives what it printed.
+    pub(crate) fn command(&self, arguments: &[&str]) -> String {
+        let mut builder = Server::builder(process::gatewright()).args(arguments).folder(self.folder.path());
+        for (name, value) in &self.env {
+            builder = builder.env(name, value);
+        }
+        let finished = builder.run(PASSWORD);
+        assert!(finished.status.success(), "{arguments:?}: {}{}", finished.stdout, finished.stderr);
+        finished.stdout
+    }
+
+    /// Starts a server and waits until it is ready.
+    pub(crate) fn start(&self) -> Node {
+        self.start_on(testkit::free_port())
+    }
+
+    /// Starts a server on this port.
+    pub(crate) fn start_on(&self, port: u16) -> Node {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut builder = Server::builder(process::gatewright())
+            .arg("serve")
+            .folder(self.folder.path())
+            .env("GATEWRIGHT_SERVER__LISTEN", address.to_string())
+            .env("GATEWRIGHT_SERVER__OPS_LISTEN", "")
+            .env("GATEWRIGHT_SERVER__PUBLIC_URL", "http://gatewright.test")
+            .env("GATEWRIGHT_SERVER__SHUTDOWN_DELAY", "0s")
+            .env("GATEWRIGHT_PASSWORDS__ARGON2_MEMORY", "1MiB")
+            .env("GATEWRIGHT_PASSWORDS__ARGON2_ITERATIONS", "1");
+        for (name, value) in &self.env {
+            builder = builder.env(name, value);
+        }
+        let server = builder.ready_when_healthy(address).start();
+        Node { server, address, client: Client::new() }
+    }
+}
+
+/// A database of its own on the shared server.
+pub(crate) fn database() -> Database {
+    Postgres::shared().fresh_database()
+}
+
+/// A running server.
+pub(crate) struct Node {
+    pub(crate) server: Server,
+    pub(crate) address: SocketAddr,
+    pub(crate) client: Client,
+}
+
+impl Node {
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn v1(&self, name: &str) -> String {
+        self.url(&format!("/api/v1/auth/{name}"))
+    }
+
+    pub(crate) async fn register(&self, name: &str) -> Response {
+        let body = json!({"email": format!("{name}@example.com"), "username": name, "password": PASSWORD});
+        self.client.post_json(&self.v1("register"), &body).await
+    }
+
+    pub(crate) async fn log_in(&self, name: &str) -> Response {
+        self.client.post_form(&self.v1("token"), &[("username", name), ("password", PASSWORD)]).await
+    }
+
+    /// A registration that may find nobody there.
+    pub(crate) async fn try_register(&self, name: &str) -> Option<Response> {
+        let body = json!({"email": format!("{name}@example.com"), "username": name, "password": PASSWORD});
+        let kind = [("content-type", "application/json")];
+        self.client.try_request("POST", &self.v1("register"), &kind, body.to_string()).await.ok()
+    }
+
+    /// A login that may find nobody there.
+    pub(crate) async fn try_log_in(&self, name: &str) -> Option<Response> {
+        let form = testkit::http::form(&[("username", name), ("password", PASSWORD)]);
+        let kind = [("content-type", "application/x-www-form-urlencoded")];
+        self.client.try_request("POST", &self.v1("token"), &kind, form).await.ok()
+    }
+
+    /// Registers and logs in: access and refresh token.
+    pub(crate) async fn member(&self, name: &str) -> (String, String) {
+        let registered = self.register(name).await;
+        assert_eq!(registered.status, 201, "{}", registered.text());
+        pair(&self.log_in(name).await)
+    }
+
+    pub(crate) async fn refresh(&self, token: &str) -> Response {
+        self.client.post_json(&self.v1("refresh"), &json!({"refresh_token": token})).await
+    }
+
+    pub(crate) async fn me(&self, token: &str) -> Response {
+        self.client.get_with_token(&self.v1("me"), token).await
+    }
+
+    pub(crate) async fn readiness(&self) -> u16 {
+        self.client.get(&self.url("/health/readiness")).await.status
+    }
+}
+
+/// Both tokens of an answer.
+pub(crate) fn pair(answer: &Response) -> (String, String) {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let json: Value = answer.json();
+    let token = |name: &str| json[name].as_str().unwrap().to_owned();
+    (token("access_token"), token("refresh_token"))
+}
+
+/// Asks again until it is so; panics after `patience`.
+pub(crate) async fn until(patience: Duration, what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    let end = tokio::time::Instant::now() + patience;
+    while !ask().await {
+        assert!(tokio::time::Instant::now() < end, "not within {patience:?}: {what}");
+        tokio::task::yield_now().await;
+    }
+}

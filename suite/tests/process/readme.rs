@@ -1,0 +1,87 @@
+//! The README's console lines, run by a shell against the built binary.
+
+use testkit::process::Server;
+
+use crate::node::{Setup, database};
+
+const README: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+
+/// Every `console` block as commands with what they are said to print.
+fn commands() -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for block in README.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        let mut continues = false;
+        for line in block.lines() {
+            if let Some(command) = line.strip_prefix("$ ") {
+                all.push((format!("{command}\n"), String::new()));
+                continues = open(command);
+            } else if let Some((command, expected)) = all.last_mut() {
+                if continues {
+                    command.push_str(&format!("{line}\n"));
+                    continues = open(command);
+                } else {
+                    expected.push_str(&format!("{line}\n"));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Whether a shell would ask for more: a backslash at the end, or a quote that is not closed.
+fn open(command: &str) -> bool {
+    command.trim_end().ends_with('\\') || command.matches('\'').count() % 2 == 1
+}
+
+/// Whether `text` is `pattern`, where `…` stands for anything.
+fn fits(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('…');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut last = None;
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+        last = Some(part);
+    }
+    rest.is_empty() || last.is_some_and(|last| text.ends_with(last) && !last.is_empty()) || last == Some("")
+}
+
+fn run(setup: &Setup) {
+    let node = setup.start();
+    let commands = commands();
+    assert!(commands.len() >= 10, "the README has lines to run");
+    let mut script = String::from("set -eu\n");
+    for (index, (command, _)) in commands.iter().enumerate() {
+        let command = command.replace("http://localhost:8080", &node.url(""));
+        script.push_str(&format!("{command}echo; echo '== {index}'\n"));
+    }
+    let finished = Server::builder("sh").arg("-c").arg(&script).run("");
+    assert!(finished.status.success(), "{}{}", finished.stdout, finished.stderr);
+    let mut rest = finished.stdout.as_str();
+    for (index, (command, expected)) in commands.iter().enumerate() {
+        let (printed, after) = rest.split_once(&format!("== {index}\n")).unwrap();
+        assert!(
+            fits(expected.trim_end(), printed.trim_end()),
+            "{command}\nthe README says\n{expected}\nbut it printed\n{printed}"
+        );
+        rest = after;
+    }
+}
+
+#[test]
+fn the_readme_is_true_on_sqlite() {
+    run(&Setup::sqlite());
+}
+
+#[test]
+fn the_readme_is_true_on_postgres() {
+    let database = database();
+    run(&Setup::postgres(database.url()));
+}
+
+#[test]
+fn a_pattern_fits_only_what_it_says() {
+    assert!(fits("{\"a\":\"…\",\"b\":1}", "{\"a\":\"xyz\",\"b\":1}"));
+    assert!(!fits("{\"a\":\"…\",\"b\":1}", "{\"a\":\"xyz\",\"b\":2}"));
+    assert!(!fits("204", "2045") && !fits("204", ""));
+}
