@@ -1,0 +1,120 @@
+//! How fast each width is on this machine, by measuring.
+
+use core::time::Duration;
+
+use crate::kernel::Kernel;
+use crate::lane::Lane;
+use crate::lanes::Width;
+
+/// Samples of each width. They take turns, so that whatever else the machine does meets all widths alike.
+const SAMPLES: usize = 15;
+
+/// Key expansions in a sample: a few hundred microseconds.
+const SWEEPS: usize = 8;
+
+/// How long a batch of each width takes, measured on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calibration {
+    /// The median time of the widths from one up.
+    medians: [Duration; Width::MAX.get()],
+}
+
+impl Calibration {
+    pub(crate) fn measure(kernel: Kernel, lanes: &mut [Lane], mut clock: impl FnMut() -> Duration) -> Self {
+        for (seed, lane) in (1..).zip(lanes.iter_mut()) {
+            lane.reset();
+            lane.mix(&[seed; 18]);
+        }
+        kernel.sweep(lanes);
+        let mut samples = [[Duration::ZERO; SAMPLES]; Width::MAX.get()];
+        for sample in 0..SAMPLES {
+            for (width, samples) in (1..).zip(&mut samples) {
+                let Some(lanes) = lanes.get_mut(..width) else { continue };
+                let start = clock();
+                for _ in 0..SWEEPS {
+                    kernel.sweep(lanes);
+                }
+                if let Some(sample) = samples.get_mut(sample) {
+                    *sample = clock().saturating_sub(start);
+                }
+            }
+        }
+        let medians = samples.map(|mut samples| {
+            samples.sort_unstable();
+            let [.., median] = samples.first_chunk::<{ SAMPLES / 2 + 1 }>().copied().unwrap_or_default();
+            median
+        });
+        Self { medians }
+    }
+
+    /// How many times as long a batch of this width takes as a single hash.
+    pub fn latency(&self, width: Width) -> f64 {
+        let [single, ..] = self.medians;
+        let batch = self.medians.get(width.get() - 1).copied().unwrap_or(single);
+        if single.is_zero() { 1.0 } else { batch.as_secs_f64() / single.as_secs_f64() }
+    }
+
+    /// How many times as many hashes a second a batch of this width gives as a single hash.
+    #[expect(clippy::cast_precision_loss, reason = "one to eight")]
+    pub fn throughput(&self, width: Width) -> f64 {
+        width.get() as f64 / self.latency(width).max(f64::MIN_POSITIVE)
+    }
+
+    /// The width with the most hashes a second among those whose latency is at most `limit` times a single hash's.
+    pub fn best(&self, limit: f64) -> Width {
+        let mut best = Width::MIN;
+        for width in Width::all().filter(|&width| self.latency(width) <= limit) {
+            if self.throughput(width) > self.throughput(best) {
+                best = width;
+            }
+        }
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::Calibration;
+    use crate::{Lanes, Width};
+
+    fn of(millis: [u64; 8]) -> Calibration {
+        Calibration { medians: millis.map(Duration::from_millis) }
+    }
+
+    fn best(calibration: &Calibration, limit: f64) -> usize {
+        calibration.best(limit).get()
+    }
+
+    #[test]
+    fn the_limit_on_latency_is_kept() {
+        let calibration = of([187, 190, 195, 203, 217, 240, 272, 296]);
+        assert_eq!(best(&calibration, 1.35), 6);
+        assert_eq!(best(&calibration, 1.5), 7);
+        assert_eq!(best(&calibration, 2.0), 8);
+        assert_eq!(best(&calibration, 1.0), 1);
+        assert_eq!(best(&calibration, 0.5), 1);
+    }
+
+    #[test]
+    fn a_width_that_gains_nothing_is_not_taken() {
+        let calibration = of([100, 210, 310, 410, 510, 610, 710, 810]);
+        assert_eq!(best(&calibration, 99.0), 1);
+        assert_eq!(best(&of([0; 8]), 1.35), 8, "a clock that stands still");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "a thousand key expansions")]
+    fn the_clock_is_read_before_and_after_each_sample() {
+        let mut now = Duration::ZERO;
+        let mut readings = 0;
+        let calibration = Lanes::new().calibrate(|| {
+            readings += 1;
+            now += Duration::from_millis(1);
+            now
+        });
+        assert_eq!(readings, 2 * 8 * super::SAMPLES);
+        assert!(Width::all().all(|width| (calibration.latency(width) - 1.0).abs() < 1e-9));
+    }
+}

@@ -1,0 +1,345 @@
+//! The lanes: memory for eight passwords, and the ways to use it.
+
+use core::fmt;
+
+use zeroize::Zeroize;
+
+use crate::calibration::Calibration;
+use crate::hash::{Cost, Hash, Version};
+use crate::kernel::Kernel;
+use crate::lane::{KeyWords, Lane, key_words};
+use crate::password::Password;
+
+/// How many passwords go in lock-step: 1 to 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Width(usize);
+
+impl Width {
+    /// One password at a time.
+    pub const MIN: Self = Self(1);
+    /// As many as fit into the first-level cache of 48 KiB that is common by now, with room for everything else.
+    pub const MAX: Self = Self(8);
+
+    /// 1 to 8.
+    pub const fn new(width: usize) -> Option<Self> {
+        if width >= Self::MIN.0 && width <= Self::MAX.0 { Some(Self(width)) } else { None }
+    }
+
+    /// The number.
+    pub const fn get(self) -> usize {
+        self.0
+    }
+
+    /// 1, 2, up to 8.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (Self::MIN.0..=Self::MAX.0).map(Self)
+    }
+}
+
+/// A password to hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The password.
+    pub password: Password<'a>,
+    /// Sixteen bytes that no other hash has: take them from a cryptographic random generator.
+    pub salt: [u8; 16],
+    /// What the text shall say; the digest is the same.
+    pub version: Version,
+}
+
+/// A password to compare with a hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The password.
+    pub password: Password<'a>,
+    /// What it is compared with.
+    pub hash: Hash,
+}
+
+/// There is not one place for each answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLength {
+    /// How many answers there would be.
+    pub needed: usize,
+    /// How many places there are.
+    pub places: usize,
+}
+
+impl fmt::Display for OutputLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} places for {} answers", self.places, self.needed)
+    }
+}
+
+impl core::error::Error for OutputLength {}
+
+impl OutputLength {
+    const fn check(needed: usize, places: usize) -> Result<(), Self> {
+        if needed == places { Ok(()) } else { Err(Self { needed, places }) }
+    }
+}
+
+/// Memory for eight passwords in lock-step, 35 KiB, taken once and used again and again.
+///
+/// It is cleared after each batch and when dropped. A thread that hashes keeps one of its own.
+pub struct Lanes {
+    kernel: Kernel,
+    width: Width,
+    states: Box<[Lane]>,
+    words: [Words; Width::MAX.0],
+}
+
+/// What is mixed into one lane, again and again.
+#[derive(Clone, Copy)]
+struct Words {
+    key: KeyWords,
+    salt: KeyWords,
+}
+
+impl Words {
+    const EMPTY: Self = Self { key: [0; 18], salt: [0; 18] };
+}
+
+/// One lane's part of a batch: a place among the questions, and what is asked.
+#[derive(Clone, Copy, Default)]
+struct Entry<'a> {
+    place: usize,
+    password: Password<'a>,
+    salt: [u8; 16],
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lanes {
+    /// Takes the memory, chooses the fastest kernel for this processor, and begins with four lanes, which cost next
+    /// to no latency. [`Lanes::calibrate`] tells whether more are worth it.
+    pub fn new() -> Self {
+        Self::with_kernel(Kernel::detect())
+    }
+
+    /// As `new`, with a kernel of your choice.
+    pub fn with_kernel(kernel: Kernel) -> Self {
+        let states = vec![Lane::EMPTY; Width::MAX.0].into_boxed_slice();
+        Self { kernel, width: Width(4), states, words: [Words::EMPTY; _] }
+    }
+
+    /// Which inner loop runs.
+    pub const fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// The most passwords that go in lock-step.
+    pub const fn width(&self) -> Width {
+        self.width
+    }
+
+    /// Sets the most passwords that go in lock-step.
+    pub const fn set_width(&mut self, width: Width) {
+        self.width = width;
+    }
+
+    /// Measures each width on this machine as it is now, in about 50 ms of a core, by a clock that only goes forward.
+    /// See [`Calibration::best`].
+    pub fn calibrate(&mut self, clock: impl FnMut() -> core::time::Duration) -> Calibration {
+        let calibration = Calibration::measure(self.kernel, &mut self.states, clock);
+        self.clear();
+        calibration
+    }
+
+    /// Hashes one password.
+    pub fn hash_one(&mut self, cost: Cost, job: &Job<'_>) -> Hash {
+        let digest = self.one(cost, job.password, job.salt);
+        Hash::new(job.version, cost, job.salt, digest)
+    }
+
+    /// Hashes passwords with one cost. More than the width go in batches of nearly one size.
+    ///
+    /// `hashes` has a place for each job; what is in it before does not matter.
+    pub fn hash_many(
+        &mut self,
+        cost: Cost,
+        jobs: &[Job<'_>],
+        hashes: &mut [Option<Hash>],
+    ) -> Result<(), OutputLength> {
+        OutputLength::check(jobs.len(), hashes.len())?;
+        let entries = jobs.iter().enumerate();
+        let entries = entries.map(|(place, job)| Entry { place, password: job.password, salt: job.salt });
+        self.many(cost, entries, |place, digest| {
+            if let (Some(job), Some(hash)) = (jobs.get(place), hashes.get_mut(place)) {
+                *hash = Some(Hash::new(job.version, cost, job.salt, *digest));
+            }
+        });
+        Ok(())
+    }
+
+    /// Whether the password is the one of the hash.
+    pub fn verify_one(&mut self, attempt: &Attempt<'_>) -> bool {
+        let mut digest = self.one(attempt.hash.cost(), attempt.password, attempt.hash.salt());
+        let same = attempt.hash.has_digest(&digest);
+        digest.zeroize();
+        same
+    }
+
+    /// Whether each password is the one of its hash. Those of one cost go in lock-step, low costs first.
+    ///
+    /// `answers` has a place for each attempt; what is in it before does not matter.
+    pub fn verify_many(
+        &mut self,
+        attempts: &[Attempt<'_>],
+        answers: &mut [bool],
+    ) -> Result<(), OutputLength> {
+        OutputLength::check(attempts.len(), answers.len())?;
+        answers.fill(false);
+        for cost in Cost::all() {
+            let entries = attempts.iter().enumerate().filter(|(_, attempt)| attempt.hash.cost() == cost);
+            let entries = entries.map(|(place, attempt)| Entry {
+                place,
+                password: attempt.password,
+                salt: attempt.hash.salt(),
+            });
+            self.many(cost, entries, |place, digest| {
+                if let (Some(attempt), Some(answer)) = (attempts.get(place), answers.get_mut(place)) {
+                    *answer = attempt.hash.has_digest(digest);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, cost: Cost, password: Password<'_>, salt: [u8; 16]) -> [u8; 23] {
+        let mut digest = [0; 23];
+        self.batch(cost, &[Entry { place: 0, password, salt }], |_, computed| digest = *computed);
+        digest
+    }
+
+    /// Divides entries into as few batches as there must be, of nearly one size: 4 and 3 are done sooner than 6 and 1.
+    fn many<'a>(
+        &mut self,
+        cost: Cost,
+        mut entries: impl Iterator<Item = Entry<'a>> + Clone,
+        mut done: impl FnMut(usize, &[u8; 23]),
+    ) {
+        let mut left = entries.clone().count();
+        while left > 0 {
+            let size = left.div_ceil(left.div_ceil(self.width.0));
+            let mut batch = [Entry::default(); Width::MAX.0];
+            for (to, entry) in batch.iter_mut().zip(entries.by_ref().take(size)) {
+                *to = entry;
+            }
+            self.batch(cost, batch.get(..size).unwrap_or_default(), &mut done);
+            left -= size;
+        }
+    }
+
+    /// bcrypt, in lock-step.
+    fn batch(&mut self, cost: Cost, entries: &[Entry<'_>], mut done: impl FnMut(usize, &[u8; 23])) {
+        let Some(lanes) = self.states.get_mut(..entries.len()) else { return };
+        for ((lane, words), entry) in lanes.iter_mut().zip(self.words.iter_mut()).zip(entries) {
+            words.key = key_words(entry.password.key());
+            words.salt = key_words(entry.salt.into_iter());
+            lane.reset();
+            lane.expand_salted(&words.key, &words.salt);
+        }
+        for _ in 0..cost.rounds() {
+            for (lane, words) in lanes.iter_mut().zip(self.words.iter()) {
+                lane.mix(&words.key);
+            }
+            self.kernel.sweep(lanes);
+            for (lane, words) in lanes.iter_mut().zip(self.words.iter()) {
+                lane.mix(&words.salt);
+            }
+            self.kernel.sweep(lanes);
+        }
+        for (lane, entry) in lanes.iter().zip(entries) {
+            let mut digest = lane.finish();
+            if let Some(kept) = digest.first_chunk() {
+                done(entry.place, kept);
+            }
+            digest.zeroize();
+        }
+        self.clear();
+    }
+
+    fn clear(&mut self) {
+        for (lane, words) in self.states.iter_mut().zip(self.words.iter_mut()) {
+            lane.zeroize();
+            words.key.zeroize();
+            words.salt.zeroize();
+        }
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lanes")
+            .field("kernel", &self.kernel)
+            .field("width", &self.width)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Attempt, Cost, Job, Lanes, OutputLength, Version, Width};
+    use crate::{Password, Rules};
+
+    fn job(password: &[u8]) -> Job<'_> {
+        let password = Password::new(password, Rules::STRICT).expect("a short password");
+        Job { password, salt: [7; 16], version: Version::B }
+    }
+
+    #[test]
+    fn nothing_stays_behind() {
+        let mut lanes = Lanes::new();
+        let mut hashes = [None; 3];
+        let jobs = [job(b"one"), job(b"two"), job(b"three")];
+        lanes.hash_many(Cost::MIN, &jobs, &mut hashes).expect("three places");
+        assert!(hashes.iter().all(Option::is_some));
+        for (lane, words) in lanes.states.iter().zip(lanes.words.iter()) {
+            assert_eq!((lane.p, words.key, words.salt), ([0; 18], [0; 18], [0; 18]));
+            assert!(lane.s.as_flattened().iter().all(|&word| word == 0));
+        }
+    }
+
+    #[test]
+    fn too_few_places_are_an_error_and_none_are_none() {
+        let mut lanes = Lanes::new();
+        let refused = lanes.hash_many(Cost::MIN, &[job(b"one")], &mut []);
+        assert_eq!(refused, Err(OutputLength { needed: 1, places: 0 }));
+        let refused = lanes.verify_many(&[], &mut [true]);
+        assert_eq!(refused, Err(OutputLength { needed: 0, places: 1 }));
+        assert_eq!(lanes.hash_many(Cost::MIN, &[], &mut []), Ok(()));
+    }
+
+    #[test]
+    fn widths_are_one_to_eight() {
+        assert!([0, 9].into_iter().all(|width| Width::new(width).is_none()));
+        assert_eq!(Width::all().map(Width::get).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    /// Small enough for Miri: two lanes at the least cost.
+    #[test]
+    fn two_lanes() {
+        let mut lanes = Lanes::new();
+        lanes.set_width(Width::new(2).expect("two"));
+        let right: crate::Hash =
+            "$2a$04$UuTkLRZZ6QofpDOlMz32MuuxEHA43WOemOYHPz6.SjsVsyO1tDU96".parse().expect("a hash");
+        let [yes, no] = [b"password", b"Password"].map(|password| Attempt {
+            password: Password::new(password, Rules::STRICT).expect("a short password"),
+            hash: right,
+        });
+        let mut answers = [false; 2];
+        lanes.verify_many(&[yes, no], &mut answers).expect("two places");
+        assert_eq!(answers, [true, false]);
+    }
+}
