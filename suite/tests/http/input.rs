@@ -332,7 +332,10 @@ async fn a_38_a_39_spellings_of_one_name(app: &TestApp) {
 
 async fn a_07_passwords_are_compared_whole_and_normalised(app: &TestApp) {
     let long = "p".repeat(72);
-    let body = |name: &str, password: &str| json!({"email": format!("{name}@example.com"), "username": name, "password": password});
+    let body = |name: &str, password: &str| {
+        let email = format!("{name}@example.com");
+        json!({"email": email, "username": name, "password": password})
+    };
     app.post(&path("register"), None, body("n06", &format!("{long}A"))).await.expect(201);
     try_log_in(app, "n06", &format!("{long}B")).await.expect(401);
     try_log_in(app, "n06", &format!("{long}A")).await.expect(200);

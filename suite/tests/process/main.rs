@@ -2,7 +2,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::panic,
+    clippy::format_push_string,
+    clippy::semicolon_if_nothing_returned,
     reason = "a test stops at what it did not expect"
 )]
 

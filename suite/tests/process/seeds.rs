@@ -89,7 +89,7 @@ fn an_applications_own_tables_stay_as_they_are() {
     sql("CREATE TABLE public.users (id serial PRIMARY KEY, email text, note text)");
     sql("CREATE TABLE public.refresh_tokens (id serial PRIMARY KEY, user_id int, revoked boolean)");
     sql("INSERT INTO public.users (email, note) VALUES ('theirs@example.com', 'keep')");
-    let tables = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 2";
+    let tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1";
     let (before, rows) = (sql(tables), sql("SELECT * FROM public.users"));
     check(Setup::postgres(database.url()));
     assert_eq!((sql(tables), sql("SELECT * FROM public.users")), (before, rows));
