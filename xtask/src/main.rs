@@ -1,5 +1,6 @@
 //! The project's own tools: `cargo xtask NAME`.
 
+mod bench;
 mod services;
 mod tidy;
 
@@ -10,7 +11,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   tidy                     check the house style; prints file:line and what to do instead
   services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
-                           (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)";
+                           (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)
+  bench store              what round trips, pools, batches and group commit are worth (build with --release)
+  bench million [ENGINE]   verbs with a million users beside an empty database; sqlite, postgres or both";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +21,10 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         ["tidy"] => tidy::run(root()),
         ["services", "--", command, arguments @ ..] => services::run(command, arguments),
+        ["bench", arguments @ ..] => bench::run(arguments).unwrap_or_else(|| {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS

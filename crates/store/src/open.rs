@@ -213,12 +213,15 @@ fn postgres_parts(location: &Location) -> Result<(tokio_postgres::Config, Tls, S
     Ok((config, tls, format!("\"{}\"", schema.replace('"', "\"\""))))
 }
 
+/// The answer of one query, for all who asked meanwhile.
+type Asked = Shared<BoxFuture<'static, Result<(), String>>>;
+
 /// A real query on a connection of its own, one in flight for all who ask.
 pub struct Probe {
     backend: Backend,
     spawner: Spawner,
     deadline: Duration,
-    running: Mutex<Option<Shared<BoxFuture<'static, Result<(), String>>>>>,
+    running: Mutex<Option<Asked>>,
 }
 
 impl Probe {
@@ -236,7 +239,7 @@ impl Probe {
         timeout(patience, running).await.unwrap_or_else(|_| Err("it does not answer in time".into()))
     }
 
-    async fn join(&self) -> Shared<BoxFuture<'static, Result<(), String>>> {
+    async fn join(&self) -> Asked {
         let mut running = self.running.lock().await;
         if let Some(current) = running.as_ref().filter(|current| current.peek().is_none()) {
             return current.clone();

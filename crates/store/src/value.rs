@@ -25,7 +25,6 @@ macro_rules! into_value {
     ($($from:ty => $make:expr;)*) => {$(
         impl From<$from> for Value {
             fn from(value: $from) -> Self {
-                #[expect(clippy::redundant_closure_call, reason = "one macro for conversions of every shape")]
                 ($make)(value)
             }
         }

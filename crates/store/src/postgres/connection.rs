@@ -5,22 +5,25 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use model::Spawner;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type};
 use tokio_postgres::{Client, Statement};
 use tokio_util::sync::CancellationToken;
 
 use super::tls::Tls;
 use crate::Error;
-use crate::statement::{RawCall, registry};
+use crate::statement::{RawCall, Stmt, registry};
 use crate::value::{Row, Value};
 
 /// A connection whose statements are ready.
 pub(crate) struct Conn {
     pub(crate) client: Client,
     statements: HashMap<&'static str, Statement>,
+    /// Quoted.
+    schema: String,
     tls: Tls,
     /// Ends the task of the connection, whatever the server still owes it.
     stop: CancellationToken,
@@ -36,13 +39,16 @@ pub(crate) enum Fault {
 
 /// How many prepares go out in one trip: beyond 30 the driver's answers would be polled out of order.
 const PREPARES_AT_ONCE: usize = 25;
+/// Longest wait for a table while a connection is made: a prepare only ever waits for who has locked it whole.
+const PREPARE_WAITS_MS: u32 = 10;
 /// Longest wait for the whole handshake of a connection, and for a cancel request to be sent.
 const CONNECT: Duration = Duration::from_secs(5);
 
 impl Conn {
     /// Connects, and prepares the whole registry with `schema` (quoted) in front of each table.
     ///
-    /// The server's own limits are the backstop for what a client that died has left there: they lie above our
+    /// A table that somebody has locked whole keeps nobody from the others: its statements are left for their first
+    /// use. The server's own limits are the backstop for what a client that died has left there: they lie above our
     /// deadline, which is the one that is felt.
     pub(crate) async fn open(
         config: &tokio_postgres::Config,
@@ -52,30 +58,59 @@ impl Conn {
         spawner: &Spawner,
     ) -> Result<Self, Error> {
         let mut conn = Self::bare(config, tls, spawner).await?;
+        schema.clone_into(&mut conn.schema);
         // Whoever gives up in here leaves answers outstanding that a hung server will never send.
         let unfinished = conn.stop.clone().drop_guard();
         let limit = deadline.saturating_add(Duration::from_secs(1)).as_millis();
-        let mut limits = format!(
-            "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {}",
+        let limits = format!(
+            "SET lock_timeout = '{PREPARE_WAITS_MS}ms'; SET statement_timeout = {limit}; \
+             SET idle_in_transaction_session_timeout = {}",
             limit.saturating_mul(2)
         );
         let all: Vec<_> = registry().collect();
-        for some in all.chunks(PREPARES_AT_ONCE) {
-            let texts: Vec<_> = some.iter().map(|stmt| stmt.postgres(schema)).collect();
-            let set = std::mem::take(&mut limits);
-            let prepares = join_all(texts.iter().map(|text| conn.client.prepare(text)));
-            let (set, prepared) = join(conn.client.batch_execute(&set), prepares).await;
-            set.map_err(|error| super::sort(&error))?;
-            for (stmt, outcome) in some.iter().zip(prepared) {
-                let statement = outcome.map_err(|error| match super::sort(&error) {
-                    Error::Database(why) => Error::Database(format!("{}: {why}", stmt.name)),
-                    other => other,
-                })?;
-                conn.statements.insert(stmt.name, statement);
-            }
+        let last = all.chunks(PREPARES_AT_ONCE).len();
+        for (at, some) in (1..).zip(all.chunks(PREPARES_AT_ONCE)) {
+            let before = if at == 1 { limits.as_str() } else { "" };
+            let after = if at == last { "SET lock_timeout = 0" } else { "" };
+            conn.prepare(before, some, after).await.map_err(|error| super::sort(&error))?;
         }
         unfinished.disarm();
         Ok(conn)
+    }
+
+    /// Prepares some statements in one trip, with settings before and after.
+    async fn prepare(
+        &mut self,
+        before: &str,
+        some: &[&'static Stmt],
+        after: &str,
+    ) -> Result<(), tokio_postgres::Error> {
+        let texts: Vec<_> = some.iter().map(|stmt| stmt.postgres(&self.schema)).collect();
+        let prepares = join_all(texts.iter().map(|text| self.client.prepare(text)));
+        let (before, prepared, after) =
+            join3(self.client.batch_execute(before), prepares, self.client.batch_execute(after)).await;
+        before?;
+        for (stmt, outcome) in some.iter().zip(prepared) {
+            match outcome {
+                Ok(statement) => drop(self.statements.insert(stmt.name, statement)),
+                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {}
+                Err(error) => {
+                    tracing::debug!(statement = stmt.name, %error, "a statement could not be prepared");
+                    return Err(error);
+                }
+            }
+        }
+        after
+    }
+
+    /// Prepares what was left out when the connection was made; true when that cost a trip.
+    pub(crate) async fn complete(&mut self, calls: &[RawCall]) -> Result<bool, tokio_postgres::Error> {
+        let mut missing: Vec<&'static Stmt> = calls.iter().map(|call| call.stmt).collect();
+        missing.retain(|stmt| !self.statements.contains_key(stmt.name));
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        self.prepare("", &missing, "").await.map(|()| true)
     }
 
     /// Connects without preparing anything: for migrations, which run before the tables exist.
@@ -97,7 +132,7 @@ impl Conn {
                 tracing::debug!(%error, "a PostgreSQL connection ended");
             }
         });
-        Ok(Self { client, statements: HashMap::new(), tls: tls.clone(), stop })
+        Ok(Self { client, statements: HashMap::new(), schema: String::new(), tls: tls.clone(), stop })
     }
 
     /// Whether every call can be sent as it is. One that cannot must be found before the first is on the wire: the

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Conn, Fault};
 use super::{Pool, is_fatal, is_stale, sort, wants_retry};
@@ -20,8 +20,8 @@ use crate::value::Row;
 pub(crate) struct Held {
     conn: Option<Conn>,
     pool: Arc<Pool>,
-    /// It lay in the pool and has not answered since: the server may have gone meanwhile.
-    unproven: bool,
+    /// It was not made for what runs now: the server may have gone since it last answered.
+    old: bool,
     in_flight: bool,
     in_transaction: bool,
     again: Option<Again>,
@@ -34,7 +34,7 @@ pub(crate) struct Held {
 pub(crate) enum Again {
     /// PostgreSQL asked for it.
     Conflict,
-    /// The connection had died in the pool.
+    /// The connection was one of before, and has died since.
     Stale,
 }
 
@@ -79,7 +79,7 @@ impl Held {
         Self {
             conn: Some(conn),
             pool,
-            unproven: pooled,
+            old: pooled,
             in_flight: false,
             in_transaction: false,
             again: None,
@@ -101,11 +101,11 @@ impl Held {
         self.discard();
         let deadline = Instant::now() + self.pool.settings.acquire_timeout;
         self.conn = Some(self.pool.open(deadline).await?);
-        self.unproven = false;
+        self.old = false;
         Ok(())
     }
 
-    /// Runs calls outside a transaction, in one trip; once more when the connection had died in the pool.
+    /// Runs calls outside a transaction, in one trip; once more when the connection had died since its last use.
     pub(crate) async fn run(&mut self, calls: Vec<RawCall>) -> Result<Vec<Vec<Row>>, Error> {
         self.ready().await?;
         let outcome = self.trip(&calls, Trip::Read).await;
@@ -162,6 +162,8 @@ impl Held {
     }
 
     async fn trip(&mut self, calls: &[RawCall], trip: Trip) -> Result<Vec<Vec<Row>>, Error> {
+        let deadline = Instant::now() + self.pool.settings.statement_timeout;
+        self.complete(calls, deadline).await?;
         let Some(conn) = &self.conn else {
             return Err(Error::Unavailable("the connection was lost".into()));
         };
@@ -177,14 +179,36 @@ impl Held {
         if trip.commits() {
             answers.push(Box::pin(conn.simple("COMMIT")));
         }
-        let Ok(outcomes) = timeout(self.pool.settings.statement_timeout, join_all(answers)).await else {
-            // `in_flight` stays: the server may still be at it, so the connection is cancelled and dropped.
-            self.discard();
-            let late = Error::Unavailable("a statement took longer than its deadline".into());
+        let Ok(outcomes) = timeout_at(deadline, join_all(answers)).await else {
+            let late = self.late();
             return Err(if trip.decides() { Error::OutcomeUnknown } else { late });
         };
         self.in_flight = false;
         self.settle(calls, trip, outcomes)
+    }
+
+    /// Prepares the statements that could not be when the connection was made, before anything else is on the wire.
+    async fn complete(&mut self, calls: &[RawCall], deadline: Instant) -> Result<(), Error> {
+        let Some(conn) = &mut self.conn else { return Ok(()) };
+        self.in_flight = true;
+        let Ok(completed) = timeout_at(deadline, conn.complete(calls)).await else {
+            return Err(self.late());
+        };
+        self.in_flight = false;
+        match completed {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.pool.count_trip();
+                Ok(())
+            }
+            Err(error) => Err(self.failed(Trip::Read, false, &error)),
+        }
+    }
+
+    /// `in_flight` stands: the server may still be at it, so the connection is cancelled and dropped.
+    fn late(&mut self) -> Error {
+        self.discard();
+        Error::Unavailable("a statement took longer than its deadline".into())
     }
 
     fn settle(
@@ -211,7 +235,7 @@ impl Held {
                 }
             }
         }
-        self.unproven = false;
+        self.old = true;
         if trip.commits() {
             self.in_transaction = false;
         }
@@ -228,7 +252,7 @@ impl Held {
             Some(_) => decisive && is_fatal(error),
         };
         if is_stale(error) {
-            if self.unproven && !unknown {
+            if self.old && !unknown {
                 self.again = Some(Again::Stale);
             }
             self.discard();
@@ -241,10 +265,8 @@ impl Held {
     fn discard(&mut self) {
         let in_flight = std::mem::take(&mut self.in_flight);
         self.in_transaction = false;
-        if let Some(conn) = self.conn.take() {
-            if in_flight && !conn.client.is_closed() {
-                conn.cancel(&self.pool.settings.spawner);
-            }
+        if let Some(conn) = self.conn.take().filter(|conn| in_flight && !conn.client.is_closed()) {
+            conn.cancel(&self.pool.settings.spawner);
         }
     }
 }

@@ -34,9 +34,10 @@ pub(crate) async fn migrate(
         return Ok(pending(&known)?.iter().map(|step| step.step()).collect());
     }
     // Who may use a schema need not be allowed to make one.
-    let create = match schema_exists(&conn, schema).await? {
-        true => String::new(),
-        false => format!("CREATE SCHEMA IF NOT EXISTS {schema};"),
+    let create = if schema_exists(&conn, schema).await? {
+        String::new()
+    } else {
+        format!("CREATE SCHEMA IF NOT EXISTS {schema};")
     };
     let mut steps = Vec::new();
     loop {

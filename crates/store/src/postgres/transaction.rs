@@ -10,7 +10,7 @@ use crate::tx::{Engine, State, Tx};
 const RUNS: u32 = 4;
 
 /// Runs `closure` until it commits, fails for good, or was refused [`RUNS`] times. A connection that turns out to
-/// have died in the pool is replaced once, as long as COMMIT was not on the wire.
+/// have died since its last use is replaced once, as long as COMMIT was not on the wire.
 pub(crate) async fn transact<T, E, F>(mut held: Held, closure: F) -> (Option<Held>, Result<(Event, T), E>)
 where
     F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync,

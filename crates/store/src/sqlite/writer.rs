@@ -45,6 +45,8 @@ struct Lanes {
 
 /// One write, of any type.
 trait Job: Send {
+    /// Whether somebody waits for it still.
+    fn is_wanted(&self) -> bool;
     /// Begins it, once; false when nobody waits for it any more.
     fn take(&mut self) -> bool;
     /// Runs the closure on the connection, inside a savepoint; true when it wants to be committed.
@@ -97,7 +99,7 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let claim = Claim::default();
-        let job = Box::new(Closure { closure, outcome: None, reply, claim: claim.clone(), begun: false });
+        let job = Box::new(Write { closure, outcome: None, reply, claim: claim.clone(), begun: false });
         let mut lanes = self.queue.lanes();
         match lane {
             _ if lanes.closed => {}
@@ -157,21 +159,21 @@ impl Queue {
 
 impl Lanes {
     fn pop(&mut self) -> Option<Box<dyn Job>> {
-        if self.fronts < FRONTS || self.back.is_empty() {
-            if let Some(job) = self.front.pop_front() {
-                self.fronts = self.fronts.saturating_add(1);
-                return Some(job);
-            }
+        let turn_of_back = self.fronts >= FRONTS && !self.back.is_empty();
+        let first = if turn_of_back { None } else { self.front.pop_front() };
+        if let Some(job) = first {
+            self.fronts = self.fronts.saturating_add(1);
+            return Some(job);
         }
         self.fronts = 0;
-        self.back.pop_front().or_else(|| self.front.pop_front())
+        self.back.pop_front()
     }
 }
 
 fn work(queue: &Queue, mut connection: Connection) {
-    while let Some(mut first) = queue.wait() {
+    while let Some(first) = queue.wait() {
         // Whoever waited in vain for another process that holds the file must not make the next one wait as long.
-        if first.take() {
+        if first.is_wanted() {
             connection = group(connection, first, || queue.poll());
         }
     }
@@ -271,7 +273,7 @@ fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connect
     connection
 }
 
-struct Closure<F, T, E> {
+struct Write<F, T, E> {
     closure: F,
     outcome: Option<Result<(Event, T), E>>,
     reply: oneshot::Sender<Result<(Event, T), E>>,
@@ -279,12 +281,16 @@ struct Closure<F, T, E> {
     begun: bool,
 }
 
-impl<F, T, E> Job for Closure<F, T, E>
+impl<F, T, E> Job for Write<F, T, E>
 where
     F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send,
     T: Send,
     E: From<Error> + Send,
 {
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed() && !self.claim.0.load(Ordering::Acquire)
+    }
+
     fn take(&mut self) -> bool {
         self.begun = self.begun || (!self.reply.is_closed() && self.claim.withdraw());
         self.begun
@@ -321,3 +327,6 @@ where
         let _ = self.reply.send(outcome);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,9 +7,7 @@ use store::noun::user::{NewUser, State};
 use store::noun::{credential, session, user};
 use store::{Call, Error, Lease};
 
-use crate::ground::{
-    NOON, World, email, new_session, new_user, on_both, register, session_id, username, uuid,
-};
+use crate::ground::{NOON, World, email, new_session, new_user, register, session_id, username, uuid};
 
 on_both!(
     a_user_comes_back_as_he_was_stored,

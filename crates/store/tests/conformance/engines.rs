@@ -1,1 +1,185 @@
-//! Later.
+//! What only one engine can do to you: a writer's thread that must not wait, and statements left on the wire.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use model::{Event, UserId};
+use store::noun::{realm, user};
+use store::{Error, Store};
+use testkit::Postgres;
+use tokio_postgres::{Client, NoTls};
+
+use crate::ground::{NOON, World, at_url, new_user, register, settings, spawner};
+
+const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
+
+#[tokio::test]
+async fn a_closure_that_waits_is_slow_on_sqlite() {
+    crate::ground::run(World::sqlite(), async |world: Arc<World>| {
+        let store = world.open().await;
+        for wait in 0..3 {
+            let slow: Result<(), Error> = world
+                .lease(&store)
+                .transact(async move |tx| {
+                    tx.one(user::insert(&new_user(1))).await?;
+                    match wait {
+                        0 => std::future::pending().await,
+                        1 => tokio::task::yield_now().await,
+                        // A timer would panic on a thread outside of the runtime.
+                        _ => {
+                            let limit = Duration::from_secs(1);
+                            tokio::time::timeout(limit, std::future::pending::<()>()).await.ok();
+                        }
+                    }
+                    Ok((EVENT, ()))
+                })
+                .await;
+            assert!(matches!(slow, Err(Error::Slow)), "{wait}: {slow:?}");
+            assert_eq!(world.count("users"), 0);
+        }
+        assert!(register(&mut world.lease(&store), 1).await.unwrap().is_some());
+    })
+    .await;
+}
+
+/// Somebody who has locked the users of a world.
+struct Locker(Client);
+
+impl Locker {
+    async fn lock(world: &World) -> Self {
+        let (client, connection) = tokio_postgres::connect(world.url(), NoTls).await.unwrap();
+        tokio::task::spawn(connection);
+        client.batch_execute("BEGIN; LOCK TABLE gatewright.users IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        Self(client)
+    }
+
+    /// Returns once `wanted` connections of the store wait for the lock.
+    async fn waiting(&self, wanted: &str) {
+        // Inside a transaction the view stands still until it is told to look again.
+        let sql = "SELECT pg_stat_clear_snapshot(); \
+                   SELECT count(*) AS count FROM pg_stat_activity WHERE application_name = 'gatewright' \
+                   AND datname = current_database() AND wait_event_type = 'Lock'";
+        loop {
+            let found = self.0.simple_query(sql).await.unwrap();
+            let count = found.iter().find_map(|message| match message {
+                tokio_postgres::SimpleQueryMessage::Row(row) => row.try_get("count").ok().flatten(),
+                _ => None,
+            });
+            if count == Some(wanted) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn unlock(self) {
+        self.0.batch_execute("ROLLBACK").await.unwrap();
+    }
+}
+
+async fn one_connection(world: &World) -> Arc<Store> {
+    Arc::new(world.open_with(|settings| settings.pool_max = 1).await)
+}
+
+#[tokio::test]
+async fn a_lease_dropped_in_a_statement_does_not_delay_the_next() {
+    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+        let store = one_connection(&world).await;
+        let locker = Locker::lock(&world).await;
+        for writes in [false, true] {
+            let (shared, there) = (Arc::clone(&store), Arc::clone(&world));
+            let stuck = tokio::task::spawn(async move {
+                let mut lease = there.lease(&shared);
+                if writes {
+                    register(&mut lease, 1).await.map(|_| ())
+                } else {
+                    lease.read().await?.one(user::find(UserId(1))).await.map(|_| ())
+                }
+            });
+            locker.waiting("1").await;
+            stuck.abort();
+            assert!(stuck.await.unwrap_err().is_cancelled());
+            // Still locked, and the pool has one place: this runs on a connection of its own, now.
+            world.lease(&store).read().await.unwrap().one(realm::find()).await.unwrap();
+            // The server has been asked to stop; nobody waits there for a client that has gone.
+            locker.waiting("0").await;
+        }
+        locker.unlock().await;
+        assert_eq!(world.count("users"), 0);
+        assert!(register(&mut world.lease(&store), 1).await.unwrap().is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lease_goes_on_after_a_statement_that_was_dropped() {
+    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+        let store = one_connection(&world).await;
+        let locker = Locker::lock(&world).await;
+        let mut lease = world.lease(&store);
+        assert!(lease.read().await.unwrap().one(user::find(UserId(1))).now_or_never().is_none());
+        lease.read().await.unwrap().one(realm::find()).await.unwrap();
+        let poisoned: Result<(), Error> = lease
+            .transact(async |tx| {
+                tx.one(realm::find()).await?;
+                assert!(tx.one(user::find(UserId(1))).now_or_never().is_none());
+                Ok((EVENT, ()))
+            })
+            .await;
+        assert!(matches!(poisoned, Err(Error::Poisoned)));
+        lease.read().await.unwrap().one(realm::find()).await.unwrap();
+        assert_eq!(world.events.all(), []);
+        locker.unlock().await;
+    })
+    .await;
+}
+
+/// F-06: a locked table costs those who need it their deadline, and nobody else anything.
+#[tokio::test]
+async fn fault_f06_a_statement_past_its_deadline_is_given_up() {
+    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+        let store = world
+            .open_with(|settings| {
+                settings.pool_max = 1;
+                settings.statement_timeout = Duration::from_millis(100);
+            })
+            .await;
+        let locker = Locker::lock(&world).await;
+        let mut lease = world.lease(&store);
+        let at_the_end = register(&mut lease, 1).await;
+        assert!(matches!(at_the_end, Err(Error::OutcomeUnknown)), "COMMIT was sent: {at_the_end:?}");
+        let late = lease.read().await.unwrap().one(user::find(UserId(1))).await;
+        assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
+        lease.read().await.unwrap().one(realm::find()).await.unwrap();
+        let in_the_middle: Result<(), Error> = lease
+            .transact(async |tx| {
+                tx.one(user::set_role(UserId(1), "ADMIN", NOON)).await?;
+                Ok((EVENT, ()))
+            })
+            .await;
+        assert!(matches!(in_the_middle, Err(Error::Unavailable(_))), "{in_the_middle:?}");
+        let prepared = register(&mut lease, 1).await;
+        assert!(matches!(prepared, Err(Error::Unavailable(_))), "nothing was sent: {prepared:?}");
+        lease.read().await.unwrap().one(realm::find()).await.unwrap();
+        locker.waiting("0").await;
+        locker.unlock().await;
+        assert_eq!(world.events.all(), []);
+    })
+    .await;
+}
+
+/// The host of a socket file has no name that TLS could check; without TLS none is needed.
+#[tokio::test]
+async fn a_unix_socket_is_a_place_for_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let path = folder.path().to_str().unwrap().to_owned();
+    let server = Postgres::builder().setting("unix_socket_directories", &path).start();
+    let url = format!("postgres://postgres@{}:{}/postgres", path.replace('/', "%2F"), server.port());
+    let settings = settings(at_url(&url));
+    store::migrate(&settings, NOON, &spawner()).await.unwrap();
+    let store = store::open(&settings, &spawner()).await.unwrap();
+    store.probe.check(Duration::from_secs(20)).await.unwrap();
+}

@@ -7,7 +7,21 @@
     clippy::disallowed_methods,
     reason = "tests: a panic fails them, and their tasks end with their runtime"
 )]
-#![expect(unreachable_pub, reason = "modules of a test")]
+#![expect(unreachable_pub, dead_code, reason = "modules of a test, shared with the other suite")]
+
+/// Generates `sqlite::name` and `postgres::name` for each function that takes a [`World`].
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { crate::ground::run(crate::ground::World::sqlite(), super::$name).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { crate::ground::run(crate::ground::World::postgres(), super::$name).await; })*
+        }
+    };
+}
 
 mod accounts;
 mod engines;

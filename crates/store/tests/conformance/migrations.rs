@@ -6,7 +6,7 @@ use store::{Error, Location, Settings};
 use testkit::Postgres;
 use testkit::postgres::rows;
 
-use crate::ground::{World, at_url, on_both, settings, spawner};
+use crate::ground::{World, at_url, settings, spawner};
 
 on_both!(migrations_are_idempotent, an_edited_or_newer_step_is_refused, two_migrators_at_once_both_succeed);
 

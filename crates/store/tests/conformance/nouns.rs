@@ -11,7 +11,7 @@ use store::noun::{client, job, key, realm, revocation, session};
 use store::{Call, Error, Lease};
 use uuid::Uuid;
 
-use crate::ground::{NOON, World, new_session, on_both, register, session_id, uuid};
+use crate::ground::{NOON, World, new_session, register, session_id, uuid};
 
 on_both!(
     the_realm_is_made_once,

@@ -59,12 +59,10 @@ fn fill(world: &World) {
         format!("WITH g(n) AS (SELECT * FROM generate_series(1, {ROWS}))")
     };
     let sqlite = world.is_sqlite();
-    let id = |n: &str| match sqlite {
-        true => format!("CAST(printf('%016d', {n}) AS BLOB)"),
-        false => format!("lpad(CAST({n} AS text), 32, '0')::uuid"),
-    };
+    let uuid =
+        if sqlite { "CAST(printf('%016d', n) AS BLOB)" } else { "lpad(CAST(n AS text), 32, '0')::uuid" };
     let bytes = if sqlite { "zeroblob(32)" } else { "decode(repeat('00', 32), 'hex')" };
-    let (uuid, revoked) = (id("n"), "n % 10 = 0");
+    let revoked = "n % 10 = 0";
     for (table, select) in [
         (
             "users (uuid, email, email_key, username, username_key, role, state, profile, created_at, updated_at)",

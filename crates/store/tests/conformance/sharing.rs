@@ -10,7 +10,7 @@ use store::{Error, Settings, Store};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::ground::{NOON, World, new_session, new_user, on_both, register, session_id, uuid};
+use crate::ground::{NOON, World, new_session, new_user, register, session_id, uuid};
 
 on_both!(
     a_parked_lease_gives_its_connection_back,

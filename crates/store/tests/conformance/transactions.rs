@@ -7,9 +7,7 @@ use model::{Event, UserId};
 use store::noun::{credential, realm, session, user};
 use store::{Error, Tx};
 
-use crate::ground::{
-    NOON, Refusal, World, email, new_session, new_user, on_both, register, registered, uuid,
-};
+use crate::ground::{NOON, Refusal, World, email, new_session, new_user, register, registered, uuid};
 
 on_both!(
     an_error_rolls_back,
@@ -22,7 +20,7 @@ on_both!(
     an_event_is_noted_once_and_only_after_commit,
     a_transaction_without_statements_notes_its_event,
     a_race_for_a_username_has_one_winner,
-    a_poisoned_row_is_corrupt
+    fault_f33_a_poisoned_row_is_corrupt
 );
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
@@ -223,7 +221,7 @@ async fn a_race_for_a_username_has_one_winner(world: Arc<World>) {
     }
 }
 
-async fn a_poisoned_row_is_corrupt(world: Arc<World>) {
+async fn fault_f33_a_poisoned_row_is_corrupt(world: Arc<World>) {
     let store = world.open().await;
     let mut lease = world.lease(&store);
     let (one, two) =

@@ -19,21 +19,6 @@ use uuid::Uuid;
 
 pub const NOON: Now = Now::from_seconds(1_700_000_000);
 
-/// Generates `sqlite::name` and `postgres::name` for each function that takes a [`World`].
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { crate::ground::run(crate::ground::World::sqlite(), super::$name).await; })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { crate::ground::run(crate::ground::World::postgres(), super::$name).await; })*
-        }
-    };
-}
-pub(crate) use on_both;
-
 /// The tests' tasks end with their runtime.
 pub fn spawner() -> Spawner {
     Spawner::new(|_, task| drop(tokio::task::spawn(task)))

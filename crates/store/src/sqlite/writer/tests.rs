@@ -1,0 +1,174 @@
+//! The writer without its thread: what becomes of a group.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::{Event, Now};
+use tempfile::TempDir;
+
+use super::*;
+use crate::noun::{client, realm};
+use crate::statement::registry;
+
+const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
+
+struct File {
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+fn open() -> (Connection, File) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.db");
+    super::super::migrate(&path, Now::from_seconds(1), true).unwrap();
+    let texts: HashMap<_, _> = registry().map(|stmt| (stmt.name, stmt.sqlite())).collect();
+    let connection = Connection::writer(&path, Arc::new(texts), Duration::from_secs(20)).unwrap();
+    (connection, File { path, _folder: folder })
+}
+
+type Outcome = oneshot::Receiver<Result<(Event, ()), Error>>;
+
+/// A job that inserts a client with a name of `bytes`, and then wants to be committed or not.
+fn job(id: &str, bytes: usize, good: bool) -> (Box<dyn Job>, Outcome, Claim) {
+    let (reply, answer) = oneshot::channel();
+    let (id, name) = (model::ClientId(id.to_owned()), "x".repeat(bytes));
+    let closure = async move |tx: &mut Tx| {
+        tx.one(client::insert(&id, &name, [0; 32], Now::from_seconds(1))).await?;
+        if good { Ok((EVENT, ())) } else { Err(Error::Finished) }
+    };
+    let claim = Claim::default();
+    (Box::new(Write { closure, outcome: None, reply, claim: claim.clone(), begun: false }), answer, claim)
+}
+
+fn stored(file: &File) -> Vec<String> {
+    let reader = rusqlite::Connection::open(&file.path).unwrap();
+    let mut statement = reader.prepare("SELECT id FROM clients ORDER BY id").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn failing_jobs_without_end_do_not_keep_a_good_one_from_its_commit() {
+    let (connection, file) = open();
+    let (good, mut answer, _) = job("good", 1, true);
+    let mut asked = 0;
+    group(connection, good, || {
+        asked += 1;
+        assert!(asked < 10 * GROUP, "the group has no end");
+        Some(job("bad", 1, false).0)
+    });
+    assert!(answer.try_recv().unwrap().is_ok());
+    assert_eq!(stored(&file), ["good"]);
+}
+
+#[test]
+fn success_is_answered_after_commit_and_failure_at_once() {
+    let (connection, file) = open();
+    let (first, mut first_answer, _) = job("a", 1, true);
+    let (bad, mut bad_answer, _) = job("b", 1, false);
+    let (last, mut last_answer, _) = job("c", 1, true);
+    let mut left = vec![last, bad];
+    group(connection, first, || {
+        if left.is_empty() {
+            assert!(first_answer.try_recv().is_err() && last_answer.try_recv().is_err());
+            assert!(matches!(bad_answer.try_recv(), Ok(Err(Error::Finished))));
+            assert!(stored(&file).is_empty());
+        }
+        left.pop()
+    });
+    assert!(first_answer.try_recv().unwrap().is_ok() && last_answer.try_recv().unwrap().is_ok());
+    assert_eq!(stored(&file), ["a", "c"]);
+}
+
+/// F-15: the disk is full for one member, and not for the others.
+#[test]
+fn fault_f15_a_full_disk_fails_those_that_do_not_fit() {
+    let (connection, file) = open();
+    let pages: i64 = connection.inner.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    connection.inner.pragma_update(None, "max_page_count", pages + 3).unwrap();
+    let (first, mut first_answer, _) = job("a", 10, true);
+    let (large, mut large_answer, _) = job("b", 100_000, true);
+    let (last, mut last_answer, _) = job("c", 10, true);
+    let mut left = vec![last, large];
+    let connection = group(connection, first, || left.pop());
+    // Where SQLite gave up the whole group, who was not yet in it comes next.
+    let connection = left.into_iter().fold(connection, |connection, job| group(connection, job, || None));
+    assert!(matches!(large_answer.try_recv(), Ok(Err(Error::Unavailable(_)))));
+    assert!(first_answer.try_recv().unwrap().is_ok() && last_answer.try_recv().unwrap().is_ok());
+    assert_eq!(stored(&file), ["a", "c"]);
+    assert!(!connection.in_transaction());
+}
+
+#[test]
+fn fault_f15_a_file_that_became_read_only_is_unavailable() {
+    let (connection, file) = open();
+    connection.inner.pragma_update(None, "query_only", true).unwrap();
+    let (write, mut answer, _) = job("a", 1, true);
+    let connection = group(connection, write, || None);
+    assert!(matches!(answer.try_recv(), Ok(Err(Error::Unavailable(_)))));
+    connection.inner.pragma_update(None, "query_only", false).unwrap();
+    let (write, mut answer, _) = job("a", 1, true);
+    group(connection, write, || None);
+    assert!(answer.try_recv().unwrap().is_ok());
+    assert_eq!(stored(&file), ["a"]);
+}
+
+/// A transaction that somehow stayed open must not keep the writer from its work for ever.
+#[test]
+fn a_transaction_left_open_is_rolled_back_before_the_next() {
+    let (connection, file) = open();
+    connection.execute("BEGIN IMMEDIATE").unwrap();
+    let (write, mut answer, _) = job("a", 1, true);
+    group(connection, write, || None);
+    assert!(answer.try_recv().unwrap().is_ok());
+    assert_eq!(stored(&file), ["a"]);
+}
+
+#[test]
+fn a_withdrawn_job_never_runs_and_one_that_has_begun_cannot_be_withdrawn() {
+    let (connection, file) = open();
+    let (first, _answer, first_claim) = job("a", 1, true);
+    let (withdrawn, mut withdrawn_answer, claim) = job("b", 1, true);
+    assert!(claim.withdraw());
+    assert!(!withdrawn.is_wanted());
+    let mut left = vec![withdrawn];
+    group(connection, first, || left.pop());
+    assert!(!first_claim.withdraw());
+    assert!(withdrawn_answer.try_recv().is_err());
+    assert_eq!(stored(&file), ["a"]);
+}
+
+#[test]
+fn the_back_has_its_turn_after_many_of_the_front() {
+    let mut lanes = Lanes::default();
+    for n in 0..FRONTS * 3 {
+        lanes.front.push_back(job(&n.to_string(), 1, true).0);
+    }
+    for n in 0..2 {
+        lanes.back.push_back(job(&format!("back{n}"), 1, true).0);
+    }
+    let mut turns = Vec::new();
+    for turn in 0.. {
+        let before = lanes.back.len();
+        if lanes.pop().is_none() {
+            break;
+        }
+        if lanes.back.len() < before {
+            turns.push(turn);
+        }
+    }
+    assert_eq!(turns, [FRONTS, 2 * FRONTS + 1]);
+}
+
+#[test]
+fn whoever_waits_for_a_thread_that_ended_is_told() {
+    let (connection, _file) = open();
+    let writer = Writer::start(connection).unwrap();
+    assert!(writer.lives());
+    drop(Ended(Arc::clone(&writer.queue)));
+    assert!(!writer.lives());
+    let (mut answer, claim) = writer
+        .submit(Lane::Front, async |tx: &mut Tx| Ok::<_, Error>((EVENT, drop(tx.one(realm::find()).await?))));
+    assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+    assert!(claim.withdraw());
+}

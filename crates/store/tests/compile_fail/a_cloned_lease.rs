@@ -1,0 +1,9 @@
+//! Two leases would be two connections.
+
+use store::Lease;
+
+fn handler(lease: &Lease) -> Lease {
+    lease.clone()
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+//! Only `park` makes the proof.
+
+use store::Parked;
+
+fn handler(gone: &tokio_util::sync::CancellationToken) -> Parked<'_> {
+    Parked { gone, lease: std::marker::PhantomData }
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! Whoever holds the proof of having no connection takes none.
+
+use store::noun::realm;
+use store::{Error, Lease, Parked};
+
+async fn hash(_: Parked<'_>) {}
+
+async fn handler(lease: &mut Lease) -> Result<(), Error> {
+    let parked = lease.park();
+    lease.read().await?.one(realm::find()).await?;
+    hash(parked).await;
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+//! A read that is used again after the hash would hold its connection through it.
+
+use store::noun::realm;
+use store::{Error, Lease, Parked};
+
+async fn hash(_: Parked<'_>) {}
+
+async fn handler(lease: &mut Lease) -> Result<(), Error> {
+    let mut read = lease.read().await?;
+    read.one(realm::find()).await?;
+    hash(lease.park()).await;
+    read.one(realm::find()).await?;
+    Ok(())
+}
+
+fn main() {}

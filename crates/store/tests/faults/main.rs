@@ -1,0 +1,16 @@
+//! Databases that are killed, paused, filled, cut off and locked: what the store says, and what is left.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests: a panic fails them, and their tasks end with their runtime"
+)]
+#![expect(unreachable_pub, dead_code, reason = "modules of a test, shared with the other suite")]
+
+#[path = "../ground/mod.rs"]
+mod ground;
+mod server;
+mod wire;
+mod writer;

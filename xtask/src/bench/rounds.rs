@@ -1,0 +1,87 @@
+//! Rounds of several variants in turn, so that a change of the machine's mood meets all of them.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What was measured of one variant, a figure a round.
+pub(super) struct Figures {
+    name: String,
+    unit: &'static str,
+    rounds: Vec<f64>,
+}
+
+impl Figures {
+    pub(super) fn new(name: impl Into<String>, unit: &'static str) -> Self {
+        Self { name: name.into(), unit, rounds: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, figure: f64) {
+        self.rounds.push(figure);
+    }
+
+    pub(super) fn median(&self) -> f64 {
+        let mut sorted = self.rounds.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Name, median, and the least and most of the rounds; with the ratio to `base` where there is one.
+    pub(super) fn print(&self, base: Option<&Self>) {
+        let (least, most) =
+            self.rounds.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), round| {
+                (least.min(*round), most.max(*round))
+            });
+        let ratio = base.map(|base| format!("  {:.2}x", self.median() / base.median())).unwrap_or_default();
+        println!(
+            "  {:<44} {:>10.1} {} ({least:.1} .. {most:.1}){ratio}",
+            self.name,
+            self.median(),
+            self.unit
+        );
+    }
+}
+
+/// Runs `work` from `tasks` tasks until `span` has passed; finished pieces of work a second.
+pub(super) async fn throughput<F>(
+    tasks: usize,
+    span: Duration,
+    work: impl Fn(usize) -> F + Clone + Send + 'static,
+) -> Result<f64, String>
+where
+    F: Future<Output = Result<(), String>> + Send,
+{
+    let begin = Instant::now();
+    let mut workers = tokio::task::JoinSet::new();
+    for task in 0..tasks {
+        let work = work.clone();
+        workers.spawn(async move {
+            let mut done = 0_u32;
+            while begin.elapsed() < span {
+                work(task).await?;
+                done += 1;
+            }
+            Ok::<_, String>(done)
+        });
+    }
+    let mut done = 0;
+    while let Some(worker) = workers.join_next().await {
+        done += worker.map_err(|error| error.to_string())??;
+    }
+    Ok(f64::from(done) / begin.elapsed().as_secs_f64())
+}
+
+/// How long `work` takes, in microseconds: the median of `times` runs.
+pub(super) async fn latency<F>(times: usize, mut work: impl FnMut() -> F) -> Result<f64, String>
+where
+    F: Future<Output = Result<(), String>>,
+{
+    let mut spans = Vec::with_capacity(times);
+    for _ in 0..times {
+        let begin = Instant::now();
+        work().await?;
+        spans.push(begin.elapsed());
+    }
+    spans.sort();
+    Ok(spans.get(times / 2).map_or(f64::NAN, |span| span.as_secs_f64() * 1e6))
+}
