@@ -109,6 +109,8 @@ pub struct TestApp {
     /// Counts the round trips of requests.
     pub meter: store::Meter,
     router: Router,
+    /// What operators see, on a listener of its own.
+    pub operations: Router,
     events: Arc<Events>,
     tasks: Arc<Tasks>,
 }
@@ -216,9 +218,9 @@ impl TestApp {
             health: Arc::new(web::Condition::default),
             settings: options.web,
         };
-        let router = web::routers(doors).public;
+        let web::Routers { public: router, operations } = web::routers(doors);
         events.0.lock().unwrap().clear();
-        Self { database, clock, rooms, back: store.back, meter, router, events, tasks }
+        Self { database, clock, rooms, back: store.back, meter, router, operations, events, tasks }
     }
 
     /// Sends any request.

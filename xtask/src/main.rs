@@ -12,6 +12,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy                     check the house style; prints file:line and what to do instead
   services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
                            (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)
+  bench server             start, memory, size and requests a second of the release binary
   bench store              what round trips, pools, batches and group commit are worth (build with --release)
   bench million [ENGINE]   verbs with a million users beside an empty database; sqlite, postgres or both";
 
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 /// The workspace, wherever the command was called from.
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().unwrap_or(own)
 }

@@ -6,6 +6,7 @@
 mod api;
 mod gate;
 pub mod layers;
+mod metrics;
 mod openapi;
 pub mod problem;
 

@@ -117,6 +117,13 @@ async fn legacy_names_say_where_to_go(app: &TestApp) {
             );
         }
     }
+    let request = Request::get("/metrics").body(Body::empty()).unwrap();
+    let page = tower::ServiceExt::oneshot(app.operations.clone(), request).await.unwrap();
+    let page = http_body_util::BodyExt::collect(page.into_body()).await.unwrap().to_bytes();
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    for (name, _) in names {
+        assert!(page.contains(&format!("legacy_route_requests_total{{route=\"{name}\"}} 1\n")), "{page}");
+    }
     for name in ["refresh", "logout", "me", "sessions", "password", "logout-all"] {
         let answer = app.get(&format!("/api/auth/{name}"), None).await;
         assert_ne!(answer.status.as_u16(), 404, "{name}");

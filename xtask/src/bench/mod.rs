@@ -1,9 +1,11 @@
 //! Benchmarks: ratios over interleaved rounds, with their spread. They print; they pass no judgement.
 
 mod ground;
+mod load;
 mod million;
 mod rounds;
 mod seam;
+mod server;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -18,6 +20,8 @@ pub(crate) fn run(arguments: &[&str]) -> Option<ExitCode> {
         ["store"] => runtime.block_on(seam::run()).map(Some),
         ["million"] => runtime.block_on(million::run(&["sqlite", "postgres"])).map(Some),
         ["million", engine @ ("sqlite" | "postgres")] => runtime.block_on(million::run(&[*engine])).map(Some),
+        ["server"] => server::run(crate::root()).map(Some),
+        ["trivial", port] => runtime.block_on(async { server::serve_trivial(port.parse()?).await.map(Some) }),
         _ => Ok(None),
     });
     match outcome {

@@ -22,7 +22,7 @@ const FLOORS: [(&str, &[&str]); 13] = [
 
 /// Foreign crates that only some of ours name, and why.
 const KEPT: [(&str, &[&str], &str); 4] = [
-    ("axum", &["web", "gatewright", "suite"], "HTTP belongs to web"),
+    ("axum", &["web", "gatewright", "suite", "xtask"], "HTTP belongs to web"),
     ("tokio-postgres", &["store", "testkit", "xtask"], "SQL belongs to store"),
     ("rusqlite", &["store", "testkit", "xtask"], "SQL belongs to store"),
     ("redis", &["store", "testkit", "xtask"], "Redis belongs to store"),

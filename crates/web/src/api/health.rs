@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::gate::cx::Readiness;
+use crate::gate::cx::{MetricsPage, Readiness};
 
 /// Touches nothing: the process answers.
 pub(crate) async fn liveness() -> Answer<Value> {
@@ -22,6 +22,11 @@ pub(crate) async fn readiness(readiness: Readiness) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], body).into_response()
         }
     }
+}
+
+/// Metrics, on the operations listener only.
+pub(crate) async fn metrics(page: MetricsPage) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0).into_response()
 }
 
 /// Whether the process has come up: it listens only when it has.

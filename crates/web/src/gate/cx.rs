@@ -107,6 +107,18 @@ impl FromRequestParts<App> for Readiness {
     }
 }
 
+/// The page of metrics.
+#[derive(Debug)]
+pub(crate) struct MetricsPage(pub(crate) String);
+
+impl FromRequestParts<App> for MetricsPage {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(Self(app.0.metrics.page(&app.0.rooms)))
+    }
+}
+
 /// The OpenAPI document.
 #[derive(Debug)]
 pub(crate) struct Document(pub(crate) Bytes);

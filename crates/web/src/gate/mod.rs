@@ -12,6 +12,8 @@ use auth::Rooms;
 use model::{Clock, Spawner, Trail};
 use protocol::forwarded::TrustedProxies;
 
+use crate::metrics::Metrics;
+
 pub use router::{Routers, routers};
 
 /// The address at the other end of the connection; the listener puts it into every request.
@@ -81,4 +83,5 @@ pub(in crate::gate) struct Inside {
     health: Arc<dyn Fn() -> Condition + Send + Sync>,
     settings: Settings,
     openapi: bytes::Bytes,
+    metrics: Arc<Metrics>,
 }

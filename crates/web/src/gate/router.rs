@@ -15,6 +15,7 @@ use super::cx::Cx;
 use super::{App, Doors, Inside};
 use crate::api::{account, docs, health, introspect, s1, session, well_known};
 use crate::layers::{self, Cors, Detach, Dialect, Origins, SecurityHeaders};
+use crate::metrics::{LEGACY_ROUTES, Metrics};
 use crate::openapi;
 use crate::problem::Problem;
 
@@ -51,10 +52,11 @@ pub fn routers(doors: Doors) -> Routers {
         deadline: settings.request_timeout,
         places: Arc::new(Semaphore::new(settings.max_requests)),
     };
+    let metrics = Arc::<Metrics>::default();
     let router = Router::new()
         .nest("/api/v1/auth", v1())
         .nest("/api/auth", s1())
-        .merge(legacy(&settings))
+        .merge(legacy(&settings, &metrics))
         .merge(about())
         .merge(health());
     let layers = ServiceBuilder::new()
@@ -70,14 +72,14 @@ pub fn routers(doors: Doors) -> Routers {
         .layer(from_fn(layers::problems))
         // Reads the body, then a task of its own with a deadline; from here on the client may hang up.
         .layer(from_fn_with_state(detach, layers::detach));
-    let app = app(doors);
+    let app = app(doors, metrics);
     Routers {
         public: router.route_layer(from_fn(layers::note_route)).with_state(app.clone()).layer(layers),
-        operations: health().with_state(app),
+        operations: health().route("/metrics", get(health::metrics)).with_state(app),
     }
 }
 
-fn app(doors: Doors) -> App {
+fn app(doors: Doors, metrics: Arc<Metrics>) -> App {
     let document = openapi::document(&doors.settings.public_url).to_string().into();
     App(Arc::new(Inside {
         front: doors.front,
@@ -88,6 +90,7 @@ fn app(doors: Doors) -> App {
         health: doors.health,
         settings: doors.settings,
         openapi: document,
+        metrics,
     }))
 }
 
@@ -121,17 +124,23 @@ fn common() -> Router<App> {
 }
 
 /// Names that old clients still call: S1's handlers, and a hint where to go.
-fn legacy(settings: &super::Settings) -> Router<App> {
-    let route = |successor: &'static str, handler: MethodRouter<App>| {
-        let notice = Notice { successor, enabled: settings.legacy_enabled, sunset: settings.legacy_sunset };
-        with_dialect(handler, Dialect::FastApi).layer(from_fn_with_state(notice, notify))
-    };
-    let register = || route("/api/auth/register", post(s1::register));
-    Router::new()
-        .route("/flutter-register", register())
-        .route("/flutter-login", route("/api/auth/login", post(s1::login)))
-        .route("/api/auth/emergency-register", register())
-        .route("/api/auth/emergency-register-legacy", register())
+fn legacy(settings: &super::Settings, metrics: &Arc<Metrics>) -> Router<App> {
+    LEGACY_ROUTES.iter().fold(Router::new(), |router, route| {
+        let (successor, handler) = if route.ends_with("login") {
+            ("/api/auth/login", post(s1::login))
+        } else {
+            ("/api/auth/register", post(s1::register))
+        };
+        let notice = Notice {
+            route,
+            successor,
+            enabled: settings.legacy_enabled,
+            sunset: settings.legacy_sunset,
+            metrics: Arc::clone(metrics),
+        };
+        let handler = with_dialect(handler, Dialect::FastApi);
+        router.route(route, handler.layer(from_fn_with_state(notice, notify)))
+    })
 }
 
 fn about() -> Router<App> {
@@ -155,17 +164,20 @@ fn with_dialect(routes: MethodRouter<App>, dialect: Dialect) -> MethodRouter<App
 }
 
 /// What a legacy route says about itself.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Notice {
+    route: &'static str,
     successor: &'static str,
     enabled: bool,
     sunset: Option<model::Now>,
+    metrics: Arc<Metrics>,
 }
 
 /// When the legacy names became deprecated: 1 January 2026 (RFC 9745 §2.1).
 const DEPRECATED_SINCE: &str = "@1767225600";
 
 async fn notify(State(notice): State<Notice>, request: Request, next: Next) -> Response {
+    notice.metrics.legacy(notice.route);
     let mut response =
         if notice.enabled { next.run(request).await } else { Problem::LegacyGone.into_response() };
     let headers = response.headers_mut();
