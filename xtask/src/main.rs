@@ -1,6 +1,8 @@
 //! The project's own tools: `cargo xtask NAME`.
 
 mod bench;
+mod common_passwords;
+mod generate;
 mod services;
 mod tidy;
 
@@ -10,6 +12,8 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   tidy                     check the house style; prints file:line and what to do instead
+  gen                      write the documents that are made of the code
+  common-passwords FILE    make the built-in list of common passwords of a text file, one a line
   services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
                            (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)
   bench server             start, memory, size and requests a second of the release binary
@@ -21,6 +25,14 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["tidy"] => tidy::run(root()),
+        ["gen"] => generate::run(root()),
+        ["common-passwords", list] => match common_passwords::run(root(), list) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{list}: {error}");
+                ExitCode::FAILURE
+            }
+        },
         ["services", "--", command, arguments @ ..] => services::run(command, arguments),
         ["bench", arguments @ ..] => bench::run(arguments).unwrap_or_else(|| {
             eprintln!("{USAGE}");

@@ -7,5 +7,12 @@ pub fn files() -> Vec<(&'static str, String)> {
         ("docs/generated/configuration.md", crate::config::markdown()),
         ("docs/generated/gatewright.default.toml", crate::config::default_toml()),
         ("docs/generated/cli.md", crate::cli::markdown()),
+        ("docs/generated/problems.md", web::problem::markdown()),
+        ("docs/generated/openapi.json", openapi()),
     ]
+}
+
+/// The API's description, for an instance at the default address.
+fn openapi() -> String {
+    format!("{:#}\n", web::openapi_document("http://127.0.0.1:8080"))
 }

@@ -10,7 +10,7 @@ fn generated_documents_are_current() {
         let differs = found.lines().zip(content.lines()).position(|(found, made)| found != made);
         assert!(
             found == content,
-            "{path} is not what the code makes (line {}): cargo run -p gatewright --example generate",
+            "{path} is not what the code makes (line {}): cargo xtask gen",
             differs.unwrap_or_else(|| found.lines().count().min(content.lines().count())) + 1
         );
     }

@@ -2,6 +2,12 @@
 //!
 //! A request comes through the layers ([`layers`]), becomes a context that owns its one lease (`gate::cx`), and meets
 //! a handler of a few lines (`api`). Errors are one closed list ([`problem`]), written in one place.
+//!
+//! A handler cannot reach a pool, because it cannot name the state that holds one:
+//!
+//! ```compile_fail,E0603
+//! fn handler(_: axum::extract::State<web::gate::App>) {} // the module `gate` is private
+//! ```
 
 mod api;
 mod gate;

@@ -108,7 +108,7 @@ pub fn document(public_url: &str) -> Value {
         "info": {
             "title": "Gatewright",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Register, log in, refresh, log out. Access tokens are JWTs that applications verify offline.",
+            "description": "Register, log in, refresh, log out. Applications verify the access tokens offline.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": public_url }],
@@ -282,8 +282,9 @@ fn describe(operation: &Operation) -> Value {
         members.insert("deprecated".to_owned(), true.into());
     }
     if operation.path.contains("{id}") {
-        let id = json!([{ "name": "id", "in": "path", "required": true, "schema": { "type": "string", "format": "uuid" } }]);
-        members.insert("parameters".to_owned(), id);
+        let schema = json!({ "type": "string", "format": "uuid" });
+        let id = json!({ "name": "id", "in": "path", "required": true, "schema": schema });
+        members.insert("parameters".to_owned(), json!([id]));
     }
     if let Some((kind, schema)) = &operation.request {
         let required = !operation.path.ends_with("/logout");

@@ -19,8 +19,8 @@ use crate::metrics::{LEGACY_ROUTES, Metrics};
 use crate::openapi;
 use crate::problem::Problem;
 
-/// `Cx` consumes the body. Were it one of the extractors that do not, a handler could take two of them, and with
-/// them two connections.
+/// `Cx` consumes the body, so a handler cannot take two of them, and with them two connections. Both lines stop
+/// compiling, as ambiguous, when that is not so any more.
 const _: () = {
     trait Ambiguous<A> {
         fn some() {}
@@ -29,6 +29,11 @@ const _: () = {
     struct IsFromRequestParts;
     impl<T: axum::extract::FromRequestParts<App>> Ambiguous<IsFromRequestParts> for T {}
     let _ = <Cx<()> as Ambiguous<_>>::some;
+
+    struct IsHandler<M>(M);
+    impl<T: axum::handler::Handler<M, App>, M> Ambiguous<IsHandler<M>> for T {}
+    type TwoContexts = fn(Cx<()>, Cx<()>) -> std::future::Ready<()>;
+    let _ = <TwoContexts as Ambiguous<_>>::some;
 };
 
 /// What the two listeners serve.
