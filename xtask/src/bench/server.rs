@@ -3,10 +3,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use testkit::postgres::Postgres;
 use testkit::process::Server;
+use tokio::time::Instant;
 
 use super::Outcome;
 use super::load::{Connection, get, post, throughput};
@@ -26,7 +27,7 @@ pub(super) fn run(root: &Path) -> Outcome<()> {
     let size = std::fs::metadata(&binary)
         .map_err(|_| "build it first: cargo build --release --locked -p gatewright")?
         .len();
-    println!("release binary: {:.1} MiB", size as f64 / f64::from(1 << 20));
+    println!("release binary: {:.1} MiB", f64::from(u32::try_from(size / 1024)?) / 1024.0);
     cold_start(&binary)?;
     let postgres = Postgres::builder().fsync(true).start();
     let mut contestants = vec![Contestant::sqlite(&binary)?, Contestant::postgres(&binary, &postgres)?];
