@@ -31,6 +31,10 @@ pub struct App {
     pub operations: Router,
     /// The rooms.
     pub rooms: Arc<Rooms>,
+    /// The door for jobs and commands.
+    pub back: Arc<store::Back>,
+    /// Counts the round trips of requests.
+    pub meter: store::Meter,
     /// Steps the jobs.
     pub runner: Runner,
     /// The jobs.
@@ -90,7 +94,8 @@ impl App {
             })
         };
         let back = Arc::new(store.back);
-        let runner = Runner::new(back, Arc::clone(&rooms), trail.clone(), given.clock.clone(), report);
+        let runner =
+            Runner::new(Arc::clone(&back), Arc::clone(&rooms), trail.clone(), given.clock.clone(), report);
         let jobs = Jobs {
             revocations: Arc::default(),
             keys: Arc::default(),
@@ -98,6 +103,7 @@ impl App {
         };
         // Nothing is served before it is known which sessions have ended and which keys sign.
         runner.settle(&*jobs.revocations).await.map_err(StartError::Job)?;
+        let meter = store.front.meter();
         let routers = web::routers(Doors {
             front: store.front,
             probe: store.probe,
@@ -117,6 +123,8 @@ impl App {
             public,
             operations,
             rooms,
+            back,
+            meter,
             runner,
             jobs,
             public_url,

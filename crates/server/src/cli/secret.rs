@@ -125,7 +125,7 @@ impl Silence {
         silent.local_modes.remove(LocalModes::ECHO);
         // The line's end still shows, so that what follows begins on a line of its own.
         silent.local_modes.insert(LocalModes::ECHONL);
-        tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
+        tcsetattr(&terminal, OptionalActions::Drain, &silent)?;
         Ok(Self { terminal, before })
     }
 }
@@ -133,7 +133,7 @@ impl Silence {
 impl Drop for Silence {
     fn drop(&mut self) {
         // There is nobody to tell when even this fails.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
+        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
     }
 }
 
