@@ -9,6 +9,7 @@
 )]
 
 mod account;
+mod clock;
 mod flow;
 mod input;
 mod people;

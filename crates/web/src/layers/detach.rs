@@ -71,3 +71,67 @@ async fn read(headers: &http::HeaderMap, body: Body) -> Result<Bytes, Problem> {
         Err(_) => Err(Problem::BodyTimeout),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::middleware::{from_fn, from_fn_with_state};
+    use axum::routing::get;
+    use http::StatusCode;
+    use tower::{ServiceBuilder, ServiceExt};
+
+    use super::*;
+
+    /// A router with routes that go wrong, under the layers that matter here.
+    fn router(deadline: Duration, places: usize) -> Router {
+        #[expect(clippy::disallowed_methods, reason = "a lifecycle for a test")]
+        let spawner = Spawner::new(|_, task| drop(tokio::spawn(task)));
+        let with = Detach { spawner, deadline, places: Arc::new(Semaphore::new(places)) };
+        let layers = ServiceBuilder::new()
+            .layer(from_fn(crate::layers::problems))
+            .layer(from_fn_with_state(with, detach));
+        Router::new()
+            .route("/panic", get(async || -> StatusCode { panic!("a secret of the inside") }))
+            .route("/stuck", get(async || std::future::pending::<StatusCode>().await))
+            .route("/fine", get(async || StatusCode::NO_CONTENT))
+            .layer(layers)
+    }
+
+    async fn ask(router: &Router, path: &str) -> (u16, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn f_32_a_panic_is_one_500_and_everything_else_is_fine() {
+        let router = router(Duration::from_secs(10), 2);
+        for _ in 0..5 {
+            let (status, body) = ask(&router, "/panic").await;
+            assert_eq!(status, 500);
+            assert!(body.contains("internal_error") && !body.contains("secret"), "{body}");
+            assert_eq!(ask(&router, "/fine").await.0, 204, "and its place is free again");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_past_its_deadline_is_503() {
+        let router = router(Duration::from_secs(10), 2);
+        let (status, body) = ask(&router, "/stuck").await;
+        assert!(status == 503 && body.contains("\"timeout\""), "{body}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_requests_than_places_are_503_at_once() {
+        let router = router(Duration::from_secs(10), 1);
+        let stuck = ask(&router, "/stuck");
+        let second = async {
+            tokio::task::yield_now().await;
+            ask(&router, "/fine").await
+        };
+        let (_, (status, body)) = tokio::join!(stuck, second);
+        assert!(status == 503 && body.contains("\"busy\""), "{body}");
+    }
+}
