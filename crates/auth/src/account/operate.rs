@@ -4,7 +4,7 @@ use model::{Email, Event, Secret, UserId, Username};
 use store::noun::user::{State, User};
 use store::noun::{credential, user};
 
-use super::register::{Candidate, new_user, stored};
+use super::register::{Candidate, Conflict, new_user, stored, whose};
 use super::{ROLES, RegisterError};
 use crate::Visit;
 use crate::password::{Policy, Refusal};
@@ -43,17 +43,22 @@ pub async fn add(visit: &mut Visit<'_>, candidate: Candidate, role: &str) -> Res
     let hash = hash.map_err(OperateError::Hash)?;
     let new = new_user(visit, &candidate, role);
     let row = new.clone();
-    let id = visit
+    let inserted = visit
         .lease
         .transact(async move |tx| {
             let account = (user::insert(&row), credential::insert(row.uuid, &hash, row.at));
             let (ids, _) = tx.last(account).await?;
-            let taken = OperateError::Register(RegisterError::EmailTaken);
-            let id = ids.into_iter().next().ok_or(taken)?;
-            Ok::<_, OperateError>((Event::UserRegistered { user: row.uuid, session: None }, id))
+            let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
+            Ok((Event::UserRegistered { user: row.uuid, session: None }, id))
         })
-        .await?;
-    Ok(stored(id, &new))
+        .await;
+    match inserted {
+        Ok(id) => Ok(stored(id, &new)),
+        Err(Conflict::Store(error)) => Err(error.into()),
+        Err(Conflict::Taken) => {
+            Err(OperateError::Register(whose(visit, &candidate).await.map_err(OperateError::Register)?))
+        }
+    }
 }
 
 /// The user of this number, email or username.

@@ -141,7 +141,8 @@ pub async fn register(
     Ok(Registered { user, tokens: tokens.transpose().map_err(RegisterError::Mint)? })
 }
 
-enum Conflict {
+/// Why nobody was inserted.
+pub(super) enum Conflict {
     Taken,
     Store(store::Error),
 }
@@ -152,7 +153,11 @@ impl From<store::Error> for Conflict {
     }
 }
 
-async fn whose(visit: &mut Visit<'_>, candidate: &Candidate) -> Result<RegisterError, RegisterError> {
+/// Whether the email or the username is in the way.
+pub(super) async fn whose(
+    visit: &mut Visit<'_>,
+    candidate: &Candidate,
+) -> Result<RegisterError, RegisterError> {
     let call = user::taken(&candidate.email, candidate.username.as_ref());
     let taken = visit.lease.read().await?.one(call).await?;
     // Whoever was in the way a moment ago may have gone; the email is what most likely was.
