@@ -99,7 +99,10 @@ macro_rules! kernel {
                 $(round!($k, $x, $d, $b, $second, ""),)+
                 $(round!($k, $x, $d, $b, $second,
                     concat!("xor ", $x, ", qword ptr [r12 + ", $k, "*{lane} + {p} + 8]\n")),)+
-                "add r12, 8",
+                $(round!($k, $x, $d, $b, $second, ""),)+
+                $(round!($k, $x, $d, $b, $second,
+                    concat!("xor ", $x, ", qword ptr [r12 + ", $k, "*{lane} + {p} + 16]\n")),)+
+                "add r12, 16",
                 "test r12b, 63",
                 "jnz 3b",
                 "sub r12, 64",

@@ -42,6 +42,20 @@ const UNNOTED: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
 ///     Ok(())
 /// }
 /// ```
+///
+/// Nor is the lease to be had inside a transaction:
+///
+/// ```compile_fail
+/// # async fn slow(_: store::Parked<'_>) {}
+/// async fn hashing_in_a_transaction(lease: &mut store::Lease, event: model::Event) -> Result<(), store::Error> {
+///     lease
+///         .transact(async move |_| {
+///             slow(lease.park()).await;       // error: `lease` is in use, and not the closure's to have
+///             Ok((event.clone(), ()))
+///         })
+///         .await
+/// }
+/// ```
 pub struct Lease {
     backend: Backend,
     held: Option<Held>,

@@ -120,7 +120,7 @@ impl Problem {
         match self {
             Self::Validation(_) => ("validation_failed", S::UNPROCESSABLE_ENTITY, "Validation failed"),
             Self::MalformedBody => ("malformed_body", S::BAD_REQUEST, "Malformed body"),
-            Self::UnsupportedMediaType => ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "Other media type wanted"),
+            Self::UnsupportedMediaType => ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "Wrong media type"),
             Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "Body too large"),
             Self::BodyTimeout => ("body_timeout", S::REQUEST_TIMEOUT, "Body too slow"),
             Self::HeadersTooLarge => ("headers_too_large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large"),

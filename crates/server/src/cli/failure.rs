@@ -105,9 +105,8 @@ impl From<OperateError> for Failure {
 impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::EmailTaken | RegisterError::UsernameTaken => {
-                Self::failed("the email or the username belongs to somebody already")
-            }
+            RegisterError::EmailTaken => Self::failed("the email belongs to somebody already"),
+            RegisterError::UsernameTaken => Self::failed("the username belongs to somebody already"),
             RegisterError::Hash(refusal) => Self::hash(refusal),
             RegisterError::Mint(_) => Self::failed("no token could be signed"),
             RegisterError::Store(error) => error.into(),

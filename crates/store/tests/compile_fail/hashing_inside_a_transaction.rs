@@ -1,14 +1,15 @@
-//! Nothing slow between BEGIN and COMMIT: the lease is not to be had inside.
+//! Nothing slow between BEGIN and COMMIT: the proof of having no connection does not survive into a transaction.
 
 use model::Event;
 use store::{Error, Lease, Parked};
 
-async fn hash(_: Parked<'_>) {}
+async fn hash(_: &Parked<'_>) {}
 
 async fn handler(lease: &mut Lease, event: Event) -> Result<(), Error> {
+    let parked = lease.park();
     lease
-        .transact(async move |_| {
-            hash(lease.park()).await;
+        .transact(async |_| {
+            hash(&parked).await;
             Ok((event.clone(), ()))
         })
         .await
