@@ -28,11 +28,11 @@ const _: () = {
     impl<T> Ambiguous<()> for T {}
     struct IsFromRequestParts;
     impl<T: axum::extract::FromRequestParts<App>> Ambiguous<IsFromRequestParts> for T {}
-    let _ = <Cx<()> as Ambiguous<_>>::some;
-
     struct IsHandler<M>(M);
     impl<T: axum::handler::Handler<M, App>, M> Ambiguous<IsHandler<M>> for T {}
     type TwoContexts = fn(Cx<()>, Cx<()>) -> std::future::Ready<()>;
+
+    let _ = <Cx<()> as Ambiguous<_>>::some;
     let _ = <TwoContexts as Ambiguous<_>>::some;
 };
 
