@@ -6,8 +6,9 @@ use crate::kernel::Kernel;
 use crate::lane::Lane;
 use crate::lanes::Width;
 
-/// Samples of each width. They take turns, so that whatever else the machine does meets all widths alike.
-const SAMPLES: usize = 15;
+/// Samples of each width. They take turns, so that whatever else the machine does meets all widths alike, and the
+/// fastest counts, so that the choice does not hang on what else it did just then.
+const SAMPLES: usize = 25;
 
 /// Key expansions in a sample: a few hundred microseconds.
 const SWEEPS: usize = 8;
@@ -15,8 +16,8 @@ const SWEEPS: usize = 8;
 /// How long a batch of each width takes, measured on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calibration {
-    /// The median time of the widths from one up.
-    medians: [Duration; Width::MAX.get()],
+    /// The fastest sample of the widths from one up.
+    fastest: [Duration; Width::MAX.get()],
 }
 
 impl Calibration {
@@ -26,31 +27,24 @@ impl Calibration {
             lane.mix(&[seed; 18]);
         }
         kernel.sweep(lanes);
-        let mut samples = [[Duration::ZERO; SAMPLES]; Width::MAX.get()];
-        for sample in 0..SAMPLES {
-            for (width, samples) in (1..).zip(&mut samples) {
+        let mut fastest = [Duration::MAX; Width::MAX.get()];
+        for _ in 0..SAMPLES {
+            for (width, fastest) in (1..).zip(&mut fastest) {
                 let Some(lanes) = lanes.get_mut(..width) else { continue };
                 let start = clock();
                 for _ in 0..SWEEPS {
                     kernel.sweep(lanes);
                 }
-                if let Some(sample) = samples.get_mut(sample) {
-                    *sample = clock().saturating_sub(start);
-                }
+                *fastest = clock().saturating_sub(start).min(*fastest);
             }
         }
-        let medians = samples.map(|mut samples| {
-            samples.sort_unstable();
-            let [.., median] = samples.first_chunk::<{ SAMPLES / 2 + 1 }>().copied().unwrap_or_default();
-            median
-        });
-        Self { medians }
+        Self { fastest }
     }
 
     /// How many times as long a batch of this width takes as a single hash.
     pub fn latency(&self, width: Width) -> f64 {
-        let [single, ..] = self.medians;
-        let batch = self.medians.get(width.get() - 1).copied().unwrap_or(single);
+        let [single, ..] = self.fastest;
+        let batch = self.fastest.get(width.get() - 1).copied().unwrap_or(single);
         if single.is_zero() { 1.0 } else { batch.as_secs_f64() / single.as_secs_f64() }
     }
 
@@ -80,7 +74,7 @@ mod tests {
     use crate::{Lanes, Width};
 
     fn of(millis: [u64; 8]) -> Calibration {
-        Calibration { medians: millis.map(Duration::from_millis) }
+        Calibration { fastest: millis.map(Duration::from_millis) }
     }
 
     fn best(calibration: &Calibration, limit: f64) -> usize {

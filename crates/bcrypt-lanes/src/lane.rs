@@ -103,8 +103,9 @@ impl Zeroize for Lane {
 #[expect(clippy::indexing_slicing, reason = "a byte is always below 256, and the compiler knows")]
 #[inline]
 pub(crate) fn scramble(boxes: &Boxes, word: u32) -> u32 {
-    let [a, b, c, d] = word.to_be_bytes().map(usize::from);
-    (boxes[0][a].wrapping_add(boxes[1][b]) ^ boxes[2][c]).wrapping_add(boxes[3][d])
+    let [a, b, c, d] = word.to_be_bytes();
+    let sum = boxes[0][usize::from(a)].wrapping_add(boxes[1][usize::from(b)]);
+    (sum ^ boxes[2][usize::from(c)]).wrapping_add(boxes[3][usize::from(d)])
 }
 
 /// Repeats the bytes over eighteen big-endian words.

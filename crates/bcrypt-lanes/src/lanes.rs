@@ -142,8 +142,8 @@ impl Lanes {
         self.width = width;
     }
 
-    /// Measures each width on this machine as it is now, in about 50 ms of a core, by a clock that only goes forward.
-    /// See [`Calibration::best`].
+    /// Measures each width on this machine, in about 50 ms of a core, by a clock that only goes forward.
+    /// See [`Calibration::best`]; the width stays as it is until [`Lanes::set_width`].
     pub fn calibrate(&mut self, clock: impl FnMut() -> core::time::Duration) -> Calibration {
         let calibration = Calibration::measure(self.kernel, &mut self.states, clock);
         self.clear();

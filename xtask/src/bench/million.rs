@@ -117,7 +117,8 @@ async fn fill_postgres(url: &str, users: u64) -> Outcome<()> {
                 .replace("$noon", &NOON.micros().to_string());
             client.batch_execute(&format!("{series} {text}")).await?;
         }
-        client.batch_execute("VACUUM ANALYZE; CHECKPOINT").await?;
+        client.batch_execute("VACUUM ANALYZE").await?;
+        client.batch_execute("CHECKPOINT").await?;
         Outcome::Ok(())
     };
     tokio::select! {

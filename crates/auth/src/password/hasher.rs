@@ -24,9 +24,11 @@ pub enum Refusal {
     Gone,
 }
 
-/// How many hashes were computed, shed and cancelled since start.
+/// How many hashes were begun, computed, shed and cancelled since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HasherCounts {
+    /// Taken up by a thread.
+    pub begun: u64,
     /// Computed to the end.
     pub done: u64,
     /// Refused because of the deadline.
@@ -47,6 +49,7 @@ struct Engine {
     queue: Mutex<Queue>,
     filled: Condvar,
     rng: Rng,
+    begun: AtomicU64,
     done: AtomicU64,
     shed: AtomicU64,
     cancelled: AtomicU64,
@@ -90,6 +93,7 @@ impl Hasher {
             queue: Mutex::default(),
             filled: Condvar::new(),
             rng,
+            begun: AtomicU64::new(0),
             done: AtomicU64::new(0),
             shed: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
@@ -141,6 +145,7 @@ impl Hasher {
     /// How many hashes there were.
     pub fn counts(&self) -> HasherCounts {
         HasherCounts {
+            begun: self.engine.begun.load(Ordering::Relaxed),
             done: self.engine.done.load(Ordering::Relaxed),
             shed: self.engine.shed.load(Ordering::Relaxed),
             cancelled: self.engine.cancelled.load(Ordering::Relaxed),
@@ -228,6 +233,7 @@ fn work(engine: &Engine) {
             engine.shed.fetch_add(1, Ordering::Relaxed);
             let _ = job.reply.send(Err(Refusal::Busy(Duration::from_secs(1))));
         } else {
+            engine.begun.fetch_add(1, Ordering::Relaxed);
             let begun = Instant::now();
             let answer = match &job.task {
                 Task::Hash(scheme) => {
