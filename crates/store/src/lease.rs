@@ -176,7 +176,8 @@ impl Lease {
 #[derive(Debug)]
 pub struct Parked<'lease> {
     gone: &'lease CancellationToken,
-    lease: PhantomData<&'lease mut Lease>,
+    // The borrow of the lease, without its contents: a proof may be shared between threads.
+    lease: PhantomData<&'lease mut ()>,
 }
 
 impl Parked<'_> {
