@@ -7,7 +7,7 @@ use crate::lane::Lane;
 use crate::lanes::Width;
 
 /// Samples of each width. They take turns, so that whatever else the machine does meets all widths alike, and the
-/// fastest counts, so that the choice does not hang on what else it did just then.
+/// fastest counts, so that the choice hangs less on what else it did just then.
 const SAMPLES: usize = 25;
 
 /// Key expansions in a sample: a few hundred microseconds.
