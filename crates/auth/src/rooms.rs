@@ -52,6 +52,13 @@ pub struct Settings {
     pub attributes: Attributes,
 }
 
+impl Settings {
+    /// What of a scope a role may have.
+    pub(crate) fn granted(&self, role: &str, scope: &Scope) -> Scope {
+        self.scopes.get(role).map(|allowed| scope.intersection(allowed)).unwrap_or_default()
+    }
+}
+
 /// Everything that outlives a request.
 pub struct Rooms {
     /// What the configuration says.

@@ -8,14 +8,20 @@ use crate::{Error, noun};
 pub struct Stmt {
     /// Its name in metrics, plans and error texts: `noun.verb`.
     pub name: &'static str,
-    sql: &'static str,
+    postgres: &'static str,
+    sqlite: &'static str,
     /// Why it may walk a whole table, if it may.
     pub scans: Option<&'static str>,
 }
 
 impl Stmt {
     pub(crate) const fn new(name: &'static str, sql: &'static str) -> Self {
-        Self { name, sql, scans: None }
+        Self { name, postgres: sql, sqlite: sql, scans: None }
+    }
+
+    /// A statement that must differ, its two texts side by side.
+    pub(crate) const fn each(name: &'static str, postgres: &'static str, sqlite: &'static str) -> Self {
+        Self { name, postgres, sqlite, scans: None }
     }
 
     /// Allows the statement to walk its table, because it is small or because all of it is wanted.
@@ -26,12 +32,12 @@ impl Stmt {
 
     /// The text for PostgreSQL, with every table in `schema` (quoted already).
     pub fn postgres(&self, schema: &str) -> String {
-        self.sql.replace("gw.", &format!("{schema}."))
+        self.postgres.replace("gw.", &format!("{schema}."))
     }
 
     /// The text for SQLite.
     pub fn sqlite(&self) -> String {
-        self.sql.replace("gw.", "")
+        self.sqlite.replace("gw.", "")
     }
 }
 

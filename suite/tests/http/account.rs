@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use suite::{TestApp, on_both};
+use suite::{Engine, Options, TestApp, on_both};
 
 use crate::people::{PASSWORD, Pair, log_in, me, member, path, refresh, register, try_log_in, try_refresh};
 
@@ -125,6 +125,9 @@ async fn logout_is_idempotent_and_takes_either_token(app: &TestApp) {
     logout(Some("garbage"), None).await.expect_problem(401, "token_invalid");
     logout(None, Some(json!({"refresh_token": 7}))).await.expect_problem(422, "validation_failed");
     logout(None, Some(json!({"refresh_token": "garbage"}))).await.expect(204);
+    let other = log_in(app, "alice").await;
+    logout(Some(&other.access), Some(json!({"refresh_token": "garbage"}))).await.expect(204);
+    me(app, &other.access).await.expect_problem(401, "token_invalid");
     logout(Some("garbage"), Some(json!({"refresh_token": pair.refresh}))).await.expect(204);
     logout(None, Some(json!({"refresh_token": pair.refresh}))).await.expect(204);
     logout(Some(&pair.access), None).await.expect(204);
@@ -219,4 +222,61 @@ async fn a_56_clients_authenticate_one_way(app: &TestApp) {
     introspect(app, rotated.expose(), &pair.access).await.expect(200);
     app.operate(async |visit| auth::client::remove(visit, "api").await.unwrap()).await;
     introspect(app, rotated.expose(), &pair.access).await.expect(401);
+}
+
+/// Changes of different members at once are all there in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_at_once_do_not_undo_each_other() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let app = TestApp::with(engine, Options { pool_max: 8, ..Options::default() }).await;
+        let pair = member(&app, "alice").await;
+        for round in 0..10 {
+            let (name, income) = (format!("alice{round}"), json!(round));
+            let (left, middle, right) = futures_util::join!(
+                patch(&app, &pair.access, json!({"username": name})),
+                patch(&app, &pair.access, json!({"annual_income": income})),
+                patch(
+                    &app,
+                    &pair.access,
+                    json!({"timezone": if round % 2 == 0 { "UTC" } else { "Asia/Tokyo" }})
+                ),
+            );
+            for answer in [left, middle, right] {
+                answer.expect(200);
+            }
+            let user = me(&app, &pair.access).await.expect(200).json();
+            assert_eq!((&user["username"], &user["annual_income"]), (&json!(name), &income), "{user}");
+            assert_eq!(user["timezone"], if round % 2 == 0 { "UTC" } else { "Asia/Tokyo" });
+        }
+        app.close().await;
+    }
+}
+
+/// What a role allows ends with the role, also in sessions that were opened before.
+#[tokio::test]
+async fn a_18_a_lower_role_takes_its_scopes_along() {
+    let mut options = Options::default();
+    let scope = |text| protocol::scope::Scope::parse(text).unwrap();
+    options.auth.scopes =
+        [("basic_user".to_owned(), scope("read")), ("admin".to_owned(), scope("read admin:all"))].into();
+    let app = TestApp::with(Engine::Sqlite, options).await;
+    register(&app, "alice").await;
+    let user = app.operate(async |visit| auth::account::find(visit, "alice").await.unwrap()).await;
+    app.operate(async |visit| auth::account::set_role(visit, &user, "admin").await.unwrap()).await;
+    let secret = client(&app).await;
+    let pair = log_in(&app, "alice").await;
+    let narrow = json!({"refresh_token": pair.refresh, "scope": "nothing"});
+    app.post(&path("refresh"), None, narrow).await.expect_problem(400, "invalid_scope");
+    app.clock.advance(std::time::Duration::from_mins(1));
+    app.events();
+    let narrow = json!({"refresh_token": pair.refresh, "scope": "read"});
+    assert_eq!(app.post(&path("refresh"), None, narrow).await.expect(200).string("scope"), "read");
+    assert_eq!(app.event_kinds(), ["session_refreshed"], "the refusal did not use the token up");
+    let pair = log_in(&app, "alice").await;
+    app.operate(async |visit| auth::account::set_role(visit, &user, "basic_user").await.unwrap()).await;
+    let seen = introspect(&app, &secret, &pair.access).await.expect(200).json();
+    assert_eq!((seen["role"].as_str(), seen["scope"].as_str()), (Some("basic_user"), Some("read")));
+    let next = try_refresh(&app, &pair.refresh).await.expect(200);
+    assert_eq!(next.string("scope"), "read");
+    app.close().await;
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use auth::account;
+use futures_util::future::join_all;
 use model::Secret;
 use serde_json::json;
-use suite::{TestApp, on_both};
+use suite::{Engine, Options, TestApp, on_both};
 
 use crate::people::{PASSWORD, member, path, register, try_log_in};
 
@@ -207,6 +208,32 @@ async fn a_51_a_52_secrets_stay_where_they_are(app: &TestApp) {
     );
     assert!(!stored.contains(canary), "only a hash is stored");
     assert_eq!(format!("{:?}", Secret::new(canary.to_owned())), "[secret]");
+}
+
+/// Logins race a change of the password: whoever got in with the old one is out when the change is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_login_with_the_old_password_survives_its_change() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let app = TestApp::with(engine, Options { pool_max: 16, ..Options::default() }).await;
+        let mut current = PASSWORD.to_owned();
+        register(&app, "alice").await;
+        for round in 0..12 {
+            let next = format!("another passphrase {round}");
+            let pair = crate::people::Pair::from(&try_log_in(&app, "alice", &current).await.expect(200));
+            let logins = join_all((0..24).map(|_| try_log_in(&app, "alice", &current)));
+            let body = json!({"current_password": current, "new_password": next});
+            let route = path("password");
+            let change = app.post(&route, Some(&pair.access), body);
+            let (logins, changed) = futures_util::join!(logins, change);
+            changed.expect(204);
+            for login in logins.iter().filter(|login| login.status == 200) {
+                let answer = crate::people::try_refresh(&app, &login.string("refresh_token")).await;
+                answer.expect_problem(401, "refresh_refused");
+            }
+            current = next;
+        }
+        app.close().await;
+    }
 }
 
 /// The password's own hash at the cost of [`SLOW`].

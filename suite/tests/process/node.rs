@@ -27,6 +27,9 @@ impl Setup {
     pub(crate) fn postgres(url: &str) -> Self {
         let mut setup = Self::sqlite();
         setup.set("DATABASE__URL", url);
+        // The tests share one server and its connections.
+        setup.set("DATABASE__POOL_MIN", "1");
+        setup.set("DATABASE__POOL_MAX", "12");
         setup.command(&["keys", "init"]);
         setup.command(&["migrate"]);
         setup

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::profile::FieldError;
+use model::profile::{FieldError, RESERVED};
 use serde_json::{Map, Value};
 
 /// Which attributes there are besides country, annual income and timezone. Without a schema there are none, and
@@ -29,6 +29,9 @@ impl Attributes {
         let names: BTreeSet<String> = properties.into_iter().flat_map(Map::keys).cloned().collect();
         if names.is_empty() {
             return Err("it names no properties".into());
+        }
+        if let Some(name) = names.iter().find(|name| RESERVED.contains(&name.as_str())) {
+            return Err(format!("{name} is not an attribute: an account has it already"));
         }
         let validator = jsonschema::validator_for(schema).map_err(|error| error.to_string())?;
         Ok(Self(Some(Arc::new(Schema { validator, names }))))
@@ -76,6 +79,7 @@ mod tests {
     #[test]
     fn a_schema_without_properties_is_refused() {
         assert!(Attributes::new(&json!({"type": "object"})).is_err());
+        assert!(Attributes::new(&json!({"properties": {"role": {}}})).is_err());
         assert!(Attributes::new(&json!({"properties": {"a": {"type": 5}}})).is_err());
     }
 }

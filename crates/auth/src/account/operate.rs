@@ -66,7 +66,9 @@ pub async fn add(visit: &mut Visit<'_>, candidate: Candidate, role: &str) -> Res
 /// # Errors
 /// [`OperateError::Unknown`].
 pub async fn find(visit: &mut Visit<'_>, name: &str) -> Result<User, OperateError> {
-    let call = if let Ok(number) = name.parse() {
+    // `2` is a number; `02` and `+2` are names that somebody may have.
+    let number = name.parse::<i64>().ok().filter(|number| number.to_string() == name);
+    let call = if let Some(number) = number {
         user::find(UserId(number))
     } else if name.contains('@') {
         user::find_by_email(&Email::parse(name).map_err(|_| OperateError::Unknown)?)

@@ -62,6 +62,9 @@ pub async fn me(visit: &mut Visit<'_>, caller: &Caller) -> Result<User, MeError>
     }
 }
 
+/// How often a change is tried on a row that others change at the same time.
+const TRIES: usize = 16;
+
 /// Changes username and attributes: members that are absent stay, `null` removes an attribute.
 ///
 /// # Errors
@@ -69,12 +72,50 @@ pub async fn me(visit: &mut Visit<'_>, caller: &Caller) -> Result<User, MeError>
 pub async fn patch(
     visit: &mut Visit<'_>,
     caller: &Caller,
-    mut members: Map<String, Value>,
+    members: Map<String, Value>,
 ) -> Result<User, PatchError> {
+    let mut user = current(visit, caller).await?;
+    for _ in 0..TRIES {
+        if let Some(changed) = change(visit, &user, members.clone()).await? {
+            visit.rooms.memory.keep(&changed);
+            return Ok(changed);
+        }
+        user = current(visit, caller).await?;
+    }
+    Err(PatchError::Store(store::Error::Serialization))
+}
+
+async fn current(visit: &mut Visit<'_>, caller: &Caller) -> Result<User, PatchError> {
     let found = visit.lease.read().await?.one(user::find(caller.user)).await?;
-    let user = found.filter(|user| user.state == State::Active).ok_or(PatchError::Gone)?;
+    found.filter(|user| user.state == State::Active).ok_or(PatchError::Gone)
+}
+
+/// Why a user was not changed.
+enum Unchanged {
+    Moved,
+    Gone,
+    UsernameTaken,
+    Store(store::Error),
+}
+
+impl From<store::Error> for Unchanged {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn same(left: &User, right: &User) -> bool {
+    (&left.profile, &left.username) == (&right.profile, &right.username)
+}
+
+/// Puts the members into this very state of the user; None when it is not his any more.
+async fn change(
+    visit: &mut Visit<'_>,
+    user: &User,
+    mut members: Map<String, Value>,
+) -> Result<Option<User>, PatchError> {
     let mut errors = Vec::new();
-    let username = new_username(members.remove("username"), &user, &mut errors);
+    let username = new_username(members.remove("username"), user, &mut errors);
     let old = serde_json::from_str::<Profile>(&user.profile)
         .map_err(|error| store::Error::Corrupt(format!("users.profile: {error}")))?;
     let profile = parse_profile(visit, old, members, &mut errors);
@@ -82,19 +123,31 @@ pub async fn patch(
         return Err(PatchError::Invalid(errors));
     };
     let profile = serde_json::to_string(&profile).unwrap_or_else(|_| "{}".to_owned());
-    let (id, uuid, now, text, name) = (user.id, user.uuid, visit.now, profile.clone(), username.clone());
-    visit
+    let (old, now, text, name) = (user.clone(), visit.now, profile.clone(), username.clone());
+    let set = visit
         .lease
         .transact(async move |tx| {
-            let (changed,) = tx.last((user::set_profile(id, name.as_ref(), &text, now),)).await?;
-            changed.first().ok_or(PatchError::UsernameTaken)?;
-            Ok::<_, PatchError>((Event::ProfileChanged { user: uuid }, ()))
+            let set = user::set_profile(&old, name.as_ref(), &text, now);
+            let (changed, found) = tx.last((set, user::find(old.id))).await?;
+            match (changed.first(), found.first()) {
+                (Some(_), _) => Ok((Event::ProfileChanged { user: old.uuid }, ())),
+                (None, Some(now)) if now.state != State::Active => Err(Unchanged::Gone),
+                // He is as he was, so the username is what was in the way.
+                (None, Some(now)) if same(now, &old) => Err(Unchanged::UsernameTaken),
+                (None, _) => Err(Unchanged::Moved),
+            }
         })
-        .await?;
-    let username = username.map(|username| username.name().to_owned());
-    let user = User { username, profile, updated_at: now, ..user };
-    visit.rooms.memory.keep(&user);
-    Ok(user)
+        .await;
+    match set {
+        Ok(()) => {
+            let username = username.map(|username| username.name().to_owned());
+            Ok(Some(User { username, profile, updated_at: now, ..user.clone() }))
+        }
+        Err(Unchanged::Moved) => Ok(None),
+        Err(Unchanged::Gone) => Err(PatchError::Gone),
+        Err(Unchanged::UsernameTaken) => Err(PatchError::UsernameTaken),
+        Err(Unchanged::Store(error)) => Err(error.into()),
+    }
 }
 
 fn new_username(given: Option<Value>, user: &User, errors: &mut Vec<FieldError>) -> Option<Username> {

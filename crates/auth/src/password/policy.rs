@@ -30,7 +30,8 @@ impl Policy<'_> {
         username: Option<&Username>,
     ) -> Result<Secret<Vec<u8>>, FieldError> {
         let refuse = |kind, message: String| Err(FieldError { field, kind, message });
-        let chars = password.chars().count();
+        let bytes = normalise(password);
+        let chars = password.nfc().count();
         if chars < self.0.min_length {
             return refuse(
                 "password_too_short",
@@ -43,7 +44,6 @@ impl Policy<'_> {
         if password.contains('\0') {
             return refuse("password_invalid", "must not contain a NUL character".into());
         }
-        let bytes = normalise(password);
         if matches!(self.0.scheme, Scheme::Bcrypt { .. }) && bytes.expose().len() > BCRYPT_BYTES {
             return refuse("password_too_long", format!("must be at most {BCRYPT_BYTES} bytes of UTF-8"));
         }

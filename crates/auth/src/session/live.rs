@@ -1,14 +1,12 @@
 //! The proof that a token may be issued.
 
-use std::time::Duration;
-
 use model::{Now, SessionId, UserId, UserUuid};
 use protocol::refresh_token::RefreshToken;
 use protocol::scope::Scope;
 use store::noun::session::{NewSession, Session};
 use store::noun::user::{State, User};
 
-use crate::Visit;
+use crate::{Settings, Visit};
 
 /// A session that is live, of a user who is active: what every token is minted from. Only this room makes one,
 /// after the statement that says so.
@@ -51,17 +49,18 @@ impl Live {
     }
 
     /// From a stored session, if it and its user are live now.
-    pub(super) fn of(session: &Session, now: Now, refresh_ttl: Duration) -> Option<Self> {
+    /// What it was granted counts only as far as the user's role allows it today.
+    pub(super) fn of(session: &Session, now: Now, settings: &Settings) -> Option<Self> {
         let live = !session.revoked
             && session.state == State::Active
             && session.ends_at > now
-            && session.rotated_at > now.minus(refresh_ttl);
+            && session.rotated_at > now.minus(settings.refresh_ttl);
         live.then(|| Self {
             session: session.id,
             user: session.user,
             user_uuid: session.user_uuid,
             role: session.role.clone(),
-            scope: Scope::parse(&session.scope).unwrap_or_default(),
+            scope: settings.granted(&session.role, &Scope::parse(&session.scope).unwrap_or_default()),
             auth_time: session.created_at,
             _proof: (),
         })

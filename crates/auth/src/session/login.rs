@@ -120,8 +120,9 @@ pub(crate) async fn check_password(
         },
     };
     // Longer passwords cannot be anybody's; they cost what every other one costs, and no more.
-    let fits = password.expose().len() <= model::limit::PASSWORD_CHARS * 4;
-    let bytes = normalise(if fits { password.expose() } else { "" });
+    let whole = normalise(password.expose());
+    let fits = whole.expose().len() <= model::limit::PASSWORD_CHARS * 4;
+    let bytes = if fits { whole } else { normalise("") };
     let same = visit.rooms.hasher.verify(visit.lease.park(), bytes, stored).await?;
     Ok(match found {
         Some(login) if same && fits => Ok(login),

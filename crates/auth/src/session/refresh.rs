@@ -54,6 +54,11 @@ pub async fn refresh(
         visit.trail.note(Event::RefreshFailed { session: None, reason: Reason::UnknownToken });
         return Err(RefreshError::Refused);
     };
+    let scope = scope.filter(|scope| !scope.is_empty());
+    if let Some(asked) = scope {
+        // Rare, and worth a read: a refusal must not use the token up.
+        check_scope(visit, &token, asked).await?;
+    }
     let successor = token.successor(&visit.rooms.rng);
     let step = rotation(visit, &token, &successor);
     let loaded = visit
@@ -78,7 +83,7 @@ pub async fn refresh(
         Err(Unrotated::Used(session)) => replay(visit, &token, *session).await?,
         Err(Unrotated::Store(error)) => return Err(error.into()),
     };
-    let Some(live) = Live::of(&session, visit.now, visit.rooms.settings.refresh_ttl) else {
+    let Some(live) = Live::of(&session, visit.now, &visit.rooms.settings) else {
         return Err(refused(visit, Some(session.id), Reason::Expired));
     };
     let tokens = mint(visit, &narrow(live, scope)?, &token);
@@ -115,8 +120,16 @@ fn rotation(visit: &Visit<'_>, token: &RefreshToken, successor: &RefreshToken) -
     }
 }
 
+/// Whether the session was granted all of what is asked for; a session that is not live is refused later.
+async fn check_scope(visit: &mut Visit<'_>, token: &RefreshToken, asked: &str) -> Result<(), RefreshError> {
+    let asked = Scope::parse(asked).map_err(|_| RefreshError::Scope)?;
+    let found = visit.lease.read().await?.one(session::find(token.session)).await?;
+    let live = found.and_then(|found| Live::of(&found, visit.now, &visit.rooms.settings));
+    if live.is_none_or(|live| asked.is_subset(&live.scope)) { Ok(()) } else { Err(RefreshError::Scope) }
+}
+
 fn narrow(live: Live, asked: Option<&str>) -> Result<Live, RefreshError> {
-    match asked.filter(|asked| !asked.is_empty()) {
+    match asked {
         None => Ok(live),
         Some(asked) => match Scope::parse(asked) {
             Ok(asked) if asked.is_subset(&live.scope) => Ok(live.narrowed(asked)),
@@ -140,7 +153,7 @@ async fn replay(
     let Some(session) = session else {
         return Err(refused(visit, Some(token.session), Reason::UnknownToken));
     };
-    if Live::of(&session, visit.now, settings.refresh_ttl).is_none() {
+    if Live::of(&session, visit.now, settings).is_none() {
         let reason = match (session.revoked, session.state) {
             (true, _) => Reason::Revoked,
             (false, user::State::Active) => Reason::Expired,

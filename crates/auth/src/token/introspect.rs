@@ -45,7 +45,9 @@ pub async fn introspect(
     let found = visit.lease.read().await?.one(session::find(claims.sid)).await?;
     Ok(match found {
         Some(found) if !found.revoked && found.state == State::Active => {
-            Introspection::Access(Box::new(claims))
+            // The role, and what it allows, are the user's of now, not the token's of then.
+            let scope = settings.granted(&found.role, &claims.scope);
+            Introspection::Access(Box::new(AccessClaims { role: found.role, scope, ..claims }))
         }
         _ => Introspection::Inactive,
     })

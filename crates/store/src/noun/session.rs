@@ -12,8 +12,15 @@ use crate::statement::{Call, Stmt, statements};
 use crate::value::Row;
 
 statements! {
-    OPEN = Stmt::new(
+    // On PostgreSQL the rows that allow the session are locked: a change of password or state either waits for the
+    // session, and ends it, or is seen by it. SQLite has one writer.
+    OPEN = Stmt::each(
         "session.open",
+        "INSERT INTO gw.sessions (id, user_id, scope, address, user_agent, created_at, ends_at, expires_at, \
+         generation, secret_hash, rotated_at, successors, late_generation, late_replays, revoked) \
+         SELECT $1, u.id, $3, $4, $5, $6, $7, $8, 1, $9, $6, '', 0, 0, FALSE \
+         FROM gw.users u JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
+         WHERE u.id = $2 AND u.state = 'active' AND c.version = $10 FOR SHARE OF u, c RETURNING user_id",
         "INSERT INTO gw.sessions (id, user_id, scope, address, user_agent, created_at, ends_at, expires_at, \
          generation, secret_hash, rotated_at, successors, late_generation, late_replays, revoked) \
          SELECT $1, u.id, $3, $4, $5, $6, $7, $8, 1, $9, $6, '', 0, 0, FALSE \

@@ -41,8 +41,8 @@ statements! {
     SET_PROFILE = Stmt::new(
         "user.set_profile",
         "UPDATE gw.users AS u SET username = $2, username_key = $3, profile = $4, updated_at = $5 \
-         WHERE u.id = $1 AND u.state = 'active' AND NOT EXISTS \
-         (SELECT 1 FROM gw.users o WHERE o.username_key = $6 AND o.id <> $1) RETURNING id",
+         WHERE u.id = $1 AND u.state = 'active' AND u.profile = $7 AND u.username IS NOT DISTINCT FROM $8 \
+         AND NOT EXISTS (SELECT 1 FROM gw.users o WHERE o.username_key = $6 AND o.id <> $1) RETURNING id",
     );
     SET_ROLE = Stmt::new(
         "user.set_role",
@@ -188,12 +188,14 @@ pub fn page(after: UserId, limit: i64) -> Call<User> {
     Call::new(&PAGE, [after.into(), limit.into()], |mut row| User::read(&mut row))
 }
 
-/// Sets an active user's username and attributes; no row when the username is somebody else's or the user is not
-/// active.
-pub fn set_profile(id: UserId, username: Option<&Username>, profile: &str, at: Now) -> Call<UserId> {
+/// Sets an active user's username and attributes, if they still are those of `old`; no row when they are not, when
+/// the username is somebody else's, or when the user is not active.
+pub fn set_profile(old: &User, username: Option<&Username>, profile: &str, at: Now) -> Call<UserId> {
     let key: Value = username.map(Username::key).into();
-    let name = username.map(Username::name).into();
-    Call::new(&SET_PROFILE, [id.into(), name, key.clone(), profile.into(), at.into(), key], self::id)
+    let name: Value = username.map(Username::name).into();
+    let (old_profile, old_name) = (old.profile.as_str().into(), old.username.as_deref().into());
+    let params = [old.id.into(), name, key.clone(), profile.into(), at.into(), key, old_profile, old_name];
+    Call::new(&SET_PROFILE, params, id)
 }
 
 /// Sets a role; no row for a tombstone or an unknown user.

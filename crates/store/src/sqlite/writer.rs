@@ -1,8 +1,8 @@
 //! The writer: one thread, one connection, and group commit.
 //!
 //! A write is one job. The group is what queued up while the last COMMIT was on its way to the disk, at most
-//! [`GROUP`] jobs, so a lone writer waits for nobody. Each job runs in a savepoint of its own; its failure is
-//! answered at once, its success only after COMMIT.
+//! [`GROUP`] jobs, so a lone writer waits for nobody. Each job runs in a savepoint of its own and is answered after
+//! COMMIT: its success, and its failure too when it may tell of what others of the group have done.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -204,7 +204,12 @@ fn group(
         if job.take() {
             let (back, member) = savepoint(connection, job);
             connection = back;
-            members.extend(member);
+            match member {
+                // It failed on what is committed, so its answer need not wait.
+                Some((job, false)) if members.is_empty() => job.settle(None),
+                // A failure, too, may tell of changes of the members before it: it is answered when they stand.
+                member => members.extend(member.map(|(job, _)| job)),
+            }
             if !connection.in_transaction() {
                 // SQLite rolled everything back by itself (disk full, I/O error): nothing of the group is left.
                 return one_by_one(connection, members);
@@ -227,9 +232,12 @@ fn group(
     }
 }
 
-/// Runs one job in a savepoint. A failed one is undone and answered; a good one is handed back for COMMIT. Where
-/// it cannot be undone alone, all of the transaction is rolled back, which the caller sees.
-fn savepoint(mut connection: Connection, mut job: Box<dyn Job>) -> (Connection, Option<Box<dyn Job>>) {
+/// A job that has run, and whether it wants to be committed.
+type Ran = (Box<dyn Job>, bool);
+
+/// Runs one job in a savepoint and hands it back; a failed one is undone. Where it cannot be undone alone, it is
+/// answered and all of the transaction is rolled back, which the caller sees.
+fn savepoint(mut connection: Connection, mut job: Box<dyn Job>) -> (Connection, Option<Ran>) {
     if let Err(error) = connection.execute("SAVEPOINT job") {
         job.settle(Some(error));
         return (connection, None);
@@ -238,18 +246,12 @@ fn savepoint(mut connection: Connection, mut job: Box<dyn Job>) -> (Connection, 
     (connection, good) = job.run(connection);
     let end = if good { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
     let ended = if connection.in_transaction() { connection.execute(end) } else { Ok(()) };
-    match (good, ended) {
-        (true, Ok(())) => (connection, Some(job)),
-        (false, Ok(())) => {
-            job.settle(None);
-            (connection, None)
-        }
-        (_, Err(error)) => {
-            let _ = connection.execute("ROLLBACK");
-            job.settle(Some(error));
-            (connection, None)
-        }
+    if let Err(error) = ended {
+        let _ = connection.execute("ROLLBACK");
+        job.settle(Some(error));
+        return (connection, None);
     }
+    (connection, Some((job, good)))
 }
 
 fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connection {
@@ -262,8 +264,9 @@ fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connect
         connection = back;
         let open = connection.in_transaction();
         match member {
-            Some(job) if open => job.settle(connection.execute("COMMIT").err()),
-            Some(job) => job.settle(Some(Error::Unavailable("SQLite rolled the write back".into()))),
+            Some((job, false)) => job.settle(None),
+            Some((job, true)) if open => job.settle(connection.execute("COMMIT").err()),
+            Some((job, true)) => job.settle(Some(Error::Unavailable("SQLite rolled the write back".into()))),
             None => {}
         }
         if connection.in_transaction() {

@@ -74,14 +74,20 @@ async fn a_profile_is_changed_only_for_the_active(world: Arc<World>) {
     let mut lease = world.lease(&store);
     let one = register(&mut lease, 1).await.unwrap().unwrap();
     let two = register(&mut lease, 2).await.unwrap().unwrap();
-    let set = |id, name: Option<Username>| move || user::set_profile(id, name.as_ref(), "{\"a\":1}", NOON);
-    assert!(write(&mut lease, set(two, Some(username(1)))).await.is_empty());
-    assert_eq!(write(&mut lease, set(two, Some(username(2)))).await, [two]);
-    assert_eq!(write(&mut lease, set(one, None)).await, [one]);
-    assert_eq!(write(&mut lease, set(two, Some(username(1)))).await, [two]);
+    let set = async |lease: &mut Lease, id, name: Option<Username>| {
+        let old = lease.read().await.unwrap().one(user::find(id)).await.unwrap().unwrap();
+        write(lease, move || user::set_profile(&old, name.as_ref(), "{\"a\":1}", NOON)).await
+    };
+    assert!(set(&mut lease, two, Some(username(1))).await.is_empty());
+    let stale = lease.read().await.unwrap().one(user::find(two)).await.unwrap().unwrap();
+    assert_eq!(set(&mut lease, two, Some(username(2))).await, [two]);
+    let late = write(&mut lease, move || user::set_profile(&stale, None, "{}", NOON)).await;
+    assert!(late.is_empty(), "somebody else has changed it meanwhile");
+    assert_eq!(set(&mut lease, one, None).await, [one]);
+    assert_eq!(set(&mut lease, two, Some(username(1))).await, [two]);
     assert_eq!(write(&mut lease, move || user::set_role(one, "ADMIN", NOON)).await, [one]);
     assert_eq!(write(&mut lease, move || user::set_state(one, State::Inactive, NOON)).await, [one]);
-    assert!(write(&mut lease, set(one, None)).await.is_empty());
+    assert!(set(&mut lease, one, None).await.is_empty());
     assert!(write(&mut lease, move || session::open(one, 1, &new_session(9))).await.is_empty());
     let found = lease.read().await.unwrap().one(user::find(one)).await.unwrap().unwrap();
     assert_eq!((found.role.as_str(), found.state, found.username), ("ADMIN", State::Inactive, None));

@@ -30,6 +30,7 @@ fn every_statement_of_the_nouns_is_registered() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         let noun = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = text.replace("Stmt::each(", "Stmt::new(");
         written += text.matches("Stmt::new(").count();
         for piece in text.split("Stmt::new(").skip(1) {
             let name = piece.split('"').nth(1).unwrap();

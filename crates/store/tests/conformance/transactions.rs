@@ -207,7 +207,8 @@ async fn a_race_for_a_username_has_one_winner(world: Arc<World>) {
                 let name = model::Username::parse(&format!("wanted{round}")).unwrap();
                 let set: Result<_, Error> = lease
                     .transact(async move |tx| {
-                        Ok((EVENT, tx.last((user::set_profile(id, Some(&name), "{}", NOON),)).await?.0))
+                        let old = tx.one(user::find(id)).await?.unwrap();
+                        Ok((EVENT, tx.last((user::set_profile(&old, Some(&name), "{}", NOON),)).await?.0))
                     })
                     .await;
                 set.unwrap().len()

@@ -4,6 +4,7 @@ use auth::session::{self, Credentials};
 use auth::token::Caller;
 use axum::Json as Answer;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use http::StatusCode;
 use model::{Secret, SessionId};
 use uuid::Uuid;
@@ -35,11 +36,16 @@ pub(crate) async fn refresh(mut cx: Cx<Json<RefreshInput>>) -> Result<Answer<Tok
 
 pub(crate) async fn logout(mut cx: Cx<MaybeJson<LogoutInput>, MaybeExpired>) -> Result<StatusCode, Problem> {
     let (MaybeJson(input), MaybeExpired(caller), mut visit) = cx.enter();
-    match (input.as_ref().and_then(|input| input.refresh_token.as_ref()), caller) {
-        (Some(token), _) => session::logout_with_refresh_token(&mut visit, token).await?,
-        (None, Some(Ok(caller))) => session::logout(&mut visit, caller).await?,
-        (None, Some(Err(problem))) => return Err(problem.clone()),
-        (None, None) => return Err(Problem::TokenMissing),
+    let token = input.as_ref().and_then(|input| input.refresh_token.as_ref());
+    if let Some(token) = token {
+        session::logout_with_refresh_token(&mut visit, token).await?;
+    }
+    match caller {
+        Some(Ok(caller)) => session::logout(&mut visit, caller).await?,
+        Some(Err(problem)) if token.is_none() => return Err(problem.clone()),
+        None if token.is_none() => return Err(Problem::TokenMissing),
+        // What else is named is no valid token, and a refresh token was given.
+        Some(Err(_)) | None => {}
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -57,10 +63,11 @@ pub(crate) async fn sessions(mut cx: Cx<(), Caller>) -> Result<Answer<Vec<Sessio
 }
 
 pub(crate) async fn delete_session(
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     mut cx: Cx<(), Caller>,
 ) -> Result<StatusCode, Problem> {
     let ((), caller, mut visit) = cx.enter();
+    let Path(id) = id.map_err(|_| Problem::SessionNotFound)?;
     let id = Uuid::try_parse(&id).map(SessionId).map_err(|_| Problem::SessionNotFound)?;
     session::logout_one(&mut visit, caller, id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -29,14 +29,16 @@ pub(crate) struct Detach {
 /// Reads the body within its bounds, then hands the request to a task. The socket's side waits for the answer; if
 /// it is dropped, the task is told by [`Gone`] and goes on to its end.
 pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: Next) -> Response {
-    let Ok(place) = Arc::clone(&with.places).try_acquire_owned() else {
-        return Problem::Busy(Duration::from_secs(1)).into_response();
-    };
     let (parts, body) = request.into_parts();
     let body = match read(&parts.headers, body).await {
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
+    // A place is for work, not for waiting for a client; health is asked for when there are none.
+    let place = Arc::clone(&with.places).try_acquire_owned().ok();
+    if place.is_none() && !parts.uri.path().starts_with("/health/") {
+        return Problem::Busy(Duration::from_secs(1)).into_response();
+    }
     let mut request = Request::from_parts(parts, Body::from(body));
     let gone = CancellationToken::new();
     request.extensions_mut().insert(Gone(gone.clone()));
@@ -93,6 +95,7 @@ mod tests {
         Router::new()
             .route("/panic", get(async || -> StatusCode { panic!("a secret of the inside") }))
             .route("/stuck", get(async || std::future::pending::<StatusCode>().await))
+            .route("/health/fine", get(async || StatusCode::NO_CONTENT))
             .route("/fine", get(async || StatusCode::NO_CONTENT))
             .layer(layers)
     }
@@ -129,6 +132,7 @@ mod tests {
         let stuck = ask(&router, "/stuck");
         let second = async {
             tokio::task::yield_now().await;
+            assert_eq!(ask(&router, "/health/fine").await.0, 204, "health answers all the same");
             ask(&router, "/fine").await
         };
         let (_, (status, body)) = tokio::join!(stuck, second);

@@ -30,10 +30,17 @@ pub(crate) async fn dialect(State(dialect): State<Dialect>, request: Request, ne
 /// Writes the body of a [`Problem`] that a handler, or the router itself, answered with.
 pub(crate) async fn problems(request: Request, next: Next) -> Response {
     let instance = request.extensions().get::<RequestOrigin>().and_then(|origin| origin.0.request_id.clone());
+    let registers = request.method() == http::Method::POST;
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| of_router(&response));
     let Some(problem) = problem else { return response };
     let dialect = response.extensions().get::<Dialect>().copied().unwrap_or(Dialect::Details);
+    if dialect == Dialect::FastApi
+        && registers
+        && matches!(problem, Problem::EmailTaken | Problem::UsernameTaken)
+    {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
     write(&problem, dialect, instance.as_ref().map_or("", |id| id.0.as_str()), response)
 }
 
@@ -60,9 +67,6 @@ pub(super) fn write(problem: &Problem, dialect: Dialect, instance: &str, mut res
         Dialect::FastApi => (problem.fastapi(instance), "application/problem+json"),
         Dialect::OAuth => (serde_json::json!(problem.oauth().0), "application/json"),
     };
-    if dialect == Dialect::FastApi && matches!(problem, Problem::EmailTaken | Problem::UsernameTaken) {
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-    }
     if dialect == Dialect::OAuth {
         *response.status_mut() = problem.oauth().1;
     }

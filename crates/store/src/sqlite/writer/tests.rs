@@ -62,8 +62,14 @@ fn failing_jobs_without_end_do_not_keep_a_good_one_from_its_commit() {
 }
 
 #[test]
-fn success_is_answered_after_commit_and_failure_at_once() {
+fn what_may_tell_of_a_change_is_answered_after_its_commit() {
     let (connection, file) = open();
+    let (early, mut early_answer, _) = job("e", 1, false);
+    let mut after = vec![job("f", 1, true).0];
+    let connection = group(connection, early, || {
+        assert!(matches!(early_answer.try_recv(), Ok(Err(Error::Finished))) || after.is_empty(), "at once");
+        after.pop()
+    });
     let (first, mut first_answer, _) = job("a", 1, true);
     let (bad, mut bad_answer, _) = job("b", 1, false);
     let (last, mut last_answer, _) = job("c", 1, true);
@@ -71,13 +77,14 @@ fn success_is_answered_after_commit_and_failure_at_once() {
     group(connection, first, || {
         if left.is_empty() {
             assert!(first_answer.try_recv().is_err() && last_answer.try_recv().is_err());
-            assert!(matches!(bad_answer.try_recv(), Ok(Err(Error::Finished))));
-            assert!(stored(&file).is_empty());
+            assert!(bad_answer.try_recv().is_err(), "it has seen what the first has done");
+            assert_eq!(stored(&file), ["f"]);
         }
         left.pop()
     });
     assert!(first_answer.try_recv().unwrap().is_ok() && last_answer.try_recv().unwrap().is_ok());
-    assert_eq!(stored(&file), ["a", "c"]);
+    assert!(matches!(bad_answer.try_recv(), Ok(Err(Error::Finished))));
+    assert_eq!(stored(&file), ["f", "a", "c"]);
 }
 
 /// F-15: the disk is full for one member, and not for the others.
