@@ -14,11 +14,24 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy                     check the house style; prints file:line and what to do instead
   gen                      write the documents that are made of the code
   common-passwords FILE    make the built-in list of common passwords of a text file, one a line
+  long                     the long forms of tests: 20 kills on each engine, 10,000 refreshes of two tabs at once
   services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
                            (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)
   bench server             start, memory, size and requests a second of the release binary
   bench store              what round trips, pools, batches and group commit are worth (build with --release)
   bench million [ENGINE]   verbs with a million users beside an empty database; sqlite, postgres or both";
+
+/// What `./test` runs in short.
+const LONG: [&str; 8] = [
+    "GATEWRIGHT_TEST_KILLS=20",
+    "GATEWRIGHT_TEST_PAIRS=10000",
+    "cargo",
+    "nextest",
+    "run",
+    "--package=suite",
+    "--filterset",
+    "test(fault_f16) or test(two_tabs)",
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +46,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        ["long"] => services::run("env", &LONG),
         ["services", "--", command, arguments @ ..] => services::run(command, arguments),
         ["bench", arguments @ ..] => bench::run(arguments).unwrap_or_else(|| {
             eprintln!("{USAGE}");

@@ -1,0 +1,19 @@
+//! Bodies of requests: JSON that means one thing, and the profile attributes in it. Run with
+//! `cargo +nightly fuzz run body`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use model::profile::Profile;
+use serde_json::Value;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some(value) = protocol::strict_json::parse(bytes) else { return };
+    let text = value.to_string();
+    assert!(protocol::strict_json::parse(text.as_bytes()).is_some(), "what was read is written as JSON");
+    if let Value::Object(members) = value
+        && let Ok(profile) = Profile::parse(members)
+    {
+        let text = serde_json::to_string(&profile).expect("a profile is JSON");
+        serde_json::from_str::<Profile>(&text).expect("a stored profile is read back");
+    }
+});
