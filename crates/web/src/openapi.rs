@@ -62,6 +62,7 @@ impl Operation {
         self.problems.extend([
             Problem::MalformedBody,
             Problem::BodyTooLarge,
+            Problem::BodyTimeout,
             Problem::UnsupportedMediaType,
             Problem::Validation(Vec::new()),
         ]);
@@ -251,7 +252,8 @@ fn others() -> Vec<Operation> {
         Operation::new("get", "/.well-known/jwks.json", "The public keys (RFC 7517).").gives(200, object()),
         Operation::new("get", "/health/liveness", "The process answers.").gives(200, object()),
         Operation::new("get", "/health/readiness", "Requests can be served; 503 when not.")
-            .gives(200, object()),
+            .gives(200, object())
+            .or([Problem::Unavailable]),
         Operation::new("get", "/health/startup", "The process has come up.").gives(200, object()),
     ]
 }

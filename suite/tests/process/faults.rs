@@ -107,6 +107,9 @@ async fn fault_f03_a_hanging_database() {
     let begun = tokio::time::Instant::now();
     assert_eq!(node.readiness().await, 503);
     assert!(begun.elapsed() < 600 * Duration::from_millis(1), "{:?}", begun.elapsed());
+    let unready = node.client.get(&node.url("/health/readiness")).await;
+    assert_eq!(unready.header("content-type"), Some("application/problem+json"));
+    assert_eq!(unready.json()["detail"], "the database does not answer");
     assert_eq!(node.client.get(&node.url("/health/liveness")).await.status, 200);
     for _ in 0..3 {
         let answer = node.refresh(&refresh).await;

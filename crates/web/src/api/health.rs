@@ -1,11 +1,14 @@
 //! Health: alive, ready, started.
 
 use axum::Json as Answer;
+use axum::extract::Extension;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::gate::cx::{MetricsPage, Readiness};
+use crate::layers::RequestOrigin;
+use crate::problem::Problem;
 
 /// Touches nothing: the process answers.
 pub(crate) async fn liveness() -> Answer<Value> {
@@ -13,13 +16,18 @@ pub(crate) async fn liveness() -> Answer<Value> {
 }
 
 /// Whether requests can be served now.
-pub(crate) async fn readiness(readiness: Readiness) -> Response {
+pub(crate) async fn readiness(origin: Option<Extension<RequestOrigin>>, readiness: Readiness) -> Response {
     match readiness.0 {
         Ok(degraded) if degraded.is_empty() => Answer(json!({ "status": "ready" })).into_response(),
         Ok(degraded) => Answer(json!({ "status": "ready", "degraded": degraded })).into_response(),
         Err(detail) => {
-            let body = Answer(json!({ "status": "unavailable", "detail": detail }));
-            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], body).into_response()
+            let id = origin.and_then(|origin| origin.0.0.request_id.clone());
+            let mut body = Problem::Unavailable.details(id.as_ref().map_or("", |id| id.0.as_str()));
+            if let Some(members) = body.as_object_mut() {
+                members.insert("detail".to_owned(), detail.into());
+            }
+            let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "1")];
+            (StatusCode::SERVICE_UNAVAILABLE, headers, body.to_string()).into_response()
         }
     }
 }
