@@ -101,6 +101,7 @@ struct Client {
     access: String,
     refresh: String,
     registered: u32,
+    logins: u32,
 }
 
 impl Contestant {
@@ -191,7 +192,12 @@ const VERBS: [(&str, Step); 4] = [
         client.registered += 1;
         register(connection, &format!("u{index}-{}", client.registered))
     }),
-    ("login", |_, client, connection| log_in(connection, client)),
+    ("login", |index, client, connection| {
+        // Everybody who registered, in turn: nobody comes to the hundred sessions where the oldest has to end.
+        client.logins = client.logins % client.registered + 1;
+        client.name = format!("u{index}-{}", client.logins);
+        log_in(connection, client)
+    }),
     ("refresh", |_, client, connection| refresh(connection, client)),
     ("me", |_, client, connection| {
         let answer = connection.send(&get("/api/v1/auth/me", &client.access))?;
