@@ -63,8 +63,6 @@ pub enum Event {
     PasswordChanged { user: UserUuid, sessions: u64 },
     /// A change or an erasure was refused because the current password was wrong.
     PasswordRefused { user: UserUuid, reason: Reason },
-    /// A stored hash was replaced by one of the current kind and cost.
-    PasswordRehashed { user: UserUuid },
     /// Username or profile attributes changed.
     ProfileChanged { user: UserUuid },
     /// The account was erased; a tombstone is left.
@@ -115,7 +113,6 @@ impl Event {
             Self::SessionsRevoked { .. } => "sessions_revoked",
             Self::PasswordChanged { .. } => "password_changed",
             Self::PasswordRefused { .. } => "password_refused",
-            Self::PasswordRehashed { .. } => "password_rehashed",
             Self::ProfileChanged { .. } => "profile_changed",
             Self::UserErased { .. } => "user_erased",
             Self::RoleChanged { .. } => "role_changed",

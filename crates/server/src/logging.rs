@@ -174,7 +174,8 @@ fn is_dangerous(c: char) -> bool {
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn escape(text: &str, into: &mut String) {
+/// Writes text so that it can do none of that.
+pub(crate) fn escape(text: &str, into: &mut String) {
     for c in text.chars() {
         if is_dangerous(c) {
             into.extend(c.escape_default());

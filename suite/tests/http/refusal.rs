@@ -17,7 +17,7 @@ async fn find(app: &TestApp, name: &str) -> store::noun::user::User {
 /// Replaces a stored hash, as an import or a damaged row would.
 async fn set_hash(app: &TestApp, name: &str, hash: &str) {
     let (user, hash) = (find(app, name).await, hash.to_owned());
-    let event = model::Event::PasswordRehashed { user: user.uuid };
+    let event = model::Event::PasswordChanged { user: user.uuid, sessions: 0 };
     let now = app.clock.now();
     app.operate(async |visit| {
         let set: Result<(), store::Error> = visit

@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal as _, Write};
 
 use serde_json::Value;
 
+use crate::logging::escape;
+
 /// Where answers go, and for whom.
 pub(super) struct Output {
     to: Box<dyn Write>,
@@ -115,13 +117,7 @@ fn cell(value: &Value) -> String {
 /// Text that cannot move a terminal's cursor or forge a line.
 fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
+    escape(text, &mut out);
     out
 }
 

@@ -89,7 +89,8 @@ impl Greeting {
         }
         out.line(&format!("  data        {}", self.data))?;
         if let Some(command) = &self.first_admin {
-            out.line(&format!("Nobody has an account yet. Make the first admin:\n  {command}"))?;
+            out.line("Nobody has an account yet. Make the first admin:")?;
+            out.line(&format!("  {command}"))?;
         }
         Ok(())
     }

@@ -43,11 +43,6 @@ statements! {
          WHERE c.user_id = $1 AND c.kind = 'password' AND c.version = $2 \
          AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = $1 AND u.state = 'active') RETURNING version",
     );
-    REHASH = Stmt::new(
-        "credential.rehash",
-        "UPDATE gw.credentials SET data = $3, updated_at = $4 \
-         WHERE user_id = $1 AND kind = 'password' AND data = $2 RETURNING version",
-    );
     SET = Stmt::new(
         "credential.set",
         "INSERT INTO gw.credentials (user_id, kind, data, version, updated_at) VALUES ($1, 'password', $2, 1, $3) \
@@ -107,11 +102,6 @@ pub fn insert(user: UserUuid, hash: &str, at: Now) -> Call<i64> {
 /// Changes an active user's password if its version still stands; the new version.
 pub fn replace(user: UserId, expected: i64, hash: &str, at: Now) -> Call<i64> {
     Call::new(&REPLACE, [user.into(), expected.into(), hash.into(), at.into()], version)
-}
-
-/// Replaces the hash of an unchanged password, where the old hash still stands.
-pub fn rehash(user: UserId, old: &str, new: &str, at: Now) -> Call<i64> {
-    Call::new(&REHASH, [user.into(), old.into(), new.into(), at.into()], version)
 }
 
 /// Sets a password whatever there was; the new version.

@@ -115,8 +115,6 @@ async fn a_credential_is_replaced_only_at_its_version(world: Arc<World>) {
     let one = register(&mut lease, 1).await.unwrap().unwrap();
     assert!(write(&mut lease, move || credential::replace(one, 2, "other", NOON)).await.is_empty());
     assert_eq!(write(&mut lease, move || credential::replace(one, 1, "second", NOON)).await, [2]);
-    assert!(write(&mut lease, move || credential::rehash(one, "hash", "third", NOON)).await.is_empty());
-    assert_eq!(write(&mut lease, move || credential::rehash(one, "second", "third", NOON)).await, [2]);
     assert!(write(&mut lease, move || session::open(one, 1, &new_session(8))).await.is_empty());
     assert_eq!(write(&mut lease, move || session::open(one, 2, &new_session(9))).await, [one]);
     assert_eq!(write(&mut lease, move || credential::set(one, "fourth", NOON)).await, [3]);
