@@ -71,6 +71,7 @@ impl Default for Options {
                     // The cheapest that there is: these tests are not about the cost of a hash.
                     scheme: Scheme::Argon2id { memory_kib: 8, iterations: 1 },
                     threads: 2,
+                    processor_share: None,
                     queue_deadline: Duration::from_secs(5),
                     min_length: 8,
                     blocklist: Blocklist::Common,

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::account::Attributes;
 use crate::account::memory::Memory;
 use crate::key::KeySet;
-use crate::password::{Hasher, PasswordSettings};
+use crate::password::{Asker, Hasher, PasswordSettings};
 use crate::session::view::RevocationView;
 
 /// What the configuration says about accounts, sessions and tokens.
@@ -86,7 +86,7 @@ impl Rooms {
         let macs: Vec<_> = keyring.derive("refresh-token mac").iter().map(MacKey::new).collect();
         let digest = keyring.derive("identifier digest").into_iter().next().unwrap_or_default();
         Self {
-            hasher: Hasher::start(&settings.passwords, rng.clone()),
+            hasher: Hasher::start(&settings.passwords, &rng),
             settings,
             rng,
             revocations: RevocationView::default(),
@@ -130,6 +130,13 @@ pub struct Visit<'a> {
     pub trail: &'a Trail,
     /// When it began.
     pub now: Now,
+}
+
+impl Visit<'_> {
+    /// Who asks for a hash, for turns to be fair: the client's address, and what stands for the account.
+    pub(crate) fn asker(&self, account: impl Into<Option<String>>) -> Asker {
+        Asker { address: self.trail.origin().address, account: account.into() }
+    }
 }
 
 /// Remembers for a second that the database has failed, so that not everyone waits to find out.

@@ -61,6 +61,8 @@ pub enum Event {
     SessionsRevoked { user: UserUuid, sessions: u64 },
     /// The password was changed; other sessions were ended.
     PasswordChanged { user: UserUuid, sessions: u64 },
+    /// A password that was right got a hash of the configured kind.
+    PasswordRehashed { user: UserUuid },
     /// A change or an erasure was refused because the current password was wrong.
     PasswordRefused { user: UserUuid, reason: Reason },
     /// Username or profile attributes changed.
@@ -112,6 +114,7 @@ impl Event {
             Self::SessionRevoked { .. } => "session_revoked",
             Self::SessionsRevoked { .. } => "sessions_revoked",
             Self::PasswordChanged { .. } => "password_changed",
+            Self::PasswordRehashed { .. } => "password_rehashed",
             Self::PasswordRefused { .. } => "password_refused",
             Self::ProfileChanged { .. } => "profile_changed",
             Self::UserErased { .. } => "user_erased",

@@ -7,6 +7,7 @@ pub mod email;
 pub mod event;
 pub mod id;
 pub mod limit;
+pub mod metric;
 pub mod profile;
 pub mod random;
 pub mod secret;

@@ -13,7 +13,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 use web::problem::Problem;
 use web::{Condition, Doors, Peer};
-use work::{Cleanup, Job, Keys, Revocations, Runner};
+use work::{Cleanup, HashKinds, Job, Keys, Rehashes, Revocations, Runner};
 
 use crate::config::Config;
 use crate::foundation::{Foundation, Given, Missing};
@@ -56,6 +56,10 @@ pub struct Jobs {
     pub keys: Arc<Keys>,
     /// Removal of what has expired.
     pub cleanup: Arc<Cleanup>,
+    /// The kinds of hashes that users have, and what they cost here.
+    pub hash_kinds: Arc<HashKinds>,
+    /// Better hashes for old ones.
+    pub rehashes: Arc<Rehashes>,
 }
 
 impl App {
@@ -100,6 +104,8 @@ impl App {
             revocations: Arc::default(),
             keys: Arc::default(),
             cleanup: Arc::new(Cleanup::every(config.cleanup.interval)),
+            hash_kinds: Arc::default(),
+            rehashes: Arc::default(),
         };
         // Nothing is served before it is known which sessions have ended and which keys sign.
         runner.settle(&*jobs.revocations).await.map_err(StartError::Job)?;
@@ -140,6 +146,8 @@ impl App {
         start_job(&tasks, "revocations poll", &runner, jobs.revocations);
         start_job(&tasks, "keys schedule", &runner, jobs.keys);
         start_job(&tasks, "cleanup schedule", &runner, jobs.cleanup);
+        start_job(&tasks, "hash kinds schedule", &runner, jobs.hash_kinds);
+        start_job(&tasks, "rehashes schedule", &runner, jobs.rehashes);
         if let Some(tls) = &ports.tls {
             let tls = tls.clone();
             tasks.restartable(Stage::Serving, "certificate watch", move || {

@@ -6,6 +6,7 @@ pub mod app;
 pub mod audit_log;
 pub mod cli;
 pub mod config;
+mod cpu_quota;
 pub mod foundation;
 pub mod generated;
 pub mod lifecycle;

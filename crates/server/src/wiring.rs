@@ -12,6 +12,7 @@ use protocol::jwt::Algorithm;
 use protocol::scope::Scope;
 
 use crate::config::{self, Audience, Config, DatabaseUrl, PasswordAlgorithm, SigningAlgorithm, Subject};
+use crate::cpu_quota::cpu_quota;
 use crate::start_error::StartError;
 
 /// The URL that clients use: the configured one, or one made of the address listened on.
@@ -116,6 +117,14 @@ pub fn auth(config: &Config, public_url: &str) -> Result<auth::Settings, StartEr
     })
 }
 
+/// How much of a processor quota hashing may use: requests and the database need the rest.
+const SHARE_OF_QUOTA: f64 = 0.8;
+
+/// The processors of this machine, or as many as the quota allows.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn passwords(config: &Config, issuer: &str) -> Result<PasswordSettings, StartError> {
     let passwords = &config.passwords;
     let scheme = match passwords.algorithm {
@@ -125,7 +134,8 @@ fn passwords(config: &Config, issuer: &str) -> Result<PasswordSettings, StartErr
         },
         PasswordAlgorithm::Bcrypt => Scheme::Bcrypt { cost: passwords.bcrypt_cost },
     };
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let quota = cpu_quota();
+    let threads = passwords.hash_threads.map_or_else(cores, |threads| threads as usize);
     let blocklist = match &passwords.blocklist {
         config::Blocklist::Common => Blocklist::Common,
         config::Blocklist::Off => Blocklist::Off,
@@ -135,7 +145,8 @@ fn passwords(config: &Config, issuer: &str) -> Result<PasswordSettings, StartErr
     let host = host.split(['/', ':']).next().unwrap_or_default();
     Ok(PasswordSettings {
         scheme,
-        threads: passwords.hash_threads.map_or_else(cores, |threads| threads as usize),
+        threads,
+        processor_share: quota.map(|quota| quota * SHARE_OF_QUOTA),
         queue_deadline: passwords.queue_deadline,
         min_length: passwords.min_length as usize,
         blocklist,

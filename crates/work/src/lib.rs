@@ -7,6 +7,7 @@
 mod cleanup;
 mod job;
 mod keys;
+mod passwords;
 mod revocations;
 mod runner;
 #[cfg(test)]
@@ -15,5 +16,6 @@ mod tests;
 pub use cleanup::Cleanup;
 pub use job::{Job, JobError, Runs, Step};
 pub use keys::Keys;
+pub use passwords::{HashKinds, Rehashes};
 pub use revocations::Revocations;
 pub use runner::{Report, Runner};

@@ -50,6 +50,7 @@ fn settings() -> Settings {
         passwords: PasswordSettings {
             scheme: Scheme::Argon2id { memory_kib: 8, iterations: 1 },
             threads: 1,
+            processor_share: None,
             queue_deadline: Duration::from_secs(5),
             min_length: 8,
             blocklist: Blocklist::Common,

@@ -54,7 +54,7 @@ async fn a_04_a_05_refused_logins_look_and_cost_alike(app: &TestApp) {
     app.operate(async |visit| account::delete(visit, &user).await.unwrap()).await;
     let mut seen = Vec::new();
     for name in ["known", "unknown", "inactive", "erased", "known@example.com", "unknown@example.com"] {
-        let (trips, hashes) = (app.meter.trips(), app.rooms.hasher.counts().done);
+        let (trips, hashes) = (app.meter.trips(), app.rooms.hasher.counts().totals().done);
         let password = if name == "inactive" { PASSWORD } else { "Wrong guess 1" };
         let answer = try_log_in(app, name, password).await.expect_problem(401, "invalid_credentials");
         let id = answer.header("x-request-id").to_owned();
@@ -64,7 +64,7 @@ async fn a_04_a_05_refused_logins_look_and_cost_alike(app: &TestApp) {
             .map(|(name, value)| format!("{name}: {value:?}").replace(&id, "ID"))
             .collect();
         headers.sort();
-        let cost = (app.meter.trips() - trips, app.rooms.hasher.counts().done - hashes);
+        let cost = (app.meter.trips() - trips, app.rooms.hasher.counts().totals().done - hashes);
         seen.push((name, answer.text.replace(&id, "ID"), headers, cost));
     }
     for (name, text, headers, cost) in &seen {
@@ -83,10 +83,10 @@ async fn a_05_a_changed_password_refuses_alike_everywhere(app: &TestApp) {
     for (trips, hashes, body) in
         [(1, 1, json!({"current_password": "Wrong guess 1", "new_password": "another one 1"}))]
     {
-        let before = (app.meter.trips(), app.rooms.hasher.counts().done);
+        let before = (app.meter.trips(), app.rooms.hasher.counts().totals().done);
         app.post(&path("password"), Some(&pair.access), body).await.expect_problem(403, "password_wrong");
         assert_eq!(
-            (app.meter.trips() - before.0, app.rooms.hasher.counts().done - before.1),
+            (app.meter.trips() - before.0, app.rooms.hasher.counts().totals().done - before.1),
             (trips, hashes)
         );
     }
@@ -108,9 +108,9 @@ async fn f_33_a_poisoned_hash_fails_like_a_wrong_password(app: &TestApp) {
         register(app, &name).await;
         set_hash(app, &name, hash).await;
         app.events();
-        let hashes = app.rooms.hasher.counts().done;
+        let hashes = app.rooms.hasher.counts().totals().done;
         try_log_in(app, &name, PASSWORD).await.expect_problem(401, "invalid_credentials");
-        assert_eq!(app.rooms.hasher.counts().done - hashes, 1);
+        assert_eq!(app.rooms.hasher.counts().totals().done - hashes, 1);
         assert_eq!(app.event_kinds(), ["login_failed"]);
     }
     member(app, "others-are-fine").await;
@@ -125,10 +125,10 @@ async fn no_session_for_whoever_changed_while_he_was_hashed(app: &TestApp) {
         let slow = slow_hash_of_the_password();
         set_hash(app, &name, &slow).await;
         app.events();
-        let begun = app.rooms.hasher.counts().begun;
+        let begun = app.rooms.hasher.counts().totals().begun;
         let login = try_log_in(app, &name, PASSWORD);
         let deed = async {
-            while app.rooms.hasher.counts().begun == begun {
+            while app.rooms.hasher.counts().totals().begun == begun {
                 tokio::task::yield_now().await;
             }
             match deed {

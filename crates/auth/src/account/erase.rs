@@ -36,7 +36,8 @@ pub async fn erase(
     password: &Secret<String>,
 ) -> Result<(), EraseError> {
     let found = visit.lease.read().await?.one(credential::by_id(caller.user)).await?;
-    let login = match check_password(visit, found, password).await.map_err(EraseError::Hash)? {
+    let checked = check_password(visit, found, password, &caller.user_uuid.to_string()).await;
+    let login = match checked.map_err(EraseError::Hash)? {
         Ok(login) => login,
         Err((_, reason)) => {
             visit.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason });

@@ -7,7 +7,7 @@ use store::noun::{credential, user};
 use super::register::{Candidate, Conflict, new_user, stored, whose};
 use super::{ROLES, RegisterError};
 use crate::Visit;
-use crate::password::{Policy, Refusal};
+use crate::password::{Policy, Purpose, Refusal};
 use crate::session::revoke_all;
 
 /// Why an operator's change was not made.
@@ -39,7 +39,8 @@ impl From<store::Error> for OperateError {
 /// [`OperateError`]; nothing was changed then.
 pub async fn add(visit: &mut Visit<'_>, candidate: Candidate, role: &str) -> Result<User, OperateError> {
     check_role(role)?;
-    let hash = visit.rooms.hasher.hash(visit.lease.park(), candidate.password.clone()).await;
+    let (asker, password) = (visit.asker(None), candidate.password.clone());
+    let hash = visit.rooms.hasher.hash(visit.lease.park(), Purpose::Registration, asker, password).await;
     let hash = hash.map_err(OperateError::Hash)?;
     let new = new_user(visit, &candidate, role);
     let row = new.clone();
@@ -121,7 +122,9 @@ pub async fn set_password(
     let bytes = policy
         .accept("password", password.expose(), email.as_ref(), username.as_ref())
         .map_err(OperateError::Invalid)?;
-    let hash = visit.rooms.hasher.hash(visit.lease.park(), bytes).await.map_err(OperateError::Hash)?;
+    let asker = visit.asker(user.uuid.to_string());
+    let hash = visit.rooms.hasher.hash(visit.lease.park(), Purpose::Login, asker, bytes).await;
+    let hash = hash.map_err(OperateError::Hash)?;
     let (id, uuid, now, keep) = (user.id, user.uuid, visit.now, visit.rooms.keep_until(visit.now));
     visit
         .lease

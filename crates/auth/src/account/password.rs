@@ -5,7 +5,7 @@ use model::{Email, Event, Secret, Username};
 use store::noun::credential;
 
 use crate::Visit;
-use crate::password::{Policy, Refusal};
+use crate::password::{Policy, Purpose, Refusal};
 use crate::session::{check_password, revoke_all};
 use crate::token::Caller;
 
@@ -45,14 +45,18 @@ pub async fn change_password(
     let bytes = policy
         .accept("new_password", new.expose(), email.as_ref(), username.as_ref())
         .map_err(PasswordError::Invalid)?;
-    let login = match check_password(visit, found, current).await.map_err(PasswordError::Hash)? {
+    let account = caller.user_uuid.to_string();
+    let checked = check_password(visit, found, current, &account).await;
+    let login = match checked.map_err(PasswordError::Hash)? {
         Ok(login) => login,
         Err((_, reason)) => {
             visit.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason });
             return Err(PasswordError::Refused);
         }
     };
-    let hash = visit.rooms.hasher.hash(visit.lease.park(), bytes).await.map_err(PasswordError::Hash)?;
+    let asker = visit.asker(account);
+    let hash = visit.rooms.hasher.hash(visit.lease.park(), Purpose::Login, asker, bytes).await;
+    let hash = hash.map_err(PasswordError::Hash)?;
     let (id, version, now, uuid) = (login.user.id, login.version, visit.now, login.user.uuid);
     let (session, keep) = (caller.session, visit.rooms.keep_until(visit.now));
     let ended = visit

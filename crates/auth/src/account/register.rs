@@ -7,7 +7,7 @@ use store::noun::{credential, session, user};
 
 use super::BASIC_USER;
 use crate::Visit;
-use crate::password::{Policy, Refusal};
+use crate::password::{Policy, Purpose, Refusal};
 use crate::session::{Live, Opening};
 use crate::token::{MintError, Tokens, mint};
 
@@ -104,7 +104,8 @@ pub async fn register(
     candidate: Candidate,
     log_in: bool,
 ) -> Result<Registered, RegisterError> {
-    let hash = visit.rooms.hasher.hash(visit.lease.park(), candidate.password.clone()).await;
+    let (asker, password) = (visit.asker(None), candidate.password.clone());
+    let hash = visit.rooms.hasher.hash(visit.lease.park(), Purpose::Registration, asker, password).await;
     let hash = hash.map_err(RegisterError::Hash)?;
     let new = new_user(visit, &candidate, BASIC_USER);
     let opening = log_in.then(|| {

@@ -1,16 +1,20 @@
 //! Passwords: what may be one, how it is hashed, and where.
 
 mod blocklist;
+mod class;
 mod hasher;
 mod policy;
 mod scheme;
+mod upkeep;
 
 use std::time::Duration;
 
 pub use blocklist::Blocklist;
-pub use hasher::{Hasher, HasherCounts, Refusal};
+pub use class::Class;
+pub use hasher::{Asker, Counts, Hasher, HasherCounts, Purpose, Refusal, Rehashed};
 pub use policy::{Policy, normalise};
 pub use scheme::Scheme;
+pub use upkeep::{keep_rehashed, learn_kinds};
 
 /// What the configuration says about passwords.
 #[derive(Clone, Debug)]
@@ -19,6 +23,8 @@ pub struct PasswordSettings {
     pub scheme: Scheme,
     /// Threads that hash.
     pub threads: usize,
+    /// How many processors they may use all together, where a quota says so.
+    pub processor_share: Option<f64>,
     /// Longest wait for a hash to begin.
     pub queue_deadline: Duration,
     /// Fewest code points of a new password.

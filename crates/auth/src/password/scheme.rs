@@ -51,7 +51,7 @@ impl Scheme {
         }
     }
 
-    /// Hashes a new password; None when the parameters are none that the algorithm allows.
+    /// Hashes a new password on its own; None when the algorithm is one of batches, or does not allow the parameters.
     pub(crate) fn hash(self, password: &[u8], rng: &Rng, arena: &mut Arena) -> Option<String> {
         let salt = rng.bytes::<SALT_BYTES>();
         match self {
@@ -73,24 +73,13 @@ impl Scheme {
                 output.zeroize();
                 Some(StoredHash::Argon2(hash).to_string())
             }
-            Self::Bcrypt { cost } => {
-                let parts = bcrypt::non_truncating_hash_with_salt(password, cost, salt).ok()?;
-                Some(parts.format_for_version(bcrypt::Version::TwoB))
-            }
+            // Computed in lock-step with others, by the thread that took them together.
+            Self::Bcrypt { .. } => None,
         }
-    }
-
-    /// Does the work of a check without anything to check against: what an unknown user costs.
-    pub(crate) fn waste(self, password: &[u8], rng: &Rng, arena: &mut Arena) {
-        let cut = match self {
-            Self::Argon2id { .. } => password,
-            Self::Bcrypt { .. } => password.get(..BCRYPT_BYTES).unwrap_or(password),
-        };
-        std::hint::black_box(self.hash(cut, rng, arena));
     }
 }
 
-/// Whether `password` is the one behind `stored`.
+/// Whether `password` is the one behind `stored`; bcrypt is checked in batches, not here.
 pub(crate) fn verify(stored: &StoredHash, password: &[u8], arena: &mut Arena) -> bool {
     match stored {
         StoredHash::Argon2(hash) => {
@@ -116,6 +105,6 @@ pub(crate) fn verify(stored: &StoredHash, password: &[u8], arena: &mut Arena) ->
             output.zeroize();
             computed.is_ok() && same
         }
-        StoredHash::Bcrypt(hash) => bcrypt::verify(password, &hash.to_string()).unwrap_or(false),
+        StoredHash::Bcrypt(_) => false,
     }
 }

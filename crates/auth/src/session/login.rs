@@ -57,7 +57,8 @@ pub async fn login(
         None => None,
     };
     let failed = |user, reason| Event::LoginFailed { user, identifier: digest.clone(), reason };
-    let login = match check_password(visit, found, &given.password).await.map_err(LoginError::Hash)? {
+    let checked = check_password(visit, found, &given.password, &digest).await;
+    let login = match checked.map_err(LoginError::Hash)? {
         Ok(login) => login,
         Err((user, reason)) => {
             visit.trail.note(failed(user, reason));
@@ -95,39 +96,53 @@ pub async fn login(
         }
         Err(other) => return Err(other),
     }
+    rehash_if_outdated(visit, &login, &given.password);
     let live = Live::opened(&opening, &login.user);
     let tokens = mint(visit, &live, &opening.token).map_err(LoginError::Mint)?;
     Ok((tokens, login.user))
 }
 
-/// Checks a password against what was found, doing the same work whatever was found.
+/// Checks a password against what was found, doing the same work whatever was found. `account` stands for what was
+/// asked for, the same each time.
 pub(crate) async fn check_password(
     visit: &mut Visit<'_>,
     found: Option<credential::Login>,
     password: &Secret<String>,
+    account: &str,
 ) -> Result<Result<credential::Login, (Option<model::UserUuid>, Reason)>, Refusal> {
     let user = found.as_ref().map(|login| login.user.uuid);
-    let (stored, missing) = match &found {
+    let stored = found.as_ref().map(|login| login.hash.as_deref().map(StoredHash::parse));
+    let (stored, missing) = match stored {
         None => (None, Reason::UnknownUser),
-        Some(login) if login.user.state != store::noun::user::State::Active => (None, Reason::Inactive),
-        Some(login) => match login.hash.as_deref().map(StoredHash::parse) {
-            None => (None, Reason::NoPassword),
-            Some(Err(why)) => {
-                tracing::warn!(user = %login.user.uuid, %why, "a stored password hash cannot be used");
-                (None, Reason::UnusableHash)
-            }
-            Some(Ok(stored)) => (Some(stored), Reason::WrongPassword),
-        },
+        Some(None) => (None, Reason::NoPassword),
+        Some(Some(Err(why))) => {
+            tracing::warn!(user = ?user, %why, "a stored password hash cannot be used");
+            (None, Reason::UnusableHash)
+        }
+        Some(Some(Ok(stored))) => (Some(stored), Reason::WrongPassword),
     };
+    let active = found.as_ref().is_none_or(|login| login.user.state == store::noun::user::State::Active);
+    let missing = if active { missing } else { Reason::Inactive };
     // Longer passwords cannot be anybody's; they cost what every other one costs, and no more.
     let whole = normalise(password.expose());
     let fits = whole.expose().len() <= model::limit::PASSWORD_CHARS * 4;
     let bytes = if fits { whole } else { normalise("") };
-    let same = visit.rooms.hasher.verify(visit.lease.park(), bytes, stored).await?;
+    let asker = visit.asker(account.to_owned());
+    let same = visit.rooms.hasher.verify(visit.lease.park(), asker, bytes, stored).await?;
     Ok(match found {
-        Some(login) if same && fits => Ok(login),
+        Some(login) if same && fits && active => Ok(login),
         _ => Err((user, missing)),
     })
+}
+
+/// Has a password that was right hashed anew, in the background, where its hash is of an older kind.
+fn rehash_if_outdated(visit: &Visit<'_>, login: &credential::Login, password: &Secret<String>) {
+    let stored = login.hash.as_deref().map(StoredHash::parse);
+    if let Some(Ok(stored)) = stored
+        && visit.rooms.hasher.is_outdated(&stored)
+    {
+        visit.rooms.hasher.rehash(login, normalise(password.expose()));
+    }
 }
 
 /// The statement that finds whoever typed this; None when nobody can be called so.

@@ -49,6 +49,20 @@ statements! {
          ON CONFLICT (user_id, kind) DO UPDATE SET data = excluded.data, version = credentials.version + 1, \
          updated_at = excluded.updated_at RETURNING version",
     );
+    REHASH = Stmt::new(
+        "credential.rehash",
+        "UPDATE gw.credentials SET data = $4, updated_at = $5 \
+         WHERE user_id = $1 AND kind = 'password' AND version = $2 AND data = $3 RETURNING version",
+    );
+    LAST = Stmt::new(
+        "credential.last",
+        "SELECT c.user_id FROM gw.credentials c ORDER BY c.user_id DESC LIMIT 1",
+    );
+    SAMPLE = Stmt::new(
+        "credential.sample",
+        "SELECT c.data FROM gw.credentials c WHERE c.user_id >= $1 AND c.kind = 'password' \
+         ORDER BY c.user_id LIMIT $2",
+    );
     REMOVE = Stmt::new(
         "credential.remove",
         "DELETE FROM gw.credentials WHERE user_id = $1 RETURNING version",
@@ -107,6 +121,22 @@ pub fn replace(user: UserId, expected: i64, hash: &str, at: Now) -> Call<i64> {
 /// Sets a password whatever there was; the new version.
 pub fn set(user: UserId, hash: &str, at: Now) -> Call<i64> {
     Call::new(&SET, [user.into(), hash.into(), at.into()], version)
+}
+
+/// Replaces a hash by another one of the same password, if exactly that still stands. The version stays: whoever is
+/// logging in with the password right now is not in anybody's way.
+pub fn rehash(user: UserId, version: i64, old: &str, new: &str, at: Now) -> Call<i64> {
+    Call::new(&REHASH, [user.into(), version.into(), old.into(), new.into(), at.into()], self::version)
+}
+
+/// The last user who has a credential.
+pub fn last() -> Call<UserId> {
+    Call::new(&LAST, [], |mut row| row.next())
+}
+
+/// At most `limit` stored hashes, from this user's on.
+pub fn sample(from: UserId, limit: i64) -> Call<String> {
+    Call::new(&SAMPLE, [from.into(), limit.into()], |mut row| row.next())
 }
 
 /// Removes every credential of a user.

@@ -1,0 +1,504 @@
+//! The hashing engine: threads of its own, a bounded and fair queue with deadlines, and 503 before anything is spent.
+
+mod counts;
+mod decoys;
+mod governor;
+mod pace;
+mod queue;
+mod worker;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use bcrypt_lanes::{Lanes, Width};
+use model::{Rng, Secret, UserId, UserUuid};
+use protocol::password_hash::StoredHash;
+use store::Parked;
+use store::noun::credential;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use self::counts::{Counts, HasherCounts};
+use self::decoys::Decoys;
+use self::governor::{Glance, Governor, LOOK};
+use self::pace::Pace;
+pub use self::queue::{Asker, Purpose};
+use self::queue::{Queue, Turn};
+use super::class::Class;
+use super::{PasswordSettings, Scheme};
+
+/// Why a password was not hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The queue is longer than the deadline allows; a place comes free after this.
+    Busy(Duration),
+    /// The client has hung up.
+    Gone,
+}
+
+/// Hashes passwords on threads of its own. Whoever asks must prove that he holds no connection.
+pub struct Hasher {
+    engine: Arc<Engine>,
+    scheme: Scheme,
+    decoys: RwLock<Arc<Decoys>>,
+    rehashes: Arc<Semaphore>,
+    results: Mutex<mpsc::Receiver<Rehashed>>,
+}
+
+/// A better hash of a password that was right, for the user whose hash it replaces if that still stands.
+#[derive(Debug)]
+pub struct Rehashed {
+    /// The user.
+    pub user: UserId,
+    /// His other name.
+    pub uuid: UserUuid,
+    /// The version of the credential that was checked.
+    pub version: i64,
+    /// The stored text that was checked.
+    pub old: String,
+    /// What is stored instead.
+    pub new: String,
+    /// A place among those that wait, free when this is dropped.
+    _place: OwnedSemaphorePermit,
+}
+
+struct Engine {
+    state: Mutex<State>,
+    filled: Condvar,
+    /// Waited on by threads that rest, and by the governor.
+    watch: Condvar,
+    governor: Governor,
+    rng: Rng,
+    counts: Counts,
+    deadline: Duration,
+    results: mpsc::Sender<Rehashed>,
+}
+
+struct State {
+    queue: Queue<Class, Job>,
+    pace: Pace,
+    /// Threads that wait for something to do.
+    idle: usize,
+    /// Threads that hash.
+    busy: usize,
+    calibrated: bool,
+    closed: bool,
+}
+
+struct Job {
+    task: Task,
+    password: Secret<Vec<u8>>,
+    queued: Instant,
+    begin_by: Instant,
+    reply: Reply,
+}
+
+enum Task {
+    Hash(Scheme),
+    Verify(Box<StoredHash>),
+}
+
+enum Reply {
+    Waiter(oneshot::Sender<Result<Answer, Refusal>>),
+    Rehash(Box<Rehash>),
+}
+
+/// What becomes a [`Rehashed`].
+struct Rehash {
+    user: UserId,
+    uuid: UserUuid,
+    version: i64,
+    old: String,
+    place: OwnedSemaphorePermit,
+}
+
+enum Answer {
+    Hash(Option<String>),
+    Verdict(bool),
+}
+
+/// Most jobs that may wait, whatever the deadline: a bound of the queue's memory.
+const QUEUE: usize = 10_000;
+/// Most passwords that wait for a better hash or for its being stored.
+const REHASHES: usize = 64;
+/// Longest wait of one of them.
+const REHASH_DEADLINE: Duration = Duration::from_secs(30);
+/// How many times as long as a single hash a batch of bcrypt may take.
+const BATCH_LATENCY: f64 = 1.35;
+
+impl Hasher {
+    /// Starts the threads; they end when the hasher is dropped.
+    pub fn start(settings: &PasswordSettings, rng: &Rng) -> Self {
+        let hasher = Self::asleep(settings, rng);
+        hasher.wake(settings.threads.max(1));
+        hasher
+    }
+
+    /// A hasher whose threads have yet to be started.
+    fn asleep(settings: &PasswordSettings, rng: &Rng) -> Self {
+        let threads = settings.threads.max(1);
+        let (results, receiver) = mpsc::channel(REHASHES);
+        let part = settings.processor_share.map(|share| share / float(threads));
+        let engine = Arc::new(Engine {
+            state: Mutex::new(State {
+                queue: Queue::new(),
+                pace: Pace::new(float(threads)),
+                idle: 0,
+                busy: 0,
+                calibrated: false,
+                closed: false,
+            }),
+            filled: Condvar::new(),
+            watch: Condvar::new(),
+            governor: Governor::new(part),
+            rng: rng.clone(),
+            counts: Counts::default(),
+            deadline: settings.queue_deadline,
+            results,
+        });
+        Self {
+            engine,
+            scheme: settings.scheme,
+            decoys: RwLock::new(Arc::new(Decoys::of_scheme(settings.scheme, rng))),
+            rehashes: Arc::new(Semaphore::new(REHASHES)),
+            results: Mutex::new(receiver),
+        }
+    }
+
+    fn wake(&self, threads: usize) {
+        for number in 0..threads {
+            let engine = Arc::clone(&self.engine);
+            thread(&format!("hash {number}"), move || worker::work(&engine));
+        }
+        let engine = Arc::clone(&self.engine);
+        thread("hash governor", move || engine.govern());
+    }
+
+    /// Hashes a new password as configured.
+    ///
+    /// # Errors
+    /// [`Refusal`], before anything was computed.
+    pub async fn hash(
+        &self,
+        parked: Parked<'_>,
+        purpose: Purpose,
+        asker: Asker,
+        password: Secret<Vec<u8>>,
+    ) -> Result<String, Refusal> {
+        match self.submit(parked.gone(), purpose, asker, Task::Hash(self.scheme), password).await? {
+            Answer::Hash(Some(hash)) => Ok(hash),
+            // The configuration checks the parameters and the policy the password: a thread has failed.
+            Answer::Hash(None) | Answer::Verdict(_) => Err(Refusal::Busy(self.engine.deadline)),
+        }
+    }
+
+    /// Whether `password` is the one behind `stored`. Without a stored hash, that of a decoy is computed, chosen by the
+    /// asker's account: an unknown user takes as long as a known one.
+    ///
+    /// # Errors
+    /// [`Refusal`], before anything was computed.
+    pub async fn verify(
+        &self,
+        parked: Parked<'_>,
+        asker: Asker,
+        password: Secret<Vec<u8>>,
+        stored: Option<StoredHash>,
+    ) -> Result<bool, Refusal> {
+        let real = stored.is_some();
+        let stored = stored.or_else(|| self.decoy(asker.account.as_deref().unwrap_or_default()));
+        let Some(stored) = stored else { return Ok(false) };
+        let task = Task::Verify(Box::new(stored));
+        match self.submit(parked.gone(), Purpose::Login, asker, task, password).await? {
+            Answer::Verdict(same) => Ok(same && real),
+            Answer::Hash(_) => Ok(false),
+        }
+    }
+
+    /// Whether a password that was right should be hashed anew: its hash is not what the configuration says.
+    pub fn is_outdated(&self, stored: &StoredHash) -> bool {
+        Class::of(stored) != self.scheme.class()
+    }
+
+    /// Hashes a password that was right anew, in the background. Nothing comes of it when too many wait already or
+    /// there is no time within 30 seconds; the next login tries again.
+    pub fn rehash(&self, login: &credential::Login, password: Secret<Vec<u8>>) {
+        let Some(old) = login.hash.clone() else { return };
+        let Ok(place) = Arc::clone(&self.rehashes).try_acquire_owned() else { return };
+        let (user, uuid, version) = (login.user.id, login.user.uuid, login.version);
+        let reply = Reply::Rehash(Box::new(Rehash { user, uuid, version, old, place }));
+        let now = Instant::now();
+        let job = Job {
+            task: Task::Hash(self.scheme),
+            password,
+            queued: now,
+            begin_by: now + REHASH_DEADLINE,
+            reply,
+        };
+        // Whoever is refused here has been counted; nobody waits for an answer.
+        let _ = self.engine.enqueue(Purpose::Background, Asker::default(), &self.scheme.class(), job);
+    }
+
+    /// A password that was hashed anew, if there is one.
+    pub fn rehashed(&self) -> Option<Rehashed> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).try_recv().ok()
+    }
+
+    /// Takes over which kinds of hashes users have: unknown users look like them from now on. Without any, they look
+    /// like users of the configured scheme.
+    pub fn resemble(&self, sample: Vec<StoredHash>) {
+        let decoys = Decoys::of_sample(sample);
+        let decoys = decoys.unwrap_or_else(|| Decoys::of_scheme(self.scheme, &self.engine.rng));
+        *self.decoys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(decoys);
+    }
+
+    /// Measures each kind of hash that users have, when nothing else is to be hashed, and tells how many of the kinds
+    /// measured for the first time this node can verify a second.
+    ///
+    /// # Errors
+    /// [`Refusal`] when there is too much else to do; real logins measure as well.
+    pub async fn measure(&self, parked: Parked<'_>) -> Result<Vec<(Class, f64)>, Refusal> {
+        self.measure_until(parked.gone()).await
+    }
+
+    async fn measure_until(&self, gone: &CancellationToken) -> Result<Vec<(Class, f64)>, Refusal> {
+        let decoys = self.decoys();
+        if decoys.classes().any(Class::is_bcrypt) || self.scheme.class().is_bcrypt() {
+            self.engine.calibrate().await;
+        }
+        let own = Decoys::of_scheme(self.scheme, &self.engine.rng);
+        let mut found = Vec::new();
+        for stored in decoys.each().chain(own.each()) {
+            let class = Class::of(stored);
+            let (known, batch) = {
+                let state = self.engine.lock();
+                (state.pace.capacity(&class), state.pace.width(&class))
+            };
+            if known.is_some() {
+                continue;
+            }
+            let one = || {
+                let (task, password) = (Task::Verify(Box::new(stored.clone())), Secret::new(vec![b'x'; 12]));
+                self.submit(gone, Purpose::Background, Asker::default(), task, password)
+            };
+            futures_util::future::try_join_all((0..batch).map(|_| one())).await?;
+            found.extend(self.engine.lock().pace.capacity(&class).map(|capacity| (class, capacity)));
+        }
+        Ok(found)
+    }
+
+    /// Hashes a second of each kind that was met or measured.
+    pub fn capacity(&self) -> Vec<(Class, f64)> {
+        let state = self.engine.lock();
+        let classes = state.pace.classes();
+        classes.filter_map(|class| Some((class.clone(), state.pace.capacity(class)?))).collect()
+    }
+
+    /// What there was to count.
+    pub fn counts(&self) -> &Counts {
+        &self.engine.counts
+    }
+
+    /// How many jobs wait.
+    pub fn queue_depth(&self) -> usize {
+        self.engine.lock().queue.len()
+    }
+
+    fn decoys(&self) -> Arc<Decoys> {
+        Arc::clone(&self.decoys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn decoy(&self, account: &str) -> Option<StoredHash> {
+        self.decoys().choose(account).cloned()
+    }
+
+    async fn submit(
+        &self,
+        gone: &CancellationToken,
+        purpose: Purpose,
+        asker: Asker,
+        task: Task,
+        password: Secret<Vec<u8>>,
+    ) -> Result<Answer, Refusal> {
+        let (reply, mut answer) = oneshot::channel();
+        let (queued, class) = (Instant::now(), task.class());
+        let begin_by = queued + self.engine.deadline;
+        let job = Job { task, password, queued, begin_by, reply: Reply::Waiter(reply) };
+        let turn = self.engine.enqueue(purpose, asker, &class, job)?;
+        let mut ticket = Ticket { engine: &self.engine, class, turn: Some(turn) };
+        let answered = tokio::select! {
+            biased;
+            answered = &mut answer => answered,
+            () = gone.cancelled() => return Err(Refusal::Gone),
+            () = tokio::time::sleep_until(begin_by) => {
+                if let Some(after) = ticket.give_up() {
+                    return Err(Refusal::Busy(after));
+                }
+                tokio::select! {
+                    answered = &mut answer => answered,
+                    () = gone.cancelled() => return Err(Refusal::Gone),
+                }
+            }
+        };
+        ticket.turn = None;
+        answered.unwrap_or(Err(Refusal::Busy(self.engine.deadline)))
+    }
+}
+
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        self.engine.lock().closed = true;
+        self.engine.filled.notify_all();
+        self.engine.watch.notify_all();
+    }
+}
+
+/// A place in the queue, left when whoever waits there goes away.
+struct Ticket<'a> {
+    engine: &'a Engine,
+    class: Class,
+    turn: Option<Turn>,
+}
+
+impl Ticket<'_> {
+    /// Leaves the queue because the deadline has passed, unless hashing has begun; when to come back.
+    fn give_up(&mut self) -> Option<Duration> {
+        let mut state = self.engine.lock();
+        state.queue.remove(&self.class, self.turn?)?;
+        self.turn = None;
+        self.engine.counts.shed.fetch_add(1, Relaxed);
+        Some(self.engine.retry_after(&mut state, &self.class))
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let left = self.turn.and_then(|turn| self.engine.lock().queue.remove(&self.class, turn));
+        if left.is_some() {
+            self.engine.counts.cancelled.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Task {
+    fn class(&self) -> Class {
+        match self {
+            Self::Hash(scheme) => scheme.class(),
+            Self::Verify(stored) => Class::of(stored),
+        }
+    }
+}
+
+impl Engine {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a job into the queue. When that is longer than the deadline allows, whoever would be served last is sent
+    /// away at once: the newcomer, or somebody who asked for more before.
+    fn enqueue(&self, purpose: Purpose, asker: Asker, class: &Class, job: Job) -> Result<Turn, Refusal> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let ahead = state.pace.wait(state.queue.waiting());
+        let micros = u64::try_from(state.pace.unit(class).as_micros()).unwrap_or(u64::MAX).max(1);
+        let turn = state.queue.push(purpose, asker, class.clone(), micros, job);
+        if (ahead > self.deadline || state.queue.len() > QUEUE)
+            && let Some((last, job)) = state.queue.pop_last()
+        {
+            self.counts.shed.fetch_add(1, Relaxed);
+            let refusal = Refusal::Busy(self.retry_after(state, class));
+            if last == turn {
+                return Err(refusal);
+            }
+            job.reply.send(self, Err(refusal));
+        }
+        self.filled.notify_one();
+        if state.busy == 0 {
+            self.watch.notify_all();
+        }
+        Ok(turn)
+    }
+
+    fn retry_after(&self, state: &mut State, class: &Class) -> Duration {
+        let wait = state.pace.wait(state.queue.waiting());
+        let jitter = f64::from(u16::from_be_bytes(self.rng.bytes())) / 65_536.0;
+        state.pace.retry_after(class, wait, self.deadline, jitter)
+    }
+
+    /// Measures batches of bcrypt, once, on a thread that takes nothing from others.
+    async fn calibrate(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.lock().calibrated, true) {
+            return;
+        }
+        let (done, measured) = oneshot::channel();
+        thread("hash calibration", move || {
+            let begun = Instant::now();
+            let calibration = Lanes::new().calibrate(|| begun.elapsed());
+            let mut curve = [1.0; 8];
+            for (factor, width) in curve.iter_mut().zip(Width::all()) {
+                *factor = calibration.latency(width);
+            }
+            let _ = done.send((curve, calibration.best(BATCH_LATENCY).get()));
+        });
+        if let Ok((curve, width)) = measured.await {
+            self.lock().pace.calibrate(curve, width);
+        }
+    }
+
+    /// Looks at the threads while they hash, until the engine is closed.
+    fn govern(&self) {
+        let mut glance = Glance::default();
+        let mut state = self.lock();
+        while !state.closed {
+            if state.busy == 0 && state.queue.len() == 0 {
+                self.governor.pause(&mut glance);
+                state = self.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            (state, _) = self.watch.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
+            let (busy, waiting) = (state.busy, state.queue.len());
+            drop(state);
+            self.governor.look(&mut glance, busy, waiting);
+            state = self.lock();
+        }
+    }
+}
+
+impl Reply {
+    fn send(self, engine: &Engine, answer: Result<Answer, Refusal>) {
+        match (self, answer) {
+            (Self::Waiter(waiter), answer) => {
+                // Whoever has gone meanwhile does not mind.
+                let _ = waiter.send(answer);
+            }
+            (Self::Rehash(rehash), Ok(Answer::Hash(Some(new)))) => {
+                let Rehash { user, uuid, version, old, place } = *rehash;
+                // There is a place for each permit, unless the server stops.
+                let _ = engine.results.try_send(Rehashed { user, uuid, version, old, new, _place: place });
+            }
+            (Self::Rehash(_), _) => {}
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Waiter(waiter) => waiter.is_closed(),
+            Self::Rehash(_) => false,
+        }
+    }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(work) {
+        tracing::error!(%error, name, "a hashing thread could not be started");
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a machine has at most thousands of threads")]
+fn float(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests;

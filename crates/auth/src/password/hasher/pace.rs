@@ -1,0 +1,161 @@
+//! How fast passwords are hashed here: what is predicted of it, and when those who are sent away may come back.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::class::Class;
+
+/// Bounds of a `Retry-After`.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
+
+/// How many times as long a batch takes as a single hash, for batches from one up: what is assumed of bcrypt before
+/// it is measured here.
+const CURVE: [f64; 8] = [1.0, 1.05, 1.1, 1.15, 1.25, 1.4, 1.6, 1.8];
+
+/// What each class of hashes takes, as a moving average of real jobs.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Threads that hash.
+    threads: f64,
+    /// Batches of bcrypt against a single hash, and how many go together.
+    curve: [f64; 8],
+    width: usize,
+    /// A single hash, in seconds of a thread.
+    single: HashMap<Class, f64>,
+    /// When the next of those who were sent away is expected.
+    slot: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(threads: f64) -> Self {
+        Self { threads: threads.max(1.0), curve: CURVE, width: 4, single: HashMap::new(), slot: None }
+    }
+
+    /// Takes over what was measured of bcrypt.
+    pub(super) fn calibrate(&mut self, curve: [f64; 8], width: usize) {
+        (self.curve, self.width) = (curve, width.clamp(1, curve.len()));
+    }
+
+    /// The most jobs of a class that are computed together.
+    pub(super) fn width(&self, class: &Class) -> usize {
+        if class.is_bcrypt() { self.width } else { 1 }
+    }
+
+    /// A batch of `jobs` has taken `took`.
+    pub(super) fn measured(&mut self, class: &Class, jobs: usize, took: Duration) {
+        let single = took.as_secs_f64() / self.stretch(class, jobs);
+        self.single.entry(class.clone()).and_modify(|mean| *mean += (single - *mean) / 8.0).or_insert(single);
+    }
+
+    /// Time of a thread for one job of a class in a full batch; zero while nothing is known.
+    pub(super) fn unit(&self, class: &Class) -> Duration {
+        let width = self.width(class);
+        let single = self.single.get(class).copied().unwrap_or(0.0);
+        Duration::from_secs_f64(single * self.stretch(class, width) / float(width))
+    }
+
+    /// How long it takes until what waits has been computed.
+    pub(super) fn wait<'a>(&self, waiting: impl Iterator<Item = (&'a Class, usize)>) -> Duration {
+        let work: f64 = waiting.map(|(class, jobs)| self.unit(class).as_secs_f64() * float(jobs)).sum();
+        Duration::from_secs_f64(work / self.threads)
+    }
+
+    /// Hashes of a class a second.
+    pub(super) fn capacity(&self, class: &Class) -> Option<f64> {
+        let unit = self.unit(class).as_secs_f64();
+        (unit > 0.0).then(|| self.threads / unit)
+    }
+
+    /// The classes that have been measured.
+    pub(super) fn classes(&self) -> impl Iterator<Item = &Class> {
+        self.single.keys()
+    }
+
+    /// When somebody who is sent away now may come back: each gets a slot of his own, one job after the one before
+    /// him, beginning when the queue will have been worked off to half its deadline. So those who obey find room.
+    /// `jitter` is between 0 and 1.
+    pub(super) fn retry_after(
+        &mut self,
+        class: &Class,
+        wait: Duration,
+        deadline: Duration,
+        jitter: f64,
+    ) -> Duration {
+        let now = Instant::now();
+        let first = now + wait.saturating_sub(deadline / 2);
+        let step = Duration::from_secs_f64(self.unit(class).as_secs_f64() / self.threads);
+        let slot = self.slot.map_or(first, |slot| slot.max(first)) + step;
+        // Whoever is sent away for the longest time holds no slot beyond it.
+        self.slot = Some(slot.min(now + RETRY.1));
+        let after = slot.duration_since(now).as_secs_f64() + jitter;
+        Duration::from_secs_f64(after.ceil()).clamp(RETRY.0, RETRY.1)
+    }
+
+    fn stretch(&self, class: &Class, jobs: usize) -> f64 {
+        if class.is_bcrypt() {
+            let last = self.curve.len();
+            self.curve.get(jobs.clamp(1, last) - 1).copied().unwrap_or(1.0)
+        } else {
+            float(jobs.max(1))
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a queue has at most thousands")]
+fn float(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn argon2() -> Class {
+        Class::Argon2 { kind: "argon2id", memory: 19_456, iterations: 2, parallelism: 1 }
+    }
+
+    #[test]
+    fn a_batch_of_bcrypt_counts_by_its_curve() {
+        let mut pace = Pace::new(2.0);
+        let class = Class::Bcrypt { cost: 12 };
+        pace.calibrate([1.0, 1.0, 1.0, 1.2, 2.0, 3.0, 4.0, 5.0], 4);
+        pace.measured(&class, 4, Duration::from_millis(240));
+        // A single one takes 200 ms, four together 240: 60 ms each, on two threads.
+        assert_eq!(pace.unit(&class), Duration::from_millis(60));
+        assert_eq!(pace.wait([(&class, 100)].into_iter()), 3 * SECOND);
+        assert!((pace.capacity(&class).unwrap() - 33.3).abs() < 0.1);
+        assert_eq!((pace.width(&class), pace.width(&argon2())), (4, 1));
+        // What nobody has measured yet is not predicted.
+        assert_eq!((pace.unit(&argon2()), pace.capacity(&argon2())), (Duration::ZERO, None));
+        // Where a single one takes longer than before, the mean follows.
+        pace.measured(&class, 1, SECOND);
+        assert_eq!(pace.unit(&class), Duration::from_millis(90));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_who_is_sent_away_gets_a_later_slot_within_bounds() {
+        let mut pace = Pace::new(1.0);
+        pace.measured(&argon2(), 1, SECOND / 10);
+        let mut after = || pace.retry_after(&argon2(), 5 * SECOND, 5 * SECOND, 0.0).as_secs();
+        let first: Vec<_> = (0..30).map(|_| after()).collect();
+        assert_eq!((first[0], first[10], first[29]), (3, 4, 6), "{first:?}");
+        let last = (0..5000).map(|_| after()).last();
+        assert_eq!(last, Some(120));
+        let mut idle = Pace::new(1.0);
+        assert_eq!(idle.retry_after(&argon2(), Duration::ZERO, SECOND, 0.0), SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slots_that_have_passed_are_not_given_again() {
+        let mut pace = Pace::new(1.0);
+        pace.measured(&argon2(), 1, SECOND);
+        assert_eq!(pace.retry_after(&argon2(), 4 * SECOND, 4 * SECOND, 0.0), 3 * SECOND);
+        assert_eq!(pace.retry_after(&argon2(), 4 * SECOND, 4 * SECOND, 0.0), 4 * SECOND);
+        tokio::time::advance(60 * SECOND).await;
+        assert_eq!(pace.retry_after(&argon2(), 4 * SECOND, 4 * SECOND, 0.5), 4 * SECOND);
+    }
+}

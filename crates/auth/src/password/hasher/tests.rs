@@ -1,0 +1,243 @@
+//! The engine with its threads.
+
+use std::net::Ipv4Addr;
+
+use super::super::Blocklist;
+use super::*;
+
+const LONG: Duration = Duration::from_mins(10);
+
+fn settings(scheme: Scheme) -> PasswordSettings {
+    PasswordSettings {
+        scheme,
+        threads: 1,
+        processor_share: None,
+        queue_deadline: LONG,
+        min_length: 8,
+        blocklist: Blocklist::Off,
+        service_names: Vec::new(),
+    }
+}
+
+fn hasher(scheme: Scheme) -> Hasher {
+    Hasher::start(&settings(scheme), &Rng::seeded(7))
+}
+
+const BCRYPT: Scheme = Scheme::Bcrypt { cost: 4 };
+const ARGON2: Scheme = Scheme::Argon2id { memory_kib: 8, iterations: 1 };
+
+fn bytes(text: &str) -> Secret<Vec<u8>> {
+    Secret::new(text.as_bytes().to_vec())
+}
+
+impl Hasher {
+    async fn ask(&self, asker: Asker, task: Task, password: &str) -> Result<Answer, Refusal> {
+        self.submit(&CancellationToken::new(), Purpose::Login, asker, task, bytes(password)).await
+    }
+
+    async fn make(&self, password: &str) -> StoredHash {
+        let made = self.ask(Asker::default(), Task::Hash(self.scheme), password).await;
+        let Ok(Answer::Hash(Some(text))) = made else { panic!("no hash") };
+        StoredHash::parse(&text).unwrap()
+    }
+
+    async fn is(&self, stored: &StoredHash, password: &str) -> bool {
+        let task = Task::Verify(Box::new(stored.clone()));
+        matches!(self.ask(Asker::default(), task, password).await, Ok(Answer::Verdict(true)))
+    }
+
+    fn totals(&self) -> HasherCounts {
+        self.counts().totals()
+    }
+}
+
+fn from(last: u8) -> Asker {
+    Asker { address: Some(Ipv4Addr::new(192, 0, 2, last).into()), account: Some(format!("account {last}")) }
+}
+
+#[tokio::test]
+async fn n_09_hashes_carry_salt_and_cost_and_verify() {
+    for scheme in [BCRYPT, ARGON2] {
+        let hasher = hasher(scheme);
+        let (one, other) = (hasher.make("correct horse").await, hasher.make("correct horse").await);
+        assert_ne!(one, other, "salted");
+        assert_eq!(Class::of(&one), scheme.class(), "the cost is stored with the hash");
+        assert!(hasher.is(&one, "correct horse").await && hasher.is(&other, "correct horse").await);
+        assert!(!hasher.is(&one, "Correct horse").await);
+        assert!(!hasher.is_outdated(&one));
+    }
+    assert!(hasher(ARGON2).is_outdated(&hasher(BCRYPT).make("correct horse").await));
+}
+
+#[tokio::test]
+async fn n_06_passwords_that_begin_alike_are_different_passwords() {
+    for (scheme, lengths) in [(ARGON2, vec![64, 72, 128, 1000]), (BCRYPT, vec![64, 71])] {
+        let hasher = hasher(scheme);
+        for length in lengths {
+            let beginning = "b".repeat(length);
+            let stored = hasher.make(&(beginning.clone() + "1")).await;
+            assert!(!hasher.is(&stored, &(beginning.clone() + "2")).await, "{scheme:?} {length}");
+            assert!(!hasher.is(&stored, &beginning).await, "{scheme:?} {length}");
+        }
+    }
+    // bcrypt takes 72 bytes. Whoever types more than the password that is stored types another one.
+    let hasher = hasher(BCRYPT);
+    let stored = hasher.make(&"b".repeat(72)).await;
+    assert!(hasher.is(&stored, &"b".repeat(72)).await);
+    assert!(!hasher.is(&stored, &"b".repeat(73)).await);
+    let long = hasher.ask(Asker::default(), Task::Hash(BCRYPT), &"b".repeat(73)).await;
+    assert!(matches!(long, Ok(Answer::Hash(None))), "never truncated");
+}
+
+#[tokio::test]
+async fn a_batch_answers_each_its_own_question() {
+    let hasher = hasher(BCRYPT);
+    let stored = hasher.make("right").await;
+    let questions = (0..40).map(|number| {
+        let task = Task::Verify(Box::new(stored.clone()));
+        hasher.ask(from(number), task, if number % 3 == 0 { "right" } else { "wrong" })
+    });
+    let answers = futures_util::future::join_all(questions).await;
+    for (number, answer) in answers.into_iter().enumerate() {
+        assert!(matches!(answer, Ok(Answer::Verdict(same)) if same == (number % 3 == 0)), "{number}");
+    }
+    assert_eq!(hasher.totals().done, 41);
+}
+
+/// A hasher that takes everything in, and hashes when it is woken.
+fn asleep(scheme: Scheme) -> Hasher {
+    let settings = PasswordSettings { queue_deadline: Duration::from_secs(5), ..settings(scheme) };
+    let hasher = Hasher::asleep(&settings, &Rng::seeded(7));
+    // As if a hash took a second.
+    hasher.engine.lock().pace.measured(&scheme.class(), 1, Duration::from_secs(1));
+    hasher
+}
+
+#[tokio::test]
+async fn who_hangs_up_in_the_queue_costs_no_hash() {
+    let (hasher, gone) = (asleep(ARGON2), CancellationToken::new());
+    let asked = (0..5).map(|number| {
+        hasher.submit(&gone, Purpose::Login, from(number), Task::Hash(ARGON2), bytes("a password"))
+    });
+    let stays = hasher.ask(from(9), Task::Hash(ARGON2), "a password");
+    let hang_up = async {
+        gone.cancel();
+        // They leave the queue by themselves: nobody hashes yet.
+        while hasher.queue_depth() > 1 {
+            tokio::task::yield_now().await;
+        }
+        hasher.wake(1);
+    };
+    let (left, stayed, ()) = tokio::join!(futures_util::future::join_all(asked), stays, hang_up);
+    assert!(left.iter().all(|answer| matches!(answer, Err(Refusal::Gone))));
+    assert!(stayed.is_ok());
+    let totals = hasher.totals();
+    assert_eq!((totals.cancelled, totals.begun, totals.done), (5, 1, 1), "{totals:?}");
+}
+
+#[tokio::test]
+async fn whoever_is_dropped_has_left_the_queue() {
+    let hasher = asleep(ARGON2);
+    let mut asked = Box::pin(hasher.ask(from(1), Task::Hash(ARGON2), "a password"));
+    assert!(futures_util::poll!(&mut asked).is_pending());
+    assert_eq!(hasher.queue_depth(), 1);
+    drop(asked);
+    assert_eq!((hasher.queue_depth(), hasher.totals().cancelled), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_waited_until_the_deadline_is_sent_away_then() {
+    let hasher = asleep(ARGON2);
+    let begun = Instant::now();
+    let answer = hasher.ask(from(1), Task::Hash(ARGON2), "a password").await;
+    assert!(matches!(answer, Err(Refusal::Busy(_))));
+    assert_eq!(begun.elapsed().as_secs(), 5);
+    assert_eq!((hasher.queue_depth(), hasher.totals().shed), (0, 1));
+}
+
+#[tokio::test]
+async fn a_36_who_would_wait_too_long_is_refused_at_once_and_told_when_to_come() {
+    let hasher = asleep(ARGON2);
+    let burst = (0..20_u8).map(|number| hasher.ask(from(number), Task::Hash(ARGON2), "a password"));
+    let wake = async {
+        tokio::task::yield_now().await;
+        // Six seconds of work are accepted: what waits may take as long as the deadline, and one more.
+        assert_eq!((hasher.queue_depth(), hasher.totals().shed), (6, 14));
+        hasher.wake(1);
+    };
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(burst), wake);
+    let after = |answer| match answer {
+        Err(Refusal::Busy(after)) => Some(Duration::as_secs(&after)),
+        Ok(_) | Err(Refusal::Gone) => None,
+    };
+    let refused: Vec<_> = answers.into_iter().filter_map(after).collect();
+    assert_eq!(refused.len(), 14);
+    assert!(refused.is_sorted() && refused.iter().all(|after| (1..=120).contains(after)), "{refused:?}");
+    assert!(refused.iter().max() > refused.iter().min(), "each gets a slot of his own: {refused:?}");
+    assert_eq!(hasher.totals().done, 6);
+}
+
+#[tokio::test]
+async fn one_address_that_floods_the_queue_is_sent_away_before_another_one() {
+    let hasher = asleep(ARGON2);
+    let flood = |number: u8| {
+        let asker = Asker { address: from(1).address, account: Some(format!("account {number}")) };
+        hasher.ask(asker, Task::Hash(ARGON2), "a password")
+    };
+    let flood = futures_util::future::join_all((0..20).map(flood));
+    let other = hasher.ask(from(2), Task::Hash(ARGON2), "a password");
+    let wake = async { hasher.wake(1) };
+    let (flood, other, ()) = tokio::join!(flood, other, wake);
+    assert!(other.is_ok(), "there is room for whoever has asked for nothing before");
+    assert_eq!(flood.iter().filter(|answer| answer.is_ok()).count(), 5);
+}
+
+#[tokio::test]
+async fn a_password_is_hashed_anew_in_the_background_for_at_most_64_at_once() {
+    let hasher = Hasher::asleep(&settings(ARGON2), &Rng::seeded(7));
+    let old = self::hasher(BCRYPT).make("a password").await;
+    let now = model::Now::from_seconds(1);
+    let login = credential::Login {
+        user: store::noun::user::User {
+            id: UserId(1),
+            uuid: UserUuid(model::id::uuid_v7(now, &Rng::seeded(1))),
+            email: None,
+            username: None,
+            role: String::new(),
+            state: store::noun::user::State::Active,
+            profile: String::new(),
+            created_at: now,
+            updated_at: now,
+        },
+        hash: Some(old.to_string()),
+        version: 3,
+        sessions: 0,
+    };
+    for _ in 0..100 {
+        hasher.rehash(&login, bytes("a password"));
+    }
+    assert_eq!(hasher.queue_depth(), 64);
+    hasher.wake(1);
+    let mut results = Vec::new();
+    while results.len() < 64 {
+        results.extend(hasher.rehashed());
+        tokio::task::yield_now().await;
+    }
+    assert!(hasher.rehashed().is_none());
+    let Rehashed { version, old: was, new, .. } = results.swap_remove(0);
+    assert_eq!((version, was), (3, old.to_string()));
+    assert!(hasher.is(&StoredHash::parse(&new).unwrap(), "a password").await);
+}
+
+#[tokio::test]
+async fn capacity_is_measured_of_the_kinds_that_users_have() {
+    let hasher = hasher(ARGON2);
+    hasher.resemble(vec![self::hasher(BCRYPT).make("x").await]);
+    let lease = CancellationToken::new();
+    let found = hasher.measure_until(&lease).await.unwrap();
+    let classes: Vec<_> = found.iter().map(|(class, _)| class.clone()).collect();
+    assert_eq!(classes, [BCRYPT.class(), ARGON2.class()]);
+    assert!(found.iter().all(|(_, capacity)| *capacity > 0.0));
+    assert_eq!(hasher.measure_until(&lease).await.unwrap(), [], "each is told once");
+    assert_eq!(hasher.capacity().len(), 2);
+}

@@ -1,0 +1,65 @@
+//! What the engine needs of the database, in the background.
+
+use model::{Event, UserId};
+use protocol::password_hash::StoredHash;
+use store::noun::credential;
+
+use super::hasher::Rehashed;
+use crate::Visit;
+
+/// Places in the table that are looked at, and hashes that are read at each.
+const PLACES: i64 = 32;
+const EACH: i64 = 32;
+
+/// Looks at about a thousand stored hashes, evenly spread and the same ones on every node, and makes unknown users
+/// resemble them. Hashes that cannot be used are left out.
+///
+/// # Errors
+/// When the database did not answer; the kinds known so far stay.
+pub async fn learn_kinds(visit: &mut Visit<'_>) -> Result<(), store::Error> {
+    let mut read = visit.lease.read().await?;
+    let mut sample = Vec::new();
+    if let Some(last) = read.one(credential::last()).await? {
+        let (mut from, step) = (0, last.0 / PLACES);
+        while from <= last.0 {
+            let page = read.all(credential::sample(UserId(from), EACH.min(step + 1))).await?;
+            sample.extend(page.iter().filter_map(|text| StoredHash::parse(text).ok()));
+            from += step + 1;
+        }
+    }
+    visit.rooms.hasher.resemble(sample);
+    Ok(())
+}
+
+/// Stores a better hash of a password that was right, if the old one still stands.
+///
+/// # Errors
+/// When the database did not answer; the next login makes another one.
+pub async fn keep_rehashed(visit: &mut Visit<'_>, rehashed: Rehashed) -> Result<(), store::Error> {
+    let now = visit.now;
+    let kept = visit
+        .lease
+        .transact(async move |tx| {
+            let Rehashed { user, uuid, version, old, new, .. } = &rehashed;
+            let (kept,) = tx.last((credential::rehash(*user, *version, old, new, now),)).await?;
+            kept.first().ok_or(Moved::On)?;
+            Ok((Event::PasswordRehashed { user: *uuid }, ()))
+        })
+        .await;
+    match kept {
+        Ok(()) | Err(Moved::On) => Ok(()),
+        Err(Moved::Failed(error)) => Err(error),
+    }
+}
+
+enum Moved {
+    /// The password changed, the account went, or another node was faster.
+    On,
+    Failed(store::Error),
+}
+
+impl From<store::Error> for Moved {
+    fn from(error: store::Error) -> Self {
+        Self::Failed(error)
+    }
+}
