@@ -18,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
                            (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)
   bench server             start, memory, size and requests a second of the release binary
+  bench passwords [PART]   logins a second, overload, neighbours, enumeration, of the release binary (with --release)
   bench store              what round trips, pools, batches and group commit are worth (build with --release)
   bench million [ENGINE]   verbs with a million users beside an empty database; sqlite, postgres or both";
 

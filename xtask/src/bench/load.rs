@@ -15,6 +15,8 @@ pub(super) struct Connection(BufReader<TcpStream>);
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: String,
+    /// Seconds of `Retry-After`.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Connection {
@@ -31,20 +33,23 @@ impl Connection {
         let mut line = String::new();
         self.0.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or("no status line")?;
-        let mut length = 0;
+        let (mut length, mut retry_after) = (0, None);
         loop {
             line.clear();
             self.0.read_line(&mut line)?;
             if line.trim_end().is_empty() {
                 break;
             }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse()?;
+            let lower = line.to_ascii_lowercase();
+            match lower.split_once(':') {
+                Some(("content-length", value)) => length = value.trim().parse()?,
+                Some(("retry-after", value)) => retry_after = Some(value.trim().parse()?),
+                _ => {}
             }
         }
         let mut body = vec![0; length];
         self.0.read_exact(&mut body)?;
-        Ok(Answer { status, body: String::from_utf8(body)? })
+        Ok(Answer { status, body: String::from_utf8(body)?, retry_after })
     }
 }
 

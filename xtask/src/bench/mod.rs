@@ -3,6 +3,7 @@
 mod ground;
 mod load;
 mod million;
+mod passwords;
 mod rounds;
 mod seam;
 mod server;
@@ -21,6 +22,7 @@ pub(crate) fn run(arguments: &[&str]) -> Option<ExitCode> {
         ["million"] => runtime.block_on(million::run(&["sqlite", "postgres"])).map(Some),
         ["million", engine @ ("sqlite" | "postgres")] => runtime.block_on(million::run(&[*engine])).map(Some),
         ["server"] => server::run(crate::root()).map(Some),
+        ["passwords", part @ ..] => passwords::run(crate::root(), part).map(Some),
         ["trivial", port] => runtime.block_on(async { server::serve_trivial(port.parse()?).await.map(Some) }),
         _ => Ok(None),
     });

@@ -74,12 +74,18 @@ fn start(binary: &Path, folder: &Path, port: u16, env: &[(&str, &str)]) -> Outco
         builder = builder.env(name, value);
     }
     let server = builder.start();
+    readiness(address)?;
+    Ok(server)
+}
+
+/// Asks for readiness.
+pub(super) fn readiness(address: SocketAddr) -> Outcome<()> {
     let answer = Connection::open(address)?.send("GET /health/readiness HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    if answer.status == 200 { Ok(server) } else { Err(answer.body.into()) }
+    if answer.status == 200 { Ok(()) } else { Err(answer.body.into()) }
 }
 
 /// Resident memory of a process, in MiB.
-fn resident(pid: u32) -> Outcome<f64> {
+pub(super) fn resident(pid: u32) -> Outcome<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;

@@ -18,7 +18,21 @@ const FLOORS: [(&str, &[&str]); 14] = [
     ("suite", &["model", "protocol", "store", "auth", "web", "work", "gatewright", "testkit"]),
     ("gatewright-fuzz", &["model", "protocol"]),
     ("testkit", &["model", "protocol", "store", "auth", "web", "work", "gatewright"]),
-    ("xtask", &["model", "protocol", "store", "auth", "web", "work", "gatewright", "testkit"]),
+    (
+        "xtask",
+        &[
+            "model",
+            "protocol",
+            "store",
+            "auth",
+            "web",
+            "work",
+            "gatewright",
+            "testkit",
+            "bcrypt-lanes",
+            "thread-class",
+        ],
+    ),
 ];
 
 /// Foreign crates that only some of ours name, and why.

@@ -1,0 +1,40 @@
+//! The password engine: what the libraries give, what of it the whole server keeps, and who suffers meanwhile.
+
+mod enumeration;
+mod library;
+mod neighbours;
+mod overload;
+mod place;
+mod whole;
+
+use std::path::Path;
+
+use super::Outcome;
+
+/// Runs one part, or all of them.
+pub(super) fn run(root: &Path, part: &[&str]) -> Outcome<()> {
+    let binary = root.join("target/release/gatewright");
+    if !binary.is_file() {
+        return Err("build it first: cargo build --release --locked -p gatewright".into());
+    }
+    match part {
+        [] => {
+            library::run();
+            whole::run(&binary, None)?;
+            overload::run(&binary)?;
+            neighbours::run(&binary)?;
+            enumeration::run(&binary)
+        }
+        ["library"] => {
+            library::run();
+            Ok(())
+        }
+        ["whole"] => whole::run(&binary, None),
+        // Another build of the server, under the same load in turn.
+        ["whole", other] => whole::run(&binary, Some(Path::new(other))),
+        ["overload"] => overload::run(&binary),
+        ["neighbours"] => neighbours::run(&binary),
+        ["enumeration"] => enumeration::run(&binary),
+        _ => Err("parts: library, whole [OTHER-BINARY], overload, neighbours, enumeration".into()),
+    }
+}
