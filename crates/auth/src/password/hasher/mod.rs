@@ -401,8 +401,7 @@ impl Engine {
         let mut state = self.lock();
         let state = &mut *state;
         let ahead = state.pace.wait(state.queue.waiting());
-        let micros = u64::try_from(state.pace.unit(class).as_micros()).unwrap_or(u64::MAX).max(1);
-        let turn = state.queue.push(purpose, asker, class.clone(), micros, job);
+        let turn = state.queue.push(purpose, asker, class.clone(), job);
         if (ahead > self.deadline || state.queue.len() > QUEUE)
             && let Some((last, job)) = state.queue.pop_last()
         {

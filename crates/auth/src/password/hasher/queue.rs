@@ -1,13 +1,14 @@
 //! What waits to be hashed, and who is next.
 //!
-//! Purposes come one after the other: logins before registrations before rehashes. Within a purpose the order is
-//! that of start-time fair queueing (Goyal, Vin and Cheng, 1996), over two kinds of flows at once: a job begins, in
-//! virtual time, when both its client's address and its account have had what they asked for before. So whoever asks
-//! for much waits for himself, and one login of somebody else goes ahead of the rest of his.
+//! Purposes come one after the other: logins before registrations before what nobody waits for. Within a purpose,
+//! turns go round: a round serves one job of each client address, and within a round those come first whose account
+//! has been tried least. So whoever asks for much waits for himself: one login from another address goes ahead of the
+//! rest of his, and one of another account ahead of many addresses that try the same one. (The rounds are the virtual
+//! time of start-time fair queueing: Goyal, Vin and Cheng, 1996.)
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Why a password is hashed, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,20 +30,12 @@ pub struct Asker {
     pub account: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Flow {
-    Address(IpAddr),
-    Account(String),
-}
-
-impl Asker {
-    /// Its flows. An IPv6 address counts by its /64, as in the rate limits: whoever has one has all of it.
-    fn flows(self) -> impl Iterator<Item = Flow> {
-        let address = self.address.map(|address| match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-            v4 @ IpAddr::V4(_) => v4,
-        });
-        address.map(Flow::Address).into_iter().chain(self.account.map(Flow::Account))
+/// The address that turns are fair between: an IPv6 client counts by its /64, as in the rate limits, since whoever
+/// has one has all of it.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -50,39 +43,56 @@ impl Asker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
     purpose: Purpose,
-    /// Virtual time, in microseconds of hashing.
-    start: u64,
+    of_address: u64,
+    of_account: u64,
     sequence: u64,
 }
 
-/// Virtual time of one purpose, and until when it has been given to each flow.
-#[derive(Debug, Default)]
-struct Fairness {
+/// The round that is being served, and the next one of each who has a turn in it or later.
+#[derive(Debug)]
+struct Rounds<K> {
     now: u64,
-    given: HashMap<Flow, u64>,
+    next: HashMap<K, u64>,
+}
+
+impl<K: Clone + Eq + Hash> Rounds<K> {
+    /// Those who are remembered before all are forgotten whose turn has come.
+    const REMEMBERED: usize = 4096;
+
+    fn new() -> Self {
+        Self { now: 0, next: HashMap::new() }
+    }
+
+    /// The round of the next turn; whoever is nobody in particular has his in the one being served.
+    fn take(&mut self, who: Option<&K>) -> u64 {
+        let Some(who) = who else { return self.now };
+        if self.next.len() > Self::REMEMBERED {
+            self.next.retain(|_, next| *next > self.now);
+        }
+        let next = self.next.entry(who.clone()).or_insert(0);
+        let round = self.now.max(*next);
+        *next = round + 1;
+        round
+    }
+
+    /// A turn was not used.
+    fn give_back(&mut self, who: Option<&K>) {
+        if let Some(next) = who.and_then(|who| self.next.get_mut(who)) {
+            *next = next.saturating_sub(1);
+        }
+    }
+}
+
+/// The rounds of one purpose.
+#[derive(Debug)]
+struct Fairness {
+    addresses: Rounds<IpAddr>,
+    accounts: Rounds<String>,
 }
 
 impl Fairness {
-    /// Flows that are remembered before those whose time has passed are forgotten.
-    const FLOWS: usize = 4096;
-
-    fn start(&mut self, flows: &[Flow], micros: u64) -> u64 {
-        if self.given.len() > Self::FLOWS {
-            self.given.retain(|_, until| *until > self.now);
-        }
-        let given = flows.iter().filter_map(|flow| self.given.get(flow).copied());
-        let start = given.max().unwrap_or(0).max(self.now);
-        self.given.extend(flows.iter().map(|flow| (flow.clone(), start.saturating_add(micros))));
-        start
-    }
-
-    /// Time that was given and not used.
-    fn give_back(&mut self, flows: &[Flow], micros: u64) {
-        for flow in flows {
-            if let Some(until) = self.given.get_mut(flow) {
-                *until = until.saturating_sub(micros);
-            }
-        }
+    fn new() -> Self {
+        Self { addresses: Rounds::new(), accounts: Rounds::new() }
     }
 }
 
@@ -99,13 +109,12 @@ pub(super) struct Queue<C, J> {
 #[derive(Debug)]
 struct Place<J> {
     job: J,
-    flows: Vec<Flow>,
-    micros: u64,
+    asker: Asker,
 }
 
 impl<C: Clone + Eq + Hash, J> Queue<C, J> {
     pub(super) fn new() -> Self {
-        let fair = Fairness::default;
+        let fair = Fairness::new;
         Self {
             classes: HashMap::new(),
             logins: fair(),
@@ -125,24 +134,29 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
         self.classes.iter().map(|(class, jobs)| (class, jobs.len()))
     }
 
-    /// Puts a job in its place; `micros` is what it will take, in microseconds of a thread.
-    pub(super) fn push(&mut self, purpose: Purpose, asker: Asker, class: C, micros: u64, job: J) -> Turn {
-        let flows: Vec<_> = asker.flows().collect();
+    /// Puts a job in its place.
+    pub(super) fn push(&mut self, purpose: Purpose, mut asker: Asker, class: C, job: J) -> Turn {
+        asker.address = asker.address.map(network);
         self.sequence += 1;
-        let start = self.fairness(purpose).start(&flows, micros);
-        let turn = Turn { purpose, start, sequence: self.sequence };
-        self.classes.entry(class).or_default().insert(turn, Place { job, flows, micros });
+        let sequence = self.sequence;
+        let fairness = self.fairness(purpose);
+        let of_address = fairness.addresses.take(asker.address.as_ref());
+        let of_account = fairness.accounts.take(asker.account.as_ref());
+        let turn = Turn { purpose, of_address, of_account, sequence };
+        self.classes.entry(class).or_default().insert(turn, Place { job, asker });
         turn
     }
 
-    /// Takes a job out of the queue, if it still waits; its time is given back to whoever asked for it.
+    /// Takes a job out of the queue, if it still waits; its turn is given back to whoever asked for it.
     pub(super) fn remove(&mut self, class: &C, turn: Turn) -> Option<J> {
         let jobs = self.classes.get_mut(class)?;
         let place = jobs.remove(&turn)?;
         if jobs.is_empty() {
             self.classes.remove(class);
         }
-        self.fairness(turn.purpose).give_back(&place.flows, place.micros);
+        let fairness = self.fairness(turn.purpose);
+        fairness.addresses.give_back(place.asker.address.as_ref());
+        fairness.accounts.give_back(place.asker.account.as_ref());
         Some(place.job)
     }
 
@@ -180,7 +194,8 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
             self.classes.remove(&class);
         }
         let fairness = self.fairness(first.purpose);
-        fairness.now = fairness.now.max(first.start);
+        fairness.addresses.now = fairness.addresses.now.max(first.of_address);
+        fairness.accounts.now = fairness.accounts.now.max(first.of_account);
         Some((class, taken))
     }
 }
@@ -206,34 +221,46 @@ mod tests {
         let mut queue = Queue::new();
         for number in 0..500 {
             let asker = from(1, &format!("account {number}"));
-            queue.push(Purpose::Login, asker, "bcrypt", 1000, format!("a{number}"));
+            queue.push(Purpose::Login, asker, "bcrypt", format!("a{number}"));
         }
         // One batch is under way when the other comes.
         assert_eq!(queue.take(|_, _| 4).unwrap().1, ["a0", "a1", "a2", "a3"]);
-        queue.push(Purpose::Login, from(2, "mine"), "bcrypt", 1000, "mine".to_owned());
+        queue.push(Purpose::Login, from(2, "mine"), "bcrypt", "mine".to_owned());
         let (_, next) = queue.take(|_, _| 4).unwrap();
         assert!(next.contains(&"mine".to_owned()), "{next:?}");
+    }
+
+    #[test]
+    fn whoever_is_attacked_from_one_address_is_not_delayed_at_his_own() {
+        let mut queue = Queue::new();
+        for number in 0..500 {
+            queue.push(Purpose::Login, from(1, "victim"), "bcrypt", format!("a{number}"));
+        }
+        queue.take(|_, _| 4).unwrap();
+        for login in 0..5 {
+            queue.push(Purpose::Login, from(2, "victim"), "bcrypt", format!("mine {login}"));
+            let (_, next) = queue.take(|_, _| 4).unwrap();
+            assert!(next.contains(&format!("mine {login}")), "{next:?}");
+        }
     }
 
     #[test]
     fn an_account_that_500_addresses_try_does_not_delay_another() {
         let mut queue = Queue::new();
         for number in 0..250_u8 {
-            queue.push(Purpose::Login, from(number, "victim"), "bcrypt", 1000, format!("v{number}"));
+            queue.push(Purpose::Login, from(number, "victim"), "bcrypt", format!("v{number}"));
         }
         queue.take(|_, _| 1).unwrap();
-        queue.push(Purpose::Login, from(251, "other"), "bcrypt", 1000, "other".to_owned());
+        queue.push(Purpose::Login, from(251, "other"), "bcrypt", "other".to_owned());
         assert_eq!(queue.take(|_, _| 1).unwrap().1, ["other"]);
     }
 
     #[test]
     fn an_ipv6_client_is_its_64() {
-        let asker = |address: &str| Asker { address: address.parse().ok(), account: None };
-        let flow = |address| asker(address).flows().next().unwrap();
-        assert_eq!(flow("2001:db8::1"), flow("2001:db8::ffff:0:0:2"));
-        assert_ne!(flow("2001:db8::1"), flow("2001:db8:0:1::1"));
-        assert_eq!(flow("::ffff:192.0.2.7"), flow("192.0.2.7"));
-        assert_eq!(Asker::default().flows().count(), 0);
+        let network = |address: &str| network(address.parse().unwrap());
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:0:0:2"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("::ffff:192.0.2.7"), network("192.0.2.7"));
     }
 
     #[test]
@@ -242,10 +269,10 @@ mod tests {
         for (purpose, name) in
             [(Purpose::Background, "rehash"), (Purpose::Registration, "register"), (Purpose::Login, "login")]
         {
-            queue.push(purpose, Asker::default(), "argon2", 1, name.to_owned());
+            queue.push(purpose, Asker::default(), "argon2", name.to_owned());
         }
         assert_eq!(queue.pop_last().unwrap().1, "rehash");
-        queue.push(Purpose::Background, Asker::default(), "argon2", 1, "rehash".to_owned());
+        queue.push(Purpose::Background, Asker::default(), "argon2", "rehash".to_owned());
         assert_eq!(all(&mut queue, 1), ["login", "register", "rehash"]);
     }
 
@@ -255,7 +282,7 @@ mod tests {
         for (class, name) in
             [("bcrypt", "b1"), ("argon2", "a1"), ("bcrypt", "b2"), ("argon2", "a2"), ("bcrypt", "b3")]
         {
-            queue.push(Purpose::Login, Asker::default(), class, 1, name.to_owned());
+            queue.push(Purpose::Login, Asker::default(), class, name.to_owned());
         }
         assert_eq!(queue.len(), 5);
         assert_eq!(all(&mut queue, 2), ["b1 b2", "a1 a2", "b3"]);
@@ -266,39 +293,43 @@ mod tests {
     fn time_that_was_not_used_is_given_back() {
         let mut queue = Queue::new();
         let turns: Vec<_> = (0..100)
-            .map(|n| queue.push(Purpose::Login, from(1, "x"), "bcrypt", 1000, format!("first {n}")))
+            .map(|n| queue.push(Purpose::Login, from(1, "x"), "bcrypt", format!("first {n}")))
             .collect();
         for turn in turns {
             queue.remove(&"bcrypt", turn).unwrap();
         }
-        queue.push(Purpose::Login, from(1, "x"), "bcrypt", 1000, "again".to_owned());
-        queue.push(Purpose::Login, from(2, "y"), "bcrypt", 1000, "other".to_owned());
+        queue.push(Purpose::Login, from(1, "x"), "bcrypt", "again".to_owned());
+        queue.push(Purpose::Login, from(2, "y"), "bcrypt", "other".to_owned());
         assert_eq!(all(&mut queue, 1), ["again", "other"]);
     }
 
     #[test]
     fn whoever_leaves_is_out_of_the_queue() {
         let mut queue = Queue::new();
-        let turn = queue.push(Purpose::Login, from(1, "x"), "bcrypt", 1, "one".to_owned());
+        let turn = queue.push(Purpose::Login, from(1, "x"), "bcrypt", "one".to_owned());
         assert_eq!(queue.remove(&"bcrypt", turn).as_deref(), Some("one"));
         assert_eq!(queue.remove(&"bcrypt", turn), None);
         assert!(queue.take(|_, _| 1).is_none() && queue.pop_last().is_none());
     }
 
     #[test]
-    fn the_memory_of_flows_is_bounded() {
+    fn the_memory_of_askers_is_bounded() {
         let mut queue = Queue::new();
         for number in 0..20_000_u32 {
-            let asker = Asker { address: Some(std::net::Ipv4Addr::from(number).into()), account: None };
-            queue.push(Purpose::Login, asker, "argon2", 1, number);
-            queue.take(|_, _| 1).unwrap();
+            let address = Some(std::net::Ipv4Addr::from(number).into());
+            for _ in 0..2 {
+                queue.push(Purpose::Login, Asker { address, account: None }, "argon2", number);
+            }
+            queue.take(|_, _| 2).unwrap();
         }
-        // All of these begin at one time, so each but the last has had its turn once time moves on.
-        queue.push(Purpose::Login, from(1, "x"), "argon2", 1, 0);
-        queue.push(Purpose::Login, from(1, "x"), "argon2", 1, 1);
+        // The last round of those is not over for whoever had a turn in it.
+        for number in 0..4 {
+            queue.push(Purpose::Login, from(1, "x"), "argon2", number);
+        }
+        queue.take(|_, _| 3).unwrap();
         queue.take(|_, _| 1).unwrap();
-        queue.take(|_, _| 1).unwrap();
-        queue.push(Purpose::Login, from(1, "x"), "argon2", 1, 2);
-        assert!(queue.logins.given.len() <= Fairness::FLOWS, "{}", queue.logins.given.len());
+        queue.push(Purpose::Login, from(1, "x"), "argon2", 4);
+        let remembered = queue.logins.addresses.next.len();
+        assert!(remembered <= Rounds::<IpAddr>::REMEMBERED, "{remembered}");
     }
 }
