@@ -242,11 +242,11 @@ fn slow_hash_of_the_password() -> String {
     static HASH: OnceLock<String> = OnceLock::new();
     HASH.get_or_init(|| {
         let stored = protocol::password_hash::StoredHash::parse(SLOW).unwrap();
-        let protocol::password_hash::StoredHash::Argon2(mut hash) = stored else { unreachable!() };
+        let protocol::password_hash::Format::Argon2(mut hash) = stored.format().clone() else { unreachable!() };
         let params = argon2::Params::new(hash.memory, hash.iterations, 1, Some(hash.tag.len())).unwrap();
         let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
         argon2.hash_password_into(PASSWORD.as_bytes(), &hash.salt, &mut hash.tag).unwrap();
-        protocol::password_hash::StoredHash::Argon2(hash).to_string()
+        hash.to_string()
     })
     .clone()
 }

@@ -1,7 +1,8 @@
 //! Passwords: what may be one, how it is hashed, and where.
 
+mod bcrypt;
 mod blocklist;
-mod class;
+mod foreign;
 mod hasher;
 mod policy;
 mod scheme;
@@ -10,8 +11,8 @@ mod upkeep;
 use std::time::Duration;
 
 pub use blocklist::Blocklist;
-pub use class::Class;
 pub use hasher::{Asker, Counts, Hasher, HasherCounts, Purpose, Refusal, Rehashed};
+pub(crate) use policy::received;
 pub use policy::{Policy, normalise};
 pub use scheme::Scheme;
 pub use upkeep::{keep_rehashed, learn_kinds};

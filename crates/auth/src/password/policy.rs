@@ -3,6 +3,7 @@
 use model::limit::PASSWORD_CHARS;
 use model::profile::FieldError;
 use model::{Email, Secret, Username};
+use protocol::password_hash::Rules;
 use unicode_normalization::UnicodeNormalization;
 
 use super::scheme::BCRYPT_BYTES;
@@ -14,6 +15,14 @@ pub struct Policy<'a>(pub &'a PasswordSettings);
 /// The bytes that are hashed: NFC, never truncated.
 pub fn normalise(password: &str) -> Secret<Vec<u8>> {
     Secret::new(password.nfc().collect::<String>().into_bytes())
+}
+
+/// The bytes that are compared with a stored hash: by its rules, ours or as received.
+pub(crate) fn received(password: &str, rules: Rules) -> Secret<Vec<u8>> {
+    match rules {
+        Rules::Ours => normalise(password),
+        Rules::Imported => Secret::new(password.as_bytes().to_vec()),
+    }
 }
 
 impl Policy<'_> {

@@ -2,9 +2,13 @@
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use bcrypt_lanes::{Lanes, Width};
 use model::Rng;
-use protocol::password_hash::{Argon2Hash, Argon2Kind, StoredHash};
+use protocol::password_hash::{Argon2Hash, Argon2Kind, CostClass, Format, StoredHash};
 use zeroize::Zeroize;
+
+use super::bcrypt::{self, Question};
+use super::foreign;
 
 /// How new passwords are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +46,35 @@ impl Arena {
     }
 }
 
+/// What a thread hashes with, made at first use and kept from hash to hash.
+#[derive(Default)]
+pub(crate) struct Tools {
+    pub(super) arena: Arena,
+    lanes: Option<Lanes>,
+}
+
+impl Tools {
+    /// The memory for bcrypt, as wide as it gets: whoever uses it says how many go together.
+    pub(super) fn lanes(&mut self) -> &mut Lanes {
+        self.lanes.get_or_insert_with(|| {
+            let mut lanes = Lanes::new();
+            lanes.set_width(Width::MAX);
+            lanes
+        })
+    }
+}
+
 impl Scheme {
+    /// The class of new hashes.
+    pub fn class(self) -> CostClass {
+        match self {
+            Self::Argon2id { memory_kib, iterations } => {
+                CostClass::Argon2 { kind: Argon2Kind::Id, memory: memory_kib, iterations, parallelism: 1 }
+            }
+            Self::Bcrypt { cost } => CostClass::Bcrypt { cost: u8::try_from(cost).unwrap_or(u8::MAX) },
+        }
+    }
+
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -71,7 +103,7 @@ impl Scheme {
                     tag: output.to_vec(),
                 };
                 output.zeroize();
-                Some(StoredHash::Argon2(hash).to_string())
+                Some(hash.to_string())
             }
             // Computed in lock-step with others, by the thread that took them together.
             Self::Bcrypt { .. } => None,
@@ -79,10 +111,11 @@ impl Scheme {
     }
 }
 
-/// Whether `password` is the one behind `stored`; bcrypt is checked in batches, not here.
-pub(crate) fn verify(stored: &StoredHash, password: &[u8], arena: &mut Arena) -> bool {
-    match stored {
-        StoredHash::Argon2(hash) => {
+/// Whether `password` is the one behind `stored`: its bytes by the rules of the stored hash. bcrypt is checked on its
+/// own here; the engine takes several together.
+pub(crate) fn verify(stored: &StoredHash, password: &[u8], tools: &mut Tools) -> bool {
+    match stored.format() {
+        Format::Argon2(hash) => {
             let algorithm = match hash.kind {
                 Argon2Kind::D => Algorithm::Argon2d,
                 Argon2Kind::I => Algorithm::Argon2i,
@@ -99,12 +132,21 @@ pub(crate) fn verify(stored: &StoredHash, password: &[u8], arena: &mut Arena) ->
                 password,
                 &hash.salt,
                 &mut output,
-                arena.blocks(blocks),
+                tools.arena.blocks(blocks),
             );
             let same = verify_slices_are_equal(&output, &hash.tag).is_ok();
             output.zeroize();
             computed.is_ok() && same
         }
-        StoredHash::Bcrypt(_) => false,
+        Format::Bcrypt(_) | Format::BcryptSha256(_) => {
+            let question = Question::check(stored, password);
+            let hashes = question.as_ref().map(|question| bcrypt::many(tools.lanes(), &[question]));
+            let hash = hashes.and_then(|hashes| hashes.into_iter().next().flatten());
+            question.is_some_and(|question| hash.is_some_and(|hash| question.is_answered_by(&hash)))
+        }
+        Format::Pbkdf2(hash) => foreign::pbkdf2(hash, password),
+        Format::Scrypt(hash) => foreign::scrypt(hash, password),
+        Format::Firebase(hash) => foreign::firebase(hash, password),
+        Format::ShaCrypt(hash) => foreign::sha_crypt(hash, password),
     }
 }

@@ -1,14 +1,14 @@
 //! Login: one read, one hash without a connection, one write.
 
 use model::{Email, Event, Secret, SessionId, UserId, Username, event::Reason};
-use protocol::password_hash::StoredHash;
+use protocol::password_hash::{Rules, StoredHash};
 use protocol::scope::Scope;
 use store::noun::{credential, revocation, session};
 use store::{Call, Tx};
 
 use super::live::{Live, Opening};
 use crate::Visit;
-use crate::password::{Refusal, normalise};
+use crate::password::{Refusal, normalise, received};
 use crate::token::{MintError, Tokens, mint};
 
 /// What a login form says.
@@ -124,9 +124,10 @@ pub(crate) async fn check_password(
     let active = found.as_ref().is_none_or(|login| login.user.state == store::noun::user::State::Active);
     let missing = if active { missing } else { Reason::Inactive };
     // Longer passwords cannot be anybody's; they cost what every other one costs, and no more.
-    let whole = normalise(password.expose());
+    let rules = stored.as_ref().map_or(Rules::Ours, StoredHash::rules);
+    let whole = received(password.expose(), rules);
     let fits = whole.expose().len() <= model::limit::PASSWORD_CHARS * 4;
-    let bytes = if fits { whole } else { normalise("") };
+    let bytes = if fits { whole } else { received("", rules) };
     let asker = visit.asker(account.to_owned());
     let same = visit.rooms.hasher.verify(visit.lease.park(), asker, bytes, stored).await?;
     Ok(match found {

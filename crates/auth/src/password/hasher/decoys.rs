@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use model::Rng;
-use protocol::password_hash::{Argon2Hash, Argon2Kind, BcryptHash, StoredHash};
+use protocol::password_hash::{Argon2Hash, Argon2Kind, BcryptHash, CostClass, StoredHash};
 
 use super::super::Scheme;
-use super::super::class::Class;
 
 /// Kinds of stored hashes, each with how often it is met and one hash that stands for it.
 #[derive(Clone, Debug)]
@@ -15,7 +14,7 @@ pub(super) struct Decoys(Vec<Decoy>);
 
 #[derive(Clone, Debug)]
 struct Decoy {
-    class: Class,
+    class: CostClass,
     weight: f64,
     stored: StoredHash,
 }
@@ -23,28 +22,29 @@ struct Decoy {
 impl Decoys {
     /// All unknown users look like users of `scheme`.
     pub(super) fn of_scheme(scheme: Scheme, rng: &Rng) -> Self {
-        let stored = match scheme {
-            Scheme::Argon2id { memory_kib, iterations } => StoredHash::Argon2(Argon2Hash {
+        let text = match scheme {
+            Scheme::Argon2id { memory_kib, iterations } => Argon2Hash {
                 kind: Argon2Kind::Id,
                 memory: memory_kib,
                 iterations,
                 parallelism: 1,
                 salt: rng.bytes::<16>().to_vec(),
                 tag: rng.bytes::<32>().to_vec(),
-            }),
+            }
+            .to_string(),
             Scheme::Bcrypt { cost } => {
                 let cost = u8::try_from(cost).unwrap_or(u8::MAX);
-                StoredHash::Bcrypt(BcryptHash::new(cost, rng.bytes(), rng.bytes()))
+                BcryptHash::new(cost, rng.bytes(), rng.bytes()).to_string()
             }
         };
-        Self(vec![Decoy { class: scheme.class(), weight: 1.0, stored }])
+        Self::of_sample(StoredHash::parse(&text).into_iter().collect()).unwrap_or(Self(Vec::new()))
     }
 
     /// Unknown users look like these; None when there are none.
     pub(super) fn of_sample(sample: Vec<StoredHash>) -> Option<Self> {
-        let mut kinds: BTreeMap<Class, (f64, StoredHash)> = BTreeMap::new();
+        let mut kinds: BTreeMap<CostClass, (f64, StoredHash)> = BTreeMap::new();
         for stored in sample {
-            kinds.entry(Class::of(&stored)).or_insert((0.0, stored)).0 += 1.0;
+            kinds.entry(stored.cost_class()).or_insert((0.0, stored)).0 += 1.0;
         }
         let decoys = kinds.into_iter().map(|(class, (weight, stored))| Decoy { class, weight, stored });
         let decoys: Vec<_> = decoys.collect();
@@ -52,7 +52,7 @@ impl Decoys {
     }
 
     /// The kinds.
-    pub(super) fn classes(&self) -> impl Iterator<Item = &Class> {
+    pub(super) fn classes(&self) -> impl Iterator<Item = &CostClass> {
         self.0.iter().map(|decoy| &decoy.class)
     }
 
@@ -82,11 +82,14 @@ mod tests {
     use super::*;
 
     fn bcrypt(cost: u8) -> StoredHash {
-        StoredHash::Bcrypt(BcryptHash::new(cost, [1; 16], [2; 23]))
+        StoredHash::parse(&BcryptHash::new(cost, [1; 16], [2; 23]).to_string()).unwrap()
     }
 
     fn count(decoys: &Decoys, cost: u8) -> usize {
-        let is = |number: &usize| matches!(decoys.choose(&format!("account {number}")), Some(StoredHash::Bcrypt(h)) if h.cost == cost);
+        let is = |number: &usize| {
+            let chosen = decoys.choose(&format!("account {number}"));
+            chosen.map(StoredHash::cost_class) == Some(CostClass::Bcrypt { cost })
+        };
         (0..4000).filter(is).count()
     }
 
@@ -104,7 +107,7 @@ mod tests {
     fn few_names_change_their_kind_when_the_mix_changes_a_little() {
         let before = Decoys::of_sample([vec![bcrypt(10); 50], vec![bcrypt(12); 50]].concat()).unwrap();
         let after = Decoys::of_sample([vec![bcrypt(10); 49], vec![bcrypt(12); 51]].concat()).unwrap();
-        let kind = |decoys: &Decoys, n: usize| decoys.choose(&n.to_string()).map(Class::of);
+        let kind = |decoys: &Decoys, n: usize| decoys.choose(&n.to_string()).map(StoredHash::cost_class);
         let changed = (0..4000).filter(|&n| kind(&before, n) != kind(&after, n)).count();
         assert!(changed < 120, "{changed}");
     }
@@ -114,7 +117,7 @@ mod tests {
         assert!(Decoys::of_sample(Vec::new()).is_none());
         for scheme in [Scheme::Argon2id { memory_kib: 64, iterations: 1 }, Scheme::Bcrypt { cost: 4 }] {
             let decoys = Decoys::of_scheme(scheme, &Rng::seeded(1));
-            assert_eq!(decoys.choose("x").map(Class::of), Some(scheme.class()));
+            assert_eq!(decoys.choose("x").map(StoredHash::cost_class), Some(scheme.class()));
             let text = decoys.choose("x").unwrap().to_string();
             assert_eq!(StoredHash::parse(&text).as_ref().ok(), decoys.choose("x"));
         }

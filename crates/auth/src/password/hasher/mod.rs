@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bcrypt_lanes::{Lanes, Width};
 use model::{Rng, Secret, UserId, UserUuid};
-use protocol::password_hash::StoredHash;
+use protocol::password_hash::{CostClass, Rules, StoredHash};
 use store::Parked;
 use store::noun::credential;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -23,10 +23,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::counts::{Counts, HasherCounts};
 use self::decoys::Decoys;
 use self::governor::{Glance, Governor, LOOK};
-use self::pace::Pace;
+use self::pace::{Pace, is_bcrypt};
 pub use self::queue::{Asker, Purpose};
 use self::queue::{Queue, Turn};
-use super::class::Class;
 use super::{PasswordSettings, Scheme};
 
 /// Why a password was not hashed.
@@ -77,7 +76,7 @@ struct Engine {
 }
 
 struct State {
-    queue: Queue<Class, Job>,
+    queue: Queue<CostClass, Job>,
     pace: Pace,
     /// Threads that wait for something to do.
     idle: usize,
@@ -218,7 +217,7 @@ impl Hasher {
 
     /// Whether a password that was right should be hashed anew: its hash is not what the configuration says.
     pub fn is_outdated(&self, stored: &StoredHash) -> bool {
-        Class::of(stored) != self.scheme.class()
+        stored.rules() == Rules::Imported || stored.cost_class() != self.scheme.class()
     }
 
     /// Hashes a password that was right anew, in the background. Nothing comes of it when too many wait already or
@@ -258,19 +257,19 @@ impl Hasher {
     ///
     /// # Errors
     /// [`Refusal`] when there is too much else to do; real logins measure as well.
-    pub async fn measure(&self, parked: Parked<'_>) -> Result<Vec<(Class, f64)>, Refusal> {
+    pub async fn measure(&self, parked: Parked<'_>) -> Result<Vec<(CostClass, f64)>, Refusal> {
         self.measure_until(parked.gone()).await
     }
 
-    async fn measure_until(&self, gone: &CancellationToken) -> Result<Vec<(Class, f64)>, Refusal> {
+    async fn measure_until(&self, gone: &CancellationToken) -> Result<Vec<(CostClass, f64)>, Refusal> {
         let decoys = self.decoys();
-        if decoys.classes().any(Class::is_bcrypt) || self.scheme.class().is_bcrypt() {
+        if decoys.classes().any(is_bcrypt) || is_bcrypt(&self.scheme.class()) {
             self.engine.calibrate().await;
         }
         let own = Decoys::of_scheme(self.scheme, &self.engine.rng);
         let mut found = Vec::new();
         for stored in decoys.each().chain(own.each()) {
-            let class = Class::of(stored);
+            let class = stored.cost_class();
             let (known, batch) = {
                 let state = self.engine.lock();
                 (state.pace.capacity(&class), state.pace.width(&class))
@@ -289,10 +288,10 @@ impl Hasher {
     }
 
     /// Hashes a second of each kind that was met or measured.
-    pub fn capacity(&self) -> Vec<(Class, f64)> {
+    pub fn capacity(&self) -> Vec<(CostClass, f64)> {
         let state = self.engine.lock();
         let classes = state.pace.classes();
-        classes.filter_map(|class| Some((class.clone(), state.pace.capacity(class)?))).collect()
+        classes.filter_map(|class| Some((*class, state.pace.capacity(class)?))).collect()
     }
 
     /// What there was to count.
@@ -357,7 +356,7 @@ impl Drop for Hasher {
 /// A place in the queue, left when whoever waits there goes away.
 struct Ticket<'a> {
     engine: &'a Engine,
-    class: Class,
+    class: CostClass,
     turn: Option<Turn>,
 }
 
@@ -382,10 +381,10 @@ impl Drop for Ticket<'_> {
 }
 
 impl Task {
-    fn class(&self) -> Class {
+    fn class(&self) -> CostClass {
         match self {
             Self::Hash(scheme) => scheme.class(),
-            Self::Verify(stored) => Class::of(stored),
+            Self::Verify(stored) => stored.cost_class(),
         }
     }
 }
@@ -397,11 +396,11 @@ impl Engine {
 
     /// Puts a job into the queue. When that is longer than the deadline allows, whoever would be served last is sent
     /// away at once: the newcomer, or somebody who asked for more before.
-    fn enqueue(&self, purpose: Purpose, asker: Asker, class: &Class, job: Job) -> Result<Turn, Refusal> {
+    fn enqueue(&self, purpose: Purpose, asker: Asker, class: &CostClass, job: Job) -> Result<Turn, Refusal> {
         let mut state = self.lock();
         let state = &mut *state;
         let ahead = state.pace.wait(state.queue.waiting());
-        let turn = state.queue.push(purpose, asker, class.clone(), job);
+        let turn = state.queue.push(purpose, asker, *class, job);
         if (ahead > self.deadline || state.queue.len() > QUEUE)
             && let Some((last, job)) = state.queue.pop_last()
         {
@@ -419,7 +418,7 @@ impl Engine {
         Ok(turn)
     }
 
-    fn retry_after(&self, state: &mut State, class: &Class) -> Duration {
+    fn retry_after(&self, state: &mut State, class: &CostClass) -> Duration {
         let wait = state.pace.wait(state.queue.waiting());
         let jitter = f64::from(u16::from_be_bytes(self.rng.bytes())) / 65_536.0;
         state.pace.retry_after(class, wait, self.deadline, jitter)

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use protocol::password_hash::CostClass;
 use tokio::time::Instant;
-
-use super::super::class::Class;
 
 /// Bounds of a `Retry-After`.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
@@ -23,7 +22,7 @@ pub(super) struct Pace {
     curve: [f64; 8],
     width: usize,
     /// A single hash, in seconds of a thread.
-    single: HashMap<Class, f64>,
+    single: HashMap<CostClass, f64>,
     /// When the next of those who were sent away is expected.
     slot: Option<Instant>,
 }
@@ -39,37 +38,37 @@ impl Pace {
     }
 
     /// The most jobs of a class that are computed together.
-    pub(super) fn width(&self, class: &Class) -> usize {
-        if class.is_bcrypt() { self.width } else { 1 }
+    pub(super) fn width(&self, class: &CostClass) -> usize {
+        if is_bcrypt(class) { self.width } else { 1 }
     }
 
     /// A batch of `jobs` has taken `took`.
-    pub(super) fn measured(&mut self, class: &Class, jobs: usize, took: Duration) {
+    pub(super) fn measured(&mut self, class: &CostClass, jobs: usize, took: Duration) {
         let single = took.as_secs_f64() / self.stretch(class, jobs);
-        self.single.entry(class.clone()).and_modify(|mean| *mean += (single - *mean) / 8.0).or_insert(single);
+        self.single.entry(*class).and_modify(|mean| *mean += (single - *mean) / 8.0).or_insert(single);
     }
 
     /// Time of a thread for one job of a class in a full batch; zero while nothing is known.
-    pub(super) fn unit(&self, class: &Class) -> Duration {
+    pub(super) fn unit(&self, class: &CostClass) -> Duration {
         let width = self.width(class);
         let single = self.single.get(class).copied().unwrap_or(0.0);
         Duration::from_secs_f64(single * self.stretch(class, width) / float(width))
     }
 
     /// How long it takes until what waits has been computed.
-    pub(super) fn wait<'a>(&self, waiting: impl Iterator<Item = (&'a Class, usize)>) -> Duration {
+    pub(super) fn wait<'a>(&self, waiting: impl Iterator<Item = (&'a CostClass, usize)>) -> Duration {
         let work: f64 = waiting.map(|(class, jobs)| self.unit(class).as_secs_f64() * float(jobs)).sum();
         Duration::from_secs_f64(work / self.threads)
     }
 
     /// Hashes of a class a second.
-    pub(super) fn capacity(&self, class: &Class) -> Option<f64> {
+    pub(super) fn capacity(&self, class: &CostClass) -> Option<f64> {
         let unit = self.unit(class).as_secs_f64();
         (unit > 0.0).then(|| self.threads / unit)
     }
 
     /// The classes that have been measured.
-    pub(super) fn classes(&self) -> impl Iterator<Item = &Class> {
+    pub(super) fn classes(&self) -> impl Iterator<Item = &CostClass> {
         self.single.keys()
     }
 
@@ -78,7 +77,7 @@ impl Pace {
     /// `jitter` is between 0 and 1.
     pub(super) fn retry_after(
         &mut self,
-        class: &Class,
+        class: &CostClass,
         wait: Duration,
         deadline: Duration,
         jitter: f64,
@@ -93,14 +92,19 @@ impl Pace {
         Duration::from_secs_f64(after.ceil()).clamp(RETRY.0, RETRY.1)
     }
 
-    fn stretch(&self, class: &Class, jobs: usize) -> f64 {
-        if class.is_bcrypt() {
+    fn stretch(&self, class: &CostClass, jobs: usize) -> f64 {
+        if is_bcrypt(class) {
             let last = self.curve.len();
             self.curve.get(jobs.clamp(1, last) - 1).copied().unwrap_or(1.0)
         } else {
             float(jobs.max(1))
         }
     }
+}
+
+/// Whether several hashes of a class are computed together.
+pub(super) fn is_bcrypt(class: &CostClass) -> bool {
+    matches!(class, CostClass::Bcrypt { .. })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a queue has at most thousands")]
@@ -114,14 +118,19 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn argon2() -> Class {
-        Class::Argon2 { kind: "argon2id", memory: 19_456, iterations: 2, parallelism: 1 }
+    fn argon2() -> CostClass {
+        CostClass::Argon2 {
+            kind: protocol::password_hash::Argon2Kind::Id,
+            memory: 19_456,
+            iterations: 2,
+            parallelism: 1,
+        }
     }
 
     #[test]
     fn a_batch_of_bcrypt_counts_by_its_curve() {
         let mut pace = Pace::new(2.0);
-        let class = Class::Bcrypt { cost: 12 };
+        let class = CostClass::Bcrypt { cost: 12 };
         pace.calibrate([1.0, 1.0, 1.0, 1.2, 2.0, 3.0, 4.0, 5.0], 4);
         pace.measured(&class, 4, Duration::from_millis(240));
         // A single one takes 200 ms, four together 240: 60 ms each, on two threads.

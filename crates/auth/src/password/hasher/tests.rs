@@ -61,7 +61,7 @@ async fn n_09_hashes_carry_salt_and_cost_and_verify() {
         let hasher = hasher(scheme);
         let (one, other) = (hasher.make("correct horse").await, hasher.make("correct horse").await);
         assert_ne!(one, other, "salted");
-        assert_eq!(Class::of(&one), scheme.class(), "the cost is stored with the hash");
+        assert_eq!(one.cost_class(), scheme.class(), "the cost is stored with the hash");
         assert!(hasher.is(&one, "correct horse").await && hasher.is(&other, "correct horse").await);
         assert!(!hasher.is(&one, "Correct horse").await);
         assert!(!hasher.is_outdated(&one));
@@ -235,7 +235,7 @@ async fn capacity_is_measured_of_the_kinds_that_users_have() {
     hasher.resemble(vec![self::hasher(BCRYPT).make("x").await]);
     let lease = CancellationToken::new();
     let found = hasher.measure_until(&lease).await.unwrap();
-    let classes: Vec<_> = found.iter().map(|(class, _)| class.clone()).collect();
+    let classes: Vec<_> = found.iter().map(|(class, _)| *class).collect();
     assert_eq!(classes, [BCRYPT.class(), ARGON2.class()]);
     assert!(found.iter().all(|(_, capacity)| *capacity > 0.0));
     assert_eq!(hasher.measure_until(&lease).await.unwrap(), [], "each is told once");

@@ -5,30 +5,23 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use bcrypt_lanes::{Cost, Hash, Job as LaneJob, Lanes, Password, Rules, Version, Width};
 use model::Rng;
-use protocol::password_hash::{BcryptHash, StoredHash};
+use protocol::password_hash::CostClass;
 use thread_class::Thread;
 use tokio::time::Instant;
 
-use super::super::class::Class;
-use super::super::scheme::{Arena, verify};
+use super::super::Scheme;
+use super::super::bcrypt::{self, Question};
+use super::super::scheme::{Tools, verify};
+use super::pace::is_bcrypt;
 use super::{Answer, Engine, Job, Refusal, State, Task};
 
 /// How long a thread keeps its memory while there is nothing to hash.
 const KEEP: Duration = Duration::from_secs(30);
 
-/// What a thread hashes with, made at first use.
-#[derive(Default)]
-struct Tools {
-    arena: Arena,
-    lanes: Option<Lanes>,
-}
-
 /// What a thread does next.
 enum Next {
-    Hash(Class, Vec<Job>),
+    Hash(CostClass, Vec<Job>),
     /// There has been nothing to do for a while.
     Rest,
     End,
@@ -67,7 +60,7 @@ impl Engine {
                 return Next::End;
             }
             let State { queue, pace, idle, busy, .. } = &mut *state;
-            let most = |class: &Class, waiting: usize| pace.width(class).min(waiting.div_ceil(*idle + 1));
+            let most = |class: &CostClass, waiting: usize| pace.width(class).min(waiting.div_ceil(*idle + 1));
             if let Some((class, jobs)) = queue.take(most) {
                 *busy += 1;
                 return Next::Hash(class, jobs);
@@ -108,10 +101,10 @@ impl Engine {
         admitted
     }
 
-    fn run(&self, tools: &mut Tools, class: &Class, jobs: Vec<Job>) {
+    fn run(&self, tools: &mut Tools, class: &CostClass, jobs: Vec<Job>) {
         let (count, begun, cpu) = (jobs.len(), Instant::now(), cpu_time());
         self.counts.begun.fetch_add(count as u64, Relaxed);
-        let computed = catch_unwind(AssertUnwindSafe(|| tools.compute(self, class, &jobs)));
+        let computed = catch_unwind(AssertUnwindSafe(|| compute(tools, &self.rng, class, &jobs)));
         let took = begun.elapsed();
         let Ok(answers) = computed else {
             // Whoever waits hears that his question was dropped.
@@ -147,71 +140,47 @@ fn cpu_time() -> Duration {
     Thread::current().cpu_time().unwrap_or_default()
 }
 
-impl Tools {
-    /// The answers of jobs of one class, in their order.
-    fn compute(&mut self, engine: &Engine, class: &Class, jobs: &[Job]) -> Vec<Answer> {
-        if let Class::Bcrypt { cost } = class
-            && let Some(cost) = Cost::new(*cost)
-        {
-            return self.bcrypt(engine, cost, jobs);
-        }
-        let one = |job: &Job| match &job.task {
-            Task::Hash(scheme) => {
-                Answer::Hash(scheme.hash(job.password.expose(), &engine.rng, &mut self.arena))
-            }
-            Task::Verify(stored) => Answer::Verdict(verify(stored, job.password.expose(), &mut self.arena)),
-        };
-        jobs.iter().map(one).collect()
+/// The answers of jobs of one class, in their order.
+fn compute(tools: &mut Tools, rng: &Rng, class: &CostClass, jobs: &[Job]) -> Vec<Answer> {
+    if is_bcrypt(class) {
+        return together(tools, rng, jobs);
     }
-
-    /// Hashes and checks of bcrypt, all together.
-    fn bcrypt(&mut self, engine: &Engine, cost: Cost, jobs: &[Job]) -> Vec<Answer> {
-        let lanes = self.lanes.get_or_insert_with(|| {
-            let mut lanes = Lanes::new();
-            lanes.set_width(Width::MAX);
-            lanes
-        });
-        let lane_jobs: Vec<_> = jobs.iter().map(|job| lane_job(job, &engine.rng)).collect();
-        let mut hashes: Vec<Option<Hash>> = vec![None; jobs.len()];
-        if lanes.hash_many(cost, &lane_jobs, &mut hashes).is_err() {
-            hashes.fill(None);
+    let one = |job: &Job| {
+        let password = job.password.expose();
+        match &job.task {
+            Task::Hash(scheme) => Answer::Hash(scheme.hash(password, rng, &mut tools.arena)),
+            Task::Verify(stored) => Answer::Verdict(verify(stored, password, tools)),
         }
-        let answer = |(job, hash): (&Job, Option<Hash>)| {
-            let (whole, _) = password(job);
-            let hash = hash.filter(|_| whole);
-            match &job.task {
-                Task::Hash(_) => Answer::Hash(hash.map(|hash| {
-                    StoredHash::Bcrypt(BcryptHash::new(cost.get(), hash.salt(), hash.digest())).to_string()
-                })),
-                Task::Verify(stored) => Answer::Verdict(match &**stored {
-                    StoredHash::Bcrypt(wanted) => {
-                        hash.is_some_and(|hash| verify_slices_are_equal(&hash.digest(), &wanted.tag).is_ok())
-                    }
-                    StoredHash::Argon2(_) => false,
-                }),
-            }
-        };
-        jobs.iter().zip(hashes).map(answer).collect()
-    }
-}
-
-fn lane_job<'a>(job: &'a Job, rng: &Rng) -> LaneJob<'a> {
-    let salt = match &job.task {
-        Task::Verify(stored) => match &**stored {
-            StoredHash::Bcrypt(hash) => hash.salt,
-            StoredHash::Argon2(_) => [0; 16],
-        },
-        Task::Hash(_) => rng.bytes(),
     };
-    LaneJob { password: password(job).1, salt, version: Version::B }
+    jobs.iter().map(one).collect()
 }
 
-/// The password of a job as bcrypt takes it, and whether it takes all of it that counts. What does not fit costs what
-/// every other one costs.
-fn password(job: &Job) -> (bool, Password<'_>) {
-    let bytes = job.password.expose();
-    match Password::new(bytes, Rules::STRICT) {
-        Ok(password) => (true, password),
-        Err(_) => (false, Password::new(bytes, Rules::BYTES).unwrap_or_default()),
+/// New hashes and checks of bcrypt, of one cost.
+fn together(tools: &mut Tools, rng: &Rng, jobs: &[Job]) -> Vec<Answer> {
+    let questions: Vec<_> = jobs.iter().map(|job| question(job, rng)).collect();
+    let asked: Vec<_> = questions.iter().flatten().collect();
+    let mut hashes = bcrypt::many(tools.lanes(), &asked).into_iter();
+    let answer = |(job, question): (&Job, &Option<Question<'_>>)| {
+        let hash = question.as_ref().and_then(|_| hashes.next().flatten());
+        let answered = question.as_ref().zip(hash);
+        match &job.task {
+            Task::Hash(_) => Answer::Hash(answered.and_then(|(question, hash)| question.text(&hash))),
+            Task::Verify(_) => {
+                Answer::Verdict(answered.is_some_and(|(question, hash)| question.is_answered_by(&hash)))
+            }
+        }
+    };
+    jobs.iter().zip(&questions).map(answer).collect()
+}
+
+/// What a job asks of bcrypt.
+fn question<'a>(job: &'a Job, rng: &Rng) -> Option<Question<'a>> {
+    let password = job.password.expose();
+    match &job.task {
+        Task::Hash(Scheme::Bcrypt { cost }) => {
+            Some(Question::new_hash(u8::try_from(*cost).ok()?, rng.bytes(), password))
+        }
+        Task::Hash(Scheme::Argon2id { .. }) => None,
+        Task::Verify(stored) => Question::check(stored, password),
     }
 }

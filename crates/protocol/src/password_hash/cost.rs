@@ -1,0 +1,39 @@
+//! What one check of a stored hash costs, in words.
+
+use std::fmt;
+
+use super::{CostClass, Digest};
+
+impl CostClass {
+    /// The algorithm, as metrics name it.
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Argon2 { kind, .. } => kind.as_str(),
+            Self::Bcrypt { .. } => "bcrypt",
+            Self::Pbkdf2 { digest: Digest::Sha1, .. } => "pbkdf2-sha1",
+            Self::Pbkdf2 { digest: Digest::Sha256, .. } => "pbkdf2-sha256",
+            Self::Pbkdf2 { digest: Digest::Sha512, .. } => "pbkdf2-sha512",
+            Self::Scrypt(_) => "scrypt",
+            Self::ShaCrypt { wide: false, .. } => "sha256-crypt",
+            Self::ShaCrypt { wide: true, .. } => "sha512-crypt",
+        }
+    }
+}
+
+/// The algorithm with its parameters: `bcrypt 12`, `argon2id m=19456,t=2,p=1`.
+impl fmt::Display for CostClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let algorithm = self.algorithm();
+        match self {
+            Self::Argon2 { memory, iterations, parallelism, .. } => {
+                write!(f, "{algorithm} m={memory},t={iterations},p={parallelism}")
+            }
+            Self::Bcrypt { cost } => write!(f, "{algorithm} {cost}"),
+            Self::Pbkdf2 { iterations, blocks, .. } => {
+                write!(f, "{algorithm} i={iterations},blocks={blocks}")
+            }
+            Self::Scrypt(cost) => write!(f, "{algorithm} ln={},r={},p={}", cost.log_n, cost.r, cost.p),
+            Self::ShaCrypt { rounds, .. } => write!(f, "{algorithm} rounds={rounds}"),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Stored password hashes, of ours and of other systems, each as its maker writes it.
+//!
+//! | text | made by | module |
+//! |---|---|---|
+//! | `$argon2{d,i,id}$v=19$…`, Django's `argon2$…` | Argon2 libraries (PHC strings) | [`Argon2Hash`] |
+//! | `$2{a,b,y}$…`, Django's `bcrypt$…` | bcrypt libraries | [`BcryptHash`] |
+//! | `$bcrypt-sha256$…`, `bcrypt_sha256$…` | passlib, Django | [`BcryptSha256Hash`] |
+//! | `$pbkdf2…$`, `pbkdf2_…$`, `pbkdf2:…` | passlib, Django, Werkzeug; [`keycloak`] | [`Pbkdf2Hash`] |
+//! | `$scrypt$…`, `scrypt$…`, `scrypt:…` | PHC strings, Django, Werkzeug | [`ScryptHash`] |
+//! | `$firebase-scrypt$…` | [`FirebaseProject`] | [`FirebaseHash`] |
+//! | `$5$…`, `$6$…` | crypt(3) | [`ShaCryptHash`] |
+//!
+//! `{CRYPT}`, `{ARGON2}`, `{BCRYPT}` and the like, as directories put them before a text, are read over.
+//!
+//! Reading is strict and bounded: what is stored may come from an import, so it is as foreign as a request.
+//! A hash that would cost more than the caps is refused before anything is spent on it. The caps keep one check
+//! within 1 GiB, and within about two seconds of a core of 2025; `docs/password-hashes.md` lists them.
+
+mod argon2;
+mod bcrypt;
+mod cost;
+mod origin;
+mod pbkdf2;
+mod scrypt;
+mod sha_crypt;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use argon2::{
+    ARGON2_MAX_ITERATIONS, ARGON2_MAX_MEMORY, ARGON2_MAX_PARALLELISM, ARGON2_MAX_WORK, ARGON2_SALT_BYTES,
+    ARGON2_TAG_BYTES, Argon2Hash, Argon2Kind,
+};
+pub use bcrypt::{BCRYPT_COST, BcryptHash, BcryptSha256Hash, BcryptVariant, Prehash};
+pub use origin::{FirebaseProject, keycloak};
+pub use pbkdf2::{Digest, PBKDF2_MAX_ITERATIONS, Pbkdf2Hash};
+pub use scrypt::{
+    FIREBASE_TAG_BYTES, FirebaseHash, SCRYPT_MAX_BYTES, SCRYPT_MAX_FACTOR, ScryptCost, ScryptHash,
+};
+pub use sha_crypt::{SHA_CRYPT_PASSWORD_BYTES, SHA_CRYPT_ROUNDS, ShaCryptHash, ShaCryptTag};
+pub use text::{SALT_BYTES, TAG_BYTES};
+
+/// Longest text of a hash that is looked at, in bytes, without the mark of an import.
+pub const STORED_BYTES: usize = 512;
+/// What stands before a hash that came by import, where it is stored.
+const IMPORTED: &str = "import:";
+
+/// A stored password hash, understood. `Display` writes the very text that was read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredHash {
+    /// As stored, with the mark of an import.
+    text: String,
+    rules: Rules,
+    format: Format,
+}
+
+/// Which bytes of a password are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rules {
+    /// Ours: UTF-8 in NFC, never cut.
+    Ours,
+    /// Those of another system: UTF-8 as received, and then what its format does to long passwords and to NUL.
+    Imported,
+}
+
+impl Rules {
+    /// The word for them in imports and exports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ours => "gatewright",
+            Self::Imported => "imported",
+        }
+    }
+
+    /// The rules of such a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Ours, Self::Imported].into_iter().find(|rules| rules.as_str() == word)
+    }
+}
+
+/// What a hash is made of.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Format {
+    /// Argon2, version 1.3.
+    Argon2(Argon2Hash),
+    /// bcrypt.
+    Bcrypt(BcryptHash),
+    /// bcrypt over SHA-256.
+    BcryptSha256(BcryptSha256Hash),
+    /// PBKDF2.
+    Pbkdf2(Pbkdf2Hash),
+    /// scrypt.
+    Scrypt(ScryptHash),
+    /// Firebase's scrypt.
+    Firebase(FirebaseHash),
+    /// SHA-crypt.
+    ShaCrypt(ShaCryptHash),
+}
+
+/// Hashes of one class take the same work: the same algorithm, with the same parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CostClass {
+    /// Argon2.
+    Argon2 {
+        /// Which Argon2.
+        kind: Argon2Kind,
+        /// Memory, in KiB.
+        memory: u32,
+        /// Passes.
+        iterations: u32,
+        /// Lanes.
+        parallelism: u32,
+    },
+    /// bcrypt, with SHA-256 before it or without.
+    Bcrypt {
+        /// The cost, as a power of two.
+        cost: u8,
+    },
+    /// PBKDF2.
+    Pbkdf2 {
+        /// The hash function.
+        digest: Digest,
+        /// Iterations of each block.
+        iterations: u32,
+        /// Blocks.
+        blocks: usize,
+    },
+    /// scrypt, Firebase's too.
+    Scrypt(ScryptCost),
+    /// SHA-crypt.
+    ShaCrypt {
+        /// Whether it is SHA-512 and not SHA-256.
+        wide: bool,
+        /// Rounds.
+        rounds: u32,
+    },
+}
+
+/// Why a stored hash cannot be verified. Members name the part, never its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unusable {
+    /// Not a format that is known here.
+    Unknown,
+    /// A known format, with this part wrong.
+    Malformed(&'static str),
+    /// A known format, with this parameter above its cap.
+    TooExpensive(&'static str),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("not a known password-hash format"),
+            Self::Malformed(part) => write!(f, "malformed password hash: {part}"),
+            Self::TooExpensive(part) => write!(f, "password hash costs more than is allowed: {part}"),
+        }
+    }
+}
+
+impl std::error::Error for Unusable {}
+
+impl StoredHash {
+    /// Reads a hash as it is stored. One with the mark of an import, or in a format that is never written here, has
+    /// the rules of its origin; any other is ours.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn parse(stored: &str) -> Result<Self, Unusable> {
+        let (bare, marked) = match stored.strip_prefix(IMPORTED) {
+            Some(bare) => (bare, true),
+            None => (stored, false),
+        };
+        let format = Format::read(bare)?;
+        let rules = if marked || !format.may_be_ours(bare) { Rules::Imported } else { Rules::Ours };
+        Ok(Self { text: stored.to_owned(), rules, format })
+    }
+
+    /// Takes a hash in as its maker wrote it, and marks it where it came by import.
+    ///
+    /// # Errors
+    /// [`Unusable`]; a format that is never written here cannot have our rules.
+    pub fn from_origin(text: &str, rules: Rules) -> Result<Self, Unusable> {
+        let format = Format::read(text)?;
+        let text = match rules {
+            Rules::Imported => format!("{IMPORTED}{text}"),
+            Rules::Ours if format.may_be_ours(text) => text.to_owned(),
+            Rules::Ours => return Err(Unusable::Malformed("rules")),
+        };
+        Ok(Self { text, rules, format })
+    }
+
+    /// Which bytes of a password are hashed.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// What it is made of.
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
+    /// The text as its maker wrote it: without the mark of an import.
+    pub fn origin_text(&self) -> &str {
+        self.text.strip_prefix(IMPORTED).unwrap_or(&self.text)
+    }
+
+    /// The kind of hash, for metrics and for choosing a dummy: parameters left out.
+    pub fn kind(&self) -> &'static str {
+        self.format.kind()
+    }
+
+    /// What one check costs.
+    pub fn cost_class(&self) -> CostClass {
+        self.format.cost_class()
+    }
+}
+
+impl Format {
+    fn read(text: &str) -> Result<Self, Unusable> {
+        if text.len() > STORED_BYTES {
+            return Err(Unusable::Malformed("length"));
+        }
+        let text = over_scheme(text)?;
+        match text.strip_prefix('$') {
+            Some(text) => Self::read_crypt(text),
+            None => Self::read_framework(text),
+        }
+    }
+
+    /// Modular crypt and PHC strings: `$name$…`.
+    fn read_crypt(text: &str) -> Result<Self, Unusable> {
+        let (name, rest) = text.split_once('$').ok_or(Unusable::Unknown)?;
+        if let Some(variant) = BcryptVariant::read(name) {
+            return BcryptHash::read(variant, rest).map(Self::Bcrypt);
+        }
+        match name {
+            "argon2d" => Argon2Hash::read(Argon2Kind::D, rest).map(Self::Argon2),
+            "argon2i" => Argon2Hash::read(Argon2Kind::I, rest).map(Self::Argon2),
+            "argon2id" => Argon2Hash::read(Argon2Kind::Id, rest).map(Self::Argon2),
+            "bcrypt-sha256" => BcryptSha256Hash::read_passlib(rest).map(Self::BcryptSha256),
+            "pbkdf2" => Pbkdf2Hash::read_passlib(Digest::Sha1, rest).map(Self::Pbkdf2),
+            "pbkdf2-sha256" => Pbkdf2Hash::read_passlib(Digest::Sha256, rest).map(Self::Pbkdf2),
+            "pbkdf2-sha512" => Pbkdf2Hash::read_passlib(Digest::Sha512, rest).map(Self::Pbkdf2),
+            "scrypt" => ScryptHash::read_phc(rest).map(Self::Scrypt),
+            "firebase-scrypt" => FirebaseHash::read(rest).map(Self::Firebase),
+            "5" => ShaCryptHash::read_sha256(rest).map(Self::ShaCrypt),
+            "6" => ShaCryptHash::read_sha512(rest).map(Self::ShaCrypt),
+            _ => Err(Unusable::Unknown),
+        }
+    }
+
+    /// What web frameworks write: `name$…` (Django) and `name:…` (Werkzeug).
+    fn read_framework(text: &str) -> Result<Self, Unusable> {
+        let (name, rest) = text.split_at(text.find(['$', ':']).ok_or(Unusable::Unknown)?);
+        let (separator, rest) = rest.split_at_checked(1).ok_or(Unusable::Unknown)?;
+        match (name, separator) {
+            ("argon2", "$") => match rest.split_once('$') {
+                Some(("argon2d", rest)) => Argon2Hash::read(Argon2Kind::D, rest).map(Self::Argon2),
+                Some(("argon2i", rest)) => Argon2Hash::read(Argon2Kind::I, rest).map(Self::Argon2),
+                Some(("argon2id", rest)) => Argon2Hash::read(Argon2Kind::Id, rest).map(Self::Argon2),
+                _ => Err(Unusable::Malformed("argon2")),
+            },
+            ("bcrypt", "$") => bcrypt::read_django(rest).map(Self::Bcrypt),
+            ("bcrypt_sha256", "$") => BcryptSha256Hash::read_django(rest).map(Self::BcryptSha256),
+            ("pbkdf2_sha1", "$") => Pbkdf2Hash::read_django(Digest::Sha1, rest).map(Self::Pbkdf2),
+            ("pbkdf2_sha256", "$") => Pbkdf2Hash::read_django(Digest::Sha256, rest).map(Self::Pbkdf2),
+            ("scrypt", "$") => ScryptHash::read_django(rest).map(Self::Scrypt),
+            ("pbkdf2", ":") => Pbkdf2Hash::read_werkzeug(rest).map(Self::Pbkdf2),
+            ("scrypt", ":") => ScryptHash::read_werkzeug(rest).map(Self::Scrypt),
+            _ => Err(Unusable::Unknown),
+        }
+    }
+
+    /// Whether a text in this format may have been written here.
+    fn may_be_ours(&self, text: &str) -> bool {
+        text.starts_with('$') && matches!(self, Self::Argon2(_) | Self::Bcrypt(_))
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Argon2(hash) => hash.kind.as_str(),
+            Self::Bcrypt(_) => "bcrypt",
+            Self::BcryptSha256(_) => "bcrypt-sha256",
+            Self::Pbkdf2(hash) => hash.kind(),
+            Self::Scrypt(_) => "scrypt",
+            Self::Firebase(_) => "firebase-scrypt",
+            Self::ShaCrypt(hash) => hash.kind(),
+        }
+    }
+
+    fn cost_class(&self) -> CostClass {
+        match self {
+            Self::Argon2(hash) => hash.cost_class(),
+            Self::Bcrypt(hash) => hash.cost_class(),
+            Self::BcryptSha256(hash) => hash.bcrypt.cost_class(),
+            Self::Pbkdf2(hash) => hash.cost_class(),
+            Self::Scrypt(hash) => hash.cost.into(),
+            Self::Firebase(hash) => hash.cost.into(),
+            Self::ShaCrypt(hash) => hash.cost_class(),
+        }
+    }
+}
+
+/// What follows the scheme of RFC 2307, if there is one: `{CRYPT}` and those that say which crypt string it is.
+fn over_scheme(text: &str) -> Result<&str, Unusable> {
+    let Some((scheme, rest)) = text.strip_prefix('{').and_then(|text| text.split_once('}')) else {
+        return Ok(text);
+    };
+    let known =
+        ["CRYPT", "ARGON2", "ARGON2I", "ARGON2ID", "BCRYPT", "BLF-CRYPT", "SHA256-CRYPT", "SHA512-CRYPT"];
+    let known = known.iter().any(|known| known.eq_ignore_ascii_case(scheme));
+    if known && rest.starts_with('$') { Ok(rest) } else { Err(Unusable::Unknown) }
+}
+
+impl fmt::Display for StoredHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A hash can be guessed at: a debug text shows its kind, its rules and its cost only.
+impl fmt::Debug for StoredHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?}, {:?})", self.kind(), self.rules, self.cost_class())
+    }
+}
+
+/// Kind and cost only, as for [`StoredHash`].
+macro_rules! debug {
+    ($($type:ty: $kind:literal, $hash:ident => $what:expr;)*) => {$(
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let $hash = self;
+                write!(f, concat!($kind, "({:?})"), $what)
+            }
+        }
+    )*};
+}
+
+debug! {
+    Format: "format", format => format.cost_class();
+    Argon2Hash: "argon2", hash => hash.cost_class();
+    BcryptHash: "bcrypt", hash => hash.cost_class();
+    BcryptSha256Hash: "bcrypt-sha256", hash => hash.bcrypt.cost_class();
+    Pbkdf2Hash: "pbkdf2", hash => hash.cost_class();
+    ScryptHash: "scrypt", hash => hash.cost;
+    FirebaseHash: "firebase-scrypt", hash => hash.cost;
+    ShaCryptHash: "sha-crypt", hash => hash.cost_class();
+}
