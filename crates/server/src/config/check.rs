@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use protocol::password_hash::{ARGON2_MAX_ITERATIONS, ARGON2_MAX_MEMORY, ARGON2_MAX_WORK, BCRYPT_COST};
+
 use super::error::ConfigError;
 use super::settings::{Audience, Config, SigningAlgorithm};
 use super::source::Source;
@@ -72,14 +74,20 @@ fn numbers(config: &Config, report: &mut Report<'_>) {
         ("database.pool_max", &database.pool_max),
         Value::text,
     );
-    report.within("passwords.bcrypt_cost", &passwords.bcrypt_cost, &4, &20);
-    report.within(
-        "passwords.argon2_memory",
-        &passwords.argon2_memory,
-        &ByteSize(8 << 10),
-        &ByteSize(4 << 30),
-    );
-    report.within("passwords.argon2_iterations", &passwords.argon2_iterations, &1, &100);
+    // What the caps on stored hashes refuse could be hashed, and never be verified.
+    let (least, most) = (u32::from(*BCRYPT_COST.start()), u32::from(*BCRYPT_COST.end()));
+    report.within("passwords.bcrypt_cost", &passwords.bcrypt_cost, &least, &most);
+    let most = ByteSize(u64::from(ARGON2_MAX_MEMORY) << 10);
+    report.within("passwords.argon2_memory", &passwords.argon2_memory, &ByteSize(8 << 10), &most);
+    report.within("passwords.argon2_iterations", &passwords.argon2_iterations, &1, &ARGON2_MAX_ITERATIONS);
+    let work = (passwords.argon2_memory.0 >> 10).saturating_mul(passwords.argon2_iterations.into());
+    if work > ARGON2_MAX_WORK {
+        let most = ByteSize(ARGON2_MAX_WORK << 10).text();
+        report.error(
+            "passwords.argon2_memory",
+            format!("times passwords.argon2_iterations it is more than {most}"),
+        );
+    }
     report.within("passwords.min_length", &passwords.min_length, &1, &1024);
     if let Some(threads) = &passwords.hash_threads {
         report.within("passwords.hash_threads", threads, &1, &1024);

@@ -131,6 +131,20 @@ fn settings_that_do_not_fit_together_are_refused() {
     assert!(refused(&[("server.ops_listen", "127.0.0.1:8080")]).contains("the same address"));
 }
 
+/// What the caps on stored hashes refuse could be hashed, and never be verified.
+#[test]
+fn n_09_a_cost_above_the_caps_is_refused() {
+    let refused = |set: &[(&str, &str)]| messages(load("", &[], set)).join("\n");
+    assert!(refused(&[("passwords.bcrypt_cost", "17")]).contains("17 is not from 4 to 16"));
+    assert!(refused(&[("passwords.argon2_memory", "2GiB")]).contains("is not from 8KiB to 1GiB"));
+    assert!(refused(&[("passwords.argon2_iterations", "65")]).contains("65 is not from 1 to 64"));
+    let both = [("passwords.argon2_memory", "1GiB"), ("passwords.argon2_iterations", "5")];
+    assert!(refused(&both).contains("more than 4GiB"));
+    assert!(
+        load("", &[], &[("passwords.argon2_memory", "1GiB"), ("passwords.argon2_iterations", "4")]).is_ok()
+    );
+}
+
 #[test]
 fn toml_has_lists_tables_numbers_and_dates() {
     let file = "[server]\ntrusted_proxies = ['10.0.0.0/8', '::1']\nmax_connections = 1_000\n[legacy]\n\
