@@ -12,6 +12,8 @@ mod account;
 mod clock;
 mod flow;
 mod input;
+
+mod passwords;
 mod people;
 mod refresh;
 mod refusal;

@@ -59,3 +59,25 @@ pub(crate) async fn refresh(app: &TestApp, token: &str) -> Pair {
 pub(crate) async fn me(app: &TestApp, token: &str) -> Answer {
     app.get(&path("me"), Some(token)).await
 }
+
+pub(crate) async fn find(app: &TestApp, name: &str) -> store::noun::user::User {
+    app.operate(async |visit| auth::account::find(visit, name).await.unwrap()).await
+}
+
+/// Replaces a stored hash, as an import or a damaged row would.
+pub(crate) async fn set_hash(app: &TestApp, name: &str, hash: &str) {
+    let (user, hash) = (find(app, name).await, hash.to_owned());
+    let event = model::Event::PasswordChanged { user: user.uuid, sessions: 0 };
+    let now = app.clock.now();
+    app.operate(async |visit| {
+        let set: Result<(), store::Error> = visit
+            .lease
+            .transact(async move |tx| {
+                tx.last((store::noun::credential::set(user.id, &hash, now),)).await?;
+                Ok((event.clone(), ()))
+            })
+            .await;
+        set.unwrap();
+    })
+    .await;
+}

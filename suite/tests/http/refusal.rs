@@ -8,29 +8,7 @@ use model::Secret;
 use serde_json::json;
 use suite::{Engine, Options, TestApp, on_both};
 
-use crate::people::{PASSWORD, member, path, register, try_log_in};
-
-async fn find(app: &TestApp, name: &str) -> store::noun::user::User {
-    app.operate(async |visit| account::find(visit, name).await.unwrap()).await
-}
-
-/// Replaces a stored hash, as an import or a damaged row would.
-async fn set_hash(app: &TestApp, name: &str, hash: &str) {
-    let (user, hash) = (find(app, name).await, hash.to_owned());
-    let event = model::Event::PasswordChanged { user: user.uuid, sessions: 0 };
-    let now = app.clock.now();
-    app.operate(async |visit| {
-        let set: Result<(), store::Error> = visit
-            .lease
-            .transact(async move |tx| {
-                tx.last((store::noun::credential::set(user.id, &hash, now),)).await?;
-                Ok((event.clone(), ()))
-            })
-            .await;
-        set.unwrap();
-    })
-    .await;
-}
+use crate::people::{PASSWORD, find, member, path, register, set_hash, try_log_in};
 
 /// A hash that takes long enough for the world to move while it is computed.
 const SLOW: &str =
@@ -242,7 +220,9 @@ fn slow_hash_of_the_password() -> String {
     static HASH: OnceLock<String> = OnceLock::new();
     HASH.get_or_init(|| {
         let stored = protocol::password_hash::StoredHash::parse(SLOW).unwrap();
-        let protocol::password_hash::Format::Argon2(mut hash) = stored.format().clone() else { unreachable!() };
+        let protocol::password_hash::Format::Argon2(mut hash) = stored.format().clone() else {
+            unreachable!()
+        };
         let params = argon2::Params::new(hash.memory, hash.iterations, 1, Some(hash.tag.len())).unwrap();
         let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
         argon2.hash_password_into(PASSWORD.as_bytes(), &hash.salt, &mut hash.tag).unwrap();
