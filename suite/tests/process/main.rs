@@ -8,6 +8,7 @@
 )]
 
 mod faults;
+mod hashing;
 mod hostile;
 mod node;
 mod nodes;
