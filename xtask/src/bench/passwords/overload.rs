@@ -80,7 +80,7 @@ fn sustained(place: &Place, before: f64) -> Outcome<()> {
     let refused = samples.iter().filter(|sample| sample.status == 503).count();
     let others = samples.iter().filter(|sample| !matches!(sample.status, 200 | 503)).count();
     println!(
-        "  {BURST} clients who never wait: {rate:.1} a second, {:.2}x of the peak; {refused} refused, {others} other answers",
+        "  {BURST} clients who never wait: {rate:.1} a second, {:.2}x of the peak; {refused} refused, {others} others",
         rate / before
     );
     Ok(())

@@ -2,16 +2,15 @@
 
 mod counts;
 mod decoys;
+mod engine;
 mod governor;
 mod pace;
 mod queue;
 mod worker;
 
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use bcrypt_lanes::{Lanes, Width};
 use model::{Rng, Secret, UserId, UserUuid};
 use protocol::password_hash::{CostClass, Rules, StoredHash};
 use store::Parked;
@@ -22,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::counts::{Counts, HasherCounts};
 use self::decoys::Decoys;
-use self::governor::{Glance, Governor, LOOK};
+use self::engine::{Answer, Engine, Job, Rehash, Reply, State, Task, Ticket, float, thread};
+use self::governor::Governor;
 use self::pace::{Pace, is_bcrypt};
+use self::queue::Queue;
 pub use self::queue::{Asker, Purpose};
-use self::queue::{Queue, Turn};
 use super::{PasswordSettings, Scheme};
 
 /// Why a password was not hashed.
@@ -63,70 +63,10 @@ pub struct Rehashed {
     _place: OwnedSemaphorePermit,
 }
 
-struct Engine {
-    state: Mutex<State>,
-    filled: Condvar,
-    /// Waited on by threads that rest, and by the governor.
-    watch: Condvar,
-    governor: Governor,
-    rng: Rng,
-    counts: Counts,
-    deadline: Duration,
-    results: mpsc::Sender<Rehashed>,
-}
-
-struct State {
-    queue: Queue<CostClass, Job>,
-    pace: Pace,
-    /// Threads that wait for something to do.
-    idle: usize,
-    /// Threads that hash.
-    busy: usize,
-    calibrated: bool,
-    closed: bool,
-}
-
-struct Job {
-    task: Task,
-    password: Secret<Vec<u8>>,
-    queued: Instant,
-    begin_by: Instant,
-    reply: Reply,
-}
-
-enum Task {
-    Hash(Scheme),
-    Verify(Box<StoredHash>),
-}
-
-enum Reply {
-    Waiter(oneshot::Sender<Result<Answer, Refusal>>),
-    Rehash(Box<Rehash>),
-}
-
-/// What becomes a [`Rehashed`].
-struct Rehash {
-    user: UserId,
-    uuid: UserUuid,
-    version: i64,
-    old: String,
-    place: OwnedSemaphorePermit,
-}
-
-enum Answer {
-    Hash(Option<String>),
-    Verdict(bool),
-}
-
-/// Most jobs that may wait, whatever the deadline: a bound of the queue's memory.
-const QUEUE: usize = 10_000;
 /// Most passwords that wait for a better hash or for its being stored.
 const REHASHES: usize = 64;
 /// Longest wait of one of them.
 const REHASH_DEADLINE: Duration = Duration::from_secs(30);
-/// How many times as long as a single hash a batch of bcrypt may take.
-const BATCH_LATENCY: f64 = 1.35;
-
 impl Hasher {
     /// Starts the threads; they end when the hasher is dropped.
     pub fn start(settings: &PasswordSettings, rng: &Rng) -> Self {
@@ -351,151 +291,6 @@ impl Drop for Hasher {
         self.engine.filled.notify_all();
         self.engine.watch.notify_all();
     }
-}
-
-/// A place in the queue, left when whoever waits there goes away.
-struct Ticket<'a> {
-    engine: &'a Engine,
-    class: CostClass,
-    turn: Option<Turn>,
-}
-
-impl Ticket<'_> {
-    /// Leaves the queue because the deadline has passed, unless hashing has begun; when to come back.
-    fn give_up(&mut self) -> Option<Duration> {
-        let mut state = self.engine.lock();
-        state.queue.remove(&self.class, self.turn?)?;
-        self.turn = None;
-        self.engine.counts.shed.fetch_add(1, Relaxed);
-        Some(self.engine.retry_after(&mut state, &self.class))
-    }
-}
-
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        let left = self.turn.and_then(|turn| self.engine.lock().queue.remove(&self.class, turn));
-        if left.is_some() {
-            self.engine.counts.cancelled.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-impl Task {
-    fn class(&self) -> CostClass {
-        match self {
-            Self::Hash(scheme) => scheme.class(),
-            Self::Verify(stored) => stored.cost_class(),
-        }
-    }
-}
-
-impl Engine {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts a job into the queue. When that is longer than the deadline allows, whoever would be served last is sent
-    /// away at once: the newcomer, or somebody who asked for more before.
-    fn enqueue(&self, purpose: Purpose, asker: Asker, class: &CostClass, job: Job) -> Result<Turn, Refusal> {
-        let mut state = self.lock();
-        let state = &mut *state;
-        let ahead = state.pace.wait(state.queue.waiting());
-        let turn = state.queue.push(purpose, asker, *class, job);
-        if (ahead > self.deadline || state.queue.len() > QUEUE)
-            && let Some((last, job)) = state.queue.pop_last()
-        {
-            self.counts.shed.fetch_add(1, Relaxed);
-            let refusal = Refusal::Busy(self.retry_after(state, class));
-            if last == turn {
-                return Err(refusal);
-            }
-            job.reply.send(self, Err(refusal));
-        }
-        self.filled.notify_one();
-        if state.busy == 0 {
-            self.watch.notify_all();
-        }
-        Ok(turn)
-    }
-
-    fn retry_after(&self, state: &mut State, class: &CostClass) -> Duration {
-        let wait = state.pace.wait(state.queue.waiting());
-        let jitter = f64::from(u16::from_be_bytes(self.rng.bytes())) / 65_536.0;
-        state.pace.retry_after(class, wait, self.deadline, jitter)
-    }
-
-    /// Measures batches of bcrypt, once, on a thread that takes nothing from others.
-    async fn calibrate(self: &Arc<Self>) {
-        if std::mem::replace(&mut self.lock().calibrated, true) {
-            return;
-        }
-        let (done, measured) = oneshot::channel();
-        thread("hash calibration", move || {
-            let begun = Instant::now();
-            let calibration = Lanes::new().calibrate(|| begun.elapsed());
-            let mut curve = [1.0; 8];
-            for (factor, width) in curve.iter_mut().zip(Width::all()) {
-                *factor = calibration.latency(width);
-            }
-            let _ = done.send((curve, calibration.best(BATCH_LATENCY).get()));
-        });
-        if let Ok((curve, width)) = measured.await {
-            self.lock().pace.calibrate(curve, width);
-        }
-    }
-
-    /// Looks at the threads while they hash, until the engine is closed.
-    fn govern(&self) {
-        let mut glance = Glance::default();
-        let mut state = self.lock();
-        while !state.closed {
-            if state.busy == 0 && state.queue.len() == 0 {
-                self.governor.pause(&mut glance);
-                state = self.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            (state, _) = self.watch.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
-            let (busy, waiting) = (state.busy, state.queue.len());
-            drop(state);
-            self.governor.look(&mut glance, busy, waiting);
-            state = self.lock();
-        }
-    }
-}
-
-impl Reply {
-    fn send(self, engine: &Engine, answer: Result<Answer, Refusal>) {
-        match (self, answer) {
-            (Self::Waiter(waiter), answer) => {
-                // Whoever has gone meanwhile does not mind.
-                let _ = waiter.send(answer);
-            }
-            (Self::Rehash(rehash), Ok(Answer::Hash(Some(new)))) => {
-                let Rehash { user, uuid, version, old, place } = *rehash;
-                // There is a place for each permit, unless the server stops.
-                let _ = engine.results.try_send(Rehashed { user, uuid, version, old, new, _place: place });
-            }
-            (Self::Rehash(_), _) => {}
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        match self {
-            Self::Waiter(waiter) => waiter.is_closed(),
-            Self::Rehash(_) => false,
-        }
-    }
-}
-
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
-    if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(work) {
-        tracing::error!(%error, name, "a hashing thread could not be started");
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a machine has at most thousands of threads")]
-fn float(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

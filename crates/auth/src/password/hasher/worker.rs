@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use super::super::Scheme;
 use super::super::bcrypt::{self, Question};
 use super::super::scheme::{Tools, verify};
+use super::Refusal;
+use super::engine::{Answer, Engine, Job, State, Task};
 use super::pace::is_bcrypt;
-use super::{Answer, Engine, Job, Refusal, State, Task};
 
 /// How long a thread keeps its memory while there is nothing to hash.
 const KEEP: Duration = Duration::from_secs(30);

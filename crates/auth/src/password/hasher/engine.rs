@@ -1,0 +1,229 @@
+//! What the hasher and its threads share: the queue, who may join it, and who is sent away.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bcrypt_lanes::{Lanes, Width};
+use model::{Rng, Secret, UserId, UserUuid};
+use protocol::password_hash::{CostClass, StoredHash};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::super::Scheme;
+use super::counts::Counts;
+use super::governor::{Glance, Governor, LOOK};
+use super::pace::Pace;
+use super::queue::{Asker, Purpose, Queue, Turn};
+use super::{Refusal, Rehashed};
+
+/// Most jobs that may wait, whatever the deadline: a bound of the queue's memory.
+const QUEUE: usize = 10_000;
+/// How many times as long as a single hash a batch of bcrypt may take.
+const BATCH_LATENCY: f64 = 1.35;
+
+pub(super) struct Engine {
+    pub(super) state: Mutex<State>,
+    pub(super) filled: Condvar,
+    /// Waited on by threads that rest, and by the governor.
+    pub(super) watch: Condvar,
+    pub(super) governor: Governor,
+    pub(super) rng: Rng,
+    pub(super) counts: Counts,
+    pub(super) deadline: Duration,
+    pub(super) results: mpsc::Sender<Rehashed>,
+}
+
+pub(super) struct State {
+    pub(super) queue: Queue<CostClass, Job>,
+    pub(super) pace: Pace,
+    /// Threads that wait for something to do.
+    pub(super) idle: usize,
+    /// Threads that hash.
+    pub(super) busy: usize,
+    pub(super) calibrated: bool,
+    pub(super) closed: bool,
+}
+
+pub(super) struct Job {
+    pub(super) task: Task,
+    pub(super) password: Secret<Vec<u8>>,
+    pub(super) queued: Instant,
+    pub(super) begin_by: Instant,
+    pub(super) reply: Reply,
+}
+
+pub(super) enum Task {
+    Hash(Scheme),
+    Verify(Box<StoredHash>),
+}
+
+pub(super) enum Reply {
+    Waiter(oneshot::Sender<Result<Answer, Refusal>>),
+    Rehash(Box<Rehash>),
+}
+
+/// What becomes a [`Rehashed`].
+pub(super) struct Rehash {
+    pub(super) user: UserId,
+    pub(super) uuid: UserUuid,
+    pub(super) version: i64,
+    pub(super) old: String,
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+pub(super) enum Answer {
+    Hash(Option<String>),
+    Verdict(bool),
+}
+
+impl Task {
+    pub(super) fn class(&self) -> CostClass {
+        match self {
+            Self::Hash(scheme) => scheme.class(),
+            Self::Verify(stored) => stored.cost_class(),
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a job into the queue. When that is longer than the deadline allows, whoever would be served last is sent
+    /// away at once: the newcomer, or somebody who asked for more before.
+    pub(super) fn enqueue(
+        &self,
+        purpose: Purpose,
+        asker: Asker,
+        class: &CostClass,
+        job: Job,
+    ) -> Result<Turn, Refusal> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let ahead = state.pace.wait(state.queue.waiting());
+        let turn = state.queue.push(purpose, asker, *class, job);
+        if (ahead > self.deadline || state.queue.len() > QUEUE)
+            && let Some((last, job)) = state.queue.pop_last()
+        {
+            self.counts.shed.fetch_add(1, Relaxed);
+            let refusal = Refusal::Busy(self.retry_after(state, class));
+            if last == turn {
+                return Err(refusal);
+            }
+            job.reply.send(self, Err(refusal));
+        }
+        self.filled.notify_one();
+        if state.busy == 0 {
+            self.watch.notify_all();
+        }
+        Ok(turn)
+    }
+
+    pub(super) fn retry_after(&self, state: &mut State, class: &CostClass) -> Duration {
+        let wait = state.pace.wait(state.queue.waiting());
+        let jitter = f64::from(u16::from_be_bytes(self.rng.bytes())) / 65_536.0;
+        state.pace.retry_after(class, wait, self.deadline, jitter)
+    }
+
+    /// Measures batches of bcrypt, once, on a thread that takes nothing from others.
+    pub(super) async fn calibrate(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.lock().calibrated, true) {
+            return;
+        }
+        let (done, measured) = oneshot::channel();
+        thread("hash calibration", move || {
+            let begun = Instant::now();
+            let calibration = Lanes::new().calibrate(|| begun.elapsed());
+            let mut curve = [1.0; 8];
+            for (factor, width) in curve.iter_mut().zip(Width::all()) {
+                *factor = calibration.latency(width);
+            }
+            let _ = done.send((curve, calibration.best(BATCH_LATENCY).get()));
+        });
+        if let Ok((curve, width)) = measured.await {
+            self.lock().pace.calibrate(curve, width);
+        }
+    }
+
+    /// Looks at the threads while they hash, until the engine is closed.
+    pub(super) fn govern(&self) {
+        let mut glance = Glance::default();
+        let mut state = self.lock();
+        while !state.closed {
+            if state.busy == 0 && state.queue.len() == 0 {
+                self.governor.pause(&mut glance);
+                state = self.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            (state, _) = self.watch.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
+            let (busy, waiting) = (state.busy, state.queue.len());
+            drop(state);
+            self.governor.look(&mut glance, busy, waiting);
+            state = self.lock();
+        }
+    }
+}
+
+impl Reply {
+    pub(super) fn send(self, engine: &Engine, answer: Result<Answer, Refusal>) {
+        match (self, answer) {
+            (Self::Waiter(waiter), answer) => {
+                // Whoever has gone meanwhile does not mind.
+                let _ = waiter.send(answer);
+            }
+            (Self::Rehash(rehash), Ok(Answer::Hash(Some(new)))) => {
+                let Rehash { user, uuid, version, old, place } = *rehash;
+                // There is a place for each permit, unless the server stops.
+                let _ = engine.results.try_send(Rehashed { user, uuid, version, old, new, _place: place });
+            }
+            (Self::Rehash(_), _) => {}
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Waiter(waiter) => waiter.is_closed(),
+            Self::Rehash(_) => false,
+        }
+    }
+}
+
+/// A place in the queue, left when whoever waits there goes away.
+pub(super) struct Ticket<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) class: CostClass,
+    pub(super) turn: Option<Turn>,
+}
+
+impl Ticket<'_> {
+    /// Leaves the queue because the deadline has passed, unless hashing has begun; when to come back.
+    pub(super) fn give_up(&mut self) -> Option<Duration> {
+        let mut state = self.engine.lock();
+        state.queue.remove(&self.class, self.turn?)?;
+        self.turn = None;
+        self.engine.counts.shed.fetch_add(1, Relaxed);
+        Some(self.engine.retry_after(&mut state, &self.class))
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let left = self.turn.and_then(|turn| self.engine.lock().queue.remove(&self.class, turn));
+        if left.is_some() {
+            self.engine.counts.cancelled.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+pub(super) fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(work) {
+        tracing::error!(%error, name, "a hashing thread could not be started");
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a machine has at most thousands of threads")]
+pub(super) fn float(count: usize) -> f64 {
+    count as f64
+}
