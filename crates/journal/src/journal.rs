@@ -1,0 +1,387 @@
+//! The writer: batches in, one write each.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::chain::Chain;
+use crate::disk::{Disk, FileSystem, Segment};
+use crate::error::{AppendError, OpenError, Unsynced};
+use crate::frame;
+use crate::header::{self, Header};
+use crate::record::{Entry, Head, JournalId, PAYLOAD_MAX, Time, Written};
+use crate::recovery::{Found, Recovery, recover};
+use crate::segment;
+
+/// A buffer that grew larger than this for one batch, in bytes, is given back.
+const BUFFER_KEPT: usize = 4 << 20;
+
+/// When to begin a new segment, and when a sync is due.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// A segment gets no further batch once it would be longer than this, in bytes.
+    pub segment_bytes: u64,
+    /// A segment gets no further batch once it is older than this.
+    pub segment_age: Duration,
+    /// A sync is due once so many bytes are not synced.
+    pub sync_bytes: u64,
+    /// A sync is due once records have not been synced for so long.
+    pub sync_age: Duration,
+}
+
+impl Default for Options {
+    /// 64 MiB or a day a segment; a sync for 64 KiB or 100 ms.
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            segment_age: Duration::from_hours(24),
+            sync_bytes: 64 << 10,
+            sync_age: Duration::from_millis(100),
+        }
+    }
+}
+
+/// A journal that is open for appending. No other process can open it meanwhile.
+#[derive(Debug)]
+pub struct Journal {
+    directory: PathBuf,
+    disk: Box<dyn Disk>,
+    options: Options,
+    seed: u32,
+    chain: Chain,
+    segments: VecDeque<(u64, Option<u64>)>,
+    current: Option<Current>,
+    synced: u64,
+    /// Up to here a failed sync was reported.
+    doubted: u64,
+    pending: Option<Pending>,
+    directory_changed: bool,
+    buffer: Vec<u8>,
+    ends: Vec<usize>,
+    written: Vec<Written>,
+    /// Holds the lock.
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct Current {
+    segment: Box<dyn Segment>,
+    end: u64,
+    created: Time,
+    /// After `end` there may be the bytes of a record that was not written whole.
+    tail: bool,
+}
+
+/// What is not synced yet.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    since: Time,
+    bytes: u64,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+#[must_use]
+pub struct Appended<'a> {
+    /// The records that are written, in order: all, or as many as there was room for.
+    pub written: &'a [Written],
+    /// Why the others are not.
+    pub failure: Option<AppendError>,
+    /// The segment before was to be synced and closed, and its sync failed.
+    pub unsynced: Option<Unsynced>,
+}
+
+impl Journal {
+    /// Opens the journal in a directory; begins one of id `fresh`, at its first append, where there is none.
+    pub fn open(directory: &Path, options: Options, fresh: JournalId) -> Result<(Self, Recovery), OpenError> {
+        Self::open_on(Box::new(FileSystem), directory, options, fresh)
+    }
+
+    /// The same on a disk of the caller's.
+    pub fn open_on(
+        disk: Box<dyn Disk>,
+        directory: &Path,
+        options: Options,
+        fresh: JournalId,
+    ) -> Result<(Self, Recovery), OpenError> {
+        make(directory).map_err(OpenError::io(directory))?;
+        let lock = lock(directory)?;
+        let Found { recovery, chain, segments, current } = recover(disk.as_ref(), directory, fresh)?;
+        let current = match current {
+            None => None,
+            Some((header, end)) => {
+                let path = segment::path(directory, header.number);
+                let segment = disk.open(&path).map_err(OpenError::io(&path))?;
+                Some(Current { segment, end, created: header.created, tail: false })
+            }
+        };
+        let journal = Self {
+            directory: directory.to_owned(),
+            disk,
+            options,
+            seed: frame::seed(chain.head().journal),
+            synced: chain.head().sequence,
+            doubted: 0,
+            chain,
+            segments: segments.into(),
+            current,
+            pending: None,
+            directory_changed: false,
+            buffer: Vec::new(),
+            ends: Vec::new(),
+            written: Vec::new(),
+            _lock: lock,
+        };
+        Ok((journal, recovery))
+    }
+
+    /// The last record.
+    pub const fn head(&self) -> Head {
+        self.chain.head()
+    }
+
+    /// The last record that is certainly on disk, by its sequence.
+    pub const fn synced(&self) -> u64 {
+        self.synced
+    }
+
+    /// The oldest record that may still be here, by its sequence.
+    pub fn oldest(&self) -> u64 {
+        let first = self.segments.iter().find_map(|(_, first)| *first);
+        first.unwrap_or_else(|| self.chain.next_sequence())
+    }
+
+    /// Appends a batch by one write. It is safe from the death of this process then, but not from a power failure.
+    ///
+    /// Where the disk refuses, the records that were written whole stay, and the others are as if never given: their
+    /// sequences are given again. Every later call tries anew.
+    pub fn append(&mut self, now: Time, entries: &[Entry<'_>]) -> Appended<'_> {
+        self.written.clear();
+        let mut unsynced = None;
+        let failure = self.try_append(now, entries, &mut unsynced).err();
+        if self.buffer.capacity() > BUFFER_KEPT {
+            self.buffer = Vec::new();
+        }
+        Appended { written: &self.written, failure, unsynced }
+    }
+
+    /// Makes all that was appended last, through a power failure too.
+    pub fn sync(&mut self) -> Result<(), Unsynced> {
+        if self.pending.is_none() {
+            return Ok(());
+        }
+        let Some(current) = &mut self.current else { return Ok(()) };
+        let mut result = current.segment.sync();
+        if result.is_ok() && !current.segment.is_linked().unwrap_or(true) {
+            // somebody removed the file: what is in it is lost once it is closed
+            result = Err(io::ErrorKind::NotFound.into());
+        }
+        if result.is_ok() && self.directory_changed {
+            result = self.disk.sync_directory(&self.directory);
+            self.directory_changed = result.is_err();
+        }
+        self.pending = None;
+        let last = self.chain.head().sequence;
+        if let Err(error) = result {
+            self.close();
+            let first = self.synced.max(self.doubted).saturating_add(1);
+            self.doubted = last;
+            return Err(Unsynced { sequences: first..=last, error });
+        }
+        self.synced = last;
+        Ok(())
+    }
+
+    /// Whether it is time for a sync, by [`Options::sync_bytes`] and [`Options::sync_age`].
+    pub fn sync_due(&self, now: Time) -> bool {
+        self.pending.is_some_and(|pending| {
+            pending.bytes >= self.options.sync_bytes || now.is_past(pending.since, self.options.sync_age)
+        })
+    }
+
+    /// How long until a sync is due; `None` where there is nothing to sync.
+    pub fn sync_in(&self, now: Time) -> Option<Duration> {
+        let pending = self.pending?;
+        if self.sync_due(now) {
+            return Some(Duration::ZERO);
+        }
+        let elapsed = now.since(pending.since).unwrap_or_default();
+        Some(self.options.sync_age.saturating_sub(elapsed))
+    }
+
+    /// Removes the segments that hold only records before this sequence, and tells how many. The last one stays.
+    pub fn remove_before(&mut self, sequence: u64) -> io::Result<usize> {
+        let is_kept_from = |(_, first): &(u64, Option<u64>)| first.is_some_and(|first| first <= sequence);
+        let keep = self.segments.iter().rposition(is_kept_from).unwrap_or(0);
+        for _ in 0..keep {
+            let Some((number, _)) = self.segments.front() else { break };
+            match self.disk.remove(&segment::path(&self.directory, *number)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => self.segments.pop_front(),
+            };
+        }
+        if keep > 0 {
+            self.disk.sync_directory(&self.directory)?;
+        }
+        Ok(keep)
+    }
+
+    fn try_append(
+        &mut self,
+        now: Time,
+        entries: &[Entry<'_>],
+        unsynced: &mut Option<Unsynced>,
+    ) -> Result<(), AppendError> {
+        if let Some(place) = entries.iter().position(|entry| entry.payload.len() > PAYLOAD_MAX) {
+            return Err(AppendError::TooLong(place));
+        }
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let after = self.encode(entries);
+        let result = self.room(now, unsynced).and_then(|()| self.write());
+        let (done, failure) = match result {
+            Ok((done, failure)) => (done, failure),
+            Err(error) => (0, Some(error)),
+        };
+        let whole = self.ends.partition_point(|&end| end <= done);
+        let before = self.chain.head();
+        self.written.truncate(whole);
+        self.chain = match (self.written.last(), &failure) {
+            (_, None) => after,
+            (None, _) => self.chain,
+            (Some(last), _) => {
+                Chain::after(Head { journal: before.journal, sequence: last.sequence, hash: last.hash })
+            }
+        };
+        let bytes = whole.checked_sub(1).and_then(|last| self.ends.get(last)).map_or(0, |&end| end as u64);
+        if bytes > 0 {
+            let pending = self.pending.get_or_insert(Pending { since: now, bytes: 0 });
+            pending.bytes += bytes;
+        }
+        if let Some(current) = &mut self.current {
+            current.end += bytes;
+            if failure.is_some() {
+                current.tail = true;
+                // a reader need not see it; where this fails, the next append tries again
+                let _ = current.cut();
+            }
+        }
+        failure.map_or(Ok(()), |error| Err(AppendError::Io(error)))
+    }
+
+    /// Puts a batch into the buffer, and tells where the chain is after it.
+    fn encode(&mut self, entries: &[Entry<'_>]) -> Chain {
+        let mut chain = self.chain;
+        self.buffer.clear();
+        self.ends.clear();
+        for entry in entries {
+            let record = chain.push(entry);
+            frame::encode(&mut self.buffer, self.seed, &record);
+            self.ends.push(self.buffer.len());
+            self.written.push(Written { sequence: record.sequence, hash: record.hash });
+        }
+        chain
+    }
+
+    /// Sees to it that there is a segment that what is in the buffer may be written to.
+    fn room(&mut self, now: Time, unsynced: &mut Option<Unsynced>) -> io::Result<()> {
+        if let Some(current) = &mut self.current {
+            let bytes = current.end.saturating_add(self.buffer.len() as u64);
+            let is_empty = current.end <= header::END;
+            let is_full = bytes > self.options.segment_bytes;
+            let is_old = now.since(current.created).is_some_and(|age| age >= self.options.segment_age);
+            if is_empty || !(is_full || is_old) {
+                return current.cut();
+            }
+            *unsynced = self.sync().err();
+        }
+        self.begin(now)
+    }
+
+    /// Writes the buffer to the end of the segment: as much as goes, and why not all.
+    fn write(&mut self) -> io::Result<(usize, Option<io::Error>)> {
+        let Some(current) = &mut self.current else { return Err(io::ErrorKind::NotFound.into()) };
+        Ok(write_all(current.segment.as_mut(), &self.buffer, current.end))
+    }
+
+    /// Begins a segment. Until that worked, the one before stays the current one.
+    fn begin(&mut self, now: Time) -> io::Result<()> {
+        let number = self.segments.back().map_or(1, |(number, _)| number.saturating_add(1));
+        let header = Header { number, before: self.chain.head(), created: now };
+        let path = segment::path(&self.directory, number);
+        let mut segment = self.disk.create(&path)?;
+        match segment.len()? {
+            0 => {}
+            // left by an earlier try, whose header was not written whole
+            bytes if bytes <= header::END => segment.set_len(0)?,
+            _ => return Err(io::ErrorKind::AlreadyExists.into()),
+        }
+        if let (_, Some(error)) = write_all(segment.as_mut(), &header.encode(), 0) {
+            drop(segment);
+            // where this fails, the next try finds it
+            let _ = self.disk.remove(&path);
+            return Err(error);
+        }
+        self.close();
+        self.segments.push_back((number, Some(header.first())));
+        self.directory_changed = true;
+        self.current = Some(Current { segment, end: header::END, created: now, tail: false });
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if let Some(mut current) = self.current.take() {
+            // what is left behind shows as bytes that are no record
+            let _ = current.cut();
+        }
+    }
+}
+
+impl Current {
+    /// Removes what a failed write may have left.
+    fn cut(&mut self) -> io::Result<()> {
+        if self.tail {
+            self.segment.set_len(self.end)?;
+            self.tail = false;
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes were written, and why not all.
+fn write_all(segment: &mut dyn Segment, bytes: &[u8], offset: u64) -> (usize, Option<io::Error>) {
+    let mut done = 0;
+    while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+        match segment.write_at(rest, offset.saturating_add(done as u64)) {
+            Ok(0) => return (done, Some(io::ErrorKind::WriteZero.into())),
+            Ok(written) => done = done.saturating_add(written).min(bytes.len()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (done, Some(error)),
+        }
+    }
+    (done, None)
+}
+
+/// Makes the directory, to last.
+fn make(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory)?;
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join("journal.lock");
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(OpenError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(path)),
+        Err(TryLockError::Error(error)) => Err(OpenError::Io(path, error)),
+    }
+}

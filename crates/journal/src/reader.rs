@@ -1,0 +1,354 @@
+//! Reads behind a writer.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::chain::Chain;
+use crate::fault::{Fault, Finding};
+use crate::header::Header;
+use crate::record::{Head, JournalId, Record};
+use crate::recovery::after;
+use crate::segment::{self, Frames, Start, Step};
+
+/// Reads records in order, from segment to segment, while a writer may be at work.
+///
+/// It holds one file and one record, and checks the chain as it goes.
+#[derive(Debug)]
+pub struct Reader {
+    directory: PathBuf,
+    /// Where it begins, or went on from last.
+    position: Option<Head>,
+    place: Option<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    frames: Frames,
+    chain: Chain,
+    /// The next record is taken as it is: what is before it is damaged.
+    trusting: bool,
+}
+
+/// Why there is no next record. Asking again may help where it is the disk; else see [`Reader::skip`].
+#[derive(Debug)]
+pub enum ReadError {
+    /// The directory holds another journal than the one read before: it was wiped.
+    OtherJournal(JournalId),
+    /// The record to go on with was removed. This is the oldest there is.
+    Removed(u64),
+    /// The record that was read last is not there: the tail was lost. This is the last there is.
+    Lost(u64),
+    /// The record that was read last is another now: the tail was lost, and its sequence given again.
+    Rewritten(u64),
+    /// What comes next is bad.
+    Damaged(Finding),
+    /// A segment has a version of the format that this crate does not know.
+    Version(u16),
+    /// The disk refused.
+    Io(io::Error),
+}
+
+/// What was gone over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The sequence of the record that should have come.
+    pub from: u64,
+    /// The sequence of the record that comes now.
+    pub to: u64,
+}
+
+impl Reader {
+    /// Begins with the oldest record there is.
+    pub fn open(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), position: None, place: None }
+    }
+
+    /// Goes on after a record.
+    pub fn after(directory: &Path, position: Head) -> Self {
+        Self { position: Some(position), ..Self::open(directory) }
+    }
+
+    /// The record that was read last, to go on after. `None` as long as the directory has no journal.
+    pub fn position(&self) -> Option<Head> {
+        self.place.as_ref().map_or(self.position, |place| Some(place.chain.head()))
+    }
+
+    /// The next record; `None` where there is none for now.
+    pub fn read(&mut self) -> Result<Option<Record<'_>>, ReadError> {
+        self.read_up_to(u64::MAX)
+    }
+
+    /// The next record, if its sequence is at most `last`.
+    ///
+    /// Who must not show what a power failure may still take back gives [`synced`](crate::Journal::synced).
+    pub fn read_up_to(&mut self, last: u64) -> Result<Option<Record<'_>>, ReadError> {
+        if self.place.is_none() {
+            self.place = self.locate()?;
+        }
+        let is_beyond = |place: &Place| !place.trusting && place.chain.next_sequence() > last;
+        if self.place.as_ref().is_none_or(is_beyond) || !self.advance()? {
+            return Ok(None);
+        }
+        Ok(self.place.as_ref().and_then(|place| place.frames.record()))
+    }
+
+    /// Goes over something damaged, to the next record that is whole; `None` where there is none for now.
+    ///
+    /// That record is taken as it is; those after it must fit it.
+    pub fn skip(&mut self) -> Result<Option<Skipped>, ReadError> {
+        let Some(place) = &mut self.place else { return Ok(None) };
+        let (offset, from) = (place.frames.offset(), place.chain.next_sequence());
+        place.frames.forget();
+        let stays = match place.frames.step()? {
+            Step::Record(record) => record.sequence > from,
+            _ => false,
+        };
+        place.frames.go_to(offset);
+        if !stays {
+            place.frames.skip_byte();
+        }
+        let bytes = place.frames.file_length()?.saturating_sub(offset);
+        // a gap may be of any length
+        let last = if stays { u64::MAX } else { *after(from, bytes).end() };
+        if place.frames.resync(&(from..=last))? {
+            let found = place.frames.offset();
+            let to = match place.frames.step()? {
+                Step::Record(record) => record.sequence,
+                _ => from,
+            };
+            place.frames.go_to(found);
+            place.trusting = true;
+            return Ok(Some(Skipped { from, to }));
+        }
+        place.frames.go_to(offset);
+        let Some(next) = following(&self.directory, place.number)? else { return Ok(None) };
+        let to = next.chain.next_sequence();
+        self.place = Some(next);
+        Ok(Some(Skipped { from, to }))
+    }
+
+    /// Takes the next record, going on to the next segment where this one is at its end.
+    fn advance(&mut self) -> Result<bool, ReadError> {
+        let mut next = None;
+        loop {
+            let Some(place) = &mut self.place else { return Ok(false) };
+            let ended = match place.take()? {
+                Taken::Record => return Ok(true),
+                Taken::Nothing(ended) => ended,
+                Taken::Bad(finding) => return Err(ReadError::Damaged(finding)),
+            };
+            // the writer may have gone on here before it began the next: look here once more
+            let Some(found) = next.take() else {
+                next = following(&self.directory, place.number)?;
+                if next.is_some() {
+                    continue;
+                }
+                return match ended {
+                    Ended::Here => self.is_still_there(),
+                    Ended::Unreadable(finding) => Err(ReadError::Damaged(finding)),
+                };
+            };
+            place.may_be_followed_by(&found, ended)?;
+            self.place = Some(found);
+        }
+    }
+
+    /// At the end of the last segment: false, unless the file is no longer the journal's.
+    fn is_still_there(&mut self) -> Result<bool, ReadError> {
+        let Some(place) = &self.place else { return Ok(false) };
+        let numbers = segment::list(&self.directory)?;
+        if numbers.is_empty() || numbers.contains(&place.number) {
+            return Ok(false);
+        }
+        self.position = Some(place.chain.head());
+        self.place = None;
+        self.place = self.locate()?;
+        Ok(false)
+    }
+
+    /// Finds the segment to begin in, and the place in it.
+    fn locate(&self) -> Result<Option<Place>, ReadError> {
+        let mut found = None;
+        let mut oldest = None;
+        for number in segment::list(&self.directory)?.into_iter().rev() {
+            let Some(place) = Place::open(&self.directory, number)? else { continue };
+            let first = place.chain.head();
+            oldest = Some(first.sequence.saturating_add(1));
+            found = Some(place);
+            let is_it =
+                |position: Head| first.journal != position.journal || first.sequence <= position.sequence;
+            if self.position.is_some_and(is_it) {
+                break;
+            }
+        }
+        let (Some(mut place), Some(oldest)) = (found, oldest) else { return Ok(None) };
+        let Some(position) = self.position else { return Ok(Some(place)) };
+        let first = place.chain.head();
+        if first.journal != position.journal {
+            return Err(ReadError::OtherJournal(first.journal));
+        }
+        if first.sequence > position.sequence {
+            return Err(ReadError::Removed(oldest));
+        }
+        place.go_after(position)?;
+        Ok(Some(place))
+    }
+}
+
+enum Taken {
+    Record,
+    /// No whole record for now.
+    Nothing(Ended),
+    Bad(Finding),
+}
+
+enum Ended {
+    /// The file ends here, or in the middle of a record.
+    Here,
+    /// There is something, but no record.
+    Unreadable(Finding),
+}
+
+impl Place {
+    /// The start of a segment; `None` where it has no header yet, or is gone.
+    fn open(directory: &Path, number: u64) -> Result<Option<Self>, ReadError> {
+        let file = match File::open(segment::path(directory, number)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match segment::start(&file)? {
+            Start::Whole(header) => Ok(Some(Self::new(number, file, &header))),
+            Start::Version(version) => Err(ReadError::Version(version)),
+            Start::Short | Start::Damaged(_) => Ok(None),
+        }
+    }
+
+    fn new(number: u64, file: File, header: &Header) -> Self {
+        let frames = Frames::new(file, header.before.journal);
+        Self { number, frames, chain: Chain::after(header.before), trusting: false }
+    }
+
+    fn finding(&self, fault: Fault) -> Finding {
+        let (offset, sequence) = (self.frames.offset(), self.chain.next_sequence());
+        Finding { segment: self.number, offset, sequence, fault }
+    }
+
+    fn take(&mut self) -> Result<Taken, ReadError> {
+        let offset = self.frames.offset();
+        let journal = self.chain.head().journal;
+        for is_second_look in [false, true] {
+            let broken = match self.frames.step()? {
+                Step::Record(record) if self.trusting => {
+                    self.chain = Chain::after(Head { journal, sequence: record.sequence, hash: record.hash });
+                    self.trusting = false;
+                    return Ok(Taken::Record);
+                }
+                Step::Record(record) => match self.chain.check(&record) {
+                    Ok(()) => return Ok(Taken::Record),
+                    Err(broken) => broken,
+                },
+                Step::End | Step::Short => return Ok(Taken::Nothing(Ended::Here)),
+                // what was read ahead may be what a failed write left, and is replaced by now
+                Step::Bad if !is_second_look => {
+                    self.frames.forget();
+                    continue;
+                }
+                Step::Bad => break,
+            };
+            self.frames.go_to(offset);
+            return Ok(Taken::Bad(self.finding(broken.into())));
+        }
+        self.frames.forget();
+        Ok(Taken::Nothing(Ended::Unreadable(self.finding(Fault::Changed))))
+    }
+
+    /// Whether nothing is missing between here and the next segment.
+    fn may_be_followed_by(&self, next: &Self, ended: Ended) -> Result<(), ReadError> {
+        let (here, there) = (self.chain.head(), next.chain.head());
+        if here == there && !self.trusting {
+            return Ok(());
+        }
+        let fault = match ended {
+            _ if there.journal != here.journal => return Err(ReadError::OtherJournal(there.journal)),
+            Ended::Unreadable(finding) => return Err(ReadError::Damaged(finding)),
+            Ended::Here if there.sequence > here.sequence => {
+                Fault::Removed { found: there.sequence.saturating_add(1) }
+            }
+            Ended::Here => Fault::Replaced,
+        };
+        Err(ReadError::Damaged(self.finding(fault)))
+    }
+
+    /// Goes to behind a record of this segment. What is before it was read before, and may be damaged by now.
+    fn go_after(&mut self, position: Head) -> Result<(), ReadError> {
+        let mut last = self.chain.head();
+        while last.sequence < position.sequence {
+            let offset = self.frames.offset();
+            match self.frames.step()? {
+                Step::Record(record) if record.sequence > last.sequence => {
+                    last.sequence = record.sequence;
+                    last.hash = record.hash;
+                }
+                Step::End | Step::Short => return Err(ReadError::Lost(last.sequence)),
+                Step::Record(_) | Step::Bad => {
+                    self.frames.go_to(offset);
+                    self.frames.skip_byte();
+                    let bytes = self.frames.file_length()?.saturating_sub(offset);
+                    if !self.frames.resync(&after(last.sequence, bytes))? {
+                        return Err(ReadError::Lost(last.sequence));
+                    }
+                }
+            }
+        }
+        if last != position {
+            return Err(ReadError::Rewritten(position.sequence));
+        }
+        self.chain = Chain::after(position);
+        Ok(())
+    }
+}
+
+/// The segment after the one of this number, once it has a header.
+fn following(directory: &Path, number: u64) -> Result<Option<Place>, ReadError> {
+    for later in segment::list(directory)?.into_iter().filter(|&later| later > number) {
+        if let Some(place) = Place::open(directory, later)? {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherJournal(found) => write!(f, "the directory holds another journal, {found}"),
+            Self::Removed(oldest) => write!(f, "the record was removed; the oldest is {oldest}"),
+            Self::Lost(last) => write!(f, "the record read last was lost; the last is {last}"),
+            Self::Rewritten(sequence) => write!(f, "record {sequence} is not the one that was read"),
+            Self::Damaged(finding) => finding.fmt(f),
+            Self::Version(version) => write!(f, "version {version} of the format is not known"),
+            Self::Io(error) => write!(f, "the journal cannot be read: {error}"),
+        }
+    }
+}
+
+impl Error for ReadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Damaged(finding) => Some(finding),
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}

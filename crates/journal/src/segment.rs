@@ -1,0 +1,221 @@
+//! Segments on disk: their names, and the records in one of them.
+
+use std::fs::{self, File};
+use std::io;
+use std::ops::{Range, RangeInclusive};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::frame::{self, Frame, OVERHEAD};
+use crate::header::{self, Header, NoHeader};
+use crate::record::{JournalId, Record};
+
+/// Bytes read from a file at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Where the segment of a number is.
+pub(crate) fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:010}.journal"))
+}
+
+/// The numbers of the segments in a directory, in order.
+pub(crate) fn list(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_suffix(".journal"));
+        let digits = digits.filter(|digits| digits.len() >= 10);
+        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        numbers.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// What the start of a segment is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start {
+    /// A header.
+    Whole(Header),
+    /// Too few bytes for one: its making was cut short.
+    Short,
+    /// The bytes of none; what they would say if they were one.
+    Damaged(Option<Header>),
+    /// A header of another version.
+    Version(u16),
+}
+
+pub(crate) fn start(file: &File) -> io::Result<Start> {
+    let mut bytes = [0; header::LENGTH];
+    let read = read_at(file, &mut bytes, 0)?;
+    if read < bytes.len() {
+        return Ok(Start::Short);
+    }
+    Ok(match Header::decode(&bytes) {
+        Ok(header) => Start::Whole(header),
+        Err(NoHeader::Version(version)) => Start::Version(version),
+        Err(NoHeader::Damaged) => Start::Damaged(Header::fields(&bytes)),
+    })
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset.saturating_add(done as u64)) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Goes through the records of a segment. Holds one chunk, or one record where that is longer.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    file: File,
+    seed: u32,
+    buffer: Vec<u8>,
+    /// Where in the buffer the next record begins.
+    at: usize,
+    /// Where in the file it begins.
+    offset: u64,
+    /// Where in the buffer the record that was taken last is.
+    taken: Range<usize>,
+}
+
+/// What comes next in a segment.
+#[derive(Debug)]
+pub(crate) enum Step<'a> {
+    /// A record whose checksum is right.
+    Record(Record<'a>),
+    /// Nothing: the file ends here.
+    End,
+    /// The first bytes of a record that goes beyond the end of the file.
+    Short,
+    /// Bytes that are no record of this journal.
+    Bad,
+}
+
+impl Frames {
+    /// From the first record on.
+    pub(crate) fn new(file: File, journal: JournalId) -> Self {
+        Self { file, seed: frame::seed(journal), buffer: Vec::new(), at: 0, offset: header::END, taken: 0..0 }
+    }
+
+    /// The offset of the next record in the file.
+    pub(crate) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The length of the file now.
+    pub(crate) fn file_length(&self) -> io::Result<u64> {
+        self.file.metadata().map(|metadata| metadata.len())
+    }
+
+    /// Takes the next record; where there is none, stays where it is.
+    pub(crate) fn step(&mut self) -> io::Result<Step<'_>> {
+        let mut needed = 4;
+        let size = loop {
+            let whole = self.fill(needed)?;
+            match frame::decode(self.seed, self.rest()) {
+                Frame::Whole(size) => break size,
+                Frame::Bad => return Ok(Step::Bad),
+                Frame::Short(_) if !whole => {
+                    let empty = self.rest().is_empty();
+                    self.forget();
+                    return Ok(if empty { Step::End } else { Step::Short });
+                }
+                Frame::Short(size) => needed = size,
+            }
+        };
+        let start = self.at;
+        self.advance(size);
+        self.taken = start..self.at;
+        // the borrow of the loop would last as long as the answer's
+        Ok(self.record().map_or(Step::Bad, Step::Record))
+    }
+
+    /// The record that the last step took, until the next step.
+    pub(crate) fn record(&self) -> Option<Record<'_>> {
+        frame::decode_again(self.buffer.get(self.taken.clone())?)
+    }
+
+    /// Finds the next record here or further on that has one of these sequences, and stands before it.
+    ///
+    /// A record after something damaged may begin at any byte.
+    pub(crate) fn resync(&mut self, sequences: &RangeInclusive<u64>) -> io::Result<bool> {
+        loop {
+            if !self.fill(OVERHEAD)? {
+                return Ok(false);
+            }
+            let claimed = frame::claimed_sequence(self.rest());
+            if claimed.is_some_and(|sequence| sequences.contains(&sequence)) {
+                if let Frame::Short(size) = frame::decode(self.seed, self.rest()) {
+                    self.fill(size)?;
+                }
+                if let Frame::Whole(..) = frame::decode(self.seed, self.rest()) {
+                    return Ok(true);
+                }
+            }
+            self.advance(1);
+        }
+    }
+
+    /// Goes over one byte.
+    pub(crate) fn skip_byte(&mut self) {
+        self.advance(1);
+    }
+
+    /// Goes to where a record begins.
+    pub(crate) fn go_to(&mut self, offset: u64) {
+        self.forget();
+        self.offset = offset;
+    }
+
+    /// Whether nothing but zeros comes, which is what a power failure leaves of what was not written yet.
+    pub(crate) fn only_zeros(&mut self) -> io::Result<bool> {
+        let offset = self.offset;
+        while self.fill(1)? {
+            if self.rest().iter().any(|&byte| byte != 0) {
+                self.go_to(offset);
+                return Ok(false);
+            }
+            self.advance(self.rest().len());
+        }
+        self.go_to(offset);
+        Ok(true)
+    }
+
+    /// Reads anew what comes next: a writer may have replaced it.
+    pub(crate) fn forget(&mut self) {
+        self.buffer.clear();
+        self.at = 0;
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.buffer.get(self.at..).unwrap_or_default()
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.at += bytes;
+        self.offset += bytes as u64;
+    }
+
+    /// Has so many bytes of what comes next in the buffer; false where the file has fewer.
+    fn fill(&mut self, needed: usize) -> io::Result<bool> {
+        let have = self.rest().len();
+        if have >= needed {
+            return Ok(true);
+        }
+        self.buffer.drain(..self.at.min(self.buffer.len()));
+        self.at = 0;
+        self.buffer.resize(needed.max(CHUNK), 0);
+        let place = self.buffer.get_mut(have..).unwrap_or_default();
+        let read = read_at(&self.file, place, self.offset + have as u64);
+        self.buffer.truncate(have + read.as_ref().copied().unwrap_or(0));
+        Ok(have + read? >= needed)
+    }
+}

@@ -1,0 +1,282 @@
+//! What waits for the thread, and what the thread tells of itself. Its lock is never held over input or output.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::mem;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::ticket::{DropReason, Outcome, Promise, Ticket};
+use crate::record::{Head, PAYLOAD_MAX, Time};
+
+/// At most so many records are written at once.
+const GROUP_ENTRIES: usize = 1024;
+/// No record joins a group that has this many bytes.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// Records that were dropped between two that were not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// How many.
+    pub count: u64,
+    /// When the first was submitted.
+    pub first: Time,
+    /// When the last was.
+    pub last: Time,
+}
+
+/// What the thread does that may take long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// It writes records, or begins a segment.
+    Write,
+    /// It syncs.
+    Sync,
+    /// It removes old segments.
+    Remove,
+}
+
+/// Something that has failed since, and not yet worked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// Since when.
+    pub since: Time,
+    /// How it failed last.
+    pub kind: io::ErrorKind,
+}
+
+/// How a writer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Whether the thread is there. It ends when it is stopped, or when a closure it was given panics.
+    pub running: bool,
+    /// Records cannot be written.
+    pub write_failing: Option<Failing>,
+    /// Syncs fail.
+    pub sync_failing: Option<Failing>,
+    /// Old segments cannot be removed.
+    pub remove_failing: Option<Failing>,
+    /// What the thread is in the middle of, and since when: a disk that hangs shows here.
+    pub busy: Option<(Activity, Time)>,
+    /// When the oldest record that is not written yet was submitted.
+    pub oldest_pending: Option<Time>,
+    /// How many records are not written yet.
+    pub queued: usize,
+    /// Their payloads in bytes.
+    pub queued_bytes: usize,
+    /// The last record that is written.
+    pub head: Head,
+    /// The last record that is certainly on disk, by its sequence.
+    pub synced: u64,
+    /// Records written, with notices and checkpoints.
+    pub written: u64,
+    /// Bytes written, of their payloads.
+    pub bytes: u64,
+    /// Records dropped.
+    pub dropped: u64,
+    /// Records that a failed sync left in doubt.
+    pub doubtful: u64,
+    /// Checkpoints written.
+    pub checkpoints: u64,
+    /// Checkpoints that the signer did not sign.
+    pub unsigned: u64,
+}
+
+pub(super) struct Event {
+    pub(super) time: Time,
+    pub(super) payload: Vec<u8>,
+    pub(super) promise: Option<Promise>,
+    /// Whether it was submitted, and not made by the thread.
+    pub(super) is_counted: bool,
+}
+
+pub(super) enum Item {
+    Event(Event),
+    Gap(Gap),
+}
+
+pub(super) struct Queue {
+    inside: Mutex<Inside>,
+    /// Something came for the thread.
+    pub(super) work: Condvar,
+    /// The thread has ended.
+    pub(super) ended: Condvar,
+    pub(super) clock: Box<dyn Fn() -> Time + Send + Sync>,
+    entries: usize,
+    bytes: usize,
+}
+
+pub(super) struct Inside {
+    items: VecDeque<Item>,
+    pub(super) state: State,
+    /// The thread waits for something to come.
+    pub(super) idle: bool,
+    pub(super) stopping: bool,
+    /// Whether the drained end was reached.
+    pub(super) finished: bool,
+    /// Segments with only records before this are to go.
+    pub(super) keep_from: Option<u64>,
+    /// The oldest record that the thread took and has not written.
+    pub(super) taken: Option<Time>,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    pub(super) fn new(
+        head: Head,
+        synced: u64,
+        entries: usize,
+        bytes: usize,
+        clock: Box<dyn Fn() -> Time + Send + Sync>,
+    ) -> Self {
+        let state = State {
+            running: true,
+            write_failing: None,
+            sync_failing: None,
+            remove_failing: None,
+            busy: None,
+            oldest_pending: None,
+            queued: 0,
+            queued_bytes: 0,
+            head,
+            synced,
+            written: 0,
+            bytes: 0,
+            dropped: 0,
+            doubtful: 0,
+            checkpoints: 0,
+            unsigned: 0,
+        };
+        let inside = Inside {
+            items: VecDeque::new(),
+            state,
+            idle: false,
+            stopping: false,
+            finished: false,
+            keep_from: None,
+            taken: None,
+        };
+        Self {
+            inside: Mutex::new(inside),
+            work: Condvar::new(),
+            ended: Condvar::new(),
+            clock,
+            entries,
+            bytes,
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn submit(&self, payload: Vec<u8>) -> Ticket {
+        let time = (self.clock)();
+        let (ticket, promise) = Ticket::new();
+        let mut inside = self.lock();
+        let known = self.take(&mut inside, time, payload, promise);
+        let wake = mem::take(&mut inside.idle);
+        drop(inside);
+        if wake {
+            self.work.notify_one();
+        }
+        if let Some((promise, outcome)) = known {
+            promise.resolve(outcome);
+        }
+        ticket
+    }
+
+    /// Puts a record in, or counts it; the outcome, where it is known at once.
+    fn take(
+        &self,
+        inside: &mut Inside,
+        time: Time,
+        payload: Vec<u8>,
+        promise: Promise,
+    ) -> Option<(Promise, Outcome)> {
+        let state = &mut inside.state;
+        if inside.stopping || !state.running {
+            state.dropped += 1;
+            return Some((promise, Outcome::Dropped(DropReason::Stopped)));
+        }
+        let bytes = state.queued_bytes.saturating_add(payload.len());
+        let reason = if payload.len() > PAYLOAD_MAX {
+            DropReason::TooLong
+        } else if state.queued >= self.entries || bytes > self.bytes {
+            DropReason::QueueFull
+        } else {
+            state.queued += 1;
+            state.queued_bytes = bytes;
+            let (promise, known) = match state.write_failing {
+                None => (Some(promise), None),
+                Some(failing) => (None, Some((promise, Outcome::Delayed(failing.kind)))),
+            };
+            inside.items.push_back(Item::Event(Event { time, payload, promise, is_counted: true }));
+            return known;
+        };
+        state.dropped += 1;
+        match inside.items.back_mut() {
+            Some(Item::Gap(gap)) => {
+                gap.count += 1;
+                gap.last = time;
+            }
+            _ => inside.items.push_back(Item::Gap(Gap { count: 1, first: time, last: time })),
+        }
+        Some((promise, Outcome::Dropped(reason)))
+    }
+
+    pub(super) fn state(&self) -> State {
+        let inside = self.lock();
+        let waiting = inside.items.iter().find_map(|item| match item {
+            Item::Event(event) => Some(event.time),
+            Item::Gap(_) => None,
+        });
+        State { oldest_pending: inside.taken.or(waiting), ..inside.state }
+    }
+}
+
+impl Inside {
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Takes a group out. Its records count as queued until they are written.
+    pub(super) fn group(&mut self, group: &mut Vec<Item>) {
+        let mut bytes = 0;
+        while group.len() < GROUP_ENTRIES && bytes < GROUP_BYTES {
+            let Some(item) = self.items.pop_front() else { break };
+            if let Item::Event(event) = &item {
+                bytes += event.payload.len();
+                self.taken.get_or_insert(event.time);
+            }
+            group.push(item);
+        }
+    }
+
+    /// Takes the promises of all that still waits.
+    pub(super) fn promises(&mut self) -> Vec<Promise> {
+        let events = self.items.iter_mut().filter_map(|item| match item {
+            Item::Event(event) => event.promise.take(),
+            Item::Gap(_) => None,
+        });
+        events.collect()
+    }
+
+    /// Gives up what still waits, when the thread ends.
+    pub(super) fn abandon(&mut self) -> Vec<Promise> {
+        let promises = self.promises();
+        self.items.clear();
+        self.taken = None;
+        self.state.dropped += self.state.queued as u64;
+        self.state.queued = 0;
+        self.state.queued_bytes = 0;
+        self.state.busy = None;
+        self.state.running = false;
+        promises
+    }
+}

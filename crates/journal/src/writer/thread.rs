@@ -1,0 +1,326 @@
+//! The thread: takes what queued during the last write, writes it at once, syncs, signs.
+
+use std::io::ErrorKind;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::queue::{Activity, Event, Failing, Item, Queue};
+use super::ticket::Outcome;
+use super::{Notice, NoticeMaker, Signer};
+use crate::checkpoint::Checkpoint;
+use crate::error::{AppendError, Unsynced};
+use crate::journal::Journal;
+use crate::record::{Entry, Kind, PAYLOAD_MAX, Time};
+
+/// Syncs that fail are tried no less often than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+pub(super) struct Thread {
+    pub(super) journal: Journal,
+    pub(super) queue: Arc<Queue>,
+    pub(super) notice: NoticeMaker,
+    pub(super) signer: Option<Signer>,
+    pub(super) checkpoint_every: Duration,
+    pub(super) retry: Duration,
+    /// Taken, and not written yet.
+    pub(super) batch: Vec<Event>,
+    /// The batch could not be written: it is tried again after a while.
+    pub(super) refused: bool,
+    /// When the last checkpoint was made, or tried.
+    pub(super) checked: Time,
+    /// Whether there are records after it.
+    pub(super) unchecked: bool,
+    /// After a sync that failed: when, and how long to wait.
+    pub(super) pause: Option<(Time, Duration)>,
+    /// Records in doubt that no notice has told of.
+    pub(super) doubt: Option<RangeInclusive<u64>>,
+}
+
+/// Why the thread woke.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    Work,
+    /// It is time to write again what could not be written, to sync, or to sign.
+    Time,
+    Stop,
+}
+
+/// Tells everybody when the thread ends, however it ends.
+struct End(Arc<Queue>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut inside = self.0.lock();
+        let promises = inside.abandon();
+        drop(inside);
+        self.0.ended.notify_all();
+        // whoever waits is told, and may go on at once: not under the lock
+        drop(promises);
+    }
+}
+
+impl Thread {
+    pub(super) fn run(mut self) {
+        let _end = End(Arc::clone(&self.queue));
+        let mut group = Vec::new();
+        loop {
+            let wake = self.wait(&mut group);
+            self.unpack(&mut group);
+            self.write();
+            let is_last = wake == Wake::Stop && (!self.batch.is_empty() || self.queue.lock().is_empty());
+            if self.batch.is_empty() && (is_last || self.is_checkpoint_due()) {
+                self.checkpoint();
+            }
+            if is_last || (wake == Wake::Time && self.pause_left().is_none()) || self.is_sync_due() {
+                self.sync();
+            }
+            // a notice of a sync that failed
+            if is_last && !self.batch.is_empty() {
+                self.write();
+                self.sync();
+            }
+            self.remove();
+            if is_last {
+                // before the end is told, so that the journal can be opened again then
+                let Self { journal, queue, .. } = self;
+                drop(journal);
+                queue.lock().finished = true;
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to do, and takes it.
+    fn wait(&mut self, group: &mut Vec<Item>) -> Wake {
+        let now = (self.queue.clock)();
+        let sync = self.journal.sync_in(now).map(|time| time.max(self.pause_left().unwrap_or_default()));
+        let due = [self.retry_in(), sync, self.checkpoint_in(now)].into_iter().flatten().min();
+        let queue = Arc::clone(&self.queue);
+        let mut inside = queue.lock();
+        loop {
+            let is_empty = self.batch.is_empty() && inside.is_empty();
+            if !self.refused && !is_empty {
+                inside.group(group);
+                return if inside.stopping { Wake::Stop } else { Wake::Work };
+            }
+            if inside.stopping {
+                return Wake::Stop;
+            }
+            if inside.keep_from.is_some() {
+                return Wake::Work;
+            }
+            // while writing fails, what comes waits for the next try
+            inside.idle = !self.refused;
+            inside = match due {
+                None => queue.work.wait(inside).unwrap_or_else(PoisonError::into_inner),
+                Some(time) => {
+                    let waited = queue.work.wait_timeout(inside, time);
+                    let (mut inside, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                    inside.idle = false;
+                    if waited.timed_out() && (self.refused || inside.is_empty()) {
+                        return Wake::Time;
+                    }
+                    inside
+                }
+            };
+            inside.idle = false;
+        }
+    }
+
+    fn retry_in(&self) -> Option<Duration> {
+        self.refused.then_some(self.retry)
+    }
+
+    fn pause_left(&self) -> Option<Duration> {
+        let (start, length) = self.pause?;
+        let elapsed = (self.queue.clock)().since(start)?;
+        length.checked_sub(elapsed).filter(|left| !left.is_zero())
+    }
+
+    fn checkpoint_in(&self, now: Time) -> Option<Duration> {
+        let is_wanted = self.unchecked && self.signer.is_some() && self.batch.is_empty();
+        let elapsed = now.since(self.checked).unwrap_or(self.checkpoint_every);
+        is_wanted.then(|| self.checkpoint_every.saturating_sub(elapsed))
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.checkpoint_in((self.queue.clock)()).is_some_and(|time| time.is_zero())
+    }
+
+    fn is_sync_due(&self) -> bool {
+        self.pause_left().is_none() && self.journal.sync_due((self.queue.clock)())
+    }
+
+    fn unpack(&mut self, group: &mut Vec<Item>) {
+        for item in group.drain(..) {
+            let event = match item {
+                Item::Event(event) => event,
+                Item::Gap(gap) => note(&mut self.notice, Notice::Gap(gap), gap.last),
+            };
+            self.batch.push(event);
+        }
+    }
+
+    /// Writes the batch; what cannot be written stays in it.
+    fn write(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let now = self.begin(Activity::Write);
+        let entries: Vec<_> = self.batch.iter().map(Event::entry).collect();
+        let appended = self.journal.append(now, &entries);
+        let whole = appended.written.len();
+        let failure = appended.failure.as_ref().map(AppendError::kind);
+        let unsynced = appended.unsynced;
+        let mut promises = Vec::new();
+        let (mut bytes, mut counted, mut counted_bytes) = (0, 0, 0);
+        for (mut event, written) in self.batch.drain(..whole).zip(appended.written) {
+            bytes += event.payload.len();
+            if event.is_counted {
+                counted += 1;
+                counted_bytes += event.payload.len();
+            }
+            promises.extend(event.promise.take().map(|promise| (promise, *written)));
+        }
+        self.unchecked |= whole > 0;
+        self.refused = failure.is_some();
+        let head = self.journal.head();
+        let mut inside = self.queue.lock();
+        inside.taken = self.batch.iter().find(|event| event.is_counted).map(|event| event.time);
+        let state = &mut inside.state;
+        state.busy = None;
+        state.head = head;
+        state.synced = self.journal.synced();
+        state.written += whole as u64;
+        state.bytes += bytes as u64;
+        state.queued = state.queued.saturating_sub(counted);
+        state.queued_bytes = state.queued_bytes.saturating_sub(counted_bytes);
+        state.write_failing = failing(state.write_failing, failure, now);
+        let mut delayed = Vec::new();
+        if failure.is_some() {
+            delayed = inside.promises();
+        }
+        drop(inside);
+        delayed.extend(self.batch.iter_mut().filter_map(|event| event.promise.take()));
+        for (promise, written) in promises {
+            promise.resolve(Outcome::Written(written));
+        }
+        if let Some(kind) = failure {
+            for promise in delayed {
+                promise.resolve(Outcome::Delayed(kind));
+            }
+        }
+        if let Some(unsynced) = unsynced {
+            self.doubted(&unsynced, now);
+        }
+    }
+
+    fn sync(&mut self) {
+        if self.journal.synced() == self.journal.head().sequence {
+            return;
+        }
+        let now = self.begin(Activity::Sync);
+        let result = self.journal.sync();
+        let mut inside = self.queue.lock();
+        inside.state.busy = None;
+        inside.state.synced = self.journal.synced();
+        if let Err(unsynced) = result {
+            drop(inside);
+            self.doubted(&unsynced, now);
+        } else if self.journal.synced() == self.journal.head().sequence {
+            inside.state.sync_failing = None;
+            drop(inside);
+            self.pause = None;
+            if let Some(doubt) = self.doubt.take() {
+                self.batch.push(note(&mut self.notice, Notice::Unsynced(doubt), now));
+            }
+        }
+    }
+
+    /// A sync failed: the journal goes on in a new segment, and a notice says so there. Of what fails until a sync
+    /// works again there is one more notice then.
+    fn doubted(&mut self, unsynced: &Unsynced, now: Time) {
+        let (first, last) = (*unsynced.sequences.start(), *unsynced.sequences.end());
+        let mut inside = self.queue.lock();
+        let state = &mut inside.state;
+        let is_first = state.sync_failing.is_none();
+        state.sync_failing = failing(state.sync_failing, Some(unsynced.error.kind()), now);
+        state.doubtful += (last + 1).saturating_sub(first);
+        drop(inside);
+        let longer = self.pause.map_or(self.retry, |(_, pause)| pause.saturating_mul(2));
+        self.pause = Some((now, longer.min(LONGEST_PAUSE)));
+        if is_first {
+            self.batch.push(note(&mut self.notice, Notice::Unsynced(first..=last), now));
+        } else {
+            let first = self.doubt.as_ref().map_or(first, |doubt| *doubt.start());
+            self.doubt = Some(first..=last);
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        let Some(signer) = self.signer.as_mut().filter(|_| self.unchecked) else { return };
+        let now = (self.queue.clock)();
+        self.checked = now;
+        let checkpoint = Checkpoint::sign(self.journal.head(), now, &signer.key_id, &mut signer.sign);
+        let Some(checkpoint) = checkpoint else {
+            self.queue.lock().state.unsigned += 1;
+            return;
+        };
+        let payload = checkpoint.format();
+        let entry = Entry { time: now, kind: Kind::Checkpoint, payload: &payload };
+        self.begin(Activity::Write);
+        let appended = self.journal.append(now, &[entry]);
+        let failure = appended.failure.as_ref().map(AppendError::kind);
+        let unsynced = appended.unsynced;
+        self.unchecked = failure.is_some();
+        let head = self.journal.head();
+        let mut inside = self.queue.lock();
+        let state = &mut inside.state;
+        state.busy = None;
+        state.head = head;
+        state.write_failing = failing(state.write_failing, failure, now);
+        if failure.is_none() {
+            state.written += 1;
+            state.bytes += payload.len() as u64;
+            state.checkpoints += 1;
+        }
+        drop(inside);
+        if let Some(unsynced) = unsynced {
+            self.doubted(&unsynced, now);
+        }
+    }
+
+    fn remove(&mut self) {
+        let Some(sequence) = self.queue.lock().keep_from.take() else { return };
+        let now = self.begin(Activity::Remove);
+        let failure = self.journal.remove_before(sequence).err().map(|error| error.kind());
+        let mut inside = self.queue.lock();
+        inside.state.busy = None;
+        inside.state.remove_failing = failing(inside.state.remove_failing, failure, now);
+    }
+
+    /// Says what comes, so that it can be seen where it does not end.
+    fn begin(&self, activity: Activity) -> Time {
+        let now = (self.queue.clock)();
+        self.queue.lock().state.busy = Some((activity, now));
+        now
+    }
+}
+
+impl Event {
+    fn entry(&self) -> Entry<'_> {
+        Entry { time: self.time, kind: Kind::Data, payload: &self.payload }
+    }
+}
+
+fn note(notice: &mut NoticeMaker, what: Notice, time: Time) -> Event {
+    let mut payload = notice(what);
+    payload.truncate(PAYLOAD_MAX);
+    Event { time, payload, promise: None, is_counted: false }
+}
+
+fn failing(before: Option<Failing>, failure: Option<ErrorKind>, now: Time) -> Option<Failing> {
+    let kind = failure?;
+    Some(Failing { since: before.map_or(now, |failing| failing.since), kind })
+}

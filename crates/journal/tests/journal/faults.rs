@@ -1,0 +1,255 @@
+//! A disk that is full, broken or read-only.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use journal::{AppendError, Entry, Journal, Kind, Options, PAYLOAD_MAX, Time};
+
+use crate::desk::{Desk, HEADER, ID, OVERHEAD, append, calm};
+use crate::faulty::Faulty;
+
+const NOW: Time = Time(1_000_000);
+
+fn open(desk: &Desk, options: Options) -> (Journal, Faulty) {
+    let disk = Faulty::default();
+    let (journal, _) = Journal::open_on(Box::new(disk.clone()), desk.path(), options, ID).expect("opens");
+    (journal, disk)
+}
+
+fn batch<'a>(payloads: &[&'a [u8]]) -> Vec<Entry<'a>> {
+    payloads.iter().map(|payload| Entry { time: NOW, kind: Kind::Data, payload }).collect()
+}
+
+/// How many were written, and why not more.
+fn try_append(journal: &mut Journal, payloads: &[&[u8]]) -> (usize, Option<ErrorKind>) {
+    let appended = journal.append(NOW, &batch(payloads));
+    (appended.written.len(), appended.failure.map(|failure| failure.kind()))
+}
+
+#[test]
+fn a_batch_is_one_write() {
+    let desk = Desk::new();
+    let (mut journal, disk) = open(&desk, calm());
+    append(&mut journal, &[b"first, after the header"]);
+    let before = disk.plan().writes;
+    let payload: &[u8] = &[7; 200];
+    assert_eq!(try_append(&mut journal, &[payload; 500]), (500, None));
+    assert_eq!(disk.plan().writes, before + 1);
+    assert_eq!(try_append(&mut journal, &[]), (0, None));
+    assert_eq!(disk.plan().writes, before + 1);
+    assert_eq!(desk.verify(&[journal.head()]).counts.records, 501);
+}
+
+#[test]
+fn short_writes_of_every_length_are_continued() {
+    for most in 1..=200 {
+        let desk = Desk::new();
+        let (mut journal, disk) = open(&desk, calm());
+        disk.plan().short = Some(most);
+        assert_eq!(try_append(&mut journal, &[b"one", b"two", b"three"]), (3, None), "{most}");
+        let report = desk.verify(&[journal.head()]);
+        assert_eq!((report.finding, report.torn, report.counts.records), (None, None, 3), "{most}");
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_keeps_whole_records_and_goes_on_when_there_is_space() {
+    let payloads: [&[u8]; 3] = [b"one", b"two", b"three"];
+    let sizes = payloads.map(|payload| OVERHEAD + payload.len());
+    let total = sizes.iter().sum::<usize>();
+    for space in 0..=total {
+        let desk = Desk::new();
+        let (mut journal, disk) = open(&desk, calm());
+        let before = append(&mut journal, &[b"zero"])[0];
+        disk.plan().space = Some(space as u64);
+        let whole = (0..=3).rfind(|&whole| sizes[..whole].iter().sum::<usize>() <= space).expect("none");
+        let failure = (whole < 3).then_some(ErrorKind::StorageFull);
+        assert_eq!(try_append(&mut journal, &payloads), (whole, failure), "{space}");
+        assert_eq!(journal.head().sequence, 1 + whole as u64);
+        // nothing of the others is left to be seen
+        let report = desk.verify(&[before, journal.head()]);
+        assert_eq!((report.finding, report.torn), (None, None), "{space}");
+        let left = disk.plan().space.map_or(0, |space| usize::try_from(space).expect("small"));
+        let expected = if left == 0 { Some(ErrorKind::StorageFull) } else { None };
+        if whole < 3 {
+            assert_eq!(try_append(&mut journal, &[b"again"]), (0, expected), "{space}");
+        }
+        disk.plan().space = None;
+        assert_eq!(try_append(&mut journal, &payloads[whole..]), (3 - whole, None), "{space}");
+        let report = desk.verify(&[before, journal.head()]);
+        assert_eq!((report.finding, report.counts.records), (None, 4), "{space}");
+    }
+}
+
+#[test]
+fn what_a_failed_write_left_is_cut_before_the_next() {
+    let desk = Desk::new();
+    let (mut journal, disk) = open(&desk, calm());
+    append(&mut journal, &[b"zero"]);
+    disk.plan().space = Some(100);
+    disk.plan().cut = Some(ErrorKind::PermissionDenied);
+    assert_eq!(try_append(&mut journal, &[b"one", b"two"]), (1, Some(ErrorKind::StorageFull)));
+    assert!(desk.verify(&[]).torn.is_some(), "it could not be cut yet");
+    disk.plan().space = None;
+    assert_eq!(try_append(&mut journal, &[b""]), (0, Some(ErrorKind::PermissionDenied)));
+    disk.plan().cut = None;
+    assert_eq!(try_append(&mut journal, &[b""]), (1, None));
+    let report = desk.verify(&[journal.head()]);
+    assert_eq!((report.finding, report.torn, report.counts.records), (None, None, 3));
+}
+
+#[test]
+fn a_broken_disk_is_tried_again_each_time() {
+    let desk = Desk::new();
+    let (mut journal, disk) = open(&desk, calm());
+    append(&mut journal, &[b"zero"]);
+    disk.plan().write = Some(ErrorKind::Other);
+    for _ in 0..3 {
+        assert_eq!(try_append(&mut journal, &[b"one"]), (0, Some(ErrorKind::Other)));
+    }
+    disk.plan().write = None;
+    assert_eq!(append(&mut journal, &[b"one"])[0].sequence, 2);
+    assert_eq!(desk.verify(&[journal.head()]).finding, None);
+}
+
+#[test]
+fn a_directory_that_takes_no_files_is_tried_again() {
+    let desk = Desk::new();
+    let (mut journal, disk) = open(&desk, Options { segment_bytes: 1, ..calm() });
+    disk.plan().create = Some(ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(try_append(&mut journal, &[b"one"]), (0, Some(ErrorKind::ReadOnlyFilesystem)));
+    disk.plan().create = None;
+    append(&mut journal, &[b"one"]);
+    disk.plan().create = Some(ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(try_append(&mut journal, &[b"two"]), (0, Some(ErrorKind::ReadOnlyFilesystem)));
+    disk.plan().create = None;
+    assert_eq!(append(&mut journal, &[b"two"])[0].sequence, 2);
+    assert_eq!(desk.verify(&[journal.head()]).finding, None);
+}
+
+#[test]
+fn a_header_that_does_not_fit_leaves_no_segment() {
+    for removable in [true, false] {
+        for space in 0..HEADER as u64 {
+            let desk = Desk::new();
+            let (mut journal, disk) = open(&desk, Options { segment_bytes: 1, ..calm() });
+            append(&mut journal, &[b"one"]);
+            disk.plan().space = Some(space);
+            disk.plan().remove = (!removable).then_some(ErrorKind::Other);
+            assert_eq!(try_append(&mut journal, &[b"two"]), (0, Some(ErrorKind::StorageFull)));
+            assert_eq!(desk.segment(2).exists(), !removable);
+            assert_eq!(desk.verify(&[journal.head()]).finding, None);
+            disk.plan().space = None;
+            append(&mut journal, &[b"two"]);
+            let report = desk.verify(&[journal.head()]);
+            assert_eq!((report.finding, report.segments, report.counts.records), (None, 2, 2));
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_is_said_once_and_a_segment_begun() {
+    let desk = Desk::new();
+    let (mut journal, disk) = open(&desk, calm());
+    append(&mut journal, &[b"one"]);
+    journal.sync().expect("syncs");
+    assert_eq!(journal.synced(), 1);
+    append(&mut journal, &[b"two", b"three"]);
+    disk.plan().sync = Some(ErrorKind::Other);
+    let unsynced = journal.sync().expect_err("the disk refuses");
+    assert_eq!(unsynced.sequences, 2..=3);
+    disk.plan().sync = None;
+    let syncs = disk.plan().syncs;
+    journal.sync().expect("was said");
+    assert_eq!(disk.plan().syncs, syncs, "the file of a failed sync is not asked again");
+    assert_eq!(journal.synced(), 1);
+    append(&mut journal, &[b"four"]);
+    assert!(desk.segment(2).exists());
+    disk.plan().sync = Some(ErrorKind::Other);
+    assert_eq!(journal.sync().expect_err("the disk refuses").sequences, 4..=4);
+    disk.plan().sync = None;
+    append(&mut journal, &[b"five"]);
+    journal.sync().expect("syncs");
+    assert_eq!(journal.synced(), 5);
+    let report = desk.verify(&[journal.head()]);
+    assert_eq!((report.finding, report.segments), (None, 3));
+}
+
+#[test]
+fn a_sync_that_fails_at_a_rollover_is_said_by_the_append() {
+    let desk = Desk::new();
+    let (mut journal, disk) = open(&desk, Options { segment_bytes: 1, ..calm() });
+    append(&mut journal, &[b"one"]);
+    disk.plan().sync = Some(ErrorKind::Other);
+    let appended = journal.append(NOW, &batch(&[b"two"]));
+    assert_eq!(appended.written.len(), 1);
+    assert_eq!(appended.unsynced.map(|unsynced| unsynced.sequences), Some(1..=1));
+    assert_eq!(desk.verify(&[journal.head()]).finding, None);
+}
+
+#[test]
+fn records_lost_after_a_failed_sync_show_as_removed() {
+    let desk = Desk::new();
+    let (mut journal, disk) = open(&desk, calm());
+    append(&mut journal, &[b"one"]);
+    journal.sync().expect("syncs");
+    let durable = desk.bytes(1);
+    append(&mut journal, &[b"two", b"three"]);
+    disk.plan().sync = Some(ErrorKind::Other);
+    journal.sync().expect_err("the disk refuses");
+    disk.plan().sync = None;
+    append(&mut journal, &[b"four"]);
+    journal.sync().expect("syncs");
+    drop(journal);
+    fs::write(desk.segment(1), durable).expect("writes");
+    let finding = desk.verify(&[]).finding.expect("there is");
+    assert_eq!((finding.segment, finding.sequence), (1, 2));
+    assert_eq!(finding.fault, journal::Fault::Removed { found: 4 });
+    assert_eq!(desk.open().0.head().sequence, 4);
+}
+
+#[test]
+fn a_segment_that_somebody_removed_is_noticed_by_the_sync() {
+    let desk = Desk::new();
+    let (mut journal, _) = open(&desk, calm());
+    append(&mut journal, &[b"one"]);
+    fs::remove_file(desk.segment(1)).expect("removes");
+    let unsynced = journal.sync().expect_err("the file is gone");
+    assert_eq!((unsynced.sequences, unsynced.error.kind()), (1..=1, ErrorKind::NotFound));
+    append(&mut journal, &[b"two"]);
+    journal.sync().expect("syncs");
+    let report = desk.verify(&[]);
+    assert_eq!((report.finding, report.counts.records), (None, 1));
+}
+
+#[test]
+fn a_payload_that_is_too_long_is_refused_with_its_batch() {
+    let desk = Desk::new();
+    let (mut journal, disk) = open(&desk, calm());
+    let (fits, too_long) = (vec![1; PAYLOAD_MAX], vec![1; PAYLOAD_MAX + 1]);
+    let entries = batch(&[b"", &too_long]);
+    let appended = journal.append(NOW, &entries);
+    assert!(matches!(appended.failure, Some(AppendError::TooLong(1))));
+    assert!(appended.written.is_empty());
+    assert_eq!(disk.plan().writes, 0);
+    assert_eq!(try_append(&mut journal, &[&fits, &fits]), (2, None));
+    assert_eq!(desk.verify(&[journal.head()]).finding, None);
+}
+
+#[test]
+fn a_sync_is_due_by_bytes_and_by_age() {
+    let desk = Desk::new();
+    let options = Options { sync_bytes: 100, sync_age: std::time::Duration::from_millis(100), ..calm() };
+    let (mut journal, _) = open(&desk, options);
+    assert!(!journal.sync_due(Time(i64::MAX)));
+    assert_eq!(journal.sync_in(NOW), None);
+    assert_eq!(try_append(&mut journal, &[b"a"]), (1, None));
+    assert!(!journal.sync_due(Time(NOW.0 + 99_999)));
+    assert_eq!(journal.sync_in(Time(NOW.0 + 99_000)), Some(std::time::Duration::from_millis(1)));
+    assert!(journal.sync_due(Time(NOW.0 + 100_000)));
+    assert!(journal.sync_due(Time(NOW.0 - 1)), "a clock that is set back");
+    assert_eq!(try_append(&mut journal, &[b"a"]), (1, None));
+    assert!(journal.sync_due(NOW), "116 bytes");
+    journal.sync().expect("syncs");
+    assert!(!journal.sync_due(Time(i64::MAX)));
+}

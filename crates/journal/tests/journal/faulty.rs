@@ -1,0 +1,126 @@
+//! A disk that does what a test tells it.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use journal::disk::{Disk, FileSystem, Segment};
+
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Bytes that still fit.
+    pub(crate) space: Option<u64>,
+    /// A write takes so many bytes at most.
+    pub(crate) short: Option<usize>,
+    pub(crate) write: Option<io::ErrorKind>,
+    pub(crate) sync: Option<io::ErrorKind>,
+    pub(crate) create: Option<io::ErrorKind>,
+    pub(crate) cut: Option<io::ErrorKind>,
+    pub(crate) remove: Option<io::ErrorKind>,
+    /// Writes do not return.
+    pub(crate) hang: bool,
+    /// One does not, now.
+    hanging: bool,
+    /// Calls of write.
+    pub(crate) writes: usize,
+    pub(crate) syncs: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faulty {
+    plan: Arc<(Mutex<Plan>, Condvar)>,
+}
+
+impl Faulty {
+    pub(crate) fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.0.lock().expect("nobody panicked")
+    }
+
+    /// Waits until a write hangs.
+    pub(crate) fn until_hanging(&self) {
+        drop(self.plan.1.wait_while(self.plan(), |plan| !plan.hanging).expect("nobody panicked"));
+    }
+
+    /// Lets what hangs go on.
+    pub(crate) fn release(&self) {
+        self.plan().hang = false;
+        self.plan.1.notify_all();
+    }
+
+    fn wrap(&self, segment: io::Result<Box<dyn Segment>>) -> io::Result<Box<dyn Segment>> {
+        Ok(Box::new(FaultySegment { disk: self.clone(), segment: segment? }))
+    }
+}
+
+fn refuse(kind: Option<io::ErrorKind>) -> io::Result<()> {
+    kind.map_or(Ok(()), |kind| Err(kind.into()))
+}
+
+impl Disk for Faulty {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Segment>> {
+        refuse(self.plan().create)?;
+        self.wrap(FileSystem.create(path))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Segment>> {
+        self.wrap(FileSystem.open(path))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        refuse(self.plan().remove)?;
+        FileSystem.remove(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        FileSystem.sync_directory(path)
+    }
+}
+
+#[derive(Debug)]
+struct FaultySegment {
+    disk: Faulty,
+    segment: Box<dyn Segment>,
+}
+
+impl Segment for FaultySegment {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let mut plan = self.disk.plan();
+        plan.writes += 1;
+        while plan.hang {
+            plan.hanging = true;
+            self.disk.plan.1.notify_all();
+            plan = self.disk.plan.1.wait(plan).expect("nobody panicked");
+        }
+        plan.hanging = false;
+        refuse(plan.write)?;
+        let mut most = bytes.len().min(plan.short.unwrap_or(usize::MAX));
+        if let Some(space) = &mut plan.space {
+            if *space == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            most = most.min(usize::try_from(*space).expect("small"));
+            *space -= most as u64;
+        }
+        drop(plan);
+        self.segment.write_at(&bytes[..most], offset)
+    }
+
+    fn set_len(&mut self, bytes: u64) -> io::Result<()> {
+        refuse(self.disk.plan().cut)?;
+        self.segment.set_len(bytes)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.segment.len()
+    }
+
+    fn is_linked(&self) -> io::Result<bool> {
+        self.segment.is_linked()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.plan().syncs += 1;
+        refuse(self.disk.plan().sync)?;
+        self.segment.sync()
+    }
+}
