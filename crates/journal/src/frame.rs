@@ -73,7 +73,7 @@ pub(crate) fn claimed_sequence(bytes: &[u8]) -> Option<u64> {
     bytes.get(8..)?.first_chunk().map(|sequence| u64::from_le_bytes(*sequence))
 }
 
-/// The size of a frame that may be one, in bytes; `None` where it is none, or where its first four bytes are not all here.
+/// The size of a frame that may be one, in bytes; `None` where it is none, or where its first four bytes are not here.
 fn size(bytes: &[u8]) -> Option<usize> {
     let length = usize::try_from(u32::from_le_bytes(*bytes.first_chunk()?)).ok()?;
     (length <= PAYLOAD_MAX).then_some(OVERHEAD + length)
