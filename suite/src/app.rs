@@ -15,7 +15,7 @@ use axum::body::Body;
 use futures_util::FutureExt;
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
-use model::trail::{Entry, Recorder};
+use model::trail::{Entry, Receipt, Recorder};
 use model::{Clock, Now, Origin, Rng, Spawner, Trail};
 use protocol::forwarded::TrustedProxies;
 use protocol::jwt::Algorithm;
@@ -140,8 +140,9 @@ struct Tasks {
 struct Events(Mutex<Vec<Entry>>);
 
 impl Recorder for Events {
-    fn record(&self, entry: Entry) {
+    fn record(&self, entry: Entry) -> Option<Receipt> {
         self.0.lock().unwrap().push(entry);
+        None
     }
 }
 
@@ -214,6 +215,7 @@ impl TestApp {
             probe: store.probe,
             rooms: rooms.clone(),
             trail,
+            auditor: None,
             clock: clock.clone(),
             spawner,
             health: Arc::new(web::Condition::default),

@@ -4,6 +4,7 @@
 //! trail, the time) and its input, and returns a value or its room's small error.
 
 pub mod account;
+pub mod audit;
 pub mod client;
 pub mod key;
 pub mod password;

@@ -98,6 +98,42 @@ pub enum Event {
 }
 
 impl Event {
+    /// The user whom the event is about, where there is one.
+    pub fn user(&self) -> Option<UserUuid> {
+        match self {
+            Self::UserRegistered { user, .. }
+            | Self::LoginSucceeded { user, .. }
+            | Self::SessionRefreshed { user, .. }
+            | Self::RefreshReplayed { user, .. }
+            | Self::RefreshReplayedLate { user, .. }
+            | Self::RefreshStolen { user, .. }
+            | Self::SessionRevoked { user, .. }
+            | Self::SessionsRevoked { user, .. }
+            | Self::PasswordChanged { user, .. }
+            | Self::PasswordRehashed { user }
+            | Self::PasswordRefused { user, .. }
+            | Self::ProfileChanged { user }
+            | Self::UserErased { user, .. }
+            | Self::RoleChanged { user, .. }
+            | Self::UserActivated { user }
+            | Self::UserDeactivated { user, .. } => Some(*user),
+            Self::LoginFailed { user, .. } => *user,
+            Self::RealmOpened { .. }
+            | Self::RegistrationRefused { .. }
+            | Self::RefreshFailed { .. }
+            | Self::ClientAdded { .. }
+            | Self::ClientRotated { .. }
+            | Self::ClientRemoved { .. }
+            | Self::ClientRefused { .. }
+            | Self::KeyCreated { .. }
+            | Self::KeyActivated { .. }
+            | Self::KeyRetired { .. }
+            | Self::KeyRemoved { .. }
+            | Self::KeysResealed { .. }
+            | Self::RowsCleaned { .. } => None,
+        }
+    }
+
     /// The event's stable name, as it stands in `kind`.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -42,8 +43,32 @@ pub struct Entry {
 
 /// Takes entries. Recording cannot fail for the caller and must not block.
 pub trait Recorder: Send + Sync {
-    /// Takes one entry.
-    fn record(&self, entry: Entry);
+    /// Takes one entry. The receipt, where there is one, is ready once the entry is written or never will be.
+    fn record(&self, entry: Entry) -> Option<Receipt>;
+}
+
+/// Ready once an entry is written, or never will be.
+pub type Receipt = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The receipts of one request, gathered for whoever sends its answer. Clones share them.
+#[derive(Clone, Default)]
+pub struct Receipts(Arc<Mutex<Vec<Receipt>>>);
+
+impl Receipts {
+    fn add(&self, receipt: Receipt) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(receipt);
+    }
+
+    /// Those that were gathered since the last time.
+    pub fn take(&self) -> Vec<Receipt> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Receipts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Receipts")
+    }
 }
 
 /// The way to the audit trail: infallible for whoever notes something.
@@ -52,23 +77,33 @@ pub struct Trail {
     recorder: Arc<dyn Recorder>,
     clock: Clock,
     origin: Arc<Origin>,
+    receipts: Option<Receipts>,
 }
 
 impl Trail {
     /// A trail into `recorder`, with times of `clock`, for what `origin` does.
     pub fn new(recorder: Arc<dyn Recorder>, clock: Clock, origin: Origin) -> Self {
-        Self { recorder, clock, origin: Arc::new(origin) }
+        Self { recorder, clock, origin: Arc::new(origin), receipts: None }
     }
 
     /// The same trail for another origin.
     #[must_use]
     pub fn of(&self, origin: Origin) -> Self {
-        Self { recorder: Arc::clone(&self.recorder), clock: self.clock.clone(), origin: Arc::new(origin) }
+        Self { origin: Arc::new(origin), receipts: None, ..self.clone() }
+    }
+
+    /// The same trail, whose receipts are gathered.
+    #[must_use]
+    pub fn gathering(self, receipts: Receipts) -> Self {
+        Self { receipts: Some(receipts), ..self }
     }
 
     /// Says that `event` happened. Events of committed changes come here by themselves, from `transact`.
     pub fn note(&self, event: Event) {
-        self.recorder.record(Entry { at: self.clock.now(), event, origin: (*self.origin).clone() });
+        let entry = Entry { at: self.clock.now(), event, origin: (*self.origin).clone() };
+        if let (Some(receipt), Some(receipts)) = (self.recorder.record(entry), &self.receipts) {
+            receipts.add(receipt);
+        }
     }
 
     /// Where this trail's events come from.

@@ -16,6 +16,8 @@
 
 pub mod access_token;
 pub mod authorization;
+pub mod checkpoint;
+pub mod detail;
 pub mod forwarded;
 pub mod jwk;
 pub mod jwt;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use auth::Rooms;
+use auth::audit::Auditor;
 use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse as _;
@@ -15,6 +16,7 @@ use web::problem::Problem;
 use web::{Condition, Doors, Peer};
 use work::{Cleanup, HashKinds, Job, Keys, Rehashes, Revocations, Runner};
 
+use crate::audit;
 use crate::config::Config;
 use crate::foundation::{Foundation, Given, Missing};
 use crate::lifecycle::{Ended, Lifecycle, Phase, Signal, Signals, Stage, Tasks};
@@ -43,6 +45,7 @@ pub struct App {
     pub public_url: String,
     /// Whether nobody has an account yet.
     pub is_empty: bool,
+    auditor: Option<Arc<Auditor>>,
     limits: Limits,
     tasks: Tasks,
 }
@@ -60,6 +63,18 @@ pub struct Jobs {
     pub hash_kinds: Arc<HashKinds>,
     /// Better hashes for old ones.
     pub rehashes: Arc<Rehashes>,
+}
+
+impl Jobs {
+    fn of(config: &Config) -> Self {
+        Self {
+            revocations: Arc::default(),
+            keys: Arc::default(),
+            cleanup: Arc::new(Cleanup::every(config.cleanup.interval)),
+            hash_kinds: Arc::default(),
+            rehashes: Arc::default(),
+        }
+    }
 }
 
 impl App {
@@ -85,7 +100,7 @@ impl App {
             Foundation::open(config, &public_url, &given, "start", Missing::Made, &spawner).await?;
         foundation.cut_keys(&given.clock).await?;
         let is_empty = is_empty(&foundation).await?;
-        let Foundation { store, rooms, trail } = foundation;
+        let Foundation { store, rooms, trail, auditor } = foundation;
         let health = tasks.health().clone();
         let report = {
             let health = health.clone();
@@ -100,13 +115,7 @@ impl App {
         let back = Arc::new(store.back);
         let runner =
             Runner::new(Arc::clone(&back), Arc::clone(&rooms), trail.clone(), given.clock.clone(), report);
-        let jobs = Jobs {
-            revocations: Arc::default(),
-            keys: Arc::default(),
-            cleanup: Arc::new(Cleanup::every(config.cleanup.interval)),
-            hash_kinds: Arc::default(),
-            rehashes: Arc::default(),
-        };
+        let jobs = Jobs::of(config);
         // Nothing is served before it is known which sessions have ended and which keys sign.
         runner.settle(&*jobs.revocations).await.map_err(StartError::Job)?;
         let meter = store.front.meter();
@@ -115,6 +124,7 @@ impl App {
             probe: store.probe,
             rooms: Arc::clone(&rooms),
             trail,
+            auditor: auditor.clone(),
             clock: given.clock,
             spawner: tasks.spawner(Stage::Serving),
             health: Arc::new(move || Condition {
@@ -135,6 +145,7 @@ impl App {
             jobs,
             public_url,
             is_empty,
+            auditor,
             limits,
             tasks: tasks.clone(),
         })
@@ -142,7 +153,10 @@ impl App {
 
     /// Starts the jobs and the listeners, and says that it is running.
     pub fn start(self, ports: Ports) {
-        let Self { public, operations, runner, jobs, tasks, limits, .. } = self;
+        let Self { public, operations, runner, jobs, auditor, tasks, limits, .. } = self;
+        if let Some(auditor) = auditor {
+            watch_audit(&tasks, auditor);
+        }
         start_job(&tasks, "revocations poll", &runner, jobs.revocations);
         start_job(&tasks, "keys schedule", &runner, jobs.keys);
         start_job(&tasks, "cleanup schedule", &runner, jobs.cleanup);
@@ -207,6 +221,21 @@ async fn is_empty(foundation: &Foundation) -> Result<bool, StartError> {
     let mut lease = foundation.store.back.lease(foundation.trail.clone());
     let users = lease.read().await?.all(store::noun::user::page(model::UserId(0), 1)).await?;
     Ok(users.is_empty())
+}
+
+/// Watches the trail while the server works, and drains it when everything else has ended.
+fn watch_audit(tasks: &Tasks, auditor: Arc<Auditor>) {
+    let (health, stop) = (tasks.health().clone(), tasks.stop().working.clone());
+    let last = Arc::clone(&auditor);
+    tasks.at_end(move || audit::drain(&last));
+    tasks.restartable(Stage::Working, "audit watch", move || {
+        let watching = audit::watch(Arc::clone(&auditor), health.clone());
+        let stop = stop.clone();
+        async move {
+            stop.run_until_cancelled(watching).await;
+            Ok::<_, Infallible>(())
+        }
+    });
 }
 
 fn start_job<J: Job>(tasks: &Tasks, name: &'static str, runner: &Runner, job: Arc<J>) {

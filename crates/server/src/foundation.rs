@@ -5,14 +5,15 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use auth::audit::Auditor;
 use auth::key::{KeyRoomError, Rotated};
 use auth::{Rooms, Visit};
-use model::trail::Recorder;
+use model::trail::{Entry, Receipt, Recorder};
 use model::{Clock, Origin, Rng, Spawner, Trail};
 use protocol::seal::Keyring;
 use store::{Lease, Store};
 
-use crate::audit_log::AuditLog;
+use crate::audit::{self, Writes};
 use crate::config::{Config, DatabaseUrl};
 use crate::master_key::{self, MasterKeyError};
 use crate::start_error::StartError;
@@ -25,23 +26,25 @@ pub struct Given {
     pub clock: Clock,
     /// Randomness.
     pub rng: Rng,
-    /// Where the trail leads.
-    pub recorder: Arc<dyn Recorder>,
+    /// Where the trail leads instead of into the journal.
+    pub recorder: Option<Arc<dyn Recorder>>,
     /// Panic when a task takes a second connection. For tests.
     pub forbid_second_acquire: bool,
 }
 
 impl Given {
-    /// The system's clock and randomness; the trail leads into the log.
+    /// The system's clock and randomness; the trail leads into the journal.
     pub fn system() -> Self {
-        let recorder = Arc::new(AuditLog);
-        Self { clock: Clock::system(), rng: Rng::system(), recorder, forbid_second_acquire: false }
+        Self { clock: Clock::system(), rng: Rng::system(), recorder: None, forbid_second_acquire: false }
     }
+}
 
-    /// The trail of what `via` does.
-    pub fn trail(&self, via: &'static str) -> Trail {
-        let origin = Origin { via, ..Origin::default() };
-        Trail::new(Arc::clone(&self.recorder), self.clock.clone(), origin)
+/// Takes what is noted before there is a journal, which is nothing.
+struct Nowhere;
+
+impl Recorder for Nowhere {
+    fn record(&self, _: Entry) -> Option<Receipt> {
+        None
     }
 }
 
@@ -69,6 +72,8 @@ pub struct Foundation {
     pub rooms: Arc<Rooms>,
     /// The trail of whoever stands here.
     pub trail: Trail,
+    /// What writes the trail, unless a recorder was given.
+    pub auditor: Option<Arc<Auditor>>,
 }
 
 impl Foundation {
@@ -98,11 +103,23 @@ impl Foundation {
             migrate(&database, given, spawner).await?;
         }
         let store = store::open(&database, spawner).await?;
-        let trail = given.trail(via);
+        let origin = Origin { via, ..Origin::default() };
+        let trail = |recorder| Trail::new(recorder, given.clock.clone(), origin.clone());
         let keyring = match keyring {
             Some(keyring) => keyring,
-            None => first_master_key(config, given, store.back.lease(trail.clone())).await?,
+            None => first_master_key(config, given, store.back.lease(trail(Arc::new(Nowhere)))).await?,
         };
+        let writes = if via == "cli" { Writes::Command } else { Writes::Server };
+        let auditor = match &given.recorder {
+            Some(_) => None,
+            None => Some(audit::open(&config.data_dir, writes, &keyring, &given.clock, &given.rng).await?),
+        };
+        let recorder: Arc<dyn Recorder> = match (&given.recorder, &auditor) {
+            (Some(recorder), _) => Arc::clone(recorder),
+            (None, Some(auditor)) => Arc::<Auditor>::clone(auditor),
+            (None, None) => Arc::new(Nowhere),
+        };
+        let trail = trail(recorder);
         let rooms = Arc::new(Rooms::new(settings, keyring, given.rng.clone()));
         let mut lease = store.back.lease(trail.clone());
         let mut visit = Visit { rooms: &rooms, lease: &mut lease, trail: &trail, now: given.clock.now() };
@@ -114,7 +131,7 @@ impl Foundation {
             })?;
         }
         drop(lease);
-        Ok(Self { store, rooms, trail })
+        Ok(Self { store, rooms, trail, auditor })
     }
 
     /// Makes the signing keys that are missing or due.

@@ -3,7 +3,7 @@
 //! Promise of this crate: it reads the environment and owns every task, and no other crate does either.
 
 pub mod app;
-pub mod audit_log;
+pub mod audit;
 pub mod cli;
 pub mod config;
 mod cpu_quota;

@@ -136,6 +136,7 @@ struct Shared {
     stop: Stop,
     health: Health,
     failed: mpsc::Sender<(&'static str, String)>,
+    last: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
 /// Owner of all tasks.
@@ -236,6 +237,11 @@ impl Tasks {
         })
     }
 
+    /// Has something done when every task has ended: what tasks leave behind until the very last.
+    pub fn at_end(&self, last: impl FnOnce() + Send + 'static) {
+        self.0.last.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(last));
+    }
+
     /// Starts a task that the process cannot be without: when it ends before it is told to, the process
     /// stops.
     pub fn critical<E: fmt::Display>(
@@ -330,6 +336,7 @@ impl Lifecycle {
             stop: Stop::default(),
             health: Health::default(),
             failed,
+            last: Mutex::default(),
         };
         Self { shared: Arc::new(shared), failures, deadlines }
     }
@@ -367,6 +374,9 @@ impl Lifecycle {
         let all = async { tokio::join!(serving.wait(), working.wait()) };
         // what does not yield even now ends with the process
         let _ = tokio::time::timeout(LAST_GRACE, all).await;
+        for last in std::mem::take(&mut *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner)) {
+            last();
+        }
         let panics = self.tasks().panics().values().sum();
         Ended { cause, forced, unfinished, panics }
     }

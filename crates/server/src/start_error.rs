@@ -49,6 +49,8 @@ pub enum StartError {
     Store(store::Error),
     /// The database belongs to another master key.
     Realm(RealmError),
+    /// The audit journal cannot be written.
+    Audit(PathBuf, String),
     /// No token could be signed.
     Keys(KeyRoomError),
     /// The view of revocations could not be filled.
@@ -88,6 +90,9 @@ impl fmt::Display for StartError {
             ),
             Self::Store(why) => why.fmt(f),
             Self::Realm(why) => why.fmt(f),
+            Self::Audit(place, why) => {
+                write!(f, "the audit journal in {} cannot be opened: {why}", place.display())
+            }
             Self::Keys(why) => why.fmt(f),
             Self::Job(why) => why.fmt(f),
         }

@@ -4,12 +4,10 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use gatewright::app::App;
-use gatewright::audit_log::AuditLog;
 use gatewright::config::{Config, LoadArgs};
 use gatewright::foundation::Given;
 use gatewright::lifecycle::{Cause, Deadlines, Lifecycle, Phase, Tasks};
@@ -46,7 +44,7 @@ fn given() -> Given {
     Given {
         clock: Clock::test(Now::from_seconds(1_767_225_600)),
         rng: Rng::seeded(1),
-        recorder: Arc::new(AuditLog),
+        recorder: None,
         forbid_second_acquire: true,
     }
 }

@@ -281,5 +281,7 @@ async fn ask(backend: Backend) -> Result<(), String> {
 struct Nobody;
 
 impl model::trail::Recorder for Nobody {
-    fn record(&self, _: model::trail::Entry) {}
+    fn record(&self, _: model::trail::Entry) -> Option<model::trail::Receipt> {
+        None
+    }
 }

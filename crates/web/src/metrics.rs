@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use auth::Rooms;
+use auth::audit::{Auditor, Condition};
 use model::metric::HistogramSnapshot;
 
 /// The legacy routes, which are counted so that an operator sees when one can go.
@@ -31,7 +32,7 @@ impl Metrics {
     }
 
     /// The page that a scraper reads.
-    pub(crate) fn page(&self, rooms: &Rooms) -> String {
+    pub(crate) fn page(&self, rooms: &Rooms, auditor: Option<&Auditor>) -> String {
         let mut page = Page::default();
         page.family("build_info", "gauge", "The running version.");
         page.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -41,6 +42,9 @@ impl Metrics {
             page.sample(legacy, &[("route", route)], float(count.load(Ordering::Relaxed)));
         }
         passwords(&mut page, rooms);
+        if let Some(auditor) = auditor {
+            audit(&mut page, auditor);
+        }
         if let Some(age) = rooms.revocations.age() {
             page.family("revocation_lag_seconds", "gauge", "Age of the view of revocations.");
             page.sample("revocation_lag_seconds", &[], age.as_secs_f64());
@@ -72,6 +76,22 @@ fn passwords(page: &mut Page, rooms: &Rooms) {
         let kind = class.to_string();
         page.sample(capacity, &[("algorithm", class.algorithm()), ("kind", &kind)], per_second);
     }
+}
+
+/// What the audit trail does.
+fn audit(page: &mut Page, auditor: &Auditor) {
+    page.family("audit_events_total", "counter", "Events by their kind.");
+    for (kind, count) in auditor.kinds() {
+        page.sample("audit_events_total", &[("kind", kind)], float(count));
+    }
+    let state = auditor.state();
+    page.family("audit_journal_queued_events", "gauge", "Events that are not in the journal yet.");
+    page.sample("audit_journal_queued_events", &[], float(state.queued as u64));
+    page.family("audit_events_dropped_total", "counter", "Events that could not be written.");
+    page.sample("audit_events_dropped_total", &[], float(state.dropped));
+    page.family("audit_journal_failing", "gauge", "1 while events cannot be written.");
+    let failing = auditor.condition() == Condition::Failing;
+    page.sample("audit_journal_failing", &[], if failing { 1.0 } else { 0.0 });
 }
 
 /// A page being written.

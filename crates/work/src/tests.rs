@@ -4,7 +4,7 @@ use std::time::Duration;
 use auth::account::{self, Attributes, Candidate};
 use auth::password::{Blocklist, PasswordSettings, Scheme};
 use auth::{Rooms, Settings, Visit};
-use model::trail::{Entry, Recorder};
+use model::trail::{Entry, Receipt, Recorder};
 use model::{Clock, Event, Now, Origin, Rng, Secret, SessionId, Spawner, Trail};
 use protocol::jwt::Algorithm;
 use protocol::seal::Keyring;
@@ -17,8 +17,9 @@ use crate::{Cleanup, Job, JobError, Keys, Revocations, Runner, Runs, Step};
 struct Events(Mutex<Vec<Entry>>);
 
 impl Recorder for Events {
-    fn record(&self, entry: Entry) {
+    fn record(&self, entry: Entry) -> Option<Receipt> {
         self.0.lock().unwrap().push(entry);
+        None
     }
 }
 

@@ -1,6 +1,7 @@
 //! One running server, and a client of it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,14 +14,14 @@ pub(crate) const PASSWORD: &str = "TestPass123!";
 
 /// What a server is started with.
 pub(crate) struct Setup {
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) folder: Arc<tempfile::TempDir>,
     pub(crate) env: Vec<(String, String)>,
 }
 
 impl Setup {
     /// No configuration but ports: the embedded database, made at the first start.
     pub(crate) fn sqlite() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), env: Vec::new() }
+        Self { folder: Arc::new(tempfile::tempdir().unwrap()), env: Vec::new() }
     }
 
     /// The database of this URL, with a master key and migrated.
@@ -33,6 +34,15 @@ impl Setup {
         setup.command(&["keys", "init"]);
         setup.command(&["migrate"]);
         setup
+    }
+
+    /// Another node on the same database with the same master key, and a data directory of its own.
+    pub(crate) fn beside(&self) -> Self {
+        let mut beside = Self::sqlite();
+        beside.env.clone_from(&self.env);
+        let key = self.folder.path().join("gatewright-data/master.key");
+        beside.set("MASTER_KEY_FILE", key.to_str().unwrap());
+        beside
     }
 
     /// Sets one setting, by the part of its environment name behind the prefix.
@@ -72,7 +82,7 @@ impl Setup {
             builder = builder.env(name, value);
         }
         let server = builder.ready_when_healthy(address).start();
-        Node { server, address, client: Client::new() }
+        Node { server, address, client: Client::new(), _folder: Arc::clone(&self.folder) }
     }
 }
 
@@ -86,6 +96,7 @@ pub(crate) struct Node {
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
+    _folder: Arc<tempfile::TempDir>,
 }
 
 impl Node {

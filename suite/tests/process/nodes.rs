@@ -17,7 +17,7 @@ struct Two {
 fn two() -> Two {
     let database = database();
     let setup = Setup::postgres(database.url());
-    Two { left: setup.start(), right: setup.start(), setup, _database: database }
+    Two { left: setup.start(), right: setup.beside().start(), setup, _database: database }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::trail::{Entry, Recorder};
+use model::trail::{Entry, Receipt, Recorder};
 use model::{Clock, Email, Event, Now, Origin, SessionId, Spawner, Trail, UserId, UserUuid};
 use store::noun::session::{NewSession, Rotation};
 use store::noun::user::NewUser;
@@ -29,7 +29,9 @@ pub(super) struct Ground {
 struct Nobody;
 
 impl Recorder for Nobody {
-    fn record(&self, _: Entry) {}
+    fn record(&self, _: Entry) -> Option<Receipt> {
+        None
+    }
 }
 
 /// The tasks of a benchmark end with its runtime.

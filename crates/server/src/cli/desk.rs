@@ -4,6 +4,7 @@ use auth::{Rooms, Visit};
 use store::Lease;
 
 use super::{Failure, Global};
+use crate::audit;
 use crate::config::{Config, LogFilter, Source};
 use crate::foundation::{Foundation, Given, Missing};
 use crate::lifecycle::{Deadlines, Lifecycle, Stage};
@@ -27,6 +28,15 @@ pub(super) fn configure(global: &Global) -> Result<Config, Failure> {
     logging::init(&config.telemetry, &Given::system().clock)
         .map_err(|why| Failure::failed(why.to_string()))?;
     Ok(config)
+}
+
+/// A command ends when what it did is in the journal.
+impl Drop for Desk {
+    fn drop(&mut self) {
+        if let Some(auditor) = &self.foundation.auditor {
+            audit::drain(auditor);
+        }
+    }
 }
 
 impl Desk {

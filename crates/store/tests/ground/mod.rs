@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::trail::{Entry, Recorder};
+use model::trail::{Entry, Receipt, Recorder};
 use model::{Clock, Email, Event, Now, Origin, SessionId, Spawner, Trail, UserId, UserUuid, Username};
 use store::noun::session::NewSession;
 use store::noun::user::NewUser;
@@ -46,8 +46,9 @@ pub struct World {
 pub struct Events(Mutex<Vec<Event>>);
 
 impl Recorder for Events {
-    fn record(&self, entry: Entry) {
+    fn record(&self, entry: Entry) -> Option<Receipt> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry.event);
+        None
     }
 }
 

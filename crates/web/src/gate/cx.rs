@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
 use http_body_util::BodyExt;
+use model::trail::Receipts;
 use model::{Now, Trail};
 use protocol::authorization::Authorization;
 use store::Lease;
@@ -115,7 +116,7 @@ impl FromRequestParts<App> for MetricsPage {
     type Rejection = Infallible;
 
     async fn from_request_parts(_: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self(app.0.metrics.page(&app.0.rooms)))
+        Ok(Self(app.0.metrics.page(&app.0.rooms, app.0.auditor.as_deref())))
     }
 }
 
@@ -149,7 +150,8 @@ impl<I: Input, W: Who> FromRequest<App> for Cx<I, W> {
         let origin =
             parts.extensions.get::<RequestOrigin>().map(|origin| (*origin.0).clone()).unwrap_or_default();
         let gone = parts.extensions.get::<Gone>().map_or_else(CancellationToken::new, |gone| gone.0.clone());
-        let trail = app.0.trail.of(origin);
+        let receipts = parts.extensions.get::<Receipts>().cloned().unwrap_or_default();
+        let trail = app.0.trail.of(origin).gathering(receipts);
         let mut lease = app.0.front.lease(gone, trail.clone());
         let now = app.0.clock.now();
         // The layer that started this task has read the body, within its bounds.

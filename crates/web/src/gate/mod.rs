@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Rooms;
+use auth::audit::Auditor;
 use model::{Clock, Spawner, Trail};
 use protocol::forwarded::TrustedProxies;
 
@@ -30,6 +31,8 @@ pub struct Doors {
     pub rooms: Arc<Rooms>,
     /// Where requests say what happened.
     pub trail: Trail,
+    /// What writes the trail, for its metrics.
+    pub auditor: Option<Arc<Auditor>>,
     /// The time.
     pub clock: Clock,
     /// Starts the task of each request.
@@ -79,6 +82,7 @@ pub(in crate::gate) struct Inside {
     probe: store::Probe,
     rooms: Arc<Rooms>,
     trail: Trail,
+    auditor: Option<Arc<Auditor>>,
     clock: Clock,
     health: Arc<dyn Fn() -> Condition + Send + Sync>,
     settings: Settings,

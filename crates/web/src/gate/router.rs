@@ -91,6 +91,7 @@ fn app(doors: Doors, metrics: Arc<Metrics>) -> App {
         probe: doors.probe,
         rooms: doors.rooms,
         trail: doors.trail,
+        auditor: doors.auditor,
         clock: doors.clock,
         health: doors.health,
         settings: doors.settings,

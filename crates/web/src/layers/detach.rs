@@ -10,12 +10,16 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use model::Spawner;
+use model::trail::Receipts;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Gone;
 use crate::problem::Problem;
+
+/// Longest that an answer waits for its events to be written.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(50);
 
 /// What the layer needs.
 #[derive(Clone)]
@@ -42,10 +46,19 @@ pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: N
     let mut request = Request::from_parts(parts, Body::from(body));
     let gone = CancellationToken::new();
     request.extensions_mut().insert(Gone(gone.clone()));
+    let receipts = Receipts::default();
+    request.extensions_mut().insert(receipts.clone());
     let hung_up = gone.drop_guard();
     let (reply, answer) = oneshot::channel();
     with.spawner.spawn("request", async move {
         let response = next.run(request).await;
+        // An answer leaves after its events are written; a disk that is slow does not hold it for longer than this.
+        let written = async {
+            for receipt in receipts.take() {
+                receipt.await;
+            }
+        };
+        let _ = timeout(WRITTEN_WITHIN, written).await;
         drop(place);
         let _ = reply.send(response);
     });

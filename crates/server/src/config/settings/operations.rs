@@ -58,9 +58,9 @@ impl LogFilter {
         &self.0
     }
 
-    /// What a command shows unless it is told otherwise: trouble, and what it has changed.
+    /// What a command shows unless it is told otherwise: trouble.
     pub(crate) fn for_commands() -> Self {
-        Self("warn,audit=info".to_owned())
+        Self("warn".to_owned())
     }
 }
 

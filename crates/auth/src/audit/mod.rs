@@ -1,0 +1,65 @@
+//! The audit trail: every event becomes a record of the journal, and what it says of a person is encrypted under a key
+//! that can be destroyed.
+
+mod book;
+mod recorder;
+
+pub use book::KeyBook;
+pub use recorder::{Auditor, Condition};
+
+use model::trail::Entry;
+use model::{Event, Now, RequestId};
+use serde::Serialize;
+
+/// One record of the journal, as JSON. What it names is public to whoever reads the trail, but for `detail`.
+#[derive(Serialize)]
+struct Line<'a> {
+    v: u8,
+    at: Now,
+    #[serde(flatten)]
+    event: &'a Event,
+    via: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a RequestId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Detail>,
+}
+
+/// What only the holder of a person's key can read.
+#[derive(Serialize)]
+struct Detail {
+    /// The id of the key, in hexadecimal digits.
+    key: String,
+    /// The text, encrypted, in Base64.
+    sealed: String,
+}
+
+/// The text of a detail.
+#[derive(Serialize)]
+struct Plain<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<std::net::IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_request_id: Option<&'a str>,
+}
+
+impl<'a> Plain<'a> {
+    fn of(entry: &'a Entry) -> Option<Self> {
+        let origin = &entry.origin;
+        let plain = Self {
+            address: origin.address,
+            user_agent: origin.user_agent.as_deref(),
+            client_request_id: origin.client_request_id.as_deref(),
+        };
+        let says = plain.address.is_some() || plain.user_agent.is_some() || plain.client_request_id.is_some();
+        says.then_some(plain)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
+}

@@ -1,0 +1,178 @@
+//! Writes events into the journal.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use journal::{Gap, Hooks, Journal, Limits, Notice, Signer, State, Stopped, Time, Writer};
+use model::trail::{Entry, Receipt, Recorder};
+use model::{Clock, Event, Now, Rng, UserUuid};
+use protocol::checkpoint::CheckpointKey;
+use protocol::seal::Keyring;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Detail, KeyBook, Line, Plain, hex};
+
+/// A record that waits longer than this to be written is late enough to say so.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Takes events and hands them to the journal's thread.
+pub struct Auditor {
+    writer: Writer,
+    book: KeyBook,
+    rng: Rng,
+    clock: Clock,
+    kinds: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// How the trail is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Events are written.
+    Well,
+    /// Events wait, are refused by the disk, or were not written to stay.
+    Failing,
+}
+
+impl Auditor {
+    /// Begins to record into an open journal.
+    ///
+    /// # Errors
+    /// When the journal's thread cannot be started.
+    pub fn start(
+        journal: Journal,
+        book: KeyBook,
+        keyring: &Keyring,
+        clock: Clock,
+        rng: Rng,
+    ) -> io::Result<Self> {
+        let (times, said) = (clock.clone(), clock.clone());
+        let signer = CheckpointKey::all(keyring).into_iter().next().map(|key| Signer {
+            key_id: key.id().to_vec(),
+            sign: Box::new(move |message| Some(key.attest(message))),
+        });
+        let hooks = Hooks {
+            clock: Box::new(move || Time(times.now().micros())),
+            notice: Box::new(move |notice| notice_line(&notice, &said)),
+            signer,
+        };
+        let writer = Writer::start(journal, Limits::default(), hooks)?;
+        Ok(Self { writer, book, rng, clock, kinds: Mutex::default() })
+    }
+
+    /// How the journal's thread is.
+    pub fn state(&self) -> State {
+        self.writer.state()
+    }
+
+    /// Whether events are written.
+    pub fn condition(&self) -> Condition {
+        let state = self.state();
+        let now = Time(self.clock.now().micros());
+        let late = |since: Option<Time>| {
+            since.and_then(|since| now.since(since)).is_some_and(|waited| waited > LATE)
+        };
+        let failing = !state.running
+            || state.write_failing.is_some()
+            || state.sync_failing.is_some()
+            || late(state.oldest_pending)
+            || late(state.busy.map(|(_, since)| since));
+        if failing { Condition::Failing } else { Condition::Well }
+    }
+
+    /// How many events there were of each kind.
+    pub fn kinds(&self) -> Vec<(&'static str, u64)> {
+        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.iter().map(|(kind, count)| (*kind, *count)).collect()
+    }
+
+    /// The keys of people's details.
+    pub fn book(&self) -> &KeyBook {
+        &self.book
+    }
+
+    /// Has whole segments removed that hold only records before this sequence.
+    pub fn remove_before(&self, sequence: u64) {
+        self.writer.remove_before(sequence);
+    }
+
+    /// Writes what waits and ends, within `most`.
+    pub fn stop(&self, most: Duration) -> Stopped {
+        self.writer.stop(most)
+    }
+
+    fn detail(&self, entry: &Entry) -> (Option<Detail>, Option<tokio::sync::oneshot::Receiver<()>>) {
+        // What says that somebody was erased says nothing else about him: his key is being destroyed.
+        if matches!(entry.event, Event::UserErased { .. }) {
+            return (None, None);
+        }
+        let user = entry.event.user().unwrap_or(UserUuid(Uuid::nil()));
+        let given = Plain::of(entry).and_then(|plain| {
+            let plain = serde_json::to_vec(&plain).ok()?;
+            Some((self.book.key_of(user)?, plain))
+        });
+        let Some((given, plain)) = given else { return (None, None) };
+        let sealed = STANDARD.encode(given.key.seal(user, &plain, &self.rng));
+        (Some(Detail { key: hex(&given.key.id()), sealed }), given.kept)
+    }
+}
+
+impl Recorder for Auditor {
+    fn record(&self, entry: Entry) -> Option<Receipt> {
+        let kind = entry.event.kind();
+        *self.kinds.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
+        let (detail, kept) = self.detail(&entry);
+        let line = Line {
+            v: 1,
+            at: entry.at,
+            event: &entry.event,
+            via: entry.origin.via,
+            request_id: entry.origin.request_id.as_ref(),
+            trace_id: entry.origin.trace_id.as_deref(),
+            detail,
+        };
+        // A struct of words and numbers is always JSON.
+        let ticket = self.writer.submit(serde_json::to_vec(&line).unwrap_or_default());
+        if let Event::UserErased { user, .. } = entry.event {
+            self.book.forget(user);
+        }
+        Some(Box::pin(async move {
+            if let Some(kept) = kept {
+                // A key that was not kept loses a detail, not an event.
+                let _ = kept.await;
+            }
+            ticket.await;
+        }))
+    }
+}
+
+/// The record in which the journal speaks of itself.
+fn notice_line(notice: &Notice, clock: &Clock) -> Vec<u8> {
+    let at = clock.now();
+    let line = match notice {
+        Notice::Gap(Gap { count, first, last }) => json!({
+            "v": 1,
+            "at": at,
+            "kind": "audit_gap",
+            "records": count,
+            "first": Now::from_micros(first.0),
+            "last": Now::from_micros(last.0),
+            "via": "journal",
+        }),
+        Notice::Unsynced(range) => json!({
+            "v": 1, "at": at, "kind": "audit_unsynced", "from": range.start(), "to": range.end(), "via": "journal"
+        }),
+    };
+    line.to_string().into_bytes()
+}
+
+impl fmt::Debug for Auditor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auditor").field("writer", &self.writer).finish_non_exhaustive()
+    }
+}

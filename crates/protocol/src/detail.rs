@@ -1,0 +1,79 @@
+//! Details of audit events, encrypted under a key of the person they are about: whoever destroys the key erases the
+//! person from the trail, and what proves the trail covers the cipher text.
+
+use model::{Rng, UserUuid};
+use zeroize::Zeroizing;
+
+use crate::aead;
+
+/// Names a [`DetailKey`] in a record: random.
+pub type DetailKeyId = [u8; 8];
+
+/// A person's key.
+#[derive(Clone)]
+pub struct DetailKey {
+    id: DetailKeyId,
+    key: aead::Key,
+}
+
+impl DetailKey {
+    /// A new random key.
+    pub fn generate(rng: &Rng) -> Self {
+        Self { id: rng.bytes(), key: Zeroizing::new(rng.bytes()) }
+    }
+
+    /// A key that was kept.
+    pub fn new(id: DetailKeyId, key: [u8; 32]) -> Self {
+        Self { id, key: Zeroizing::new(key) }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> DetailKeyId {
+        self.id
+    }
+
+    /// The key itself, to be sealed and kept.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// Encrypts a detail of an event about `user`: `nonce | cipher text | tag` of AES-256-GCM, bound to key and user.
+    pub fn seal(&self, user: UserUuid, plain: &[u8], rng: &Rng) -> Vec<u8> {
+        aead::seal(&self.key, &self.aad(user), plain, rng)
+    }
+
+    /// Decrypts it; None when anything about it differs.
+    pub fn open(&self, user: UserUuid, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        aead::open(&self.key, &self.aad(user), sealed)
+    }
+
+    fn aad(&self, user: UserUuid) -> Vec<u8> {
+        [b"audit detail v1\0".as_slice(), &self.id, user.0.as_bytes()].concat()
+    }
+}
+
+/// Shows the name only.
+impl std::fmt::Debug for DetailKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DetailKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_opens_for_its_user_and_key_only() {
+        let rng = Rng::seeded(3);
+        let user = |n| UserUuid(uuid::Uuid::from_u128(n));
+        let key = DetailKey::generate(&rng);
+        let sealed = key.seal(user(1), b"192.0.2.7", &rng);
+        assert_eq!(key.open(user(1), &sealed).unwrap().as_slice(), b"192.0.2.7");
+        assert!(key.open(user(2), &sealed).is_none());
+        assert!(DetailKey::generate(&rng).open(user(1), &sealed).is_none());
+        let kept = DetailKey::new(key.id(), *key.expose());
+        assert!(kept.open(user(1), &sealed).is_some());
+        assert!(!format!("{key:?}").contains("key:"));
+    }
+}

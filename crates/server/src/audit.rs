@@ -1,0 +1,130 @@
+//! The audit trail's place on disk, and whether it can be written.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::audit::{Auditor, Condition, KeyBook};
+use journal::{Journal, JournalId, OpenError, Options};
+use model::{Clock, Rng};
+use protocol::seal::Keyring;
+use tokio::time::sleep;
+
+use crate::foundation::data_dir;
+use crate::lifecycle::Health;
+use crate::start_error::StartError;
+
+/// Who writes: a server has one journal for its life, commands take turns at another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// The server.
+    Server,
+    /// A command beside it.
+    Command,
+}
+
+/// How long whoever ends waits for the journal.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often the watch looks.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long a server waits for the one before it to end, a command for another one, and how long between two tries.
+const TURNS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
+const TRY: Duration = Duration::from_millis(20);
+/// The component's name in readiness.
+const COMPONENT: &str = "audit";
+
+/// Where the journal and the keys of a writer are.
+pub fn place(data_dir: &Path, writes: Writes) -> PathBuf {
+    let audit = data_dir.join("audit");
+    match writes {
+        Writes::Server => audit,
+        Writes::Command => audit.join("cli"),
+    }
+}
+
+/// Opens the journal of a writer and begins to record into it.
+///
+/// # Errors
+/// [`StartError::Audit`], [`StartError::DataDir`].
+pub async fn open(
+    data: &Path,
+    writes: Writes,
+    keyring: &Keyring,
+    clock: &Clock,
+    rng: &Rng,
+) -> Result<Arc<Auditor>, StartError> {
+    let place = place(data, writes);
+    let journal = place.join("journal");
+    data_dir(data)?;
+    data_dir(&journal)?;
+    let failed = |why: std::io::Error| StartError::Audit(place.clone(), why.to_string());
+    let journal = open_journal(&journal, writes, rng).await.map_err(|why| match why {
+        OpenError::Locked(_) if writes == Writes::Server => {
+            StartError::Audit(place.clone(), "another server writes there; give each a data_dir".to_owned())
+        }
+        other => StartError::Audit(place.clone(), other.to_string()),
+    })?;
+    let book = KeyBook::open(&place.join("keys"), keyring.clone(), rng.clone()).map_err(failed)?;
+    let auditor = Auditor::start(journal, book, keyring, clock.clone(), rng.clone()).map_err(failed)?;
+    Ok(Arc::new(auditor))
+}
+
+async fn open_journal(path: &Path, writes: Writes, rng: &Rng) -> Result<Journal, OpenError> {
+    let mut left = match writes {
+        Writes::Server => TURNS.0,
+        Writes::Command => TURNS.1,
+    };
+    loop {
+        match Journal::open(path, Options::default(), JournalId(rng.bytes())) {
+            Err(OpenError::Locked(_)) if !left.is_zero() => {
+                sleep(TRY).await;
+                left = left.saturating_sub(TRY);
+            }
+            Err(why) => return Err(why),
+            Ok((journal, recovery)) => {
+                if let Some(cut) = &recovery.cut {
+                    tracing::warn!(
+                        ?cut,
+                        "a record that was not whole was cut off the end of the audit journal"
+                    );
+                }
+                if let Some(damage) = &recovery.damage {
+                    tracing::error!(?damage, "the audit journal is damaged; it goes on in a new segment");
+                }
+                return Ok(journal);
+            }
+        }
+    }
+}
+
+/// Writes what waits, and says so where that cannot be done.
+pub fn drain(auditor: &Auditor) {
+    let stopped = auditor.stop(DRAIN);
+    if !stopped.finished || stopped.state.dropped > 0 {
+        let (queued, dropped) = (stopped.state.queued, stopped.state.dropped);
+        tracing::error!(queued, dropped, "events are missing from the audit journal");
+    }
+}
+
+/// Tells readiness and the log whenever the trail begins or ceases to fail, for ever.
+pub async fn watch(auditor: Arc<Auditor>, health: Health) {
+    let mut known = Condition::Well;
+    loop {
+        let condition = auditor.condition();
+        if condition != known {
+            let state = auditor.state();
+            match condition {
+                Condition::Failing => {
+                    tracing::error!(?state, "events cannot be written to the audit journal");
+                    health.degrade(COMPONENT);
+                }
+                Condition::Well => {
+                    tracing::info!(dropped = state.dropped, "events are written to the audit journal again");
+                    health.recover(COMPONENT);
+                }
+            }
+            known = condition;
+        }
+        sleep(LOOK).await;
+    }
+}
