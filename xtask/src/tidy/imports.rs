@@ -4,14 +4,15 @@ use super::Finding;
 use super::source::Source;
 
 /// Each crate with the ones of ours that it may use. A library of its own uses none.
-const FLOORS: [(&str, &[&str]); 14] = [
+const FLOORS: [(&str, &[&str]); 15] = [
     ("model", &[]),
+    ("argon2-arena", &[]),
     ("bcrypt-lanes", &[]),
     ("thread-class", &[]),
     ("journal", &[]),
     ("protocol", &["model"]),
     ("store", &["model", "protocol"]),
-    ("auth", &["model", "protocol", "store", "bcrypt-lanes", "thread-class", "journal"]),
+    ("auth", &["model", "protocol", "store", "argon2-arena", "bcrypt-lanes", "thread-class", "journal"]),
     ("web", &["model", "protocol", "store", "auth"]),
     ("work", &["model", "protocol", "store", "auth", "journal"]),
     ("gatewright", &["model", "protocol", "store", "auth", "web", "work", "bcrypt-lanes", "journal"]),
