@@ -83,7 +83,7 @@ mod tests {
 
     fn matches(text: &str, password: &str) -> bool {
         let stored = StoredHash::parse(&format!("import:{text}")).unwrap();
-        verify(&stored, password.as_bytes(), &mut Tools::default())
+        verify(&stored, password.as_bytes(), &mut Tools::default()).unwrap()
     }
 
     /// As received: neither normalised nor, but by bcrypt, cut.
@@ -113,8 +113,8 @@ mod tests {
     fn a_37_ours_is_never_cut() {
         let (_, text, password) = vectors().find(|(_, _, password)| password.len() > 72).unwrap();
         let stored = StoredHash::parse(text).unwrap();
-        assert!(!verify(&stored, password.as_bytes(), &mut Tools::default()));
-        assert!(verify(&stored, &password.as_bytes()[..72], &mut Tools::default()));
+        assert_eq!(verify(&stored, password.as_bytes(), &mut Tools::default()), Some(false));
+        assert_eq!(verify(&stored, &password.as_bytes()[..72], &mut Tools::default()), Some(true));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One hash, computed on the calling thread.
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+pub(crate) use argon2_arena::Arena;
+use argon2_arena::{Error, Kind, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bcrypt_lanes::{Lanes, Width};
 use model::Rng;
@@ -31,20 +32,6 @@ const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
 /// bcrypt reads no more than this; longer passwords are refused where it is selected.
 pub(crate) const BCRYPT_BYTES: usize = 72;
-
-/// A thread's memory for Argon2, kept from hash to hash.
-#[derive(Default)]
-pub(crate) struct Arena(Vec<Block>);
-
-impl Arena {
-    /// The memory of `blocks` KiB, grown when it is too small.
-    fn blocks(&mut self, blocks: usize) -> &mut [Block] {
-        if self.0.len() < blocks {
-            self.0.resize(blocks, Block::default());
-        }
-        self.0.get_mut(..blocks).unwrap_or_default()
-    }
-}
 
 /// What a thread hashes with, made at first use and kept from hash to hash.
 #[derive(Default)]
@@ -88,12 +75,8 @@ impl Scheme {
         let salt = rng.bytes::<SALT_BYTES>();
         match self {
             Self::Argon2id { memory_kib, iterations } => {
-                let params = Params::new(memory_kib, iterations, 1, Some(OUTPUT_BYTES)).ok()?;
-                let blocks = params.block_count();
                 let mut output = [0; OUTPUT_BYTES];
-                Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-                    .hash_password_into_with_memory(password, &salt, &mut output, arena.blocks(blocks))
-                    .ok()?;
+                arena.hash(&Params::argon2id(memory_kib, iterations), password, &salt, &mut output).ok()?;
                 let hash = Argon2Hash {
                     kind: Argon2Kind::Id,
                     memory: memory_kib,
@@ -111,42 +94,43 @@ impl Scheme {
     }
 }
 
-/// Whether `password` is the one behind `stored`: its bytes by the rules of the stored hash. bcrypt is checked on its
-/// own here; the engine takes several together.
-pub(crate) fn verify(stored: &StoredHash, password: &[u8], tools: &mut Tools) -> bool {
+/// Whether `password` is the one behind `stored`: its bytes by the rules of the stored hash. None when there is no
+/// memory to find out. bcrypt is checked on its own here; the engine takes several together.
+pub(crate) fn verify(stored: &StoredHash, password: &[u8], tools: &mut Tools) -> Option<bool> {
     match stored.format() {
-        Format::Argon2(hash) => {
-            let algorithm = match hash.kind {
-                Argon2Kind::D => Algorithm::Argon2d,
-                Argon2Kind::I => Algorithm::Argon2i,
-                Argon2Kind::Id => Algorithm::Argon2id,
-            };
-            let Ok(params) =
-                Params::new(hash.memory, hash.iterations, hash.parallelism, Some(hash.tag.len()))
-            else {
-                return false;
-            };
-            let blocks = params.block_count();
-            let mut output = vec![0; hash.tag.len()];
-            let computed = Argon2::new(algorithm, Version::V0x13, params).hash_password_into_with_memory(
-                password,
-                &hash.salt,
-                &mut output,
-                tools.arena.blocks(blocks),
-            );
-            let same = verify_slices_are_equal(&output, &hash.tag).is_ok();
-            output.zeroize();
-            computed.is_ok() && same
-        }
+        Format::Argon2(hash) => argon2(hash, password, &mut tools.arena),
         Format::Bcrypt(_) | Format::BcryptSha256(_) => {
-            let question = Question::check(stored, password);
-            let hashes = question.as_ref().map(|question| bcrypt::many(tools.lanes(), &[question]));
-            let hash = hashes.and_then(|hashes| hashes.into_iter().next().flatten());
-            question.is_some_and(|question| hash.is_some_and(|hash| question.is_answered_by(&hash)))
+            let question = Question::check(stored, password)?;
+            let hashes = bcrypt::many(tools.lanes(), &[&question]);
+            Some(hashes.into_iter().flatten().any(|hash| question.is_answered_by(&hash)))
         }
-        Format::Pbkdf2(hash) => foreign::pbkdf2(hash, password),
-        Format::Scrypt(hash) => foreign::scrypt(hash, password),
-        Format::Firebase(hash) => foreign::firebase(hash, password),
-        Format::ShaCrypt(hash) => foreign::sha_crypt(hash, password),
+        Format::Pbkdf2(hash) => Some(foreign::pbkdf2(hash, password)),
+        Format::Scrypt(hash) => Some(foreign::scrypt(hash, password)),
+        Format::Firebase(hash) => Some(foreign::firebase(hash, password)),
+        Format::ShaCrypt(hash) => Some(foreign::sha_crypt(hash, password)),
+    }
+}
+
+fn argon2(hash: &Argon2Hash, password: &[u8], arena: &mut Arena) -> Option<bool> {
+    let params = Params {
+        kind: match hash.kind {
+            Argon2Kind::D => Kind::D,
+            Argon2Kind::I => Kind::I,
+            Argon2Kind::Id => Kind::Id,
+        },
+        version: Version::V13,
+        memory_kib: hash.memory,
+        iterations: hash.iterations,
+        parallelism: hash.parallelism,
+    };
+    let mut output = vec![0; hash.tag.len()];
+    let computed = arena.hash(&params, password, &hash.salt, &mut output);
+    let same = verify_slices_are_equal(&output, &hash.tag).is_ok();
+    output.zeroize();
+    match computed {
+        Ok(()) => Some(same),
+        Err(Error::OutOfMemory) => None,
+        // Parameters that nothing can be hashed with are nobody's.
+        Err(_) => Some(false),
     }
 }

@@ -75,6 +75,8 @@ pub(super) struct Rehash {
 pub(super) enum Answer {
     Hash(Option<String>),
     Verdict(bool),
+    /// The system gave no memory to find out.
+    NoMemory,
 }
 
 impl Task {

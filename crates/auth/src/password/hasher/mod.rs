@@ -129,7 +129,9 @@ impl Hasher {
         match self.submit(parked.gone(), purpose, asker, Task::Hash(self.scheme), password).await? {
             Answer::Hash(Some(hash)) => Ok(hash),
             // The configuration checks the parameters and the policy the password: a thread has failed.
-            Answer::Hash(None) | Answer::Verdict(_) => Err(Refusal::Busy(self.engine.deadline)),
+            Answer::Hash(None) | Answer::Verdict(_) | Answer::NoMemory => {
+                Err(Refusal::Busy(self.engine.deadline))
+            }
         }
     }
 
@@ -152,6 +154,7 @@ impl Hasher {
         match self.submit(parked.gone(), Purpose::Login, asker, task, password).await? {
             Answer::Verdict(same) => Ok(same && real),
             Answer::Hash(_) => Ok(false),
+            Answer::NoMemory => Err(Refusal::Busy(self.engine.deadline)),
         }
     }
 

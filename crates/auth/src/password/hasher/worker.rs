@@ -150,7 +150,7 @@ fn compute(tools: &mut Tools, rng: &Rng, class: &CostClass, jobs: &[Job]) -> Vec
         let password = job.password.expose();
         match &job.task {
             Task::Hash(scheme) => Answer::Hash(scheme.hash(password, rng, &mut tools.arena)),
-            Task::Verify(stored) => Answer::Verdict(verify(stored, password, tools)),
+            Task::Verify(stored) => verify(stored, password, tools).map_or(Answer::NoMemory, Answer::Verdict),
         }
     };
     jobs.iter().map(one).collect()
