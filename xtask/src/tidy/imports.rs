@@ -30,6 +30,7 @@ const FLOORS: [(&str, &[&str]); 15] = [
             "work",
             "gatewright",
             "testkit",
+            "argon2-arena",
             "bcrypt-lanes",
             "thread-class",
         ],

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use argon2_arena::{Arena, Params};
 use bcrypt_lanes::{Cost, Job, Lanes, Password, Rules, Version, Width};
 use thread_class::Thread;
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ use super::place::Scheme;
 
 const COST: u8 = 12;
 const PAIRS: usize = 9;
+const ARGON2_PAIRS: usize = 101;
 
 /// Lanes of the width that the engine chooses.
 pub(super) fn lanes() -> Lanes {
@@ -92,7 +94,34 @@ fn bcrypt() {
     }
 }
 
-fn argon2() {}
+fn argon2() {
+    println!("Argon2id 19 MiB t=2 p=1, one core, {ARGON2_PAIRS} interleaved rounds");
+    let (mut theirs, mut ours) =
+        (Figures::new("argon2 crate, memory kept", "ms"), Figures::new("argon2-arena", "ms"));
+    let mut ratio = Figures::new("hashes a second, arena / crate", "x");
+    let mut blocks = vec![argon2::Block::default(); 19 << 10];
+    let mut arena = Arena::new();
+    let (password, salt) = (b"a rather long password", [7; 16]);
+    for _ in 0..ARGON2_PAIRS {
+        let crate_took = millis(time(|| {
+            let params = argon2::Params::new(19 << 10, 2, 1, Some(32)).unwrap_or_default();
+            let crate_ = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+            let mut tag = [0; 32];
+            let _ = black_box(crate_.hash_password_into_with_memory(password, &salt, &mut tag, &mut blocks));
+        }));
+        let arena_took = millis(time(|| {
+            let mut tag = [0; 32];
+            let _ = black_box(arena.hash(&Params::argon2id(19 << 10, 2), password, &salt, &mut tag));
+        }));
+        theirs.push(crate_took);
+        ours.push(arena_took);
+        ratio.push(crate_took / arena_took);
+    }
+    println!("  kernel {:?}", arena.kernel());
+    for figures in [&theirs, &ours, &ratio] {
+        figures.print(None);
+    }
+}
 
 /// What computes hashes of a scheme, and says how many.
 pub(super) fn hasher(scheme: Scheme) -> Box<dyn FnMut() -> usize> {
@@ -101,6 +130,14 @@ pub(super) fn hasher(scheme: Scheme) -> Box<dyn FnMut() -> usize> {
             let mut lanes = lanes();
             Box::new(move || batch(&mut lanes, COST))
         }
-        Scheme::Argon2id => Box::new(|| 1),
+        Scheme::Argon2id => {
+            let mut arena = Arena::new();
+            Box::new(move || {
+                let mut tag = [0; 32];
+                let hashed =
+                    arena.hash(&Params::argon2id(19 << 10, 2), b"a rather long password", &[7; 16], &mut tag);
+                usize::from(black_box(hashed).is_ok())
+            })
+        }
     }
 }
