@@ -223,6 +223,10 @@ impl Format {
         if text.len() > STORED_BYTES {
             return Err(Unusable::Malformed("length"));
         }
+        // No maker writes them, and PostgreSQL cannot store all of them.
+        if text.contains(|char: char| char.is_control()) {
+            return Err(Unusable::Malformed("control character"));
+        }
         let text = over_scheme(text)?;
         match text.strip_prefix('$') {
             Some(text) => Self::read_crypt(text),
