@@ -75,6 +75,10 @@ pub enum Event {
     UserActivated { user: UserUuid },
     /// An operator deactivated an account; its sessions were ended.
     UserDeactivated { user: UserUuid, sessions: u64 },
+    /// An operator imported accounts: one batch of them, in one transaction.
+    UsersImported { users: u64, admins: u64, tombstones: u64 },
+    /// An operator began to export all accounts, with their password hashes or without.
+    UsersExported { hashes: bool },
     /// A client was added.
     ClientAdded { client: ClientId },
     /// A client got a new secret.
@@ -157,6 +161,8 @@ impl Event {
             Self::RoleChanged { .. } => "role_changed",
             Self::UserActivated { .. } => "user_activated",
             Self::UserDeactivated { .. } => "user_deactivated",
+            Self::UsersImported { .. } => "users_imported",
+            Self::UsersExported { .. } => "users_exported",
             Self::ClientAdded { .. } => "client_added",
             Self::ClientRotated { .. } => "client_rotated",
             Self::ClientRemoved { .. } => "client_removed",

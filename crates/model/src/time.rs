@@ -23,6 +23,15 @@ impl Now {
         Self(seconds.saturating_mul(1_000_000))
     }
 
+    /// Reads a date and time of RFC 3339; without an offset it is UTC. What is finer than a microsecond is cut off.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+            let local = text.parse::<jiff::civil::DateTime>().ok()?;
+            local.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+        });
+        at.map(|at| Self(at.as_microsecond()))
+    }
+
     /// Microseconds since the Unix epoch.
     pub const fn micros(self) -> i64 {
         self.0
@@ -126,6 +135,18 @@ mod tests {
     fn display_is_rfc_3339() {
         assert_eq!(Now::from_seconds(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Now::from_micros(1_700_000_000_250_000).to_string(), "2023-11-14T22:13:20.25Z");
+    }
+
+    #[test]
+    fn what_is_shown_is_read() {
+        let at = Now::from_micros(1_700_000_000_123_456);
+        assert_eq!(Now::parse(&at.to_string()), Some(at));
+        assert_eq!(Now::parse("2023-11-14T23:13:20.123456789+01:00"), Some(at));
+        assert_eq!(Now::parse("2023-11-14 22:13:20.123456"), Some(at));
+        assert_eq!(Now::parse("2023-11-14"), Some(Now::from_seconds(1_699_920_000)));
+        for text in ["", "yesterday", "2023-13-01T00:00:00Z", "1700000000", "99999-01-01T00:00:00Z"] {
+            assert_eq!(Now::parse(text), None, "{text}");
+        }
     }
 
     #[test]

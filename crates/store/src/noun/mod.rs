@@ -7,6 +7,7 @@ pub mod key;
 pub mod realm;
 pub mod revocation;
 pub mod session;
+pub mod transfer;
 pub mod user;
 
 /// Every noun's statements.
@@ -18,5 +19,6 @@ pub(crate) static STATEMENTS: &[&[&crate::Stmt]] = &[
     realm::STATEMENTS,
     revocation::STATEMENTS,
     session::STATEMENTS,
+    transfer::STATEMENTS,
     user::STATEMENTS,
 ];

@@ -96,13 +96,14 @@ async fn no_statement_walks_a_growing_table_on_sqlite() {
     for stmt in registry() {
         let plan = world.sql(&format!("EXPLAIN QUERY PLAN {}", stmt.sqlite()));
         let steps: Vec<String> = plan.into_iter().map(|mut row| row.pop().unwrap().unwrap()).collect();
-        // What a coroutine hands over is no table; `c` stands for the counters.
+        // What a coroutine hands over, or what was written down before, is no table; `c` stands for the counters.
         let is_table = |name: &str| {
-            !matches!(name, "CONSTANT" | "c") && !CONSTANT.contains(&name) && {
-                !steps.contains(&format!("CO-ROUTINE {name}"))
-            }
+            !matches!(name, "CONSTANT" | "c")
+                && !CONSTANT.contains(&name)
+                && !["CO-ROUTINE", "MATERIALIZE"].iter().any(|made| steps.contains(&format!("{made} {name}")))
         };
-        let walks = steps.iter().any(|step| {
+        // The rows of a parameter (`json_each`) are a virtual table; there is no other.
+        let walks = steps.iter().filter(|step| !step.contains(" VIRTUAL TABLE ")).any(|step| {
             step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next()).is_some_and(is_table)
         });
         judge(stmt, walks, &steps, &mut wrong);
