@@ -2,6 +2,8 @@
 
 mod attributes;
 mod erase;
+mod export;
+mod import;
 pub(crate) mod memory;
 mod operate;
 mod password;
@@ -10,6 +12,8 @@ mod register;
 
 pub use attributes::Attributes;
 pub use erase::{EraseError, erase};
+pub use export::{EXPORT_HASH_MEMBERS, EXPORT_MEMBERS, begin_export, export_members, export_page};
+pub use import::{IMPORT_BATCH, Importer, Verdict};
 pub use operate::{OperateError, add, delete, find, page, set_password, set_role, set_state};
 pub use password::{PasswordError, change_password};
 pub use profile::{MeError, PatchError, me, patch};

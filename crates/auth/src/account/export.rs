@@ -1,0 +1,73 @@
+//! Every account, for a backup or for another system.
+
+use model::{Event, UserId};
+use protocol::password_hash::StoredHash;
+use serde_json::{Map, Value, json};
+use store::noun::transfer::{self, Exported};
+
+use crate::Visit;
+
+/// The members of an exported account, in order.
+pub const EXPORT_MEMBERS: [&str; 10] = [
+    "id",
+    "uuid",
+    "email",
+    "email_verified_at",
+    "username",
+    "role",
+    "state",
+    "profile",
+    "created_at",
+    "updated_at",
+];
+/// The members that follow when password hashes are exported too.
+pub const EXPORT_HASH_MEMBERS: [&str; 2] = ["password_hash", "password_rules"];
+
+/// Says that an export begins: before the first account leaves, so that none can leave unseen.
+pub fn begin_export(visit: &Visit<'_>, hashes: bool) {
+    visit.trail.note(Event::UsersExported { hashes });
+}
+
+/// At most `limit` accounts after a number, tombstones too.
+///
+/// # Errors
+/// When the database did not answer.
+pub async fn export_page(
+    visit: &mut Visit<'_>,
+    after: UserId,
+    limit: i64,
+) -> Result<Vec<Exported>, store::Error> {
+    visit.lease.read().await?.all(transfer::export(after, limit)).await
+}
+
+/// The members of an account, as an import takes them.
+pub fn export_members(user: &Exported, hashes: bool) -> Map<String, Value> {
+    let mut members = Map::new();
+    let profile = serde_json::from_str::<Value>(&user.profile).unwrap_or_default();
+    let values = [
+        json!(user.id),
+        json!(user.uuid),
+        json!(user.email),
+        json!(user.email_verified_at),
+        json!(user.username),
+        json!(user.role),
+        json!(user.state.as_str()),
+        profile,
+        json!(user.created_at),
+        json!(user.updated_at),
+    ];
+    members.extend(EXPORT_MEMBERS.iter().map(|name| (*name).to_owned()).zip(values));
+    if hashes {
+        let stored = user.hash.as_deref().map(StoredHash::parse);
+        if let Some(Err(why)) = &stored {
+            tracing::warn!(user = %user.uuid, %why, "a stored password hash cannot be used, and is left out");
+        }
+        let stored = stored.and_then(Result::ok);
+        let values = [
+            json!(stored.as_ref().map(StoredHash::origin_text)),
+            json!(stored.as_ref().map(|hash| hash.rules().as_str())),
+        ];
+        members.extend(EXPORT_HASH_MEMBERS.iter().map(|name| (*name).to_owned()).zip(values));
+    }
+    members
+}
