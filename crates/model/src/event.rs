@@ -134,6 +134,8 @@ impl Event {
             | Self::KeyRetired { .. }
             | Self::KeyRemoved { .. }
             | Self::KeysResealed { .. }
+            | Self::UsersImported { .. }
+            | Self::UsersExported { .. }
             | Self::RowsCleaned { .. } => None,
         }
     }

@@ -11,6 +11,7 @@
 mod account;
 mod clock;
 mod flow;
+mod imports;
 mod input;
 
 mod passwords;

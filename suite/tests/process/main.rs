@@ -14,3 +14,4 @@ mod node;
 mod nodes;
 mod readme;
 mod seeds;
+mod transfer;

@@ -6,6 +6,7 @@ mod accounts;
 mod configuration;
 mod keys;
 mod serving;
+mod transfer;
 
 use std::path::Path;
 

@@ -14,23 +14,25 @@ statements! {
     EXPORT = Stmt::new(
         "transfer.export",
         "SELECT u.id, u.uuid, u.email, u.email_verified_at, u.username, u.role, u.state, u.profile, u.created_at, \
-         u.updated_at, c.data FROM gw.users u \
-         LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
-         WHERE u.id > $1 ORDER BY u.id LIMIT $2",
+         u.updated_at, (SELECT c.data FROM gw.credentials c WHERE c.user_id = u.id AND c.kind = 'password') \
+         FROM gw.users u WHERE u.id > $1 ORDER BY u.id LIMIT $2",
     );
-    // Each row of the parameter: [number, uuid, email key, username key].
+    // Each row of the parameter: [number, uuid, email key, username key]. LATERAL with LIMIT is one look into an index
+    // a row. A join would be planned while the table is empty, and then walk it again and again while it fills.
     MATCHES = Stmt::each(
         "transfer.matches",
         "WITH r AS (SELECT e.key - 1 AS place, CAST(e.value->>0 AS bigint) AS id, CAST(e.value->>1 AS uuid) AS uuid, \
          e.value->>2 AS email_key, e.value->>3 AS username_key \
          FROM jsonb_array_elements(CAST(CAST($1 AS text) AS jsonb)) WITH ORDINALITY AS e(value, key)), \
-         m AS (SELECT r.place, u.id FROM r JOIN gw.users u ON u.id = r.id \
-         UNION SELECT r.place, u.id FROM r JOIN gw.users u ON u.uuid = r.uuid \
-         UNION SELECT r.place, u.id FROM r JOIN gw.users u ON u.email_key = r.email_key \
-         UNION SELECT r.place, u.id FROM r JOIN gw.users u ON u.username_key = r.username_key) \
+         m AS (SELECT r.place, u.id FROM r, LATERAL (SELECT u.id FROM gw.users u WHERE u.id = r.id LIMIT 1) u \
+         UNION SELECT r.place, u.id FROM r, LATERAL (SELECT u.id FROM gw.users u WHERE u.uuid = r.uuid LIMIT 1) u \
+         UNION SELECT r.place, u.id FROM r, \
+         LATERAL (SELECT u.id FROM gw.users u WHERE u.email_key = r.email_key LIMIT 1) u \
+         UNION SELECT r.place, u.id FROM r, \
+         LATERAL (SELECT u.id FROM gw.users u WHERE u.username_key = r.username_key LIMIT 1) u) \
          SELECT m.place, u.id, u.uuid, u.email_key, u.username_key, u.state, \
          (SELECT c.data FROM gw.credentials c WHERE c.user_id = m.id AND c.kind = 'password') \
-         FROM m JOIN gw.users u ON u.id = m.id ORDER BY m.place, m.id",
+         FROM m, LATERAL (SELECT * FROM gw.users u WHERE u.id = m.id LIMIT 1) u ORDER BY m.place, u.id",
         "WITH r AS MATERIALIZED (SELECT e.key AS place, e.value->>0 AS id, unhex(e.value->>1) AS uuid, \
          e.value->>2 AS email_key, e.value->>3 AS username_key FROM json_each($1) e), \
          m AS MATERIALIZED (SELECT r.place, u.id FROM r CROSS JOIN gw.users u ON u.id = r.id \

@@ -1,5 +1,10 @@
 //! `gatewright user …`
 
+mod export;
+mod import;
+mod progress;
+mod rows;
+
 use auth::Visit;
 use auth::account::{self, ADMIN, BASIC_USER, Candidate, OperateError};
 use clap::{Args, Subcommand};
@@ -7,6 +12,8 @@ use model::UserId;
 use serde_json::{Map, Value, json};
 use store::noun::user::{State, User};
 
+use self::export::Export;
+use self::import::Import;
 use super::desk::{Desk, configure};
 use super::secret::{PasswordArgs, confirm};
 use super::{Failure, Global, Output};
@@ -37,6 +44,17 @@ pub(super) enum UserCommand {
     Deactivate(Who),
     /// Erases an account: its data go, its number is never used again
     Delete(Delete),
+    /// Takes accounts in, from another system or another instance
+    ///
+    /// Each row is an account: `email`, and if there are `id`, `uuid`, `username`, `password_hash`, `role`, `state` or
+    /// `is_active`, `profile`, `email_verified_at`, `created_at`, `updated_at`. A row that cannot be taken is refused
+    /// with its reason, the rest goes on, and the exit status is 1. What is there already stays as it is, so that an
+    /// import that was interrupted is simply run again.
+    Import(Import),
+    /// Writes all accounts, as `import` takes them
+    ///
+    /// Tombstones of erased accounts too, so that their numbers are not used again where the file is imported.
+    Export(Export),
 }
 
 /// An account.
@@ -111,11 +129,14 @@ impl UserCommand {
             let user = account::add(&mut visit, candidate, &add.role).await?;
             return Ok(out.tell(&format!("user {} was made", name(&user)), &value(&user))?);
         }
+        if let Self::Import(import) = self {
+            return import.run(config, out).await;
+        }
         let desk = Desk::open(config, Missing::Refused).await?;
         let mut lease = desk.lease();
         let visit = &mut desk.visit(&mut lease);
         match self {
-            Self::Add(_) => Ok(()),
+            Self::Add(_) | Self::Import(_) => Ok(()),
             Self::List(list) => list.run(visit, out).await,
             Self::Show(who) => Ok(out.fields(&FIELDS, &value(&who.find(visit).await?))?),
             Self::SetRole(set) => set.run(visit, out).await,
@@ -123,6 +144,7 @@ impl UserCommand {
             Self::Activate(who) => set_state(&who, visit, out, true).await,
             Self::Deactivate(who) => set_state(&who, visit, out, false).await,
             Self::Delete(delete) => delete.run(visit, out).await,
+            Self::Export(export) => export.run(visit, out).await,
         }
     }
 }

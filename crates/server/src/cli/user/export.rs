@@ -1,0 +1,123 @@
+//! `gatewright user export`
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use auth::Visit;
+use auth::account::{self, EXPORT_HASH_MEMBERS, EXPORT_MEMBERS};
+use clap::Args;
+use model::UserId;
+use serde_json::{Value, json};
+
+use super::super::{Failure, Output};
+use super::PAGE;
+use super::progress::Progress;
+use super::rows::{Format, table_row};
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Export {
+    /// The file to make, for its owner's eyes only, or `-` for standard output
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+    /// How it is written; without it, the name of the file says so, and standard output gets JSON Lines
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Writes the password hashes too
+    ///
+    /// Whoever has them can guess at the passwords of everybody for as long as he likes: they are for a move to
+    /// another instance or system, and the file is to be erased after it.
+    #[arg(long)]
+    with_hashes: bool,
+}
+
+impl Export {
+    pub(in crate::cli) async fn run(self, visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
+        let to_output = self.file == Path::new("-");
+        let format =
+            Format::of(self.format, &self.file).or(to_output.then_some(Format::Jsonl)).ok_or_else(|| {
+                Failure::usage(
+                    "the name of the file does not say how it is to be written: --format jsonl or csv",
+                )
+            })?;
+        if to_output {
+            let mut to = BufWriter::new(io::stdout().lock());
+            self.write(visit, format, &mut to, Failure::from).await?;
+            return Ok(());
+        }
+        let unwritable =
+            |why: io::Error| Failure::failed(format!("{} cannot be written: {why}", self.file.display()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.file)
+            .map_err(unwritable)?;
+        let mut to = BufWriter::new(file);
+        match self.write(visit, format, &mut to, unwritable).await {
+            Ok(users) => {
+                to.get_ref().sync_all().map_err(unwritable)?;
+                let file = self.file.display().to_string();
+                Ok(out.tell(
+                    &format!("{users} users were exported to {file}"),
+                    &json!({"users": users, "file": file}),
+                )?)
+            }
+            Err(why) => {
+                // Half an export is none. Whoever cannot erase it reads that it could not be written.
+                let _ = std::fs::remove_file(&self.file);
+                Err(why)
+            }
+        }
+    }
+
+    /// Writes every account; how many there were.
+    async fn write(
+        &self,
+        visit: &mut Visit<'_>,
+        format: Format,
+        to: &mut impl Write,
+        failed: impl Fn(io::Error) -> Failure,
+    ) -> Result<u64, Failure> {
+        let hashes: &[&str] = if self.with_hashes { &EXPORT_HASH_MEMBERS } else { &[] };
+        let columns: Vec<&str> = EXPORT_MEMBERS.iter().chain(hashes).copied().collect();
+        account::begin_export(visit, self.with_hashes);
+        if format == Format::Csv {
+            to.write_all(table_row(columns.iter().copied()).as_bytes()).map_err(&failed)?;
+        }
+        let mut progress = Progress::begin(None);
+        let (mut after, mut users) = (UserId(0), 0);
+        loop {
+            let page = account::export_page(visit, after, PAGE).await?;
+            // While somebody reads slowly, nobody holds a connection.
+            visit.lease.park();
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            for user in &page {
+                let members = account::export_members(user, self.with_hashes);
+                let row = match format {
+                    Format::Jsonl => Value::Object(members).to_string() + "\n",
+                    Format::Csv => {
+                        let cells: Vec<String> =
+                            columns.iter().map(|name| cell(members.get(*name))).collect();
+                        table_row(cells.iter().map(String::as_str))
+                    }
+                };
+                to.write_all(row.as_bytes()).map_err(&failed)?;
+                users += 1;
+            }
+            progress.show(users, &format!("{users} users"));
+        }
+        to.flush().map_err(failed)?;
+        Ok(users)
+    }
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}

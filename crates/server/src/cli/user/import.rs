@@ -1,0 +1,222 @@
+//! `gatewright user import`
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use auth::Visit;
+use auth::account::{Importer, Verdict};
+use clap::Args;
+use protocol::password_hash::FirebaseProject;
+use serde_json::{Value, json};
+
+use super::super::desk::Desk;
+use super::super::{Failure, Output};
+use super::progress::Progress;
+use super::rows::{Format, Rows};
+use crate::config::Config;
+use crate::foundation::Missing;
+
+/// Refused rows that are shown one by one.
+const SHOWN: usize = 20;
+/// Longest description of a Firebase project that is read, in bytes.
+const PROJECT_BYTES: u64 = 4096;
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Import {
+    /// The file, or `-` for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// How it is written; without it, the name of the file says so
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Checks everything, and writes nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Writes what became of each row into this file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// The JSON file with the hash parameters of a Firebase project, for hashes that come from there
+    ///
+    /// Its members are those that the console of Firebase shows: `base64_signer_key`, `base64_salt_separator`, `rounds`
+    /// and `mem_cost`. The signer key is not stored.
+    #[arg(long, value_name = "FILE")]
+    firebase_project: Option<PathBuf>,
+}
+
+/// What became of all rows.
+#[derive(Default)]
+struct Tally {
+    imported: u64,
+    unchanged: u64,
+    refused: u64,
+    /// The first refused rows, with their lines.
+    shown: Vec<(u64, String)>,
+}
+
+impl Import {
+    pub(in crate::cli) async fn run(self, config: Config, out: &mut Output) -> Result<(), Failure> {
+        let format = Format::of(self.format, &self.file).ok_or_else(|| {
+            Failure::usage("the name of the file does not say how it is written: --format jsonl or csv")
+        })?;
+        let firebase = self.firebase_project.as_deref().map(project).transpose()?;
+        let (from, size) = self.open()?;
+        let name = self.file.display();
+        let mut rows = Rows::open(from, format)
+            .map_err(|why| Failure::failed(format!("{name} cannot be read: {why}")))?;
+        let mut report = self.report.as_deref().map(Report::create).transpose()?;
+        let desk = Desk::open(config, if self.dry_run { Missing::Refused } else { Missing::Made }).await?;
+        let mut lease = desk.lease();
+        let visit = &mut desk.visit(&mut lease);
+
+        let mut importer = Importer::new(firebase, self.dry_run);
+        let mut tally = Tally::default();
+        let mut progress = Progress::begin(size);
+        // What a file that ends badly held before its end is imported all the same.
+        let mut ended = Ok(());
+        loop {
+            let row = match rows.next() {
+                Ok(row) => row,
+                Err(why) => {
+                    ended = Err(Failure::failed(format!("{name} cannot be read any further: {why}")));
+                    None
+                }
+            };
+            let more = row.is_some();
+            let full = row.is_some_and(|(line, row)| importer.add(visit, line, row));
+            if full || !more {
+                // What happened is told on standard error too.
+                progress.hide();
+                batch(&mut importer, visit, &mut tally, report.as_mut()).await?;
+                progress.show(rows.bytes, &format!("{} rows", tally.rows()));
+            }
+            if !more {
+                break;
+            }
+        }
+        drop(progress);
+        if let Some(report) = report {
+            report.finish()?;
+        }
+        tally.tell(&importer, self.dry_run, out)?;
+        ended?;
+        match tally.refused {
+            0 => Ok(()),
+            refused => Err(Failure::failed(format!("{refused} of {} rows were refused", tally.rows()))),
+        }
+    }
+
+    /// The file with its size, where it has one.
+    fn open(&self) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
+        if self.file == Path::new("-") {
+            return Ok((Box::new(BufReader::new(io::stdin())), None));
+        }
+        let file = File::open(&self.file).map_err(|why| unreadable(&self.file, &why))?;
+        let size = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|data| data.len());
+        Ok((Box::new(BufReader::with_capacity(64 * 1024, file)), size))
+    }
+}
+
+/// Imports what was taken, and writes down what became of it.
+async fn batch(
+    importer: &mut Importer,
+    visit: &mut Visit<'_>,
+    tally: &mut Tally,
+    mut report: Option<&mut Report>,
+) -> Result<(), Failure> {
+    for (line, verdict) in importer.flush(visit).await? {
+        if let Some(report) = &mut report {
+            report.write(line, &verdict)?;
+        }
+        tally.count(line, verdict);
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path, why: &io::Error) -> Failure {
+    Failure::failed(format!("{} cannot be read: {why}", path.display()))
+}
+
+fn project(path: &Path) -> Result<FirebaseProject, Failure> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(PROJECT_BYTES).read_to_string(&mut text));
+    read.map_err(|why| unreadable(path, &why))?;
+    FirebaseProject::parse(&text).map_err(|why| Failure::failed(format!("{}: {why}", path.display())))
+}
+
+impl Tally {
+    fn rows(&self) -> u64 {
+        self.imported + self.unchanged + self.refused
+    }
+
+    fn count(&mut self, line: u64, verdict: Verdict) {
+        match verdict {
+            Verdict::Imported(_) => self.imported += 1,
+            Verdict::Unchanged(_) => self.unchanged += 1,
+            Verdict::Refused(reason) => {
+                self.refused += 1;
+                if self.shown.len() < SHOWN {
+                    self.shown.push((line, reason));
+                }
+            }
+        }
+    }
+
+    fn tell(&self, importer: &Importer, dry_run: bool, out: &mut Output) -> io::Result<()> {
+        for (line, reason) in &self.shown {
+            out.line(&format!("line {line}: {reason}"))?;
+        }
+        let more = self.refused.saturating_sub(self.shown.len() as u64);
+        if more > 0 {
+            out.line(&format!("and {more} more; --report FILE has them all"))?;
+        }
+        let ignored: Vec<&str> = importer.ignored().collect();
+        if !ignored.is_empty() {
+            out.line(&format!("ignored: {}", ignored.join(", ")))?;
+        }
+        let Self { imported, unchanged, refused, .. } = self;
+        let verb = if dry_run { "would be imported" } else { "imported" };
+        out.tell(
+            &format!("{imported} {verb}, {unchanged} unchanged, {refused} refused"),
+            &json!({
+                "dry_run": dry_run,
+                "imported": imported,
+                "unchanged": unchanged,
+                "refused": refused,
+                "ignored": ignored,
+                "first_refused": self.shown.iter()
+                    .map(|(line, reason)| json!({"line": line, "reason": reason})).collect::<Vec<Value>>(),
+            }),
+        )
+    }
+}
+
+/// What became of each row, in a file.
+struct Report {
+    to: BufWriter<File>,
+    path: PathBuf,
+}
+
+impl Report {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let file = File::create(path).map_err(|why| unwritable(path, &why))?;
+        Ok(Self { to: BufWriter::new(file), path: path.to_owned() })
+    }
+
+    fn write(&mut self, line: u64, verdict: &Verdict) -> Result<(), Failure> {
+        let row = match verdict {
+            Verdict::Imported(id) => json!({"line": line, "outcome": "imported", "id": id}),
+            Verdict::Unchanged(id) => json!({"line": line, "outcome": "unchanged", "id": id}),
+            Verdict::Refused(reason) => json!({"line": line, "outcome": "refused", "reason": reason}),
+        };
+        writeln!(self.to, "{row}").map_err(|why| unwritable(&self.path, &why))
+    }
+
+    fn finish(mut self) -> Result<(), Failure> {
+        self.to.flush().map_err(|why| unwritable(&self.path, &why))
+    }
+}
+
+fn unwritable(path: &Path, why: &io::Error) -> Failure {
+    Failure::failed(format!("{} cannot be written: {why}", path.display()))
+}

@@ -1,0 +1,135 @@
+use serde_json::{Value, json};
+
+use super::{PHRASE, Place};
+
+const HASH: &str = "$5$rounds=1000$$mAwhFY7O7ZrOdMqLHnXfo0MEchkMOxIjJUTi3.3mBs5";
+
+fn write(place: &Place, name: &str, text: impl AsRef<[u8]>) {
+    std::fs::write(place.path().join(name), text).unwrap();
+}
+
+fn read(place: &Place, name: &str) -> String {
+    std::fs::read_to_string(place.path().join(name)).unwrap()
+}
+
+#[test]
+fn bad_rows_are_reported_and_the_rest_goes_on() {
+    let place = Place::new();
+    let table = format!(
+        "\u{feff}ID,email,username,password_hash,roles,shoe size\r\n\
+         7,a@example.org,anna,{HASH},admin,38\r\n\
+         8,nobody,,,,\r\n\
+         9,a@example.org,,,,\r\n\
+         10,c@example.org\r\n\
+         11,d@example.org,,md5,,\r\n\
+         12,\"e@example.org\",\"two\r\nlines\",,,\r\n\
+         ,f@example.org,,,,\r\n"
+    );
+    write(&place, "users.csv", table);
+    let ended = place.run(&["user", "import", "users.csv", "--report", "report.jsonl"], "");
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(ended.stderr.lines().last(), Some("gatewright: 5 of 7 rows were refused"));
+    assert!(ended.stdout.contains("line 3: email: an email address has one @\n"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.ends_with("ignored: shoe size\n2 imported, 0 unchanged, 5 refused\n"),
+        "{}",
+        ended.stdout
+    );
+    let report: Vec<Value> =
+        read(&place, "report.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(report.first(), Some(&json!({"line": 2, "outcome": "imported", "id": 7})));
+    assert_eq!(report.last(), Some(&json!({"line": 9, "outcome": "imported", "id": 8})));
+    let reasons: Vec<(u64, &str)> = report
+        .iter()
+        .filter_map(|row| Some((row.get("line")?.as_u64()?, row.get("reason")?.as_str()?)))
+        .collect();
+    for ((line, reason), (wanted, why)) in reasons.iter().zip([
+        (3, "one @"),
+        (4, "the same email as line 2"),
+        (5, "2 cells, and the table 6 columns"),
+        (6, "not a known password-hash format"),
+        (7, "username: "),
+    ]) {
+        assert!(*line == wanted && reason.contains(why), "{line} {reason}");
+    }
+    assert_eq!(reasons.len(), 5);
+    assert_eq!(place.json(&["user", "show", "anna"], "")["role"], "admin");
+    assert!(!ended.stdout.contains("$5$") && !ended.stderr.contains("$5$"));
+}
+
+#[test]
+fn a_dry_run_checks_everything_and_writes_nothing() {
+    let place = Place::new();
+    place.good(&["user", "add", "a@example.org", "--password-file", "-"], PHRASE);
+    let rows = "{\"email\":\"b@example.org\",\"id\":50}\n{\"email\":\"c@example.org\",\"id\":50}\n\
+                {\"email\":\"a@example.org\",\"id\":2}\n{\"email\":\n";
+    let args = ["--json", "user", "import", "-", "--format", "jsonl", "--dry-run"];
+    let ended = place.run(&args, rows);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    let said: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&said["dry_run"], &said["imported"], &said["refused"]), (&true.into(), &1.into(), &3.into()));
+    let reasons: Vec<&str> =
+        said["first_refused"].as_array().unwrap().iter().filter_map(|row| row["reason"].as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "it has the same number as line 1",
+            "user 1 has its email",
+            "it is no JSON, or names a member twice"
+        ]
+    );
+    assert_eq!(place.json(&["user", "list"], "").as_array().unwrap().len(), 1);
+    assert!(!ended.stderr.contains("users_imported"));
+    // The number that was only looked at is not spent.
+    let added = place.json(&["user", "add", "n@example.org", "--password-file", "-"], PHRASE);
+    assert_eq!(added["id"], 2);
+}
+
+#[test]
+fn an_export_is_its_owners_and_has_no_hashes_unasked() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    place.good(&["user", "add", "a@example.org", "--password-file", "-"], PHRASE);
+    let ended = place.run(&["user", "export", "all.csv"], "");
+    assert_eq!(ended.stdout, "1 users were exported to all.csv\n");
+    assert!(ended.stderr.contains("users_exported"), "{}", ended.stderr);
+    let mode = place.path().join("all.csv").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = read(&place, "all.csv");
+    assert!(text.starts_with("id,uuid,email,") && !text.contains("argon2"), "{text}");
+    let bare = place.good(&["user", "export"], "");
+    assert!(
+        bare.contains("a@example.org") && !bare.contains("argon2") && !bare.contains("password"),
+        "{bare}"
+    );
+    let there = place.bad(1, &["user", "export", "all.csv"], "");
+    assert!(there.contains("all.csv cannot be written: File exists"), "{there}");
+    assert_eq!(read(&place, "all.csv"), text);
+    let hashes = place.good(&["user", "export", "--with-hashes"], "");
+    assert!(
+        hashes.contains(r#""password_hash":"$argon2id$"#)
+            && hashes.contains(r#""password_rules":"gatewright""#)
+    );
+    assert_eq!(hashes.lines().count(), 1);
+}
+
+#[test]
+fn what_cannot_be_imported_at_all_is_said_in_one_sentence() {
+    let place = Place::new();
+    write(&place, "users.txt", "");
+    write(&place, "twice.csv", "a,a\n");
+    write(&place, "users.jsonl", "");
+    write(&place, "project.json", "{}");
+    let format = place.bad(2, &["user", "import", "users.txt"], "");
+    assert!(format.contains("--format jsonl or csv"), "{format}");
+    let missing = place.bad(1, &["user", "import", "nowhere.csv"], "");
+    assert!(missing.contains("nowhere.csv cannot be read"), "{missing}");
+    let names = place.bad(1, &["user", "import", "twice.csv"], "");
+    assert!(names.contains("does not name each column once"), "{names}");
+    let none = place.bad(1, &["user", "import", "users.jsonl", "--dry-run"], "");
+    assert!(none.contains("there is no database at"), "{none}");
+    let project = place.bad(1, &["user", "import", "users.jsonl", "--firebase-project", "project.json"], "");
+    assert!(project.contains("project.json: malformed"), "{project}");
+    assert!(!place.path().join("gatewright-data").exists());
+    assert_eq!(place.good(&["user", "import", "users.jsonl"], ""), "0 imported, 0 unchanged, 0 refused\n");
+}
