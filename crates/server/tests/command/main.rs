@@ -26,6 +26,16 @@ impl Place {
         self.0.path()
     }
 
+    /// Everything that commands have left in the audit journal.
+    fn trail(&self) -> String {
+        let mut reader = journal::Reader::open(&self.path().join("gatewright-data/audit/cli/journal"));
+        let mut trail = String::new();
+        while let Some(record) = reader.read().unwrap() {
+            trail.push_str(&String::from_utf8_lossy(record.payload));
+        }
+        trail
+    }
+
     fn builder(&self, args: &[&str]) -> ServerBuilder {
         // Hashes of the least cost: these tests are about words.
         let cheap = [("PASSWORDS__ARGON2_MEMORY", "8KiB"), ("PASSWORDS__ARGON2_ITERATIONS", "1")];

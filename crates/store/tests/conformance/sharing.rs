@@ -61,7 +61,7 @@ async fn a_wait_for_a_connection_has_a_deadline(world: Arc<World>) {
     let store = world
         .open_with(|settings| {
             one_connection(settings);
-            settings.acquire_timeout = Duration::from_millis(50);
+            settings.acquire_timeout = Duration::from_millis(500);
         })
         .await;
     let mut holder = world.lease(&store);
