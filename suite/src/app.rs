@@ -89,6 +89,7 @@ impl Default for Options {
                 legacy_enabled: true,
                 legacy_sunset: None,
                 max_requests: 4096,
+                audit_required: false,
             },
             pool_max: 1,
             start: START,

@@ -31,7 +31,7 @@ const LONG: [&str; 8] = [
     "run",
     "--package=suite",
     "--filterset",
-    "test(fault_f16) or test(two_tabs)",
+    "test(kill_9) or test(two_tabs)",
 ];
 
 fn main() -> ExitCode {

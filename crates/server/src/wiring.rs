@@ -73,6 +73,7 @@ pub fn web(config: &Config, public_url: &str) -> Result<web::Settings, StartErro
         legacy_enabled: config.legacy.enabled,
         legacy_sunset: config.legacy.sunset.map(beginning_of),
         max_requests: server.max_connections as usize,
+        audit_required: config.audit.required,
     })
 }
 
@@ -215,9 +216,6 @@ pub fn unsupported(config: &Config) -> Result<Vec<String>, StartError> {
     };
     if config.passwords.pepper {
         return refuse("passwords.pepper");
-    }
-    if config.audit.required {
-        return refuse("audit.required");
     }
     let mut warnings = Vec::new();
     if config.redis.url.is_some() {

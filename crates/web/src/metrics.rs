@@ -1,11 +1,15 @@
 //! The page of metrics, in Prometheus' text format (version 0.0.4). Labels come from closed sets.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use auth::Rooms;
 use auth::audit::{Auditor, Condition};
-use model::metric::HistogramSnapshot;
+use http::Method;
+use model::metric::{Histogram, HistogramSnapshot};
 
 /// The legacy routes, which are counted so that an operator sees when one can go.
 pub(crate) const LEGACY_ROUTES: [&str; 4] = [
@@ -19,6 +23,54 @@ pub(crate) const LEGACY_ROUTES: [&str; 4] = [
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     legacy: [AtomicU64; LEGACY_ROUTES.len()],
+    requests: Mutex<BTreeMap<Asked, Histogram>>,
+}
+
+/// What requests are counted by: a method of the standard, a route of the router, a status.
+type Asked = (&'static str, String, u16);
+
+/// Upper bounds of requests, in seconds.
+const REQUEST_BOUNDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Methods by their names; whatever else a client invents is `other`.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PUT => "PUT",
+        _ => "other",
+    }
+}
+
+/// What a route does for accounts and sessions, where it does anything.
+fn operation(method: &str, route: &str) -> Option<&'static str> {
+    match (method, route.rsplit('/').next()?) {
+        ("POST", "token" | "login" | "flutter-login") => Some("login"),
+        ("POST", "register" | "flutter-register" | "emergency-register" | "emergency-register-legacy") => {
+            Some("register")
+        }
+        ("POST", "refresh") => Some("refresh"),
+        ("POST", "logout") => Some("logout"),
+        ("POST", "logout-all") => Some("logout_all"),
+        ("POST", "password") => Some("password_change"),
+        ("POST", "introspect") => Some("introspect"),
+        ("DELETE", "me") => Some("erase"),
+        _ => None,
+    }
+}
+
+/// How it ended, as operators ask: done, refused because of the request, or not done because of the server.
+fn outcome(status: u16) -> &'static str {
+    match status {
+        200..400 => "success",
+        400..500 => "refused",
+        _ => "unavailable",
+    }
 }
 
 impl Metrics {
@@ -28,6 +80,36 @@ impl Metrics {
             if *name == route {
                 count.fetch_add(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Counts one request.
+    pub(crate) fn request(&self, method: &Method, route: &str, status: u16, took: Duration) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = (known(method), route.to_owned(), status);
+        requests.entry(asked).or_insert_with(|| Histogram::new(REQUEST_BOUNDS)).observe(took);
+    }
+
+    fn requests(&self, page: &mut Page) {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let duration = "http_server_request_duration_seconds";
+        page.family(duration, "histogram", "Time from a request to its answer.");
+        let mut operations = BTreeMap::<_, u64>::new();
+        for ((method, route, status), histogram) in &*requests {
+            let (snapshot, code) = (histogram.snapshot(), status.to_string());
+            page.histogram(duration, &[("method", method), ("route", route), ("status", &code)], &snapshot);
+            if let Some(operation) = operation(method, route) {
+                *operations.entry((operation, outcome(*status))).or_default() += snapshot.count;
+            }
+        }
+        let operations_total = "auth_operations_total";
+        page.family(
+            operations_total,
+            "counter",
+            "What was done with accounts and sessions, and how it ended.",
+        );
+        for ((operation, outcome), count) in operations {
+            page.sample(operations_total, &[("operation", operation), ("outcome", outcome)], float(count));
         }
     }
 
@@ -41,6 +123,7 @@ impl Metrics {
         for (route, count) in LEGACY_ROUTES.iter().zip(&self.legacy) {
             page.sample(legacy, &[("route", route)], float(count.load(Ordering::Relaxed)));
         }
+        self.requests(&mut page);
         passwords(&mut page, rooms);
         if let Some(auditor) = auditor {
             audit(&mut page, auditor);
@@ -131,6 +214,28 @@ fn float(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_are_counted_by_route_and_operation_and_never_by_what_a_client_invents() {
+        let (metrics, took) = (Metrics::default(), Duration::from_millis(3));
+        let odd = Method::from_bytes(b"X-ODD").unwrap();
+        metrics.request(&Method::POST, "/api/v1/auth/token", 200, took);
+        metrics.request(&Method::POST, "/api/auth/login", 401, took);
+        metrics.request(&Method::POST, "/flutter-login", 503, took);
+        metrics.request(&odd, "other", 404, took);
+        let mut page = Page::default();
+        metrics.requests(&mut page);
+        for line in [
+            "http_server_request_duration_seconds_count{method=\"POST\",route=\"/api/v1/auth/token\",status=\"200\"} 1",
+            "http_server_request_duration_seconds_count{method=\"other\",route=\"other\",status=\"404\"} 1",
+            "auth_operations_total{operation=\"login\",outcome=\"success\"} 1",
+            "auth_operations_total{operation=\"login\",outcome=\"refused\"} 1",
+            "auth_operations_total{operation=\"login\",outcome=\"unavailable\"} 1",
+        ] {
+            assert!(page.0.lines().any(|found| found == line), "{line}\n{}", page.0);
+        }
+        assert!(!page.0.contains("ODD"));
+    }
 
     #[test]
     fn a_histogram_is_written_as_prometheus_reads_it() {

@@ -58,6 +58,8 @@ pub enum Problem {
     Busy(Duration),
     /// A part of the server is away.
     Unavailable,
+    /// Events cannot be written, and the configuration says that nothing goes on without.
+    AuditUnavailable,
     /// The request took longer than it may.
     Timeout,
     /// A bug.
@@ -79,7 +81,7 @@ pub struct Words {
 
 impl Problem {
     /// One of each kind, for documents and tests.
-    pub fn every() -> [Self; 24] {
+    pub fn every() -> [Self; 25] {
         [
             Self::Validation(Vec::new()),
             Self::MalformedBody,
@@ -103,6 +105,7 @@ impl Problem {
             Self::LegacyGone,
             Self::Busy(Duration::from_secs(1)),
             Self::Unavailable,
+            Self::AuditUnavailable,
             Self::Timeout,
             Self::Internal,
         ]
@@ -140,6 +143,7 @@ impl Problem {
             Self::LegacyGone => ("legacy_gone", S::GONE, "Route switched off"),
             Self::Busy(_) => ("busy", S::SERVICE_UNAVAILABLE, "Busy"),
             Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Unavailable"),
+            Self::AuditUnavailable => ("audit_unavailable", S::SERVICE_UNAVAILABLE, "Audit unavailable"),
             Self::Timeout => ("timeout", S::SERVICE_UNAVAILABLE, "Timed out"),
             Self::Internal => ("internal_error", S::INTERNAL_SERVER_ERROR, "Internal error"),
         }
@@ -170,6 +174,7 @@ impl Problem {
             Self::LegacyGone => "This old route was switched off; use its successor.",
             Self::Busy(_) => "The server has more to do than it can; try again after Retry-After seconds.",
             Self::Unavailable => "A part of the server is away; try again after Retry-After seconds.",
+            Self::AuditUnavailable => "Nothing is done that cannot be audited; try again after Retry-After seconds.",
             Self::Timeout => "The request took too long; it may or may not have had its effect.",
             Self::Internal => "Something is wrong with the server; the operator's log has it under this instance.",
         }
@@ -228,7 +233,7 @@ impl Problem {
             Self::TokenInvalid => challenge("Bearer error=\"invalid_token\""),
             Self::ClientInvalid => challenge("Basic realm=\"gatewright\", charset=\"UTF-8\""),
             Self::Busy(after) => retry(*after),
-            Self::Unavailable | Self::Timeout => retry(Duration::from_secs(1)),
+            Self::Unavailable | Self::AuditUnavailable | Self::Timeout => retry(Duration::from_secs(1)),
             _ => Vec::new(),
         }
     }

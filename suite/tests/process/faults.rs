@@ -7,7 +7,7 @@ use std::time::Duration;
 use testkit::postgres::Postgres;
 use testkit::process::Signal;
 
-use crate::node::{Node, Setup, database, pair, until};
+use crate::node::{Node, Setup, database, kills, pair, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -66,16 +66,10 @@ async fn nothing_answered_is_lost(setup: &Setup, kills: usize) {
     }
 }
 
-/// How often the servers are killed: a few times here, more by `GATEWRIGHT_TEST_KILLS`.
-#[expect(clippy::disallowed_methods, reason = "a long form of the test is asked for by the environment")]
-fn kills() -> usize {
-    std::env::var("GATEWRIGHT_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_f16_kill_9_loses_nothing_on_sqlite() {
     let setup = Setup::sqlite();
-    nothing_answered_is_lost(&setup, kills()).await;
+    nothing_answered_is_lost(&setup, kills(4)).await;
     let path = setup.folder.path().join("gatewright-data/gatewright.db");
     let check = testkit::process::Server::builder("python3").arg("-c").arg(format!(
         "import sqlite3; print(sqlite3.connect({path:?}).execute('PRAGMA integrity_check').fetchone()[0])"
@@ -86,7 +80,7 @@ async fn fault_f16_kill_9_loses_nothing_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_f16_kill_9_loses_nothing_on_postgres() {
     let database = database();
-    nothing_answered_is_lost(&Setup::postgres(database.url()), kills()).await;
+    nothing_answered_is_lost(&Setup::postgres(database.url()), kills(4)).await;
     let orphans = "SELECT count(*) FROM gatewright.sessions s LEFT JOIN gatewright.users u ON u.id = s.user_id \
                    LEFT JOIN gatewright.credentials c ON c.user_id = u.id WHERE c.user_id IS NULL";
     assert_eq!(testkit::postgres::rows(database.url(), orphans).unwrap(), [[Some("0".to_owned())]]);

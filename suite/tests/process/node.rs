@@ -167,3 +167,9 @@ pub(crate) async fn until(patience: Duration, what: &str, mut ask: impl AsyncFnM
         tokio::task::yield_now().await;
     }
 }
+
+/// How often the servers are killed: `few` times here, more by `GATEWRIGHT_TEST_KILLS`.
+#[expect(clippy::disallowed_methods, reason = "a long form of the test is asked for by the environment")]
+pub(crate) fn kills(few: usize) -> usize {
+    std::env::var("GATEWRIGHT_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
+}

@@ -16,7 +16,7 @@ const FLOORS: [(&str, &[&str]); 15] = [
     ("web", &["model", "protocol", "store", "auth"]),
     ("work", &["model", "protocol", "store", "auth", "journal"]),
     ("gatewright", &["model", "protocol", "store", "auth", "web", "work", "bcrypt-lanes", "journal"]),
-    ("suite", &["model", "protocol", "store", "auth", "web", "work", "gatewright", "testkit"]),
+    ("suite", &["model", "protocol", "store", "auth", "web", "work", "gatewright", "testkit", "journal"]),
     ("gatewright-fuzz", &["model", "protocol"]),
     ("testkit", &["model", "protocol", "store", "auth", "web", "work", "gatewright"]),
     (

@@ -147,6 +147,9 @@ impl<I: Input, W: Who> FromRequest<App> for Cx<I, W> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
+        if !app.may_be_audited(&parts.method) {
+            return Err(Problem::AuditUnavailable);
+        }
         let origin =
             parts.extensions.get::<RequestOrigin>().map(|origin| (*origin.0).clone()).unwrap_or_default();
         let gone = parts.extensions.get::<Gone>().map_or_else(CancellationToken::new, |gone| gone.0.clone());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Rooms;
-use auth::audit::Auditor;
+use auth::audit::{self, Auditor};
 use model::{Clock, Spawner, Trail};
 use protocol::forwarded::TrustedProxies;
 
@@ -71,11 +71,23 @@ pub struct Settings {
     pub legacy_sunset: Option<model::Now>,
     /// The largest number of requests at once.
     pub max_requests: usize,
+    /// Whether what would leave an event is refused while events cannot be written.
+    pub audit_required: bool,
 }
 
 /// The router's state. Its name does not leave the gate.
 #[derive(Clone)]
 pub(in crate::gate) struct App(Arc<Inside>);
+
+impl App {
+    /// Whether a request of this method may go on: it leaves no event, or its events can be written.
+    fn may_be_audited(&self, method: &http::Method) -> bool {
+        let failing = || {
+            self.0.auditor.as_ref().is_some_and(|auditor| auditor.condition() == audit::Condition::Failing)
+        };
+        method.is_safe() || !self.0.settings.audit_required || !failing()
+    }
+}
 
 pub(in crate::gate) struct Inside {
     front: store::Front,

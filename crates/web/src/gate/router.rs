@@ -68,7 +68,7 @@ pub fn routers(doors: Doors) -> Routers {
         // Names the request and finds its client; everything below may say who asked.
         .layer(from_fn_with_state(origins, layers::origin))
         // One line a request, with the status that leaves.
-        .layer(from_fn(layers::log))
+        .layer(from_fn_with_state(Arc::clone(&metrics), layers::log))
         // On every answer, errors too.
         .layer(from_fn_with_state(SecurityHeaders { https }, layers::security_headers))
         // Preflights end here; errors are readable across origins.

@@ -1,22 +1,27 @@
 //! One structured line a request.
 
-use axum::extract::{MatchedPath, Request};
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
 
 use super::RequestOrigin;
+use crate::metrics::Metrics;
 
-/// Logs method, route, status and duration, with the request's id. Paths and queries of unknown routes are left
-/// out: people put secrets there.
-pub(crate) async fn log(request: Request, next: Next) -> Response {
+/// Counts and logs method, route, status and duration, with the request's id. Paths and queries of unknown routes
+/// are left out: people put secrets there.
+pub(crate) async fn log(State(counts): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
     let origin = request.extensions().get::<RequestOrigin>().cloned();
     let response = next.run(request).await;
     let route = response.extensions().get::<Route>().map_or("other", |route| route.0.as_str());
     let status = response.status().as_u16();
-    let seconds = begun.elapsed().as_secs_f64();
+    let took = begun.elapsed();
+    counts.request(&method, route, status, took);
+    let seconds = took.as_secs_f64();
     let origin = origin.as_ref().map(|origin| &*origin.0);
     let request_id = origin.and_then(|o| o.request_id.as_ref()).map_or("", |id| id.0.as_str());
     let client_request_id = origin.and_then(|o| o.client_request_id.as_deref());

@@ -1,0 +1,163 @@
+//! The audit journal of a real server: what it holds after kill -9, and what happens while it cannot be written.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use testkit::http::Response;
+
+use crate::node::{Node, Setup, database, kills, pair, until};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Clients at once.
+const LANES: usize = 8;
+
+fn journal(setup: &Setup) -> PathBuf {
+    setup.folder.path().join("gatewright-data/audit/journal")
+}
+
+/// Every event of a journal, oldest first.
+fn events(setup: &Setup) -> Vec<Value> {
+    let mut reader = journal::Reader::open(&journal(setup));
+    let mut events = Vec::new();
+    while let Some(record) = reader.read().unwrap() {
+        if record.kind == journal::Kind::Data {
+            events.push(serde_json::from_slice(record.payload).unwrap());
+        }
+    }
+    events
+}
+
+/// Kills the server again and again while people register and log in. Whatever was answered has its event in the
+/// journal, by the request's id, and the chain holds.
+async fn what_was_answered_is_in_the_journal(setup: &Setup) {
+    for round in 0..kills(5) {
+        let node = Arc::new(setup.start());
+        let answered = Arc::new(Mutex::new(Vec::new()));
+        let count = Arc::new(AtomicUsize::new(0));
+        let lane = |lane: usize| {
+            let (node, answered, count) = (Arc::clone(&node), Arc::clone(&answered), Arc::clone(&count));
+            async move {
+                for number in 0.. {
+                    let name = format!("u{round}-{lane}-{number}");
+                    for answer in [node.try_register(&name).await, node.try_log_in(&name).await] {
+                        let Some(answer) = answer else { return };
+                        answered.lock().unwrap().push((answer.status, id(&answer)));
+                        count.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            }
+        };
+        let enough = 20 + 7 * round;
+        let kill = async {
+            while count.load(Ordering::SeqCst) < enough {
+                tokio::task::yield_now().await;
+            }
+            node.server.signal(testkit::process::Signal::KILL);
+        };
+        tokio::join!(join_all((0..LANES).map(lane)), kill);
+        drop(node);
+        let written: BTreeSet<String> = events(setup)
+            .iter()
+            .filter_map(|event| event["request_id"].as_str().map(str::to_owned))
+            .collect();
+        let answered = answered.lock().unwrap();
+        assert!(answered.len() >= enough);
+        for (status, id) in &*answered {
+            assert!(written.contains(id), "round {round}: {id} was answered {status} and left no event");
+        }
+    }
+    let report = journal::verify(&journal(setup), None, &[], |_| true, |_| {}).unwrap();
+    assert_eq!(report.finding, None);
+}
+
+fn id(answer: &Response) -> String {
+    answer.header("x-request-id").unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_before_kill_9_is_in_the_journal_on_sqlite() {
+    what_was_answered_is_in_the_journal(&Setup::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_before_kill_9_is_in_the_journal_on_postgres() {
+    let database = database();
+    what_was_answered_is_in_the_journal(&Setup::postgres(database.url())).await;
+}
+
+/// The components that readiness names as degraded.
+async fn degraded(node: &Node) -> Value {
+    let answer = node.client.get(&node.url("/health/readiness")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["degraded"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f_23_a_journal_that_cannot_be_written_stops_nobody_and_shows() {
+    let mut setup = Setup::sqlite();
+    let operations = format!("127.0.0.1:{}", testkit::free_port());
+    setup.set("SERVER__OPS_LISTEN", &operations);
+    let node = setup.start();
+    node.member("alice").await;
+    assert_eq!(degraded(&node).await, Value::Null);
+    // The disk is gone, as far as the journal can tell.
+    let (place, away) = (journal(&setup), setup.folder.path().join("away"));
+    std::fs::rename(&place, &away).unwrap();
+    until(PATIENCE, "readiness names the trail", async || {
+        pair(&node.log_in("alice").await);
+        degraded(&node).await == serde_json::json!(["audit"])
+    })
+    .await;
+    let metrics = async || node.client.get(&format!("http://{operations}/metrics")).await.text();
+    assert!(metrics().await.contains("\naudit_journal_failing 1\n"));
+    assert!(node.server.stderr().contains("events cannot be written to the audit journal"));
+    for _ in 0..10 {
+        assert_eq!(node.log_in("alice").await.status, 200, "logins go on");
+    }
+    std::fs::create_dir(&place).unwrap();
+    until(PATIENCE, "it is written again by itself", async || degraded(&node).await == Value::Null).await;
+    assert!(metrics().await.contains("\naudit_journal_failing 0\n"));
+    let last = id(&node.log_in("alice").await);
+    let written = events(&setup);
+    assert!(written.iter().any(|event| event["request_id"] == last.as_str()), "{written:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_audit_is_required_nothing_happens_without_it() {
+    let mut setup = Setup::sqlite();
+    setup.set("AUDIT__REQUIRED", "true");
+    let node = setup.start();
+    let (access, _) = node.member("alice").await;
+    let place = journal(&setup);
+    std::fs::rename(&place, setup.folder.path().join("away")).unwrap();
+    until(PATIENCE, "a login is refused", async || node.log_in("alice").await.status == 503).await;
+    let refused = node.log_in("alice").await;
+    assert_eq!(refused.json()["code"], "audit_unavailable");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(node.register("bob").await.status, 503);
+    assert_eq!(node.me(&access).await.status, 200, "what leaves no event goes on");
+    assert_eq!(node.readiness().await, 200);
+    std::fs::create_dir(&place).unwrap();
+    until(PATIENCE, "a login succeeds", async || node.log_in("alice").await.status == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_data_directory_has_one_server() {
+    let setup = Setup::sqlite();
+    let node = setup.start();
+    let port = testkit::free_port().to_string();
+    let second = testkit::process::Server::builder(testkit::process::gatewright())
+        .arg("serve")
+        .folder(setup.folder.path())
+        .env("GATEWRIGHT_SERVER__LISTEN", format!("127.0.0.1:{port}"))
+        .env("GATEWRIGHT_SERVER__OPS_LISTEN", "")
+        .run("");
+    assert!(!second.status.success());
+    assert!(second.stderr.contains("another server writes there"), "{}", second.stderr);
+    assert_eq!(node.readiness().await, 200);
+}
