@@ -1,42 +1,74 @@
-//! Makes the built-in list of common passwords out of a text file.
+//! Makes the built-in list of common passwords out of text files.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Cursor};
 use std::path::Path;
 
 use aws_lc_rs::digest;
+use hash_filter::Writer;
+use unicode_normalization::UnicodeNormalization as _;
 
-/// Bytes of SHA-256 that are kept of each password; `auth::password` looks for as many.
-const HASH_BYTES: usize = 5;
+/// What `auth::password` looks for: the beginning of the SHA-256 of the lower-case password, in NFC.
+const KIND: u8 = 1;
+/// Bits that are kept of each: of 100,000 passwords, and 70 million others one is refused by accident.
+const BITS: u8 = 43;
+/// Characters of a password that is worth a place.
+const CHARS: std::ops::RangeInclusive<usize> = 4..=64;
 
-/// Reads one password a line and writes the sorted truncated hashes of their lower-case forms.
-pub(crate) fn run(root: &Path, list: &str) -> io::Result<()> {
-    let text = std::fs::read_to_string(list)?;
-    let hashes = hashes(&text);
-    println!("{} passwords", hashes.len());
-    std::fs::write(root.join("crates/auth/data/common-passwords.bin"), hashes.concat())
+/// Reads one password a line and writes the filter of all of them.
+pub(crate) fn run(root: &Path, lists: &[&str]) -> io::Result<()> {
+    let mut words = BTreeSet::new();
+    for list in lists {
+        let text = std::fs::read_to_string(list)
+            .map_err(|why| io::Error::new(why.kind(), format!("{list}: {why}")))?;
+        let before = words.len();
+        words.extend(passwords(&text));
+        println!("{list}: {} that were not there yet", words.len() - before);
+    }
+    let filter = filter(&words)?;
+    println!("{} passwords, {} bytes", words.len(), filter.len());
+    std::fs::write(root.join("crates/auth/data/common-passwords.bin"), filter)
 }
 
-fn hashes(text: &str) -> Vec<Vec<u8>> {
-    let words: BTreeSet<String> =
-        text.lines().map(|line| line.trim().to_lowercase()).filter(|word| !word.is_empty()).collect();
-    let hash = |word: &String| {
-        let digest = digest::digest(&digest::SHA256, word.as_bytes());
-        digest.as_ref().iter().take(HASH_BYTES).copied().collect::<Vec<u8>>()
-    };
-    words.iter().map(hash).collect::<BTreeSet<_>>().into_iter().collect()
+/// The passwords of a list, as they are compared.
+fn passwords(text: &str) -> impl Iterator<Item = String> {
+    let folded = text.lines().map(|line| line.trim().nfc().collect::<String>().to_lowercase());
+    folded.filter(|word| CHARS.contains(&word.chars().count()))
+}
+
+fn filter(words: &BTreeSet<String>) -> io::Result<Vec<u8>> {
+    let hashes: BTreeSet<u64> = words.iter().map(|word| hash(word)).collect();
+    let mut writer = Writer::new(Cursor::new(Vec::new()), KIND, BITS).map_err(io::Error::other)?;
+    hashes.into_iter().try_for_each(|hash| writer.push(hash)).map_err(io::Error::other)?;
+    let (_, written) = writer.finish().map_err(io::Error::other)?;
+    Ok(written.into_inner())
+}
+
+fn hash(word: &str) -> u64 {
+    let digest = digest::digest(&digest::SHA256, word.as_bytes());
+    digest.as_ref().first_chunk().map_or(0, |chunk| u64::from_be_bytes(*chunk))
 }
 
 #[cfg(test)]
 mod tests {
+    use hash_filter::Filter;
+
     use super::*;
 
     #[test]
-    fn spellings_count_once_and_the_order_is_that_of_a_search() {
-        let hashes = hashes("Password\npassword\r\n\nletmein\n");
-        assert_eq!(hashes.len(), 2);
-        assert!(hashes.is_sorted() && hashes.iter().all(|hash| hash.len() == HASH_BYTES));
-        let known = [0x5e, 0x88, 0x48, 0x98, 0xda];
-        assert!(hashes.iter().any(|hash| hash == &known), "SHA-256 of password begins 5e884898da");
+    fn spellings_count_once_and_what_no_policy_allows_is_left_out() {
+        let words: BTreeSet<String> =
+            passwords("Password\npassword\r\n\nletmein\nabc\ncafe\u{301}\n").collect();
+        assert_eq!(
+            words.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["caf\u{e9}", "letmein", "password"]
+        );
+        let written = filter(&words).unwrap();
+        let filter = Filter::open(written.as_slice(), KIND).unwrap();
+        assert_eq!(filter.count(), 3);
+        assert!(words.iter().all(|word| filter.contains(hash(word)).unwrap()));
+        // SHA-256 of `password` begins so.
+        assert_eq!(hash("password"), 0x5e88_4898_da28_0471);
+        assert!(!filter.contains(hash("Password")).unwrap());
     }
 }

@@ -13,7 +13,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   tidy                     check the house style; prints file:line and what to do instead
   gen                      write the documents that are made of the code
-  common-passwords FILE    make the built-in list of common passwords of a text file, one a line
+  common-passwords FILE…   make the built-in list of common passwords of text files, one a line
   long                     the long forms of tests: 20 kills on each engine, 10,000 refreshes of two tabs at once
   services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
                            (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)
@@ -40,10 +40,10 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         ["tidy"] => tidy::run(root()),
         ["gen"] => generate::run(root()),
-        ["common-passwords", list] => match common_passwords::run(root(), list) {
+        ["common-passwords", lists @ ..] if !lists.is_empty() => match common_passwords::run(root(), lists) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{list}: {error}");
+                eprintln!("{error}");
                 ExitCode::FAILURE
             }
         },

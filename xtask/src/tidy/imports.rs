@@ -4,18 +4,34 @@ use super::Finding;
 use super::source::Source;
 
 /// Each crate with the ones of ours that it may use. A library of its own uses none.
-const FLOORS: [(&str, &[&str]); 15] = [
+const FLOORS: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("argon2-arena", &[]),
     ("bcrypt-lanes", &[]),
     ("thread-class", &[]),
+    ("hash-filter", &[]),
     ("journal", &[]),
     ("protocol", &["model"]),
     ("store", &["model", "protocol"]),
-    ("auth", &["model", "protocol", "store", "argon2-arena", "bcrypt-lanes", "thread-class", "journal"]),
+    (
+        "auth",
+        &[
+            "model",
+            "protocol",
+            "store",
+            "argon2-arena",
+            "bcrypt-lanes",
+            "thread-class",
+            "hash-filter",
+            "journal",
+        ],
+    ),
     ("web", &["model", "protocol", "store", "auth"]),
     ("work", &["model", "protocol", "store", "auth", "journal"]),
-    ("gatewright", &["model", "protocol", "store", "auth", "web", "work", "bcrypt-lanes", "journal"]),
+    (
+        "gatewright",
+        &["model", "protocol", "store", "auth", "web", "work", "bcrypt-lanes", "hash-filter", "journal"],
+    ),
     ("suite", &["model", "protocol", "store", "auth", "web", "work", "gatewright", "testkit", "journal"]),
     ("gatewright-fuzz", &["model", "protocol"]),
     ("testkit", &["model", "protocol", "store", "auth", "web", "work", "gatewright"]),
@@ -33,6 +49,7 @@ const FLOORS: [(&str, &[&str]); 15] = [
             "argon2-arena",
             "bcrypt-lanes",
             "thread-class",
+            "hash-filter",
         ],
     ),
 ];
