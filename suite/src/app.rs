@@ -75,6 +75,7 @@ impl Default for Options {
                     queue_deadline: Duration::from_secs(5),
                     min_length: 8,
                     blocklist: Blocklist::Common,
+                    breaches: None,
                     service_names: vec!["gatewright".to_owned(), "auth.example".to_owned()],
                 },
                 scopes: BTreeMap::new(),

@@ -28,12 +28,14 @@
 mod bits;
 mod crc;
 mod reader;
+mod sort;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 pub use reader::{Filter, OpenError, ReadAt};
+pub use sort::{Merge, Sorter};
 pub use writer::{WriteError, Writer};
 
 /// The version that is written and read.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use auth::account::Attributes;
-use auth::password::{Blocklist, PasswordSettings, Scheme};
+use auth::password::{Blocklist, Breaches, PasswordSettings, Scheme};
 use model::{Now, Secret};
 use protocol::forwarded::TrustedProxies;
 use protocol::jwt::Algorithm;
@@ -142,6 +142,13 @@ fn passwords(config: &Config, issuer: &str) -> Result<PasswordSettings, StartErr
         config::Blocklist::Off => Blocklist::Off,
         config::Blocklist::File(path) => Blocklist::from_lines(&read("passwords.blocklist", path)?),
     };
+    let breaches = passwords.breach_filter.as_deref().map(|path| {
+        Breaches::open(path).map_err(|why| StartError::Setting {
+            key: "passwords.breach_filter",
+            why: format!("{}: {why}", path.display()),
+        })
+    });
+    let breaches = breaches.transpose()?;
     let host = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
     let host = host.split(['/', ':']).next().unwrap_or_default();
     Ok(PasswordSettings {
@@ -151,6 +158,7 @@ fn passwords(config: &Config, issuer: &str) -> Result<PasswordSettings, StartErr
         queue_deadline: passwords.queue_deadline,
         min_length: passwords.min_length as usize,
         blocklist,
+        breaches,
         service_names: ["gatewright", host].into_iter().map(str::to_owned).collect(),
     })
 }

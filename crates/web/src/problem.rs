@@ -351,6 +351,7 @@ impl From<auth::account::RegisterError> for Problem {
         match error {
             RegisterError::EmailTaken => Self::EmailTaken,
             RegisterError::UsernameTaken => Self::UsernameTaken,
+            RegisterError::Invalid(error) => Self::Validation(vec![error]),
             RegisterError::Hash(refusal) => refusal.into(),
             RegisterError::Mint(error) => error.into(),
             RegisterError::Store(error) => error.into(),

@@ -55,6 +55,7 @@ fn settings() -> Settings {
             queue_deadline: Duration::from_secs(5),
             min_length: 8,
             blocklist: Blocklist::Common,
+            breaches: None,
             service_names: Vec::new(),
         },
         scopes: std::collections::BTreeMap::new(),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use auth::password::{Blocklist, Policy, Scheme, keep_rehashed, learn_kinds};
+use auth::password::{
+    BREACH_BITS, BREACH_KIND, Blocklist, Breaches, Policy, Scheme, breach_hash, keep_rehashed, learn_kinds,
+};
 use serde_json::{Value, json};
 use store::noun::credential;
 use suite::{Answer, Engine, Options, TestApp, on_both};
@@ -275,6 +277,53 @@ async fn n_09_a_raised_cost_reaches_every_hash_at_its_next_login() {
     assert!(dear.contains("$m=16,t=2,p=1$"), "{dear}");
     log_in(&app, "alice").await;
     assert_eq!(stored(&app, "alice").await, dear, "once");
+    app.close().await;
+}
+
+/// A file with these passwords, and a filter that has it open.
+fn breached(passwords: &[&str]) -> (tempfile::NamedTempFile, Breaches) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut writer = hash_filter::Writer::new(file.reopen().unwrap(), BREACH_KIND, BREACH_BITS).unwrap();
+    let hashes: BTreeSet<u64> = passwords.iter().map(|password| breach_hash(password.as_bytes())).collect();
+    for hash in hashes {
+        writer.push(hash).unwrap();
+    }
+    writer.finish().unwrap();
+    let breaches = Breaches::open(file.path()).unwrap();
+    (file, breaches)
+}
+
+#[tokio::test]
+async fn n_08_a_password_that_appeared_in_a_breach_is_refused_whole() {
+    let (file, breaches) = breached(&["correct horse", "caf\u{E9} au lait", "Trustno1Trustno1"]);
+    let mut options = Options::default();
+    options.auth.passwords.breaches = Some(breaches);
+    let app = TestApp::with(Engine::Sqlite, options).await;
+    let refused = |answer: Answer| {
+        let (kind, message) = complaint(&answer);
+        assert_eq!(kind, "password_blocklisted");
+        assert!(message.contains("breach"), "{message}");
+    };
+    refused(try_password(&app, "alice", "correct horse").await.expect(422));
+    // As it is hashed: in NFC.
+    refused(try_password(&app, "alice", "cafe\u{301} au lait").await.expect(422));
+    assert_eq!(app.rooms.hasher.counts().totals().begun, 0, "refused before anything is computed");
+    // Exactly, and whole.
+    works(&app, "alice", "correct horse battery").await;
+    works(&app, "bob", "Correct Horse").await;
+    let pair = crate::people::Pair::from(&try_log_in(&app, "bob", "Correct Horse").await.expect(200));
+    let change = |new: &'static str| {
+        let body = json!({"current_password": "Correct Horse", "new_password": new});
+        let (app, token) = (&app, &pair.access);
+        async move { app.post(&path("password"), Some(token), body).await }
+    };
+    let answer = change("Trustno1Trustno1").await.expect(422);
+    assert_eq!(answer.json()["errors"][0]["loc"], json!(["body", "new_password"]));
+    // Where it cannot be read nobody gets through unchecked, and whoever has a password logs in.
+    file.as_file().set_len(100).unwrap();
+    assert!(change("Something else 1").await.expect(503).headers.contains_key("retry-after"));
+    try_password(&app, "carol", "Something else 1").await.expect(503);
+    try_log_in(&app, "bob", "Correct Horse").await.expect(200);
     app.close().await;
 }
 

@@ -32,7 +32,21 @@ const FLOORS: [(&str, &[&str]); 16] = [
         "gatewright",
         &["model", "protocol", "store", "auth", "web", "work", "bcrypt-lanes", "hash-filter", "journal"],
     ),
-    ("suite", &["model", "protocol", "store", "auth", "web", "work", "gatewright", "testkit", "journal"]),
+    (
+        "suite",
+        &[
+            "model",
+            "protocol",
+            "store",
+            "auth",
+            "web",
+            "work",
+            "gatewright",
+            "testkit",
+            "hash-filter",
+            "journal",
+        ],
+    ),
     ("gatewright-fuzz", &["model", "protocol"]),
     ("testkit", &["model", "protocol", "store", "auth", "web", "work", "gatewright"]),
     (

@@ -7,7 +7,7 @@ use store::noun::{credential, user};
 use super::register::{Candidate, Conflict, new_user, stored, whose};
 use super::{ROLES, RegisterError};
 use crate::Visit;
-use crate::password::{Policy, Purpose, Refusal};
+use crate::password::{NotHashed, Policy, Purpose, Refusal, hash_new};
 use crate::session::revoke_all;
 
 /// Why an operator's change was not made.
@@ -33,15 +33,23 @@ impl From<store::Error> for OperateError {
     }
 }
 
+impl From<NotHashed> for OperateError {
+    fn from(error: NotHashed) -> Self {
+        match error {
+            NotHashed::Invalid(error) => Self::Invalid(error),
+            NotHashed::Refused(refusal) => Self::Hash(refusal),
+        }
+    }
+}
+
 /// Makes an account with a role.
 ///
 /// # Errors
 /// [`OperateError`]; nothing was changed then.
 pub async fn add(visit: &mut Visit<'_>, candidate: Candidate, role: &str) -> Result<User, OperateError> {
     check_role(role)?;
-    let (asker, password) = (visit.asker(None), candidate.password.clone());
-    let hash = visit.rooms.hasher.hash(visit.lease.park(), Purpose::Registration, asker, password).await;
-    let hash = hash.map_err(OperateError::Hash)?;
+    let password = candidate.password.clone();
+    let hash = hash_new(visit, "password", Purpose::Registration, None, password).await?;
     let new = new_user(visit, &candidate, role);
     let row = new.clone();
     let inserted = visit
@@ -122,9 +130,7 @@ pub async fn set_password(
     let bytes = policy
         .accept("password", password.expose(), email.as_ref(), username.as_ref())
         .map_err(OperateError::Invalid)?;
-    let asker = visit.asker(user.uuid.to_string());
-    let hash = visit.rooms.hasher.hash(visit.lease.park(), Purpose::Login, asker, bytes).await;
-    let hash = hash.map_err(OperateError::Hash)?;
+    let hash = hash_new(visit, "password", Purpose::Login, Some(user.uuid.to_string()), bytes).await?;
     let (id, uuid, now, keep) = (user.id, user.uuid, visit.now, visit.rooms.keep_until(visit.now));
     visit
         .lease

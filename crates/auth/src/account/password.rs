@@ -5,7 +5,7 @@ use model::{Email, Event, Secret, Username};
 use store::noun::credential;
 
 use crate::Visit;
-use crate::password::{Policy, Purpose, Refusal};
+use crate::password::{NotHashed, Policy, Purpose, Refusal, hash_new};
 use crate::session::{check_password, revoke_all};
 use crate::token::Caller;
 
@@ -25,6 +25,15 @@ pub enum PasswordError {
 impl From<store::Error> for PasswordError {
     fn from(error: store::Error) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<NotHashed> for PasswordError {
+    fn from(error: NotHashed) -> Self {
+        match error {
+            NotHashed::Invalid(error) => Self::Invalid(error),
+            NotHashed::Refused(refusal) => Self::Hash(refusal),
+        }
     }
 }
 
@@ -54,9 +63,7 @@ pub async fn change_password(
             return Err(PasswordError::Refused);
         }
     };
-    let asker = visit.asker(account);
-    let hash = visit.rooms.hasher.hash(visit.lease.park(), Purpose::Login, asker, bytes).await;
-    let hash = hash.map_err(PasswordError::Hash)?;
+    let hash = hash_new(visit, "new_password", Purpose::Login, Some(account), bytes).await?;
     let (id, version, now, uuid) = (login.user.id, login.version, visit.now, login.user.uuid);
     let (session, keep) = (caller.session, visit.rooms.keep_until(visit.now));
     let ended = visit

@@ -7,7 +7,7 @@ use store::noun::{credential, session, user};
 
 use super::BASIC_USER;
 use crate::Visit;
-use crate::password::{Policy, Purpose, Refusal};
+use crate::password::{NotHashed, Policy, Purpose, Refusal, hash_new};
 use crate::session::{Live, Opening};
 use crate::token::{MintError, Tokens, mint};
 
@@ -36,6 +36,8 @@ pub enum RegisterError {
     EmailTaken,
     /// The username belongs to somebody.
     UsernameTaken,
+    /// What is wrong with the password.
+    Invalid(FieldError),
     /// The password was not hashed.
     Hash(Refusal),
     /// No token could be signed.
@@ -47,6 +49,15 @@ pub enum RegisterError {
 impl From<store::Error> for RegisterError {
     fn from(error: store::Error) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<NotHashed> for RegisterError {
+    fn from(error: NotHashed) -> Self {
+        match error {
+            NotHashed::Invalid(error) => Self::Invalid(error),
+            NotHashed::Refused(refusal) => Self::Hash(refusal),
+        }
     }
 }
 
@@ -104,9 +115,8 @@ pub async fn register(
     candidate: Candidate,
     log_in: bool,
 ) -> Result<Registered, RegisterError> {
-    let (asker, password) = (visit.asker(None), candidate.password.clone());
-    let hash = visit.rooms.hasher.hash(visit.lease.park(), Purpose::Registration, asker, password).await;
-    let hash = hash.map_err(RegisterError::Hash)?;
+    let password = candidate.password.clone();
+    let hash = hash_new(visit, "password", Purpose::Registration, None, password).await?;
     let new = new_user(visit, &candidate, BASIC_USER);
     let opening = log_in.then(|| {
         let scope = visit.rooms.settings.scopes.get(BASIC_USER).cloned().unwrap_or_default();

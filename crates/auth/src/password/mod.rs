@@ -2,8 +2,10 @@
 
 mod bcrypt;
 mod blocklist;
+mod breach;
 mod foreign;
 mod hasher;
+mod new;
 mod policy;
 mod scheme;
 mod upkeep;
@@ -11,7 +13,10 @@ mod upkeep;
 use std::time::Duration;
 
 pub use blocklist::Blocklist;
+pub use breach::{BREACH_BITS, BREACH_KIND, Breaches, hash as breach_hash};
 pub use hasher::{Asker, Counts, Hasher, HasherCounts, Purpose, Refusal, Rehashed};
+pub use new::NotHashed;
+pub(crate) use new::hash_new;
 pub(crate) use policy::received;
 pub use policy::{Policy, normalise};
 pub use scheme::Scheme;
@@ -32,6 +37,8 @@ pub struct PasswordSettings {
     pub min_length: usize,
     /// Passwords that everybody tries first.
     pub blocklist: Blocklist,
+    /// Passwords that appeared in breaches.
+    pub breaches: Option<Breaches>,
     /// Names of this service, which are no passwords either.
     pub service_names: Vec<String>,
 }

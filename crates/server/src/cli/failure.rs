@@ -107,6 +107,7 @@ impl From<RegisterError> for Failure {
         match error {
             RegisterError::EmailTaken => Self::failed("the email belongs to somebody already"),
             RegisterError::UsernameTaken => Self::failed("the username belongs to somebody already"),
+            RegisterError::Invalid(error) => Self::fields(&[error]),
             RegisterError::Hash(refusal) => Self::hash(refusal),
             RegisterError::Mint(_) => Self::failed("no token could be signed"),
             RegisterError::Store(error) => error.into(),

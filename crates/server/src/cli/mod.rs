@@ -8,6 +8,7 @@ mod failure;
 mod keys;
 mod migrate;
 mod output;
+mod passwords;
 mod secret;
 mod serve;
 mod user;
@@ -68,6 +69,9 @@ enum Command {
     /// The master key file, and the keys that sign tokens
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Passwords that nobody may take
+    #[command(subcommand)]
+    Passwords(passwords::PasswordsCommand),
     /// The configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -138,6 +142,7 @@ impl Cli {
             Command::User(user) => user.run(&global, &mut out).await,
             Command::Client(client) => client.run(&global, &mut out).await,
             Command::Keys(keys) => keys.run(&global, &mut out).await,
+            Command::Passwords(passwords) => passwords.run(&mut out),
             Command::Config(config) => config.run(&global, &mut out),
             Command::Completions(completions) => completions.run(&mut out),
             Command::Man(man) => man.run(&mut out),

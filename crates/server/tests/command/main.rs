@@ -5,6 +5,7 @@
 mod accounts;
 mod configuration;
 mod keys;
+mod passwords;
 mod serving;
 mod transfer;
 

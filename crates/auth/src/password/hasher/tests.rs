@@ -15,6 +15,7 @@ fn settings(scheme: Scheme) -> PasswordSettings {
         queue_deadline: LONG,
         min_length: 8,
         blocklist: Blocklist::Off,
+        breaches: None,
         service_names: Vec::new(),
     }
 }

@@ -68,6 +68,9 @@ section! {
         min_length: u32 = 8, example: "15";
         /// Passwords that are refused because everybody knows them.
         blocklist: Blocklist = Blocklist::Common, example: "/etc/gatewright/passwords.txt";
+        /// Passwords that appeared in breaches are refused: a file that `gatewright passwords filter` has made.
+        /// While it cannot be read, no new password is taken.
+        breach_filter: Option<PathBuf> = None, example: "/var/lib/gatewright/breached.filter";
         /// Whether stored hashes are encrypted with a key that the master key seals.
         pepper: bool = false, example: "true";
     }
