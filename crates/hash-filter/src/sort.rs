@@ -129,7 +129,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut sorter = Sorter::new(folder.path(), 100);
         let mut all: Vec<u64> = (0..1050_u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 1000).collect();
-        all.iter().for_each(|hash| sorter.push(*hash).unwrap());
+        for hash in &all {
+            sorter.push(*hash).unwrap();
+        }
         assert_eq!(sorter.runs.len(), 10);
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
         let sorted: Vec<u64> = sorter.finish().unwrap().map(Result::unwrap).collect();
@@ -141,7 +143,9 @@ mod tests {
     fn none_and_few_are_sorted_without_a_file() {
         assert_eq!(Sorter::new(Path::new("/nowhere"), 9).finish().unwrap().count(), 0);
         let mut sorter = Sorter::new(Path::new("/nowhere"), 9);
-        [3, 1, 2].into_iter().for_each(|hash| sorter.push(hash).unwrap());
+        for hash in [3, 1, 2] {
+            sorter.push(hash).unwrap();
+        }
         assert_eq!(sorter.finish().unwrap().map(Result::unwrap).collect::<Vec<_>>(), [1, 2, 3]);
     }
 }
