@@ -31,6 +31,8 @@ fn scheme(binary: &Path, other: Option<&Path>, scheme: Scheme) -> Outcome<()> {
         beside.register(CLIENTS)?;
     }
     let mut alone = Figures::new("the library alone, all cores", "/s");
+    let mut ordinary = Figures::new("the ordinary crate alone, all cores", "/s");
+    let mut above = Figures::new("server / ordinary crate alone", "x");
     let mut server = Figures::new("the server", "/s");
     let mut former = Figures::new("the other server", "/s");
     let (mut part, mut tail, mut gain) = (
@@ -39,12 +41,15 @@ fn scheme(binary: &Path, other: Option<&Path>, scheme: Scheme) -> Outcome<()> {
         Figures::new("server / other server", "x"),
     );
     for _ in 0..PAIRS {
-        let library = alone_on_all_cores(scheme);
+        let library = alone_on_all_cores(|| library::hasher(scheme));
+        let plain = alone_on_all_cores(|| library::plain(scheme));
         let until = Instant::now() + SPAN;
         let samples = place.storm(CLIENTS, CLIENTS, until)?;
         refuse_failures(&samples)?;
         let rate = per_second(&samples, SPAN + until.elapsed());
         alone.push(library);
+        ordinary.push(plain);
+        above.push(rate / plain);
         server.push(rate);
         part.push(rate / library);
         tail.push(quantile(samples.iter().map(|sample| sample.took), 0.99) / 1e3 * rate / 64.0);
@@ -56,7 +61,7 @@ fn scheme(binary: &Path, other: Option<&Path>, scheme: Scheme) -> Outcome<()> {
             gain.push(rate / theirs);
         }
     }
-    for figures in [&alone, &server, &part, &tail] {
+    for figures in [&alone, &ordinary, &server, &part, &above, &tail] {
         figures.print(None);
     }
     if beside.is_some() {
@@ -74,19 +79,20 @@ fn refuse_failures(samples: &[super::place::Sample]) -> Outcome<()> {
 }
 
 /// Hashes a second on as many threads as cores, with nothing else to do.
-fn alone_on_all_cores(scheme: Scheme) -> f64 {
+fn alone_on_all_cores(make: impl Fn() -> Box<dyn FnMut() -> usize> + Sync) -> f64 {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let until = Instant::now() + SPAN / 2;
     let begun = Instant::now();
+    let work = || {
+        let mut hash = make();
+        let mut done = 0;
+        while Instant::now() < until {
+            done += hash();
+        }
+        done
+    };
+    let work = &work;
     let done: usize = std::thread::scope(|scope| {
-        let work = || {
-            let mut hash = library::hasher(scheme);
-            let mut done = 0;
-            while Instant::now() < until {
-                done += hash();
-            }
-            done
-        };
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or_default()).sum()
     });
