@@ -215,6 +215,26 @@ fn float(count: u64) -> f64 {
 mod tests {
     use super::*;
 
+    /// The alert rules name no metric that the page does not have.
+    #[test]
+    fn alert_rules_name_metrics_that_there_are() {
+        let rules = include_str!("../../../ops/prometheus/gatewright.rules.yml");
+        let page = include_str!("metrics.rs");
+        let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
+        let mut named = 0;
+        for word in rules.split(|c: char| !is_word(c)) {
+            let plain = word.strip_suffix("_bucket").unwrap_or(word);
+            let is_metric = ["_total", "_seconds", "_failing", "_events", "_second", "_depth"]
+                .iter()
+                .any(|end| plain.ends_with(end));
+            if is_metric && plain.matches('_').count() > 1 {
+                assert!(page.contains(&format!("\"{plain}\"")), "{plain} is in the rules and not on the page");
+                named += 1;
+            }
+        }
+        assert!(named >= 9, "{named}");
+    }
+
     #[test]
     fn requests_are_counted_by_route_and_operation_and_never_by_what_a_client_invents() {
         let (metrics, took) = (Metrics::default(), Duration::from_millis(3));
