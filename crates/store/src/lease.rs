@@ -7,6 +7,7 @@ use model::{Event, Now, Trail};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::noun::audit_key::AuditKey;
 use crate::statement::{Batch, Call};
 use crate::tx::Tx;
 use crate::{Error, noun, postgres, sqlite};
@@ -24,7 +25,7 @@ pub(crate) enum Held {
     Sqlite(sqlite::Reader),
 }
 
-/// Stands where a transaction's event stands in the writes of job leases, which are not noted.
+/// Stands where a transaction's event stands in the writes of job leases and audit keys, which are not noted.
 const UNNOTED: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
 
 /// One request's, job's or command's only way to the database. It is lazy: nothing is taken before the first
@@ -103,7 +104,8 @@ impl Lease {
     }
 
     /// Claims a job for `holder` until `until`; false while another node has it. A job's lease is bookkeeping:
-    /// together with [`Lease::release_job`] the one write that leaves no event.
+    /// together with [`Lease::release_job`] and
+    /// [`Lease::keep_audit_keys`] the only writes that leave no event.
     ///
     /// # Errors
     /// [`Error::Unavailable`] as for [`Lease::transact`].
@@ -135,6 +137,22 @@ impl Lease {
         };
         self.write(release).await?;
         Ok(())
+    }
+
+    /// Keeps keys of the audit trail's details, and tells how many are new; those of erased users are left out.
+    /// They are of the trail itself, and leave no event in it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn keep_audit_keys(&mut self, keys: Vec<AuditKey>) -> Result<usize, Error> {
+        let keep = async move |tx: &mut Tx| {
+            let mut kept = 0;
+            for key in &keys {
+                kept += tx.all(noun::audit_key::insert(key)).await?.len();
+            }
+            Ok::<_, Error>((UNNOTED, kept))
+        };
+        Ok(self.write(keep).await?.1)
     }
 
     async fn write<T, E, F>(&mut self, closure: F) -> Result<(Event, T), E>

@@ -4,6 +4,7 @@
 //! one place for one connection. A statement is written once, in the file of its noun; transactions are closures
 //! that say what they did.
 
+pub mod audit;
 mod error;
 mod holders;
 mod lease;

@@ -188,7 +188,7 @@ async fn run_migrations(
     }
 }
 
-fn postgres_parts(location: &Location) -> Result<(tokio_postgres::Config, Tls, String), Error> {
+pub(crate) fn postgres_parts(location: &Location) -> Result<(tokio_postgres::Config, Tls, String), Error> {
     let Location::Postgres { url, schema, tls_ca_file } = location else {
         return Err(Error::Refused("this is no PostgreSQL database".into()));
     };

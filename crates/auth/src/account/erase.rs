@@ -1,7 +1,7 @@
 //! Erasing the caller's account: the password is shown, a tombstone is left.
 
 use model::{Event, Secret};
-use store::noun::{credential, user};
+use store::noun::{audit_key, credential, user};
 
 use crate::Visit;
 use crate::password::Refusal;
@@ -52,7 +52,8 @@ pub async fn erase(
             // Repeats that the version stands, as every write after a hash does.
             tx.one(credential::replace(id, version, &old, now)).await?.ok_or(EraseError::Refused)?;
             tx.one(user::erase(id, now)).await?.ok_or(EraseError::Refused)?;
-            tx.one(credential::remove(id)).await?;
+            // His details in the audit trail can be read no more; the trail itself stays whole.
+            tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
             let ended = revoke_all(tx, id, None, keep).await?;
             let sessions = ended.len() as u64;
             Ok::<_, EraseError>((Event::UserErased { user: uuid, sessions }, ended))

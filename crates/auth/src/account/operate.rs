@@ -2,7 +2,7 @@
 
 use model::{Email, Event, Secret, UserId, Username};
 use store::noun::user::{State, User};
-use store::noun::{credential, user};
+use store::noun::{audit_key, credential, user};
 
 use super::register::{Candidate, Conflict, new_user, stored, whose};
 use super::{ROLES, RegisterError};
@@ -172,7 +172,8 @@ pub async fn delete(visit: &mut Visit<'_>, user: &User) -> Result<(), OperateErr
         .lease
         .transact(async move |tx| {
             tx.one(user::erase(id, now)).await?.ok_or(OperateError::Unknown)?;
-            tx.one(credential::remove(id)).await?;
+            // His details in the audit trail can be read no more; the trail itself stays whole.
+            tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
             let ended = revoke_all(tx, id, None, keep).await?;
             Ok((Event::UserErased { user: uuid, sessions: ended.len() as u64 }, ()))
         })

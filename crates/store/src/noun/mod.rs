@@ -1,5 +1,6 @@
 //! The nouns that are stored: one file each, with its statements, its rows and nothing else.
 
+pub mod audit_key;
 pub mod client;
 pub mod credential;
 pub mod job;
@@ -12,6 +13,7 @@ pub mod user;
 
 /// Every noun's statements.
 pub(crate) static STATEMENTS: &[&[&crate::Stmt]] = &[
+    audit_key::STATEMENTS,
     client::STATEMENTS,
     credential::STATEMENTS,
     job::STATEMENTS,

@@ -135,6 +135,18 @@ impl Conn {
         Ok(Self { client, statements: HashMap::new(), schema: String::new(), tls: tls.clone(), stop })
     }
 
+    /// Connects without preparing anything, for statements outside the registry: each is prepared at its first use.
+    pub(crate) async fn unprepared(
+        config: &tokio_postgres::Config,
+        tls: &Tls,
+        schema: &str,
+        spawner: &Spawner,
+    ) -> Result<Self, Error> {
+        let mut conn = Self::bare(config, tls, spawner).await?;
+        schema.clone_into(&mut conn.schema);
+        Ok(conn)
+    }
+
     /// Whether every call can be sent as it is. One that cannot must be found before the first is on the wire: the
     /// others and COMMIT would go without it.
     pub(crate) fn check(&self, calls: &[RawCall]) -> Result<(), Error> {

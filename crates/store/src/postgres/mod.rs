@@ -7,7 +7,7 @@ mod pool;
 pub(crate) mod tls;
 mod transaction;
 
-pub(crate) use connection::Conn;
+pub(crate) use connection::{Conn, Fault};
 pub(crate) use held::{Again, Held};
 pub(crate) use migrate::migrate;
 pub(crate) use pool::{Pool, PoolSettings};
@@ -25,7 +25,7 @@ fn wants_retry(error: &tokio_postgres::Error) -> bool {
 
 /// Sorts an error of the driver. Classes 08, 53, 57 and 58, a read-only server and whatever ended the connection
 /// are the database's trouble; the rest is ours.
-fn sort(error: &tokio_postgres::Error) -> Error {
+pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         return Error::Unavailable(error.to_string());
     };

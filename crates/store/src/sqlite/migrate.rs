@@ -41,7 +41,7 @@ pub(crate) fn migrate(path: &Path, now: Now, apply: bool) -> Result<Vec<Step>, E
 }
 
 /// An empty file that only its owner can read: SQLite gives its journal the same permissions.
-fn create(path: &Path) -> Result<(), Error> {
+pub(crate) fn create(path: &Path) -> Result<(), Error> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

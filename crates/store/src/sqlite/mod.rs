@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 pub(crate) use connection::{Connection, sort};
-pub(crate) use migrate::migrate;
+pub(crate) use migrate::{create, migrate};
 
 use crate::Error;
 use crate::holders::{Entry, Holders};

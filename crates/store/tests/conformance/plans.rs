@@ -63,6 +63,8 @@ fn fill(world: &World) {
     let uuid =
         if sqlite { "CAST(printf('%016d', n) AS BLOB)" } else { "lpad(CAST(n AS text), 32, '0')::uuid" };
     let bytes = if sqlite { "zeroblob(32)" } else { "decode(repeat('00', 32), 'hex')" };
+    let key =
+        if sqlite { "CAST(printf('%08d', n) AS BLOB)" } else { "decode(lpad(to_hex(n), 16, '0'), 'hex')" };
     let revoked = "n % 10 = 0";
     for (table, select) in [
         (
@@ -81,6 +83,7 @@ fn fill(world: &World) {
         ("clients", format!("'c' || n, 'name', {bytes}, n, n")),
         ("keys", format!("'k' || n, 'ES256', 'active', {bytes}, n, n")),
         ("jobs", format!("'j' || n, {uuid}, n")),
+        ("audit_keys", format!("{key}, {uuid}, {bytes}, n")),
     ] {
         world.sql(&format!("{series} INSERT INTO gw.{table} SELECT {select} FROM g"));
     }

@@ -133,6 +133,13 @@ impl World {
         }
     }
 
+    /// The audit trail of an embedded database, as a world of its own.
+    pub async fn audit_file(&self) -> Self {
+        store::audit::Audit::open(&self.settings, &spawner()).unwrap().journals().await.unwrap();
+        let path = store::audit::trail_path(&self.path());
+        Self::of(Location::Sqlite(path), None, None, tempfile::tempdir().unwrap())
+    }
+
     pub fn is_sqlite(&self) -> bool {
         matches!(self.settings.location, Location::Sqlite(_))
     }

@@ -1,0 +1,301 @@
+//! The audit trail on each engine: nothing twice, places that move only from where they are known to be, retention.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Now;
+use store::audit::{Audit, Cursor, Filter, Head, Place, Record, Shipment, Shipped, statements};
+use store::noun::audit_key::{self, AuditKey};
+use testkit::postgres::rows;
+
+use crate::ground::{NOON, World, register, spawner, uuid};
+
+on_both! {
+    a_record_is_stored_once,
+    a_place_moves_only_from_where_it_is,
+    a_refused_shipment_leaves_nothing,
+    pages_follow_time_and_the_filter,
+    the_chain_is_read_by_sequence,
+    retention_removes_what_is_older_and_remembers_where_the_rest_begins,
+    keys_of_the_erased_are_not_kept,
+}
+
+const JOURNAL: [u8; 16] = [7; 16];
+const DAY: Duration = Duration::from_hours(24);
+
+fn audit(world: &World) -> Audit {
+    Audit::open(&world.settings, &spawner()).unwrap()
+}
+
+fn record(sequence: i64, at: Now) -> Record {
+    Record {
+        at,
+        journal: JOURNAL,
+        sequence,
+        kind: if sequence % 2 == 0 { "login_failed" } else { "login_succeeded" }.to_owned(),
+        user: (sequence % 3 == 0).then(|| uuid(3)),
+        request_id: Some(format!("r{sequence}")),
+        record_kind: 1,
+        payload: format!("{{\"n\":{sequence}}}").into_bytes(),
+        hash: [u8::try_from(sequence).unwrap(); 32],
+    }
+}
+
+fn place(sequence: i64) -> Place {
+    Place { sequence, hash: [u8::try_from(sequence).unwrap(); 32] }
+}
+
+/// Records of these sequences, one a minute.
+fn shipment(known: Option<Place>, sequences: std::ops::RangeInclusive<i64>) -> Shipment {
+    let (first, last) = (*sequences.start(), *sequences.end());
+    let minutes = |sequence: i64| NOON.plus(Duration::from_mins(sequence.unsigned_abs()));
+    let records = sequences.map(|sequence| record(sequence, minutes(sequence))).collect();
+    Shipment {
+        journal: JOURNAL,
+        node: "a node".to_owned(),
+        known,
+        before: place(first - 1),
+        after: place(last),
+        records,
+        heads: Vec::new(),
+        now: NOON,
+    }
+}
+
+async fn stored(audit: &Audit, shipment: Shipment) -> Shipped {
+    let times: Vec<Now> = shipment.records.iter().map(|record| record.at).collect();
+    audit.prepare(&times).await.unwrap();
+    audit.insert(shipment).await.unwrap()
+}
+
+async fn all(audit: &Audit) -> Vec<Record> {
+    audit.page(&Filter::default(), Cursor::before(Now::from_micros(i64::MIN)), 10_000).await.unwrap()
+}
+
+async fn a_record_is_stored_once(world: Arc<World>) {
+    let audit = audit(&world);
+    assert_eq!(audit.journal(JOURNAL).await.unwrap(), None);
+    assert_eq!(stored(&audit, shipment(None, 1..=5)).await, Shipped::Stored(5));
+    let mut again = shipment(Some(place(5)), 1..=7);
+    again.heads =
+        vec![Head { journal: JOURNAL, sequence: 6, hash: [6; 32], checkpoint: b"c".to_vec(), at: NOON }];
+    assert_eq!(stored(&audit, again.clone()).await, Shipped::Stored(2));
+    again.known = Some(place(7));
+    assert_eq!(stored(&audit, again.clone()).await, Shipped::Stored(0));
+    let found = all(&audit).await;
+    assert_eq!(found, again.records, "as they were given, in order");
+    assert_eq!(audit.heads(JOURNAL, 0, 10).await.unwrap(), again.heads);
+    assert_eq!(audit.heads(JOURNAL, 6, 10).await.unwrap(), []);
+    let journals = audit.journals().await.unwrap();
+    assert_eq!(journals.len(), 1);
+    assert_eq!((journals[0].shipped, journals[0].kept), (place(7), place(0)));
+    assert_eq!(journals[0].node, "a node");
+}
+
+async fn a_place_moves_only_from_where_it_is(world: Arc<World>) {
+    let audit = audit(&world);
+    assert_eq!(
+        stored(&audit, shipment(Some(place(3)), 4..=5)).await,
+        Shipped::Stored(2),
+        "the first is believed"
+    );
+    assert_eq!(audit.journal(JOURNAL).await.unwrap().unwrap().kept, place(3));
+    for known in [None, Some(place(4)), Some(Place { sequence: 5, hash: [9; 32] })] {
+        assert_eq!(stored(&audit, shipment(known, 6..=7)).await, Shipped::Moved, "{known:?}");
+    }
+    assert_eq!(all(&audit).await.len(), 2, "nothing of the others");
+    assert_eq!(stored(&audit, shipment(Some(place(5)), 6..=7)).await, Shipped::Stored(2));
+}
+
+/// One record that cannot be stored keeps the others of its shipment out too.
+async fn a_refused_shipment_leaves_nothing(world: Arc<World>) {
+    let audit = audit(&world);
+    stored(&audit, shipment(None, 1..=2)).await;
+    let mut bad = shipment(Some(place(2)), 3..=5);
+    if world.is_sqlite() {
+        // A row that the file refuses, as a check of its own would.
+        let file = store::audit::trail_path(&world.path());
+        let trigger = "CREATE TRIGGER no BEFORE INSERT ON audit_events WHEN new.sequence = 4 \
+                       BEGIN SELECT RAISE(ABORT, 'no'); END";
+        rusqlite::Connection::open(file).unwrap().execute_batch(trigger).unwrap();
+    } else {
+        bad.records[1].request_id = Some("a\0b".to_owned());
+    }
+    let refused = audit.insert(bad).await.unwrap_err();
+    assert!(!refused.is_unavailable(), "{refused}");
+    assert_eq!(all(&audit).await.len(), 2);
+    assert_eq!(audit.journal(JOURNAL).await.unwrap().unwrap().shipped, place(2));
+    assert_eq!(stored(&audit, shipment(Some(place(2)), 3..=3)).await, Shipped::Stored(1), "it goes on");
+}
+
+async fn pages_follow_time_and_the_filter(world: Arc<World>) {
+    let audit = audit(&world);
+    stored(&audit, shipment(None, 1..=12)).await;
+    let sequences = |records: &[Record]| records.iter().map(|record| record.sequence).collect::<Vec<_>>();
+    let minute = |n| NOON.plus(Duration::from_mins(n));
+    let filter = Filter { from: minute(2), to: minute(12), ..Filter::default() };
+    let first = audit.page(&filter, Cursor::before(filter.from), 4).await.unwrap();
+    assert_eq!(sequences(&first), [2, 3, 4, 5]);
+    let second = audit.page(&filter, first[3].cursor(), 100).await.unwrap();
+    assert_eq!(sequences(&second), [6, 7, 8, 9, 10, 11]);
+    assert_eq!(sequences(&audit.latest(&filter, 2).await.unwrap()), [10, 11]);
+    for (user, kind, expected) in [
+        (Some(uuid(3)), None, vec![3, 6, 9]),
+        (None, Some("login_failed"), vec![2, 4, 6, 8, 10]),
+        (Some(uuid(3)), Some("login_failed"), vec![6]),
+        (Some(uuid(4)), None, vec![]),
+    ] {
+        let filter = Filter { user, kind: kind.map(str::to_owned), ..filter.clone() };
+        let page = audit.page(&filter, Cursor::before(filter.from), 100).await.unwrap();
+        assert_eq!(sequences(&page), expected);
+        assert_eq!(audit.latest(&filter, 100).await.unwrap(), page);
+    }
+}
+
+async fn the_chain_is_read_by_sequence(world: Arc<World>) {
+    let audit = audit(&world);
+    let mut crossed = shipment(None, 1..=4);
+    // The clock was set back over the end of a month.
+    crossed.records[2].at = NOON.minus(DAY * 40);
+    stored(&audit, crossed).await;
+    let first = audit.chain(JOURNAL, (0, NOON), 3).await.unwrap();
+    assert_eq!(first.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1, 2, 3]);
+    let rest = audit.chain(JOURNAL, (3, first[2].at), 10).await.unwrap();
+    assert_eq!(rest.iter().map(|record| record.sequence).collect::<Vec<_>>(), [4]);
+    assert_eq!(audit.chain([8; 16], (0, NOON), 10).await.unwrap(), []);
+}
+
+async fn retention_removes_what_is_older_and_remembers_where_the_rest_begins(world: Arc<World>) {
+    let audit = audit(&world);
+    let mut old = shipment(None, 1..=6);
+    for (record, days) in old.records.iter_mut().zip([100_u32, 99, 70, 1, 0, 0]) {
+        record.at = NOON.minus(DAY * days);
+    }
+    old.heads = [2, 5]
+        .map(|n| Head {
+            journal: JOURNAL,
+            sequence: n,
+            hash: [0; 32],
+            checkpoint: Vec::new(),
+            at: NOON.minus(if n == 2 { DAY * 99 } else { DAY }),
+        })
+        .to_vec();
+    stored(&audit, old).await;
+    let before = audit.partitions().await.unwrap();
+    let retired = audit.retire(NOON.minus(DAY * 40)).await.unwrap();
+    assert!(!retired.more);
+    assert_eq!(all(&audit).await.iter().map(|record| record.sequence).collect::<Vec<_>>(), [4, 5, 6]);
+    let journal = audit.journal(JOURNAL).await.unwrap().unwrap();
+    assert_eq!((journal.kept, journal.shipped), (place(3), place(6)));
+    assert_eq!(audit.heads(JOURNAL, 0, 10).await.unwrap().len(), 1);
+    if world.is_sqlite() {
+        assert_eq!((retired.rows, retired.partitions.len()), (3, 0));
+    } else {
+        assert_eq!(retired.partitions, before[..retired.partitions.len()], "the oldest, whole");
+        assert_eq!(audit.partitions().await.unwrap(), before[retired.partitions.len()..]);
+    }
+    assert_eq!(audit.retire(NOON.minus(DAY * 40)).await.unwrap(), store::audit::Retired::default());
+}
+
+async fn keys_of_the_erased_are_not_kept(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let id = register(&mut lease, 1).await.unwrap().unwrap();
+    let key = |n: u8, user| AuditKey { id: vec![n; 8], user: uuid(user), sealed: vec![n], created_at: NOON };
+    let given = vec![key(1, 1), key(2, 0), key(3, 1)];
+    assert_eq!(lease.keep_audit_keys(given.clone()).await.unwrap(), 3);
+    assert_eq!(lease.keep_audit_keys(given.clone()).await.unwrap(), 0, "they are there");
+    let erase = async move |tx: &mut store::Tx| {
+        tx.one(store::noun::user::erase(id, NOON)).await?;
+        let removed = tx.all(audit_key::remove_of_user(uuid(1))).await?;
+        Ok::<_, store::Error>((model::Event::UserErased { user: uuid(1), sessions: 0 }, removed.len()))
+    };
+    assert_eq!(lease.transact(erase).await.unwrap(), 2);
+    assert_eq!(
+        lease.keep_audit_keys(given.clone()).await.unwrap(),
+        0,
+        "a file that still has them brings none back"
+    );
+    let mut read = lease.read().await.unwrap();
+    assert_eq!(read.one(audit_key::find(&[1; 8])).await.unwrap(), None);
+    assert_eq!(read.one(audit_key::find(&[2; 8])).await.unwrap(), Some(key(2, 0)));
+}
+
+/// Two who make and drop the same months at once both get what they want.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_are_made_once_however_many_ask() {
+    let world = World::postgres();
+    world.migrate().await.unwrap();
+    let months = [NOON, NOON.plus(DAY * 31), NOON.plus(DAY)];
+    let [one, two] = [audit(&world), audit(&world)];
+    let (first, second) = tokio::join!(one.prepare(&months), two.prepare(&months));
+    assert_eq!(first.unwrap().len() + second.unwrap().len(), 2);
+    assert_eq!(one.partitions().await.unwrap(), ["audit_events_2023_11", "audit_events_2023_12"]);
+    let late = NOON.plus(DAY * 90);
+    let (first, second) = tokio::join!(one.retire(late), two.retire(late));
+    assert_eq!(first.unwrap().partitions.len() + second.unwrap().partitions.len(), 2);
+    assert_eq!(one.partitions().await.unwrap(), Vec::<String>::new());
+}
+
+/// Somebody reads a month for long: it is not waited for, and he is not disturbed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_month_that_is_read_stays_until_later() {
+    let world = World::postgres();
+    world.migrate().await.unwrap();
+    let audit = audit(&world);
+    stored(&audit, shipment(None, 1..=2)).await;
+    let late = NOON.plus(DAY * 90);
+    let (reader, connection) = tokio_postgres::connect(world.url(), tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::task::spawn(connection);
+    reader.batch_execute("BEGIN; SELECT count(*) FROM gatewright.audit_events").await.unwrap();
+    let refused = audit.retire(late).await.unwrap_err();
+    assert!(refused.is_unavailable(), "{refused}");
+    assert_eq!(all(&audit).await.len(), 2);
+    reader.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(audit.retire(late).await.unwrap().partitions.len(), 1);
+    drop(reader);
+    connection.await.unwrap().unwrap();
+}
+
+/// Whoever locks the table of events keeps no request waiting: no other connection knows it.
+#[tokio::test]
+async fn no_registered_statement_names_the_events() {
+    for stmt in store::registry() {
+        for table in ["audit_events", "audit_journals", "audit_heads"] {
+            assert!(!stmt.sqlite().contains(table) && !stmt.postgres("s").contains(table), "{}", stmt.name);
+        }
+    }
+}
+
+/// No statement of the trail walks a month.
+#[tokio::test]
+async fn no_statement_of_the_trail_walks_the_events() {
+    for world in [World::sqlite(), World::postgres()] {
+        world.migrate().await.unwrap();
+        let audit = audit(&world);
+        stored(&audit, shipment(None, 1..=100)).await;
+        let mut wrong = Vec::new();
+        for stmt in statements().filter(|stmt| stmt.scans.is_none()) {
+            let steps: Vec<String> = if world.is_sqlite() {
+                let file = rusqlite::Connection::open(store::audit::trail_path(&world.path())).unwrap();
+                let mut plan = file.prepare(&format!("EXPLAIN QUERY PLAN {}", stmt.sqlite())).unwrap();
+                let rows = plan.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>();
+                rows.unwrap()
+            } else {
+                let text = stmt.postgres("gatewright");
+                let most = (1..=20).rev().find(|n| text.contains(&format!("${n}"))).unwrap_or(0);
+                let sql = format!(
+                    "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; \
+                     PREPARE explained AS {text}; EXPLAIN EXECUTE explained({})",
+                    vec!["NULL"; most].join(", ")
+                );
+                let plan = rows(world.url(), &sql).unwrap_or_else(|error| panic!("{}: {error}", stmt.name));
+                plan.into_iter().map(|mut row| row.pop().unwrap().unwrap()).collect()
+            };
+            if steps.iter().any(|step| step.starts_with("SCAN audit") || step.contains("Seq Scan on audit")) {
+                wrong.push(format!("{}: {steps:?}", stmt.name));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
