@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use model::Now;
+use rusqlite::params_from_iter;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -26,6 +27,10 @@ const WAITING: usize = 8;
 /// Rows that one step of retention removes, and pages that it gives back.
 const ROWS: i64 = 1000;
 const VACUUM: &str = "PRAGMA incremental_vacuum(500);";
+
+const INSERT: &str = "INSERT INTO audit_events \
+     (at, journal, sequence, kind, user_uuid, request_id, record_kind, payload, hash) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (at, journal, sequence) DO NOTHING";
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -55,12 +60,20 @@ impl Embedded {
     }
 
     pub(super) async fn insert(&self, shipment: Shipment) -> Result<Shipped, Error> {
-        self.ask(move |connection| write(connection, |connection| insert(connection, &shipment))).await
+        self.ask(move |connection| {
+            write(connection, |connection| {
+                let shipped = insert(connection, &shipment)?;
+                let is_stored = matches!(shipped, Shipped::Stored(_));
+                Ok((shipped, is_stored))
+            })
+        })
+        .await
     }
 
     pub(super) async fn retire(&self, before: Now) -> Result<Retired, Error> {
         self.ask(move |connection| {
-            let retired = write(connection, |connection| retire(connection, before))?;
+            let retired =
+                write(connection, |connection| retire(connection, before).map(|retired| (retired, true)))?;
             if retired.rows > 0 {
                 connection.execute(VACUUM)?;
             }
@@ -150,14 +163,19 @@ fn open(path: &Path, limit: Duration) -> Result<Connection, Error> {
     }
 }
 
-/// One transaction.
+/// One transaction; the work says whether it is to be committed.
 fn write<T>(
     connection: &mut Connection,
-    work: impl FnOnce(&mut Connection) -> Result<T, Error>,
+    work: impl FnOnce(&mut Connection) -> Result<(T, bool), Error>,
 ) -> Result<T, Error> {
     connection.execute("BEGIN IMMEDIATE")?;
-    let outcome = work(connection).and_then(|value| connection.execute("COMMIT").map(|()| value));
-    if outcome.is_err() && connection.in_transaction() {
+    let outcome = work(connection).and_then(|(value, commits)| {
+        if commits {
+            connection.execute("COMMIT")?;
+        }
+        Ok(value)
+    });
+    if connection.in_transaction() {
         connection.execute("ROLLBACK")?;
     }
     outcome
@@ -169,18 +187,29 @@ fn insert(connection: &mut Connection, shipment: &Shipment) -> Result<Shipped, E
         return Ok(Shipped::Moved);
     }
     let mut stored = 0;
+    let mut statement = connection.inner.prepare_cached(INSERT).map_err(|error| sort(&error))?;
     for record in &shipment.records {
-        let rows = connection.run(&[insert_event(record)])?;
-        stored += rows.iter().map(Vec::len).sum::<usize>() as u64;
+        match statement.execute(params_from_iter(values(record))) {
+            Ok(rows) => stored += rows as u64,
+            Err(error) if is_refusal(&error) => return Ok(Shipped::Refused(error.to_string())),
+            Err(error) => return Err(sort(&error)),
+        }
     }
+    drop(statement);
     for head in &shipment.heads {
         connection.run(&[sql::insert_head(head)])?;
     }
     Ok(Shipped::Stored(stored))
 }
 
-fn insert_event(record: &Record) -> RawCall {
-    let params: [Value; 9] = [
+/// Whether it is the values that the file does not take.
+fn is_refusal(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
+}
+
+fn values(record: &Record) -> [Value; 9] {
+    [
         record.at.into(),
         uuid(record.journal),
         record.sequence.into(),
@@ -190,8 +219,7 @@ fn insert_event(record: &Record) -> RawCall {
         record.record_kind.into(),
         record.payload.as_slice().into(),
         record.hash.into(),
-    ];
-    call(&sql::INSERT_EVENT, params)
+    ]
 }
 
 fn retire(connection: &mut Connection, before: Now) -> Result<Retired, Error> {

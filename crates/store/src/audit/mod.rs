@@ -103,12 +103,14 @@ pub struct Shipment {
 }
 
 /// How a shipment went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shipped {
     /// All of it is there; so many records were not before.
     Stored(u64),
     /// Nothing was stored: the database has another place than the one that was thought.
     Moved,
+    /// Nothing was stored: a record has values that the database will never take, for this reason.
+    Refused(String),
 }
 
 /// Which events.
@@ -249,9 +251,11 @@ impl Audit {
     }
 
     /// Stores records, their checkpoints and the place behind them in one transaction. What is there already stays.
+    /// Partitions that are missing are made first.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::OutcomeUnknown`]; [`Error::Database`] for a record that is refused for good.
+    /// [`Error::Unavailable`], [`Error::OutcomeUnknown`]; [`Error::Database`] where tables are missing or may not be
+    /// written.
     pub async fn insert(&self, shipment: Shipment) -> Result<Shipped, Error> {
         match &self.0 {
             Engine::Server(server) => server.insert(&shipment).await,

@@ -35,6 +35,8 @@ pub(super) struct Server {
     limit: Duration,
     spawner: Spawner,
     idle: Mutex<Option<Conn>>,
+    /// Those whose partitions were there when they were last looked at.
+    months: std::sync::Mutex<BTreeSet<Month>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -58,8 +60,8 @@ impl Server {
         let (mut config, tls, schema) = postgres_parts(&settings.location)?;
         config.application_name("gatewright audit");
         let (connect, limit) = (settings.acquire_timeout, settings.statement_timeout);
-        let idle = Mutex::default();
-        Ok(Self { config, tls, schema, connect, limit, spawner: spawner.clone(), idle })
+        let (idle, months) = (Mutex::default(), std::sync::Mutex::default());
+        Ok(Self { config, tls, schema, connect, limit, spawner: spawner.clone(), idle, months })
     }
 
     pub(super) async fn run(&self, call: RawCall) -> Result<Vec<Row>, Error> {
@@ -67,6 +69,12 @@ impl Server {
     }
 
     pub(super) async fn insert(&self, shipment: &Shipment) -> Result<Shipped, Error> {
+        if let Some(record) = shipment.records.iter().find(|record| Month::of(record.at).is_none()) {
+            let micros = record.at.micros();
+            return Ok(Shipped::Refused(format!("its time, {micros} microseconds, is in no calendar")));
+        }
+        let times: Vec<Now> = shipment.records.iter().map(|record| record.at).collect();
+        self.prepare(&times).await?;
         let text = self.named(INSERT);
         self.with(self.limit, async move |conn| {
             simple(conn, "BEGIN").await?;
@@ -74,7 +82,17 @@ impl Server {
                 simple(conn, "ROLLBACK").await?;
                 return Ok(Shipped::Moved);
             }
-            let stored = insert(conn, &text, shipment).await?;
+            let stored = match insert(conn, &text, shipment).await {
+                Ok(stored) => stored,
+                Err(error) if is_refusal(&error) => {
+                    simple(conn, "ROLLBACK").await?;
+                    return Ok(Shipped::Refused(sort(&error).to_string()));
+                }
+                Err(error) => {
+                    self.months().clear();
+                    return Err(sort(&error));
+                }
+            };
             for head in &shipment.heads {
                 answer(conn, sql::insert_head(head)).await?;
             }
@@ -99,13 +117,18 @@ impl Server {
 
     /// A partition is made beside the table and then attached, which keeps neither readers nor writers out.
     pub(super) async fn prepare(&self, times: &[Now]) -> Result<Vec<String>, Error> {
-        let wanted: BTreeSet<Month> = times.iter().filter_map(|at| Month::of(*at)).collect();
+        let mut wanted: BTreeSet<Month> = times.iter().filter_map(|at| Month::of(*at)).collect();
+        wanted.retain(|month| !self.months().contains(month));
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
         let there: BTreeSet<String> = self.partitions().await?.into_iter().collect();
         let mut made = Vec::new();
         for month in wanted {
             let name = month.partition();
             let (Some(start), Some(end)) = (month.start(), month.end()) else { continue };
             if there.contains(&name) {
+                self.months().insert(month);
                 continue;
             }
             let text = self.named(&format!(
@@ -120,6 +143,7 @@ impl Server {
                 Err(_) if self.partitions().await?.contains(&name) => {}
                 Err(error) => return Err(error),
             }
+            self.months().insert(month);
         }
         Ok(made)
     }
@@ -140,6 +164,7 @@ impl Server {
                  ORDER BY p.sequence DESC, p.at DESC LIMIT 1) e) l \
                  WHERE j.id = l.id AND j.kept_sequence < l.sequence; DROP TABLE gw.{name}; COMMIT"
             ));
+            self.months().clear();
             match self.change(&text).await {
                 Ok(()) => retired.partitions.push(name),
                 Err(_) if !self.partitions().await?.contains(&name) => {}
@@ -202,6 +227,10 @@ impl Server {
         timeout(self.connect, connecting).await.unwrap_or_else(|_| Err(late()))
     }
 
+    fn months(&self) -> std::sync::MutexGuard<'_, BTreeSet<Month>> {
+        self.months.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     fn named(&self, text: &str) -> String {
         text.replace("gw.", &format!("{}.", self.schema))
     }
@@ -223,8 +252,14 @@ async fn answer(conn: &mut Conn, call: RawCall) -> Result<Vec<Row>, Error> {
     })
 }
 
+/// Whether it is the values that the server does not take. A month that was dropped meanwhile is no such thing.
+fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    let state = error.code().map(|state| state.code());
+    state.is_some_and(|state| matches!(state.get(..2), Some("22" | "23" | "54")) && state != "23514")
+}
+
 /// All records in one statement.
-async fn insert(conn: &Conn, text: &str, shipment: &Shipment) -> Result<u64, Error> {
+async fn insert(conn: &Conn, text: &str, shipment: &Shipment) -> Result<u64, tokio_postgres::Error> {
     let records = &shipment.records;
     let at: Vec<i64> = records.iter().map(|record| record.at.micros()).collect();
     let sequence: Vec<i64> = records.iter().map(|record| record.sequence).collect();
@@ -237,5 +272,5 @@ async fn insert(conn: &Conn, text: &str, shipment: &Shipment) -> Result<u64, Err
     let journal = Uuid::from_bytes(shipment.journal);
     let params: [&(dyn ToSql + Sync); 9] =
         [&at, &sequence, &kind, &user, &request, &record_kind, &payload, &hash, &journal];
-    conn.client.execute(text, &params).await.map_err(|error| sort(&error))
+    conn.client.execute(text, &params).await
 }

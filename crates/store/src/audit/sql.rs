@@ -93,12 +93,6 @@ statements! {
          shipped_hash = excluded.shipped_hash \
          WHERE audit_journals.shipped_sequence = $8 AND audit_journals.shipped_hash = $9 RETURNING id",
     );
-    INSERT_EVENT = Stmt::new(
-        "audit.insert_event",
-        "INSERT INTO gw.audit_events \
-         (at, journal, sequence, kind, user_uuid, request_id, record_kind, payload, hash) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (at, journal, sequence) DO NOTHING RETURNING 1",
-    );
     INSERT_HEAD = Stmt::new(
         "audit.insert_head",
         "INSERT INTO gw.audit_heads (journal, sequence, hash, checkpoint, at) VALUES ($1, $2, $3, $4, $5) \
