@@ -32,6 +32,8 @@ pub enum JobError {
     Store(store::Error),
     /// The signing keys are of no use.
     Keys(KeyRoomError),
+    /// The journal of audit events cannot be read or shipped.
+    Audit(String),
 }
 
 impl fmt::Display for JobError {
@@ -39,6 +41,7 @@ impl fmt::Display for JobError {
         match self {
             Self::Store(error) => error.fmt(f),
             Self::Keys(error) => error.fmt(f),
+            Self::Audit(why) => f.write_str(why),
         }
     }
 }

@@ -10,6 +10,7 @@ mod keys;
 mod passwords;
 mod revocations;
 mod runner;
+mod ship;
 #[cfg(test)]
 mod tests;
 
@@ -19,3 +20,4 @@ pub use keys::Keys;
 pub use passwords::{HashKinds, Rehashes};
 pub use revocations::Revocations;
 pub use runner::{Report, Runner};
+pub use ship::{Database, Forget, Lines, Shipper, ShipperSettings, Shipping, Sink, SinkError};

@@ -24,15 +24,16 @@ impl Recorder for Events {
 }
 
 /// A node: rooms and a runner on a database file of its own, with a clock that the test moves.
-struct Node {
-    runner: Runner,
+pub(crate) struct Node {
+    pub(crate) runner: Runner,
     rooms: Arc<Rooms>,
-    back: Arc<Back>,
+    pub(crate) back: Arc<Back>,
     trail: Trail,
-    clock: Clock,
+    pub(crate) clock: Clock,
     events: Arc<Events>,
     reports: Arc<Mutex<Vec<(&'static str, bool)>>>,
-    folder: tempfile::TempDir,
+    pub(crate) audit: store::audit::Audit,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 fn settings() -> Settings {
@@ -63,22 +64,32 @@ fn settings() -> Settings {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test's runtime is the owner of its tasks")]
-fn spawner() -> Spawner {
-    Spawner::new(|_, task| drop(tokio::spawn(task)))
-}
-
-async fn node() -> Node {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = Clock::test(Now::from_seconds(1_767_225_600));
-    let database = store::Settings {
-        location: Location::Sqlite(folder.path().join("gatewright.db")),
+pub(crate) fn database(location: Location) -> store::Settings {
+    store::Settings {
+        location,
         pool_min: 0,
         pool_max: 1,
         acquire_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(5),
         forbid_second_acquire: true,
-    };
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's runtime is the owner of its tasks")]
+pub(crate) fn spawner() -> Spawner {
+    Spawner::new(|_, task| drop(tokio::spawn(task)))
+}
+
+pub(crate) async fn node() -> Node {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::Sqlite(folder.path().join("gatewright.db"));
+    node_at(location, folder).await
+}
+
+/// The same on another database.
+pub(crate) async fn node_at(location: Location, folder: tempfile::TempDir) -> Node {
+    let clock = Clock::test(Now::from_seconds(1_767_225_600));
+    let database = database(location);
     store::migrate(&database, clock.now(), &spawner()).await.unwrap();
     let Store { back, .. } = store::open(&database, &spawner()).await.unwrap();
     let back = Arc::new(back);
@@ -91,7 +102,8 @@ async fn node() -> Node {
     let told = Arc::clone(&reports);
     let report = Arc::new(move |job, works| told.lock().unwrap().push((job, works)));
     let runner = Runner::new(Arc::clone(&back), Arc::clone(&rooms), trail.clone(), clock.clone(), report);
-    Node { runner, rooms, back, trail, clock, events, reports, folder }
+    let audit = store::audit::Audit::open(&database, &spawner()).unwrap();
+    Node { runner, rooms, back, trail, clock, events, reports, audit, folder }
 }
 
 impl Node {
@@ -107,7 +119,7 @@ impl Node {
         )
     }
 
-    fn lease(&self) -> Lease {
+    pub(crate) fn lease(&self) -> Lease {
         self.back.lease(self.trail.clone())
     }
 

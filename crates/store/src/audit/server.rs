@@ -254,7 +254,7 @@ async fn answer(conn: &mut Conn, call: RawCall) -> Result<Vec<Row>, Error> {
 
 /// Whether it is the values that the server does not take. A month that was dropped meanwhile is no such thing.
 fn is_refusal(error: &tokio_postgres::Error) -> bool {
-    let state = error.code().map(|state| state.code());
+    let state = error.code().map(tokio_postgres::error::SqlState::code);
     state.is_some_and(|state| matches!(state.get(..2), Some("22" | "23" | "54")) && state != "23514")
 }
 

@@ -1,0 +1,105 @@
+//! The file of the details' keys, followed into the database.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use auth::Visit;
+use model::UserUuid;
+use store::noun::audit_key::AuditKey;
+use uuid::Uuid;
+
+use super::blocking;
+use crate::job::JobError;
+
+/// Keys in one transaction.
+const KEYS: usize = 200;
+
+/// The file, and how far it was read. Each line is `KEYID USERUUID SEALED`.
+pub(super) struct KeyFile {
+    path: PathBuf,
+    place: Place,
+}
+
+/// How far: another file of this name is read from its beginning.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    inode: u64,
+    offset: u64,
+}
+
+/// A line: who, and the sealed key as it stands there.
+struct Line {
+    id: Vec<u8>,
+    user: UserUuid,
+    sealed: Vec<u8>,
+}
+
+impl KeyFile {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), place: Place::default() }
+    }
+
+    /// Ships what is new: called after a batch was read, so that every key in it is in the file.
+    pub(super) async fn ship(&mut self, visit: &mut Visit<'_>) -> Result<(), JobError> {
+        loop {
+            let (path, place) = (self.path.clone(), self.place);
+            let read = blocking(move || read(&path, place)).await?;
+            let (place, lines) = read.map_err(|error| JobError::Audit(format!("the keys: {error}")))?;
+            if !lines.is_empty() {
+                let now = visit.now;
+                let keys = lines.into_iter().map(|line| {
+                    let Line { id, user, sealed } = line;
+                    AuditKey { id, user, sealed, created_at: now }
+                });
+                visit.lease.keep_audit_keys(keys.collect()).await?;
+            }
+            // Only now: what was not kept is read again.
+            let is_through = place.offset == self.place.offset && place.inode == self.place.inode;
+            self.place = place;
+            if is_through {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Some lines behind a place. A line without an end is not whole yet; one that is no key is gone over.
+fn read(path: &Path, mut place: Place) -> io::Result<(Place, Vec<Line>)> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((place, Vec::new())),
+        file => file?,
+    };
+    let about = file.metadata()?;
+    if about.ino() != place.inode || about.len() < place.offset {
+        place = Place { inode: about.ino(), offset: 0 };
+    }
+    file.seek(SeekFrom::Start(place.offset))?;
+    let mut file = BufReader::new(file);
+    let mut lines = Vec::new();
+    let mut text = Vec::new();
+    while lines.len() < KEYS {
+        text.clear();
+        let length = file.read_until(b'\n', &mut text)?;
+        if text.last() != Some(&b'\n') {
+            break;
+        }
+        place.offset = place.offset.saturating_add(length as u64);
+        if let Some(line) = parse(&text) {
+            lines.push(line);
+        } else {
+            tracing::warn!(path = %path.display(), "a line of the audit keys is none");
+        }
+    }
+    Ok((place, lines))
+}
+
+fn parse(line: &[u8]) -> Option<Line> {
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    let (id, user, sealed) = (words.next()?, words.next()?, words.next()?);
+    let id = (id.len() == 16).then(|| u64::from_str_radix(id, 16).ok())??;
+    let user = UserUuid(Uuid::try_parse(user).ok()?);
+    let is_whole = words.next().is_none();
+    is_whole.then(|| Line { id: id.to_be_bytes().to_vec(), user, sealed: sealed.as_bytes().to_vec() })
+}

@@ -1,0 +1,340 @@
+//! Ships a journal of audit events to where they are read: reads behind the writer, and remembers with the records how
+//! far it came.
+//!
+//! Each record arrives once and in order: the place is stored in the transaction that stores the records, and moves
+//! only from where it is known to be. Keys go before the events whose details they open. What cannot be read, or is
+//! refused for good, is set aside with its reason, and shipping goes on.
+
+mod dead_letters;
+mod keys;
+mod lines;
+mod record;
+mod sink;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::time::Duration;
+
+use auth::Visit;
+use journal::JournalId;
+use model::Now;
+use store::audit::{Place, Shipment, Shipped};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use self::dead_letters::DeadLetters;
+use self::keys::KeyFile;
+use self::source::{Found, Source};
+use crate::job::{Job, JobError, Runs, Step};
+
+pub use self::lines::Lines;
+pub use self::sink::{Database, Sink, SinkError};
+
+/// How long it rests when it is idle: an event is in the database within about this.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Most records in one batch.
+const RECORDS: usize = 2000;
+/// How often the sink is tidied and old segments are looked for.
+const TIDY: Duration = Duration::from_hours(1);
+/// The rest after a tidying that could not be finished.
+const TIDY_AGAIN: Duration = Duration::from_mins(1);
+
+/// Has the journal's writer remove the segments that hold only records before this sequence.
+pub type Forget = Box<dyn Fn(u64) + Send + Sync>;
+
+/// Where a journal is, and what is done with it.
+pub struct ShipperSettings {
+    /// The journal's directory.
+    pub journal: PathBuf,
+    /// The file of the details' keys.
+    pub keys: PathBuf,
+    /// Where records go that cannot be shipped: JSON Lines.
+    pub dead_letters: PathBuf,
+    /// The node's name.
+    pub node: String,
+    /// How long events stay in the sink.
+    pub retention: Duration,
+    /// How long the journal keeps what is shipped.
+    pub journal_keep: Duration,
+    /// The last record that may be shipped, by its sequence: the last one synced, so that nothing is shipped that a
+    /// power failure takes back. `u64::MAX` where that is not known: then all that is written.
+    pub ready: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Told what the journal need not keep any more; without it everything stays.
+    pub forget: Option<Forget>,
+}
+
+/// How the shipping is. Cheap to read, for metrics and health.
+#[derive(Debug, Default)]
+pub struct Shipping {
+    shipped: AtomicU64,
+    dead: AtomicU64,
+    backlog: AtomicU64,
+    batches: AtomicU64,
+    batch_micros: AtomicU64,
+    last_error: Lock<Option<String>>,
+}
+
+impl Shipping {
+    /// Records that arrived since the start.
+    pub fn shipped(&self) -> u64 {
+        self.shipped.load(Ordering::Relaxed)
+    }
+
+    /// Records that were set aside since the start.
+    pub fn dead(&self) -> u64 {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// Records that were ready and had not arrived when it was last looked.
+    pub fn backlog(&self) -> u64 {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// How many batches arrived, and how long the sink took for all of them.
+    pub fn batches(&self) -> (u64, Duration) {
+        let micros = self.batch_micros.load(Ordering::Relaxed);
+        (self.batches.load(Ordering::Relaxed), Duration::from_micros(micros))
+    }
+
+    /// Why the last step failed; `None` when it did not.
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tell(&self, error: Option<String>) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+}
+
+/// Ships one journal into one sink.
+pub struct Shipper<S> {
+    settings: Arc<ShipperSettings>,
+    sink: S,
+    shipping: Arc<Shipping>,
+    desk: Mutex<Desk>,
+}
+
+/// What is known between two steps. After a failure nothing is: the sink is asked anew.
+struct Desk {
+    open: Option<Open>,
+    keys: KeyFile,
+    /// Most records of the next batch: halved where one of them is refused, until that is alone.
+    most: usize,
+    tidy_at: Option<Now>,
+    forgetting: source::Old,
+}
+
+/// A journal that is being read.
+struct Open {
+    source: Source,
+    journal: JournalId,
+    known: Option<Place>,
+}
+
+impl<S: Sink> Shipper<S> {
+    /// Ships by these settings into `sink`.
+    pub fn new(settings: ShipperSettings, sink: S) -> Self {
+        let desk = Desk {
+            open: None,
+            keys: KeyFile::new(&settings.keys),
+            most: RECORDS,
+            tidy_at: None,
+            forgetting: source::Old::default(),
+        };
+        Self { settings: Arc::new(settings), sink, shipping: Arc::default(), desk: Mutex::new(desk) }
+    }
+
+    /// How it is.
+    pub fn shipping(&self) -> Arc<Shipping> {
+        Arc::clone(&self.shipping)
+    }
+
+    /// The sink.
+    pub fn sink(&self) -> &S {
+        &self.sink
+    }
+
+    async fn ship(&self, desk: &mut Desk, visit: &mut Visit<'_>) -> Result<Step, JobError> {
+        let mut open = match desk.open.take() {
+            Some(open) => open,
+            None => match self.begin().await? {
+                Some(open) => open,
+                None => return Ok(Step::Idle),
+            },
+        };
+        let (ready, most) = ((self.settings.ready)(), desk.most);
+        let (source, found) = blocking(move || {
+            let mut source = open.source;
+            let found = source.batch(ready, most);
+            (source, found)
+        })
+        .await?;
+        open.source = source;
+        let batch = match found.map_err(JobError::Audit)? {
+            Found::Batch(batch) => batch,
+            Found::Nothing => {
+                self.shipping.backlog.store(0, Ordering::Relaxed);
+                desk.open = Some(open);
+                return Ok(Step::Idle);
+            }
+            Found::Dead(letters) => {
+                self.set_aside(letters).await?;
+                desk.open = Some(open);
+                return Ok(Step::Again);
+            }
+            // A directory that was wiped has another journal now.
+            Found::OtherJournal => return Ok(Step::Again),
+        };
+        desk.keys.ship(visit).await?;
+        // Whatever the sink does is not done on a connection of the pool.
+        visit.lease.park();
+        let shipment = Shipment {
+            journal: open.journal.0,
+            node: self.settings.node.clone(),
+            known: open.known,
+            before: batch.before,
+            after: batch.after,
+            records: batch.records,
+            heads: batch.heads,
+            now: visit.now,
+        };
+        let (count, after) = (shipment.records.len(), shipment.after);
+        let alone = (count == 1).then(|| shipment.clone());
+        let begun = Instant::now();
+        let stored = match self.sink.take(shipment).await? {
+            Shipped::Stored(_) => count as u64,
+            // Somebody restored the database, or another process ships this journal.
+            Shipped::Moved => return Ok(Step::Again),
+            Shipped::Refused(why) => {
+                let Some(alone) = alone else {
+                    desk.most = (count / 2).max(1);
+                    return Ok(Step::Again);
+                };
+                self.bury(alone, &why).await?
+            }
+        };
+        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.shipping.shipped.fetch_add(stored, Ordering::Relaxed);
+        self.shipping.batches.fetch_add(1, Ordering::Relaxed);
+        self.shipping.batch_micros.fetch_add(took, Ordering::Relaxed);
+        let left = if ready == u64::MAX { 0 } else { ready.saturating_sub(after.sequence.unsigned_abs()) };
+        self.shipping.backlog.store(left, Ordering::Relaxed);
+        desk.most = desk.most.saturating_mul(2).min(RECORDS);
+        open.known = Some(after);
+        desk.open = Some(open);
+        Ok(Step::Again)
+    }
+
+    /// Finds the journal and the place to go on from.
+    async fn begin(&self) -> Result<Option<Open>, JobError> {
+        let directory = self.settings.journal.clone();
+        let Some(journal) = blocking(move || source::journal(&directory)).await?.map_err(JobError::Audit)?
+        else {
+            return Ok(None);
+        };
+        let known = self.sink.resume(journal.0).await?;
+        Ok(Some(Open { source: Source::new(&self.settings.journal, journal, known), journal, known }))
+    }
+
+    /// Sets a lone record aside and moves on behind it.
+    async fn bury(&self, mut shipment: Shipment, why: &str) -> Result<u64, JobError> {
+        let letters = shipment.records.drain(..).map(|record| dead_letters::refused(&record, why));
+        self.set_aside(letters.collect()).await?;
+        shipment.heads.clear();
+        match self.sink.take(shipment).await? {
+            Shipped::Stored(_) => Ok(0),
+            Shipped::Moved => Err(JobError::Audit("the sink's place moved meanwhile".to_owned())),
+            Shipped::Refused(why) => Err(JobError::Audit(format!("not even the place is taken: {why}"))),
+        }
+    }
+
+    async fn set_aside(&self, letters: Vec<dead_letters::Letter>) -> Result<(), JobError> {
+        let count = letters.iter().map(|letter| letter.records).sum();
+        let path = self.settings.dead_letters.clone();
+        let written = blocking(move || DeadLetters::new(&path).write(&letters)).await?;
+        written.map_err(|error| JobError::Audit(format!("the dead letters cannot be written: {error}")))?;
+        self.shipping.dead.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes room: in the sink what is past its retention, in the journal what is shipped and old.
+    async fn tidy(&self, desk: &mut Desk, now: Now) -> Result<(), JobError> {
+        desk.tidy_at = Some(now.plus(TIDY_AGAIN));
+        let mut more = self.sink.tidy(now, now.minus(self.settings.retention)).await?;
+        if let (Some(forget), Some(Open { known: Some(known), .. })) = (&self.settings.forget, &desk.open) {
+            let (directory, shipped) = (self.settings.journal.clone(), known.sequence.unsigned_abs());
+            let before = now.minus(self.settings.journal_keep);
+            let mut old = std::mem::take(&mut desk.forgetting);
+            let (old, finished) = blocking(move || {
+                let finished = old.look(&directory, shipped, before);
+                (old, finished)
+            })
+            .await?;
+            if let Some(sequence) = old.kept_from() {
+                forget(sequence);
+            }
+            desk.forgetting = old;
+            more |= !finished;
+        }
+        if !more {
+            desk.tidy_at = Some(now.plus(TIDY));
+        }
+        Ok(())
+    }
+}
+
+impl<S: Sink> Job for Shipper<S> {
+    fn name(&self) -> &'static str {
+        self.sink.name()
+    }
+
+    fn period(&self) -> Duration {
+        PERIOD
+    }
+
+    fn runs(&self) -> Runs {
+        Runs::EveryNode
+    }
+
+    async fn step(&self, visit: &mut Visit<'_>) -> Result<Step, JobError> {
+        let mut desk = self.desk.lock().await;
+        let mut stepped = self.ship(&mut desk, visit).await;
+        if stepped.is_ok() && desk.tidy_at.is_none_or(|at| visit.now >= at) {
+            let is_idle = matches!(stepped, Ok(Step::Idle));
+            stepped = self.tidy(&mut desk, visit.now).await.and(stepped);
+            if is_idle {
+                // Files that were replaced under the reader are found by who looks anew.
+                desk.open = None;
+            }
+        }
+        if stepped.is_err() {
+            desk.open = None;
+        }
+        self.shipping.tell(stepped.as_ref().err().map(ToString::to_string));
+        stepped
+    }
+}
+
+impl<S> fmt::Debug for Shipper<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shipper").field("shipping", &self.shipping).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ShipperSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShipperSettings").field("journal", &self.journal).finish_non_exhaustive()
+    }
+}
+
+/// Does something with files where a disk that hangs holds no one else.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JobError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| JobError::Audit(format!("a thread ended: {error}")))
+}

@@ -1,0 +1,87 @@
+//! Where records go.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use model::Now;
+use store::audit::{Audit, Place, Shipment, Shipped};
+
+use crate::job::JobError;
+
+/// How far ahead there is a partition: a month, or one and a bit.
+const AHEAD: Duration = Duration::from_hours(24 * 31);
+
+/// Takes batches of records and remembers how far each journal came.
+pub trait Sink: Send + Sync + 'static {
+    /// The name of the job that ships here.
+    fn name(&self) -> &'static str;
+
+    /// The place that it has of a journal; `None` where it has none.
+    fn resume(&self, journal: [u8; 16]) -> impl Future<Output = Result<Option<Place>, SinkError>> + Send;
+
+    /// Takes a batch, or nothing of it.
+    fn take(&self, shipment: Shipment) -> impl Future<Output = Result<Shipped, SinkError>> + Send;
+
+    /// Makes room for what comes, and removes what is from before a time; true where there is more to do soon.
+    fn tidy(&self, now: Now, before: Now) -> impl Future<Output = Result<bool, SinkError>> + Send;
+}
+
+/// Why a sink did not take anything; it is tried again.
+#[derive(Debug)]
+pub enum SinkError {
+    /// The database did not.
+    Store(store::Error),
+    /// A file or a pipe did not.
+    Io(std::io::Error),
+}
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SinkError {}
+
+impl From<store::Error> for SinkError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<SinkError> for JobError {
+    fn from(error: SinkError) -> Self {
+        match error {
+            SinkError::Store(error) => Self::Store(error),
+            SinkError::Io(error) => Self::Audit(error.to_string()),
+        }
+    }
+}
+
+/// The trail in the database.
+#[derive(Debug)]
+pub struct Database(pub Audit);
+
+impl Sink for Database {
+    fn name(&self) -> &'static str {
+        "audit"
+    }
+
+    async fn resume(&self, journal: [u8; 16]) -> Result<Option<Place>, SinkError> {
+        Ok(self.0.journal(journal).await?.map(|journal| journal.shipped))
+    }
+
+    async fn take(&self, shipment: Shipment) -> Result<Shipped, SinkError> {
+        Ok(self.0.insert(shipment).await?)
+    }
+
+    /// Partitions are made before they are needed.
+    async fn tidy(&self, now: Now, before: Now) -> Result<bool, SinkError> {
+        self.0.prepare(&[now, now.plus(AHEAD)]).await?;
+        Ok(self.0.retire(before).await?.more)
+    }
+}
