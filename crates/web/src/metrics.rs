@@ -175,6 +175,17 @@ fn audit(page: &mut Page, auditor: &Auditor) {
     page.family("audit_journal_failing", "gauge", "1 while events cannot be written.");
     let failing = auditor.condition() == Condition::Failing;
     page.sample("audit_journal_failing", &[], if failing { 1.0 } else { 0.0 });
+    let shipping = auditor.shipping();
+    page.family("audit_backlog_events", "gauge", "Events in the journal that are not in the database yet.");
+    page.sample("audit_backlog_events", &[], float(shipping.backlog()));
+    page.family("audit_events_shipped_total", "counter", "Events that arrived in the database.");
+    page.sample("audit_events_shipped_total", &[], float(shipping.shipped()));
+    page.family("audit_events_dead_total", "counter", "Events that could not be shipped and were set aside.");
+    page.sample("audit_events_dead_total", &[], float(shipping.dead()));
+    let (batches, took) = shipping.batches();
+    page.family("audit_ship_duration_seconds", "summary", "How long the database took for a batch.");
+    page.sample("audit_ship_duration_seconds_sum", &[], took.as_secs_f64());
+    page.sample("audit_ship_duration_seconds_count", &[], float(batches));
 }
 
 /// A page being written.

@@ -20,4 +20,4 @@ pub use keys::Keys;
 pub use passwords::{HashKinds, Rehashes};
 pub use revocations::Revocations;
 pub use runner::{Report, Runner};
-pub use ship::{Database, Forget, Lines, Shipper, ShipperSettings, Shipping, Sink, SinkError};
+pub use ship::{Database, Forget, Lines, Shipper, ShipperSettings, Sink, SinkError, row};

@@ -95,12 +95,15 @@ impl KeyBook {
     /// When the file cannot be read.
     pub fn read(path: &Path, keyring: &Keyring) -> io::Result<HashMap<DetailKeyId, (UserUuid, DetailKey)>> {
         let text = fs::read_to_string(path)?;
-        let open = |line: &str| {
-            let (id, user, sealed) = parse(line)?;
-            let key = keyring.open(PURPOSE, &aad(id, user), &sealed).ok()?;
-            Some((id, (user, DetailKey::new(id, key.expose().as_slice().try_into().ok()?))))
-        };
+        let open = |line| Self::unseal(line, keyring).map(|(user, key)| (key.id(), (user, key)));
         Ok(text.lines().filter_map(open).collect())
+    }
+
+    /// The key of one line, `KEYID USERUUID SEALED`, and whose it is; None where it cannot be opened.
+    pub fn unseal(line: &str, keyring: &Keyring) -> Option<(UserUuid, DetailKey)> {
+        let (id, user, sealed) = parse(line)?;
+        let key = keyring.open(PURPOSE, &aad(id, user), &sealed).ok()?;
+        Some((user, DetailKey::new(id, key.expose().as_slice().try_into().ok()?)))
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {

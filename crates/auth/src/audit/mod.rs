@@ -3,9 +3,11 @@
 
 mod book;
 mod recorder;
+mod shipping;
 
 pub use book::KeyBook;
 pub use recorder::{Auditor, Condition};
+pub use shipping::Shipping;
 
 use model::trail::Entry;
 use model::{Event, Now, RequestId};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,7 +16,7 @@ use protocol::seal::Keyring;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Detail, KeyBook, Line, Plain, hex};
+use super::{Detail, KeyBook, Line, Plain, Shipping, hex};
 
 /// A record that waits longer than this to be written is late enough to say so.
 const LATE: Duration = Duration::from_secs(1);
@@ -28,6 +28,7 @@ pub struct Auditor {
     rng: Rng,
     clock: Clock,
     kinds: Mutex<BTreeMap<&'static str, u64>>,
+    shipping: Arc<Shipping>,
 }
 
 /// How the trail is.
@@ -62,7 +63,7 @@ impl Auditor {
             signer,
         };
         let writer = Writer::start(journal, Limits::default(), hooks)?;
-        Ok(Self { writer, book, rng, clock, kinds: Mutex::default() })
+        Ok(Self { writer, book, rng, clock, kinds: Mutex::default(), shipping: Arc::default() })
     }
 
     /// How the journal's thread is.
@@ -89,6 +90,11 @@ impl Auditor {
     pub fn kinds(&self) -> Vec<(&'static str, u64)> {
         let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.iter().map(|(kind, count)| (*kind, *count)).collect()
+    }
+
+    /// How the journal is shipped; whoever ships tells it.
+    pub fn shipping(&self) -> &Arc<Shipping> {
+        &self.shipping
     }
 
     /// The keys of people's details.

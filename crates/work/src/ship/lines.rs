@@ -29,10 +29,6 @@ impl<W: Write + Send + 'static> Lines<W> {
 }
 
 impl<W: Write + Send + 'static> Sink for Lines<W> {
-    fn name(&self) -> &'static str {
-        "audit lines"
-    }
-
     async fn resume(&self, journal: [u8; 16]) -> Result<Option<Place>, SinkError> {
         let path = self.places.clone();
         let places = blocking(move || read(&path)).await?;

@@ -17,11 +17,11 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Visit;
+use auth::audit::Shipping;
 use journal::JournalId;
 use model::Now;
 use store::audit::{Place, Shipment, Shipped};
@@ -34,6 +34,7 @@ use self::source::{Found, Source};
 use crate::job::{Job, JobError, Runs, Step};
 
 pub use self::lines::Lines;
+pub use self::record::of as row;
 pub use self::sink::{Database, Sink, SinkError};
 
 /// How long it rests when it is idle: an event is in the database within about this.
@@ -50,6 +51,8 @@ pub type Forget = Box<dyn Fn(u64) + Send + Sync>;
 
 /// Where a journal is, and what is done with it.
 pub struct ShipperSettings {
+    /// The job's name.
+    pub name: &'static str,
     /// The journal's directory.
     pub journal: PathBuf,
     /// The file of the details' keys.
@@ -65,58 +68,16 @@ pub struct ShipperSettings {
     /// The last record that may be shipped, by its sequence: the last one synced, so that nothing is shipped that a
     /// power failure takes back. `u64::MAX` where that is not known: then all that is written.
     pub ready: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Told how it goes.
+    pub shipping: Arc<Shipping>,
     /// Told what the journal need not keep any more; without it everything stays.
     pub forget: Option<Forget>,
 }
 
-/// How the shipping is. Cheap to read, for metrics and health.
-#[derive(Debug, Default)]
-pub struct Shipping {
-    shipped: AtomicU64,
-    dead: AtomicU64,
-    backlog: AtomicU64,
-    batches: AtomicU64,
-    batch_micros: AtomicU64,
-    last_error: Lock<Option<String>>,
-}
-
-impl Shipping {
-    /// Records that arrived since the start.
-    pub fn shipped(&self) -> u64 {
-        self.shipped.load(Ordering::Relaxed)
-    }
-
-    /// Records that were set aside since the start.
-    pub fn dead(&self) -> u64 {
-        self.dead.load(Ordering::Relaxed)
-    }
-
-    /// Records that were ready and had not arrived when it was last looked.
-    pub fn backlog(&self) -> u64 {
-        self.backlog.load(Ordering::Relaxed)
-    }
-
-    /// How many batches arrived, and how long the sink took for all of them.
-    pub fn batches(&self) -> (u64, Duration) {
-        let micros = self.batch_micros.load(Ordering::Relaxed);
-        (self.batches.load(Ordering::Relaxed), Duration::from_micros(micros))
-    }
-
-    /// Why the last step failed; `None` when it did not.
-    pub fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn tell(&self, error: Option<String>) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
-    }
-}
-
 /// Ships one journal into one sink.
 pub struct Shipper<S> {
-    settings: Arc<ShipperSettings>,
+    settings: ShipperSettings,
     sink: S,
-    shipping: Arc<Shipping>,
     desk: Mutex<Desk>,
 }
 
@@ -126,6 +87,7 @@ struct Desk {
     keys: KeyFile,
     /// Most records of the next batch: halved where one of them is refused, until that is alone.
     most: usize,
+    /// When to tidy next; not before there is a journal.
     tidy_at: Option<Now>,
     forgetting: source::Old,
 }
@@ -147,12 +109,12 @@ impl<S: Sink> Shipper<S> {
             tidy_at: None,
             forgetting: source::Old::default(),
         };
-        Self { settings: Arc::new(settings), sink, shipping: Arc::default(), desk: Mutex::new(desk) }
+        Self { settings, sink, desk: Mutex::new(desk) }
     }
 
     /// How it is.
-    pub fn shipping(&self) -> Arc<Shipping> {
-        Arc::clone(&self.shipping)
+    pub fn shipping(&self) -> &Shipping {
+        &self.settings.shipping
     }
 
     /// The sink.
@@ -179,7 +141,7 @@ impl<S: Sink> Shipper<S> {
         let batch = match found.map_err(JobError::Audit)? {
             Found::Batch(batch) => batch,
             Found::Nothing => {
-                self.shipping.backlog.store(0, Ordering::Relaxed);
+                self.shipping().left(0);
                 desk.open = Some(open);
                 return Ok(Step::Idle);
             }
@@ -219,12 +181,9 @@ impl<S: Sink> Shipper<S> {
                 self.bury(alone, &why).await?
             }
         };
-        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.shipping.shipped.fetch_add(stored, Ordering::Relaxed);
-        self.shipping.batches.fetch_add(1, Ordering::Relaxed);
-        self.shipping.batch_micros.fetch_add(took, Ordering::Relaxed);
+        self.shipping().arrived(stored, begun.elapsed());
         let left = if ready == u64::MAX { 0 } else { ready.saturating_sub(after.sequence.unsigned_abs()) };
-        self.shipping.backlog.store(left, Ordering::Relaxed);
+        self.shipping().left(left);
         desk.most = desk.most.saturating_mul(2).min(RECORDS);
         open.known = Some(after);
         desk.open = Some(open);
@@ -259,7 +218,7 @@ impl<S: Sink> Shipper<S> {
         let path = self.settings.dead_letters.clone();
         let written = blocking(move || DeadLetters::new(&path).write(&letters)).await?;
         written.map_err(|error| JobError::Audit(format!("the dead letters cannot be written: {error}")))?;
-        self.shipping.dead.fetch_add(count, Ordering::Relaxed);
+        self.shipping().set_aside(count);
         Ok(())
     }
 
@@ -291,7 +250,7 @@ impl<S: Sink> Shipper<S> {
 
 impl<S: Sink> Job for Shipper<S> {
     fn name(&self) -> &'static str {
-        self.sink.name()
+        self.settings.name
     }
 
     fn period(&self) -> Duration {
@@ -305,7 +264,8 @@ impl<S: Sink> Job for Shipper<S> {
     async fn step(&self, visit: &mut Visit<'_>) -> Result<Step, JobError> {
         let mut desk = self.desk.lock().await;
         let mut stepped = self.ship(&mut desk, visit).await;
-        if stepped.is_ok() && desk.tidy_at.is_none_or(|at| visit.now >= at) {
+        let is_due = desk.open.is_some() && desk.tidy_at.is_none_or(|at| visit.now >= at);
+        if stepped.is_ok() && is_due {
             let is_idle = matches!(stepped, Ok(Step::Idle));
             stepped = self.tidy(&mut desk, visit.now).await.and(stepped);
             if is_idle {
@@ -316,14 +276,14 @@ impl<S: Sink> Job for Shipper<S> {
         if stepped.is_err() {
             desk.open = None;
         }
-        self.shipping.tell(stepped.as_ref().err().map(ToString::to_string));
+        self.shipping().tell(stepped.as_ref().err().map(ToString::to_string));
         stepped
     }
 }
 
 impl<S> fmt::Debug for Shipper<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shipper").field("shipping", &self.shipping).finish_non_exhaustive()
+        f.debug_struct("Shipper").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 

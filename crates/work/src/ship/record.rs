@@ -11,7 +11,8 @@ const CHECKPOINT: &str = "audit_checkpoint";
 /// The kind of what says no kind: it is shipped all the same, so that the chain stays whole.
 const UNKNOWN: &str = "unknown";
 
-pub(super) fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit::Record {
+/// The row of a record: what its columns say comes from its payload.
+pub fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit::Record {
     let value = match record.kind {
         Kind::Data => serde_json::from_slice(record.payload).unwrap_or(Value::Null),
         Kind::Checkpoint => Value::Null,

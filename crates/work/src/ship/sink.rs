@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::Now;
@@ -14,9 +15,6 @@ const AHEAD: Duration = Duration::from_hours(24 * 31);
 
 /// Takes batches of records and remembers how far each journal came.
 pub trait Sink: Send + Sync + 'static {
-    /// The name of the job that ships here.
-    fn name(&self) -> &'static str;
-
     /// The place that it has of a journal; `None` where it has none.
     fn resume(&self, journal: [u8; 16]) -> impl Future<Output = Result<Option<Place>, SinkError>> + Send;
 
@@ -64,13 +62,9 @@ impl From<SinkError> for JobError {
 
 /// The trail in the database.
 #[derive(Debug)]
-pub struct Database(pub Audit);
+pub struct Database(pub Arc<Audit>);
 
 impl Sink for Database {
-    fn name(&self) -> &'static str {
-        "audit"
-    }
-
     async fn resume(&self, journal: [u8; 16]) -> Result<Option<Place>, SinkError> {
         Ok(self.0.journal(journal).await?.map(|journal| journal.shipped))
     }

@@ -1,6 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use journal::{Checkpoint, Entry, Journal, JournalId, Kind, Options, Time};
@@ -28,15 +28,11 @@ struct Moody {
 impl Moody {
     fn new(audit: Audit) -> Self {
         let [away, deaf] = [false, false].map(AtomicBool::new);
-        Self { inner: Database(audit), away, refused: AtomicI64::new(0), deaf }
+        Self { inner: Database(Arc::new(audit)), away, refused: AtomicI64::new(0), deaf }
     }
 }
 
 impl Sink for Moody {
-    fn name(&self) -> &'static str {
-        "audit"
-    }
-
     async fn resume(&self, journal: [u8; 16]) -> Result<Option<Place>, SinkError> {
         if self.away.load(Ordering::SeqCst) {
             return Err(store::Error::Unavailable("away".to_owned()).into());
@@ -92,6 +88,8 @@ fn append(journal: &mut Journal, node: &Node, first: u64, count: u64) {
 
 fn settings(folder: &Path) -> ShipperSettings {
     ShipperSettings {
+        name: "audit shipping",
+        shipping: Arc::default(),
         journal: folder.join("journal"),
         keys: folder.join("keys"),
         dead_letters: folder.join("dead-letter.jsonl"),
@@ -413,7 +411,7 @@ async fn a_server_refuses_what_no_text_may_hold_and_takes_the_rest() {
     assert!(journal.append(time, &[entry]).failure.is_none());
     append(&mut journal, &node, 32, 30);
     let audit = Audit::open(&database(location), &spawner()).unwrap();
-    let job = Shipper::new(settings(node.folder.path()), Database(audit));
+    let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(audit)));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, (1..=61).filter(|n| *n != 31).collect::<Vec<_>>());
     assert_eq!(letters(&node)[0]["sequence"], 31);
@@ -431,7 +429,7 @@ async fn ship_200k_events_into_a_server() {
     let mut journal = open(node.folder.path(), ID, 64 << 20);
     append(&mut journal, &node, 1, 200_000);
     let audit = Audit::open(&database(location), &spawner()).unwrap();
-    let job = Shipper::new(settings(node.folder.path()), Database(audit));
+    let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(audit)));
     let begun = Instant::now();
     node.runner.settle(&job).await.unwrap();
     let took = begun.elapsed();
