@@ -14,7 +14,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 use web::problem::Problem;
 use web::{Condition, Doors, Peer};
-use work::{Cleanup, HashKinds, Job, Keys, Rehashes, Revocations, Runner};
+use work::{Cleanup, Database, HashKinds, Job, Keys, Rehashes, Revocations, Runner, Shipper};
 
 use crate::audit;
 use crate::config::Config;
@@ -46,6 +46,7 @@ pub struct App {
     /// Whether nobody has an account yet.
     pub is_empty: bool,
     auditor: Option<Arc<Auditor>>,
+    shippers: Vec<Arc<Shipper<Database>>>,
     limits: Limits,
     tasks: Tasks,
 }
@@ -116,6 +117,10 @@ impl App {
         let runner =
             Runner::new(Arc::clone(&back), Arc::clone(&rooms), trail.clone(), given.clock.clone(), report);
         let jobs = Jobs::of(config);
+        let shippers = match &auditor {
+            Some(auditor) => audit::shippers(config, auditor, &spawner)?,
+            None => Vec::new(),
+        };
         // Nothing is served before it is known which sessions have ended and which keys sign.
         runner.settle(&*jobs.revocations).await.map_err(StartError::Job)?;
         let meter = store.front.meter();
@@ -146,6 +151,7 @@ impl App {
             public_url,
             is_empty,
             auditor,
+            shippers,
             limits,
             tasks: tasks.clone(),
         })
@@ -153,7 +159,7 @@ impl App {
 
     /// Starts the jobs and the listeners, and says that it is running.
     pub fn start(self, ports: Ports) {
-        let Self { public, operations, runner, jobs, auditor, tasks, limits, .. } = self;
+        let Self { public, operations, runner, jobs, auditor, shippers, tasks, limits, .. } = self;
         if let Some(auditor) = auditor {
             watch_audit(&tasks, auditor);
         }
@@ -162,6 +168,9 @@ impl App {
         start_job(&tasks, "cleanup schedule", &runner, jobs.cleanup);
         start_job(&tasks, "hash kinds schedule", &runner, jobs.hash_kinds);
         start_job(&tasks, "rehashes schedule", &runner, jobs.rehashes);
+        for shipper in shippers {
+            start_job(&tasks, shipper.name(), &runner, shipper);
+        }
         if let Some(tls) = &ports.tls {
             let tls = tls.clone();
             tasks.restartable(Stage::Serving, "certificate watch", move || {

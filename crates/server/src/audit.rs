@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use auth::audit::{Auditor, Condition, KeyBook};
 use journal::{Journal, JournalId, OpenError, Options};
-use model::{Clock, Rng};
+use model::{Clock, Rng, Spawner};
 use protocol::seal::Keyring;
+use store::audit::Audit;
 use tokio::time::sleep;
+use work::{Database, Shipper, ShipperSettings};
 
+use crate::config::Config;
 use crate::foundation::data_dir;
 use crate::lifecycle::Health;
 use crate::start_error::StartError;
+use crate::wiring;
 
 /// Who writes: a server has one journal for its life, commands take turns at another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +99,50 @@ async fn open_journal(path: &Path, writes: Writes, rng: &Rng) -> Result<Journal,
             }
         }
     }
+}
+
+/// What ships the server's journal, and that of the commands beside it, into the database's trail.
+///
+/// # Errors
+/// [`StartError::Store`] when the settings do not fit.
+pub fn shippers(
+    config: &Config,
+    auditor: &Arc<Auditor>,
+    spawner: &Spawner,
+) -> Result<Vec<Arc<Shipper<Database>>>, StartError> {
+    let trail = Arc::new(Audit::open(&wiring::store(config), spawner)?);
+    let settings = |name, writes| {
+        let place = place(&config.data_dir, writes);
+        ShipperSettings {
+            name,
+            journal: place.join("journal"),
+            keys: place.join("keys"),
+            dead_letters: place.join("dead-letter.jsonl"),
+            node: node_name(),
+            retention: config.audit.retention,
+            journal_keep: config.audit.journal_keep,
+            ready: Box::new(|| u64::MAX),
+            shipping: Arc::default(),
+            forget: None,
+        }
+    };
+    let (state, old) = (Arc::clone(auditor), Arc::clone(auditor));
+    let server = ShipperSettings {
+        // What is synced only: a power failure takes back the rest, and its sequences are given again.
+        ready: Box::new(move || state.state().synced),
+        shipping: Arc::clone(auditor.shipping()),
+        forget: Some(Box::new(move |sequence| old.remove_before(sequence))),
+        ..settings("audit shipping", Writes::Server)
+    };
+    let commands = settings("audit shipping of commands", Writes::Command);
+    Ok([server, commands]
+        .map(|settings| Arc::new(Shipper::new(settings, Database(Arc::clone(&trail)))))
+        .to_vec())
+}
+
+/// The machine's name.
+fn node_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Writes what waits, and says so where that cannot be done.

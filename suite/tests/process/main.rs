@@ -15,4 +15,5 @@ mod node;
 mod nodes;
 mod readme;
 mod seeds;
+mod trail;
 mod transfer;

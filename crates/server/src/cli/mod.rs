@@ -1,5 +1,6 @@
 //! The command line: one file per noun.
 
+mod audit;
 mod client;
 mod config;
 mod desk;
@@ -9,6 +10,7 @@ mod keys;
 mod migrate;
 mod output;
 mod passwords;
+mod progress;
 mod secret;
 mod serve;
 mod user;
@@ -72,6 +74,9 @@ enum Command {
     /// Passwords that nobody may take
     #[command(subcommand)]
     Passwords(passwords::PasswordsCommand),
+    /// The audit trail
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// The configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -143,6 +148,7 @@ impl Cli {
             Command::Client(client) => client.run(&global, &mut out).await,
             Command::Keys(keys) => keys.run(&global, &mut out).await,
             Command::Passwords(passwords) => passwords.run(&mut out),
+            Command::Audit(audit) => audit.run(&global, &mut out).await,
             Command::Config(config) => config.run(&global, &mut out),
             Command::Completions(completions) => completions.run(&mut out),
             Command::Man(man) => man.run(&mut out),

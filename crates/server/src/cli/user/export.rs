@@ -11,9 +11,9 @@ use clap::Args;
 use model::UserId;
 use serde_json::{Value, json};
 
+use super::super::progress::Progress;
 use super::super::{Failure, Output};
 use super::PAGE;
-use super::progress::Progress;
 use super::rows::{Format, table_row};
 
 #[derive(Args, Debug)]

@@ -11,8 +11,8 @@ use protocol::password_hash::FirebaseProject;
 use serde_json::{Value, json};
 
 use super::super::desk::Desk;
+use super::super::progress::Progress;
 use super::super::{Failure, Output};
-use super::progress::Progress;
 use super::rows::{Format, Rows};
 use crate::config::Config;
 use crate::foundation::Missing;

@@ -2,8 +2,7 @@
 
 mod export;
 mod import;
-mod progress;
-mod rows;
+pub(super) mod rows;
 
 use auth::Visit;
 use auth::account::{self, ADMIN, BASIC_USER, Candidate, OperateError};

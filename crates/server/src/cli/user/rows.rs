@@ -16,7 +16,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How a file of accounts is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(in crate::cli) enum Format {
     /// One JSON object a line
     Jsonl,
     /// A table with the names of its columns in the first row
@@ -25,7 +25,7 @@ pub(super) enum Format {
 
 impl Format {
     /// What was said, or else what the name of the file says.
-    pub(super) fn of(said: Option<Self>, path: &Path) -> Option<Self> {
+    pub(in crate::cli) fn of(said: Option<Self>, path: &Path) -> Option<Self> {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         said.or(match extension.to_ascii_lowercase().as_str() {
             "jsonl" | "ndjson" => Some(Self::Jsonl),
@@ -239,7 +239,7 @@ fn newlines(bytes: &[u8]) -> u64 {
 }
 
 /// One row of a table, quoted where it has to be.
-pub(super) fn table_row<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
+pub(in crate::cli) fn table_row<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
     let quoted = |cell: &str| {
         if cell.contains(['"', ',', '\r', '\n']) || cell.trim() != cell {
             format!("\"{}\"", cell.replace('"', "\"\""))

@@ -1,0 +1,97 @@
+//! Events as people and programs read them, their details opened where there is a key.
+
+use std::collections::HashMap;
+
+use auth::audit::KeyBook;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use journal::JournalId;
+use model::{Clock, Origin, UserUuid};
+use protocol::detail::{DetailKey, DetailKeyId};
+use protocol::seal::Keyring;
+use serde_json::{Map, Value, json};
+use store::audit::Record;
+use store::noun::audit_key;
+use store::{Back, Store};
+
+use super::Failure;
+use crate::audit::{Writes, place};
+use crate::config::Config;
+use crate::{master_key, wiring};
+
+/// Finds keys: those of this data directory, and those in the database.
+pub(super) struct Details {
+    keyring: Option<Keyring>,
+    known: HashMap<DetailKeyId, Option<(UserUuid, DetailKey)>>,
+    back: Back,
+}
+
+impl Details {
+    /// Reads the keys that this node has; without a master key every detail stays sealed.
+    pub(super) async fn open(config: &Config, spawner: &model::Spawner) -> Result<Self, Failure> {
+        let keyring = master_key::read(&config.master_key_file).ok();
+        let mut known = HashMap::new();
+        for writes in [Writes::Server, Writes::Command] {
+            let path = place(&config.data_dir, writes).join("keys");
+            if let Some(Ok(keys)) = keyring.as_ref().map(|keyring| KeyBook::read(&path, keyring)) {
+                known.extend(keys.into_iter().map(|(id, key)| (id, Some(key))));
+            }
+        }
+        let mut settings = wiring::store(config);
+        (settings.pool_min, settings.pool_max) = (0, 1);
+        let Store { back, .. } = store::open(&settings, spawner).await?;
+        Ok(Self { keyring, known, back })
+    }
+
+    /// An event as one object: what its payload says, and where it stands.
+    pub(super) async fn event(&mut self, record: &Record) -> Result<Map<String, Value>, Failure> {
+        let mut event = match serde_json::from_slice(&record.payload) {
+            Ok(Value::Object(event)) => event,
+            _ => Map::from_iter([("kind".to_owned(), json!(record.kind))]),
+        };
+        event.entry("at").or_insert_with(|| json!(record.at));
+        event.insert("journal".to_owned(), json!(JournalId(record.journal).to_string()));
+        event.insert("sequence".to_owned(), json!(record.sequence));
+        if let Some(opened) = self.detail(event.get("detail")).await? {
+            event.insert("detail".to_owned(), opened);
+        }
+        Ok(event)
+    }
+
+    async fn detail(&mut self, detail: Option<&Value>) -> Result<Option<Value>, Failure> {
+        let text = |name: &str| detail?.get(name)?.as_str();
+        let (Some(key), Some(sealed)) = (text("key"), text("sealed")) else { return Ok(None) };
+        let Ok(id) = u64::from_str_radix(key, 16) else { return Ok(None) };
+        let (Some((user, key)), Ok(sealed)) = (self.key(id.to_be_bytes()).await?, STANDARD.decode(sealed))
+        else {
+            return Ok(None);
+        };
+        let plain = key.open(*user, &sealed);
+        Ok(plain.and_then(|plain| serde_json::from_slice(&plain).ok()))
+    }
+
+    async fn key(&mut self, id: DetailKeyId) -> Result<Option<&(UserUuid, DetailKey)>, Failure> {
+        if !self.known.contains_key(&id) {
+            let trail = model::Trail::new(std::sync::Arc::new(Nothing), Clock::system(), Origin::default());
+            let mut lease = self.back.lease(trail);
+            let row = lease.read().await?.one(audit_key::find(&id)).await?;
+            let unseal = |row: audit_key::AuditKey| {
+                let sealed = String::from_utf8(row.sealed).ok()?;
+                let line = format!("{:016x} {} {sealed}", u64::from_be_bytes(id), row.user);
+                KeyBook::unseal(&line, self.keyring.as_ref()?)
+            };
+            let key = row.and_then(unseal);
+            self.known.insert(id, key);
+        }
+        Ok(self.known.get(&id).and_then(Option::as_ref))
+    }
+}
+
+/// Who only reads leaves nothing in the trail.
+struct Nothing;
+
+impl model::trail::Recorder for Nothing {
+    fn record(&self, _: model::trail::Entry) -> Option<model::trail::Receipt> {
+        None
+    }
+}

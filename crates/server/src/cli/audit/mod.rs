@@ -1,0 +1,107 @@
+//! `gatewright audit …`
+
+mod details;
+mod export;
+mod tail;
+mod verify;
+mod verify_database;
+mod when;
+
+use clap::{Args, Subcommand};
+use model::{Now, Spawner, UserUuid};
+use store::audit::{Audit, Filter};
+
+use self::export::Export;
+use self::tail::Tail;
+use self::verify::Verify;
+use super::desk::configure;
+use super::{Failure, Global, Output};
+use crate::config::{Config, DatabaseUrl};
+use crate::lifecycle::{Deadlines, Lifecycle, Stage};
+use crate::start_error::StartError;
+use crate::wiring;
+
+/// Records read from the database at once.
+const PAGE: i64 = 500;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Shows the last events
+    ///
+    /// Events are read from the database, where every node's are. A server ships its own within about a second.
+    Tail(Tail),
+    /// Writes events to a file
+    Export(Export),
+    /// Recomputes the chain of hashes, and names the first record that was changed, removed or reordered
+    ///
+    /// A chain that was written anew from some record on shows only against a head that was kept elsewhere: give
+    /// those with `--head`. Signatures are checked with the keys of the master key file.
+    Verify(Verify),
+}
+
+/// Which events.
+#[derive(Args, Debug)]
+struct Which {
+    /// Only events about this user, by his UUID
+    #[arg(long, value_name = "UUID")]
+    user: Option<uuid::Uuid>,
+    /// Only events of this kind, such as `login_failed`
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// Only events from this time on: `2026-01-31`, or `2026-01-31T12:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    from: Option<Now>,
+    /// Only events before this time
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    to: Option<Now>,
+}
+
+impl Which {
+    fn filter(&self) -> Filter {
+        let all = Filter::default();
+        Filter {
+            from: self.from.unwrap_or(all.from),
+            to: self.to.unwrap_or(all.to),
+            user: self.user.map(UserUuid),
+            kind: self.kind.clone(),
+        }
+    }
+}
+
+impl AuditCommand {
+    pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
+        let config = configure(global)?;
+        match self {
+            Self::Tail(tail) => tail.run(&config, out).await,
+            Self::Export(export) => export.run(&config, out).await,
+            Self::Verify(verify) => verify.run(&config, out).await,
+        }
+    }
+}
+
+/// The trail in the database, and the tasks of its connection.
+struct Trail {
+    audit: Audit,
+    lifecycle: Lifecycle,
+}
+
+impl Trail {
+    async fn open(config: &Config) -> Result<Self, Failure> {
+        if let DatabaseUrl::Sqlite(path) = &config.database.url
+            && !path.exists()
+        {
+            return Err(StartError::NoDatabase(path.clone()).into());
+        }
+        let settings = wiring::store(config);
+        let lifecycle = Lifecycle::new(Deadlines::after(std::time::Duration::ZERO));
+        let spawner = lifecycle.tasks().spawner(Stage::Working);
+        if !store::pending(&settings, &spawner).await?.is_empty() {
+            return Err(Failure::failed("the database is not up to date: run `gatewright migrate`"));
+        }
+        Ok(Self { audit: Audit::open(&settings, &spawner)?, lifecycle })
+    }
+
+    fn spawner(&self) -> Spawner {
+        self.lifecycle.tasks().spawner(Stage::Working)
+    }
+}

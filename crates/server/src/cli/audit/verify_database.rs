@@ -1,0 +1,232 @@
+//! The chain as the database has it.
+
+use journal::{Chain, Checker, Checkpoint, Counts, Fault, Hash, Head, JournalId, Kind, Record, Time};
+use model::Now;
+use serde_json::{Value, json};
+use store::audit::{self, Audit};
+
+use super::super::progress::Progress;
+use super::verify::Signatures;
+use super::{Failure, PAGE};
+
+/// What became of one journal.
+pub(super) struct Checked {
+    pub(super) journal: Option<JournalId>,
+    /// Where it is.
+    pub(super) source: String,
+    pub(super) counts: Counts,
+    /// The record before the first that is proved, and the last that is.
+    pub(super) start: Option<Head>,
+    pub(super) end: Option<Head>,
+    pub(super) notes: Vec<String>,
+    /// The first bad thing, for people and for programs.
+    pub(super) bad: Option<(String, Value)>,
+}
+
+impl Checked {
+    pub(super) fn empty(
+        journal: Option<JournalId>,
+        source: String,
+        notes: Vec<String>,
+        bad: Option<(String, Value)>,
+    ) -> Self {
+        Self { journal, source, counts: Counts::default(), start: None, end: None, notes, bad }
+    }
+
+    /// What is wrong, in one line.
+    pub(super) fn complaint(&self) -> Option<String> {
+        let (text, _) = self.bad.as_ref()?;
+        let journal = self.journal.map_or_else(|| "a journal".to_owned(), |id| format!("journal {id}"));
+        Some(format!("{journal}, {text}"))
+    }
+
+    pub(super) fn value(&self) -> Value {
+        let head = |head: Head| json!({"sequence": head.sequence, "hash": head.hash.to_string()});
+        json!({
+            "journal": self.journal.map(|id| id.to_string()),
+            "source": self.source,
+            "records": self.counts.records,
+            "checkpoints": self.counts.checkpoints,
+            "heads": self.counts.heads,
+            "heads_before": self.counts.heads_before,
+            "start": self.start.map(head),
+            "end": self.end.map(head),
+            "notes": self.notes,
+            "finding": self.bad.as_ref().map(|(_, place)| place.clone()),
+        })
+    }
+}
+
+/// Verifies every journal that the database has.
+pub(super) async fn all(
+    audit: &Audit,
+    known: &[Head],
+    signatures: &Signatures,
+) -> Result<Vec<Checked>, Failure> {
+    let mut all = Vec::new();
+    let journals = audit.journals().await?;
+    for journal in &journals {
+        all.push(one(audit, journal, known, signatures).await?);
+    }
+    for head in known.iter().filter(|head| journals.iter().all(|journal| journal.id != head.journal.0)) {
+        let text = format!("record {}: it is known, and nothing of its journal is there", head.sequence);
+        let place = json!({"sequence": head.sequence, "what": "nothing of the journal is there"});
+        all.push(Checked::empty(Some(head.journal), "database".to_owned(), Vec::new(), Some((text, place))));
+    }
+    Ok(all)
+}
+
+/// What the database knows of a journal: its signed heads, as far as their signatures are right, and the last record
+/// that came.
+pub(super) async fn heads(
+    audit: &Audit,
+    journal: JournalId,
+    signatures: &Signatures,
+) -> Result<Vec<Head>, Failure> {
+    let mut heads = Vec::new();
+    if let Some(known) = audit.journal(journal.0).await? {
+        heads.push(head(journal, known.shipped.sequence, known.shipped.hash));
+    }
+    for signed in signed_heads(audit, journal, 0).await? {
+        if let Some(head) = confirmed(&signed, signatures) {
+            heads.push(head);
+        }
+    }
+    Ok(heads)
+}
+
+async fn signed_heads(audit: &Audit, journal: JournalId, after: i64) -> Result<Vec<audit::Head>, Failure> {
+    let (mut all, mut after) = (Vec::new(), after);
+    loop {
+        let page = audit.heads(journal.0, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(all) };
+        after = last.sequence;
+        all.extend(page);
+    }
+}
+
+/// What a row of heads vouches for, if its checkpoint says the same and is signed.
+fn confirmed(row: &audit::Head, signatures: &Signatures) -> Option<Head> {
+    let known = head(JournalId(row.journal), row.sequence, row.hash);
+    let checkpoint = Checkpoint::parse(&row.checkpoint)?;
+    (checkpoint.head == known && signatures.are_right(&checkpoint)).then_some(known)
+}
+
+fn head(journal: JournalId, sequence: i64, hash: [u8; 32]) -> Head {
+    Head { journal, sequence: u64::try_from(sequence).unwrap_or(0), hash: Hash(hash) }
+}
+
+async fn one(
+    audit: &Audit,
+    journal: &audit::Journal,
+    known: &[Head],
+    signatures: &Signatures,
+) -> Result<Checked, Failure> {
+    let id = JournalId(journal.id);
+    let start = match journal.kept.sequence {
+        0 => Chain::new(id),
+        sequence => Chain::after(head(id, sequence, journal.kept.hash)),
+    };
+    let mut checked = Checked::empty(Some(id), format!("database, node {}", journal.node), Vec::new(), None);
+    checked.start = Some(start.head());
+    if journal.kept.sequence > 0 {
+        checked.notes.push("older records were removed, and what they held is not proved".to_owned());
+    }
+    let mut heads: Vec<Head> = known.iter().filter(|head| head.journal == id).copied().collect();
+    heads.push(head(id, journal.shipped.sequence, journal.shipped.hash));
+    for row in signed_heads(audit, id, journal.kept.sequence.saturating_sub(1)).await? {
+        let Some(head) = confirmed(&row, signatures) else {
+            let what = "the signed head of it was changed, or its signature is wrong";
+            checked.bad = Some(found(row.sequence, Some(row.at), what));
+            return Ok(checked);
+        };
+        heads.push(head);
+    }
+    let checker = Checker::new(start, &heads, |checkpoint| signatures.are_right(checkpoint));
+    let mut checker = match checker {
+        Ok(checker) => checker,
+        Err(fault) => {
+            checked.bad = Some(found(journal.kept.sequence, None, &fault.to_string()));
+            return Ok(checked);
+        }
+    };
+    checked.bad = records(audit, journal, &mut checker).await?;
+    if checked.bad.is_none()
+        && let Err(fault) = checker.finish()
+    {
+        let next = i64::try_from(checker.chain().next_sequence()).unwrap_or(i64::MAX);
+        checked.bad = Some(found(next, None, &fault.to_string()));
+    }
+    checked.counts = checker.counts();
+    checked.end = Some(checker.chain().head());
+    Ok(checked)
+}
+
+type Bad = (String, Value);
+
+/// Goes through the rows, to the first bad one.
+async fn records<F: FnMut(&Checkpoint) -> bool>(
+    audit: &Audit,
+    journal: &audit::Journal,
+    checker: &mut Checker<F>,
+) -> Result<Option<Bad>, Failure> {
+    let total = journal.shipped.sequence.saturating_sub(journal.kept.sequence);
+    let mut progress = Progress::begin(u64::try_from(total).ok());
+    // What is up to the place where the journal begins now may be there still, and proves nothing.
+    let mut after = (journal.kept.sequence, Now::from_micros(i64::MAX));
+    loop {
+        let page = audit.chain(journal.id, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        after = (last.sequence, last.at);
+        for (at, row) in page.iter().enumerate() {
+            let next = i64::try_from(checker.chain().next_sequence()).unwrap_or(i64::MAX);
+            let place = (next, Some(row.at));
+            let Some(record) = record(row, row.sequence) else {
+                return Ok(Some(found(place.0, place.1, "it is no record of a journal")));
+            };
+            if let Err(fault) = checker.check(&record) {
+                let fault = match page.get(at..) {
+                    Some(rest) if fault == Fault::Changed => moved(checker.chain(), rest).unwrap_or(fault),
+                    _ => fault,
+                };
+                return Ok(Some(found(place.0, place.1, &fault.to_string())));
+            }
+            if work::row(journal.id, &record) != *row {
+                let what = "its columns do not say what its payload says";
+                return Ok(Some(found(place.0, place.1, what)));
+            }
+        }
+        let done = after.0.saturating_sub(journal.kept.sequence);
+        progress.show(done.unsigned_abs(), &format!("{} records", checker.counts().records));
+    }
+}
+
+/// A row as a record of this sequence.
+fn record(row: &audit::Record, sequence: i64) -> Option<Record<'_>> {
+    Some(Record {
+        sequence: u64::try_from(sequence).ok()?,
+        time: Time(row.at.micros()),
+        kind: Kind::from_byte(u8::try_from(row.record_kind).ok()?)?,
+        payload: &row.payload,
+        hash: Hash(row.hash),
+    })
+}
+
+/// Whether the record that belongs in the next place stands further on, under another number.
+fn moved(chain: &Chain, rest: &[audit::Record]) -> Option<Fault> {
+    let next = i64::try_from(chain.next_sequence()).ok()?;
+    let fits = |row: &&audit::Record| {
+        record(row, next).is_some_and(|record| {
+            let mut chain = *chain;
+            chain.check(&record).is_ok()
+        })
+    };
+    let stray = rest.iter().skip(1).find(fits)?;
+    Some(Fault::Reordered { found: u64::try_from(stray.sequence).ok()? })
+}
+
+fn found(sequence: i64, at: Option<Now>, what: &str) -> Bad {
+    let row = at.map_or_else(String::new, |at| format!(" (the row of {at})"));
+    let place = json!({"sequence": sequence, "at": at, "what": what});
+    (format!("record {sequence}{row}: {what}"), place)
+}

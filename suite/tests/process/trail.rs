@@ -1,0 +1,340 @@
+//! `gatewright audit`: what was done is read back, and whatever is done to the trail is named.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use journal::{Chain, Entry, Hash, Head, Journal, JournalId, Kind, Options, Time};
+use serde_json::Value;
+use testkit::postgres::{Database, rows};
+use testkit::process::{self, Finished, Server};
+use testkit::{Postgres, SharedPostgres};
+
+use crate::node::Setup;
+
+const ID: JournalId = JournalId([0x5a; 16]);
+const RECORDS: u64 = 60;
+
+impl Setup {
+    /// Runs a command that may fail.
+    fn audit(&self, arguments: &[&str]) -> Finished {
+        let mut builder =
+            Server::builder(process::gatewright()).arg("audit").args(arguments).folder(self.folder.path());
+        for (name, value) in &self.env {
+            builder = builder.env(name, value);
+        }
+        builder.run("")
+    }
+
+    /// What a verification says: its exit status, its report, and the finding of the journal of the test.
+    fn verify(&self, arguments: &[&str]) -> (Option<i32>, Value, Value) {
+        let finished = self.audit(&[&["verify", "--json"], arguments].concat());
+        assert!(finished.stdout.starts_with('{'), "{}", finished.stderr);
+        let report: Value = serde_json::from_str(&finished.stdout).unwrap();
+        let id = ID.to_string();
+        let ours = report["journals"].as_array().unwrap().iter().find(|one| one["journal"] == id.as_str());
+        let finding = ours.map_or(Value::Null, |ours| ours["finding"].clone());
+        assert_eq!(report["ok"] == true, finished.status.success(), "{report}");
+        (finished.status.code(), report, finding)
+    }
+
+    /// Where the journal of commands is.
+    fn journal(&self) -> PathBuf {
+        self.folder.path().join("gatewright-data/audit/cli/journal")
+    }
+
+    /// The events that a program sees.
+    fn tail(&self, arguments: &[&str]) -> Vec<Value> {
+        let finished = self.audit(&[&["tail", "--json"], arguments].concat());
+        assert!(finished.status.success(), "{}", finished.stderr);
+        finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Asks until so many events of a kind are in the database.
+    fn wait_for(&self, kind: &str, count: usize) -> Vec<Value> {
+        let mut found = Vec::new();
+        for _ in 0..500 {
+            found = self.tail(&["-n", "1000", "--kind", kind]);
+            if found.len() >= count {
+                break;
+            }
+        }
+        assert!(found.len() >= count, "{} of {count} events of kind {kind}", found.len());
+        found
+    }
+}
+
+/// A journal of several segments; from `other` on, some records say something else.
+fn write_journal(directory: &Path, other: Option<u64>) -> Vec<Head> {
+    let options = Options { segment_bytes: 1800, ..Options::default() };
+    std::fs::create_dir_all(directory).unwrap();
+    let (mut journal, _) = Journal::open(directory, options, ID).unwrap();
+    let mut heads = Vec::new();
+    for n in 1..=RECORDS {
+        let word = if other == Some(n) { "b" } else { "a" };
+        let text =
+            format!("{{\"v\":1,\"kind\":\"made_up\",\"request_id\":\"{word}{n:04}\",\"via\":\"test\"}}");
+        // The first minutes of a year that has no other events.
+        let time = Time(1_735_689_600_000_000 + i64::try_from(n).unwrap() * 1_000_000);
+        let entry = Entry { time, kind: Kind::Data, payload: text.as_bytes() };
+        assert!(journal.append(time, &[entry]).failure.is_none());
+        heads.push(journal.head());
+    }
+    journal.sync().unwrap();
+    heads
+}
+
+fn word(head: &Head) -> String {
+    format!("{}:{}:{}", head.journal, head.sequence, head.hash)
+}
+
+fn segments(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|ext| ext == "journal")).collect();
+    paths.sort();
+    paths
+}
+
+/// Where a record begins in a segment, and where it ends.
+fn place(bytes: &[u8], n: u64) -> std::ops::Range<usize> {
+    let text = format!("\"a{n:04}\"");
+    let at = bytes.windows(text.len()).position(|some| some == text.as_bytes()).unwrap();
+    // The payload begins 40 bytes before, the frame 25 before that, and after its 28 bytes more comes a hash of 32.
+    let payload = bytes[..at].windows(7).rposition(|some| some == b"{\"v\":1,").unwrap();
+    let length = bytes[payload..].iter().position(|byte| *byte == b'}').unwrap() + 1;
+    payload - 25..payload + length + 32
+}
+
+#[test]
+fn whatever_is_done_to_the_files_is_named() {
+    let setup = Setup::sqlite();
+    let [whole, other] = ["whole", "other"].map(|name| setup.folder.path().join(name));
+    let heads = write_journal(&whole, None);
+    write_journal(&other, Some(25));
+    let files = segments(&whole);
+    assert!(files.len() >= 4);
+    let copy = setup.folder.path().join("copy");
+    let directory = copy.to_str().unwrap();
+    let end = word(&heads[59]);
+    let middle = word(&heads[29]);
+    let fresh = || {
+        let _ = std::fs::remove_dir_all(&copy);
+        std::fs::create_dir(&copy).unwrap();
+        for file in &files {
+            std::fs::copy(file, copy.join(file.file_name().unwrap())).unwrap();
+        }
+    };
+    let verify = |more: &[&str]| setup.verify(&[&["--offline", "--journal", directory], more].concat());
+    fresh();
+    let (status, report, finding) = verify(&["--head", &end, "--head", &middle]);
+    assert_eq!((status, finding), (Some(0), Value::Null));
+    assert_eq!(report["journals"][0]["records"], RECORDS);
+    assert_eq!(report["journals"][0]["heads"], 2);
+
+    // The segment of record 30, and the record's place in it.
+    let number = (0..files.len())
+        .find(|at| String::from_utf8_lossy(&std::fs::read(&files[*at]).unwrap()).contains("\"a0030\""))
+        .unwrap();
+    let path = copy.join(files[number].file_name().unwrap());
+    let bytes = std::fs::read(&files[number]).unwrap();
+    let (one, two) = (place(&bytes, 30), place(&bytes, 31));
+    assert_eq!(one.end, two.start, "they follow each other");
+    let segment = u64::try_from(number).unwrap() + 1;
+    let named = |bytes: Vec<u8>, what: &str| {
+        fresh();
+        std::fs::write(&path, bytes).unwrap();
+        let (status, _, finding) = verify(&[]);
+        assert_eq!(status, Some(1));
+        assert_eq!(
+            (&finding["sequence"], &finding["segment"]),
+            (&Value::from(30), &Value::from(segment)),
+            "{finding}"
+        );
+        assert_eq!(finding["offset"], one.start, "{finding}");
+        assert!(finding["what"].as_str().unwrap().contains(what), "{finding}");
+    };
+    let mut changed = bytes.clone();
+    changed[one.start + 30] ^= 1;
+    named(changed, "was changed");
+    named([&bytes[..one.start], &bytes[one.end..]].concat(), "were removed; 31 comes next");
+    let swapped = [&bytes[..one.start], &bytes[two.clone()], &bytes[one.clone()], &bytes[two.end..]].concat();
+    named(swapped, "out of order; 31 stands there");
+
+    // A tail that was cut shows only against what is known elsewhere.
+    fresh();
+    for file in &files[number + 1..] {
+        std::fs::remove_file(copy.join(file.file_name().unwrap())).unwrap();
+    }
+    std::fs::write(&path, &bytes[..one.start]).unwrap();
+    assert_eq!(verify(&[]).0, Some(0));
+    let (status, _, finding) = verify(&["--head", &end]);
+    assert_eq!((status, &finding["sequence"]), (Some(1), &Value::from(30)));
+    assert!(finding["what"].as_str().unwrap().contains("the tail was cut; record 60 is known"), "{finding}");
+
+    // A whole segment that is consistent in itself.
+    fresh();
+    let other_files = segments(&other);
+    let at = (0..files.len())
+        .find(|at| String::from_utf8_lossy(&std::fs::read(&other_files[*at]).unwrap()).contains("\"b0025\""))
+        .unwrap();
+    std::fs::copy(&other_files[at], copy.join(files[at].file_name().unwrap())).unwrap();
+    let (status, _, finding) = verify(&[]);
+    assert_eq!((status, &finding["segment"]), (Some(1), &Value::from(at + 1)), "{finding}");
+    assert!(finding["what"].as_str().unwrap().contains("does not follow"), "{finding}");
+
+    let finished = setup.audit(&["verify", "--journal", directory, "--head", "nonsense"]);
+    assert_eq!(finished.status.code(), Some(2));
+    let finished = setup.audit(&["verify", "--offline"]);
+    assert_eq!(finished.status.code(), Some(1), "{}", finished.stderr);
+}
+
+/// A database with the journal of the test in it, and the server's own; nobody is at work there.
+fn shipped() -> (Setup, (Database, SharedPostgres), Vec<Head>) {
+    let server = Postgres::shared();
+    let database = server.fresh_database();
+    let mut setup = Setup::postgres(database.url());
+    // The records of the test are from a day that is long gone.
+    setup.set("AUDIT__RETENTION", "36500d");
+    // What the commands before it have written is not of interest.
+    let _ = std::fs::remove_dir_all(setup.journal());
+    let heads = write_journal(&setup.journal(), None);
+    let node = setup.start();
+    setup.wait_for("made_up", usize::try_from(RECORDS).unwrap());
+    drop(node);
+    (setup, (database, server), heads)
+}
+
+#[test]
+fn whatever_is_done_to_the_database_is_named() {
+    let (setup, (database, _server), heads) = shipped();
+    let sql = |text: &str| rows(database.url(), &text.replace("gw.", "gatewright.")).unwrap();
+    sql("CREATE TABLE gw.saved AS SELECT * FROM gw.audit_events; \
+         CREATE TABLE gw.saved_journals AS SELECT * FROM gw.audit_journals");
+    let ours = format!("journal = '{ID}'");
+    let verify = |more: &[&str]| setup.verify(&[&["--database"], more].concat());
+    let (status, report, finding) = verify(&["--head", &word(&heads[59])]);
+    assert_eq!((status, finding), (Some(0), Value::Null), "{report}");
+    let named = |change: &str, more: &[&str], sequence: u64, what: &str| {
+        sql(change);
+        let (status, _, finding) = verify(more);
+        assert_eq!((status, &finding["sequence"]), (Some(1), &Value::from(sequence)), "{change}: {finding}");
+        assert!(finding["what"].as_str().unwrap().contains(what), "{change}: {finding}");
+        sql("DELETE FROM gw.audit_events; INSERT INTO gw.audit_events SELECT * FROM gw.saved; \
+             DELETE FROM gw.audit_journals; INSERT INTO gw.audit_journals SELECT * FROM gw.saved_journals");
+    };
+    let byte = "payload = set_byte(payload, 10, get_byte(payload, 10) # 1)";
+    named(
+        &format!("UPDATE gw.audit_events SET {byte} WHERE {ours} AND sequence = 20"),
+        &[],
+        20,
+        "was changed",
+    );
+    named(&format!("DELETE FROM gw.audit_events WHERE {ours} AND sequence = 20"), &[], 20, "21 comes next");
+    let swap =
+        format!("UPDATE gw.audit_events SET sequence = 41 - sequence WHERE {ours} AND sequence IN (20, 21)");
+    named(&swap, &[], 20, "out of order; 21 stands there");
+    let cut = format!("DELETE FROM gw.audit_events WHERE {ours} AND sequence > 50");
+    named(&cut, &[], 51, "the tail was cut; record 60 is known");
+    // Whoever cuts what the database knows of the end too is found by what is known elsewhere.
+    let hash = heads[49].hash;
+    let both = format!(
+        "{cut}; UPDATE gw.audit_journals SET shipped_sequence = 50, shipped_hash = '\\x{hash}' WHERE id = '{ID}'"
+    );
+    sql(&both);
+    assert_eq!(verify(&[]).0, Some(0));
+    named(&both, &["--head", &word(&heads[59])], 51, "the tail was cut; record 60 is known");
+    let kind = format!("UPDATE gw.audit_events SET kind = 'other' WHERE {ours} AND sequence = 20");
+    named(&kind, &[], 20, "columns do not say what its payload says");
+
+    // Records that are consistent in themselves in the place of others.
+    let folder = tempfile::tempdir().unwrap();
+    write_journal(folder.path(), Some(25));
+    let mut reader = journal::Reader::open(folder.path());
+    let mut change = String::new();
+    while let Some(record) = reader.read().unwrap() {
+        if (25..=40).contains(&record.sequence) {
+            let payload = record.payload.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+            change.push_str(&format!(
+                "UPDATE gw.audit_events SET payload = '\\x{payload}', hash = '\\x{}', \
+                 request_id = convert_from('\\x{payload}', 'UTF8')::json ->> 'request_id' \
+                 WHERE {ours} AND sequence = {};",
+                record.hash, record.sequence
+            ));
+        }
+    }
+    named(&change, &[], 41, "was changed");
+    named(&change, &["--head", &word(&heads[29])], 30, "not the known one");
+    let (status, ..) = verify(&[]);
+    assert_eq!(status, Some(0), "all is as it was");
+}
+
+#[test]
+fn an_export_with_proof_is_checked_without_the_server() {
+    let (setup, _server, heads) = shipped();
+    let file = setup.folder.path().join("trail.jsonl");
+    let name = file.to_str().unwrap();
+    let range = ["--from", "2025-01-01", "--to", "2025-01-02T00:00:00Z"];
+    let finished = setup.audit(&[&["export", "--proof", "--out", name], range.as_slice()].concat());
+    assert!(finished.status.success(), "{}", finished.stderr);
+    let mut chain = Chain::new(ID);
+    let text = std::fs::read_to_string(&file).unwrap();
+    for line in text.lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(event["kind"], "made_up");
+        let proof = &event["proof"];
+        let digits = proof["hash"].as_str().unwrap();
+        let hash: Vec<u8> =
+            (0..32).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap()).collect();
+        let payload = STANDARD.decode(proof["payload"].as_str().unwrap()).unwrap();
+        let record = journal::Record {
+            sequence: event["sequence"].as_u64().unwrap(),
+            time: Time(proof["time"].as_i64().unwrap()),
+            kind: Kind::from_byte(u8::try_from(proof["record_kind"].as_u64().unwrap()).unwrap()).unwrap(),
+            payload: &payload,
+            hash: Hash(hash.try_into().unwrap()),
+        };
+        chain.check(&record).unwrap();
+    }
+    assert_eq!(chain.head(), heads[59]);
+    let again = setup.audit(&["export", "--out", name]);
+    assert_eq!(again.status.code(), Some(1), "a file that is there stays");
+
+    let table =
+        setup.audit(&[&["export", "--format", "csv", "--kind", "made_up"], range.as_slice()].concat());
+    let lines: Vec<&str> = table.stdout.lines().collect();
+    assert_eq!(lines[0], "at,journal,sequence,kind,user,request_id,event");
+    assert_eq!(lines.len(), 61);
+    assert!(lines[7].contains(&format!("{ID},7,made_up,,a0007,")), "{}", lines[7]);
+    let wrong = setup.audit(&["export", "--from", "yesterday"]);
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn what_people_do_is_read_back_with_its_details_and_proved() {
+    let setup = Setup::sqlite();
+    let node = setup.start();
+    let (access, _) = node.member("ada").await;
+    assert_eq!(node.me(&access).await.status, 200);
+    let logins = setup.wait_for("login_succeeded", 1);
+    assert_eq!(logins[0]["detail"]["address"], "127.0.0.1", "{}", logins[0]);
+    let user = logins[0]["user"].as_str().unwrap().to_owned();
+    let of_user = setup.tail(&["-n", "1000", "--user", &user]);
+    assert!(of_user.len() >= 2 && of_user.iter().all(|event| event["user"] == user.as_str()));
+    let people = setup.audit(&["tail", "-n", "1000", "--user", &user]);
+    assert!(people.stdout.contains("login_succeeded") && people.stdout.contains(&user), "{}", people.stdout);
+    // Beside the running server, and after it.
+    assert!(setup.audit(&["verify"]).status.success());
+    drop(node);
+    for arguments in [&["verify"][..], &["verify", "--database"]] {
+        let finished = setup.audit(arguments);
+        assert!(finished.status.success(), "{}{}", finished.stdout, finished.stderr);
+        assert!(finished.stdout.contains("signatures checked"), "{}", finished.stdout);
+    }
+    // Who is erased cannot be read any more, and the trail is whole.
+    setup.command(&["user", "delete", "ada", "--yes"]);
+    let node = setup.start();
+    setup.wait_for("user_erased", 1);
+    drop(node);
+    assert!(setup.audit(&["verify", "--database"]).status.success());
+}
