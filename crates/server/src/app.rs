@@ -117,10 +117,7 @@ impl App {
         let runner =
             Runner::new(Arc::clone(&back), Arc::clone(&rooms), trail.clone(), given.clock.clone(), report);
         let jobs = Jobs::of(config);
-        let shippers = match &auditor {
-            Some(auditor) => audit::shippers(config, auditor, &spawner)?,
-            None => Vec::new(),
-        };
+        let shippers = audit::shippers(config, auditor.as_ref(), &spawner)?;
         // Nothing is served before it is known which sessions have ended and which keys sign.
         runner.settle(&*jobs.revocations).await.map_err(StartError::Job)?;
         let meter = store.front.meter();

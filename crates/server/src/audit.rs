@@ -101,15 +101,17 @@ async fn open_journal(path: &Path, writes: Writes, rng: &Rng) -> Result<Journal,
     }
 }
 
-/// What ships the server's journal, and that of the commands beside it, into the database's trail.
+/// What ships the server's journal, and that of the commands beside it, into the database's trail; nothing where a
+/// recorder was given instead.
 ///
 /// # Errors
 /// [`StartError::Store`] when the settings do not fit.
 pub fn shippers(
     config: &Config,
-    auditor: &Arc<Auditor>,
+    auditor: Option<&Arc<Auditor>>,
     spawner: &Spawner,
 ) -> Result<Vec<Arc<Shipper<Database>>>, StartError> {
+    let Some(auditor) = auditor else { return Ok(Vec::new()) };
     let trail = Arc::new(Audit::open(&wiring::store(config), spawner)?);
     let settings = |name, writes| {
         let place = place(&config.data_dir, writes);

@@ -106,52 +106,75 @@ fn place(bytes: &[u8], n: u64) -> std::ops::Range<usize> {
     payload - 25..payload + length + 32
 }
 
-#[test]
-fn whatever_is_done_to_the_files_is_named() {
-    let setup = Setup::sqlite();
-    let [whole, other] = ["whole", "other"].map(|name| setup.folder.path().join(name));
-    let heads = write_journal(&whole, None);
-    write_journal(&other, Some(25));
-    let files = segments(&whole);
-    assert!(files.len() >= 4);
-    let copy = setup.folder.path().join("copy");
-    let directory = copy.to_str().unwrap();
-    let end = word(&heads[59]);
-    let middle = word(&heads[29]);
-    let fresh = || {
-        let _ = std::fs::remove_dir_all(&copy);
-        std::fs::create_dir(&copy).unwrap();
-        for file in &files {
-            std::fs::copy(file, copy.join(file.file_name().unwrap())).unwrap();
+/// A journal in files, and a copy of it that is tampered with.
+struct Files {
+    setup: Setup,
+    heads: Vec<Head>,
+    whole: Vec<PathBuf>,
+    copy: PathBuf,
+}
+
+impl Files {
+    fn new() -> Self {
+        let setup = Setup::sqlite();
+        let directory = setup.folder.path().join("whole");
+        let heads = write_journal(&directory, None);
+        let (whole, copy) = (segments(&directory), setup.folder.path().join("copy"));
+        assert!(whole.len() >= 4);
+        let files = Self { setup, heads, whole, copy };
+        files.fresh();
+        files
+    }
+
+    /// The copy is whole again.
+    fn fresh(&self) {
+        let _ = std::fs::remove_dir_all(&self.copy);
+        std::fs::create_dir(&self.copy).unwrap();
+        for number in 0..self.whole.len() {
+            std::fs::copy(&self.whole[number], self.copied(number)).unwrap();
         }
-    };
-    let verify = |more: &[&str]| setup.verify(&[&["--offline", "--journal", directory], more].concat());
-    fresh();
-    let (status, report, finding) = verify(&["--head", &end, "--head", &middle]);
+    }
+
+    /// The copy of a segment, counted from 0.
+    fn copied(&self, number: usize) -> PathBuf {
+        self.copy.join(self.whole[number].file_name().unwrap())
+    }
+
+    fn verify(&self, more: &[&str]) -> (Option<i32>, Value, Value) {
+        let directory = self.copy.to_str().unwrap();
+        self.setup.verify(&[&["--offline", "--journal", directory], more].concat())
+    }
+
+    /// Which segment holds a text.
+    fn holding(files: &[PathBuf], text: &str) -> usize {
+        let holds = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap()).contains(text);
+        files.iter().position(holds).unwrap()
+    }
+}
+
+#[test]
+fn whatever_is_done_to_a_record_in_a_file_is_named() {
+    let files = Files::new();
+    let (end, middle) = (word(&files.heads[59]), word(&files.heads[29]));
+    let (status, report, finding) = files.verify(&["--head", &end, "--head", &middle]);
     assert_eq!((status, finding), (Some(0), Value::Null));
     assert_eq!(report["journals"][0]["records"], RECORDS);
     assert_eq!(report["journals"][0]["heads"], 2);
 
-    // The segment of record 30, and the record's place in it.
-    let number = (0..files.len())
-        .find(|at| String::from_utf8_lossy(&std::fs::read(&files[*at]).unwrap()).contains("\"a0030\""))
-        .unwrap();
-    let path = copy.join(files[number].file_name().unwrap());
-    let bytes = std::fs::read(&files[number]).unwrap();
+    let number = Files::holding(&files.whole, "\"a0030\"");
+    let bytes = std::fs::read(&files.whole[number]).unwrap();
     let (one, two) = (place(&bytes, 30), place(&bytes, 31));
     assert_eq!(one.end, two.start, "they follow each other");
-    let segment = u64::try_from(number).unwrap() + 1;
     let named = |bytes: Vec<u8>, what: &str| {
-        fresh();
-        std::fs::write(&path, bytes).unwrap();
-        let (status, _, finding) = verify(&[]);
-        assert_eq!(status, Some(1));
+        files.fresh();
+        std::fs::write(files.copied(number), bytes).unwrap();
+        let (status, _, finding) = files.verify(&[]);
+        assert_eq!((status, &finding["sequence"]), (Some(1), &Value::from(30)), "{finding}");
         assert_eq!(
-            (&finding["sequence"], &finding["segment"]),
-            (&Value::from(30), &Value::from(segment)),
+            (&finding["segment"], &finding["offset"]),
+            (&(number + 1).into(), &one.start.into()),
             "{finding}"
         );
-        assert_eq!(finding["offset"], one.start, "{finding}");
         assert!(finding["what"].as_str().unwrap().contains(what), "{finding}");
     };
     let mut changed = bytes.clone();
@@ -160,30 +183,39 @@ fn whatever_is_done_to_the_files_is_named() {
     named([&bytes[..one.start], &bytes[one.end..]].concat(), "were removed; 31 comes next");
     let swapped = [&bytes[..one.start], &bytes[two.clone()], &bytes[one.clone()], &bytes[two.end..]].concat();
     named(swapped, "out of order; 31 stands there");
+}
 
+#[test]
+fn whatever_is_done_to_whole_segments_is_named() {
+    let files = Files::new();
+    let number = Files::holding(&files.whole, "\"a0030\"");
+    let bytes = std::fs::read(&files.whole[number]).unwrap();
     // A tail that was cut shows only against what is known elsewhere.
-    fresh();
-    for file in &files[number + 1..] {
-        std::fs::remove_file(copy.join(file.file_name().unwrap())).unwrap();
+    for later in number + 1..files.whole.len() {
+        std::fs::remove_file(files.copied(later)).unwrap();
     }
-    std::fs::write(&path, &bytes[..one.start]).unwrap();
-    assert_eq!(verify(&[]).0, Some(0));
-    let (status, _, finding) = verify(&["--head", &end]);
+    std::fs::write(files.copied(number), &bytes[..place(&bytes, 30).start]).unwrap();
+    assert_eq!(files.verify(&[]).0, Some(0));
+    let (status, _, finding) = files.verify(&["--head", &word(&files.heads[59])]);
     assert_eq!((status, &finding["sequence"]), (Some(1), &Value::from(30)));
     assert!(finding["what"].as_str().unwrap().contains("the tail was cut; record 60 is known"), "{finding}");
 
     // A whole segment that is consistent in itself.
-    fresh();
-    let other_files = segments(&other);
-    let at = (0..files.len())
-        .find(|at| String::from_utf8_lossy(&std::fs::read(&other_files[*at]).unwrap()).contains("\"b0025\""))
-        .unwrap();
-    std::fs::copy(&other_files[at], copy.join(files[at].file_name().unwrap())).unwrap();
-    let (status, _, finding) = verify(&[]);
+    files.fresh();
+    let other = files.setup.folder.path().join("other");
+    write_journal(&other, Some(25));
+    let other = segments(&other);
+    let at = Files::holding(&other, "\"b0025\"");
+    std::fs::copy(&other[at], files.copied(at)).unwrap();
+    let (status, _, finding) = files.verify(&[]);
     assert_eq!((status, &finding["segment"]), (Some(1), &Value::from(at + 1)), "{finding}");
     assert!(finding["what"].as_str().unwrap().contains("does not follow"), "{finding}");
+}
 
-    let finished = setup.audit(&["verify", "--journal", directory, "--head", "nonsense"]);
+#[test]
+fn a_verification_of_nothing_fails_and_of_nonsense_is_refused() {
+    let setup = Setup::sqlite();
+    let finished = setup.audit(&["verify", "--offline", "--head", "nonsense"]);
     assert_eq!(finished.status.code(), Some(2));
     let finished = setup.audit(&["verify", "--offline"]);
     assert_eq!(finished.status.code(), Some(1), "{}", finished.stderr);

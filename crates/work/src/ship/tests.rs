@@ -418,26 +418,28 @@ async fn a_server_refuses_what_no_text_may_hold_and_takes_the_rest() {
     assert_eq!(node.audit.partitions().await.unwrap(), ["audit_events_2026_01", "audit_events_2026_02"]);
 }
 
-/// Prints how fast a server takes them.
+/// As many as take several batches, by their number and by their bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a figure, not a test: cargo test --release -p work -- --ignored --nocapture ship_200k"]
-async fn ship_200k_events_into_a_server() {
-    let server = testkit::Postgres::builder().fsync(true).start();
-    let url = server.database("figure");
-    let location = Location::Postgres { url, schema: "gatewright".to_owned(), tls_ca_file: None };
+async fn many_arrive_in_whole_batches() {
+    let server = testkit::Postgres::shared();
+    let fresh = server.fresh_database();
+    let location = Location::Postgres {
+        url: fresh.url().to_owned(),
+        schema: "gatewright".to_owned(),
+        tls_ca_file: None,
+    };
     let node = node_at(location.clone(), tempfile::tempdir().unwrap()).await;
     let mut journal = open(node.folder.path(), ID, 64 << 20);
-    append(&mut journal, &node, 1, 200_000);
+    append(&mut journal, &node, 1, 4500);
+    let time = Time(node.clock.now().micros());
+    let long = vec![b'x'; 600 << 10];
+    for _ in 0..3 {
+        let entry = Entry { time, kind: Kind::Data, payload: &long };
+        assert!(journal.append(time, &[entry]).failure.is_none());
+    }
     let audit = Audit::open(&database(location), &spawner()).unwrap();
     let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(audit)));
-    let begun = Instant::now();
     node.runner.settle(&job).await.unwrap();
-    let took = begun.elapsed();
-    let (batches, sink) = job.shipping().batches();
-    println!(
-        "{} events in {took:?}: {:.0} a second; {batches} batches, {sink:?} in the database",
-        job.shipping().shipped(),
-        200_000.0 / took.as_secs_f64()
-    );
-    assert_eq!(job.shipping().shipped(), 200_000);
+    assert_eq!(sequences(&node).await, (1..=4503).collect::<Vec<_>>());
+    assert_eq!(job.shipping().batches().0, 4, "2000, 2000, 500 and two long ones, and the last");
 }
