@@ -223,6 +223,9 @@ async fn keys_of_the_erased_are_not_kept(world: Arc<World>) {
         0,
         "a file that still has them brings none back"
     );
+    let many: Vec<AuditKey> = (10..27).map(|n| key(n, u128::from(n))).collect();
+    assert_eq!(lease.keep_audit_keys(many).await.unwrap(), 17);
+    assert_eq!(world.count("audit_keys"), 18);
     let mut read = lease.read().await.unwrap();
     assert_eq!(read.one(audit_key::find(&[1; 8])).await.unwrap(), None);
     assert_eq!(read.one(audit_key::find(&[2; 8])).await.unwrap(), Some(key(2, 0)));

@@ -1,5 +1,6 @@
 //! The file of the details' keys, followed into the database.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
@@ -20,6 +21,8 @@ const KEYS: usize = 200;
 pub(super) struct KeyFile {
     path: PathBuf,
     place: Place,
+    /// Those that were shipped: a file written anew, as each erasure does, holds most of them again.
+    shipped: HashSet<u64>,
 }
 
 /// How far: another file of this name is read from its beginning.
@@ -31,14 +34,14 @@ struct Place {
 
 /// A line: who, and the sealed key as it stands there.
 struct Line {
-    id: Vec<u8>,
+    id: u64,
     user: UserUuid,
     sealed: Vec<u8>,
 }
 
 impl KeyFile {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), place: Place::default() }
+        Self { path: path.to_owned(), place: Place::default(), shipped: HashSet::new() }
     }
 
     /// Ships what is new: called after a batch was read, so that every key in it is in the file.
@@ -46,14 +49,16 @@ impl KeyFile {
         loop {
             let (path, place) = (self.path.clone(), self.place);
             let read = blocking(move || read(&path, place)).await?;
-            let (place, lines) = read.map_err(|error| JobError::Audit(format!("the keys: {error}")))?;
+            let (place, mut lines) = read.map_err(|error| JobError::Audit(format!("the keys: {error}")))?;
+            lines.retain(|line| !self.shipped.contains(&line.id));
             if !lines.is_empty() {
-                let now = visit.now;
+                let (now, ids) = (visit.now, lines.iter().map(|line| line.id).collect::<Vec<_>>());
                 let keys = lines.into_iter().map(|line| {
                     let Line { id, user, sealed } = line;
-                    AuditKey { id, user, sealed, created_at: now }
+                    AuditKey { id: id.to_be_bytes().to_vec(), user, sealed, created_at: now }
                 });
                 visit.lease.keep_audit_keys(keys.collect()).await?;
+                self.shipped.extend(ids);
             }
             // Only now: what was not kept is read again.
             let is_through = place.offset == self.place.offset && place.inode == self.place.inode;
@@ -101,5 +106,5 @@ fn parse(line: &[u8]) -> Option<Line> {
     let id = (id.len() == 16).then(|| u64::from_str_radix(id, 16).ok())??;
     let user = UserUuid(Uuid::try_parse(user).ok()?);
     let is_whole = words.next().is_none();
-    is_whole.then(|| Line { id: id.to_be_bytes().to_vec(), user, sealed: sealed.as_bytes().to_vec() })
+    is_whole.then(|| Line { id, user, sealed: sealed.as_bytes().to_vec() })
 }
