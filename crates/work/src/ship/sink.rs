@@ -13,6 +13,9 @@ use crate::job::JobError;
 /// How far ahead there is a partition: a month, or one and a bit.
 const AHEAD: Duration = Duration::from_hours(24 * 31);
 
+/// Rounds of retention in one tidying, a minute apart while there is more: on SQLite a thousand rows each.
+const ROUNDS: u32 = 60;
+
 /// Takes batches of records and remembers how far each journal came.
 pub trait Sink: Send + Sync + 'static {
     /// The place that it has of a journal; `None` where it has none.
@@ -76,6 +79,14 @@ impl Sink for Database {
     /// Partitions are made before they are needed.
     async fn tidy(&self, now: Now, before: Now) -> Result<bool, SinkError> {
         self.0.prepare(&[now, now.plus(AHEAD)]).await?;
-        Ok(self.0.retire(before).await?.more)
+        let mut rounds = 0;
+        // A round is short, so that what comes meanwhile is not kept waiting for long.
+        while self.0.retire(before).await?.more {
+            rounds += 1;
+            if rounds == ROUNDS {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

@@ -374,6 +374,20 @@ async fn shipped_and_old_segments_may_go_and_nothing_else() {
     assert_eq!((known.kept, known.shipped.sequence), (known.shipped, 10));
 }
 
+/// More than one batch of retention, at one tidying.
+#[tokio::test]
+async fn retention_keeps_pace() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 1, 2500);
+    let job = shipper(&node);
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await.len(), 2500);
+    node.clock.advance(Duration::from_hours(24 * 401));
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await.len(), 0);
+}
+
 #[tokio::test]
 async fn lines_are_written_once_and_remembered() {
     let node = node().await;
