@@ -17,11 +17,12 @@ pub fn normalise(password: &str) -> Secret<Vec<u8>> {
     Secret::new(password.nfc().collect::<String>().into_bytes())
 }
 
-/// The bytes that are compared with a stored hash: by its rules, ours or as received.
+/// The bytes that are compared with a stored hash: by its rules, ours or as received. The work is the same for both.
 pub(crate) fn received(password: &str, rules: Rules) -> Secret<Vec<u8>> {
+    let (ours, theirs) = (normalise(password), Secret::new(password.as_bytes().to_vec()));
     match rules {
-        Rules::Ours => normalise(password),
-        Rules::Imported => Secret::new(password.as_bytes().to_vec()),
+        Rules::Ours => ours,
+        Rules::Imported => theirs,
     }
 }
 

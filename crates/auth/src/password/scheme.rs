@@ -62,6 +62,25 @@ impl Scheme {
         }
     }
 
+    /// Memory of one hash, in bytes.
+    pub(super) fn memory_bytes(self) -> usize {
+        match self {
+            Self::Argon2id { memory_kib, .. } => usize::try_from(memory_kib).unwrap_or(0) << 10,
+            Self::Bcrypt { .. } => 0,
+        }
+    }
+
+    /// Whether it takes the whole of a password.
+    pub(super) fn takes(self, password: &str) -> bool {
+        match self {
+            Self::Argon2id { .. } => true,
+            Self::Bcrypt { .. } => {
+                let bytes = super::normalise(password);
+                bytes.expose().len() <= BCRYPT_BYTES && !bytes.expose().contains(&0)
+            }
+        }
+    }
+
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -20,11 +20,11 @@ pub async fn learn_kinds(visit: &mut Visit<'_>) -> Result<(), store::Error> {
     let mut read = visit.lease.read().await?;
     let mut sample = Vec::new();
     if let Some(last) = read.one(credential::last()).await? {
-        let (mut from, step) = (0, last.0 / PLACES);
-        while from <= last.0 {
-            let page = read.all(credential::sample(UserId(from), EACH.min(step + 1))).await?;
+        let step = last.0 / PLACES + 1;
+        for place in 0..PLACES {
+            let (from, before) = (UserId(place * step), UserId((place + 1) * step));
+            let page = read.all(credential::sample(from, before, EACH)).await?;
             sample.extend(page.iter().filter_map(|text| StoredHash::parse(text).ok()));
-            from += step + 1;
         }
     }
     visit.rooms.hasher.resemble(sample);

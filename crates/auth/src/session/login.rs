@@ -123,15 +123,21 @@ pub(crate) async fn check_password(
     };
     let active = found.as_ref().is_none_or(|login| login.user.state == store::noun::user::State::Active);
     let missing = if active { missing } else { Reason::Inactive };
-    // Longer passwords cannot be anybody's; they cost what every other one costs, and no more.
+    // Without a hash that can be checked, a decoy's is computed; from here on all of them go the same way.
+    let real = stored.is_some();
+    let stored = stored.or_else(|| visit.rooms.hasher.decoy(account));
     let rules = stored.as_ref().map_or(Rules::Ours, StoredHash::rules);
-    let whole = received(password.expose(), rules);
-    let fits = whole.expose().len() <= model::limit::PASSWORD_CHARS * 4;
-    let bytes = if fits { whole } else { received("", rules) };
+    // Longer passwords cannot be anybody's; they cost what every other one costs, and no more.
+    let fits = password.expose().len() <= model::limit::PASSWORD_CHARS * 4;
+    let given = if fits { password.expose().as_str() } else { "" };
+    let bytes = received(given, rules);
     let asker = visit.asker(account.to_owned());
-    let same = visit.rooms.hasher.verify(visit.lease.park(), asker, bytes, stored).await?;
+    let same = match stored {
+        Some(stored) => visit.rooms.hasher.verify(visit.lease.park(), asker, bytes, stored).await?,
+        None => false,
+    };
     Ok(match found {
-        Some(login) if same && fits && active => Ok(login),
+        Some(login) if same && real && fits && active => Ok(login),
         _ => Err((user, missing)),
     })
 }
@@ -140,7 +146,7 @@ pub(crate) async fn check_password(
 fn rehash_if_outdated(visit: &Visit<'_>, login: &credential::Login, password: &Secret<String>) {
     let stored = login.hash.as_deref().map(StoredHash::parse);
     if let Some(Ok(stored)) = stored
-        && visit.rooms.hasher.is_outdated(&stored)
+        && visit.rooms.hasher.should_rehash(&stored, password.expose())
     {
         visit.rooms.hasher.rehash(login, normalise(password.expose()));
     }

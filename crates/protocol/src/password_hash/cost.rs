@@ -18,6 +18,19 @@ impl CostClass {
             Self::ShaCrypt { wide: true, .. } => "sha512-crypt",
         }
     }
+
+    /// How much work it is, compared with other costs of the same algorithm.
+    pub fn work(&self) -> f64 {
+        match self {
+            Self::Argon2 { memory, iterations, .. } => f64::from(*memory) * f64::from(*iterations),
+            Self::Bcrypt { cost } => f64::from(*cost).exp2(),
+            Self::Pbkdf2 { iterations, blocks, .. } => {
+                f64::from(*iterations) * f64::from(u32::try_from(*blocks).unwrap_or(u32::MAX))
+            }
+            Self::Scrypt(cost) => f64::from(cost.log_n).exp2() * f64::from(cost.r) * f64::from(cost.p),
+            Self::ShaCrypt { rounds, .. } => f64::from(*rounds),
+        }
+    }
 }
 
 /// The algorithm with its parameters: `bcrypt 12`, `argon2id m=19456,t=2,p=1`.

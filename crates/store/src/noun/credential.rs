@@ -60,8 +60,8 @@ statements! {
     );
     SAMPLE = Stmt::new(
         "credential.sample",
-        "SELECT c.data FROM gw.credentials c WHERE c.user_id >= $1 AND c.kind = 'password' \
-         ORDER BY c.user_id LIMIT $2",
+        "SELECT c.data FROM gw.credentials c WHERE c.user_id >= $1 AND c.user_id < $2 AND c.kind = 'password' \
+         ORDER BY c.user_id LIMIT $3",
     );
     REMOVE = Stmt::new(
         "credential.remove",
@@ -134,9 +134,9 @@ pub fn last() -> Call<UserId> {
     Call::new(&LAST, [], |mut row| row.next())
 }
 
-/// At most `limit` stored hashes, from this user's on.
-pub fn sample(from: UserId, limit: i64) -> Call<String> {
-    Call::new(&SAMPLE, [from.into(), limit.into()], |mut row| row.next())
+/// At most `limit` stored hashes of users from this one on and before that one.
+pub fn sample(from: UserId, before: UserId, limit: i64) -> Call<String> {
+    Call::new(&SAMPLE, [from.into(), before.into(), limit.into()], |mut row| row.next())
 }
 
 /// Removes every credential of a user.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bcrypt_lanes::{Lanes, Width};
 use model::{Rng, Secret, UserId, UserUuid};
 use protocol::password_hash::{CostClass, StoredHash};
+use thread_class::Thread;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -31,6 +32,9 @@ pub(super) struct Engine {
     pub(super) rng: Rng,
     pub(super) counts: Counts,
     pub(super) deadline: Duration,
+    pub(super) made: Instant,
+    /// Memory beyond this is given back after the hash that needed it, in bytes.
+    pub(super) arena_kept: usize,
     pub(super) results: mpsc::Sender<Rehashed>,
 }
 
@@ -46,6 +50,7 @@ pub(super) struct State {
 }
 
 pub(super) struct Job {
+    pub(super) purpose: Purpose,
     pub(super) task: Task,
     pub(super) password: Secret<Vec<u8>>,
     pub(super) queued: Instant,
@@ -93,7 +98,7 @@ impl Engine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a job into the queue. When that is longer than the deadline allows, whoever would be served last is sent
+    /// Puts a job into the queue. While that is longer than the deadline allows, whoever would be served last is sent
     /// away at once: the newcomer, or somebody who asked for more before.
     pub(super) fn enqueue(
         &self,
@@ -104,15 +109,25 @@ impl Engine {
     ) -> Result<Turn, Refusal> {
         let mut state = self.lock();
         let state = &mut *state;
-        let ahead = state.pace.wait(state.queue.waiting());
-        let turn = state.queue.push(purpose, asker, *class, job);
-        if (ahead > self.deadline || state.queue.len() > QUEUE)
-            && let Some((last, job)) = state.queue.pop_last()
-        {
+        let now = job.queued.saturating_duration_since(self.made);
+        let mine = state.queue.push(now, purpose, asker, *class, job);
+        let mut refused = Ok(mine);
+        loop {
+            let wait = state.pace.wait(state.queue.waiting());
+            let first = state.queue.len() <= 1;
+            let ahead = wait.saturating_sub(state.pace.wait([(class, 1)].into_iter()));
+            if first || (ahead <= self.deadline && state.queue.len() <= QUEUE) {
+                if ahead < self.deadline / 4 {
+                    state.pace.forget_slots();
+                }
+                break;
+            }
+            let Some((last_class, last, job)) = state.queue.pop_last() else { break };
             self.counts.shed.fetch_add(1, Relaxed);
-            let refusal = Refusal::Busy(self.retry_after(state, class));
-            if last == turn {
-                return Err(refusal);
+            let refusal = Refusal::Busy(self.retry_after(state, job.purpose, &last_class));
+            if last == mine {
+                refused = Err(refusal);
+                break;
             }
             job.reply.send(self, Err(refusal));
         }
@@ -120,13 +135,13 @@ impl Engine {
         if state.busy == 0 {
             self.watch.notify_all();
         }
-        Ok(turn)
+        refused
     }
 
-    pub(super) fn retry_after(&self, state: &mut State, class: &CostClass) -> Duration {
+    pub(super) fn retry_after(&self, state: &mut State, purpose: Purpose, class: &CostClass) -> Duration {
         let wait = state.pace.wait(state.queue.waiting());
         let jitter = f64::from(u16::from_be_bytes(self.rng.bytes())) / 65_536.0;
-        state.pace.retry_after(class, wait, self.deadline, jitter)
+        state.pace.retry_after(purpose, class, wait, self.deadline, jitter)
     }
 
     /// Measures batches of bcrypt, once, on a thread that takes nothing from others.
@@ -135,7 +150,10 @@ impl Engine {
             return;
         }
         let (done, measured) = oneshot::channel();
+        let lowest = self.governor.lowest();
         thread("hash calibration", move || {
+            // Where it is refused, it takes its share for 50 ms.
+            let _ = Thread::current().set_class(lowest);
             let begun = Instant::now();
             let calibration = Lanes::new().calibrate(|| begun.elapsed());
             let mut curve = [1.0; 8];
@@ -154,16 +172,23 @@ impl Engine {
         let mut glance = Glance::default();
         let mut state = self.lock();
         while !state.closed {
-            if state.busy == 0 && state.queue.len() == 0 {
+            let is_idle = state.busy == 0 && state.queue.len() == 0;
+            if is_idle && glance.is_calm() {
+                drop(state);
                 self.governor.pause(&mut glance);
-                state = self.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.lock();
+                if state.busy == 0 && state.queue.len() == 0 && !state.closed {
+                    state = self.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
                 continue;
             }
-            (state, _) = self.watch.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
-            let (busy, waiting) = (state.busy, state.queue.len());
+            let (busy, open) = (state.busy, state.busy + state.queue.len());
             drop(state);
-            self.governor.look(&mut glance, busy, waiting);
+            self.governor.look(&mut glance, busy, open);
             state = self.lock();
+            if !state.closed {
+                (state, _) = self.watch.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
+            }
         }
     }
 }
@@ -195,6 +220,7 @@ impl Reply {
 /// A place in the queue, left when whoever waits there goes away.
 pub(super) struct Ticket<'a> {
     pub(super) engine: &'a Engine,
+    pub(super) purpose: Purpose,
     pub(super) class: CostClass,
     pub(super) turn: Option<Turn>,
 }
@@ -206,7 +232,7 @@ impl Ticket<'_> {
         state.queue.remove(&self.class, self.turn?)?;
         self.turn = None;
         self.engine.counts.shed.fetch_add(1, Relaxed);
-        Some(self.engine.retry_after(&mut state, &self.class))
+        Some(self.engine.retry_after(&mut state, self.purpose, &self.class))
     }
 }
 

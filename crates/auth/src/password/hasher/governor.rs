@@ -36,6 +36,13 @@ pub(super) struct Glance {
     calm: u32,
 }
 
+impl Glance {
+    /// Whether nothing has been open for a while.
+    pub(super) fn is_calm(&self) -> bool {
+        self.cpu.is_none() || self.calm >= CALM
+    }
+}
+
 impl Governor {
     /// `share` is the part of a core that each thread may have, where a quota says so.
     pub(super) fn new(share: Option<f64>) -> Self {
@@ -64,8 +71,13 @@ impl Governor {
         self.share.map_or(Duration::ZERO, |share| cpu.div_f64(share.max(0.001)).saturating_sub(wall))
     }
 
-    /// One look at the threads, while `busy` of them hash and `waiting` jobs wait: raises or lowers them.
-    pub(super) fn look(&self, glance: &mut Glance, busy: usize, waiting: usize) {
+    /// The class that the threads are in while nobody waits.
+    pub(super) fn lowest(&self) -> Class {
+        self.lowest
+    }
+
+    /// One look at the threads, while `busy` of them hash and `open` jobs wait or are computed: raises or lowers them.
+    pub(super) fn look(&self, glance: &mut Glance, busy: usize, open: usize) {
         let now = Instant::now();
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let cpu = threads.iter().filter_map(|thread| thread.cpu_time().ok()).sum();
@@ -74,13 +86,12 @@ impl Governor {
                 now.duration_since(then).as_secs_f64() * f64::from(u32::try_from(busy).unwrap_or(1).max(1));
             cpu.saturating_sub(before).as_secs_f64() / wall.max(1e-6)
         });
-        glance.calm = if waiting > 0 { 0 } else { glance.calm + 1 };
+        glance.calm = if open > 0 { 0 } else { glance.calm + 1 };
         let enough = ENOUGH.min(self.share.unwrap_or(1.0) * ENOUGH);
         let class = self.class();
-        if had.is_some_and(|had| had < enough) && waiting > 0 {
+        if had.is_some_and(|had| had < enough) && open > 0 {
             self.set(class.up(), &threads);
-        } else if glance.calm >= CALM {
-            glance.calm = 0;
+        } else if glance.calm >= CALM && class > self.lowest {
             self.set(class.down().max(self.lowest), &threads);
         }
     }

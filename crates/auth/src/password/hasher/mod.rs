@@ -8,11 +8,12 @@ mod pace;
 mod queue;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::{Rng, Secret, UserId, UserUuid};
-use protocol::password_hash::{CostClass, Rules, StoredHash};
+use protocol::password_hash::{CostClass, Format, Rules, StoredHash};
 use store::Parked;
 use store::noun::credential;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -26,6 +27,7 @@ use self::governor::Governor;
 use self::pace::{Pace, is_bcrypt};
 use self::queue::Queue;
 pub use self::queue::{Asker, Purpose};
+use super::scheme::BCRYPT_BYTES;
 use super::{PasswordSettings, Scheme};
 
 /// Why a password was not hashed.
@@ -65,6 +67,8 @@ pub struct Rehashed {
 
 /// Most passwords that wait for a better hash or for its being stored.
 const REHASHES: usize = 64;
+/// Memory of a thread that is kept from hash to hash, at least, in bytes.
+const ARENA_KEPT: usize = 64 << 20;
 /// Longest wait of one of them.
 const REHASH_DEADLINE: Duration = Duration::from_secs(30);
 impl Hasher {
@@ -95,6 +99,8 @@ impl Hasher {
             rng: rng.clone(),
             counts: Counts::default(),
             deadline: settings.queue_deadline,
+            made: Instant::now(),
+            arena_kept: ARENA_KEPT.max(settings.scheme.memory_bytes() * 2),
             results,
         });
         Self {
@@ -135,8 +141,7 @@ impl Hasher {
         }
     }
 
-    /// Whether `password` is the one behind `stored`. Without a stored hash, that of a decoy is computed, chosen by the
-    /// asker's account: an unknown user takes as long as a known one.
+    /// Whether `password` is the one behind `stored`: its bytes by the rules of the stored hash.
     ///
     /// # Errors
     /// [`Refusal`], before anything was computed.
@@ -145,22 +150,28 @@ impl Hasher {
         parked: Parked<'_>,
         asker: Asker,
         password: Secret<Vec<u8>>,
-        stored: Option<StoredHash>,
+        stored: StoredHash,
     ) -> Result<bool, Refusal> {
-        let real = stored.is_some();
-        let stored = stored.or_else(|| self.decoy(asker.account.as_deref().unwrap_or_default()));
-        let Some(stored) = stored else { return Ok(false) };
         let task = Task::Verify(Box::new(stored));
         match self.submit(parked.gone(), Purpose::Login, asker, task, password).await? {
-            Answer::Verdict(same) => Ok(same && real),
+            Answer::Verdict(same) => Ok(same),
             Answer::Hash(_) => Ok(false),
             Answer::NoMemory => Err(Refusal::Busy(self.engine.deadline)),
         }
     }
 
-    /// Whether a password that was right should be hashed anew: its hash is not what the configuration says.
-    pub fn is_outdated(&self, stored: &StoredHash) -> bool {
-        stored.rules() == Rules::Imported || stored.cost_class() != self.scheme.class()
+    /// The hash that stands for an account without one: computing it takes an unknown user as long as a known one.
+    /// Always the same for one `account`; of a kind that users have here.
+    pub fn decoy(&self, account: &str) -> Option<StoredHash> {
+        self.decoys().choose(account).cloned()
+    }
+
+    /// Whether a password that was right, as received, is hashed anew: its hash is not what the configuration says, the
+    /// hash covers all of it, and the configured scheme can take it. (Where the origin looked at a part only, somebody
+    /// may have typed another end; that must not become the password.)
+    pub fn should_rehash(&self, stored: &StoredHash, password: &str) -> bool {
+        let outdated = stored.rules() == Rules::Imported || stored.cost_class() != self.scheme.class();
+        outdated && covers(stored.format(), password.as_bytes()) && self.scheme.takes(password)
     }
 
     /// Hashes a password that was right anew, in the background. Nothing comes of it when too many wait already or
@@ -172,6 +183,7 @@ impl Hasher {
         let reply = Reply::Rehash(Box::new(Rehash { user, uuid, version, old, place }));
         let now = Instant::now();
         let job = Job {
+            purpose: Purpose::Background,
             task: Task::Hash(self.scheme),
             password,
             queued: now,
@@ -215,9 +227,9 @@ impl Hasher {
             let class = stored.cost_class();
             let (known, batch) = {
                 let state = self.engine.lock();
-                (state.pace.capacity(&class), state.pace.width(&class))
+                (state.pace.knows(&class), state.pace.width(&class))
             };
-            if known.is_some() {
+            if known {
                 continue;
             }
             let one = || {
@@ -230,11 +242,19 @@ impl Hasher {
         Ok(found)
     }
 
-    /// Hashes a second of each kind that was met or measured.
-    pub fn capacity(&self) -> Vec<(CostClass, f64)> {
+    /// Hashes a second of each algorithm, of its dearest kind that users have here.
+    pub fn capacity(&self) -> Vec<(&'static str, f64)> {
+        let decoys = self.decoys();
+        let own = self.scheme.class();
         let state = self.engine.lock();
-        let classes = state.pace.classes();
-        classes.filter_map(|class| Some((*class, state.pace.capacity(class)?))).collect()
+        let mut least = BTreeMap::<&'static str, f64>::new();
+        for class in decoys.classes().chain([&own]) {
+            if let Some(capacity) = state.pace.capacity(class) {
+                let entry = least.entry(class.algorithm()).or_insert(capacity);
+                *entry = entry.min(capacity);
+            }
+        }
+        least.into_iter().collect()
     }
 
     /// What there was to count.
@@ -251,10 +271,6 @@ impl Hasher {
         Arc::clone(&self.decoys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn decoy(&self, account: &str) -> Option<StoredHash> {
-        self.decoys().choose(account).cloned()
-    }
-
     async fn submit(
         &self,
         gone: &CancellationToken,
@@ -266,9 +282,9 @@ impl Hasher {
         let (reply, mut answer) = oneshot::channel();
         let (queued, class) = (Instant::now(), task.class());
         let begin_by = queued + self.engine.deadline;
-        let job = Job { task, password, queued, begin_by, reply: Reply::Waiter(reply) };
+        let job = Job { purpose, task, password, queued, begin_by, reply: Reply::Waiter(reply) };
         let turn = self.engine.enqueue(purpose, asker, &class, job)?;
-        let mut ticket = Ticket { engine: &self.engine, class, turn: Some(turn) };
+        let mut ticket = Ticket { engine: &self.engine, purpose, class, turn: Some(turn) };
         let answered = tokio::select! {
             biased;
             answered = &mut answer => answered,
@@ -285,6 +301,19 @@ impl Hasher {
         };
         ticket.turn = None;
         answered.unwrap_or(Err(Refusal::Busy(self.engine.deadline)))
+    }
+}
+
+/// Whether a hash depends on every byte of a password.
+fn covers(format: &Format, password: &[u8]) -> bool {
+    match format {
+        Format::Bcrypt(_) => password.len() <= BCRYPT_BYTES && !password.contains(&0),
+        Format::ShaCrypt(_) => !password.contains(&0),
+        Format::Argon2(_)
+        | Format::BcryptSha256(_)
+        | Format::Pbkdf2(_)
+        | Format::Scrypt(_)
+        | Format::Firebase(_) => true,
     }
 }
 

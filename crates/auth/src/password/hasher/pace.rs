@@ -6,6 +6,8 @@ use std::time::Duration;
 use protocol::password_hash::CostClass;
 use tokio::time::Instant;
 
+use super::queue::Purpose;
+
 /// Bounds of a `Retry-After`.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
 
@@ -21,15 +23,15 @@ pub(super) struct Pace {
     /// Batches of bcrypt against a single hash, and how many go together.
     curve: [f64; 8],
     width: usize,
-    /// A single hash, in seconds of a thread.
-    single: HashMap<CostClass, f64>,
-    /// When the next of those who were sent away is expected.
-    slot: Option<Instant>,
+    /// A single hash, in seconds of a thread, and of how many samples.
+    single: HashMap<CostClass, (f64, u32)>,
+    /// When the next of those who were sent away is expected, by purpose.
+    slots: [Option<Instant>; 3],
 }
 
 impl Pace {
     pub(super) fn new(threads: f64) -> Self {
-        Self { threads: threads.max(1.0), curve: CURVE, width: 4, single: HashMap::new(), slot: None }
+        Self { threads: threads.max(1.0), curve: CURVE, width: 4, single: HashMap::new(), slots: [None; 3] }
     }
 
     /// Takes over what was measured of bcrypt.
@@ -42,23 +44,37 @@ impl Pace {
         if is_bcrypt(class) { self.width } else { 1 }
     }
 
-    /// A batch of `jobs` has taken `took`.
+    /// A batch of `jobs` has taken `took`. One that took much longer than those before it (the machine was stopped, or
+    /// a neighbour had it) counts as twice the mean: it takes several of them to be believed.
     pub(super) fn measured(&mut self, class: &CostClass, jobs: usize, took: Duration) {
-        let single = took.as_secs_f64() / self.stretch(class, jobs);
-        self.single.entry(*class).and_modify(|mean| *mean += (single - *mean) / 8.0).or_insert(single);
+        let sample = took.as_secs_f64() / self.stretch(class, jobs);
+        let (mean, samples) = self.single.entry(*class).or_insert((sample, 0));
+        *samples = samples.saturating_add(1);
+        let believed = sample.min(*mean * 2.0);
+        *mean += (believed - *mean) / f64::from((*samples).min(8));
+    }
+
+    /// A single hash, in seconds of a thread: as measured, or scaled from another cost of the same algorithm; zero
+    /// while nothing is known.
+    fn single(&self, class: &CostClass) -> f64 {
+        if let Some((mean, _)) = self.single.get(class) {
+            return *mean;
+        }
+        let alike = self.single.iter().filter(|(known, _)| known.algorithm() == class.algorithm());
+        alike.map(|(known, (mean, _))| mean * class.work() / known.work()).fold(0.0, f64::max)
     }
 
     /// Time of a thread for one job of a class in a full batch; zero while nothing is known.
     pub(super) fn unit(&self, class: &CostClass) -> Duration {
         let width = self.width(class);
-        let single = self.single.get(class).copied().unwrap_or(0.0);
-        Duration::from_secs_f64(single * self.stretch(class, width) / float(width))
+        let seconds = self.single(class) * self.stretch(class, width) / float(width);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 1_000_000)
     }
 
     /// How long it takes until what waits has been computed.
     pub(super) fn wait<'a>(&self, waiting: impl Iterator<Item = (&'a CostClass, usize)>) -> Duration {
         let work: f64 = waiting.map(|(class, jobs)| self.unit(class).as_secs_f64() * float(jobs)).sum();
-        Duration::from_secs_f64(work / self.threads)
+        Duration::try_from_secs_f64(work / self.threads).unwrap_or(Duration::MAX / 1_000_000)
     }
 
     /// Hashes of a class a second.
@@ -67,27 +83,38 @@ impl Pace {
         (unit > 0.0).then(|| self.threads / unit)
     }
 
-    /// The classes that have been measured.
-    pub(super) fn classes(&self) -> impl Iterator<Item = &CostClass> {
-        self.single.keys()
+    /// Whether a class was measured itself.
+    pub(super) fn knows(&self, class: &CostClass) -> bool {
+        self.single.contains_key(class)
     }
 
-    /// When somebody who is sent away now may come back: each gets a slot of his own, one job after the one before
+    /// There is room again: whoever was to come back by now has come or will not.
+    pub(super) fn forget_slots(&mut self) {
+        self.slots = [None; 3];
+    }
+
+    /// When somebody who is sent away now may come back: each of one purpose gets a slot of his own, one job after the one before
     /// him, beginning when the queue will have been worked off to half its deadline. So those who obey find room.
     /// `jitter` is between 0 and 1.
     pub(super) fn retry_after(
         &mut self,
+        purpose: Purpose,
         class: &CostClass,
         wait: Duration,
         deadline: Duration,
         jitter: f64,
     ) -> Duration {
         let now = Instant::now();
-        let first = now + wait.saturating_sub(deadline / 2);
+        let first = now + wait.saturating_sub(deadline / 2).min(RETRY.1);
         let step = Duration::from_secs_f64(self.unit(class).as_secs_f64() / self.threads);
-        let slot = self.slot.map_or(first, |slot| slot.max(first)) + step;
+        let line = match purpose {
+            Purpose::Login => &mut self.slots[0],
+            Purpose::Registration => &mut self.slots[1],
+            Purpose::Background => &mut self.slots[2],
+        };
+        let slot = line.map_or(first, |slot| slot.max(first)) + step.min(RETRY.1);
         // Whoever is sent away for the longest time holds no slot beyond it.
-        self.slot = Some(slot.min(now + RETRY.1));
+        *line = Some(slot.min(now + RETRY.1));
         let after = slot.duration_since(now).as_secs_f64() + jitter;
         Duration::from_secs_f64(after.ceil()).clamp(RETRY.0, RETRY.1)
     }
@@ -140,31 +167,37 @@ mod tests {
         assert_eq!((pace.width(&class), pace.width(&argon2())), (4, 1));
         // What nobody has measured yet is not predicted.
         assert_eq!((pace.unit(&argon2()), pace.capacity(&argon2())), (Duration::ZERO, None));
-        // Where a single one takes longer than before, the mean follows.
-        pace.measured(&class, 1, SECOND);
+        // Another cost of the same algorithm is predicted by its work.
+        assert_eq!(pace.unit(&CostClass::Bcrypt { cost: 13 }), Duration::from_millis(120));
+        // One that takes much longer is not believed at once; those that follow are.
+        pace.measured(&class, 1, 60 * SECOND);
         assert_eq!(pace.unit(&class), Duration::from_millis(90));
+        for _ in 0..40 {
+            pace.measured(&class, 1, SECOND);
+        }
+        assert!(pace.unit(&class) > Duration::from_millis(290), "{:?}", pace.unit(&class));
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_who_is_sent_away_gets_a_later_slot_within_bounds() {
         let mut pace = Pace::new(1.0);
         pace.measured(&argon2(), 1, SECOND / 10);
-        let mut after = || pace.retry_after(&argon2(), 5 * SECOND, 5 * SECOND, 0.0).as_secs();
+        let mut after = || pace.retry_after(Purpose::Login, &argon2(), 5 * SECOND, 5 * SECOND, 0.0).as_secs();
         let first: Vec<_> = (0..30).map(|_| after()).collect();
         assert_eq!((first[0], first[10], first[29]), (3, 4, 6), "{first:?}");
         let last = (0..5000).map(|_| after()).last();
         assert_eq!(last, Some(120));
         let mut idle = Pace::new(1.0);
-        assert_eq!(idle.retry_after(&argon2(), Duration::ZERO, SECOND, 0.0), SECOND);
+        assert_eq!(idle.retry_after(Purpose::Login, &argon2(), Duration::ZERO, SECOND, 0.0), SECOND);
     }
 
     #[tokio::test(start_paused = true)]
     async fn slots_that_have_passed_are_not_given_again() {
         let mut pace = Pace::new(1.0);
         pace.measured(&argon2(), 1, SECOND);
-        assert_eq!(pace.retry_after(&argon2(), 4 * SECOND, 4 * SECOND, 0.0), 3 * SECOND);
-        assert_eq!(pace.retry_after(&argon2(), 4 * SECOND, 4 * SECOND, 0.0), 4 * SECOND);
+        assert_eq!(pace.retry_after(Purpose::Login, &argon2(), 4 * SECOND, 4 * SECOND, 0.0), 3 * SECOND);
+        assert_eq!(pace.retry_after(Purpose::Login, &argon2(), 4 * SECOND, 4 * SECOND, 0.0), 4 * SECOND);
         tokio::time::advance(60 * SECOND).await;
-        assert_eq!(pace.retry_after(&argon2(), 4 * SECOND, 4 * SECOND, 0.5), 4 * SECOND);
+        assert_eq!(pace.retry_after(Purpose::Login, &argon2(), 4 * SECOND, 4 * SECOND, 0.5), 4 * SECOND);
     }
 }

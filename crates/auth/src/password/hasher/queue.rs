@@ -1,14 +1,14 @@
 //! What waits to be hashed, and who is next.
 //!
-//! Purposes come one after the other: logins before registrations before what nobody waits for. Within a purpose,
-//! turns go round: a round serves one job of each client address, and within a round those come first whose account
-//! has been tried least. So whoever asks for much waits for himself: one login from another address goes ahead of the
-//! rest of his, and one of another account ahead of many addresses that try the same one. (The rounds are the virtual
-//! time of start-time fair queueing: Goyal, Vin and Cheng, 1996.)
+//! Purposes come one after the other: logins before registrations before what nobody waits for. Within a purpose
+//! everybody has his turn by when he came, put back by a second for each job of his own that waits already. So whoever
+//! asks for much waits for himself, one login from another address goes ahead of the rest of his, and nobody is put
+//! back for what he was given before: only what waits counts, which bounds the memory as well.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 /// Why a password is hashed, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,11 +30,18 @@ pub struct Asker {
     pub account: Option<String>,
 }
 
-/// The address that turns are fair between: an IPv6 client counts by its /64, as in the rate limits, since whoever
-/// has one has all of it.
-fn network(address: IpAddr) -> IpAddr {
+/// How far each job of one's own that waits puts one back.
+const STEP: Duration = Duration::from_secs(1);
+/// Jobs for the same account put one back by so many steps at most: a stranger who tries an account must not keep its
+/// owner, who comes from elsewhere, out.
+const ACCOUNT_STEPS: u32 = 2;
+/// So many jobs of one IPv6 site (a /48, which has 65,536 networks) put one back as far as one of the own network.
+const SITE_SHARE: u32 = 16;
+
+/// An IPv4 address, or an IPv6 network of this many bits: whoever has an address there has all of it.
+fn network(address: IpAddr, bits: u32) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> (128 - bits) << (128 - bits)).into(),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
@@ -43,56 +50,29 @@ fn network(address: IpAddr) -> IpAddr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
     purpose: Purpose,
-    of_address: u64,
-    of_account: u64,
+    at: Duration,
     sequence: u64,
 }
 
-/// The round that is being served, and the next one of each who has a turn in it or later.
+/// How many jobs of each asker wait.
 #[derive(Debug)]
-struct Rounds<K> {
-    now: u64,
-    next: HashMap<K, u64>,
-}
+struct Tally<K>(HashMap<K, u32>);
 
-impl<K: Clone + Eq + Hash> Rounds<K> {
-    /// Those who are remembered before all are forgotten whose turn has come.
-    const REMEMBERED: usize = 4096;
-
-    fn new() -> Self {
-        Self { now: 0, next: HashMap::new() }
+impl<K: Clone + Eq + Hash> Tally<K> {
+    /// Those that waited before this one.
+    fn add(&mut self, who: &K) -> u32 {
+        let count = self.0.entry(who.clone()).or_insert(0);
+        *count += 1;
+        *count - 1
     }
 
-    /// The round of the next turn; whoever is nobody in particular has his in the one being served.
-    fn take(&mut self, who: Option<&K>) -> u64 {
-        let Some(who) = who else { return self.now };
-        if self.next.len() > Self::REMEMBERED {
-            self.next.retain(|_, next| *next > self.now);
+    fn take_away(&mut self, who: &K) {
+        if let Some(count) = self.0.get_mut(who) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(who);
+            }
         }
-        let next = self.next.entry(who.clone()).or_insert(0);
-        let round = self.now.max(*next);
-        *next = round + 1;
-        round
-    }
-
-    /// A turn was not used.
-    fn give_back(&mut self, who: Option<&K>) {
-        if let Some(next) = who.and_then(|who| self.next.get_mut(who)) {
-            *next = next.saturating_sub(1);
-        }
-    }
-}
-
-/// The rounds of one purpose.
-#[derive(Debug)]
-struct Fairness {
-    addresses: Rounds<IpAddr>,
-    accounts: Rounds<String>,
-}
-
-impl Fairness {
-    fn new() -> Self {
-        Self { addresses: Rounds::new(), accounts: Rounds::new() }
     }
 }
 
@@ -100,9 +80,9 @@ impl Fairness {
 #[derive(Debug)]
 pub(super) struct Queue<C, J> {
     classes: HashMap<C, BTreeMap<Turn, Place<J>>>,
-    logins: Fairness,
-    registrations: Fairness,
-    background: Fairness,
+    networks: Tally<IpAddr>,
+    sites: Tally<IpAddr>,
+    accounts: Tally<String>,
     sequence: u64,
 }
 
@@ -114,14 +94,9 @@ struct Place<J> {
 
 impl<C: Clone + Eq + Hash, J> Queue<C, J> {
     pub(super) fn new() -> Self {
-        let fair = Fairness::new;
-        Self {
-            classes: HashMap::new(),
-            logins: fair(),
-            registrations: fair(),
-            background: fair(),
-            sequence: 0,
-        }
+        let (networks, sites, accounts) =
+            (Tally(HashMap::new()), Tally(HashMap::new()), Tally(HashMap::new()));
+        Self { classes: HashMap::new(), networks, sites, accounts, sequence: 0 }
     }
 
     /// How many jobs wait.
@@ -134,53 +109,61 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
         self.classes.iter().map(|(class, jobs)| (class, jobs.len()))
     }
 
-    /// Puts a job in its place.
-    pub(super) fn push(&mut self, purpose: Purpose, mut asker: Asker, class: C, job: J) -> Turn {
-        asker.address = asker.address.map(network);
+    /// Puts a job in its place; `now` is the time since the queue was made.
+    pub(super) fn push(&mut self, now: Duration, purpose: Purpose, asker: Asker, class: C, job: J) -> Turn {
+        let mut back = Duration::ZERO;
+        if let Some(address) = asker.address {
+            back += STEP * self.networks.add(&network(address, 64));
+            if address.to_canonical().is_ipv6() {
+                back += STEP * self.sites.add(&network(address, 48)) / SITE_SHARE;
+            }
+        }
+        if let Some(account) = &asker.account {
+            back += STEP * self.accounts.add(account).min(ACCOUNT_STEPS);
+        }
         self.sequence += 1;
-        let sequence = self.sequence;
-        let fairness = self.fairness(purpose);
-        let of_address = fairness.addresses.take(asker.address.as_ref());
-        let of_account = fairness.accounts.take(asker.account.as_ref());
-        let turn = Turn { purpose, of_address, of_account, sequence };
+        let turn = Turn { purpose, at: now + back, sequence: self.sequence };
         self.classes.entry(class).or_default().insert(turn, Place { job, asker });
         turn
     }
 
-    /// Takes a job out of the queue, if it still waits; its turn is given back to whoever asked for it.
+    /// Takes a job out of the queue, if it still waits.
     pub(super) fn remove(&mut self, class: &C, turn: Turn) -> Option<J> {
         let jobs = self.classes.get_mut(class)?;
         let place = jobs.remove(&turn)?;
         if jobs.is_empty() {
             self.classes.remove(class);
         }
-        let fairness = self.fairness(turn.purpose);
-        fairness.addresses.give_back(place.asker.address.as_ref());
-        fairness.accounts.give_back(place.asker.account.as_ref());
-        Some(place.job)
+        Some(self.leave(place))
     }
 
-    fn fairness(&mut self, purpose: Purpose) -> &mut Fairness {
-        match purpose {
-            Purpose::Login => &mut self.logins,
-            Purpose::Registration => &mut self.registrations,
-            Purpose::Background => &mut self.background,
+    fn leave(&mut self, place: Place<J>) -> J {
+        if let Some(address) = place.asker.address {
+            self.networks.take_away(&network(address, 64));
+            if address.to_canonical().is_ipv6() {
+                self.sites.take_away(&network(address, 48));
+            }
         }
+        if let Some(account) = &place.asker.account {
+            self.accounts.take_away(account);
+        }
+        place.job
     }
 
     /// Takes out whichever job would be served last.
-    pub(super) fn pop_last(&mut self) -> Option<(Turn, J)> {
+    pub(super) fn pop_last(&mut self) -> Option<(C, Turn, J)> {
         let lasts = self.classes.iter().filter_map(|(class, jobs)| Some((*jobs.keys().next_back()?, class)));
         let (turn, class) = lasts.max_by_key(|(turn, _)| *turn)?;
         let class = class.clone();
-        Some((turn, self.remove(&class, turn)?))
+        let job = self.remove(&class, turn)?;
+        Some((class, turn, job))
     }
 
     /// Takes the next job and, with it, the next ones of its class: as many as `most` says of a class and of how many
     /// of it wait.
     pub(super) fn take(&mut self, most: impl FnOnce(&C, usize) -> usize) -> Option<(C, Vec<J>)> {
         let firsts = self.classes.iter().filter_map(|(class, jobs)| Some((*jobs.keys().next()?, class)));
-        let (first, class) = firsts.min_by_key(|(turn, _)| *turn)?;
+        let (_, class) = firsts.min_by_key(|(turn, _)| *turn)?;
         let class = class.clone();
         let jobs = self.classes.get_mut(&class)?;
         let most = most(&class, jobs.len()).max(1);
@@ -188,21 +171,20 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
         while taken.len() < most
             && let Some((_, place)) = jobs.pop_first()
         {
-            taken.push(place.job);
+            taken.push(place);
         }
         if jobs.is_empty() {
             self.classes.remove(&class);
         }
-        let fairness = self.fairness(first.purpose);
-        fairness.addresses.now = fairness.addresses.now.max(first.of_address);
-        fairness.accounts.now = fairness.accounts.now.max(first.of_account);
-        Some((class, taken))
+        Some((class, taken.into_iter().map(|place| self.leave(place)).collect()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOON: Duration = Duration::from_hours(12);
 
     fn from(address: u8, account: &str) -> Asker {
         Asker { address: Some([192, 0, 2, address].into()), account: Some(account.to_owned()) }
@@ -221,11 +203,11 @@ mod tests {
         let mut queue = Queue::new();
         for number in 0..500 {
             let asker = from(1, &format!("account {number}"));
-            queue.push(Purpose::Login, asker, "bcrypt", format!("a{number}"));
+            queue.push(NOON, Purpose::Login, asker, "bcrypt", format!("a{number}"));
         }
         // One batch is under way when the other comes.
         assert_eq!(queue.take(|_, _| 4).unwrap().1, ["a0", "a1", "a2", "a3"]);
-        queue.push(Purpose::Login, from(2, "mine"), "bcrypt", "mine".to_owned());
+        queue.push(NOON, Purpose::Login, from(2, "mine"), "bcrypt", "mine".to_owned());
         let (_, next) = queue.take(|_, _| 4).unwrap();
         assert!(next.contains(&"mine".to_owned()), "{next:?}");
     }
@@ -234,11 +216,11 @@ mod tests {
     fn whoever_is_attacked_from_one_address_is_not_delayed_at_his_own() {
         let mut queue = Queue::new();
         for number in 0..500 {
-            queue.push(Purpose::Login, from(1, "victim"), "bcrypt", format!("a{number}"));
+            queue.push(NOON, Purpose::Login, from(1, "victim"), "bcrypt", format!("a{number}"));
         }
         queue.take(|_, _| 4).unwrap();
         for login in 0..5 {
-            queue.push(Purpose::Login, from(2, "victim"), "bcrypt", format!("mine {login}"));
+            queue.push(NOON, Purpose::Login, from(2, "victim"), "bcrypt", format!("mine {login}"));
             let (_, next) = queue.take(|_, _| 4).unwrap();
             assert!(next.contains(&format!("mine {login}")), "{next:?}");
         }
@@ -248,16 +230,16 @@ mod tests {
     fn an_account_that_500_addresses_try_does_not_delay_another() {
         let mut queue = Queue::new();
         for number in 0..250_u8 {
-            queue.push(Purpose::Login, from(number, "victim"), "bcrypt", format!("v{number}"));
+            queue.push(NOON, Purpose::Login, from(number, "victim"), "bcrypt", format!("v{number}"));
         }
         queue.take(|_, _| 1).unwrap();
-        queue.push(Purpose::Login, from(251, "other"), "bcrypt", "other".to_owned());
+        queue.push(NOON, Purpose::Login, from(251, "other"), "bcrypt", "other".to_owned());
         assert_eq!(queue.take(|_, _| 1).unwrap().1, ["other"]);
     }
 
     #[test]
     fn an_ipv6_client_is_its_64() {
-        let network = |address: &str| network(address.parse().unwrap());
+        let network = |address: &str| network(address.parse().unwrap(), 64);
         assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:0:0:2"));
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
         assert_eq!(network("::ffff:192.0.2.7"), network("192.0.2.7"));
@@ -269,10 +251,10 @@ mod tests {
         for (purpose, name) in
             [(Purpose::Background, "rehash"), (Purpose::Registration, "register"), (Purpose::Login, "login")]
         {
-            queue.push(purpose, Asker::default(), "argon2", name.to_owned());
+            queue.push(NOON, purpose, Asker::default(), "argon2", name.to_owned());
         }
-        assert_eq!(queue.pop_last().unwrap().1, "rehash");
-        queue.push(Purpose::Background, Asker::default(), "argon2", "rehash".to_owned());
+        assert_eq!(queue.pop_last().unwrap().2, "rehash");
+        queue.push(NOON, Purpose::Background, Asker::default(), "argon2", "rehash".to_owned());
         assert_eq!(all(&mut queue, 1), ["login", "register", "rehash"]);
     }
 
@@ -282,7 +264,7 @@ mod tests {
         for (class, name) in
             [("bcrypt", "b1"), ("argon2", "a1"), ("bcrypt", "b2"), ("argon2", "a2"), ("bcrypt", "b3")]
         {
-            queue.push(Purpose::Login, Asker::default(), class, name.to_owned());
+            queue.push(NOON, Purpose::Login, Asker::default(), class, name.to_owned());
         }
         assert_eq!(queue.len(), 5);
         assert_eq!(all(&mut queue, 2), ["b1 b2", "a1 a2", "b3"]);
@@ -290,46 +272,71 @@ mod tests {
     }
 
     #[test]
-    fn time_that_was_not_used_is_given_back() {
-        let mut queue = Queue::new();
-        let turns: Vec<_> = (0..100)
-            .map(|n| queue.push(Purpose::Login, from(1, "x"), "bcrypt", format!("first {n}")))
-            .collect();
-        for turn in turns {
-            queue.remove(&"bcrypt", turn).unwrap();
-        }
-        queue.push(Purpose::Login, from(1, "x"), "bcrypt", "again".to_owned());
-        queue.push(Purpose::Login, from(2, "y"), "bcrypt", "other".to_owned());
-        assert_eq!(all(&mut queue, 1), ["again", "other"]);
-    }
-
-    #[test]
     fn whoever_leaves_is_out_of_the_queue() {
         let mut queue = Queue::new();
-        let turn = queue.push(Purpose::Login, from(1, "x"), "bcrypt", "one".to_owned());
+        let turn = queue.push(NOON, Purpose::Login, from(1, "x"), "bcrypt", "one".to_owned());
         assert_eq!(queue.remove(&"bcrypt", turn).as_deref(), Some("one"));
         assert_eq!(queue.remove(&"bcrypt", turn), None);
         assert!(queue.take(|_, _| 1).is_none() && queue.pop_last().is_none());
     }
 
     #[test]
-    fn the_memory_of_askers_is_bounded() {
+    fn nothing_is_remembered_of_those_who_do_not_wait() {
         let mut queue = Queue::new();
-        for number in 0..20_000_u32 {
-            let address = Some(std::net::Ipv4Addr::from(number).into());
-            for _ in 0..2 {
-                queue.push(Purpose::Login, Asker { address, account: None }, "argon2", number);
+        for number in 0..5000_u32 {
+            let address = Some(Ipv6Addr::from_bits(u128::from(number) << 64).into());
+            let account = Some(format!("account {number}"));
+            let turn = queue.push(NOON, Purpose::Login, Asker { address, account }, "argon2", number);
+            if number % 2 == 0 {
+                queue.remove(&"argon2", turn).unwrap();
             }
-            queue.take(|_, _| 2).unwrap();
         }
-        // The last round of those is not over for whoever had a turn in it.
-        for number in 0..4 {
-            queue.push(Purpose::Login, from(1, "x"), "argon2", number);
+        while queue.take(|_, _| 7).is_some() {}
+        assert_eq!((queue.networks.0.len(), queue.sites.0.len(), queue.accounts.0.len()), (0, 0, 0));
+    }
+
+    /// A little more work than can be done, from an address of its own each time, and one address with a login a second.
+    #[test]
+    fn an_address_that_comes_again_is_served_beside_a_spray_of_new_ones() {
+        let (capacity, deadline) = (100, Duration::from_secs(5));
+        let mut queue = Queue::new();
+        let (mut served, mut next) = (0, 0_u32);
+        for tick in 0..60_u64 {
+            let now = Duration::from_secs(tick);
+            for arrival in 0..capacity + 10 {
+                next += 1;
+                let address = Some(std::net::Ipv4Addr::from(next).into());
+                queue.push(now, Purpose::Login, Asker { address, account: None }, "argon2", false);
+                // Somewhere among them.
+                if arrival == usize::try_from(tick * 37).unwrap() % capacity {
+                    let office = Asker { address: Some([203, 0, 113, 1].into()), account: None };
+                    queue.push(now, Purpose::Login, office, "argon2", true);
+                }
+            }
+            while queue.len() > capacity * usize::try_from(deadline.as_secs()).unwrap() {
+                queue.pop_last();
+            }
+            for _ in 0..capacity {
+                served += usize::from(queue.take(|_, _| 1).is_some_and(|(_, jobs)| jobs[0]));
+            }
         }
-        queue.take(|_, _| 3).unwrap();
-        queue.take(|_, _| 1).unwrap();
-        queue.push(Purpose::Login, from(1, "x"), "argon2", 4);
-        let remembered = queue.logins.addresses.next.len();
-        assert!(remembered <= Rounds::<IpAddr>::REMEMBERED, "{remembered}");
+        assert!(served > 30, "{served} of 60");
+    }
+
+    #[test]
+    fn many_networks_of_one_ipv6_site_wait_for_each_other() {
+        let mut queue = Queue::new();
+        let site = |number: u128| Asker {
+            address: Some(Ipv6Addr::from_bits((0x2001_0db8_0001_u128 << 80) | (number << 64)).into()),
+            account: None,
+        };
+        for number in 0..400 {
+            queue.push(NOON, Purpose::Login, site(number), "bcrypt", "site".to_owned());
+        }
+        queue.take(|_, _| 16).unwrap();
+        let later = NOON + Duration::from_secs(1);
+        queue.push(later, Purpose::Login, from(2, "mine"), "bcrypt", "mine".to_owned());
+        let (_, next) = queue.take(|_, _| 8).unwrap();
+        assert!(next.contains(&"mine".to_owned()), "{next:?}");
     }
 }

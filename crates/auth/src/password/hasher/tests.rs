@@ -65,9 +65,9 @@ async fn n_09_hashes_carry_salt_and_cost_and_verify() {
         assert_eq!(one.cost_class(), scheme.class(), "the cost is stored with the hash");
         assert!(hasher.is(&one, "correct horse").await && hasher.is(&other, "correct horse").await);
         assert!(!hasher.is(&one, "Correct horse").await);
-        assert!(!hasher.is_outdated(&one));
+        assert!(!hasher.should_rehash(&one, "correct horse"));
     }
-    assert!(hasher(ARGON2).is_outdated(&hasher(BCRYPT).make("correct horse").await));
+    assert!(hasher(ARGON2).should_rehash(&hasher(BCRYPT).make("correct horse").await, "correct horse"));
 }
 
 #[tokio::test]
@@ -240,5 +240,38 @@ async fn capacity_is_measured_of_the_kinds_that_users_have() {
     assert_eq!(classes, [BCRYPT.class(), ARGON2.class()]);
     assert!(found.iter().all(|(_, capacity)| *capacity > 0.0));
     assert_eq!(hasher.measure_until(&lease).await.unwrap(), [], "each is told once");
-    assert_eq!(hasher.capacity().len(), 2);
+    let algorithms: Vec<_> = hasher.capacity().into_iter().map(|(algorithm, _)| algorithm).collect();
+    assert_eq!(algorithms, ["argon2id", "bcrypt"]);
+}
+
+#[tokio::test]
+async fn a_37_a_typo_that_the_origin_did_not_see_does_not_become_the_password() {
+    let (argon2, bcrypt) = (hasher(ARGON2), hasher(BCRYPT));
+    let imported = |text: &str| StoredHash::from_origin(text, Rules::Imported).unwrap();
+    let short = imported(&bcrypt.make("correct horse").await.to_string());
+    assert!(argon2.should_rehash(&short, "correct horse"));
+    let long = imported(&bcrypt.make(&"b".repeat(72)).await.to_string());
+    assert!(argon2.should_rehash(&long, &"b".repeat(72)));
+    assert!(!argon2.should_rehash(&long, &"b".repeat(73)), "bcrypt did not look at the end");
+    assert!(!argon2.should_rehash(&short, "correct horse\0anything"));
+    // What the configured scheme cannot take is left as it is.
+    let argon2_hash = imported(&argon2.make("whatever").await.to_string());
+    assert!(bcrypt.should_rehash(&argon2_hash, &"b".repeat(72)));
+    assert!(!bcrypt.should_rehash(&argon2_hash, &"b".repeat(73)));
+}
+
+#[tokio::test]
+async fn a_kind_that_was_never_measured_is_predicted_by_its_cost() {
+    let hasher = asleep(BCRYPT);
+    // As if a check of this took 64 seconds: 64 times as much work as what was measured.
+    let dear = || Task::Verify(Box::new(StoredHash::parse(&bcrypt_text(10)).unwrap()));
+    let mut first = Box::pin(hasher.ask(from(1), dear(), "a password"));
+    assert!(futures_util::poll!(&mut first).is_pending(), "nobody is before him");
+    let second = hasher.ask(from(2), dear(), "a password").await;
+    assert!(matches!(second, Err(Refusal::Busy(after)) if after > Duration::from_secs(5)), "refused at once");
+    assert_eq!((hasher.queue_depth(), hasher.totals().shed), (1, 1));
+}
+
+fn bcrypt_text(cost: u8) -> String {
+    protocol::password_hash::BcryptHash::new(cost, [1; 16], [2; 23]).to_string()
 }

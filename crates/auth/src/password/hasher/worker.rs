@@ -92,7 +92,7 @@ impl Engine {
                 self.counts.cancelled.fetch_add(1, Relaxed);
             } else if now > job.begin_by {
                 self.counts.shed.fetch_add(1, Relaxed);
-                let after = self.retry_after(&mut self.lock(), &job.task.class());
+                let after = self.retry_after(&mut self.lock(), job.purpose, &job.task.class());
                 job.reply.send(self, Err(Refusal::Busy(after)));
             } else {
                 self.counts.wait.observe(now.duration_since(job.queued));
@@ -115,6 +115,9 @@ impl Engine {
         };
         self.counts.done.fetch_add(count as u64, Relaxed);
         self.counts.hashed(class.algorithm(), took);
+        if tools.arena.reserved_bytes() > self.arena_kept {
+            tools.arena.release();
+        }
         let rest = self.governor.rest(cpu_time().saturating_sub(cpu), took);
         self.lock().pace.measured(class, count, took + rest);
         for (job, answer) in jobs.into_iter().zip(answers) {
