@@ -76,6 +76,7 @@ impl Default for Options {
                     min_length: 8,
                     blocklist: Blocklist::Common,
                     breaches: None,
+                    pepper: false,
                     service_names: vec!["gatewright".to_owned(), "auth.example".to_owned()],
                 },
                 scopes: BTreeMap::new(),
@@ -205,6 +206,7 @@ impl TestApp {
         let mut lease = store.back.lease(trail.clone());
         let mut visit = Visit { rooms: &rooms, lease: &mut lease, trail: &trail, now: clock.now() };
         auth::realm::open(&mut visit).await.expect("a realm");
+        auth::password::pepper::open(&mut visit).await.expect("a pepper");
         if rooms.settings.algorithm != Algorithm::Hs256 {
             auth::key::step(&mut visit).await.expect("a key");
             auth::key::load(&mut visit).await.expect("keys");

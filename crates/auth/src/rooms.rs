@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::account::Attributes;
 use crate::account::memory::Memory;
 use crate::key::KeySet;
-use crate::password::{Asker, Hasher, PasswordSettings};
+use crate::password::{Asker, Hasher, PasswordSettings, Vault};
 use crate::session::view::RevocationView;
 
 /// What the configuration says about accounts, sessions and tokens.
@@ -65,6 +65,8 @@ pub struct Rooms {
     pub settings: Settings,
     /// Where passwords are hashed.
     pub hasher: Hasher,
+    /// What seals the hashes that are stored.
+    pub vault: Vault,
     /// Randomness.
     pub rng: Rng,
     /// The master keys.
@@ -87,6 +89,7 @@ impl Rooms {
         let digest = keyring.derive("identifier digest").into_iter().next().unwrap_or_default();
         Self {
             hasher: Hasher::start(&settings.passwords, &rng),
+            vault: Vault::new(&settings.passwords, &rng),
             settings,
             rng,
             revocations: RevocationView::default(),

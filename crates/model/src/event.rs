@@ -95,6 +95,12 @@ pub enum Event {
     KeyRetired { key: KeyId },
     /// A signing key was removed; its tokens are refused from now on.
     KeyRemoved { key: KeyId, compromised: bool },
+    /// A pepper was made, and seals stored password hashes from now on.
+    PepperCreated { version: i64 },
+    /// A pepper that sealed no stored hash any more was removed.
+    PepperRemoved { version: i64 },
+    /// Stored password hashes were sealed with this pepper, or their seals were taken off.
+    PasswordsSealed { pepper: Option<i64>, passwords: u64 },
     /// Sealed secrets were sealed again under the first master key.
     KeysResealed { keys: u64 },
     /// A cleanup step removed rows.
@@ -131,6 +137,9 @@ impl Event {
             | Self::ClientRefused { .. }
             | Self::KeyCreated { .. }
             | Self::KeyActivated { .. }
+            | Self::PepperCreated { .. }
+            | Self::PepperRemoved { .. }
+            | Self::PasswordsSealed { .. }
             | Self::KeyRetired { .. }
             | Self::KeyRemoved { .. }
             | Self::KeysResealed { .. }
@@ -173,6 +182,9 @@ impl Event {
             Self::KeyActivated { .. } => "key_activated",
             Self::KeyRetired { .. } => "key_retired",
             Self::KeyRemoved { .. } => "key_removed",
+            Self::PepperCreated { .. } => "pepper_created",
+            Self::PepperRemoved { .. } => "pepper_removed",
+            Self::PasswordsSealed { .. } => "passwords_sealed",
             Self::KeysResealed { .. } => "keys_resealed",
             Self::RowsCleaned { .. } => "rows_cleaned",
         }

@@ -11,6 +11,7 @@
 //! | [`refresh_token`] | the opaque refresh token and its sealed successor |
 //! | [`seal`] | the master keyring and the envelopes it seals |
 //! | [`password_hash`] | stored password hashes |
+//! | [`pepper`] | the keys that seal them, and the sealed text |
 //! | [`authorization`], [`scope`], [`oauth`] | the words of RFC 6749, 6750 and 7617 |
 //! | [`forwarded`] | the client's address behind trusted proxies (RFC 7239) |
 
@@ -23,6 +24,7 @@ pub mod jwk;
 pub mod jwt;
 pub mod oauth;
 pub mod password_hash;
+pub mod pepper;
 pub mod refresh_token;
 pub mod scope;
 pub mod seal;

@@ -14,7 +14,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 use web::problem::Problem;
 use web::{Condition, Doors, Peer};
-use work::{Cleanup, Database, HashKinds, Job, Keys, Rehashes, Revocations, Runner, Shipper};
+use work::{Cleanup, Database, HashKinds, Job, Keys, PepperedHashes, Rehashes, Revocations, Runner, Shipper};
 
 use crate::audit;
 use crate::config::Config;
@@ -64,6 +64,8 @@ pub struct Jobs {
     pub hash_kinds: Arc<HashKinds>,
     /// Better hashes for old ones.
     pub rehashes: Arc<Rehashes>,
+    /// The newest pepper for stored hashes.
+    pub peppered_hashes: Arc<PepperedHashes>,
 }
 
 impl Jobs {
@@ -74,6 +76,7 @@ impl Jobs {
             cleanup: Arc::new(Cleanup::every(config.cleanup.interval)),
             hash_kinds: Arc::default(),
             rehashes: Arc::default(),
+            peppered_hashes: Arc::default(),
         }
     }
 }
@@ -91,7 +94,7 @@ impl App {
         tasks: &Tasks,
         given: Given,
     ) -> Result<Self, StartError> {
-        for warning in wiring::unsupported(config)? {
+        for warning in wiring::unsupported(config) {
             tracing::warn!("{warning}");
         }
         let public_url = wiring::public_url(config, listening);
@@ -165,6 +168,7 @@ impl App {
         start_job(&tasks, "cleanup schedule", &runner, jobs.cleanup);
         start_job(&tasks, "hash kinds schedule", &runner, jobs.hash_kinds);
         start_job(&tasks, "rehashes schedule", &runner, jobs.rehashes);
+        start_job(&tasks, "peppered hashes schedule", &runner, jobs.peppered_hashes);
         for shipper in shippers {
             start_job(&tasks, shipper.name(), &runner, shipper);
         }

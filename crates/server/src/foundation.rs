@@ -124,6 +124,7 @@ impl Foundation {
         let mut lease = store.back.lease(trail.clone());
         let mut visit = Visit { rooms: &rooms, lease: &mut lease, trail: &trail, now: given.clock.now() };
         auth::realm::open(&mut visit).await?;
+        auth::password::pepper::open(&mut visit).await?;
         if let Some(secret) = secret {
             auth::key::use_shared_secret(&rooms, secret.expose()).map_err(|why| StartError::Setting {
                 key: "tokens.hs256_secret_file",

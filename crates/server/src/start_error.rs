@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use auth::key::KeyRoomError;
+use auth::password::pepper::VaultError;
 use auth::realm::RealmError;
 
 use crate::listen::TlsError;
@@ -53,6 +54,8 @@ pub enum StartError {
     Audit(PathBuf, String),
     /// No token could be signed.
     Keys(KeyRoomError),
+    /// Password hashes could not be sealed.
+    Pepper(VaultError),
     /// The view of revocations could not be filled.
     Job(work::JobError),
 }
@@ -94,6 +97,7 @@ impl fmt::Display for StartError {
                 write!(f, "the audit journal in {} cannot be opened: {why}", place.display())
             }
             Self::Keys(why) => why.fmt(f),
+            Self::Pepper(why) => write!(f, "passwords.pepper: {why}"),
             Self::Job(why) => why.fmt(f),
         }
     }
@@ -127,6 +131,15 @@ impl From<KeyRoomError> for StartError {
         match error {
             KeyRoomError::Store(error) => Self::Store(error),
             other => Self::Keys(other),
+        }
+    }
+}
+
+impl From<VaultError> for StartError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Store(error) => Self::Store(error),
+            other => Self::Pepper(other),
         }
     }
 }

@@ -159,6 +159,7 @@ fn passwords(config: &Config, issuer: &str) -> Result<PasswordSettings, StartErr
         min_length: passwords.min_length as usize,
         blocklist,
         breaches,
+        pepper: passwords.pepper,
         service_names: ["gatewright", host].into_iter().map(str::to_owned).collect(),
     })
 }
@@ -213,18 +214,8 @@ fn unreadable(key: &'static str, path: &Path, why: &std::io::Error) -> StartErro
     StartError::Setting { key, why: format!("{} cannot be read: {why}", path.display()) }
 }
 
-/// Settings that this version cannot follow: those that promise protection are refused, others are warned of.
-///
-/// # Errors
-/// [`StartError::Setting`].
-pub fn unsupported(config: &Config) -> Result<Vec<String>, StartError> {
-    let refuse = |key: &'static str| {
-        let why = "this version cannot do that yet; take the setting out to go on without".to_owned();
-        Err(StartError::Setting { key, why })
-    };
-    if config.passwords.pepper {
-        return refuse("passwords.pepper");
-    }
+/// Warnings of settings that this version does not follow.
+pub fn unsupported(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     if config.redis.url.is_some() {
         warnings.push("redis.url is not used by this version: every node limits by itself".to_owned());
@@ -232,5 +223,5 @@ pub fn unsupported(config: &Config) -> Result<Vec<String>, StartError> {
     if config.telemetry.otlp_endpoint.is_some() {
         warnings.push("telemetry.otlp_endpoint is not used by this version".to_owned());
     }
-    Ok(warnings)
+    warnings
 }

@@ -25,7 +25,7 @@ macro_rules! migrations {
 }
 
 /// Every step, in order.
-pub(crate) static MIGRATIONS: &[Migration] = migrations![1 "0001_accounts", 2 "0002_audit"];
+pub(crate) static MIGRATIONS: &[Migration] = migrations![1 "0001_accounts", 2 "0002_audit", 3 "0003_pepper"];
 
 /// What the table of applied steps says of one.
 pub(crate) struct Applied {

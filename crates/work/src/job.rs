@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use auth::Visit;
 use auth::key::KeyRoomError;
+use auth::password::pepper::VaultError;
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub enum JobError {
     Keys(KeyRoomError),
     /// The journal of audit events cannot be read or shipped.
     Audit(String),
+    /// The pepper is of no use.
+    Pepper(VaultError),
 }
 
 impl fmt::Display for JobError {
@@ -42,6 +45,7 @@ impl fmt::Display for JobError {
             Self::Store(error) => error.fmt(f),
             Self::Keys(error) => error.fmt(f),
             Self::Audit(why) => f.write_str(why),
+            Self::Pepper(error) => error.fmt(f),
         }
     }
 }
@@ -59,6 +63,15 @@ impl From<KeyRoomError> for JobError {
         match error {
             KeyRoomError::Store(error) => Self::Store(error),
             other => Self::Keys(other),
+        }
+    }
+}
+
+impl From<VaultError> for JobError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Store(error) => Self::Store(error),
+            other => Self::Pepper(other),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use auth::password::pepper;
 use auth::{Visit, key};
 use model::SessionId;
 use protocol::jwt::Algorithm;
@@ -17,7 +18,7 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// Revocations read at once.
 const PAGE: i64 = 1000;
 
-/// Follows the revocations and the signing keys of the database into memory.
+/// Follows the revocations, the signing keys and the peppers of the database into memory.
 #[derive(Debug, Default)]
 pub struct Revocations(Mutex<Place>);
 
@@ -85,10 +86,12 @@ impl Job for Revocations {
         let followed = self.follow(visit).await;
         visit.rooms.outage.note(&followed);
         let keys = followed?;
-        // The one key of HS256 is in a file; nothing in the database says anything of it.
-        let in_database = visit.rooms.settings.algorithm != Algorithm::Hs256;
-        if in_database && self.place().keys != Some(keys) {
-            key::load(visit).await?;
+        if self.place().keys != Some(keys) {
+            pepper::load(visit).await?;
+            // The one key of HS256 is in a file; nothing in the database says anything of it.
+            if visit.rooms.settings.algorithm != Algorithm::Hs256 {
+                key::load(visit).await?;
+            }
             self.put(|place| place.keys = Some(keys));
         }
         Ok(Step::Idle)

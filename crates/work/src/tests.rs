@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use auth::account::{self, Attributes, Candidate};
-use auth::password::{Blocklist, PasswordSettings, Scheme};
+use auth::password::{Blocklist, PasswordSettings, Scheme, pepper};
 use auth::{Rooms, Settings, Visit};
 use model::trail::{Entry, Receipt, Recorder};
 use model::{Clock, Event, Now, Origin, Rng, Secret, SessionId, Spawner, Trail};
@@ -11,7 +11,7 @@ use protocol::seal::Keyring;
 use store::{Back, Lease, Location, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cleanup, Job, JobError, Keys, Revocations, Runner, Runs, Step};
+use crate::{Cleanup, Job, JobError, Keys, PepperedHashes, Revocations, Runner, Runs, Step};
 
 #[derive(Default)]
 struct Events(Mutex<Vec<Entry>>);
@@ -57,6 +57,7 @@ fn settings() -> Settings {
             min_length: 8,
             blocklist: Blocklist::Common,
             breaches: None,
+            pepper: false,
             service_names: Vec::new(),
         },
         scopes: std::collections::BTreeMap::new(),
@@ -81,13 +82,21 @@ pub(crate) fn spawner() -> Spawner {
 }
 
 pub(crate) async fn node() -> Node {
+    node_with(settings()).await
+}
+
+async fn node_with(settings: Settings) -> Node {
     let folder = tempfile::tempdir().unwrap();
     let location = Location::Sqlite(folder.path().join("gatewright.db"));
-    node_at(location, folder).await
+    node_of(settings, location, folder).await
 }
 
 /// The same on another database.
 pub(crate) async fn node_at(location: Location, folder: tempfile::TempDir) -> Node {
+    node_of(settings(), location, folder).await
+}
+
+async fn node_of(settings: Settings, location: Location, folder: tempfile::TempDir) -> Node {
     let clock = Clock::test(Now::from_seconds(1_767_225_600));
     let database = database(location);
     store::migrate(&database, clock.now(), &spawner()).await.unwrap();
@@ -95,7 +104,7 @@ pub(crate) async fn node_at(location: Location, folder: tempfile::TempDir) -> No
     let back = Arc::new(back);
     let rng = Rng::seeded(7);
     let keyring = Keyring::parse(Keyring::generate_line(&rng).expose()).unwrap();
-    let rooms = Arc::new(Rooms::new(settings(), keyring, rng));
+    let rooms = Arc::new(Rooms::new(settings, keyring, rng));
     let events = Arc::<Events>::default();
     let trail = Trail::new(events.clone(), clock.clone(), Origin::default());
     let reports = Arc::<Mutex<Vec<_>>>::default();
@@ -199,6 +208,46 @@ async fn a_new_key_is_loaded_when_the_counter_moves() {
     node.runner.step(&job).await.unwrap();
     assert_eq!(node.rooms.keys().signing.as_ref().unwrap().kid(), next.0);
     assert_eq!(node.rooms.keys().verifying.len(), 2);
+}
+
+#[tokio::test]
+async fn n_10_a_new_pepper_is_loaded_when_the_counter_moves_and_hashes_follow_it() {
+    let mut peppered = settings();
+    peppered.passwords.pepper = true;
+    let node = node_with(peppered).await;
+    node.runner.settle(&Keys).await.unwrap();
+    let mut lease = node.lease();
+    pepper::open(&mut node.visit(&mut lease)).await.unwrap();
+    drop(lease);
+    for user in 0..3 {
+        node.register(&format!("user{user}@example.org")).await;
+    }
+    let follow = Revocations::default();
+    node.runner.step(&follow).await.unwrap();
+    // Another node makes the second one.
+    let mut lease = node.lease();
+    let mut visit = node.visit(&mut lease);
+    let mut same = settings();
+    same.passwords.pepper = true;
+    let other = Rooms::new(same, node.rooms.keyring.clone(), Rng::seeded(9));
+    let mut elsewhere = Visit { rooms: &other, lease: visit.lease, trail: visit.trail, now: visit.now };
+    pepper::open(&mut elsewhere).await.unwrap();
+    assert_eq!(pepper::rotate(&mut elsewhere).await.unwrap(), 2);
+    visit = Visit { rooms: &node.rooms, lease: elsewhere.lease, trail: elsewhere.trail, now: elsewhere.now };
+    let uuid = model::UserUuid(uuid::Uuid::nil());
+    assert_eq!(visit.rooms.vault.store(uuid, "hash").pepper(), Some(1), "not told yet");
+    drop(lease);
+    node.runner.step(&follow).await.unwrap();
+    assert_eq!(node.rooms.vault.store(uuid, "hash").pepper(), Some(2));
+    let job = PepperedHashes::default();
+    assert_eq!(node.runner.step(&job).await.unwrap(), Step::Again);
+    assert_eq!(node.runner.step(&job).await.unwrap(), Step::Idle);
+    node.clock.advance(Duration::from_hours(2));
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(
+        node.kinds()[node.kinds().len() - 3..],
+        ["pepper_created", "passwords_sealed", "pepper_removed"]
+    );
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ async fn a_37_bytes_are_taken_as_received_before_and_after_the_first_login(app: 
     let exported = app
         .operate(async |visit| {
             let users = auth::account::export_page(visit, model::UserId(0), 1000).await.unwrap();
-            auth::account::export_members(users.last().unwrap(), true)
+            auth::account::export_members(visit.rooms, users.last().unwrap(), true)
         })
         .await;
     assert_eq!(exported["password_rules"], "gatewright");

@@ -16,6 +16,7 @@ mod input;
 
 mod passwords;
 mod people;
+mod pepper;
 mod refresh;
 mod refusal;
 mod surface;

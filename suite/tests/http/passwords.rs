@@ -166,7 +166,7 @@ async fn stored(app: &TestApp, name: &str) -> String {
     let email = model::Email::parse(&format!("{name}@example.com")).unwrap();
     app.operate(async |visit| {
         let login = visit.lease.read().await.unwrap().one(credential::by_email(&email)).await.unwrap();
-        login.unwrap().hash.unwrap()
+        login.unwrap().hash.unwrap().as_str().to_owned()
     })
     .await
 }

@@ -1,5 +1,6 @@
 //! Somebody to test with.
 
+use protocol::pepper::StoredText;
 use serde_json::{Value, json};
 use suite::{Answer, TestApp};
 
@@ -66,7 +67,7 @@ pub(crate) async fn find(app: &TestApp, name: &str) -> store::noun::user::User {
 
 /// Replaces a stored hash, as an import or a damaged row would.
 pub(crate) async fn set_hash(app: &TestApp, name: &str, hash: &str) {
-    let (user, hash) = (find(app, name).await, hash.to_owned());
+    let (user, hash) = (find(app, name).await, StoredText::from_row(hash.to_owned()));
     let event = model::Event::PasswordChanged { user: user.uuid, sessions: 0 };
     let now = app.clock.now();
     app.operate(async |visit| {

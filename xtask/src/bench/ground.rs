@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use model::trail::{Entry, Receipt, Recorder};
 use model::{Clock, Email, Event, Now, Origin, SessionId, Spawner, Trail, UserId, UserUuid};
+use protocol::pepper::StoredText;
 use store::noun::session::{NewSession, Rotation};
 use store::noun::user::NewUser;
 use store::noun::{credential, session, user};
@@ -18,6 +19,11 @@ use super::Outcome;
 
 pub(super) const NOON: Now = Now::from_seconds(1_700_000_000);
 const DAY: Duration = Duration::from_hours(24);
+
+/// A stored text that no pepper has sealed.
+fn stored(hash: &str) -> StoredText {
+    StoredText::from_row(hash.to_owned())
+}
 
 /// An open store, and numbers that were not given out before.
 #[derive(Clone)]
@@ -89,7 +95,7 @@ impl Ground {
             .transact(async move |tx| {
                 let calls = (
                     user::insert(&user),
-                    credential::insert(user.uuid, "hash", user.at),
+                    credential::insert(user.uuid, &stored("hash"), user.at),
                     session::open_registered(user.uuid, &session),
                 );
                 Ok((event(n), tx.last(calls).await?.0))
@@ -107,7 +113,7 @@ impl Ground {
             .lease()
             .transact(async move |tx: &mut Tx| {
                 tx.one(user::insert(&user)).await?;
-                tx.one(credential::insert(user.uuid, "hash", user.at)).await?;
+                tx.one(credential::insert(user.uuid, &stored("hash"), user.at)).await?;
                 tx.one(session::open_registered(user.uuid, &session)).await?;
                 Ok((event(n), ()))
             })

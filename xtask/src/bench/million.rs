@@ -76,8 +76,8 @@ const FILL: [&str; 3] = [
     "INSERT INTO $gw.users (uuid, email, email_key, role, state, profile, created_at, updated_at) \
      SELECT $id, 'user' || n || '@example.com', 'user' || n || '@example.com', 'BASIC_USER', 'active', '{}', n, n \
      FROM g",
-    "INSERT INTO $gw.credentials SELECT n, 'password', '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA', 1, n \
-     FROM g",
+    "INSERT INTO $gw.credentials (user_id, kind, data, version, updated_at) \
+     SELECT n, 'password', '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA', 1, n FROM g",
     "INSERT INTO $gw.sessions (id, user_id, scope, address, user_agent, created_at, ends_at, expires_at, \
      generation, secret_hash, rotated_at, successors, late_generation, late_replays, revoked) \
      SELECT $id, 1 + (n - 1) / 5, 'profile', '192.0.2.1', 'Mozilla/5.0 (X11; Linux x86_64)', $noon, $noon * 2, n, 1, \

@@ -136,7 +136,8 @@ fn by_hand(connection: &Mutex<rusqlite::Connection>, n: u64) -> Result<(), Strin
         )?
         .execute((bytes, &email))?;
         tx.prepare_cached(
-            "INSERT INTO credentials SELECT id, 'password', 'hash', 1, 1 FROM users WHERE uuid = ?1",
+            "INSERT INTO credentials (user_id, kind, data, version, updated_at) \
+             SELECT id, 'password', 'hash', 1, 1 FROM users WHERE uuid = ?1",
         )?
         .execute([bytes])?;
         tx.prepare_cached(

@@ -45,7 +45,7 @@ pub async fn erase(
         }
     };
     let (id, uuid, version, now) = (login.user.id, login.user.uuid, login.version, visit.now);
-    let (old, keep) = (login.hash.unwrap_or_default(), visit.rooms.keep_until(visit.now));
+    let (old, keep) = (login.hash.ok_or(EraseError::Refused)?, visit.rooms.keep_until(visit.now));
     let ended = visit
         .lease
         .transact(async move |tx| {

@@ -5,7 +5,7 @@ use protocol::password_hash::StoredHash;
 use serde_json::{Map, Value, json};
 use store::noun::transfer::{self, Exported};
 
-use crate::Visit;
+use crate::{Rooms, Visit};
 
 /// The members of an exported account, in order.
 pub const EXPORT_MEMBERS: [&str; 10] = [
@@ -41,7 +41,7 @@ pub async fn export_page(
 }
 
 /// The members of an account, as an import takes them.
-pub fn export_members(user: &Exported, hashes: bool) -> Map<String, Value> {
+pub fn export_members(rooms: &Rooms, user: &Exported, hashes: bool) -> Map<String, Value> {
     let mut members = Map::new();
     let profile = serde_json::from_str::<Value>(&user.profile).unwrap_or_default();
     let values = [
@@ -58,7 +58,7 @@ pub fn export_members(user: &Exported, hashes: bool) -> Map<String, Value> {
     ];
     members.extend(EXPORT_MEMBERS.iter().map(|name| (*name).to_owned()).zip(values));
     if hashes {
-        let stored = user.hash.as_deref().map(StoredHash::parse);
+        let stored = user.hash.as_ref().map(|stored| rooms.vault.open(user.uuid, stored));
         if let Some(Err(why)) = &stored {
             tracing::warn!(user = %user.uuid, %why, "a stored password hash cannot be used, and is left out");
         }

@@ -51,6 +51,7 @@ pub async fn add(visit: &mut Visit<'_>, candidate: Candidate, role: &str) -> Res
     let password = candidate.password.clone();
     let hash = hash_new(visit, "password", Purpose::Registration, None, password).await?;
     let new = new_user(visit, &candidate, role);
+    let hash = visit.rooms.vault.store(new.uuid, &hash);
     let row = new.clone();
     let inserted = visit
         .lease
@@ -131,6 +132,7 @@ pub async fn set_password(
         .accept("password", password.expose(), email.as_ref(), username.as_ref())
         .map_err(OperateError::Invalid)?;
     let hash = hash_new(visit, "password", Purpose::Login, Some(user.uuid.to_string()), bytes).await?;
+    let hash = visit.rooms.vault.store(user.uuid, &hash);
     let (id, uuid, now, keep) = (user.id, user.uuid, visit.now, visit.rooms.keep_until(visit.now));
     visit
         .lease

@@ -64,6 +64,7 @@ pub async fn change_password(
         }
     };
     let hash = hash_new(visit, "new_password", Purpose::Login, Some(account), bytes).await?;
+    let hash = visit.rooms.vault.store(login.user.uuid, &hash);
     let (id, version, now, uuid) = (login.user.id, login.version, visit.now, login.user.uuid);
     let (session, keep) = (caller.session, visit.rooms.keep_until(visit.now));
     let ended = visit

@@ -118,6 +118,7 @@ pub async fn register(
     let password = candidate.password.clone();
     let hash = hash_new(visit, "password", Purpose::Registration, None, password).await?;
     let new = new_user(visit, &candidate, BASIC_USER);
+    let hash = visit.rooms.vault.store(new.uuid, &hash);
     let opening = log_in.then(|| {
         let scope = visit.rooms.settings.scopes.get(BASIC_USER).cloned().unwrap_or_default();
         Opening::new(visit, scope)

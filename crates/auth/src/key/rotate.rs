@@ -7,6 +7,7 @@ use store::noun::realm;
 
 use super::{KeyRoomError, PUBLISHED_AHEAD, PURPOSE, list, make};
 use crate::Visit;
+use crate::password::pepper;
 
 /// What a step has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub async fn remove_compromised(visit: &mut Visit<'_>) -> Result<KeyId, KeyRoomE
     Ok(id)
 }
 
-/// Seals every key anew under the first master key, and notes it in the realm.
+/// Seals every key and every pepper anew under the first master key, and notes it in the realm.
 ///
 /// # Errors
 /// [`KeyRoomError::NoneUsable`] when a key cannot be opened with any of the keyring; nothing is changed then.
@@ -103,6 +104,7 @@ pub async fn reseal(visit: &mut Visit<'_>) -> Result<u64, KeyRoomError> {
         let anew = keyring.seal(PURPOSE, row.id.0.as_bytes(), private.expose(), &visit.rooms.rng);
         sealed.push((row.id, anew));
     }
+    let peppers = pepper::sealed_anew(visit).await?.ok_or(KeyRoomError::NoneUsable)?;
     let master = keyring.first_key_id().to_owned();
     visit
         .lease
@@ -110,8 +112,11 @@ pub async fn reseal(visit: &mut Visit<'_>) -> Result<u64, KeyRoomError> {
             for (id, anew) in &sealed {
                 tx.one(key::set_sealed(id, anew.clone())).await?;
             }
+            for (version, anew) in &peppers {
+                tx.one(store::noun::pepper::set_sealed(*version, anew.clone())).await?;
+            }
             tx.last((realm::reseal(&master), key::bump())).await?;
-            let keys = sealed.len() as u64;
+            let keys = (sealed.len() + peppers.len()) as u64;
             Ok((Event::KeysResealed { keys }, keys))
         })
         .await

@@ -6,6 +6,7 @@ mod breach;
 mod foreign;
 mod hasher;
 mod new;
+pub mod pepper;
 mod policy;
 mod scheme;
 mod upkeep;
@@ -17,6 +18,8 @@ pub use breach::{BREACH_BITS, BREACH_KIND, Breaches, hash as breach_hash};
 pub use hasher::{Asker, Counts, Hasher, HasherCounts, Purpose, Refusal, Rehashed};
 pub use new::NotHashed;
 pub(crate) use new::hash_new;
+pub(crate) use pepper::open_stored;
+pub use pepper::{Unreadable, Vault};
 pub(crate) use policy::received;
 pub use policy::{Policy, normalise};
 pub use scheme::Scheme;
@@ -39,6 +42,8 @@ pub struct PasswordSettings {
     pub blocklist: Blocklist,
     /// Passwords that appeared in breaches.
     pub breaches: Option<Breaches>,
+    /// Whether stored hashes are sealed with a pepper.
+    pub pepper: bool,
     /// Names of this service, which are no passwords either.
     pub service_names: Vec<String>,
 }

@@ -1,7 +1,6 @@
 //! What the engine needs of the database, in the background.
 
 use model::{Event, UserId};
-use protocol::password_hash::StoredHash;
 use store::noun::credential;
 
 use super::hasher::Rehashed;
@@ -24,7 +23,7 @@ pub async fn learn_kinds(visit: &mut Visit<'_>) -> Result<(), store::Error> {
         for place in 0..PLACES {
             let (from, before) = (UserId(place * step), UserId((place + 1) * step));
             let page = read.all(credential::sample(from, before, EACH)).await?;
-            sample.extend(page.iter().filter_map(|text| StoredHash::parse(text).ok()));
+            sample.extend(page.iter().filter_map(|(uuid, text)| visit.rooms.vault.open(*uuid, text).ok()));
         }
     }
     visit.rooms.hasher.resemble(sample);
@@ -37,13 +36,18 @@ pub async fn learn_kinds(visit: &mut Visit<'_>) -> Result<(), store::Error> {
 /// When the database did not answer; the next login makes another one.
 pub async fn keep_rehashed(visit: &mut Visit<'_>, rehashed: Rehashed) -> Result<(), store::Error> {
     let now = visit.now;
+    let new = visit.rooms.vault.store(rehashed.uuid, &rehashed.new);
     let kept = visit
         .lease
         .transact(async move |tx| {
-            let Rehashed { user, uuid, version, old, new, .. } = &rehashed;
-            let (kept,) = tx.last((credential::rehash(*user, *version, old, new, now),)).await?;
+            let Rehashed { user, uuid, version, old, is_same, .. } = &rehashed;
+            let (kept,) = tx.last((credential::rehash(*user, *version, old, &new, now),)).await?;
             kept.first().ok_or(Moved::On)?;
-            Ok((Event::PasswordRehashed { user: *uuid }, ()))
+            let event = match (is_same, new.pepper()) {
+                (true, pepper) => Event::PasswordsSealed { pepper, passwords: 1 },
+                (false, _) => Event::PasswordRehashed { user: *uuid },
+            };
+            Ok((event, ()))
         })
         .await;
     match kept {

@@ -7,9 +7,9 @@ use store::noun::{credential, revocation, session};
 use store::{Call, Tx};
 
 use super::live::{Live, Opening};
-use crate::Visit;
-use crate::password::{Refusal, normalise, received};
+use crate::password::{Refusal, normalise, open_stored, received};
 use crate::token::{MintError, Tokens, mint};
+use crate::{Rooms, Visit};
 
 /// What a login form says.
 #[derive(Debug)]
@@ -42,6 +42,9 @@ impl From<store::Error> for LoginError {
         Self::Store(error)
     }
 }
+
+/// When to come back while the database cannot be asked for a new pepper.
+const NO_PEPPER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Checks a password and opens a session.
 ///
@@ -111,15 +114,20 @@ pub(crate) async fn check_password(
     account: &str,
 ) -> Result<Result<credential::Login, (Option<model::UserUuid>, Reason)>, Refusal> {
     let user = found.as_ref().map(|login| login.user.uuid);
-    let stored = found.as_ref().map(|login| login.hash.as_deref().map(StoredHash::parse));
-    let (stored, missing) = match stored {
+    let (stored, missing) = match found.as_ref().map(|login| (login.user.uuid, login.hash.as_ref())) {
         None => (None, Reason::UnknownUser),
-        Some(None) => (None, Reason::NoPassword),
-        Some(Some(Err(why))) => {
-            tracing::warn!(user = ?user, %why, "a stored password hash cannot be used");
-            (None, Reason::UnusableHash)
-        }
-        Some(Some(Ok(stored))) => (Some(stored), Reason::WrongPassword),
+        Some((_, None)) => (None, Reason::NoPassword),
+        Some((uuid, Some(stored))) => match open_stored(visit, uuid, stored).await {
+            Ok(Ok(stored)) => (Some(stored), Reason::WrongPassword),
+            Ok(Err(why)) => {
+                tracing::warn!(user = %uuid, %why, "a stored password hash cannot be used");
+                (None, Reason::UnusableHash)
+            }
+            Err(why) => {
+                tracing::warn!(%why, "a pepper that is not known here could not be asked for");
+                return Err(Refusal::Busy(NO_PEPPER));
+            }
+        },
     };
     let active = found.as_ref().is_none_or(|login| login.user.state == store::noun::user::State::Active);
     let missing = if active { missing } else { Reason::Inactive };
@@ -142,13 +150,17 @@ pub(crate) async fn check_password(
     })
 }
 
-/// Has a password that was right hashed anew, in the background, where its hash is of an older kind.
+/// Has a password that was right hashed anew, in the background, where its hash is of an older kind; where only the
+/// pepper is missing or an older one, has the same hash stored anew.
 fn rehash_if_outdated(visit: &Visit<'_>, login: &credential::Login, password: &Secret<String>) {
-    let stored = login.hash.as_deref().map(StoredHash::parse);
-    if let Some(Ok(stored)) = stored
-        && visit.rooms.hasher.should_rehash(&stored, password.expose())
-    {
-        visit.rooms.hasher.rehash(login, normalise(password.expose()));
+    let Rooms { hasher, vault, .. } = visit.rooms;
+    let Some(text) = &login.hash else { return };
+    match vault.open(login.user.uuid, text) {
+        Ok(stored) if hasher.should_rehash(&stored, password.expose()) => {
+            hasher.rehash(login, normalise(password.expose()));
+        }
+        Ok(stored) if vault.is_outdated(text) => hasher.keep(login, &stored),
+        Ok(_) | Err(_) => {}
     }
 }
 

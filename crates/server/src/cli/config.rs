@@ -112,5 +112,5 @@ fn files(config: &Config) -> Result<Vec<String>, StartError> {
     if let (Some(cert), Some(key)) = (&config.server.tls_cert_file, &config.server.tls_key_file) {
         crate::listen::Tls::load(cert, key).map_err(StartError::Tls)?;
     }
-    wiring::unsupported(config)
+    Ok(wiring::unsupported(config))
 }

@@ -8,6 +8,7 @@ use auth::account::{OperateError, RegisterError};
 use auth::client::ClientError;
 use auth::key::KeyRoomError;
 use auth::password::Refusal;
+use auth::password::pepper::VaultError;
 use model::profile::FieldError;
 
 use crate::config::ConfigErrors;
@@ -86,6 +87,15 @@ impl From<MasterKeyError> for Failure {
 impl From<KeyRoomError> for Failure {
     fn from(error: KeyRoomError) -> Self {
         Self::failed(error.to_string())
+    }
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Off | VaultError::On => Self::usage(error.to_string()),
+            other => Self::failed(other.to_string()),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `gatewright keys …`
 
+use auth::Visit;
+use auth::password::pepper;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -16,9 +18,9 @@ pub(super) enum KeysCommand {
     /// The master key seals secrets in the database: whoever loses it loses them. Every node needs the same file, and a
     /// copy of it belongs where the database's backups are not.
     Init,
-    /// Lists the keys that sign tokens
-    List,
-    /// Lets a new key sign from now on
+    /// Lists the keys that sign tokens, or the peppers
+    List(List),
+    /// Lets a new key sign from now on, or a new pepper seal password hashes
     Rotate(Rotate),
     /// Seals every secret in the database again, under the first key of the master key file
     ///
@@ -28,7 +30,18 @@ pub(super) enum KeysCommand {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct List {
+    /// Lists the versions of the pepper (setting `passwords.pepper`)
+    #[arg(long)]
+    pepper: bool,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct Rotate {
+    /// Makes a new version of the pepper: new hashes are sealed with it at once, the stored ones one after the other by
+    /// the running server, which then removes the old version
+    #[arg(long, conflicts_with = "compromised")]
+    pepper: bool,
     /// Removes every key that there was: tokens signed by them are refused at once
     #[arg(long)]
     compromised: bool,
@@ -46,7 +59,7 @@ impl KeysCommand {
             let text = format!("the master key {id} was made in {file}; keep a copy of it in a safe place");
             return Ok(out.tell(&text, &json!({ "master_key_id": id, "file": file }))?);
         }
-        if let Self::Rotate(Rotate { compromised: true, yes }) = &self {
+        if let Self::Rotate(Rotate { compromised: true, yes, .. }) = &self {
             confirm(*yes, "Every access token that there is will be refused.")?;
         }
         let desk = Desk::open(config, Missing::Refused).await?;
@@ -54,7 +67,8 @@ impl KeysCommand {
         let visit = &mut desk.visit(&mut lease);
         match self {
             Self::Init => Ok(()),
-            Self::List => {
+            Self::List(List { pepper: true }) => peppers(visit, out).await,
+            Self::List(_) => {
                 let keys = auth::key::list(visit).await?;
                 let rows: Vec<_> = keys
                     .iter()
@@ -69,6 +83,12 @@ impl KeysCommand {
                     })
                     .collect();
                 Ok(out.table(&["id", "algorithm", "state", "created_at", "changed_at"], &rows)?)
+            }
+            Self::Rotate(Rotate { pepper: true, .. }) => {
+                let version = pepper::rotate(visit).await?;
+                let text =
+                    format!("pepper {version} seals from now on; stored hashes follow in the background");
+                Ok(out.tell(&text, &json!({ "pepper": version }))?)
             }
             Self::Rotate(Rotate { compromised, .. }) => {
                 let key = if compromised {
@@ -91,4 +111,18 @@ impl KeysCommand {
             }
         }
     }
+}
+
+/// Lists the versions of the pepper.
+async fn peppers(visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
+    let row = |row: &store::noun::pepper::Pepper| {
+        json!({
+            "version": row.version,
+            "state": if row.is_active { "active" } else { "retiring" },
+            "created_at": row.created_at,
+            "changed_at": row.changed_at,
+        })
+    };
+    let rows: Vec<_> = pepper::list(visit).await?.iter().map(row).collect();
+    Ok(out.table(&["version", "state", "created_at", "changed_at"], &rows)?)
 }

@@ -71,7 +71,7 @@ enum Command {
     /// The master key file, and the keys that sign tokens
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Passwords that nobody may take
+    /// Passwords that nobody may take, and the seals of stored ones
     #[command(subcommand)]
     Passwords(passwords::PasswordsCommand),
     /// The audit trail
@@ -147,7 +147,7 @@ impl Cli {
             Command::User(user) => user.run(&global, &mut out).await,
             Command::Client(client) => client.run(&global, &mut out).await,
             Command::Keys(keys) => keys.run(&global, &mut out).await,
-            Command::Passwords(passwords) => passwords.run(&mut out),
+            Command::Passwords(passwords) => passwords.run(&global, &mut out).await,
             Command::Audit(audit) => audit.run(&global, &mut out).await,
             Command::Config(config) => config.run(&global, &mut out),
             Command::Completions(completions) => completions.run(&mut out),

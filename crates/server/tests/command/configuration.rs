@@ -17,7 +17,6 @@ fn mistakes_come_all_at_once_with_status_2() {
     let missing = ["config", "check", "--set", "passwords.blocklist=nowhere.txt"];
     assert!(place.bad(2, &missing, "").contains("passwords.blocklist: nowhere.txt cannot be read"));
     assert!(place.good(&["config", "check"], "").contains("is good"));
-    assert!(place.bad(2, &["serve", "--set", "passwords.pepper=true"], "").contains("passwords.pepper"));
 }
 
 #[test]

@@ -20,6 +20,30 @@ fn signing_keys_are_listed_and_rotated() {
 }
 
 #[test]
+fn a_pepper_is_made_rotated_and_taken_off_again() {
+    let place = Place::new();
+    let on = ["--set", "passwords.pepper=true"];
+    let with = |args: &[&str]| place.json(&[args, &on].concat(), PHRASE);
+    with(&["user", "add", "a@example.org", "--password-file", "-"]);
+    let states = || -> Vec<(serde_json::Value, serde_json::Value)> {
+        let rows = place.json(&["keys", "list", "--pepper"], "");
+        rows.as_array().unwrap().iter().map(|row| (row["version"].clone(), row["state"].clone())).collect()
+    };
+    assert_eq!(states(), [(1.into(), "active".into())]);
+    assert_eq!(with(&["keys", "rotate", "--pepper"])["pepper"], 2);
+    assert_eq!(states(), [(1.into(), "retiring".into()), (2.into(), "active".into())]);
+    assert_eq!(with(&["keys", "reseal"])["keys"], 2, "both versions; there is no signing key yet");
+    let exported = || place.good(&["user", "export", "--with-hashes", "-"], "");
+    assert!(exported().contains("$argon2id$"));
+
+    assert!(place.bad(2, &["keys", "rotate", "--pepper"], "").contains("passwords.pepper is off"));
+    let sentence = place.bad(2, &[&["passwords", "unseal"], &on[..]].concat(), "");
+    assert!(sentence.contains("turn it off"), "{sentence}");
+    place.good(&["passwords", "unseal"], "");
+    assert!(exported().contains("$argon2id$"));
+}
+
+#[test]
 fn a_question_is_only_asked_where_somebody_can_answer() {
     let place = Place::new();
     place.good(&["client", "add", "api", "--name", "API"], "");

@@ -5,6 +5,7 @@ pub mod client;
 pub mod credential;
 pub mod job;
 pub mod key;
+pub mod pepper;
 pub mod realm;
 pub mod revocation;
 pub mod session;
@@ -18,6 +19,7 @@ pub(crate) static STATEMENTS: &[&[&crate::Stmt]] = &[
     credential::STATEMENTS,
     job::STATEMENTS,
     key::STATEMENTS,
+    pepper::STATEMENTS,
     realm::STATEMENTS,
     revocation::STATEMENTS,
     session::STATEMENTS,

@@ -3,6 +3,7 @@
 //! Many rows travel as one parameter, a JSON array of arrays, so that a statement stays one text.
 
 use model::{Email, Now, UserId, UserUuid, Username};
+use protocol::pepper::StoredText;
 use serde_json::{Value as Json, json};
 
 use super::user::State;
@@ -70,14 +71,14 @@ statements! {
          FROM json_each($1) e WHERE TRUE ORDER BY e.value->>0 IS NULL, e.key \
          ON CONFLICT DO NOTHING RETURNING id, uuid",
     );
-    // Each row of the parameter: [number, password hash].
+    // Each row of the parameter: [number, password hash, pepper].
     INSERT_PASSWORDS = Stmt::each(
         "transfer.insert_passwords",
-        "INSERT INTO gw.credentials (user_id, kind, data, version, updated_at) \
-         SELECT CAST(e.value->>0 AS bigint), 'password', e.value->>1, 1, $2 \
+        "INSERT INTO gw.credentials (user_id, kind, data, pepper, version, updated_at) \
+         SELECT CAST(e.value->>0 AS bigint), 'password', e.value->>1, CAST(e.value->>2 AS bigint), 1, $2 \
          FROM jsonb_array_elements(CAST(CAST($1 AS text) AS jsonb)) AS e(value) RETURNING version",
-        "INSERT INTO gw.credentials (user_id, kind, data, version, updated_at) \
-         SELECT e.value->>0, 'password', e.value->>1, 1, $2 FROM json_each($1) e RETURNING version",
+        "INSERT INTO gw.credentials (user_id, kind, data, pepper, version, updated_at) \
+         SELECT e.value->>0, 'password', e.value->>1, e.value->>2, 1, $2 FROM json_each($1) e RETURNING version",
     );
 }
 
@@ -105,7 +106,7 @@ pub struct Exported {
     /// When the row last changed.
     pub updated_at: Now,
     /// The stored password hash, if he has one.
-    pub hash: Option<String>,
+    pub hash: Option<StoredText>,
 }
 
 /// At most `limit` users after `after`, by number, with everything.
@@ -181,7 +182,7 @@ pub struct Match {
     /// Whether he may log in.
     pub state: State,
     /// The stored password hash, if he has one.
-    pub hash: Option<String>,
+    pub hash: Option<StoredText>,
 }
 
 /// Everybody who has something of these identities.
@@ -233,8 +234,8 @@ pub fn insert(users: &[Imported]) -> Call<(UserId, UserUuid)> {
 }
 
 /// Gives users who were inserted in the same transaction their passwords.
-pub fn insert_passwords(hashes: &[(UserId, &str)], at: Now) -> Call<i64> {
-    let rows: Vec<Json> = hashes.iter().map(|(id, hash)| json!([id, hash])).collect();
+pub fn insert_passwords(hashes: &[(UserId, &StoredText)], at: Now) -> Call<i64> {
+    let rows: Vec<Json> = hashes.iter().map(|(id, hash)| json!([id, hash.as_str(), hash.pepper()])).collect();
     let params = [Json::Array(rows).to_string().into(), at.into()];
     Call::new(&INSERT_PASSWORDS, params, |mut row: Row| -> Result<i64, Error> { row.next() })
 }

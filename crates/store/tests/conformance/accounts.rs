@@ -7,7 +7,9 @@ use store::noun::user::{NewUser, State};
 use store::noun::{credential, session, user};
 use store::{Call, Error, Lease};
 
-use crate::ground::{NOON, World, email, new_session, new_user, register, session_id, username, uuid};
+use crate::ground::{
+    NOON, World, email, new_session, new_user, register, session_id, stored, username, uuid,
+};
 
 on_both!(
     a_user_comes_back_as_he_was_stored,
@@ -113,19 +115,19 @@ async fn a_credential_is_replaced_only_at_its_version(world: Arc<World>) {
     let store = world.open().await;
     let mut lease = world.lease(&store);
     let one = register(&mut lease, 1).await.unwrap().unwrap();
-    assert!(write(&mut lease, move || credential::replace(one, 2, "other", NOON)).await.is_empty());
-    assert_eq!(write(&mut lease, move || credential::replace(one, 1, "second", NOON)).await, [2]);
+    assert!(write(&mut lease, move || credential::replace(one, 2, &stored("other"), NOON)).await.is_empty());
+    assert_eq!(write(&mut lease, move || credential::replace(one, 1, &stored("second"), NOON)).await, [2]);
     assert!(write(&mut lease, move || session::open(one, 1, &new_session(8))).await.is_empty());
     assert_eq!(write(&mut lease, move || session::open(one, 2, &new_session(9))).await, [one]);
-    assert_eq!(write(&mut lease, move || credential::set(one, "fourth", NOON)).await, [3]);
+    assert_eq!(write(&mut lease, move || credential::set(one, &stored("fourth"), NOON)).await, [3]);
     let mut read = lease.read().await.unwrap();
     let by_name = read.one(credential::by_username(&username(1))).await.unwrap().unwrap();
-    assert_eq!((by_name.hash.as_deref(), by_name.version, by_name.sessions), (Some("fourth"), 3, 2));
+    assert_eq!((by_name.hash, by_name.version, by_name.sessions), (Some(stored("fourth")), 3, 2));
     assert_eq!(read.one(credential::by_id(one)).await.unwrap().unwrap().user, by_name.user);
     assert_eq!(write(&mut lease, move || user::set_state(one, State::Inactive, NOON)).await, [one]);
-    assert!(write(&mut lease, move || credential::replace(one, 3, "x", NOON)).await.is_empty());
+    assert!(write(&mut lease, move || credential::replace(one, 3, &stored("x"), NOON)).await.is_empty());
     assert_eq!(write(&mut lease, move || credential::remove(one)).await, [3]);
-    assert_eq!(write(&mut lease, move || credential::set(one, "again", NOON)).await, [1]);
+    assert_eq!(write(&mut lease, move || credential::set(one, &stored("again"), NOON)).await, [1]);
 }
 
 async fn users_come_in_pages(world: Arc<World>) {

@@ -7,16 +7,18 @@ use model::{ClientId, Event, KeyId, Now, SessionId};
 use store::noun::key::{Key, State};
 use store::noun::realm::Realm;
 use store::noun::session::Rotation;
-use store::noun::{client, job, key, realm, revocation, session};
+use store::noun::{client, credential, job, key, pepper, realm, revocation, session};
 use store::{Call, Error, Lease};
 use uuid::Uuid;
 
-use crate::ground::{NOON, World, new_session, register, session_id, uuid};
+use crate::ground::{NOON, World, new_session, register, session_id, stored, uuid};
 
 on_both!(
     the_realm_is_made_once,
     a_client_is_added_rotated_and_removed,
     a_key_moves_through_its_states,
+    a_pepper_that_a_hash_needs_cannot_go,
+    hashes_are_sealed_where_they_still_stand,
     a_job_is_claimed_by_one,
     a_session_rotates_for_one_of_two,
     sessions_are_revoked_and_recorded,
@@ -48,6 +50,85 @@ async fn the_realm_is_made_once(world: Arc<World>) {
     assert!(write(&mut lease, move || realm::insert(&two)).await.is_empty());
     assert_eq!(write(&mut lease, || realm::reseal("k2")).await, [made.uuid]);
     assert_eq!(read(&mut lease, realm::find()).await, [Realm { master_key_id: "k2".into(), ..made }]);
+}
+
+async fn a_pepper_that_a_hash_needs_cannot_go(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let user = register(&mut lease, 1).await.unwrap().unwrap();
+    for version in [1, 2] {
+        assert_eq!(write(&mut lease, move || pepper::insert(version, vec![9], NOON)).await, [version]);
+    }
+    assert!(write(&mut lease, || pepper::insert(2, vec![8], NOON)).await.is_empty());
+    let later = NOON.plus(Duration::from_mins(1));
+    assert_eq!(write(&mut lease, move || pepper::retire_older(2, later)).await, [1]);
+    assert_eq!(write(&mut lease, || pepper::set_sealed(2, vec![7])).await, [2]);
+    let all = read(&mut lease, pepper::all()).await;
+    let states: Vec<_> = all.iter().map(|row| (row.version, row.is_active, row.changed_at)).collect();
+    assert_eq!(states, [(1, false, later), (2, true, NOON)]);
+    assert_eq!(all[1].sealed, [7]);
+
+    assert_eq!(write(&mut lease, move || credential::set(user, &stored("pepper:1:AA"), NOON)).await, [2]);
+    assert!(write(&mut lease, || pepper::remove_unused(1)).await.is_empty(), "a hash needs it");
+    let needed = if world.is_sqlite() { "FOREIGN KEY" } else { "foreign key" };
+    let unknown: Result<(), Error> = lease
+        .transact(async move |tx| {
+            tx.one(credential::set(user, &stored("pepper:3:AA"), NOON)).await?;
+            Ok((EVENT, ()))
+        })
+        .await;
+    assert!(
+        unknown.unwrap_err().to_string().contains(needed),
+        "nothing is sealed with a pepper that is not there"
+    );
+    assert_eq!(write(&mut lease, move || credential::set(user, &stored("$hash"), NOON)).await, [3]);
+    assert!(write(&mut lease, || pepper::remove_unused(2)).await.is_empty(), "it seals");
+    assert_eq!(write(&mut lease, || pepper::remove_unused(1)).await, [1]);
+    // A text that looks sealed names its pepper, whoever writes it.
+    let forged: Result<(), Error> = lease
+        .transact(async move |tx| {
+            tx.one(credential::set(user, &stored("pepper:x:AA"), NOON)).await?;
+            Ok((EVENT, ()))
+        })
+        .await;
+    assert!(forged.is_err());
+}
+
+async fn hashes_are_sealed_where_they_still_stand(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let mut users = Vec::new();
+    for number in 1..=4 {
+        users.push(register(&mut lease, number).await.unwrap().unwrap());
+    }
+    for version in [1, 2] {
+        write(&mut lease, move || pepper::insert(version, vec![9], NOON)).await;
+    }
+    let plain = read(&mut lease, credential::plain(users[0], 2)).await;
+    assert_eq!(plain.iter().map(|row| row.user).collect::<Vec<_>>(), users[1..3]);
+    assert_eq!((plain[0].uuid, plain[0].hash.as_str()), (uuid(2), "hash"));
+    let (one, two, three) = (users[0], users[1], users[2]);
+    let sealed = write(&mut lease, move || {
+        let (was, other, new) = (stored("hash"), stored("another"), stored("pepper:1:AA"));
+        credential::seal(Some(1), [(one, &was, &new), (two, &other, &new), (three, &was, &new)])
+    });
+    assert_eq!(sealed.await, [1, 1], "the versions stay, and what changed meanwhile is left alone");
+    let plain = read(&mut lease, credential::plain(model::UserId(0), 9)).await;
+    assert_eq!(plain.iter().map(|row| row.user).collect::<Vec<_>>(), [two, users[3]]);
+    assert_eq!(write(&mut lease, move || credential::set(two, &stored("pepper:2:AA"), NOON)).await, [2]);
+    let before = async |lease: &mut Lease, version, after| {
+        let rows = read(lease, credential::sealed_before(version, after, 9)).await;
+        rows.iter().map(|row| (row.hash.pepper(), row.user)).collect::<Vec<_>>()
+    };
+    let start = (0, model::UserId(0));
+    assert_eq!(before(&mut lease, 2, start).await, [(Some(1), one), (Some(1), three)]);
+    assert_eq!(before(&mut lease, 2, (1, one)).await, [(Some(1), three)]);
+    assert_eq!(before(&mut lease, 9, (1, three)).await, [(Some(2), two)]);
+    assert_eq!(before(&mut lease, 1, start).await, []);
+    let bare =
+        write(&mut lease, move || credential::seal(None, [(one, &stored("pepper:1:AA"), &stored("hash"))]));
+    assert_eq!(bare.await, [1]);
+    assert_eq!(before(&mut lease, 2, start).await, [(Some(1), three)]);
 }
 
 async fn a_client_is_added_rotated_and_removed(world: Arc<World>) {

@@ -71,7 +71,7 @@ fn fill(world: &World) {
             "users (uuid, email, email_key, username, username_key, role, state, profile, created_at, updated_at)",
             format!("{uuid}, 'e' || n, 'e' || n, 'u' || n, 'u' || n, 'r', 'active', '{{}}', n, n"),
         ),
-        ("credentials", "n, 'password', 'hash', 1, n".into()),
+        ("credentials (user_id, kind, data, version, updated_at)", "n, 'password', 'hash', 1, n".into()),
         (
             "sessions",
             format!(
@@ -82,6 +82,7 @@ fn fill(world: &World) {
         ("revocations", format!("n, {uuid}, n")),
         ("clients", format!("'c' || n, 'name', {bytes}, n, n")),
         ("keys", format!("'k' || n, 'ES256', 'active', {bytes}, n, n")),
+        ("peppers", format!("n, 'active', {bytes}, n, n")),
         ("jobs", format!("'j' || n, {uuid}, n")),
         ("audit_keys", format!("{key}, {uuid}, {bytes}, n")),
     ] {

@@ -7,7 +7,7 @@ use model::{Event, UserId};
 use store::noun::{credential, realm, session, user};
 use store::{Error, Tx};
 
-use crate::ground::{NOON, Refusal, World, email, new_session, new_user, register, registered, uuid};
+use crate::ground::{NOON, Refusal, World, email, new_session, new_user, register, registered, stored, uuid};
 
 on_both!(
     an_error_rolls_back,
@@ -100,7 +100,7 @@ async fn a_failed_statement_poisons(world: Arc<World>) {
     let poisoned: Result<(), Error> = lease
         .transact(async |tx| {
             insert(tx, 1).await?;
-            let failed = tx.one(credential::insert(uuid(1), "bad", NOON)).await;
+            let failed = tx.one(credential::insert(uuid(1), &stored("bad"), NOON)).await;
             assert!(matches!(failed, Err(Error::Database(why)) if why.contains("credential.insert")));
             assert!(matches!(tx.one(realm::find()).await, Err(Error::Poisoned)));
             Ok((EVENT, ()))
@@ -118,7 +118,8 @@ async fn a_failed_statement_in_a_batch_poisons(world: Arc<World>) {
     let poisoned: Result<(), Error> = lease
         .transact(async |tx| {
             let user = new_user(1);
-            let calls = (user::insert(&user), credential::insert(uuid(1), "bad", NOON), realm::find());
+            let calls =
+                (user::insert(&user), credential::insert(uuid(1), &stored("bad"), NOON), realm::find());
             assert!(tx.last(calls).await.is_err());
             Ok((EVENT, ()))
         })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use model::trail::{Entry, Receipt, Recorder};
 use model::{Clock, Email, Event, Now, Origin, SessionId, Spawner, Trail, UserId, UserUuid, Username};
+use protocol::pepper::StoredText;
 use store::noun::session::NewSession;
 use store::noun::user::NewUser;
 use store::noun::{credential, session, user};
@@ -18,6 +19,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub const NOON: Now = Now::from_seconds(1_700_000_000);
+
+/// A stored text that no pepper has sealed.
+pub fn stored(hash: &str) -> StoredText {
+    StoredText::from_row(hash.to_owned())
+}
 
 /// The tests' tasks end with their runtime.
 pub fn spawner() -> Spawner {
@@ -246,7 +252,7 @@ pub async fn register_as(
         .transact(async move |tx| {
             let calls = (
                 user::insert(&user),
-                credential::insert(user.uuid, "hash", user.at),
+                credential::insert(user.uuid, &stored("hash"), user.at),
                 session::open_registered(user.uuid, &session),
             );
             let (ids, ..) = tx.last(calls).await?;

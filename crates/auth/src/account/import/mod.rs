@@ -17,6 +17,7 @@ use store::noun::user::State;
 use self::row::Ready;
 use super::ADMIN;
 use crate::Visit;
+use crate::password::Vault;
 
 /// Rows that are looked up and inserted together: one transaction.
 pub const IMPORT_BATCH: usize = 500;
@@ -134,7 +135,7 @@ impl Importer {
                 line,
                 match (row, in_the_way.get(&at)) {
                     (Err(reason), _) => Verdict::Refused(reason),
-                    (Ok(ready), Some(found)) => judge(&ready, found),
+                    (Ok(ready), Some(found)) => judge(&visit.rooms.vault, &ready, found),
                     (Ok(ready), None) => {
                         let verdict = Verdict::Imported(ready.identity().id);
                         fresh.push((at, ready));
@@ -158,10 +159,11 @@ impl Importer {
 /// Inserts rows in one transaction; the verdict of each.
 async fn insert(visit: &mut Visit<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict>, store::Error> {
     let uuids: Vec<_> = rows.iter().map(|row| row.user.uuid).collect();
-    let mut hashes: HashMap<_, String> = HashMap::new();
+    let mut hashes = HashMap::new();
     let mut users = Vec::with_capacity(rows.len());
     for row in rows {
-        hashes.extend(row.hash.map(|hash| (row.user.uuid, hash)));
+        let uuid = row.user.uuid;
+        hashes.extend(row.hash.map(|hash| (uuid, visit.rooms.vault.store(uuid, &hash))));
         users.push(row.user);
     }
     let highest = users.iter().filter_map(|user| user.id).max().unwrap_or(UserId(0));
@@ -171,7 +173,7 @@ async fn insert(visit: &mut Visit<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict>,
         .transact(async move |tx| {
             let (_, inserted) = tx.batch((transfer::raise(highest), transfer::insert(&users))).await?;
             let passwords: Vec<_> =
-                inserted.iter().filter_map(|(id, uuid)| Some((*id, hashes.get(uuid)?.as_str()))).collect();
+                inserted.iter().filter_map(|(id, uuid)| Some((*id, hashes.get(uuid)?))).collect();
             if inserted.is_empty() {
                 return Err(Untouched::Nobody);
             }
@@ -200,7 +202,7 @@ async fn insert(visit: &mut Visit<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict>,
 }
 
 /// What becomes of a row that finds somebody in its way.
-fn judge(ready: &Ready, found: &[Match]) -> Verdict {
+fn judge(vault: &Vault, ready: &Ready, found: &[Match]) -> Verdict {
     let wanted = ready.identity();
     let (email, username) = (wanted.email.map(model::Email::key), wanted.username.map(model::Username::key));
     if let [only] = found {
@@ -208,7 +210,14 @@ fn judge(ready: &Ready, found: &[Match]) -> Verdict {
         let same_uuid = wanted.uuid.is_none_or(|uuid| uuid == only.uuid);
         let gone = (ready.user.state == State::Erased, only.state == State::Erased);
         if same_number && same_uuid && email == only.email_key.as_deref() && gone.0 == gone.1 {
-            return if ready.hash == only.hash {
+            let same = match (&ready.hash, &only.hash) {
+                (None, None) => true,
+                (Some(hash), Some(stored)) => {
+                    vault.open(only.uuid, stored).is_ok_and(|found| found.to_string() == *hash)
+                }
+                _ => false,
+            };
+            return if same {
                 Verdict::Unchanged(only.id)
             } else {
                 Verdict::Refused(format!("user {} is there already, with another password hash", only.id))

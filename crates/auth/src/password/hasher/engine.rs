@@ -7,6 +7,7 @@ use std::time::Duration;
 use bcrypt_lanes::{Lanes, Width};
 use model::{Rng, Secret, UserId, UserUuid};
 use protocol::password_hash::{CostClass, StoredHash};
+use protocol::pepper::StoredText;
 use thread_class::Thread;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
@@ -73,7 +74,7 @@ pub(super) struct Rehash {
     pub(super) user: UserId,
     pub(super) uuid: UserUuid,
     pub(super) version: i64,
-    pub(super) old: String,
+    pub(super) old: StoredText,
     pub(super) place: OwnedSemaphorePermit,
 }
 
@@ -203,7 +204,15 @@ impl Reply {
             (Self::Rehash(rehash), Ok(Answer::Hash(Some(new)))) => {
                 let Rehash { user, uuid, version, old, place } = *rehash;
                 // There is a place for each permit, unless the server stops.
-                let _ = engine.results.try_send(Rehashed { user, uuid, version, old, new, _place: place });
+                let _ = engine.results.try_send(Rehashed {
+                    user,
+                    uuid,
+                    version,
+                    old,
+                    new,
+                    is_same: false,
+                    _place: place,
+                });
             }
             (Self::Rehash(_), _) => {}
         }

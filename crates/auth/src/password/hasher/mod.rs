@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use model::{Rng, Secret, UserId, UserUuid};
 use protocol::password_hash::{CostClass, Format, Rules, StoredHash};
+use protocol::pepper::StoredText;
 use store::Parked;
 use store::noun::credential;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -58,9 +59,11 @@ pub struct Rehashed {
     /// The version of the credential that was checked.
     pub version: i64,
     /// The stored text that was checked.
-    pub old: String,
-    /// What is stored instead.
+    pub old: StoredText,
+    /// The hash that is stored instead, before it is sealed.
     pub new: String,
+    /// Whether that is the hash that was checked: only its seal is to be another one.
+    pub is_same: bool,
     /// A place among those that wait, free when this is dropped.
     _place: OwnedSemaphorePermit,
 }
@@ -192,6 +195,17 @@ impl Hasher {
         };
         // Whoever is refused here has been counted; nobody waits for an answer.
         let _ = self.engine.enqueue(Purpose::Background, Asker::default(), &self.scheme.class(), job);
+    }
+
+    /// Has the hash that was checked stored anew, as a better one would be: its seal is outdated.
+    pub fn keep(&self, login: &credential::Login, stored: &StoredHash) {
+        let Some(old) = login.hash.clone() else { return };
+        let Ok(place) = Arc::clone(&self.rehashes).try_acquire_owned() else { return };
+        let (user, uuid, version) = (login.user.id, login.user.uuid, login.version);
+        let new = stored.to_string();
+        let kept = Rehashed { user, uuid, version, old, new, is_same: true, _place: place };
+        // There is room for as many as have places.
+        let _ = self.engine.results.try_send(kept);
     }
 
     /// A password that was hashed anew, if there is one.

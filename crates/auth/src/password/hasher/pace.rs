@@ -93,9 +93,9 @@ impl Pace {
         self.slots = [None; 3];
     }
 
-    /// When somebody who is sent away now may come back: each of one purpose gets a slot of his own, one job after the one before
-    /// him, beginning when the queue will have been worked off to half its deadline. So those who obey find room.
-    /// `jitter` is between 0 and 1.
+    /// When somebody who is sent away now may come back: each of one purpose gets a slot of his own, one job after the
+    /// one before him, beginning when the queue will have been worked off to half its deadline. So those who obey find
+    /// room. `jitter` is between 0 and 1.
     pub(super) fn retry_after(
         &mut self,
         purpose: Purpose,

@@ -295,7 +295,7 @@ mod tests {
         assert_eq!((queue.networks.0.len(), queue.sites.0.len(), queue.accounts.0.len()), (0, 0, 0));
     }
 
-    /// A little more work than can be done, from an address of its own each time, and one address with a login a second.
+    /// A little more work than can be done, each from an address of its own, and one address with a login a second.
     #[test]
     fn an_address_that_comes_again_is_served_beside_a_spray_of_new_ones() {
         let (capacity, deadline) = (100, Duration::from_secs(5));

@@ -16,6 +16,7 @@ fn settings(scheme: Scheme) -> PasswordSettings {
         min_length: 8,
         blocklist: Blocklist::Off,
         breaches: None,
+        pepper: false,
         service_names: Vec::new(),
     }
 }
@@ -210,7 +211,7 @@ async fn a_password_is_hashed_anew_in_the_background_for_at_most_64_at_once() {
             created_at: now,
             updated_at: now,
         },
-        hash: Some(old.to_string()),
+        hash: Some(StoredText::from_row(old.to_string())),
         version: 3,
         sessions: 0,
     };
@@ -226,7 +227,7 @@ async fn a_password_is_hashed_anew_in_the_background_for_at_most_64_at_once() {
     }
     assert!(hasher.rehashed().is_none());
     let Rehashed { version, old: was, new, .. } = results.swap_remove(0);
-    assert_eq!((version, was), (3, old.to_string()));
+    assert_eq!((version, was), (3, StoredText::from_row(old.to_string())));
     assert!(hasher.is(&StoredHash::parse(&new).unwrap(), "a password").await);
 }
 

@@ -6,13 +6,16 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
+use auth::password::pepper::{self, Place};
 use auth::password::{BREACH_BITS, BREACH_KIND};
 use clap::{Args, Subcommand};
 use hash_filter::{Merge, Sorter, WriteError, Writer};
 use serde_json::json;
 
 use self::lines::{Lines, Meter};
-use super::{Failure, Output};
+use super::desk::{Desk, configure};
+use super::{Failure, Global, Output};
+use crate::foundation::Missing;
 
 /// Hashes that are sorted at once: 256 MiB.
 const IN_MEMORY: usize = 1 << 25;
@@ -26,6 +29,11 @@ pub(super) enum PasswordsCommand {
     /// next to no memory. Whatever is not sorted takes 256 MiB, and eight bytes a line beside the filter while it is
     /// made. A running server goes on with the filter that it has opened; start it again for the new one.
     Filter(Filter),
+    /// Takes the seals off stored password hashes, after `passwords.pepper` was turned off on every node
+    ///
+    /// Without it they stay sealed until each user's password changes or is hashed anew, and go on working. It can be
+    /// run again.
+    Unseal,
 }
 
 #[derive(Args, Debug)]
@@ -42,10 +50,23 @@ pub(super) struct Filter {
 }
 
 impl PasswordsCommand {
-    pub(super) fn run(self, out: &mut Output) -> Result<(), Failure> {
-        let Self::Filter(filter) = self;
-        filter.run(out)
+    pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
+        match self {
+            Self::Filter(filter) => filter.run(out),
+            Self::Unseal => unseal(global, out).await,
+        }
     }
+}
+
+async fn unseal(global: &Global, out: &mut Output) -> Result<(), Failure> {
+    let desk = Desk::open(configure(global)?, Missing::Refused).await?;
+    let mut lease = desk.lease();
+    let visit = &mut desk.visit(&mut lease);
+    let mut next = Some(Place::default());
+    while let Some(place) = next {
+        next = pepper::unseal(visit, place).await?;
+    }
+    Ok(out.tell("no stored password hash that can be opened is sealed", &json!({ "unsealed": true }))?)
 }
 
 impl Filter {

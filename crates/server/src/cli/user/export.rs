@@ -95,7 +95,7 @@ impl Export {
             let Some(last) = page.last() else { break };
             after = last.id;
             for user in &page {
-                let members = account::export_members(user, self.with_hashes);
+                let members = account::export_members(visit.rooms, user, self.with_hashes);
                 let row = match format {
                     Format::Jsonl => Value::Object(members).to_string() + "\n",
                     Format::Csv => {

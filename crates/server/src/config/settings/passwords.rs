@@ -71,7 +71,8 @@ section! {
         /// Passwords that appeared in breaches are refused: a file that `gatewright passwords filter` has made.
         /// While it cannot be read, no new password is taken.
         breach_filter: Option<PathBuf> = None, example: "/var/lib/gatewright/breached.filter";
-        /// Whether stored hashes are encrypted with a key that the master key seals.
+        /// Whether stored hashes are encrypted with a key that the master key seals. Turned on, those that are
+        /// there are encrypted in the background; turned off, they stay so and go on working.
         pepper: bool = false, example: "true";
     }
 }

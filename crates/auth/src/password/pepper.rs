@@ -1,0 +1,357 @@
+//! The pepper in use: which versions there are, what is stored and what was, and how stored hashes move on.
+//!
+//! Every hash that is stored goes through [`Vault::store`], and every one that was through [`open_stored`] or
+//! [`Vault::open`]; the store takes and gives nothing else than the text between them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use model::{Event, Rng, UserId, UserUuid};
+use protocol::password_hash::{StoredHash, Unusable};
+use protocol::pepper::{Pepper, PepperError, Peppers, StoredText};
+use store::noun::credential::{self, Owned};
+use store::noun::pepper::{self, Pepper as Row};
+
+use super::PasswordSettings;
+use crate::{Rooms, Visit};
+
+/// Hashes that are sealed together: one transaction.
+const BATCH: i64 = 100;
+/// How long a version that seals no more is kept at least: every node has long known of its successor by then.
+const KEPT: Duration = Duration::from_hours(1);
+
+/// The versions of the pepper in memory.
+#[derive(Debug)]
+pub struct Vault {
+    /// Whether new hashes are sealed.
+    seals: bool,
+    rng: Rng,
+    peppers: RwLock<Arc<Peppers>>,
+    /// Versions that were asked for and not found since the last time they were loaded.
+    missing: Mutex<BTreeSet<i64>>,
+}
+
+/// Why the pepper is of no use.
+#[derive(Debug)]
+pub enum VaultError {
+    /// New hashes are to be sealed, and no version can be opened that would.
+    NoneUsable,
+    /// The setting is off, so there is nothing to rotate.
+    Off,
+    /// The setting is on, so hashes stay sealed.
+    On,
+    /// Another process made the same version a moment ago.
+    Raced,
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for VaultError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl fmt::Display for VaultError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoneUsable => f.write_str("no pepper can be opened with the master key"),
+            Self::Off => f.write_str("passwords.pepper is off"),
+            Self::On => f.write_str("passwords.pepper is on; turn it off on every node first"),
+            Self::Raced => f.write_str("another process has made a pepper a moment ago"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for VaultError {}
+
+/// Why a stored hash cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is sealed, and was not opened.
+    Sealed(PepperError),
+    /// It is not a hash that can be verified.
+    Hash(Unusable),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sealed(why) => why.fmt(f),
+            Self::Hash(why) => why.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+impl Vault {
+    /// A vault that knows no version yet: [`open`] fills it.
+    pub(crate) fn new(settings: &PasswordSettings, rng: &Rng) -> Self {
+        let (peppers, missing) = (RwLock::default(), Mutex::default());
+        Self { seals: settings.pepper, rng: rng.clone(), peppers, missing }
+    }
+
+    /// What is stored for the password of `user` that has this hash: sealed, where the configuration says so.
+    pub fn store(&self, user: UserUuid, hash: &str) -> StoredText {
+        self.peppers().store(user, hash, &self.rng)
+    }
+
+    /// The hash that was stored for the password of `user`, by the versions that are known.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn open(&self, user: UserUuid, stored: &StoredText) -> Result<StoredHash, Unreadable> {
+        let text = self.peppers().open(user, stored).map_err(Unreadable::Sealed)?;
+        StoredHash::parse(&text).map_err(Unreadable::Hash)
+    }
+
+    /// Whether a text that is stored should be sealed, or sealed anew.
+    pub(crate) fn is_outdated(&self, stored: &StoredText) -> bool {
+        self.seals && stored.pepper() < self.peppers().sealing()
+    }
+
+    fn peppers(&self) -> Arc<Peppers> {
+        Arc::clone(&self.peppers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn missing(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The hash that was stored for the password of `user`. A version that this node does not know may be a new one: the
+/// first time it is met, the versions are loaded anew.
+///
+/// # Errors
+/// When the database had to be asked and did not answer.
+pub(crate) async fn open_stored(
+    visit: &mut Visit<'_>,
+    user: UserUuid,
+    stored: &StoredText,
+) -> Result<Result<StoredHash, Unreadable>, VaultError> {
+    let vault = &visit.rooms.vault;
+    let opened = vault.open(user, stored);
+    let Err(Unreadable::Sealed(PepperError::Unknown(version))) = opened else { return Ok(opened) };
+    if vault.missing().contains(&version) {
+        return Ok(opened);
+    }
+    load(visit).await?;
+    let opened = vault.open(user, stored);
+    if matches!(opened, Err(Unreadable::Sealed(PepperError::Unknown(_)))) {
+        vault.missing().insert(version);
+    }
+    Ok(opened)
+}
+
+/// Loads the versions into memory. One that cannot be opened is left out and named in the log.
+///
+/// # Errors
+/// [`VaultError::NoneUsable`] when hashes are to be sealed and none could be; the versions in memory stay as they were.
+pub async fn load(visit: &mut Visit<'_>) -> Result<(), VaultError> {
+    let rows = list(visit).await?;
+    let mut sealing = None;
+    let mut all = Vec::new();
+    for row in &rows {
+        match Pepper::open(&visit.rooms.keyring, row.version, &row.sealed) {
+            Ok(pepper) => {
+                all.push(pepper);
+                sealing = Some(row.version).filter(|_| row.is_active).or(sealing);
+            }
+            Err(why) => {
+                tracing::error!(version = row.version, %why, "a pepper cannot be used; passwords sealed with it fail");
+            }
+        }
+    }
+    let vault = &visit.rooms.vault;
+    if vault.seals && sealing.is_none() {
+        return Err(VaultError::NoneUsable);
+    }
+    let peppers = Peppers::new(all, sealing.filter(|_| vault.seals));
+    *vault.peppers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(peppers);
+    vault.missing().clear();
+    Ok(())
+}
+
+/// Loads the versions, making the first where hashes are to be sealed and there is none.
+///
+/// # Errors
+/// [`VaultError::NoneUsable`], [`VaultError::Store`].
+pub async fn open(visit: &mut Visit<'_>) -> Result<(), VaultError> {
+    if visit.rooms.vault.seals && list(visit).await?.is_empty() {
+        match make(visit, 1).await {
+            // Another process that starts at the same time was faster; its pepper is as good.
+            Ok(()) | Err(VaultError::Raced) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    load(visit).await
+}
+
+/// Every version, oldest first.
+///
+/// # Errors
+/// When the database did not answer.
+pub async fn list(visit: &mut Visit<'_>) -> Result<Vec<Row>, store::Error> {
+    visit.lease.read().await?.all(pepper::all()).await
+}
+
+/// Makes a new version, which seals from now on; the stored hashes follow in the background.
+///
+/// # Errors
+/// [`VaultError`].
+pub async fn rotate(visit: &mut Visit<'_>) -> Result<i64, VaultError> {
+    if !visit.rooms.vault.seals {
+        return Err(VaultError::Off);
+    }
+    let version = list(visit).await?.last().map_or(1, |last| last.version + 1);
+    make(visit, version).await?;
+    load(visit).await?;
+    Ok(version)
+}
+
+async fn make(visit: &mut Visit<'_>, version: i64) -> Result<(), VaultError> {
+    let Rooms { keyring, rng, .. } = visit.rooms;
+    let (sealed, now) = (Pepper::generate(version, rng).seal(keyring, rng), visit.now);
+    visit
+        .lease
+        .transact(async move |tx| {
+            tx.one(pepper::insert(version, sealed.clone(), now)).await?.ok_or(VaultError::Raced)?;
+            tx.last((pepper::retire_older(version, now), store::noun::key::bump())).await?;
+            Ok((Event::PepperCreated { version }, ()))
+        })
+        .await
+}
+
+/// Every version sealed anew under the first master key; None when one of them cannot be opened.
+pub(crate) async fn sealed_anew(visit: &mut Visit<'_>) -> Result<Option<Vec<(i64, Vec<u8>)>>, store::Error> {
+    let rows = list(visit).await?;
+    let Rooms { keyring, rng, .. } = visit.rooms;
+    let anew = |row: &Row| {
+        Some((row.version, Pepper::open(keyring, row.version, &row.sealed).ok()?.seal(keyring, rng)))
+    };
+    Ok(rows.iter().map(anew).collect())
+}
+
+/// How far a walk over the stored hashes is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    plain: UserId,
+    sealed: (i64, UserId),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { plain: UserId(i64::MIN), sealed: (0, UserId(i64::MIN)) }
+    }
+}
+
+/// Seals some of the hashes that are not sealed with the newest pepper; then removes versions that nobody needs. A
+/// hash that cannot be opened stays as it is. Returns the next place, or None when there is nothing left to do for now.
+///
+/// # Errors
+/// When the database did not answer.
+pub async fn step(visit: &mut Visit<'_>, mut place: Place) -> Result<Option<Place>, VaultError> {
+    let vault = &visit.rooms.vault;
+    let Some(version) = vault.peppers().sealing() else { return Ok(None) };
+    let mut read = visit.lease.read().await?;
+    let mut page = read.all(credential::plain(place.plain, BATCH)).await?;
+    if let Some(last) = page.last() {
+        place.plain = last.user;
+    } else {
+        page = read.all(credential::sealed_before(version, place.sealed, BATCH)).await?;
+        let Some(last) = page.last() else { return clear(visit).await.map(|()| None) };
+        place.sealed = (last.hash.pepper().unwrap_or_default(), last.user);
+    }
+    move_page(visit, page).await?;
+    Ok(Some(place))
+}
+
+/// Takes the seal off some of the stored hashes, where the setting is off. Returns the next place, or None at the end.
+///
+/// # Errors
+/// [`VaultError::On`], [`VaultError::Store`].
+pub async fn unseal(visit: &mut Visit<'_>, mut place: Place) -> Result<Option<Place>, VaultError> {
+    if visit.rooms.vault.seals {
+        return Err(VaultError::On);
+    }
+    let call = credential::sealed_before(i64::MAX, place.sealed, BATCH);
+    let page = visit.lease.read().await?.all(call).await?;
+    let Some(last) = page.last() else { return Ok(None) };
+    place.sealed = (last.hash.pepper().unwrap_or_default(), last.user);
+    move_page(visit, page).await?;
+    Ok(Some(place))
+}
+
+/// Stores hashes as the vault stores them now.
+async fn move_page(visit: &mut Visit<'_>, page: Vec<Owned>) -> Result<(), VaultError> {
+    let vault = &visit.rooms.vault;
+    // One version for all of them, whatever is loaded meanwhile.
+    let peppers = vault.peppers();
+    let mut moved = Vec::with_capacity(page.len());
+    for Owned { user, uuid, hash } in page {
+        match peppers.open(uuid, &hash) {
+            Ok(text) => moved.push((user, peppers.store(uuid, &text, &vault.rng), hash)),
+            Err(why) => tracing::warn!(user = %uuid, %why, "a stored password hash stays as it is"),
+        }
+    }
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let pepper = peppers.sealing();
+    let done = visit
+        .lease
+        .transact(async move |tx| {
+            let hashes = moved.iter().map(|(user, new, old)| (*user, old, new));
+            let (sealed,) = tx.last((credential::seal(pepper, hashes),)).await?;
+            let passwords = sealed.len() as u64;
+            if passwords == 0 {
+                Err(Moved::On)
+            } else {
+                Ok((Event::PasswordsSealed { pepper, passwords }, ()))
+            }
+        })
+        .await;
+    match done {
+        Ok(()) | Err(Moved::On) => Ok(()),
+        Err(Moved::Failed(error)) => Err(error.into()),
+    }
+}
+
+/// Removes the versions that have long been replaced and that no hash needs.
+async fn clear(visit: &mut Visit<'_>) -> Result<(), VaultError> {
+    let before = visit.now.minus(KEPT);
+    let rows = list(visit).await?;
+    for row in rows.iter().filter(|row| !row.is_active && row.changed_at <= before) {
+        let version = row.version;
+        let removed = visit
+            .lease
+            .transact(async move |tx| {
+                tx.one(pepper::remove_unused(version)).await?.ok_or(Moved::On)?;
+                tx.last((store::noun::key::bump(),)).await?;
+                Ok((Event::PepperRemoved { version }, ()))
+            })
+            .await;
+        match removed {
+            Ok(()) | Err(Moved::On) => {}
+            Err(Moved::Failed(error)) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Why nothing was changed.
+enum Moved {
+    /// Somebody else was faster, or it is still needed.
+    On,
+    Failed(store::Error),
+}
+
+impl From<store::Error> for Moved {
+    fn from(error: store::Error) -> Self {
+        Self::Failed(error)
+    }
+}

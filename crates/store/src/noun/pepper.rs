@@ -1,0 +1,95 @@
+//! Peppers: the keys that seal stored password hashes, sealed by the master key.
+
+use model::Now;
+
+use crate::Error;
+use crate::statement::{Call, Stmt, statements};
+use crate::value::Row;
+
+statements! {
+    ALL = Stmt::new(
+        "pepper.all",
+        "SELECT version, state, sealed, created_at, changed_at FROM gw.peppers ORDER BY version",
+    )
+    .scanning("every version is wanted; there are a handful");
+    INSERT = Stmt::new(
+        "pepper.insert",
+        "INSERT INTO gw.peppers (version, state, sealed, created_at, changed_at) VALUES ($1, 'active', $2, $3, $3) \
+         ON CONFLICT DO NOTHING RETURNING version",
+    );
+    RETIRE_OLDER = Stmt::new(
+        "pepper.retire_older",
+        "UPDATE gw.peppers SET state = 'retiring', changed_at = $2 WHERE version < $1 AND state = 'active' \
+         RETURNING version",
+    )
+    .scanning("there are a handful");
+    SET_SEALED = Stmt::new(
+        "pepper.set_sealed",
+        "UPDATE gw.peppers SET sealed = $2 WHERE version = $1 RETURNING version",
+    );
+    REMOVE_UNUSED = Stmt::new(
+        "pepper.remove_unused",
+        "DELETE FROM gw.peppers WHERE version = $1 AND state = 'retiring' \
+         AND NOT EXISTS (SELECT 1 FROM gw.credentials c WHERE c.pepper = $1) RETURNING version",
+    );
+}
+
+/// One version of the pepper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pepper {
+    /// Its version, from 1.
+    pub version: i64,
+    /// Whether it seals; an older one only opens.
+    pub is_active: bool,
+    /// The key, sealed.
+    pub sealed: Vec<u8>,
+    /// When it was made.
+    pub created_at: Now,
+    /// When its state last changed.
+    pub changed_at: Now,
+}
+
+impl Pepper {
+    fn read(mut row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            version: row.next()?,
+            is_active: match row.next::<String>()?.as_str() {
+                "active" => true,
+                "retiring" => false,
+                other => return Err(Error::Corrupt(format!("peppers.state is {other:?}"))),
+            },
+            sealed: row.next()?,
+            created_at: row.next()?,
+            changed_at: row.next()?,
+        })
+    }
+}
+
+/// Every version, oldest first.
+pub fn all() -> Call<Pepper> {
+    Call::new(&ALL, [], Pepper::read)
+}
+
+/// Adds an active version; no row when it is there.
+pub fn insert(version: i64, sealed: Vec<u8>, at: Now) -> Call<i64> {
+    Call::new(&INSERT, [version.into(), sealed.into(), at.into()], number)
+}
+
+/// Lets every version before this one open only.
+pub fn retire_older(version: i64, at: Now) -> Call<i64> {
+    Call::new(&RETIRE_OLDER, [version.into(), at.into()], number)
+}
+
+/// Stores the key sealed anew.
+pub fn set_sealed(version: i64, sealed: Vec<u8>) -> Call<i64> {
+    Call::new(&SET_SEALED, [version.into(), sealed.into()], number)
+}
+
+/// Removes a version that seals no more and that no credential needs; no row when it stays.
+pub fn remove_unused(version: i64) -> Call<i64> {
+    Call::new(&REMOVE_UNUSED, [version.into()], number)
+}
+
+fn number(mut row: Row) -> Result<i64, Error> {
+    row.next()
+}
