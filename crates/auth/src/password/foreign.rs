@@ -12,6 +12,9 @@ use protocol::password_hash::{
 };
 use zeroize::Zeroizing;
 
+/// What scrypt may need beside its three buffers, in bytes: their rounding to pages, and small change.
+const PROBE_SLACK: usize = 64 * 1024;
+
 /// PBKDF2: any length, and NUL is a byte.
 pub(super) fn pbkdf2(hash: &Pbkdf2Hash, password: &[u8]) -> bool {
     let algorithm = match hash.digest {
@@ -22,27 +25,51 @@ pub(super) fn pbkdf2(hash: &Pbkdf2Hash, password: &[u8]) -> bool {
     pbkdf2::verify(algorithm, hash.iterations, &hash.salt, password, &hash.tag).is_ok()
 }
 
-/// scrypt: any length, and NUL is a byte. Its memory is taken for each check, within the cap of the format.
-pub(super) fn scrypt(hash: &ScryptHash, password: &[u8]) -> bool {
+/// scrypt: any length, and NUL is a byte. Its memory is taken for each check, within the cap of the format; None when
+/// there is none.
+pub(super) fn scrypt(hash: &ScryptHash, password: &[u8]) -> Option<bool> {
     let mut output = Zeroizing::new(vec![0; hash.tag.len()]);
-    derive(hash.cost, password, &hash.salt, &mut output)
-        .is_some_and(|()| verify_slices_are_equal(&output, &hash.tag).is_ok())
+    let computed = derive(hash.cost, password, &hash.salt, &mut output)?;
+    Some(computed && verify_slices_are_equal(&output, &hash.tag).is_ok())
 }
 
 /// Firebase's scrypt: the key stream of AES-256 in counter mode, from counter zero, under 32 bytes of scrypt.
-pub(super) fn firebase(hash: &FirebaseHash, password: &[u8]) -> bool {
+/// None when there is no memory.
+pub(super) fn firebase(hash: &FirebaseHash, password: &[u8]) -> Option<bool> {
     let mut key = Zeroizing::new([0; 32]);
     let mut stream = Zeroizing::new(vec![0; hash.tag.len()]);
-    let computed = derive(hash.cost, password, &hash.salt, key.as_mut_slice()).and_then(|()| {
+    let computed = derive(hash.cost, password, &hash.salt, key.as_mut_slice())?;
+    let encrypt = |stream: &mut [u8]| {
         let key = EncryptingKey::ctr(UnboundCipherKey::new(&AES_256, key.as_slice()).ok()?).ok()?;
-        key.less_safe_encrypt(&mut stream, EncryptionContext::Iv128(FixedLength::from([0; 16]))).ok()
-    });
-    computed.is_some() && verify_slices_are_equal(&stream, &hash.tag).is_ok()
+        key.less_safe_encrypt(stream, EncryptionContext::Iv128(FixedLength::from([0; 16]))).ok()
+    };
+    let encrypted = computed && encrypt(&mut stream).is_some();
+    Some(encrypted && verify_slices_are_equal(&stream, &hash.tag).is_ok())
 }
 
-fn derive(cost: ScryptCost, password: &[u8], salt: &[u8], output: &mut [u8]) -> Option<()> {
-    let params = scrypt::Params::new(cost.log_n, cost.r, cost.p).ok()?;
-    scrypt::scrypt(password, salt, &params, output).ok()
+/// Whether `output` was filled: not with a cost that nothing is computed with. None when there is no memory for it.
+fn derive(cost: ScryptCost, password: &[u8], salt: &[u8], output: &mut [u8]) -> Option<bool> {
+    let Ok(params) = scrypt::Params::new(cost.log_n, cost.r, cost.p) else { return Some(false) };
+    probe(cost)?;
+    Some(scrypt::scrypt(password, salt, &params, output).is_ok())
+}
+
+/// Whether the memory of one check can be had now: asked for in one piece, and given back.
+///
+/// The library takes no memory of its caller's and aborts the process where it gets none, so it is called only after
+/// this. What is left is a race: between giving back and taking again, another thread can take what was there, and the
+/// library aborts after all. And a system that promises more than it has (overcommit) can break the promise later, as
+/// with any other memory.
+fn probe(cost: ScryptCost) -> Option<()> {
+    let block = usize::try_from(cost.r).ok()?.checked_mul(128)?;
+    let table = 1_usize.checked_shl(cost.log_n.into())?.checked_mul(block)?;
+    let lanes = usize::try_from(cost.p).ok()?.checked_mul(block)?;
+    let bytes = table.checked_add(lanes)?.checked_add(block)?.checked_add(PROBE_SLACK)?;
+    let mut memory = Vec::<u8>::new();
+    memory.try_reserve_exact(bytes).ok()?;
+    // Memory that nobody looks at may be left out by the compiler, and with it the question.
+    std::hint::black_box(&mut memory);
+    Some(())
 }
 
 /// SHA-crypt: a C string, so the password ends before a NUL; libxcrypt refuses more than 511 bytes.
@@ -66,10 +93,11 @@ pub(super) fn sha_crypt(hash: &ShaCryptHash, password: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use protocol::password_hash::StoredHash;
+    use protocol::password_hash::{FirebaseHash, ScryptCost, ScryptHash, StoredHash};
     use unicode_normalization::UnicodeNormalization as _;
 
     use super::super::scheme::{Tools, verify};
+    use super::{firebase, scrypt};
 
     /// Texts that the real programs wrote: kind, text, and the password in JSON.
     const VECTORS: &str = include_str!("../../../../testkit/data/password-hashes.tsv");
@@ -123,6 +151,16 @@ mod tests {
             let c = kind.starts_with("sha") || text.starts_with("$2y$");
             assert_eq!(matches(text, &format!("{password}\0x")), c, "{kind} {text}");
         }
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_said_and_not_died_of() {
+        // More than any address space: no system hands it out, however generous.
+        let cost = ScryptCost { log_n: 50, r: 8, p: 1 };
+        let (salt, tag) = (b"salt".to_vec(), vec![0; 32]);
+        let hash = ScryptHash { cost, salt: salt.clone(), tag: tag.clone() };
+        assert_eq!(scrypt(&hash, b"password"), None);
+        assert_eq!(firebase(&FirebaseHash { cost, salt, tag }, b"password"), None);
     }
 
     #[test]

@@ -124,8 +124,8 @@ pub(crate) fn verify(stored: &StoredHash, password: &[u8], tools: &mut Tools) ->
             Some(hashes.into_iter().flatten().any(|hash| question.is_answered_by(&hash)))
         }
         Format::Pbkdf2(hash) => Some(foreign::pbkdf2(hash, password)),
-        Format::Scrypt(hash) => Some(foreign::scrypt(hash, password)),
-        Format::Firebase(hash) => Some(foreign::firebase(hash, password)),
+        Format::Scrypt(hash) => foreign::scrypt(hash, password),
+        Format::Firebase(hash) => foreign::firebase(hash, password),
         Format::ShaCrypt(hash) => Some(foreign::sha_crypt(hash, password)),
     }
 }
