@@ -58,6 +58,34 @@ fn bad_rows_are_reported_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_report_is_never_written_over_a_file_that_is_there() {
+    let place = Place::new();
+    place.good(&["user", "add", "a@example.org", "--password-file", "-"], PHRASE);
+    let rows = "{\"email\":\"b@example.org\"}\n";
+    write(&place, "users.jsonl", rows);
+    write(&place, "report.jsonl", "of last week");
+    for (report, holds) in [("users.jsonl", rows), ("./users.jsonl", rows), ("report.jsonl", "of last week")]
+    {
+        let said = place.bad(1, &["user", "import", "users.jsonl", "--report", report], "");
+        let wanted = format!("{report} exists already: remove it, or choose another file for the report");
+        assert!(said.contains(&wanted), "{said}");
+        assert_eq!(read(&place, report), holds);
+    }
+    assert_eq!(place.json(&["user", "list"], "").as_array().unwrap().len(), 1, "no row was taken");
+    place.good(&["user", "import", "users.jsonl", "--report", "new.jsonl"], "");
+    assert_eq!(read(&place, "new.jsonl").lines().count(), 1);
+}
+
+#[test]
+fn an_import_that_cannot_begin_leaves_no_report() {
+    let place = Place::new();
+    write(&place, "users.jsonl", "{\"email\":\"b@example.org\"}\n");
+    // There is no database, and a dry run makes none.
+    place.bad(1, &["user", "import", "users.jsonl", "--dry-run", "--report", "report.jsonl"], "");
+    assert!(!place.path().join("report.jsonl").exists());
+}
+
+#[test]
 fn a_dry_run_checks_everything_and_writes_nothing() {
     let place = Place::new();
     place.good(&["user", "add", "a@example.org", "--password-file", "-"], PHRASE);

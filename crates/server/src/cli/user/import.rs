@@ -33,7 +33,7 @@ pub(in crate::cli) struct Import {
     /// Checks everything, and writes nothing
     #[arg(long)]
     dry_run: bool,
-    /// Writes what became of each row into this file, one JSON object a line
+    /// Writes what became of each row into this new file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// The JSON file with the hash parameters of a Firebase project, for hashes that come from there
@@ -64,8 +64,8 @@ impl Import {
         let name = self.file.display();
         let mut rows = Rows::open(from, format)
             .map_err(|why| Failure::failed(format!("{name} cannot be read: {why}")))?;
-        let mut report = self.report.as_deref().map(Report::create).transpose()?;
         let desk = Desk::open(config, if self.dry_run { Missing::Refused } else { Missing::Made }).await?;
+        let mut report = self.report.as_deref().map(Report::create).transpose()?;
         let mut lease = desk.lease();
         let visit = &mut desk.visit(&mut lease);
 
@@ -198,8 +198,15 @@ struct Report {
 }
 
 impl Report {
+    /// A new file: one that is there may be the very file that is imported.
     fn create(path: &Path) -> Result<Self, Failure> {
-        let file = File::create(path).map_err(|why| unwritable(path, &why))?;
+        let file = File::create_new(path).map_err(|why| match why.kind() {
+            io::ErrorKind::AlreadyExists => Failure::failed(format!(
+                "{} exists already: remove it, or choose another file for the report",
+                path.display()
+            )),
+            _ => unwritable(path, &why),
+        })?;
         Ok(Self { to: BufWriter::new(file), path: path.to_owned() })
     }
 
