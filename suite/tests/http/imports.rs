@@ -184,6 +184,11 @@ async fn numbers_go_on_above_those_that_were_given(app: &TestApp) {
     assert_eq!(import(app, vec![json!({"email": "lower@example.org", "id": 9})]).await, [id(9)]);
     assert_eq!(register("berta").await, 43);
     assert_eq!(refusal(app, json!({"email": "tomb@example.org", "id": 40})).await, "user 40 has its number");
+    // Above the highest that is taken there is room.
+    let highest = 1_i64 << 52;
+    let row = json!({"email": "highest@example.org", "id": highest});
+    assert_eq!(import(app, vec![row]).await, [id(highest)]);
+    assert_eq!(register("carla").await, highest + 1);
 }
 
 async fn what_is_there_stays_as_it_is(app: &TestApp) {
@@ -232,7 +237,12 @@ async fn rows_are_checked_as_registrations_are(app: &TestApp) {
         (json!({"email": 5}), "email: this has to be a string"),
         (json!({"email": "a@example.org", "username": "a@b"}), "username: "),
         (json!({"email": "a@example.org", "id": 0}), "id: this has to be a whole number"),
-        (json!({"email": "a@example.org", "id": 9_007_199_254_740_992_i64}), "id: "),
+        (
+            json!({"email": "a@example.org", "id": 4_503_599_627_370_497_i64}),
+            "id: this has to be a whole number from 1 to 2^52: new accounts get numbers above it, and JSON is \
+             exact up to 2^53 - 1",
+        ),
+        (json!({"email": "a@example.org", "id": 9_007_199_254_740_991_i64}), "id: "),
         (json!({"email": "a@example.org", "id": "+5"}), "id: "),
         (json!({"email": "a@example.org", "uuid": "5"}), "uuid: this has to be a UUID"),
         (

@@ -12,8 +12,9 @@ use super::super::register::parse_profile;
 use super::super::{BASIC_USER, ROLES};
 use crate::Visit;
 
-/// Largest number of a user that is taken: what every JSON reader keeps exactly (RFC 8259 §6).
-const LARGEST_ID: i64 = (1 << 53) - 1;
+/// Largest number of a user that is taken. Every JSON reader keeps numbers up to 2^53 - 1 exactly (RFC 8259 §6), and new
+/// accounts get numbers above the largest one: as many again are left for them.
+const LARGEST_ID: i64 = 1 << 52;
 /// Attributes that may stand in the row itself, as in a table with a column each.
 const ATTRIBUTES: [&str; 3] = ["country", "annual_income", "timezone"];
 
@@ -114,7 +115,9 @@ impl Members {
         let found = read(&value);
         if found.is_none() {
             let expected = match name {
-                "id" => "a whole number from 1 to 2^53 - 1",
+                "id" => {
+                    "a whole number from 1 to 2^52: new accounts get numbers above it, and JSON is exact up to 2^53 - 1"
+                }
                 "uuid" => "a UUID",
                 "is_active" | "email_verified" => "true or false",
                 _ => "a date and time of RFC 3339, such as 2026-01-31T12:00:00Z",
