@@ -12,9 +12,8 @@ use super::super::register::parse_profile;
 use super::super::{BASIC_USER, ROLES};
 use crate::Visit;
 
-/// Largest number of a user that is taken. Every JSON reader keeps numbers up to 2^53 - 1 exactly (RFC
-/// 8259 §6), and new
-/// accounts get numbers above the largest one: as many again are left for them.
+/// Largest number of a user that is taken. Every JSON reader keeps numbers up to 2^53 - 1 exactly (RFC 8259 §6), and
+/// new accounts get numbers above the largest one: as many again are left for them.
 const LARGEST_ID: i64 = 1 << 52;
 /// Attributes that may stand in the row itself, as in a table with a column each.
 const ATTRIBUTES: [&str; 3] = ["country", "annual_income", "timezone"];
