@@ -13,7 +13,7 @@ use super::place::{Place, Scheme, per_second, quantile};
 
 const USERS: usize = 64;
 const CLIENTS: usize = 200;
-const SPAN: Duration = Duration::from_secs(20);
+const SPAN: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_millis(50);
 const LIVENESS: &str = "/health/liveness";
 const ME: &str = "/api/v1/auth/me";

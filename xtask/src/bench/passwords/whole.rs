@@ -11,8 +11,8 @@ use super::library;
 use super::place::{Place, Scheme, per_second, quantile};
 
 const CLIENTS: usize = 64;
-const PAIRS: usize = 5;
-const SPAN: Duration = Duration::from_secs(8);
+const PAIRS: usize = 3;
+const SPAN: Duration = Duration::from_secs(6);
 
 /// Prints both schemes; beside another build of the server where one is given.
 pub(super) fn run(binary: &Path, other: Option<&Path>) -> Outcome<()> {
