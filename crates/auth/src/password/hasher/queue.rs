@@ -81,6 +81,8 @@ impl<K: Clone + Eq + Hash> Tally<K> {
 pub(super) struct Queue<C, J> {
     classes: HashMap<C, BTreeMap<Turn, Place<J>>>,
     networks: Tally<IpAddr>,
+    /// The last turn of each network that waits.
+    last: HashMap<IpAddr, Duration>,
     sites: Tally<IpAddr>,
     accounts: Tally<String>,
     sequence: u64,
@@ -96,7 +98,8 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
     pub(super) fn new() -> Self {
         let (networks, sites, accounts) =
             (Tally(HashMap::new()), Tally(HashMap::new()), Tally(HashMap::new()));
-        Self { classes: HashMap::new(), networks, sites, accounts, sequence: 0 }
+        let last = HashMap::new();
+        Self { classes: HashMap::new(), networks, last, sites, accounts, sequence: 0 }
     }
 
     /// How many jobs wait.
@@ -122,7 +125,14 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
             back += STEP * self.accounts.add(account).min(ACCOUNT_STEPS);
         }
         self.sequence += 1;
-        let turn = Turn { purpose, at: now + back, sequence: self.sequence };
+        let mut at = now + back;
+        if let Some(address) = asker.address {
+            // Nobody overtakes those of his own network who came before him.
+            let last = self.last.entry(network(address, 64)).or_insert(at);
+            at = at.max(*last);
+            *last = at;
+        }
+        let turn = Turn { purpose, at, sequence: self.sequence };
         self.classes.entry(class).or_default().insert(turn, Place { job, asker });
         turn
     }
@@ -139,7 +149,11 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
 
     fn leave(&mut self, place: Place<J>) -> J {
         if let Some(address) = place.asker.address {
-            self.networks.take_away(&network(address, 64));
+            let own = network(address, 64);
+            self.networks.take_away(&own);
+            if !self.networks.0.contains_key(&own) {
+                self.last.remove(&own);
+            }
             if address.to_canonical().is_ipv6() {
                 self.sites.take_away(&network(address, 48));
             }
@@ -280,6 +294,29 @@ mod tests {
         assert!(queue.take(|_, _| 1).is_none() && queue.pop_last().is_none());
     }
 
+    /// 64 clients of one address, each of which comes again as soon as it was served.
+    #[test]
+    fn those_of_one_address_are_served_in_the_order_in_which_they_came() {
+        let mut queue = Queue::new();
+        let mut number = 0_u32;
+        let mut come = |queue: &mut Queue<&str, u32>, now| {
+            number += 1;
+            queue.push(now, Purpose::Login, from(1, &number.to_string()), "bcrypt", number);
+        };
+        for _ in 0..64 {
+            come(&mut queue, NOON);
+        }
+        let mut served = Vec::new();
+        for batch in 0..60_u32 {
+            let (_, jobs) = queue.take(|_, _| 6).unwrap();
+            served.extend(jobs);
+            for _ in 0..6 {
+                come(&mut queue, NOON + batch * Duration::from_millis(130));
+            }
+        }
+        assert!(served.is_sorted(), "{served:?}");
+    }
+
     #[test]
     fn nothing_is_remembered_of_those_who_do_not_wait() {
         let mut queue = Queue::new();
@@ -293,6 +330,7 @@ mod tests {
         }
         while queue.take(|_, _| 7).is_some() {}
         assert_eq!((queue.networks.0.len(), queue.sites.0.len(), queue.accounts.0.len()), (0, 0, 0));
+        assert!(queue.last.is_empty());
     }
 
     /// A little more work than can be done, each from an address of its own, and one address with a login a second.
