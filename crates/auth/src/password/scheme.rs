@@ -81,14 +81,6 @@ impl Scheme {
         }
     }
 
-    /// Its name in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Argon2id { .. } => "argon2id",
-            Self::Bcrypt { .. } => "bcrypt",
-        }
-    }
-
     /// Hashes a new password on its own; None when the algorithm is one of batches, or does not allow the parameters.
     pub(crate) fn hash(self, password: &[u8], rng: &Rng, arena: &mut Arena) -> Option<String> {
         let salt = rng.bytes::<SALT_BYTES>();
