@@ -133,6 +133,9 @@ impl Recorder for Auditor {
         let kind = entry.event.kind();
         *self.kinds.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
         let (detail, kept) = self.detail(&entry);
+        // Unknown users share one key, which is there; the first failed login of a known one would wait for his, and
+        // its time would tell that he has an account.
+        let kept = kept.filter(|_| !matches!(entry.event, Event::LoginFailed { .. }));
         let line = Line {
             v: 1,
             at: entry.at,

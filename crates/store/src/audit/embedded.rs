@@ -75,7 +75,7 @@ impl Embedded {
             let retired =
                 write(connection, |connection| retire(connection, before).map(|retired| (retired, true)))?;
             if retired.rows > 0 {
-                connection.execute(VACUUM)?;
+                connection.script(VACUUM)?;
             }
             Ok(retired)
         })
@@ -140,7 +140,7 @@ fn open(path: &Path, limit: Duration) -> Result<Connection, Error> {
     let texts: HashMap<_, _> = sql::statements().map(|stmt| (stmt.name, stmt.sqlite())).collect();
     let bare = Connection::bare(path)?;
     // Only an empty file takes it; it is what lets removed rows give their pages back.
-    bare.execute("PRAGMA auto_vacuum = INCREMENTAL")?;
+    bare.script("PRAGMA auto_vacuum = INCREMENTAL")?;
     bare.use_wal()?;
     let connection = Connection::writer(path, Arc::new(texts), limit)?;
     let version = |connection: &Connection| -> Result<i64, Error> {
@@ -150,7 +150,7 @@ fn open(path: &Path, limit: Duration) -> Result<Connection, Error> {
     if version(&connection)? == 0 {
         bare.execute("BEGIN IMMEDIATE")?;
         if version(&bare)? == 0 {
-            bare.execute(SCHEMA)?;
+            bare.script(SCHEMA)?;
         }
         bare.execute("COMMIT")?;
     }

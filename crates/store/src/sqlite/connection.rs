@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, OpenFlags};
 use tokio::time::Instant;
@@ -118,8 +119,14 @@ impl Connection {
         Ok(out)
     }
 
-    /// Runs a statement that has neither parameters nor rows.
+    /// Runs one statement that has neither parameters nor rows, and keeps it prepared.
     pub(crate) fn execute(&self, text: &str) -> Result<(), Error> {
+        let run = || self.inner.prepare_cached(text)?.raw_execute();
+        run().map(|_| ()).map_err(|error| sort(&error))
+    }
+
+    /// Runs several statements once.
+    pub(crate) fn script(&self, text: &str) -> Result<(), Error> {
         self.inner.execute_batch(text).map_err(|error| sort(&error))
     }
 
@@ -141,6 +148,10 @@ fn open(path: &Path, busy: Duration) -> Result<rusqlite::Connection, Error> {
     let inner = rusqlite::Connection::open_with_flags(path, flags).map_err(|error| sort(&error))?;
     inner.busy_timeout(busy.min(BUSY)).map_err(|error| sort(&error))?;
     inner.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    // One plan for all values of a parameter. Without it SQLite compares them with the conditions of partial indexes,
+    // and prepares the statement anew whenever it gets others.
+    let steady = inner.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);
+    steady.map_err(|error| sort(&error))?;
     let pragmas = "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;";
     run_pragmas(&inner, pragmas)?;
     Ok(inner)
@@ -203,6 +214,8 @@ pub(crate) fn sort(error: &rusqlite::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
 
     #[test]
@@ -213,5 +226,20 @@ mod tests {
             "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c";
         assert!(matches!(reader.query(endless, &[]), Err(Error::Unavailable(_))));
         assert_eq!(reader.query("SELECT 1", &[]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_statement_is_prepared_once_whatever_its_parameters_are() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let connection = Connection::bare(file.path()).unwrap();
+        let schema = "CREATE TABLE t (a INTEGER, b TEXT); CREATE INDEX i ON t (a) WHERE b = 'live';";
+        connection.inner.execute_batch(schema).unwrap();
+        let text = "SELECT a FROM t WHERE a = $1 AND b = $2";
+        for number in 0..3 {
+            connection.query(text, &[Value::Int(number), Value::Text("live".into())]).unwrap();
+        }
+        let statement = connection.inner.prepare_cached(text).unwrap();
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        assert_eq!(statement.get_status(StatementStatus::Run), 3);
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn migrate(path: &Path, now: Now, apply: bool) -> Result<Vec<Step>, E
             connection.execute("COMMIT")?;
             return Ok(steps);
         };
-        connection.execute(step.sqlite())?;
+        connection.script(step.sqlite())?;
         connection.execute(&step.record(now).replace("gw.", ""))?;
         connection.execute("COMMIT")?;
         steps.push(step.step());

@@ -244,8 +244,11 @@ fn savepoint(mut connection: Connection, mut job: Box<dyn Job>) -> (Connection, 
     }
     let good;
     (connection, good) = job.run(connection);
-    let end = if good { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-    let ended = if connection.in_transaction() { connection.execute(end) } else { Ok(()) };
+    let mut ended = Ok(());
+    if connection.in_transaction() {
+        let undone = if good { Ok(()) } else { connection.execute("ROLLBACK TO job") };
+        ended = undone.and_then(|()| connection.execute("RELEASE job"));
+    }
     if let Err(error) = ended {
         let _ = connection.execute("ROLLBACK");
         job.settle(Some(error));
