@@ -66,36 +66,47 @@ pub(super) fn post(path: &str, kind: &str, body: &str) -> String {
     )
 }
 
-/// Requests a second from `connections` at once for `span`; `next` makes a connection's request from its last
-/// answer, and checks that.
-pub(super) fn throughput<S: Send>(
+/// What a load came to.
+pub(super) struct Load {
+    /// Requests a second.
+    pub(super) rate: f64,
+    /// How long each took.
+    pub(super) took: Vec<Duration>,
+}
+
+/// Requests at once for `span`, on a kept connection for each of `states`; `step` makes a connection's request from its
+/// last answer, and checks that.
+pub(super) fn load<S: Send>(
     address: SocketAddr,
     states: &mut [S],
     span: Duration,
     step: impl Fn(usize, &mut S, &mut Connection) -> Outcome<()> + Sync,
-) -> Outcome<f64> {
+) -> Outcome<Load> {
     let begin = Instant::now();
-    let done = std::thread::scope(|scope| {
+    let took = std::thread::scope(|scope| {
         let workers: Vec<_> = states
             .iter_mut()
             .enumerate()
             .map(|(index, state)| {
                 let step = &step;
-                scope.spawn(move || -> Outcome<u32> {
+                scope.spawn(move || -> Outcome<Vec<Duration>> {
                     let mut connection = Connection::open(address)?;
-                    let mut done = 0;
+                    let mut took = Vec::new();
                     while begin.elapsed() < span {
+                        let sent = Instant::now();
                         step(index, state, &mut connection)?;
-                        done += 1;
+                        took.push(sent.elapsed());
                     }
-                    Ok(done)
+                    Ok(took)
                 })
             })
             .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().map_err(|_| "a worker panicked")?)
-            .sum::<Outcome<u32>>()
+        let mut all = Vec::new();
+        for worker in workers {
+            all.extend(worker.join().map_err(|_| "a worker panicked")??);
+        }
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(all)
     })?;
-    Ok(f64::from(done) / begin.elapsed().as_secs_f64())
+    let done = f64::from(u32::try_from(took.len()).unwrap_or(u32::MAX));
+    Ok(Load { rate: done / begin.elapsed().as_secs_f64(), took })
 }

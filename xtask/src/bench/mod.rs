@@ -1,5 +1,7 @@
 //! Benchmarks: ratios over interleaved rounds, with their spread. They print; they pass no judgement.
 
+mod audit;
+mod contestant;
 mod ground;
 mod load;
 mod million;
@@ -23,6 +25,7 @@ pub(crate) fn run(arguments: &[&str]) -> Option<ExitCode> {
         ["million", engine @ ("sqlite" | "postgres")] => runtime.block_on(million::run(&[*engine])).map(Some),
         ["server"] => server::run(crate::root()).map(Some),
         ["passwords", part @ ..] => passwords::run(crate::root(), part).map(Some),
+        ["audit", part @ ..] => audit::run(crate::root(), part).map(Some),
         ["trivial", port] => runtime.block_on(async { server::serve_trivial(port.parse()?).await.map(Some) }),
         _ => Ok(None),
     });

@@ -71,6 +71,21 @@ where
     Ok(f64::from(done) / begin.elapsed().as_secs_f64())
 }
 
+/// The value below which this part of them lies, in milliseconds.
+pub(super) fn quantile(samples: impl IntoIterator<Item = Duration>, part: f64) -> f64 {
+    let mut millis: Vec<_> = samples.into_iter().map(|took| took.as_secs_f64() * 1e3).collect();
+    millis.sort_by(f64::total_cmp);
+    let last = millis.len().saturating_sub(1);
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
+    let place = (last as f64 * part).ceil() as usize;
+    millis.get(place).copied().unwrap_or(f64::NAN)
+}
+
 /// How long `work` takes, in microseconds: the median of `times` runs.
 pub(super) async fn latency<F>(times: usize, mut work: impl FnMut() -> F) -> Result<f64, String>
 where
@@ -84,4 +99,10 @@ where
     }
     spans.sort();
     Ok(spans.get(times / 2).map_or(f64::NAN, |span| span.as_secs_f64() * 1e6))
+}
+
+/// Lets some time pass.
+#[expect(clippy::disallowed_methods, reason = "a client that does as it is told waits")]
+pub(super) fn pause(span: Duration) {
+    std::thread::sleep(span);
 }

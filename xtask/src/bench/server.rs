@@ -10,16 +10,17 @@ use testkit::process::Server;
 use tokio::time::Instant;
 
 use super::Outcome;
-use super::load::{Connection, get, post, throughput};
+use super::contestant::{CONNECTIONS, Contestant, Step, me, refresh, resident, sign_in, sign_up, start};
+use super::load::{get, load};
 use super::rounds::Figures;
 
-const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 5;
 const SPAN: Duration = Duration::from_secs(2);
 const STARTS: usize = 11;
-const JSON: &str = "application/json";
-const FORM: &str = "application/x-www-form-urlencoded";
-const PASSWORD: &str = "TestPass123!";
+
+/// The four verbs, by what is printed.
+const VERBS: [(&str, Step); 4] =
+    [("register", sign_up), ("login", sign_in), ("refresh", refresh), ("me", me)];
 
 /// Prints every figure of the whole server.
 pub(super) fn run(root: &Path) -> Outcome<()> {
@@ -30,7 +31,11 @@ pub(super) fn run(root: &Path) -> Outcome<()> {
     println!("release binary: {:.1} MiB", f64::from(u32::try_from(size / 1024)?) / 1024.0);
     cold_start(&binary)?;
     let postgres = Postgres::builder().fsync(true).start();
-    let mut contestants = vec![Contestant::sqlite(&binary)?, Contestant::postgres(&binary, &postgres)?];
+    let url = postgres.url();
+    let mut contestants = vec![
+        Contestant::open("SQLite", &binary, &binary, None, &[])?,
+        Contestant::open("PostgreSQL", &binary, &binary, Some(&url), &[])?,
+    ];
     let trivial = trivial()?;
     for contestant in &mut contestants {
         contestant.settle()?;
@@ -61,156 +66,6 @@ fn cold_start(binary: &Path) -> Outcome<()> {
     Ok(())
 }
 
-fn start(binary: &Path, folder: &Path, port: u16, env: &[(&str, &str)]) -> Outcome<Server> {
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut builder = Server::builder(binary)
-        .arg("serve")
-        .folder(folder)
-        .env("GATEWRIGHT_SERVER__LISTEN", address.to_string())
-        .env("GATEWRIGHT_SERVER__OPS_LISTEN", "")
-        .env("GATEWRIGHT_TELEMETRY__LOG_LEVEL", "warn")
-        .ready_on_line("is up");
-    for (name, value) in env {
-        builder = builder.env(name, value);
-    }
-    let server = builder.start();
-    readiness(address)?;
-    Ok(server)
-}
-
-/// Asks for readiness.
-pub(super) fn readiness(address: SocketAddr) -> Outcome<()> {
-    let answer = Connection::open(address)?.send("GET /health/readiness HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    if answer.status == 200 { Ok(()) } else { Err(answer.body.into()) }
-}
-
-/// Resident memory of a process, in MiB.
-pub(super) fn resident(pid: u32) -> Outcome<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / 1024.0)
-}
-
-/// A server under load, and what its clients hold.
-struct Contestant {
-    name: &'static str,
-    address: SocketAddr,
-    clients: Vec<Client>,
-    _server: Server,
-    _folder: tempfile::TempDir,
-}
-
-#[derive(Clone, Default)]
-struct Client {
-    name: String,
-    access: String,
-    refresh: String,
-    registered: u32,
-    logins: u32,
-}
-
-impl Contestant {
-    fn sqlite(binary: &Path) -> Outcome<Self> {
-        Self::new("SQLite", binary, tempfile::tempdir()?, &[])
-    }
-
-    fn postgres(binary: &Path, postgres: &Postgres) -> Outcome<Self> {
-        let folder = tempfile::tempdir()?;
-        let url = postgres.url();
-        let env = [("GATEWRIGHT_DATABASE__URL", url.as_str())];
-        for command in [["keys", "init"].as_slice(), &["migrate"]] {
-            let builder = Server::builder(binary).args(command).folder(folder.path());
-            let finished =
-                env.iter().fold(builder, |builder, (name, value)| builder.env(name, value)).run("");
-            if !finished.status.success() {
-                return Err(finished.stderr.into());
-            }
-        }
-        Self::new("PostgreSQL", binary, folder, &env)
-    }
-
-    /// Argon2id at its cheapest: these figures are of everything around the hash, which has its own.
-    fn new(
-        name: &'static str,
-        binary: &Path,
-        folder: tempfile::TempDir,
-        env: &[(&str, &str)],
-    ) -> Outcome<Self> {
-        let port = testkit::free_port();
-        let cheap = [
-            ("GATEWRIGHT_PASSWORDS__ARGON2_MEMORY", "8KiB"),
-            ("GATEWRIGHT_PASSWORDS__ARGON2_ITERATIONS", "1"),
-        ];
-        let server = start(binary, folder.path(), port, &[env, &cheap].concat())?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Ok(Self { name, address, clients: Vec::new(), _server: server, _folder: folder })
-    }
-
-    /// Registers and logs in every client.
-    fn settle(&mut self) -> Outcome<()> {
-        let mut connection = Connection::open(self.address)?;
-        for index in 0..CONNECTIONS {
-            let mut client = Client { name: format!("client{index}"), ..Client::default() };
-            register(&mut connection, &client.name)?;
-            log_in(&mut connection, &mut client)?;
-            self.clients.push(client);
-        }
-        Ok(())
-    }
-}
-
-fn register(connection: &mut Connection, name: &str) -> Outcome<()> {
-    let body = format!(r#"{{"email":"{name}@example.com","username":"{name}","password":"{PASSWORD}"}}"#);
-    let answer = connection.send(&post("/api/v1/auth/register", JSON, &body))?;
-    if answer.status == 201 { Ok(()) } else { Err(answer.body.into()) }
-}
-
-fn log_in(connection: &mut Connection, client: &mut Client) -> Outcome<()> {
-    let body = format!("username={}&password={PASSWORD}", client.name);
-    keep(client, &connection.send(&post("/api/v1/auth/token", FORM, &body))?)
-}
-
-fn refresh(connection: &mut Connection, client: &mut Client) -> Outcome<()> {
-    let body = format!(r#"{{"refresh_token":"{}"}}"#, client.refresh);
-    keep(client, &connection.send(&post("/api/v1/auth/refresh", JSON, &body))?)
-}
-
-fn keep(client: &mut Client, answer: &super::load::Answer) -> Outcome<()> {
-    let member = |name: &str| {
-        let rest = answer.body.split_once(&format!("\"{name}\":\"")).map(|(_, rest)| rest)?;
-        rest.split('"').next().map(str::to_owned)
-    };
-    match (answer.status, member("access_token"), member("refresh_token")) {
-        (200, Some(access), Some(refresh)) => {
-            (client.access, client.refresh) = (access, refresh);
-            Ok(())
-        }
-        _ => Err(answer.body.clone().into()),
-    }
-}
-
-type Step = fn(usize, &mut Client, &mut Connection) -> Outcome<()>;
-
-/// The four verbs, by what is printed.
-const VERBS: [(&str, Step); 4] = [
-    ("register", |index, client, connection| {
-        client.registered += 1;
-        register(connection, &format!("u{index}-{}", client.registered))
-    }),
-    ("login", |index, client, connection| {
-        // Everybody who registered, in turn: nobody comes to the hundred sessions where the oldest has to end.
-        client.logins = client.logins % client.registered + 1;
-        client.name = format!("u{index}-{}", client.logins);
-        log_in(connection, client)
-    }),
-    ("refresh", |_, client, connection| refresh(connection, client)),
-    ("me", |_, client, connection| {
-        let answer = connection.send(&get("/api/v1/auth/me", &client.access))?;
-        if answer.status == 200 { Ok(()) } else { Err(answer.body.into()) }
-    }),
-];
-
 fn rounds(contestants: &mut [Contestant], trivial: &(Server, SocketAddr)) -> Outcome<()> {
     let mut base = Figures::new("a trivial axum handler", "/s");
     let mut figures: Vec<Vec<Figures>> = contestants
@@ -221,12 +76,13 @@ fn rounds(contestants: &mut [Contestant], trivial: &(Server, SocketAddr)) -> Out
         .collect();
     for _ in 0..ROUNDS {
         let mut nothing = vec![(); CONNECTIONS];
-        base.push(throughput(trivial.1, &mut nothing, SPAN, |_, (), connection| {
+        let asked = load(trivial.1, &mut nothing, SPAN, |_, (), connection| {
             connection.send(&get("/", "x")).map(|_| ())
-        })?);
+        })?;
+        base.push(asked.rate);
         for (contestant, figures) in contestants.iter_mut().zip(&mut figures) {
             for ((_, step), figures) in VERBS.iter().zip(figures) {
-                figures.push(throughput(contestant.address, &mut contestant.clients, SPAN, step)?);
+                figures.push(load(contestant.address, &mut contestant.clients, SPAN, step)?.rate);
             }
         }
     }

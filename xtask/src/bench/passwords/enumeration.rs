@@ -38,7 +38,7 @@ fn population(binary: &Path, title: &str, bcrypt: usize) -> Outcome<()> {
     let place = Place::open_in(folder, binary, &["serve"], &[])?;
     // Until the server has looked at which kinds there are.
     while place.metric("password_hash_queue_wait_seconds_count")? < 1.0 {
-        super::overload::pause(std::time::Duration::from_millis(20));
+        super::super::rounds::pause(std::time::Duration::from_millis(20));
     }
     println!("logins with a wrong password, {PROBES} of each in random order; {title}");
     let rng = Rng::seeded(20);

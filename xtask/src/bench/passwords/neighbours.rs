@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::super::Outcome;
 use super::super::load::{Connection, get};
-use super::overload::pause;
-use super::place::{Place, Scheme, per_second, quantile};
+use super::super::rounds::{pause, quantile};
+use super::place::{Place, Scheme, per_second};
 
 const USERS: usize = 64;
 const CLIENTS: usize = 200;

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::super::Outcome;
 use super::super::load::Connection;
-use super::place::{PASSWORD, Place, Sample, Scheme, each, login, name, per_second, quantile};
+use super::super::rounds::{pause, quantile};
+use super::place::{PASSWORD, Place, Sample, Scheme, each, login, name, per_second};
 
 const USERS: usize = 64;
 const BURST: usize = 1000;
@@ -137,9 +138,4 @@ fn fairness(binary: &Path) -> Outcome<()> {
         quantile(flooded.iter().map(|sample| sample.took), 1.0) / 1e3
     );
     Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a client that does as it is told waits")]
-pub(super) fn pause(span: Duration) {
-    std::thread::sleep(span);
 }

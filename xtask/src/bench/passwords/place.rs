@@ -9,8 +9,8 @@ use testkit::process::Server;
 use tokio::time::Instant;
 
 use super::super::Outcome;
-use super::super::load::{Answer, Connection, get, post};
-use super::super::server::{readiness, resident};
+use super::super::contestant::{metric, readiness, resident};
+use super::super::load::{Answer, Connection, post};
 
 pub(super) const PASSWORD: &str = "a rather long password";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -126,9 +126,7 @@ impl Place {
 
     /// A metric without labels.
     pub(super) fn metric(&self, name: &str) -> Outcome<f64> {
-        let page = Connection::open(self.operations)?.send(&get("/metrics", ""))?.body;
-        let line = page.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such metric")?;
-        Ok(line.trim().parse()?)
+        metric(self.operations, name)
     }
 
     /// `clients` log in again and again until `until`; everything that came back.
@@ -180,21 +178,6 @@ pub(super) fn name(user: usize) -> String {
 pub(super) fn login(name: &str, password: &str) -> String {
     let password = password.replace(' ', "+");
     post("/api/v1/auth/token", FORM, &format!("username={name}&password={password}"))
-}
-
-/// The value below which this part of them lies, in milliseconds.
-pub(super) fn quantile(samples: impl IntoIterator<Item = Duration>, part: f64) -> f64 {
-    let mut millis: Vec<_> = samples.into_iter().map(|took| took.as_secs_f64() * 1e3).collect();
-    millis.sort_by(f64::total_cmp);
-    let last = millis.len().saturating_sub(1);
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an index"
-    )]
-    let place = (last as f64 * part).ceil() as usize;
-    millis.get(place).copied().unwrap_or(f64::NAN)
 }
 
 /// Those who got in a second.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::Outcome;
-use super::super::rounds::Figures;
+use super::super::rounds::{Figures, quantile};
 use super::library;
-use super::place::{Place, Scheme, per_second, quantile};
+use super::place::{Place, Scheme, per_second};
 
 const CLIENTS: usize = 64;
 const PAIRS: usize = 3;

@@ -1,0 +1,60 @@
+//! What it costs whoever notes an event: the call itself, without waiting for the file.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use auth::audit::{Auditor, KeyBook};
+use journal::{Journal, JournalId, Options};
+use model::{Clock, Event, Origin, RequestId, Rng, SessionId, Trail, UserUuid};
+use protocol::seal::Keyring;
+use uuid::Uuid;
+
+const EVENTS: u128 = 100_000;
+/// People in turn, whose keys are made before anything is measured.
+const PEOPLE: u128 = 1000;
+/// As many as a request's worth of events are noted between two looks at the queue, so that it never fills.
+const BURST: u128 = 500;
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark lives by the machine's clock, and waits for a thread")]
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let (clock, rng) = (Clock::system(), Rng::system());
+    let keyring = Keyring::parse(Keyring::generate_line(&rng).expose())?;
+    let (journal, _) = Journal::open(folder.path(), Options::default(), JournalId(rng.bytes()))?;
+    let book = KeyBook::open(&folder.path().join("keys"), keyring.clone(), rng.clone())?;
+    let auditor = Arc::new(Auditor::start(journal, book, &keyring, clock.clone(), rng)?);
+    let origin = Origin {
+        via: "http",
+        request_id: Some(RequestId("0192d3b0-0000-7000-8000-000000000000".to_owned())),
+        address: Some("192.0.2.1".parse()?),
+        user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".to_owned()),
+        ..Origin::default()
+    };
+    let trail = Trail::new(Arc::<Auditor>::clone(&auditor), clock, origin);
+    let mut took = Vec::new();
+    for number in 0..PEOPLE + EVENTS {
+        let event = Event::LoginSucceeded {
+            user: UserUuid(Uuid::from_u128(number % PEOPLE)),
+            session: SessionId(Uuid::from_u128(number)),
+        };
+        let begun = Instant::now();
+        trail.note(event);
+        if number >= PEOPLE {
+            took.push(begun.elapsed());
+        }
+        while number.is_multiple_of(BURST) && auditor.state().queued > 0 {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+    took.sort();
+    let at = |part: usize| took.get(took.len() * part / 1000).copied().unwrap_or_default();
+    let dropped = auditor.stop(Duration::from_secs(5)).state.dropped;
+    println!(
+        "note, with an encrypted detail: median {:?}, 99 % {:?}, 99.9 % {:?}; {EVENTS} events, {dropped} not written",
+        at(500),
+        at(990),
+        at(999)
+    );
+    Ok(())
+}

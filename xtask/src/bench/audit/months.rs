@@ -1,0 +1,137 @@
+//! Ten million events in the table: what logins then cost, and what it costs them that a month is dropped.
+
+use std::path::Path;
+use std::time::Duration;
+
+use testkit::postgres::{Postgres, rows};
+use tokio::time::Instant;
+
+use super::super::Outcome;
+use super::super::contestant::{Contestant, sign_in, sign_up};
+use super::super::load::load;
+use super::super::rounds::{Figures, quantile};
+use super::lock::drained;
+use super::{Builds, PAIRS, SPAN};
+
+const MONTHS: i64 = 5;
+const EVENTS_OF_MONTH: i64 = 2_000_000;
+
+/// Prints the logins beside ten million events against those beside none, and then the dropping of a month.
+pub(super) fn run(builds: &Builds) -> Outcome<()> {
+    let postgres = Postgres::builder()
+        .fsync(true)
+        .setting("max_wal_size", "4GB")
+        .setting("shared_buffers", "512MB")
+        // Whoever waits for a lock longer than this is in the server's log.
+        .setting("log_lock_waits", "on")
+        .setting("deadlock_timeout", "50ms")
+        .start();
+    let urls = ["full", "empty"].map(|name| postgres.database(name));
+    let binary = &builds.gatewright;
+    let open = |name, url: &str, env: &[(&str, &str)]| {
+        let mut opened = Contestant::open(name, binary, binary, Some(url), env)?;
+        opened.settle()?;
+        load(opened.address, &mut opened.clients, SPAN, sign_up)?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(opened)
+    };
+    let [full_url, empty_url] = &urls;
+    let mut full = open("beside ten million events", full_url, &[])?;
+    let mut empty = open("beside none", empty_url, &[])?;
+    let begun = Instant::now();
+    fill(full_url)?;
+    println!(
+        "{MONTHS} months of {EVENTS_OF_MONTH} events, filled in {:.0} s; logins beside them, {PAIRS} pairs of {SPAN:?}",
+        begun.elapsed().as_secs_f64()
+    );
+    let mut figures = [&full, &empty].map(|one| Figures::new(one.name, "/s"));
+    let mut ratio = Figures::new("full / empty", "x");
+    for pair in 0..PAIRS {
+        let mut measured = [0.0; 2];
+        for turn in [pair % 2, 1 - pair % 2] {
+            let one = if turn == 0 { &mut full } else { &mut empty };
+            let rate = load(one.address, &mut one.clients, SPAN, sign_in)?.rate;
+            drained(one)?;
+            if let (Some(measured), Some(figures)) = (measured.get_mut(turn), figures.get_mut(turn)) {
+                *measured = rate;
+                figures.push(rate);
+            }
+        }
+        ratio.push(measured[0] / measured[1]);
+    }
+    for figures in figures.iter().chain([&ratio]) {
+        figures.print(None);
+    }
+    retire(&postgres, full, binary, full_url)
+}
+
+/// Fills the months before this one, each a partition as the server makes them.
+fn fill(url: &str) -> Outcome<()> {
+    for month in 1..=MONTHS {
+        let begins = format!("date_trunc('month', now() AT TIME ZONE 'UTC') - interval '{month} months'");
+        let named = rows(
+            url,
+            &format!(
+                "SELECT 'audit_events_' || to_char({begins}, 'YYYY_MM'), \
+                 (extract(epoch FROM {begins}) * 1000000)::bigint, \
+                 (extract(epoch FROM {begins} + interval '1 month') * 1000000)::bigint"
+            ),
+        )?;
+        let [named] = named.as_slice() else { return Err("no month".into()) };
+        let [Some(name), Some(start), Some(end)] = named.as_slice() else { return Err("no month".into()) };
+        run_long(
+            url,
+            &format!(
+                "SET synchronous_commit = off; \
+                 CREATE TABLE gatewright.{name} \
+                 (LIKE gatewright.audit_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS); \
+                 INSERT INTO gatewright.{name} \
+                 (at, journal, sequence, kind, user_uuid, request_id, record_kind, payload, hash) \
+                 SELECT {start}::bigint + n * 1000000, '00000000-0000-4000-8000-00000000000{month}', n, \
+                 'login_succeeded', md5(n::text)::uuid, 'bench-' || n, 1, convert_to(repeat('x', 300), 'UTF8'), \
+                 decode(repeat('00', 32), 'hex') FROM generate_series(1, {EVENTS_OF_MONTH}) n; \
+                 ALTER TABLE gatewright.audit_events ATTACH PARTITION gatewright.{name} \
+                 FOR VALUES FROM ({start}) TO ({end}); ANALYZE gatewright.{name}"
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+/// For what takes longer than testkit waits.
+fn run_long(url: &str, text: &str) -> Outcome<()> {
+    let running = async {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+        tokio::select! {
+            done = client.batch_execute(text) => done,
+            ended = connection => ended,
+        }
+    };
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(running)?)
+}
+
+/// Serves again with a retention that is over for the oldest months; they go while clients log in.
+fn retire(postgres: &Postgres, server: Contestant, binary: &Path, url: &str) -> Outcome<()> {
+    let months = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'gatewright.audit_events'::regclass";
+    let before = rows(url, months)?;
+    rows(url, "ALTER SYSTEM SET log_min_duration_statement = 0")?;
+    rows(url, "SELECT pg_reload_conf()")?;
+    let known = postgres.log().len();
+    let env = [("GATEWRIGHT_DATABASE__URL", url), ("GATEWRIGHT_AUDIT__RETENTION", "100d")];
+    let mut server = server.restart(binary, &env)?;
+    let done = load(server.address, &mut server.clients, Duration::from_secs(10), sign_in)?;
+    let after = rows(url, months)?;
+    let log = postgres.log();
+    let new = log.get(known..).unwrap_or_default();
+    println!("  partitions {before:?} before, {after:?} after; {:.0} logins a second meanwhile", done.rate);
+    println!(
+        "  logins: p99 {:.1} ms, slowest {:.1} ms",
+        quantile(done.took.iter().copied(), 0.99),
+        quantile(done.took, 1.0)
+    );
+    let waits = new.lines().filter(|line| line.contains("still waiting for")).count();
+    println!("  waits for a lock above 50 ms: {waits}");
+    for line in new.lines().filter(|line| line.contains("duration:") && line.contains("DROP TABLE")) {
+        println!("  {}", line.get(..line.len().min(160)).unwrap_or(line));
+    }
+    Ok(())
+}
