@@ -91,7 +91,7 @@ pub(super) struct Client {
 
 impl Contestant {
     /// On SQLite, or on the database of `url`. `commands` is the build that makes keys and tables there, `binary` the
-    /// one that serves. Argon2id is at its cheapest: these figures are of everything around the hash, which has its own.
+    /// one that serves. Argon2id is at its cheapest: these figures are of everything around it, which has its own.
     pub(super) fn open(
         name: &'static str,
         commands: &Path,
