@@ -33,8 +33,10 @@ impl Figures {
                 (least.min(*round), most.max(*round))
             });
         let ratio = base.map(|base| format!("  {:.2}x", self.median() / base.median())).unwrap_or_default();
+        // Of a ratio the second digit says something.
+        let digits = if self.unit == "x" { 2 } else { 1 };
         println!(
-            "  {:<44} {:>10.1} {} ({least:.1} .. {most:.1}){ratio}",
+            "  {:<44} {:>10.digits$} {} ({least:.digits$} .. {most:.digits$}){ratio}",
             self.name,
             self.median(),
             self.unit
