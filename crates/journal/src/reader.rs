@@ -21,6 +21,8 @@ pub struct Reader {
     directory: PathBuf,
     /// Where it begins, or went on from last.
     position: Option<Head>,
+    /// Where there is no position: the record whose segment it begins with.
+    near: Option<u64>,
     place: Option<Place>,
 }
 
@@ -64,7 +66,13 @@ pub struct Skipped {
 impl Reader {
     /// Begins with the oldest record there is.
     pub fn open(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), position: None, place: None }
+        Self { directory: directory.to_owned(), position: None, near: None, place: None }
+    }
+
+    /// Begins with the segment that has the record of this sequence, or would have it; with the oldest record where
+    /// that segment was removed.
+    pub fn near(directory: &Path, sequence: u64) -> Self {
+        Self { near: Some(sequence), ..Self::open(directory) }
     }
 
     /// Goes on after a record.
@@ -181,7 +189,9 @@ impl Reader {
             found = Some(place);
             let is_it =
                 |position: Head| first.journal != position.journal || first.sequence <= position.sequence;
-            if self.position.is_some_and(is_it) {
+            let is_near = |sequence: u64| first.sequence < sequence;
+            let (is_it, is_near) = (self.position.is_some_and(is_it), self.near.is_some_and(is_near));
+            if is_it || is_near && self.position.is_none() {
                 break;
             }
         }

@@ -30,8 +30,9 @@ pub enum DropReason {
     Stopped,
 }
 
-/// The receipt of a record: a future, or something to wait for. It may be thrown away.
-#[derive(Debug)]
+/// The receipt of a record: a future, or something to wait for. It may be thrown away. Clones tell the same; of those
+/// that are polled, the last one is woken.
+#[derive(Clone, Debug)]
 pub struct Ticket {
     slot: Arc<Slot>,
 }

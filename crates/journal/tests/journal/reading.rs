@@ -168,6 +168,24 @@ fn segments_may_go_while_a_reader_is_in_them() {
 }
 
 #[test]
+fn a_reader_begins_with_the_segment_of_a_record() {
+    let desk = Desk::new();
+    let (mut journal, _) = desk.open_with(Options { segment_bytes: 300, ..calm() });
+    for _ in 0..4 {
+        append(&mut journal, &[b"1", b"2"]);
+    }
+    let first = |sequence| sequences(&mut Reader::near(desk.path(), sequence)).first().copied();
+    let beginnings: Vec<_> = (0..=10).map(first).collect();
+    assert_eq!(beginnings[0], Some(1));
+    for (sequence, beginning) in (1..=8).zip(&beginnings[1..]) {
+        assert!(beginning.is_some_and(|beginning| beginning <= sequence), "{sequence}: {beginnings:?}");
+    }
+    assert!(beginnings[8] > beginnings[1] && beginnings[8] == beginnings[10], "{beginnings:?}");
+    journal.remove_before(8).expect("removes");
+    assert_eq!(first(1), beginnings[8], "the oldest that is left");
+}
+
+#[test]
 fn damage_is_named_again_and_again_until_it_is_skipped() {
     let (mut bytes, _) = sample(5);
     let edges = edges(5);
