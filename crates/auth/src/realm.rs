@@ -1,5 +1,6 @@
 //! The realm: a database belongs to one master key, and says so.
 
+use model::{Intent, Kind};
 use store::noun::realm::{self, Realm};
 use uuid::Uuid;
 
@@ -56,7 +57,7 @@ pub async fn open(visit: &mut Visit<'_>) -> Result<Realm, RealmError> {
     };
     let outcome: Result<(), RealmError> = visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::RealmOpened), async move |tx| {
             tx.last((realm::insert(&new),)).await?;
             Ok((model::Event::RealmOpened { realm: new.uuid }, ()))
         })

@@ -1,6 +1,8 @@
 //! What can happen, as a closed list. An event names users by uuid and holds no secret, no password and no token.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
 
 use crate::{ClientId, KeyId, SessionId, UserUuid};
 
@@ -105,6 +107,9 @@ pub enum Event {
     KeysResealed { keys: u64 },
     /// A cleanup step removed rows.
     RowsCleaned { sessions: u64, revocations: u64 },
+    /// Something was begun, and nobody knows whether it was done: the answer to COMMIT was lost, or the server was
+    /// killed before it came.
+    OutcomeUnknown { intended: Kind, user: Option<UserUuid>, session: Option<SessionId> },
 }
 
 impl Event {
@@ -127,7 +132,7 @@ impl Event {
             | Self::RoleChanged { user, .. }
             | Self::UserActivated { user }
             | Self::UserDeactivated { user, .. } => Some(*user),
-            Self::LoginFailed { user, .. } => *user,
+            Self::LoginFailed { user, .. } | Self::OutcomeUnknown { user, .. } => *user,
             Self::RealmOpened { .. }
             | Self::RegistrationRefused { .. }
             | Self::RefreshFailed { .. }
@@ -151,42 +156,126 @@ impl Event {
 
     /// The event's stable name, as it stands in `kind`.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::RealmOpened { .. } => "realm_opened",
-            Self::UserRegistered { .. } => "user_registered",
-            Self::RegistrationRefused { .. } => "registration_refused",
-            Self::LoginSucceeded { .. } => "login_succeeded",
-            Self::LoginFailed { .. } => "login_failed",
-            Self::SessionRefreshed { .. } => "session_refreshed",
-            Self::RefreshReplayed { .. } => "refresh_replayed",
-            Self::RefreshReplayedLate { .. } => "refresh_replayed_late",
-            Self::RefreshStolen { .. } => "refresh_stolen",
-            Self::RefreshFailed { .. } => "refresh_failed",
-            Self::SessionRevoked { .. } => "session_revoked",
-            Self::SessionsRevoked { .. } => "sessions_revoked",
-            Self::PasswordChanged { .. } => "password_changed",
-            Self::PasswordRehashed { .. } => "password_rehashed",
-            Self::PasswordRefused { .. } => "password_refused",
-            Self::ProfileChanged { .. } => "profile_changed",
-            Self::UserErased { .. } => "user_erased",
-            Self::RoleChanged { .. } => "role_changed",
-            Self::UserActivated { .. } => "user_activated",
-            Self::UserDeactivated { .. } => "user_deactivated",
-            Self::UsersImported { .. } => "users_imported",
-            Self::UsersExported { .. } => "users_exported",
-            Self::ClientAdded { .. } => "client_added",
-            Self::ClientRotated { .. } => "client_rotated",
-            Self::ClientRemoved { .. } => "client_removed",
-            Self::ClientRefused { .. } => "client_refused",
-            Self::KeyCreated { .. } => "key_created",
-            Self::KeyActivated { .. } => "key_activated",
-            Self::KeyRetired { .. } => "key_retired",
-            Self::KeyRemoved { .. } => "key_removed",
-            Self::PepperCreated { .. } => "pepper_created",
-            Self::PepperRemoved { .. } => "pepper_removed",
-            Self::PasswordsSealed { .. } => "passwords_sealed",
-            Self::KeysResealed { .. } => "keys_resealed",
-            Self::RowsCleaned { .. } => "rows_cleaned",
+        self.what().as_str()
+    }
+}
+
+/// Makes [`Kind`] and [`Event::what`] of one list: a kind that no event has does not compile, nor one left out.
+macro_rules! kinds {
+    ($($name:ident = $word:literal,)*) => {
+        /// What an event says happened, without to whom: its stable name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $(#[doc = concat!("`", $word, "`")] $name,)*
         }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The word, as it stands in `kind`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+
+            /// The kind of this word.
+            pub fn parse(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl Event {
+            /// Its kind.
+            pub fn what(&self) -> Kind {
+                match self {
+                    $(Self::$name { .. } => Kind::$name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    RealmOpened = "realm_opened",
+    UserRegistered = "user_registered",
+    RegistrationRefused = "registration_refused",
+    LoginSucceeded = "login_succeeded",
+    LoginFailed = "login_failed",
+    SessionRefreshed = "session_refreshed",
+    RefreshReplayed = "refresh_replayed",
+    RefreshReplayedLate = "refresh_replayed_late",
+    RefreshStolen = "refresh_stolen",
+    RefreshFailed = "refresh_failed",
+    SessionRevoked = "session_revoked",
+    SessionsRevoked = "sessions_revoked",
+    PasswordChanged = "password_changed",
+    PasswordRehashed = "password_rehashed",
+    PasswordRefused = "password_refused",
+    ProfileChanged = "profile_changed",
+    UserErased = "user_erased",
+    RoleChanged = "role_changed",
+    UserActivated = "user_activated",
+    UserDeactivated = "user_deactivated",
+    UsersImported = "users_imported",
+    UsersExported = "users_exported",
+    ClientAdded = "client_added",
+    ClientRotated = "client_rotated",
+    ClientRemoved = "client_removed",
+    ClientRefused = "client_refused",
+    KeyCreated = "key_created",
+    KeyActivated = "key_activated",
+    KeyRetired = "key_retired",
+    KeyRemoved = "key_removed",
+    PepperCreated = "pepper_created",
+    PepperRemoved = "pepper_removed",
+    PasswordsSealed = "passwords_sealed",
+    KeysResealed = "keys_resealed",
+    RowsCleaned = "rows_cleaned",
+    OutcomeUnknown = "outcome_unknown",
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_the_name_of_its_event_and_is_read_back() {
+        for &kind in Kind::ALL {
+            let name = format!("{kind:?}");
+            let snake = name.chars().fold(String::new(), |text, c| {
+                let between = if c.is_uppercase() && !text.is_empty() { "_" } else { "" };
+                format!("{text}{between}{}", c.to_ascii_lowercase())
+            });
+            assert_eq!(kind.as_str(), snake);
+            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(Kind::parse("made_up"), None);
+    }
+
+    #[test]
+    fn what_is_written_names_the_kind() {
+        let event = Event::OutcomeUnknown { intended: Kind::LoginSucceeded, user: None, session: None };
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(
+            (json["kind"].as_str(), json["intended"].as_str()),
+            (Some(event.kind()), Some("login_succeeded"))
+        );
     }
 }

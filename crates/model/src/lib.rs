@@ -6,6 +6,7 @@
 pub mod email;
 pub mod event;
 pub mod id;
+pub mod intent;
 pub mod limit;
 pub mod metric;
 pub mod profile;
@@ -17,8 +18,9 @@ pub mod trail;
 pub mod username;
 
 pub use email::Email;
-pub use event::Event;
+pub use event::{Event, Kind};
 pub use id::{ClientId, KeyId, RequestId, SessionId, UserId, UserUuid};
+pub use intent::Intent;
 pub use random::Rng;
 pub use secret::Secret;
 pub use spawner::Spawner;

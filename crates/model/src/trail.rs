@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use crate::{Clock, Event, Now, RequestId};
+use crate::{Clock, Event, Intent, Now, RequestId};
 
 /// Where something came from: part of every entry.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -39,12 +39,32 @@ pub struct Entry {
     /// Where it came from.
     #[serde(flatten)]
     pub origin: Origin,
+    /// The number under which it was announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intent: Option<u64>,
 }
 
 /// Takes entries. Recording cannot fail for the caller and must not block.
 pub trait Recorder: Send + Sync {
-    /// Takes one entry. The receipt, where there is one, is ready once the entry is written or never will be.
+    /// Takes one entry. The receipt, where there is one, is ready once the entry is written or never will be. An
+    /// entry that was announced ends its intent once it is written.
     fn record(&self, entry: Entry) -> Option<Receipt>;
+
+    /// Takes what is about to happen; `None` where that is not kept, or cannot be written now.
+    fn announce(&self, _at: Now, _intent: &Intent, _origin: &Origin) -> Option<Promise> {
+        None
+    }
+
+    /// What was announced under this number surely did not happen.
+    fn withdraw(&self, _number: u64) {}
+}
+
+/// An intent on its way to the disk.
+pub struct Promise {
+    /// The number under which it is kept until it is settled.
+    pub number: u64,
+    /// Ready once it is written or never will be; `None` where that is known to take too long.
+    pub written: Option<Receipt>,
 }
 
 /// Ready once an entry is written, or never will be.
@@ -100,7 +120,20 @@ impl Trail {
 
     /// Says that `event` happened. Events of committed changes come here by themselves, from `transact`.
     pub fn note(&self, event: Event) {
-        let entry = Entry { at: self.clock.now(), event, origin: (*self.origin).clone() };
+        self.enter(event, None);
+    }
+
+    /// Says what a transaction is about to do. It may be sent once the receipt is ready, or after as long as its caller
+    /// will wait.
+    pub fn announce(&self, intent: Intent) -> (Announced, Option<Receipt>) {
+        let promise = self.recorder.announce(self.clock.now(), &intent, &self.origin);
+        let number = promise.as_ref().map(|promise| promise.number);
+        let announced = Announced { trail: self.clone(), intent, number, fate: Fate::Undone };
+        (announced, promise.and_then(|promise| promise.written))
+    }
+
+    fn enter(&self, event: Event, intent: Option<u64>) {
+        let entry = Entry { at: self.clock.now(), event, origin: (*self.origin).clone(), intent };
         if let (Some(receipt), Some(receipts)) = (self.recorder.record(entry), &self.receipts) {
             receipts.add(receipt);
         }
@@ -115,5 +148,116 @@ impl Trail {
 impl fmt::Debug for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trail").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+/// A transaction that was announced, and how far it is. Wherever this is dropped, the trail is told how it went: that
+/// it happened, that it did not, or that nobody knows.
+#[derive(Debug)]
+#[must_use]
+pub struct Announced {
+    trail: Trail,
+    intent: Intent,
+    number: Option<u64>,
+    fate: Fate,
+}
+
+/// How far a transaction is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Nothing of it stands.
+    Undone,
+    /// It may stand or not.
+    Sent,
+    /// It stands.
+    Done(Event),
+}
+
+impl Announced {
+    /// From now on it may be committed without anybody hearing of it.
+    pub fn sent(&mut self) {
+        self.fate = Fate::Sent;
+    }
+
+    /// Nothing of it stands: it was not sent, or it was refused.
+    pub fn undone(&mut self) {
+        self.fate = Fate::Undone;
+    }
+
+    /// It is committed; `event` is what it did.
+    pub fn done(&mut self, event: Event) {
+        self.fate = Fate::Done(event);
+    }
+
+    /// Finds out, in tests, a transaction that does something else than was announced.
+    pub fn check(&self, event: &Event) {
+        debug_assert!(self.intent.is_of(event), "announced was {:?}, done is {event:?}", self.intent);
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        match (std::mem::replace(&mut self.fate, Fate::Undone), self.number) {
+            (Fate::Done(event), number) => self.trail.enter(event, number),
+            (Fate::Sent, number) => self.trail.enter(self.intent.unknown(), number),
+            (Fate::Undone, Some(number)) => self.trail.recorder.withdraw(number),
+            (Fate::Undone, None) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Kind, UserUuid};
+
+    const USER: UserUuid = UserUuid(uuid::Uuid::from_u128(1));
+
+    /// Tells what it was told.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl Recorder for Told {
+        fn record(&self, entry: Entry) -> Option<Receipt> {
+            self.0.lock().unwrap().push(format!("{} {:?}", entry.event.kind(), entry.intent));
+            None
+        }
+
+        fn announce(&self, _: Now, intent: &Intent, _: &Origin) -> Option<Promise> {
+            self.0.lock().unwrap().push(format!("announced {}", intent.kind));
+            Some(Promise { number: 7, written: Some(Box::pin(std::future::ready(()))) })
+        }
+
+        fn withdraw(&self, number: u64) {
+            self.0.lock().unwrap().push(format!("withdrawn {number}"));
+        }
+    }
+
+    fn told(go: impl FnOnce(&mut Announced)) -> Vec<String> {
+        let told = Arc::<Told>::default();
+        let trail = Trail::new(told.clone(), Clock::test(Now::from_seconds(1)), Origin::default());
+        let (mut announced, written) = trail.announce(Intent::to(Kind::ProfileChanged).user(USER));
+        assert!(written.is_some());
+        go(&mut announced);
+        drop(announced);
+        let mut told = told.0.lock().unwrap();
+        assert_eq!(told.remove(0), "announced profile_changed");
+        std::mem::take(&mut *told)
+    }
+
+    #[test]
+    fn wherever_it_is_dropped_the_trail_is_told_how_it_went() {
+        assert_eq!(told(|_| {}), ["withdrawn 7"]);
+        assert_eq!(told(Announced::sent), ["outcome_unknown Some(7)"]);
+        let refused = |announced: &mut Announced| {
+            announced.sent();
+            announced.undone();
+        };
+        assert_eq!(told(refused), ["withdrawn 7"]);
+        let done = |announced: &mut Announced| {
+            announced.sent();
+            announced.done(Event::ProfileChanged { user: USER });
+        };
+        assert_eq!(told(done), ["profile_changed Some(7)"]);
     }
 }

@@ -2,8 +2,11 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
-use model::{Event, Now, Trail};
+use model::trail::Announced;
+use model::{Event, Intent, Now, Trail};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -24,6 +27,12 @@ pub(crate) enum Held {
     Postgres(postgres::Held),
     Sqlite(sqlite::Reader),
 }
+
+/// Longest that a transaction waits until what it is about to do is written.
+const ANNOUNCED_WITHIN: Duration = Duration::from_millis(50);
+/// How long a transaction may go on at PostgreSQL when the process that sent it was killed: the server only sees that
+/// when it answers. Twice the longest that a client waits for a statement, by default.
+const OUTLIVES: Duration = Duration::from_secs(10);
 
 /// Stands where a transaction's event stands in the writes of job leases and audit keys, which are not noted.
 const UNNOTED: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
@@ -48,9 +57,13 @@ const UNNOTED: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
 ///
 /// ```compile_fail
 /// # async fn slow(_: store::Parked<'_>) {}
-/// async fn hashing_in_a_transaction(lease: &mut store::Lease, event: model::Event) -> Result<(), store::Error> {
+/// async fn hashing_in_a_transaction(
+///     lease: &mut store::Lease,
+///     intent: model::Intent,
+///     event: model::Event,
+/// ) -> Result<(), store::Error> {
 ///     lease
-///         .transact(async move |_| {
+///         .transact(intent, async move |_| {
 ///             slow(lease.park()).await;       // error: `lease` is in use, and not the closure's to have
 ///             Ok((event.clone(), ()))
 ///         })
@@ -84,7 +97,9 @@ impl Lease {
         Ok(Read(self.held.insert(held)))
     }
 
-    /// Runs a whole write as one transaction and notes its event once it is committed.
+    /// Announces `intent`, runs a whole write as one transaction, and notes its event once it is committed. So a
+    /// process that is killed in between leaves word of what it was about to do. Where nobody hears whether it was
+    /// committed, or whoever waited for that has gone, [`Event::OutcomeUnknown`] is noted instead.
     ///
     /// The closure succeeds only with an event and a value; an error, a drop or a panic rolls back. It may run
     /// up to four times, so it must not do anything but run statements of its `Tx`; SQLite refuses a closure
@@ -92,15 +107,26 @@ impl Lease {
     ///
     /// # Errors
     /// What the closure returned, or an [`Error`] of the store turned into it.
-    pub async fn transact<T, E, F>(&mut self, closure: F) -> Result<T, E>
+    pub async fn transact<T, E, F>(&mut self, intent: Intent, closure: F) -> Result<T, E>
     where
         F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync + 'static,
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (event, value) = self.write(closure).await?;
-        self.trail.note(event);
-        Ok(value)
+        let (announced, written) = self.trail.announce(intent);
+        if let Some(written) = written {
+            // A disk that is slow holds nobody for longer than this.
+            let _ = timeout(ANNOUNCED_WITHIN, written).await;
+        }
+        self.write(Some(announced), closure).await
+    }
+
+    /// How long a transaction may go on when the process that sent it is dead.
+    pub fn outlives(&self) -> Duration {
+        match &self.backend {
+            Backend::Postgres(_) => OUTLIVES,
+            Backend::Sqlite(..) => Duration::ZERO,
+        }
     }
 
     /// Claims a job for `holder` until `until`; false while another node has it. A job's lease is bookkeeping:
@@ -122,7 +148,7 @@ impl Lease {
             let (claimed,) = tx.last((noun::job::claim(&name, holder, until, now),)).await?;
             Ok::<_, Error>((UNNOTED, !claimed.is_empty()))
         };
-        Ok(self.write(claim).await?.1)
+        self.write(None, claim).await
     }
 
     /// Gives a job back at `now`, if `holder` has it.
@@ -135,8 +161,7 @@ impl Lease {
             tx.last((noun::job::release(&name, holder, now),)).await?;
             Ok::<_, Error>((UNNOTED, ()))
         };
-        self.write(release).await?;
-        Ok(())
+        self.write(None, release).await
     }
 
     /// Keeps keys of the audit trail's details, and tells how many are new; those of erased users are left out.
@@ -157,10 +182,10 @@ impl Lease {
             }
             Ok::<_, Error>((UNNOTED, kept))
         };
-        Ok(self.write(keep).await?.1)
+        self.write(None, keep).await
     }
 
-    async fn write<T, E, F>(&mut self, closure: F) -> Result<(Event, T), E>
+    async fn write<T, E, F>(&mut self, announced: Option<Announced>, closure: F) -> Result<T, E>
     where
         F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync + 'static,
         T: Send + 'static,
@@ -172,13 +197,13 @@ impl Lease {
                     Some(Held::Postgres(held)) => held,
                     _ => pool.acquire().await?,
                 };
-                let (held, outcome) = postgres::transact(held, closure).await;
+                let (held, outcome) = postgres::transact(held, announced, closure).await;
                 self.held = held.map(Held::Postgres);
                 outcome
             }
             Backend::Sqlite(database, lane) => {
                 self.held = None;
-                database.transact(*lane, closure).await
+                database.transact(*lane, announced, closure).await
             }
         }
     }

@@ -64,7 +64,11 @@ impl Tx {
     pub async fn last<B: Batch>(&mut self, batch: B) -> Result<B::Out, Error> {
         let (calls, decode) = batch.split();
         let rows = self.run(calls.0, true).await?;
-        decode(Rows(rows))
+        let decoded = decode(Rows(rows));
+        if let (Err(_), Engine::Postgres(held)) = (&decoded, &mut self.engine) {
+            held.doubt();
+        }
+        decoded
     }
 
     async fn run(&mut self, calls: Vec<RawCall>, last: bool) -> Result<Vec<Vec<Row>>, Error> {

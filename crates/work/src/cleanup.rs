@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use auth::Visit;
-use model::Event;
+use model::{Event, Intent, Kind};
 use store::noun::{revocation, session};
 use tokio::time::Instant;
 
@@ -78,7 +78,7 @@ impl Job for Cleanup {
         let begun = Instant::now();
         let removed = visit
             .lease
-            .transact(async move |tx| {
+            .transact(Intent::to(Kind::RowsCleaned), async move |tx| {
                 let calls = (
                     session::delete_expired(now, rows),
                     session::delete_revoked(now, rows),

@@ -73,7 +73,7 @@ pub(crate) async fn set_hash(app: &TestApp, name: &str, hash: &str) {
     app.operate(async |visit| {
         let set: Result<(), store::Error> = visit
             .lease
-            .transact(async move |tx| {
+            .transact(model::Intent::to(model::Kind::PasswordChanged), async move |tx| {
                 tx.last((store::noun::credential::set(user.id, &hash, now),)).await?;
                 Ok((event.clone(), ()))
             })

@@ -322,7 +322,7 @@ async fn n_10_a_pepper_that_is_not_there_is_asked_for_once() {
     app.operate(async |visit| {
         let made: Result<(), store::Error> = visit
             .lease
-            .transact(async move |tx| {
+            .transact(model::Intent::to(model::Kind::PepperCreated), async move |tx| {
                 tx.one(store::noun::pepper::insert(7, vec![1, 2, 3], model::Now::from_seconds(1))).await?;
                 Ok((model::Event::PepperCreated { version: 7 }, ()))
             })

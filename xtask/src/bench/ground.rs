@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::trail::{Entry, Receipt, Recorder};
-use model::{Clock, Email, Event, Now, Origin, SessionId, Spawner, Trail, UserId, UserUuid};
+use model::{Clock, Email, Event, Intent, Kind, Now, Origin, SessionId, Spawner, Trail, UserId, UserUuid};
 use protocol::pepper::StoredText;
 use store::noun::session::{NewSession, Rotation};
 use store::noun::user::NewUser;
@@ -18,6 +18,8 @@ use uuid::Uuid;
 use super::Outcome;
 
 pub(super) const NOON: Now = Now::from_seconds(1_700_000_000);
+/// What every write of a benchmark says that it does.
+const INTENT: Intent = Intent::to(Kind::UserRegistered);
 const DAY: Duration = Duration::from_hours(24);
 
 /// A stored text that no pepper has sealed.
@@ -92,7 +94,7 @@ impl Ground {
         let (user, session) = (new_user(n)?, new_session(n));
         let done: Result<_, Error> = self
             .lease()
-            .transact(async move |tx| {
+            .transact(INTENT, async move |tx| {
                 let calls = (
                     user::insert(&user),
                     credential::insert(user.uuid, &stored("hash"), user.at),
@@ -111,7 +113,7 @@ impl Ground {
         let (user, session) = (new_user(n)?, new_session(n));
         let done: Result<_, Error> = self
             .lease()
-            .transact(async move |tx: &mut Tx| {
+            .transact(INTENT, async move |tx: &mut Tx| {
                 tx.one(user::insert(&user)).await?;
                 tx.one(credential::insert(user.uuid, &stored("hash"), user.at)).await?;
                 tx.one(session::open_registered(user.uuid, &session)).await?;
@@ -135,7 +137,9 @@ impl Ground {
         let row = new_session(n);
         let done: Result<_, Error> = self
             .lease()
-            .transact(async move |tx| Ok((event(n), tx.last((session::open(user, 1, &row),)).await?.0)))
+            .transact(INTENT, async move |tx| {
+                Ok((event(n), tx.last((session::open(user, 1, &row),)).await?.0))
+            })
             .await;
         one(&done.map_err(|error| error.to_string())?)
     }
@@ -163,7 +167,7 @@ impl Ground {
         };
         let done: Result<_, Error> = self
             .lease()
-            .transact(async move |tx| Ok((event(0), tx.last((session::rotate(&step),)).await?.0)))
+            .transact(INTENT, async move |tx| Ok((event(0), tx.last((session::rotate(&step),)).await?.0)))
             .await;
         one(&done.map_err(|error| error.to_string())?)
     }
@@ -172,7 +176,7 @@ impl Ground {
     pub(super) async fn clean(&self, until: Now, limit: i64) -> Result<(), String> {
         let done: Result<_, Error> = self
             .lease()
-            .transact(async move |tx| {
+            .transact(INTENT, async move |tx| {
                 Ok((event(0), tx.last((session::delete_expired(until, limit),)).await?.0))
             })
             .await;

@@ -1,6 +1,6 @@
 //! Erasing the caller's account: the password is shown, a tombstone is left.
 
-use model::{Event, Secret};
+use model::{Event, Intent, Kind, Secret};
 use store::noun::{audit_key, credential, user};
 
 use crate::Visit;
@@ -48,7 +48,7 @@ pub async fn erase(
     let (old, keep) = (login.hash.ok_or(EraseError::Refused)?, visit.rooms.keep_until(visit.now));
     let ended = visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::UserErased).user(uuid).stamp(now), async move |tx| {
             // Repeats that the version stands, as every write after a hash does.
             tx.one(credential::replace(id, version, &old, now)).await?.ok_or(EraseError::Refused)?;
             tx.one(user::erase(id, now)).await?.ok_or(EraseError::Refused)?;

@@ -1,6 +1,6 @@
 //! What an operator does to accounts, from the command line.
 
-use model::{Email, Event, Secret, UserId, Username};
+use model::{Email, Event, Intent, Kind, Secret, UserId, Username};
 use store::noun::user::{State, User};
 use store::noun::{audit_key, credential, user};
 
@@ -55,7 +55,7 @@ pub async fn add(visit: &mut Visit<'_>, candidate: Candidate, role: &str) -> Res
     let row = new.clone();
     let inserted = visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::UserRegistered).user(row.uuid), async move |tx| {
             let account = (user::insert(&row), credential::insert(row.uuid, &hash, row.at));
             let (ids, _) = tx.last(account).await?;
             let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
@@ -105,7 +105,7 @@ pub async fn set_role(visit: &mut Visit<'_>, user: &User, role: &str) -> Result<
     let (id, uuid, now, role) = (user.id, user.uuid, visit.now, role.to_owned());
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::RoleChanged).user(uuid).stamp(now), async move |tx| {
             let (set,) = tx.last((user::set_role(id, &role, now),)).await?;
             set.first().ok_or(OperateError::Unknown)?;
             Ok((Event::RoleChanged { user: uuid, role: role.clone() }, ()))
@@ -136,7 +136,7 @@ pub async fn set_password(
     let (id, uuid, now, keep) = (user.id, user.uuid, visit.now, visit.rooms.keep_until(visit.now));
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::PasswordChanged).user(uuid).stamp(now), async move |tx| {
             tx.one(credential::set(id, &hash, now)).await?;
             let ended = revoke_all(tx, id, None, keep).await?;
             Ok((Event::PasswordChanged { user: uuid, sessions: ended.len() as u64 }, ()))
@@ -150,10 +150,11 @@ pub async fn set_password(
 /// [`OperateError::Unknown`] for a tombstone.
 pub async fn set_state(visit: &mut Visit<'_>, user: &User, active: bool) -> Result<(), OperateError> {
     let (id, uuid, now, keep) = (user.id, user.uuid, visit.now, visit.rooms.keep_until(visit.now));
-    let state = if active { State::Active } else { State::Inactive };
+    let (state, kind) =
+        if active { (State::Active, Kind::UserActivated) } else { (State::Inactive, Kind::UserDeactivated) };
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(kind).user(uuid).stamp(now), async move |tx| {
             tx.one(user::set_state(id, state, now)).await?.ok_or(OperateError::Unknown)?;
             if active {
                 return Ok((Event::UserActivated { user: uuid }, ()));
@@ -172,7 +173,7 @@ pub async fn delete(visit: &mut Visit<'_>, user: &User) -> Result<(), OperateErr
     let (id, uuid, now, keep) = (user.id, user.uuid, visit.now, visit.rooms.keep_until(visit.now));
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::UserErased).user(uuid).stamp(now), async move |tx| {
             tx.one(user::erase(id, now)).await?.ok_or(OperateError::Unknown)?;
             // His details in the audit trail can be read no more; the trail itself stays whole.
             tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;

@@ -1,7 +1,7 @@
 //! Changing the password: the current one is shown, every other session ends.
 
 use model::profile::FieldError;
-use model::{Email, Event, Secret, Username};
+use model::{Email, Event, Intent, Kind, Secret, Username};
 use store::noun::credential;
 
 use crate::Visit;
@@ -69,7 +69,7 @@ pub async fn change_password(
     let (session, keep) = (caller.session, visit.rooms.keep_until(visit.now));
     let ended = visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::PasswordChanged).user(uuid).stamp(now), async move |tx| {
             tx.one(credential::replace(id, version, &hash, now)).await?.ok_or(PasswordError::Refused)?;
             let ended = revoke_all(tx, id, Some(session), keep).await?;
             let sessions = ended.len() as u64;

@@ -1,7 +1,7 @@
 //! The caller's own account: reading and changing it.
 
 use model::profile::{FieldError, Profile};
-use model::{Event, Username};
+use model::{Event, Intent, Kind, Username};
 use serde_json::{Map, Value};
 use store::noun::user::{self, State, User};
 
@@ -126,7 +126,7 @@ async fn change(
     let (old, now, text, name) = (user.clone(), visit.now, profile.clone(), username.clone());
     let set = visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::ProfileChanged).user(user.uuid).stamp(now), async move |tx| {
             let set = user::set_profile(&old, name.as_ref(), &text, now);
             let (changed, found) = tx.last((set, user::find(old.id))).await?;
             match (changed.first(), found.first()) {

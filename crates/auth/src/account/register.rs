@@ -1,7 +1,7 @@
 //! Registration: one hash without a connection, then one write.
 
 use model::profile::{FieldError, Profile};
-use model::{Email, Event, Now, Secret, UserId, UserUuid, Username};
+use model::{Email, Event, Intent, Kind, Now, Secret, UserId, UserUuid, Username};
 use serde_json::{Map, Value};
 use store::noun::{credential, session, user};
 
@@ -124,9 +124,11 @@ pub async fn register(
         Opening::new(visit, scope)
     });
     let (row, first) = (new.clone(), opening.as_ref().map(|opening| opening.row.clone()));
+    let intent = Intent { session: first.as_ref().map(|first| first.id), ..Intent::to(Kind::UserRegistered) };
+    let intent = intent.user(row.uuid);
     let inserted = visit
         .lease
-        .transact(async move |tx| {
+        .transact(intent, async move |tx| {
             let (user, session) = (row.uuid, first.as_ref().map(|first| first.id));
             // Each statement but the first finds the user by uuid, so all of them do nothing when he is taken.
             let account = (user::insert(&row), credential::insert(user, &hash, row.at));

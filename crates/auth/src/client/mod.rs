@@ -3,7 +3,7 @@
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use model::{ClientId, Event, Secret};
+use model::{ClientId, Event, Intent, Kind, Secret};
 use store::noun::client::{self, Client};
 
 use crate::Visit;
@@ -68,7 +68,7 @@ pub async fn add(visit: &mut Visit<'_>, id: &str, name: &str) -> Result<Secret<S
         (ClientId(id.to_owned()), name.to_owned(), secret_hash(secret.expose()), visit.now);
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::ClientAdded), async move |tx| {
             let (added,) = tx.last((client::insert(&client, &name, hash, now),)).await?;
             let client = added.into_iter().next().ok_or(ClientError::Taken)?;
             Ok::<_, ClientError>((Event::ClientAdded { client }, ()))
@@ -94,7 +94,7 @@ pub async fn rotate(visit: &mut Visit<'_>, id: &str) -> Result<Secret<String>, C
     let (client, hash, now) = (ClientId(id.to_owned()), secret_hash(secret.expose()), visit.now);
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::ClientRotated), async move |tx| {
             let (rotated,) = tx.last((client::rotate(&client, hash, now),)).await?;
             let client = rotated.into_iter().next().ok_or(ClientError::Unknown)?;
             Ok::<_, ClientError>((Event::ClientRotated { client }, ()))
@@ -111,7 +111,7 @@ pub async fn remove(visit: &mut Visit<'_>, id: &str) -> Result<(), ClientError> 
     let client = ClientId(id.to_owned());
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::ClientRemoved), async move |tx| {
             let (removed,) = tx.last((client::remove(&client),)).await?;
             let client = removed.into_iter().next().ok_or(ClientError::Unknown)?;
             Ok((Event::ClientRemoved { client }, ()))

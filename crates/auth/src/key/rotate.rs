@@ -1,6 +1,6 @@
 //! How keys move on: by schedule, by command, and at once when one is compromised.
 
-use model::{Event, KeyId, Now};
+use model::{Event, Intent, KeyId, Kind, Now};
 use protocol::jwt::Algorithm;
 use store::noun::key::{self, Key, State};
 use store::noun::realm;
@@ -108,7 +108,7 @@ pub async fn reseal(visit: &mut Visit<'_>) -> Result<u64, KeyRoomError> {
     let master = keyring.first_key_id().to_owned();
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::KeysResealed), async move |tx| {
             for (id, anew) in &sealed {
                 tx.one(key::set_sealed(id, anew.clone())).await?;
             }
@@ -141,7 +141,7 @@ async fn activate(
     let signs = id.clone();
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::KeyActivated), async move |tx| {
             if let Some(old) = &old {
                 // Another node was faster: it has retired this key and activated one of its own.
                 let call = key::set_state(old, State::Active, State::Retiring, now);
@@ -162,7 +162,7 @@ async fn activate(
 async fn insert(visit: &mut Visit<'_>, new: Key) -> Result<(), KeyRoomError> {
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::KeyCreated), async move |tx| {
             let event = Event::KeyCreated { key: new.id.clone(), algorithm: new.algorithm.clone() };
             tx.one(key::insert(&new)).await?.ok_or(KeyRoomError::Unknown)?;
             tx.last((key::bump(),)).await?;
@@ -175,7 +175,7 @@ async fn retire(visit: &mut Visit<'_>, id: &KeyId) -> Result<(), KeyRoomError> {
     let (id, now): (KeyId, Now) = (id.clone(), visit.now);
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::KeyRetired), async move |tx| {
             let call = key::set_state(&id, State::Active, State::Retiring, now);
             tx.one(call).await?.ok_or(KeyRoomError::Unknown)?;
             tx.last((key::bump(),)).await?;
@@ -188,7 +188,7 @@ async fn remove(visit: &mut Visit<'_>, id: &KeyId, compromised: bool) -> Result<
     let id = id.clone();
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::KeyRemoved), async move |tx| {
             tx.one(key::remove(&id)).await?.ok_or(KeyRoomError::Unknown)?;
             tx.last((key::bump(),)).await?;
             Ok((Event::KeyRemoved { key: id.clone(), compromised }, ()))

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use model::{Event, Rng, UserId, UserUuid};
+use model::{Event, Intent, Kind, Rng, UserId, UserUuid};
 use protocol::password_hash::{StoredHash, Unusable};
 use protocol::pepper::{Pepper, PepperError, Peppers, StoredText};
 use store::noun::credential::{self, Owned};
@@ -218,7 +218,7 @@ async fn make(visit: &mut Visit<'_>, version: i64) -> Result<(), VaultError> {
     let (sealed, now) = (Pepper::generate(version, rng).seal(keyring, rng), visit.now);
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::PepperCreated), async move |tx| {
             tx.one(pepper::insert(version, sealed.clone(), now)).await?.ok_or(VaultError::Raced)?;
             tx.last((pepper::retire_older(version, now), store::noun::key::bump())).await?;
             Ok((Event::PepperCreated { version }, ()))
@@ -304,7 +304,7 @@ async fn move_page(visit: &mut Visit<'_>, page: Vec<Owned>) -> Result<(), VaultE
     let pepper = peppers.sealing();
     let done = visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::PasswordsSealed), async move |tx| {
             let hashes = moved.iter().map(|(user, new, old)| (*user, old, new));
             let (sealed,) = tx.last((credential::seal(pepper, hashes),)).await?;
             let passwords = sealed.len() as u64;
@@ -329,7 +329,7 @@ async fn clear(visit: &mut Visit<'_>) -> Result<(), VaultError> {
         let version = row.version;
         let removed = visit
             .lease
-            .transact(async move |tx| {
+            .transact(Intent::to(Kind::PepperRemoved), async move |tx| {
                 tx.one(pepper::remove_unused(version)).await?.ok_or(Moved::On)?;
                 tx.last((store::noun::key::bump(),)).await?;
                 Ok((Event::PepperRemoved { version }, ()))

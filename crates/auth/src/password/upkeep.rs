@@ -1,6 +1,6 @@
 //! What the engine needs of the database, in the background.
 
-use model::{Event, UserId};
+use model::{Event, Intent, Kind, UserId};
 use store::noun::credential;
 
 use super::hasher::Rehashed;
@@ -37,9 +37,11 @@ pub async fn learn_kinds(visit: &mut Visit<'_>) -> Result<(), store::Error> {
 pub async fn keep_rehashed(visit: &mut Visit<'_>, rehashed: Rehashed) -> Result<(), store::Error> {
     let now = visit.now;
     let new = visit.rooms.vault.store(rehashed.uuid, &rehashed.new);
+    let kind = if rehashed.is_same { Kind::PasswordsSealed } else { Kind::PasswordRehashed };
+    let intent = Intent::to(kind).user(rehashed.uuid).stamp(now);
     let kept = visit
         .lease
-        .transact(async move |tx| {
+        .transact(intent, async move |tx| {
             let Rehashed { user, uuid, version, old, is_same, .. } = &rehashed;
             let (kept,) = tx.last((credential::rehash(*user, *version, old, &new, now),)).await?;
             kept.first().ok_or(Moved::On)?;

@@ -1,6 +1,6 @@
 //! Login: one read, one hash without a connection, one write.
 
-use model::{Email, Event, Secret, SessionId, UserId, Username, event::Reason};
+use model::{Email, Event, Intent, Kind, Secret, SessionId, UserId, Username, event::Reason};
 use protocol::password_hash::{Rules, StoredHash};
 use protocol::scope::Scope;
 use store::noun::{credential, revocation, session};
@@ -76,9 +76,10 @@ pub async fn login(
     let (user, full) = (login.user.clone(), login.sessions >= model::limit::SESSIONS_PER_USER);
     let (row, version, uuid, keep) =
         (opening.row.clone(), login.version, user.uuid, visit.rooms.keep_until(visit.now));
+    let intent = Intent::to(Kind::LoginSucceeded).user(uuid).session(row.id);
     let opened = visit
         .lease
-        .transact(async move |tx: &mut Tx| {
+        .transact(intent, async move |tx: &mut Tx| {
             let event = Event::LoginSucceeded { user: uuid, session: row.id };
             if full {
                 tx.one(session::open(user.id, version, &row)).await?.ok_or(LoginError::Refused)?;

@@ -1,6 +1,6 @@
 //! Logout: of one session, of all, by token or from the list.
 
-use model::{Event, Secret, SessionId, UserId, UserUuid};
+use model::{Event, Intent, Kind, Secret, SessionId, UserId, UserUuid};
 use protocol::refresh_token::RefreshToken;
 use store::noun::{revocation, session};
 
@@ -64,9 +64,10 @@ pub async fn logout_one(visit: &mut Visit<'_>, caller: &Caller, id: SessionId) -
 /// [`LogoutError::Store`]: they may go on.
 pub async fn logout_all(visit: &mut Visit<'_>, caller: &Caller) -> Result<(), LogoutError> {
     let (user, uuid, keep) = (caller.user, caller.user_uuid, visit.rooms.keep_until(visit.now));
+    let intent = Intent::to(Kind::SessionsRevoked).user(uuid).stamp(keep);
     let ended = visit
         .lease
-        .transact(async move |tx| {
+        .transact(intent, async move |tx| {
             let ended = revoke_all(tx, user, None, keep).await?;
             let sessions = ended.len() as u64;
             Ok::<_, LogoutError>((Event::SessionsRevoked { user: uuid, sessions }, ended))
@@ -78,9 +79,10 @@ pub async fn logout_all(visit: &mut Visit<'_>, caller: &Caller) -> Result<(), Lo
 
 async fn end(visit: &mut Visit<'_>, id: SessionId, user: UserId, uuid: UserUuid) -> Result<(), LogoutError> {
     let keep = visit.rooms.keep_until(visit.now);
+    let intent = Intent::to(Kind::SessionRevoked).user(uuid).session(id).stamp(keep);
     visit
         .lease
-        .transact(async move |tx| {
+        .transact(intent, async move |tx| {
             let calls = (revocation::bump(), session::revoke(id, user, keep), revocation::record(user, keep));
             let (_, revoked, _) = tx.last(calls).await?;
             revoked.first().ok_or(LogoutError::Unknown)?;

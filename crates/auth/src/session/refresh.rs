@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use model::{Event, Now, Secret, SessionId, event::Reason};
+use model::{Event, Intent, Kind, Now, Secret, SessionId, event::Reason};
 use protocol::refresh_token::{RefreshToken, SEALED_BYTES};
 use protocol::scope::Scope;
 use store::noun::session::{self, Rotation, Session};
@@ -61,9 +61,14 @@ pub async fn refresh(
     }
     let successor = token.successor(&visit.rooms.rng);
     let step = rotation(visit, &token, &successor);
+    // Whose session it is, it says itself when it is loaded.
+    let intent = Intent::to(Kind::SessionRefreshed)
+        .session(token.session)
+        .generation(token.generation.saturating_add(1))
+        .stamp(visit.now);
     let loaded = visit
         .lease
-        .transact(async move |tx| {
+        .transact(intent, async move |tx| {
             let (rotated, loaded) = tx.last((session::rotate(&step), session::find(step.session))).await?;
             match (rotated.first(), loaded.into_iter().next()) {
                 (Some(_), Some(session)) => {
@@ -186,9 +191,10 @@ async fn replay(
         return Err(stolen(visit, &session, generation).await);
     }
     let newest = session.generation;
+    let intent = Intent::to(Kind::RefreshReplayedLate).user(user).session(id).generation(generation);
     let noted: Result<(), Unrotated> = visit
         .lease
-        .transact(async move |tx| {
+        .transact(intent, async move |tx| {
             let call = session::replayed_late(id, newest, generation, replays);
             tx.last((call,)).await?.0.first().ok_or(Unrotated::Used(Box::new(None)))?;
             Ok((Event::RefreshReplayedLate { user, session: id, generation }, ()))
@@ -206,9 +212,10 @@ async fn replay(
 async fn stolen(visit: &mut Visit<'_>, session: &Session, generation: i64) -> RefreshError {
     let (id, owner, user, keep) =
         (session.id, session.user, session.user_uuid, visit.rooms.keep_until(visit.now));
+    let intent = Intent::to(Kind::RefreshStolen).user(user).session(id).generation(generation).stamp(keep);
     let ended: Result<(), Unrotated> = visit
         .lease
-        .transact(async move |tx| {
+        .transact(intent, async move |tx| {
             let calls =
                 (revocation::bump(), session::revoke(id, owner, keep), revocation::record(owner, keep));
             let (_, revoked, _) = tx.last(calls).await?;

@@ -50,6 +50,11 @@ statements! {
          s.rotated_at, s.successors, s.late_generation, s.late_replays, s.revoked, u.uuid, u.role, u.state \
          FROM gw.sessions s JOIN gw.users u ON u.id = s.user_id WHERE s.id = $1",
     );
+    TRACE = Stmt::new(
+        "session.trace",
+        "SELECT u.uuid, s.generation, s.rotated_at, s.successors, s.revoked, s.expires_at \
+         FROM gw.sessions s JOIN gw.users u ON u.id = s.user_id WHERE s.id = $1",
+    );
     OF_USER = Stmt::new(
         "session.of_user",
         "SELECT s.id, s.user_id, s.scope, s.address, s.user_agent, s.created_at, s.ends_at, s.generation, \
@@ -254,6 +259,37 @@ pub fn rotate(step: &Rotation) -> Call<UserId> {
 /// The session with this id, whatever its state.
 pub fn find(id: SessionId) -> Call<Session> {
     Call::new(&FIND, [id.into()], Session::read)
+}
+
+/// What a session shows of what was done to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// Whose it is.
+    pub user: UserUuid,
+    /// Which refresh token is the newest.
+    pub generation: i64,
+    /// When that one was issued.
+    pub rotated_at: Now,
+    /// Sealed successors, newest first.
+    pub successors: String,
+    /// Whether it was ended.
+    pub revoked: bool,
+    /// The day by which it is surely over; of one that was ended, the moment until which its row is kept.
+    pub expires_at: Now,
+}
+
+/// What the session with this id shows of what was done to it.
+pub fn trace(id: SessionId) -> Call<Trace> {
+    Call::new(&TRACE, [id.into()], |mut row| {
+        Ok(Trace {
+            user: row.next()?,
+            generation: row.next()?,
+            rotated_at: row.next()?,
+            successors: row.next()?,
+            revoked: row.next()?,
+            expires_at: row.next()?,
+        })
+    })
 }
 
 /// A user's live sessions, newest first.

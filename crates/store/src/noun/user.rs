@@ -23,6 +23,7 @@ statements! {
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
          FROM gw.users u WHERE u.id = $1",
     );
+    TRACE = Stmt::new("user.trace", "SELECT u.role, u.updated_at FROM gw.users u WHERE u.uuid = $1");
     FIND_BY_EMAIL = Stmt::new(
         "user.find_by_email",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
@@ -171,6 +172,11 @@ pub fn taken(email: &Email, username: Option<&Username>) -> Call<(bool, bool)> {
 /// The user with this number.
 pub fn find(id: UserId) -> Call<User> {
     Call::new(&FIND, [id.into()], |mut row| User::read(&mut row))
+}
+
+/// What a user shows of what was done to him: his role, and when his row last changed.
+pub fn trace(uuid: UserUuid) -> Call<(String, Now)> {
+    Call::new(&TRACE, [uuid.into()], |mut row| Ok((row.next()?, row.next()?)))
 }
 
 /// The user with this email.

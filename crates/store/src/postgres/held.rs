@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use model::trail::Announced;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
@@ -25,6 +26,8 @@ pub(crate) struct Held {
     in_flight: bool,
     in_transaction: bool,
     again: Option<Again>,
+    /// The transaction under way.
+    pub(super) announced: Option<Box<Announced>>,
     _permit: OwnedSemaphorePermit,
     _entry: Option<Entry>,
 }
@@ -83,6 +86,7 @@ impl Held {
             in_flight: false,
             in_transaction: false,
             again: None,
+            announced: None,
             _permit: permit,
             _entry: entry,
         }
@@ -170,6 +174,9 @@ impl Held {
         conn.check(calls)?;
         self.in_flight = true;
         self.in_transaction |= trip.begins();
+        if let Some(announced) = self.announced.as_mut().filter(|_| trip.decides()) {
+            announced.sent();
+        }
         self.pool.count_trip();
         let mut answers: Vec<Answer<'_>> = Vec::with_capacity(calls.len() + 2);
         if trip.begins() {
@@ -184,7 +191,20 @@ impl Held {
             return Err(if trip.decides() { Error::OutcomeUnknown } else { late });
         };
         self.in_flight = false;
-        self.settle(calls, trip, outcomes)
+        let settled = self.settle(calls, trip, outcomes);
+        // What cannot be read may be committed; what was refused, or does nothing by its own word, is not.
+        let in_doubt = matches!(settled, Err(Error::OutcomeUnknown | Error::Corrupt(_)));
+        if let Some(announced) = self.announced.as_mut().filter(|_| !in_doubt) {
+            announced.undone();
+        }
+        settled
+    }
+
+    /// What came back from the end of the transaction cannot be read: it may have been committed all the same.
+    pub(crate) fn doubt(&mut self) {
+        if let Some(announced) = &mut self.announced {
+            announced.sent();
+        }
     }
 
     /// Prepares the statements that could not be when the connection was made, before anything else is on the wire.

@@ -1,6 +1,7 @@
 //! A whole transaction on one connection, run again when PostgreSQL asks for it.
 
 use model::Event;
+use model::trail::Announced;
 
 use super::{Again, Held};
 use crate::Error;
@@ -10,13 +11,19 @@ use crate::tx::{Engine, State, Tx};
 const RUNS: u32 = 4;
 
 /// Runs `closure` until it commits, fails for good, or was refused [`RUNS`] times. A connection that turns out to
-/// have died since its last use is replaced once, as long as COMMIT was not on the wire.
-pub(crate) async fn transact<T, E, F>(mut held: Held, closure: F) -> (Option<Held>, Result<(Event, T), E>)
+/// have died since its last use is replaced once, as long as COMMIT was not on the wire. The connection carries what
+/// was announced: whoever drops this drops both, and then it counts whether COMMIT was on the wire.
+pub(crate) async fn transact<T, E, F>(
+    mut held: Held,
+    announced: Option<Announced>,
+    closure: F,
+) -> (Option<Held>, Result<T, E>)
 where
     F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync,
     E: From<Error>,
 {
     let (mut run, mut renewed) = (1, false);
+    held.announced = announced.map(Box::new);
     loop {
         if let Err(error) = held.ready().await {
             return (None, Err(error.into()));
@@ -44,7 +51,17 @@ where
                 run += 1;
             }
             Some(Again::Stale) if outcome.is_err() && !renewed => renewed = true,
-            _ => return (Some(held), outcome),
+            _ => {
+                let announced = held.announced.take();
+                let value = outcome.map(|(event, value)| {
+                    if let Some(mut announced) = announced {
+                        announced.check(&event);
+                        announced.done(event);
+                    }
+                    value
+                });
+                return (Some(held), value);
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::Event;
+use model::trail::Announced;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -105,8 +106,14 @@ impl Database {
         Ok(Reader { conn: Some(conn), database: Arc::clone(self), _permit: permit, _entry: entry })
     }
 
-    /// Runs a whole write on the writer's thread; answered once its group is committed.
-    pub(crate) async fn transact<T, E, F>(&self, lane: Lane, closure: F) -> Result<(Event, T), E>
+    /// Runs a whole write on the writer's thread; answered once its group is committed. What has begun there is ended
+    /// there, and its event noted, also when nobody waits for it any more.
+    pub(crate) async fn transact<T, E, F>(
+        &self,
+        lane: Lane,
+        announced: Option<Announced>,
+        closure: F,
+    ) -> Result<T, E>
     where
         F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + 'static,
         T: Send + 'static,
@@ -119,10 +126,14 @@ impl Database {
         });
         let _permit = permit.await?;
         self.trips.fetch_add(1, Ordering::Relaxed);
-        let (answer, claim) = self.writer.submit(lane, closure);
+        let (answer, claim) = self.writer.submit(lane, announced, closure);
         let why = match timeout(self.settings.acquire_timeout + self.settings.statement_timeout, answer).await
         {
-            Ok(Ok(outcome)) => return outcome,
+            Ok(Ok((announced, outcome))) => {
+                // Tells the trail how it went.
+                drop(announced);
+                return outcome;
+            }
             Ok(Err(_)) => "the writer ended",
             Err(_) => "the writer did not come to it within the deadline",
         };

@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use model::Event;
+use model::trail::Announced;
 use tokio::sync::oneshot;
 
 use super::{Connection, Lane};
@@ -66,7 +67,10 @@ impl Claim {
     }
 }
 
-type Answer<T, E> = oneshot::Receiver<Result<(Event, T), E>>;
+/// What became of a write. The trail is told when the [`Announced`] is dropped: by whoever waited for it, or by the
+/// writer where nobody does.
+type Outcome<T, E> = (Option<Announced>, Result<T, E>);
+type Answer<T, E> = oneshot::Receiver<Outcome<T, E>>;
 
 impl Writer {
     /// Starts the thread. Called inside a runtime, so that a closure that waits for a timer waits, and is found out,
@@ -91,7 +95,12 @@ impl Writer {
     }
 
     /// Queues a write; its answer comes through the receiver, and not at all when the thread has ended.
-    pub(crate) fn submit<T, E, F>(&self, lane: Lane, closure: F) -> (Answer<T, E>, Claim)
+    pub(crate) fn submit<T, E, F>(
+        &self,
+        lane: Lane,
+        announced: Option<Announced>,
+        closure: F,
+    ) -> (Answer<T, E>, Claim)
     where
         F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + 'static,
         T: Send + 'static,
@@ -99,7 +108,8 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let claim = Claim::default();
-        let job = Box::new(Write { closure, outcome: None, reply, claim: claim.clone(), begun: false });
+        let job =
+            Box::new(Write { closure, announced, outcome: None, reply, claim: claim.clone(), begun: false });
         let mut lanes = self.queue.lanes();
         match lane {
             _ if lanes.closed => {}
@@ -281,8 +291,9 @@ fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connect
 
 struct Write<F, T, E> {
     closure: F,
+    announced: Option<Announced>,
     outcome: Option<Result<(Event, T), E>>,
-    reply: oneshot::Sender<Result<(Event, T), E>>,
+    reply: oneshot::Sender<Outcome<T, E>>,
     claim: Claim,
     begun: bool,
 }
@@ -304,10 +315,17 @@ where
 
     fn run(&mut self, connection: Connection) -> (Connection, bool) {
         let mut tx = Tx::new(Engine::Sqlite(connection));
+        if let Some(announced) = &mut self.announced {
+            announced.sent();
+        }
         // Every statement inside completes inline, so `Pending` can only mean that it waits for something else.
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let running = pin!((self.closure)(&mut tx));
-            running.poll(&mut Context::from_waker(Waker::noop()))
+            let polled = running.poll(&mut Context::from_waker(Waker::noop()));
+            if let (Poll::Ready(Ok((event, _))), Some(announced)) = (&polled, &self.announced) {
+                announced.check(event);
+            }
+            polled
         }));
         let (engine, state) = tx.into_parts();
         let outcome = match polled {
@@ -317,6 +335,9 @@ where
             Err(_) => Err(Error::Database("a transaction panicked".into()).into()),
         };
         let good = outcome.is_ok();
+        if let Some(announced) = self.announced.as_mut().filter(|_| !good) {
+            announced.undone();
+        }
         self.outcome = Some(outcome);
         match engine {
             Engine::Sqlite(connection) => (connection, good),
@@ -325,12 +346,23 @@ where
     }
 
     fn settle(self: Box<Self>, failure: Option<Error>) {
-        let outcome = match (failure, self.outcome) {
+        let Self { mut announced, outcome, reply, .. } = *self;
+        let outcome = match (failure, outcome) {
             (Some(error), _) => Err(error.into()),
             (None, Some(outcome)) => outcome,
             (None, None) => Err(Error::Unavailable("the write did not run".into()).into()),
         };
-        let _ = self.reply.send(outcome);
+        let (event, outcome) = match outcome {
+            Ok((event, value)) => (Some(event), Ok(value)),
+            Err(error) => (None, Err(error)),
+        };
+        if let Some(announced) = &mut announced {
+            match event {
+                Some(event) => announced.done(event),
+                None => announced.undone(),
+            }
+        }
+        let _ = reply.send((announced, outcome));
     }
 }
 

@@ -1,14 +1,14 @@
 //! Nothing slow between BEGIN and COMMIT: the proof of having no connection does not survive into a transaction.
 
-use model::Event;
+use model::{Event, Intent};
 use store::{Error, Lease, Parked};
 
 async fn hash(_: &Parked<'_>) {}
 
-async fn handler(lease: &mut Lease, event: Event) -> Result<(), Error> {
+async fn handler(lease: &mut Lease, intent: Intent, event: Event) -> Result<(), Error> {
     let parked = lease.park();
     lease
-        .transact(async |_| {
+        .transact(intent, async |_| {
             hash(&parked).await;
             Ok((event.clone(), ()))
         })

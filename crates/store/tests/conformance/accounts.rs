@@ -22,13 +22,15 @@ on_both!(
 );
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
+const INTENT: model::Intent = model::Intent::to(model::Kind::RowsCleaned);
 
 /// One call as a transaction.
 async fn write<T: Send + 'static>(
     lease: &mut Lease,
     call: impl Fn() -> Call<T> + Send + Sync + 'static,
 ) -> Vec<T> {
-    let done: Result<_, Error> = lease.transact(async move |tx| Ok((EVENT, tx.all(call()).await?))).await;
+    let done: Result<_, Error> =
+        lease.transact(INTENT, async move |tx| Ok((EVENT, tx.all(call()).await?))).await;
     done.unwrap()
 }
 

@@ -217,7 +217,7 @@ async fn keys_of_the_erased_are_not_kept(world: Arc<World>) {
         let removed = tx.all(audit_key::remove_of_user(uuid(1))).await?;
         Ok::<_, store::Error>((model::Event::UserErased { user: uuid(1), sessions: 0 }, removed.len()))
     };
-    assert_eq!(lease.transact(erase).await.unwrap(), 2);
+    assert_eq!(lease.transact(model::Intent::to(model::Kind::UserErased), erase).await.unwrap(), 2);
     assert_eq!(
         lease.keep_audit_keys(given.clone()).await.unwrap(),
         0,

@@ -10,9 +10,10 @@ use store::{Error, Store};
 use testkit::Postgres;
 use tokio_postgres::{Client, NoTls};
 
-use crate::ground::{NOON, World, at_url, new_user, register, settings, spawner};
+use crate::ground::{NOON, World, at_url, new_user, register, session_id, settings, spawner, uuid};
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
+const INTENT: model::Intent = model::Intent::to(model::Kind::RowsCleaned);
 
 #[tokio::test]
 async fn a_closure_that_waits_is_slow_on_sqlite() {
@@ -21,7 +22,7 @@ async fn a_closure_that_waits_is_slow_on_sqlite() {
         for wait in 0..3 {
             let slow: Result<(), Error> = world
                 .lease(&store)
-                .transact(async move |tx| {
+                .transact(INTENT, async move |tx| {
                     tx.one(user::insert(&new_user(1))).await?;
                     match wait {
                         0 => std::future::pending().await,
@@ -112,6 +113,25 @@ async fn a_lease_dropped_in_a_statement_does_not_delay_the_next() {
     .await;
 }
 
+/// COMMIT is on the wire with the statements: whoever is dropped then cannot know, and the trail says so.
+#[tokio::test]
+async fn what_is_dropped_behind_its_commit_is_called_unknown() {
+    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+        let store = one_connection(&world).await;
+        register(&mut world.lease(&store), 1).await.unwrap();
+        let locker = Locker::lock(&world).await;
+        world.events.told();
+        let (shared, there) = (Arc::clone(&store), Arc::clone(&world));
+        let stuck = tokio::task::spawn(async move { register(&mut there.lease(&shared), 2).await });
+        locker.waiting("1").await;
+        stuck.abort();
+        assert!(stuck.await.unwrap_err().is_cancelled());
+        assert_eq!(world.events.told(), ["announced user_registered", "written", "outcome_unknown 7"]);
+        locker.unlock().await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_lease_goes_on_after_a_statement_that_was_dropped() {
     crate::ground::run(World::postgres(), async |world: Arc<World>| {
@@ -121,7 +141,7 @@ async fn a_lease_goes_on_after_a_statement_that_was_dropped() {
         assert!(lease.read().await.unwrap().one(user::find(UserId(1))).now_or_never().is_none());
         lease.read().await.unwrap().one(realm::find()).await.unwrap();
         let poisoned: Result<(), Error> = lease
-            .transact(async |tx| {
+            .transact(INTENT, async |tx| {
                 tx.one(realm::find()).await?;
                 assert!(tx.one(user::find(UserId(1))).now_or_never().is_none());
                 Ok((EVENT, ()))
@@ -153,7 +173,7 @@ async fn fault_f06_a_statement_past_its_deadline_is_given_up() {
         assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
         lease.read().await.unwrap().one(realm::find()).await.unwrap();
         let in_the_middle: Result<(), Error> = lease
-            .transact(async |tx| {
+            .transact(INTENT, async |tx| {
                 tx.one(user::set_role(UserId(1), "ADMIN", NOON)).await?;
                 Ok((EVENT, ()))
             })
@@ -164,7 +184,9 @@ async fn fault_f06_a_statement_past_its_deadline_is_given_up() {
         lease.read().await.unwrap().one(realm::find()).await.unwrap();
         locker.waiting("0").await;
         locker.unlock().await;
-        assert_eq!(world.events.all(), []);
+        let (user, session) = (Some(uuid(1)), Some(session_id(1)));
+        let unknown = Event::OutcomeUnknown { intended: model::Kind::UserRegistered, user, session };
+        assert_eq!(world.events.all(), [unknown], "only where COMMIT was sent");
     })
     .await;
 }

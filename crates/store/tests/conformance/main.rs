@@ -24,6 +24,7 @@ macro_rules! on_both {
 }
 
 mod accounts;
+mod announced;
 mod audit;
 mod engines;
 #[path = "../ground/mod.rs"]

@@ -27,12 +27,14 @@ on_both!(
 );
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
+const INTENT: model::Intent = model::Intent::to(model::Kind::RowsCleaned);
 
 async fn write<T: Send + 'static>(
     lease: &mut Lease,
     call: impl Fn() -> Call<T> + Send + Sync + 'static,
 ) -> Vec<T> {
-    let done: Result<_, Error> = lease.transact(async move |tx| Ok((EVENT, tx.all(call()).await?))).await;
+    let done: Result<_, Error> =
+        lease.transact(INTENT, async move |tx| Ok((EVENT, tx.all(call()).await?))).await;
     done.unwrap()
 }
 
@@ -72,7 +74,7 @@ async fn a_pepper_that_a_hash_needs_cannot_go(world: Arc<World>) {
     assert!(write(&mut lease, || pepper::remove_unused(1)).await.is_empty(), "a hash needs it");
     let needed = if world.is_sqlite() { "FOREIGN KEY" } else { "foreign key" };
     let unknown: Result<(), Error> = lease
-        .transact(async move |tx| {
+        .transact(INTENT, async move |tx| {
             tx.one(credential::set(user, &stored("pepper:3:AA"), NOON)).await?;
             Ok((EVENT, ()))
         })
@@ -86,7 +88,7 @@ async fn a_pepper_that_a_hash_needs_cannot_go(world: Arc<World>) {
     assert_eq!(write(&mut lease, || pepper::remove_unused(1)).await, [1]);
     // A text that looks sealed names its pepper, whoever writes it.
     let forged: Result<(), Error> = lease
-        .transact(async move |tx| {
+        .transact(INTENT, async move |tx| {
             tx.one(credential::set(user, &stored("pepper:x:AA"), NOON)).await?;
             Ok((EVENT, ()))
         })
@@ -239,7 +241,7 @@ async fn sessions_are_revoked_and_recorded(world: Arc<World>) {
     }
     let keep = NOON.plus(Duration::from_mins(31));
     let one: Result<_, Error> = lease
-        .transact(async move |tx| {
+        .transact(INTENT, async move |tx| {
             let calls = (
                 revocation::bump(),
                 session::revoke(session_id(1), user, keep),
@@ -250,7 +252,7 @@ async fn sessions_are_revoked_and_recorded(world: Arc<World>) {
         .await;
     assert_eq!(one.unwrap(), (vec![1], vec![session_id(1)], vec![1]));
     let rest: Result<_, Error> = lease
-        .transact(async move |tx| {
+        .transact(INTENT, async move |tx| {
             let number = tx.one(revocation::bump()).await?;
             let ended = tx.all(session::revoke_of_user(user, Some(session_id(3)), keep)).await?;
             Ok((EVENT, (number, ended, tx.all(revocation::record(user, keep)).await?)))
@@ -295,7 +297,7 @@ async fn expired_rows_are_deleted_in_batches(world: Arc<World>) {
     }
     let (soon, keep) = (NOON.plus(Duration::from_hours(25)), NOON.plus(Duration::from_mins(31)));
     let ended: Result<_, Error> = lease
-        .transact(async move |tx| {
+        .transact(INTENT, async move |tx| {
             let calls = (
                 revocation::bump(),
                 session::revoke(session_id(5), user, keep),

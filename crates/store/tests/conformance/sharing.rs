@@ -23,6 +23,7 @@ on_both!(
 );
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
+const INTENT: model::Intent = model::Intent::to(model::Kind::RowsCleaned);
 
 fn one_connection(settings: &mut Settings) {
     settings.pool_max = 1;
@@ -104,7 +105,7 @@ async fn revocations_are_seen_in_the_order_of_their_commits(world: Arc<World>) {
             for n in 1..EACH {
                 let (new, id) = (new_session(writer * 1000 + n), session_id(writer * 1000 + n));
                 let opened: Result<_, Error> = lease
-                    .transact(async move |tx| {
+                    .transact(INTENT, async move |tx| {
                         let opened = tx.one(session::open(user, 1, &new)).await?;
                         tx.last((
                             revocation::bump(),
@@ -176,7 +177,7 @@ async fn jobs_have_their_turn_among_requests(world: Arc<World>) {
     let mut lease = store.back.lease(world.trail());
     for _ in 0..20 {
         let cleaned: Result<_, Error> = lease
-            .transact(async |tx| {
+            .transact(INTENT, async |tx| {
                 Ok((EVENT, tx.last((session::delete_expired(Now::from_micros(0), 10),)).await?))
             })
             .await;

@@ -24,6 +24,7 @@ on_both!(
 );
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
+const INTENT: model::Intent = model::Intent::to(model::Kind::RowsCleaned);
 
 async fn insert(tx: &mut Tx, n: u128) -> Result<UserId, Error> {
     Ok(tx.one(user::insert(&new_user(n))).await?.unwrap())
@@ -33,7 +34,7 @@ async fn an_error_rolls_back(world: Arc<World>) {
     let store = world.open().await;
     let mut lease = world.lease(&store);
     let failed: Result<(), Refusal> = lease
-        .transact(async |tx| {
+        .transact(INTENT, async |tx| {
             insert(tx, 1).await?;
             Err(Refusal::Taken)
         })
@@ -48,7 +49,7 @@ async fn a_panic_rolls_back(world: Arc<World>) {
     let mut lease = world.lease(&store);
     let panicking = tokio::task::spawn(async move {
         let outcome: Result<(), Error> = lease
-            .transact(async |tx| {
+            .transact(INTENT, async |tx| {
                 insert(tx, 1).await?;
                 panic!("in a transaction")
             })
@@ -71,7 +72,7 @@ async fn a_dropped_transaction_rolls_back(world: Arc<World>) {
     let inserted = std::sync::Mutex::new(Some(inserted));
     let stuck = tokio::task::spawn(async move {
         let outcome: Result<(), Error> = lease
-            .transact(async move |tx| {
+            .transact(INTENT, async move |tx| {
                 insert(tx, 1).await?;
                 if let Some(inserted) = inserted.lock().unwrap().take() {
                     inserted.send(()).unwrap();
@@ -98,7 +99,7 @@ async fn a_failed_statement_poisons(world: Arc<World>) {
     world_breaks(&world);
     let mut lease = world.lease(&store);
     let poisoned: Result<(), Error> = lease
-        .transact(async |tx| {
+        .transact(INTENT, async |tx| {
             insert(tx, 1).await?;
             let failed = tx.one(credential::insert(uuid(1), &stored("bad"), NOON)).await;
             assert!(matches!(failed, Err(Error::Database(why)) if why.contains("credential.insert")));
@@ -116,7 +117,7 @@ async fn a_failed_statement_in_a_batch_poisons(world: Arc<World>) {
     world_breaks(&world);
     let mut lease = world.lease(&store);
     let poisoned: Result<(), Error> = lease
-        .transact(async |tx| {
+        .transact(INTENT, async |tx| {
             let user = new_user(1);
             let calls =
                 (user::insert(&user), credential::insert(uuid(1), &stored("bad"), NOON), realm::find());
@@ -145,7 +146,7 @@ async fn nothing_comes_after_the_last_statements(world: Arc<World>) {
     let store = world.open().await;
     let mut lease = world.lease(&store);
     let done: Result<(), Error> = lease
-        .transact(async |tx| {
+        .transact(INTENT, async |tx| {
             insert(tx, 1).await?;
             tx.last((realm::find(),)).await?;
             assert!(matches!(tx.one(realm::find()).await, Err(Error::Finished)));
@@ -163,7 +164,7 @@ async fn last_commits_a_batch_or_a_lone_statement(world: Arc<World>) {
     let before = store.front.meter().trips();
     assert!(register(&mut lease, 1).await.unwrap().is_some());
     let lone: Result<_, Error> = lease
-        .transact(async |tx| {
+        .transact(INTENT, async |tx| {
             let user = new_user(2);
             Ok((EVENT, tx.last((user::insert(&user),)).await?.0))
         })
@@ -180,7 +181,7 @@ async fn an_event_is_noted_once_and_only_after_commit(world: Arc<World>) {
     let mut lease = world.lease(&store);
     let events = Arc::clone(&world.events);
     let done: Result<(), Error> = lease
-        .transact(async move |tx| {
+        .transact(model::Intent::to(model::Kind::UserRegistered), async move |tx| {
             insert(tx, 1).await?;
             assert_eq!(events.all(), []);
             Ok((registered(1), ()))
@@ -192,7 +193,7 @@ async fn an_event_is_noted_once_and_only_after_commit(world: Arc<World>) {
 
 async fn a_transaction_without_statements_notes_its_event(world: Arc<World>) {
     let store = world.open().await;
-    let done: Result<i32, Error> = world.lease(&store).transact(async |_| Ok((EVENT, 7))).await;
+    let done: Result<i32, Error> = world.lease(&store).transact(INTENT, async |_| Ok((EVENT, 7))).await;
     assert_eq!((done.unwrap(), world.events.all()), (7, vec![EVENT]));
 }
 
@@ -207,7 +208,7 @@ async fn a_race_for_a_username_has_one_winner(world: Arc<World>) {
                 let id = register(&mut lease, round * 10 + racer).await.unwrap().unwrap();
                 let name = model::Username::parse(&format!("wanted{round}")).unwrap();
                 let set: Result<_, Error> = lease
-                    .transact(async move |tx| {
+                    .transact(INTENT, async move |tx| {
                         let old = tx.one(user::find(id)).await?.unwrap();
                         Ok((EVENT, tx.last((user::set_profile(&old, Some(&name), "{}", NOON),)).await?.0))
                     })
@@ -242,7 +243,7 @@ async fn fault_f33_a_poisoned_row_is_corrupt(world: Arc<World>) {
     }
     assert!(read.one(user::find(two)).await.unwrap().is_some(), "others are fine");
     let corrupt: Result<(), Error> = lease
-        .transact(async |tx| {
+        .transact(INTENT, async |tx| {
             insert(tx, 3).await?;
             let bad = store::noun::client::find(&model::ClientId("bad".into()));
             assert!(matches!(tx.one(bad).await, Err(Error::Corrupt(_))));
@@ -272,7 +273,7 @@ async fn fault_f07_a_deadlock_ends_with_both_committed() {
                 let once = Arc::new(AtomicUsize::new(0));
                 let done: Result<(), Error> = world
                     .lease(&store)
-                    .transact(async move |tx| {
+                    .transact(INTENT, async move |tx| {
                         runs.fetch_add(1, Ordering::SeqCst);
                         tx.one(user::set_role(first, "ADMIN", NOON)).await?;
                         if once.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -305,7 +306,7 @@ async fn a_refusal_of_the_closure_does_not_run_it_again() {
         let runs = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&runs);
         let refused: Result<(), Refusal> = lease
-            .transact(async move |tx| {
+            .transact(INTENT, async move |tx| {
                 counted.fetch_add(1, Ordering::SeqCst);
                 // The same session id twice: a unique violation, to be tried again.
                 let twice = tx.one(session::open(id, 1, &new_session(1))).await;
@@ -317,7 +318,7 @@ async fn a_refusal_of_the_closure_does_not_run_it_again() {
         assert_eq!(runs.swap(0, Ordering::SeqCst), 4);
         let counted = Arc::clone(&runs);
         let refused: Result<(), Refusal> = lease
-            .transact(async move |_| {
+            .transact(INTENT, async move |_| {
                 counted.fetch_add(1, Ordering::SeqCst);
                 Err(Refusal::Taken)
             })

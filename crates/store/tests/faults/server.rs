@@ -170,7 +170,7 @@ async fn fault_f02_an_ended_backend_is_replaced() {
             );
             lease.park();
             let opened: Result<_, Error> = lease
-                .transact(async move |tx| {
+                .transact(model::Intent::to(model::Kind::UserRegistered), async move |tx| {
                     let new = crate::ground::new_user(n);
                     let id = tx.one(user::insert(&new)).await?.unwrap();
                     tx.one(store::noun::session::open_registered(new.uuid, &new_session(n))).await?;

@@ -2,11 +2,14 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::trail::{Entry, Receipt, Recorder};
-use model::{Clock, Email, Event, Now, Origin, SessionId, Spawner, Trail, UserId, UserUuid, Username};
+use model::trail::{Entry, Promise, Receipt, Recorder};
+use model::{
+    Clock, Email, Event, Intent, Now, Origin, SessionId, Spawner, Trail, UserId, UserUuid, Username,
+};
 use protocol::pepper::StoredText;
 use store::noun::session::NewSession;
 use store::noun::user::NewUser;
@@ -49,18 +52,55 @@ pub struct World {
 }
 
 #[derive(Default)]
-pub struct Events(Mutex<Vec<Event>>);
+pub struct Events {
+    noted: Mutex<Vec<Event>>,
+    /// In order, in words: what was announced, when that was written, and how it went.
+    told: Arc<Mutex<Vec<String>>>,
+    /// What is announced is never written.
+    pub hangs: AtomicBool,
+}
 
 impl Recorder for Events {
     fn record(&self, entry: Entry) -> Option<Receipt> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry.event);
+        let number = entry.intent.map_or_else(String::new, |number| format!(" {number}"));
+        say(&self.told, format!("{}{number}", entry.event.kind()));
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(entry.event);
         None
     }
+
+    fn announce(&self, _: Now, intent: &Intent, _: &Origin) -> Option<Promise> {
+        say(&self.told, format!("announced {}", intent.kind));
+        let (told, hangs) = (Arc::clone(&self.told), self.hangs.load(Ordering::SeqCst));
+        let written: Receipt = Box::pin(async move {
+            // As long as a thread's turn takes.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            say(&told, "written".to_owned());
+        });
+        Some(Promise { number: 7, written: Some(written) })
+    }
+
+    fn withdraw(&self, number: u64) {
+        say(&self.told, format!("withdrawn {number}"));
+    }
+}
+
+fn say(told: &Mutex<Vec<String>>, word: String) {
+    told.lock().unwrap_or_else(PoisonError::into_inner).push(word);
 }
 
 impl Events {
     pub fn all(&self) -> Vec<Event> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it was told since the last time.
+    pub fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -249,16 +289,19 @@ pub async fn register_as(
     session: NewSession,
 ) -> Result<Option<UserId>, Error> {
     let outcome = lease
-        .transact(async move |tx| {
-            let calls = (
-                user::insert(&user),
-                credential::insert(user.uuid, &stored("hash"), user.at),
-                session::open_registered(user.uuid, &session),
-            );
-            let (ids, ..) = tx.last(calls).await?;
-            let id = ids.into_iter().next().ok_or(Refusal::Taken)?;
-            Ok((Event::UserRegistered { user: user.uuid, session: Some(session.id) }, id))
-        })
+        .transact(
+            Intent::to(model::Kind::UserRegistered).user(user.uuid).session(session.id),
+            async move |tx| {
+                let calls = (
+                    user::insert(&user),
+                    credential::insert(user.uuid, &stored("hash"), user.at),
+                    session::open_registered(user.uuid, &session),
+                );
+                let (ids, ..) = tx.last(calls).await?;
+                let id = ids.into_iter().next().ok_or(Refusal::Taken)?;
+                Ok((Event::UserRegistered { user: user.uuid, session: Some(session.id) }, id))
+            },
+        )
         .await;
     match outcome {
         Ok(id) => Ok(Some(id)),

@@ -8,7 +8,7 @@ mod row;
 use std::collections::{BTreeSet, HashMap};
 
 use aws_lc_rs::digest;
-use model::{Event, UserId};
+use model::{Event, Intent, Kind, UserId};
 use protocol::password_hash::FirebaseProject;
 use serde_json::{Map, Value};
 use store::noun::transfer::{self, Identity, Match};
@@ -170,7 +170,7 @@ async fn insert(visit: &mut Visit<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict>,
     let now = visit.now;
     let inserted = visit
         .lease
-        .transact(async move |tx| {
+        .transact(Intent::to(Kind::UsersImported), async move |tx| {
             let (_, inserted) = tx.batch((transfer::raise(highest), transfer::insert(&users))).await?;
             let passwords: Vec<_> =
                 inserted.iter().filter_map(|(id, uuid)| Some((*id, hashes.get(uuid)?))).collect();

@@ -27,10 +27,10 @@ fn open() -> (Connection, File) {
     (connection, File { path, _folder: folder })
 }
 
-type Outcome = oneshot::Receiver<Result<(Event, ()), Error>>;
+type Waiting = Answer<(), Error>;
 
 /// A job that inserts a client with a name of `bytes`, and then wants to be committed or not.
-fn job(id: &str, bytes: usize, good: bool) -> (Box<dyn Job>, Outcome, Claim) {
+fn job(id: &str, bytes: usize, good: bool) -> (Box<dyn Job>, Waiting, Claim) {
     let (reply, answer) = oneshot::channel();
     let (id, name) = (model::ClientId(id.to_owned()), "x".repeat(bytes));
     let closure = async move |tx: &mut Tx| {
@@ -38,7 +38,18 @@ fn job(id: &str, bytes: usize, good: bool) -> (Box<dyn Job>, Outcome, Claim) {
         if good { Ok((EVENT, ())) } else { Err(Error::Finished) }
     };
     let claim = Claim::default();
-    (Box::new(Write { closure, outcome: None, reply, claim: claim.clone(), begun: false }), answer, claim)
+    (
+        Box::new(Write {
+            closure,
+            announced: None,
+            outcome: None,
+            reply,
+            claim: claim.clone(),
+            begun: false,
+        }),
+        answer,
+        claim,
+    )
 }
 
 fn stored(file: &File) -> Vec<String> {
@@ -57,7 +68,7 @@ fn failing_jobs_without_end_do_not_keep_a_good_one_from_its_commit() {
         assert!(asked < 10 * GROUP, "the group has no end");
         Some(job("bad", 1, false).0)
     });
-    assert!(answer.try_recv().unwrap().is_ok());
+    assert!(answer.try_recv().unwrap().1.is_ok());
     assert_eq!(stored(&file), ["good"]);
 }
 
@@ -66,7 +77,7 @@ fn what_may_tell_of_a_change_is_answered_after_its_commit() {
     let (connection, file) = open();
     let (early, mut early_answer, _) = job("e", 1, false);
     let connection = group(connection, early, || {
-        assert!(matches!(early_answer.try_recv(), Ok(Err(Error::Finished))), "at once");
+        assert!(matches!(early_answer.try_recv(), Ok((_, Err(Error::Finished)))), "at once");
         None
     });
     let (first, mut first_answer, _) = job("a", 1, true);
@@ -81,8 +92,8 @@ fn what_may_tell_of_a_change_is_answered_after_its_commit() {
         }
         left.pop()
     });
-    assert!(first_answer.try_recv().unwrap().is_ok() && last_answer.try_recv().unwrap().is_ok());
-    assert!(matches!(bad_answer.try_recv(), Ok(Err(Error::Finished))));
+    assert!(first_answer.try_recv().unwrap().1.is_ok() && last_answer.try_recv().unwrap().1.is_ok());
+    assert!(matches!(bad_answer.try_recv(), Ok((_, Err(Error::Finished)))));
     assert_eq!(stored(&file), ["a", "c"]);
 }
 
@@ -99,8 +110,8 @@ fn fault_f15_a_full_disk_fails_those_that_do_not_fit() {
     let connection = group(connection, first, || left.pop());
     // Where SQLite gave up the whole group, who was not yet in it comes next.
     let connection = left.into_iter().fold(connection, |connection, job| group(connection, job, || None));
-    assert!(matches!(large_answer.try_recv(), Ok(Err(Error::Unavailable(_)))));
-    assert!(first_answer.try_recv().unwrap().is_ok() && last_answer.try_recv().unwrap().is_ok());
+    assert!(matches!(large_answer.try_recv(), Ok((_, Err(Error::Unavailable(_))))));
+    assert!(first_answer.try_recv().unwrap().1.is_ok() && last_answer.try_recv().unwrap().1.is_ok());
     assert_eq!(stored(&file), ["a", "c"]);
     assert!(!connection.in_transaction());
 }
@@ -111,11 +122,11 @@ fn fault_f15_a_file_that_became_read_only_is_unavailable() {
     connection.inner.pragma_update(None, "query_only", true).unwrap();
     let (write, mut answer, _) = job("a", 1, true);
     let connection = group(connection, write, || None);
-    assert!(matches!(answer.try_recv(), Ok(Err(Error::Unavailable(_)))));
+    assert!(matches!(answer.try_recv(), Ok((_, Err(Error::Unavailable(_))))));
     connection.inner.pragma_update(None, "query_only", false).unwrap();
     let (write, mut answer, _) = job("a", 1, true);
     group(connection, write, || None);
-    assert!(answer.try_recv().unwrap().is_ok());
+    assert!(answer.try_recv().unwrap().1.is_ok());
     assert_eq!(stored(&file), ["a"]);
 }
 
@@ -126,7 +137,7 @@ fn a_transaction_left_open_is_rolled_back_before_the_next() {
     connection.execute("BEGIN IMMEDIATE").unwrap();
     let (write, mut answer, _) = job("a", 1, true);
     group(connection, write, || None);
-    assert!(answer.try_recv().unwrap().is_ok());
+    assert!(answer.try_recv().unwrap().1.is_ok());
     assert_eq!(stored(&file), ["a"]);
 }
 
@@ -173,8 +184,9 @@ fn whoever_waits_for_a_thread_that_ended_is_told() {
     assert!(writer.lives());
     drop(Ended(Arc::clone(&writer.queue)));
     assert!(!writer.lives());
-    let (mut answer, claim) = writer
-        .submit(Lane::Front, async |tx: &mut Tx| Ok::<_, Error>((EVENT, drop(tx.one(realm::find()).await?))));
+    let (mut answer, claim) = writer.submit(Lane::Front, None, async |tx: &mut Tx| {
+        Ok::<_, Error>((EVENT, drop(tx.one(realm::find()).await?)))
+    });
     assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
     assert!(claim.withdraw());
 }

@@ -1,0 +1,59 @@
+//! What a transaction is about to do, said before it can be committed, so that its trace can be found afterwards.
+
+use crate::{Event, Kind, Now, SessionId, UserUuid};
+
+/// What a transaction will have done once it is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The kind of the event that will follow.
+    pub kind: Kind,
+    /// The user whom it is about.
+    pub user: Option<UserUuid>,
+    /// The session that it opens, moves on or ends.
+    pub session: Option<SessionId>,
+    /// The generation of refresh token that it is about.
+    pub generation: Option<i64>,
+    /// The time that it writes into its row: what tells its change from the same one made by somebody else.
+    pub stamp: Option<Now>,
+}
+
+impl Intent {
+    /// To do what an event of this kind says.
+    pub const fn to(kind: Kind) -> Self {
+        Self { kind, user: None, session: None, generation: None, stamp: None }
+    }
+
+    /// The same, to this user.
+    #[must_use]
+    pub const fn user(self, user: UserUuid) -> Self {
+        Self { user: Some(user), ..self }
+    }
+
+    /// The same, to this session.
+    #[must_use]
+    pub const fn session(self, session: SessionId) -> Self {
+        Self { session: Some(session), ..self }
+    }
+
+    /// The same, about this generation of the session.
+    #[must_use]
+    pub const fn generation(self, generation: i64) -> Self {
+        Self { generation: Some(generation), ..self }
+    }
+
+    /// The same, writing this time into the row that it changes.
+    #[must_use]
+    pub const fn stamp(self, at: Now) -> Self {
+        Self { stamp: Some(at), ..self }
+    }
+
+    /// Whether this event is of the announced kind.
+    pub fn is_of(&self, event: &Event) -> bool {
+        self.kind == event.what()
+    }
+
+    /// What is left to say when nobody knows how it went.
+    pub fn unknown(&self) -> Event {
+        Event::OutcomeUnknown { intended: self.kind, user: self.user, session: self.session }
+    }
+}
