@@ -14,7 +14,9 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 use web::problem::Problem;
 use web::{Condition, Doors, Peer};
-use work::{Cleanup, Database, HashKinds, Job, Keys, PepperedHashes, Rehashes, Revocations, Runner, Shipper};
+use work::{
+    Cleanup, Database, HashKinds, Job, Keys, PepperedHashes, Rehashes, Revocations, Runner, Settling, Shipper,
+};
 
 use crate::audit;
 use crate::config::Config;
@@ -46,6 +48,7 @@ pub struct App {
     /// Whether nobody has an account yet.
     pub is_empty: bool,
     auditor: Option<Arc<Auditor>>,
+    settling: Option<Arc<Settling>>,
     shippers: Vec<Arc<Shipper<Database>>>,
     limits: Limits,
     tasks: Tasks,
@@ -120,6 +123,7 @@ impl App {
         let runner =
             Runner::new(Arc::clone(&back), Arc::clone(&rooms), trail.clone(), given.clock.clone(), report);
         let jobs = Jobs::of(config);
+        let settling = auditor.as_ref().map(|auditor| audit::settling(config, auditor));
         let shippers = audit::shippers(config, auditor.as_ref(), &spawner)?;
         // Nothing is served before it is known which sessions have ended and which keys sign.
         runner.settle(&*jobs.revocations).await.map_err(StartError::Job)?;
@@ -151,6 +155,7 @@ impl App {
             public_url,
             is_empty,
             auditor,
+            settling,
             shippers,
             limits,
             tasks: tasks.clone(),
@@ -159,7 +164,7 @@ impl App {
 
     /// Starts the jobs and the listeners, and says that it is running.
     pub fn start(self, ports: Ports) {
-        let Self { public, operations, runner, jobs, auditor, shippers, tasks, limits, .. } = self;
+        let Self { public, operations, runner, jobs, auditor, settling, shippers, tasks, limits, .. } = self;
         if let Some(auditor) = auditor {
             watch_audit(&tasks, auditor);
         }
@@ -169,6 +174,9 @@ impl App {
         start_job(&tasks, "hash kinds schedule", &runner, jobs.hash_kinds);
         start_job(&tasks, "rehashes schedule", &runner, jobs.rehashes);
         start_job(&tasks, "peppered hashes schedule", &runner, jobs.peppered_hashes);
+        if let Some(settling) = settling {
+            start_job(&tasks, "audit settling", &runner, settling);
+        }
         for shipper in shippers {
             start_job(&tasks, shipper.name(), &runner, shipper);
         }

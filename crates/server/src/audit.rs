@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::audit::{Auditor, Condition, KeyBook};
+use auth::audit::{Auditor, Condition, Intents, KeyBook};
 use journal::{Journal, JournalId, OpenError, Options};
 use model::{Clock, Rng, Spawner};
 use protocol::seal::Keyring;
 use store::audit::Audit;
 use tokio::time::sleep;
-use work::{Database, Shipper, ShipperSettings};
+use work::{Database, Settling, Shipper, ShipperSettings};
 
 use crate::config::Config;
 use crate::foundation::data_dir;
@@ -60,26 +60,37 @@ pub async fn open(
     let place = place(data, writes);
     let journal = place.join("journal");
     data_dir(data)?;
+    let intents = place.join("intents");
     data_dir(&journal)?;
+    data_dir(&intents)?;
     let failed = |why: std::io::Error| StartError::Audit(place.clone(), why.to_string());
-    let journal = open_journal(&journal, writes, rng).await.map_err(|why| match why {
+    let refused = |why| match why {
         OpenError::Locked(_) if writes == Writes::Server => {
             StartError::Audit(place.clone(), "another server writes there; give each a data_dir".to_owned())
         }
         other => StartError::Audit(place.clone(), other.to_string()),
-    })?;
+    };
+    let journal = open_journal(&journal, Options::default(), writes, rng).await.map_err(refused)?;
+    let begun = open_journal(&intents, auth::audit::SEGMENTS, writes, rng).await.map_err(refused)?;
+    let intents = Intents::start(begun, &intents, clock).map_err(failed)?;
     let book = KeyBook::open(&place.join("keys"), keyring.clone(), rng.clone()).map_err(failed)?;
-    let auditor = Auditor::start(journal, book, keyring, clock.clone(), rng.clone()).map_err(failed)?;
+    let auditor =
+        Auditor::start(journal, intents, book, keyring, clock.clone(), rng.clone()).map_err(failed)?;
     Ok(Arc::new(auditor))
 }
 
-async fn open_journal(path: &Path, writes: Writes, rng: &Rng) -> Result<Journal, OpenError> {
+async fn open_journal(
+    path: &Path,
+    options: Options,
+    writes: Writes,
+    rng: &Rng,
+) -> Result<Journal, OpenError> {
     let mut left = match writes {
         Writes::Server => TURNS.0,
         Writes::Command => TURNS.1,
     };
     loop {
-        match Journal::open(path, Options::default(), JournalId(rng.bytes())) {
+        match Journal::open(path, options, JournalId(rng.bytes())) {
             Err(OpenError::Locked(_)) if !left.is_zero() => {
                 sleep(TRY).await;
                 left = left.saturating_sub(TRY);
@@ -89,16 +100,23 @@ async fn open_journal(path: &Path, writes: Writes, rng: &Rng) -> Result<Journal,
                 if let Some(cut) = &recovery.cut {
                     tracing::warn!(
                         ?cut,
+                        path = %path.display(),
                         "a record that was not whole was cut off the end of the audit journal"
                     );
                 }
                 if let Some(damage) = &recovery.damage {
-                    tracing::error!(?damage, "the audit journal is damaged; it goes on in a new segment");
+                    tracing::error!(?damage, path = %path.display(), "the audit journal is damaged; it goes on in a new segment");
                 }
                 return Ok(journal);
             }
         }
     }
+}
+
+/// What finds out how it went what a server before this one was killed in.
+pub fn settling(config: &Config, auditor: &Arc<Auditor>) -> Arc<Settling> {
+    let journal = place(&config.data_dir, Writes::Server).join("journal");
+    Arc::new(Settling::new(Arc::clone(auditor), journal))
 }
 
 /// What ships the server's journal, and that of the commands beside it, into the database's trail; nothing where a
@@ -162,10 +180,10 @@ pub async fn watch(auditor: Arc<Auditor>, health: Health) {
     loop {
         let condition = auditor.condition();
         if condition != known {
-            let state = auditor.state();
+            let (state, intents) = (auditor.state(), auditor.intents());
             match condition {
                 Condition::Failing => {
-                    tracing::error!(?state, "events cannot be written to the audit journal");
+                    tracing::error!(?state, ?intents, "events cannot be written to the audit journal");
                     health.degrade(COMPONENT);
                 }
                 Condition::Well => {

@@ -131,6 +131,13 @@ impl Foundation {
                 why: why.to_string(),
             })?;
         }
+        if let Some(auditor) = &auditor {
+            let journal = audit::place(&config.data_dir, writes).join("journal");
+            // Before anything is changed that would hide it. What cannot be found out now is tried again later.
+            if let Err(error) = auth::audit::settle(&mut visit, auditor, &journal).await {
+                tracing::warn!(%error, "what a killed process has left in the audit trail is found out later");
+            }
+        }
         drop(lease);
         Ok(Self { store, rooms, trail, auditor })
     }

@@ -11,6 +11,7 @@ mod passwords;
 mod peppers;
 mod revocations;
 mod runner;
+mod settling;
 mod ship;
 #[cfg(test)]
 mod tests;
@@ -22,4 +23,5 @@ pub use passwords::{HashKinds, Rehashes};
 pub use peppers::PepperedHashes;
 pub use revocations::Revocations;
 pub use runner::{Report, Runner};
+pub use settling::Settling;
 pub use ship::{Database, Forget, Lines, Shipper, ShipperSettings, Sink, SinkError, row};

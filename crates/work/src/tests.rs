@@ -26,7 +26,7 @@ impl Recorder for Events {
 /// A node: rooms and a runner on a database file of its own, with a clock that the test moves.
 pub(crate) struct Node {
     pub(crate) runner: Runner,
-    rooms: Arc<Rooms>,
+    pub(crate) rooms: Arc<Rooms>,
     pub(crate) back: Arc<Back>,
     trail: Trail,
     pub(crate) clock: Clock,

@@ -2,11 +2,15 @@
 //! that can be destroyed.
 
 mod book;
+mod intents;
 mod recorder;
+mod settle;
 mod shipping;
 
 pub use book::KeyBook;
+pub use intents::{Intents, Left, SEGMENTS};
 pub use recorder::{Auditor, Condition};
+pub use settle::settle;
 pub use shipping::Shipping;
 
 use model::trail::Entry;
@@ -20,13 +24,19 @@ struct Line<'a> {
     at: Now,
     #[serde(flatten)]
     event: &'a Event,
-    via: &'static str,
+    via: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Detail>,
+    /// The number under which it was announced, where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intent: Option<u64>,
+    /// True where it was found out afterwards, of what an earlier process was killed in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    settled: bool,
 }
 
 /// What only the holder of a person's key can read.

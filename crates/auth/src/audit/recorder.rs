@@ -9,14 +9,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Gap, Hooks, Journal, Limits, Notice, Signer, State, Stopped, Time, Writer};
-use model::trail::{Entry, Receipt, Recorder};
-use model::{Clock, Event, Now, Rng, UserUuid};
+use model::trail::{Entry, Promise, Receipt, Recorder};
+use model::{Clock, Event, Intent, Now, Origin, Rng, UserUuid};
 use protocol::checkpoint::CheckpointKey;
 use protocol::seal::Keyring;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Detail, KeyBook, Line, Plain, Shipping, hex};
+use super::{Detail, Intents, KeyBook, Left, Line, Plain, Shipping, hex};
 
 /// A record that waits longer than this to be written is late enough to say so.
 const LATE: Duration = Duration::from_secs(1);
@@ -24,6 +24,7 @@ const LATE: Duration = Duration::from_secs(1);
 /// Takes events and hands them to the journal's thread.
 pub struct Auditor {
     writer: Writer,
+    intents: Intents,
     book: KeyBook,
     rng: Rng,
     clock: Clock,
@@ -47,6 +48,7 @@ impl Auditor {
     /// When the journal's thread cannot be started.
     pub fn start(
         journal: Journal,
+        intents: Intents,
         book: KeyBook,
         keyring: &Keyring,
         clock: Clock,
@@ -63,7 +65,7 @@ impl Auditor {
             signer,
         };
         let writer = Writer::start(journal, Limits::default(), hooks)?;
-        Ok(Self { writer, book, rng, clock, kinds: Mutex::default(), shipping: Arc::default() })
+        Ok(Self { writer, intents, book, rng, clock, kinds: Mutex::default(), shipping: Arc::default() })
     }
 
     /// How the journal's thread is.
@@ -71,19 +73,65 @@ impl Auditor {
         self.writer.state()
     }
 
-    /// Whether events are written.
+    /// How the thread of the journal of intents is.
+    pub fn intents(&self) -> State {
+        self.intents.state()
+    }
+
+    /// Whether events are written, and what is about to happen.
     pub fn condition(&self) -> Condition {
-        let state = self.state();
+        let failing = self.is_failing(&self.state()) || self.is_failing(&self.intents());
+        if failing { Condition::Failing } else { Condition::Well }
+    }
+
+    fn is_failing(&self, state: &State) -> bool {
         let now = Time(self.clock.now().micros());
         let late = |since: Option<Time>| {
             since.and_then(|since| now.since(since)).is_some_and(|waited| waited > LATE)
         };
-        let failing = !state.running
+        !state.running
             || state.write_failing.is_some()
             || state.sync_failing.is_some()
             || late(state.oldest_pending)
-            || late(state.busy.map(|(_, since)| since));
-        if failing { Condition::Failing } else { Condition::Well }
+            || late(state.busy.map(|(_, since)| since))
+    }
+
+    /// What processes before this one were about to do, and nobody knows whether they did. See [`super::settle`].
+    pub fn left(&self) -> Vec<Left> {
+        self.intents.left()
+    }
+
+    /// Ends an intent of [`Auditor::left`] by the event that says how it went, at the time of the intent.
+    pub(super) fn settle(&self, left: &Left, event: &Event) {
+        self.count(event);
+        let line = Line {
+            v: 1,
+            at: left.at,
+            event,
+            via: &left.via,
+            request_id: left.request_id.as_ref(),
+            trace_id: None,
+            detail: None,
+            intent: Some(left.number),
+            settled: true,
+        };
+        let ticket = self.writer.submit(serde_json::to_vec(&line).unwrap_or_default());
+        self.intents.noted(left.number, ticket);
+    }
+
+    /// Ends an intent of [`Auditor::left`] whose event is there.
+    pub(super) fn found(&self, left: &Left) {
+        self.intents.found(left.number);
+    }
+
+    /// Ends an intent of [`Auditor::left`] that came to nothing.
+    pub(super) fn came_to_nothing(&self, left: &Left) {
+        self.intents.withdraw(left.number);
+    }
+
+    fn count(&self, event: &Event) {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        *kinds.entry(event.kind()).or_default() += 1;
     }
 
     /// How many events there were of each kind.
@@ -109,7 +157,9 @@ impl Auditor {
 
     /// Writes what waits and ends, within `most`.
     pub fn stop(&self, most: Duration) -> Stopped {
-        self.writer.stop(most)
+        let stopped = self.writer.stop(most);
+        let ended = self.intents.stop(&stopped.state, most);
+        Stopped { finished: stopped.finished && ended, ..stopped }
     }
 
     fn detail(&self, entry: &Entry) -> (Option<Detail>, Option<tokio::sync::oneshot::Receiver<()>>) {
@@ -130,8 +180,7 @@ impl Auditor {
 
 impl Recorder for Auditor {
     fn record(&self, entry: Entry) -> Option<Receipt> {
-        let kind = entry.event.kind();
-        *self.kinds.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
+        self.count(&entry.event);
         let (detail, kept) = self.detail(&entry);
         // Unknown users share one key, which is there; the first failed login of a known one would wait for his, and
         // its time would tell that he has an account.
@@ -144,9 +193,14 @@ impl Recorder for Auditor {
             request_id: entry.origin.request_id.as_ref(),
             trace_id: entry.origin.trace_id.as_deref(),
             detail,
+            intent: entry.intent,
+            settled: false,
         };
         // A struct of words and numbers is always JSON.
         let ticket = self.writer.submit(serde_json::to_vec(&line).unwrap_or_default());
+        if let Some(number) = entry.intent {
+            self.intents.noted(number, ticket.clone());
+        }
         if let Event::UserErased { user, .. } = entry.event {
             self.book.forget(user);
         }
@@ -157,6 +211,20 @@ impl Recorder for Auditor {
             }
             ticket.await;
         }))
+    }
+
+    fn announce(&self, at: Now, intent: &Intent, origin: &Origin) -> Option<Promise> {
+        let (number, ticket) = self.intents.begin(at, intent, origin, &self.state())?;
+        let written = ticket.map(|ticket| -> Receipt {
+            Box::pin(async move {
+                ticket.await;
+            })
+        });
+        Some(Promise { number, written })
+    }
+
+    fn withdraw(&self, number: u64) {
+        self.intents.withdraw(number);
     }
 }
 

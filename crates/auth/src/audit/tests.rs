@@ -33,9 +33,16 @@ impl Place {
 
     fn open(&self) -> Arc<Auditor> {
         let (journal, _) = Journal::open(self.folder.path(), Options::default(), JournalId([7; 16])).unwrap();
+        let intents = self.intents(Options::default());
         let book = KeyBook::open(&self.path("keys"), self.keyring.clone(), Rng::seeded(2)).unwrap();
         let clock = Clock::test(Now::from_seconds(1_767_225_600));
-        Arc::new(Auditor::start(journal, book, &self.keyring, clock, Rng::seeded(3)).unwrap())
+        Arc::new(Auditor::start(journal, intents, book, &self.keyring, clock, Rng::seeded(3)).unwrap())
+    }
+
+    fn intents(&self, options: Options) -> Intents {
+        let path = self.path("intents");
+        let (journal, _) = Journal::open(&path, options, JournalId([8; 16])).unwrap();
+        Intents::start(journal, &path, &Clock::test(Now::from_seconds(1_767_225_600))).unwrap()
     }
 
     fn keys(&self) -> std::collections::HashMap<[u8; 8], (UserUuid, protocol::detail::DetailKey)> {

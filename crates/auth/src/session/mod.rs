@@ -11,6 +11,7 @@ pub use list::{SessionInfo, list};
 pub use live::Live;
 pub use login::{Credentials, LoginError, login};
 pub use logout::{LogoutError, logout, logout_all, logout_one, logout_with_refresh_token};
+pub(crate) use refresh::reached;
 pub use refresh::{RefreshError, refresh};
 
 pub(crate) use live::Opening;

@@ -233,6 +233,14 @@ async fn stolen(visit: &mut Visit<'_>, session: &Session, generation: i64) -> Re
     }
 }
 
+/// When a session reached a generation of refresh token, where it still shows that.
+pub(crate) fn reached(session: &session::Trace, generation: i64) -> Option<Now> {
+    if session.generation == generation {
+        return Some(session.rotated_at);
+    }
+    Entry::among(&session.successors, generation.checked_sub(1)?).map(|entry| entry.rotated_at)
+}
+
 /// One successor in `sessions.successors`: whose, since when, and sealed under the token before it.
 struct Entry {
     generation: i64,
@@ -259,8 +267,11 @@ impl Entry {
 
     /// The entry of the token of `generation`, if it is still kept.
     fn of(session: &Session, generation: i64) -> Option<Self> {
-        session
-            .successors
+        Self::among(&session.successors, generation)
+    }
+
+    fn among(successors: &str, generation: i64) -> Option<Self> {
+        successors
             .as_bytes()
             .chunks(ENTRY_CHARS)
             .filter_map(Self::decode)
