@@ -27,7 +27,7 @@ const OPEN: usize = 16_384;
 const ENDS: usize = 4096;
 /// Old segments are looked for after so many intents.
 const LOOK: u64 = 1024;
-/// An open intent that so many newer ones follow is written once more, so that its segment may go.
+/// An open intent that so many records follow is written once more, so that its segment may go.
 const FAR: u64 = 8 * LOOK;
 /// Most of those at once.
 const AGAIN: usize = 256;
@@ -151,6 +151,8 @@ struct Open {
 
 struct Pending {
     begun: Ticket,
+    /// Where it is written.
+    place: Option<u64>,
     /// The record without ends, to be written once more.
     line: Vec<u8>,
 }
@@ -220,7 +222,7 @@ impl Intents {
         let ends = open.ends();
         let record = if ends.is_empty() { line.clone() } else { json(Some(begun), &ends) };
         let ticket = self.writer.submit(record);
-        open.intents.insert(number, Pending { begun: ticket.clone(), line });
+        open.intents.insert(number, Pending { begun: ticket.clone(), place: None, line });
         if number.is_multiple_of(LOOK) {
             self.tidy(&mut open);
         }
@@ -270,21 +272,22 @@ impl Intents {
 
     /// Has segments removed whose intents have all ended, and writes once more the few old ones that have not.
     fn tidy(&self, open: &mut Open) {
-        let far = open.next.saturating_sub(FAR);
-        for (_, pending) in open.intents.range_mut(..far).take(AGAIN) {
-            pending.begun = self.writer.submit(pending.line.clone());
-        }
-        let first = |pending: &Pending| match pending.begun.outcome() {
-            Some(Outcome::Written(written)) => Some(written.sequence),
-            _ => None,
-        };
-        let oldest = match open.intents.values().next() {
-            None => Some(self.state().head.sequence),
-            Some(_) => {
-                open.intents.values().map(first).try_fold(u64::MAX, |least, next| Some(least.min(next?)))
+        // What is not written yet comes behind this.
+        let head = self.state().head.sequence;
+        let (mut oldest, mut again) = (head, 0);
+        for pending in open.intents.values_mut() {
+            if let Some(Outcome::Written(written)) = pending.begun.outcome() {
+                pending.place = Some(written.sequence);
             }
-        };
-        if let Some(oldest) = oldest.filter(|_| open.left.is_empty()) {
+            let Some(place) = pending.place else { continue };
+            oldest = oldest.min(place);
+            if head.saturating_sub(place) > FAR && again < AGAIN {
+                again += 1;
+                pending.begun = self.writer.submit(pending.line.clone());
+            }
+        }
+        // What others have left is settled soon.
+        if open.left.is_empty() {
             self.writer.remove_before(oldest);
         }
     }
