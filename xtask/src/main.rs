@@ -14,7 +14,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy                     check the house style; prints file:line and what to do instead
   gen                      write the documents that are made of the code
   common-passwords FILE…   make the built-in list of common passwords of text files, one a line
-  long                     the long forms of tests: 20 kills on each engine, 10,000 refreshes of two tabs at once
+  long                     the long forms of tests: 20 kills on each engine, 100 of which the trail is compared with the
+                           database, 10,000 refreshes of two tabs at once
   services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
                            (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)
   bench server             start, memory, size and requests a second of the release binary
@@ -23,8 +24,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench million [ENGINE]   verbs with a million users beside an empty database; sqlite, postgres or both";
 
 /// What `./test` runs in short.
-const LONG: [&str; 8] = [
+const LONG: [&str; 9] = [
     "GATEWRIGHT_TEST_KILLS=20",
+    "GATEWRIGHT_TEST_TRAIL_KILLS=100",
     "GATEWRIGHT_TEST_PAIRS=10000",
     "cargo",
     "nextest",

@@ -21,7 +21,7 @@ fn journal(setup: &Setup) -> PathBuf {
 }
 
 /// Every event of a journal, oldest first.
-fn events(setup: &Setup) -> Vec<Value> {
+pub(crate) fn events(setup: &Setup) -> Vec<Value> {
     let mut reader = journal::Reader::open(&journal(setup));
     let mut events = Vec::new();
     while let Some(record) = reader.read().unwrap() {

@@ -17,3 +17,4 @@ mod readme;
 mod seeds;
 mod trail;
 mod transfer;
+mod undecided;

@@ -173,3 +173,9 @@ pub(crate) async fn until(patience: Duration, what: &str, mut ask: impl AsyncFnM
 pub(crate) fn kills(few: usize) -> usize {
     std::env::var("GATEWRIGHT_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
 }
+
+/// The same where the trail is compared with the database after them, by `GATEWRIGHT_TEST_TRAIL_KILLS`.
+#[expect(clippy::disallowed_methods, reason = "a long form of the test is asked for by the environment")]
+pub(crate) fn trail_kills(few: usize) -> usize {
+    std::env::var("GATEWRIGHT_TEST_TRAIL_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
+}
