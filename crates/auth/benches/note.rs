@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auth::audit::{Auditor, KeyBook};
+use auth::audit::{Auditor, Intents, KeyBook, SEGMENTS};
 use journal::{Journal, JournalId, Options};
 use model::{Clock, Event, Origin, RequestId, Rng, SessionId, Trail, UserUuid};
 use protocol::seal::Keyring;
@@ -23,7 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let keyring = Keyring::parse(Keyring::generate_line(&rng).expose())?;
     let (journal, _) = Journal::open(folder.path(), Options::default(), JournalId(rng.bytes()))?;
     let book = KeyBook::open(&folder.path().join("keys"), keyring.clone(), rng.clone())?;
-    let auditor = Arc::new(Auditor::start(journal, book, &keyring, clock.clone(), rng)?);
+    let beside = folder.path().join("intents");
+    std::fs::create_dir(&beside)?;
+    let (intents, _) = Journal::open(&beside, SEGMENTS, JournalId(rng.bytes()))?;
+    let intents = Intents::start(intents, &beside, &clock)?;
+    let auditor = Arc::new(Auditor::start(journal, intents, book, &keyring, clock.clone(), rng)?);
     let origin = Origin {
         via: "http",
         request_id: Some(RequestId("0192d3b0-0000-7000-8000-000000000000".to_owned())),
