@@ -16,7 +16,10 @@ const PEOPLE: u128 = 1000;
 /// As many as a request's worth of events are noted between two looks at the queue, so that it never fills.
 const BURST: u128 = 500;
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark lives by the machine's clock, and waits for a thread")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark lives by the machine's clock, and waits for a thread"
+)]
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let (clock, rng) = (Clock::system(), Rng::system());

@@ -15,7 +15,8 @@ use serde_json::json;
 use web::problem::Problem;
 use web::{Condition, Doors, Peer};
 use work::{
-    Cleanup, Database, HashKinds, Job, Keys, PepperedHashes, Rehashes, Revocations, Runner, Settling, Shipper,
+    Cleanup, Database, ErasedKeys, HashKinds, Job, Keys, PepperedHashes, Rehashes, Revocations, Runner,
+    Settling, Shipper,
 };
 
 use crate::audit;
@@ -63,6 +64,8 @@ pub struct Jobs {
     pub keys: Arc<Keys>,
     /// Removal of what has expired.
     pub cleanup: Arc<Cleanup>,
+    /// Destruction of erased users' keys in the files of this node.
+    pub erased_keys: Arc<ErasedKeys>,
     /// The kinds of hashes that users have, and what they cost here.
     pub hash_kinds: Arc<HashKinds>,
     /// Better hashes for old ones.
@@ -72,11 +75,12 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    fn of(config: &Config) -> Self {
+    fn of(config: &Config, erased_keys: ErasedKeys) -> Self {
         Self {
             revocations: Arc::default(),
             keys: Arc::default(),
             cleanup: Arc::new(Cleanup::every(config.cleanup.interval)),
+            erased_keys: Arc::new(erased_keys),
             hash_kinds: Arc::default(),
             rehashes: Arc::default(),
             peppered_hashes: Arc::default(),
@@ -122,7 +126,7 @@ impl App {
         let back = Arc::new(store.back);
         let runner =
             Runner::new(Arc::clone(&back), Arc::clone(&rooms), trail.clone(), given.clock.clone(), report);
-        let jobs = Jobs::of(config);
+        let jobs = Jobs::of(config, audit::erased_keys(config, auditor.as_ref(), &given.rng));
         let settling = auditor.as_ref().map(|auditor| audit::settling(config, auditor));
         let shippers = audit::shippers(config, auditor.as_ref(), &spawner)?;
         // Nothing is served before it is known which sessions have ended and which keys sign.
@@ -171,6 +175,7 @@ impl App {
         start_job(&tasks, "revocations poll", &runner, jobs.revocations);
         start_job(&tasks, "keys schedule", &runner, jobs.keys);
         start_job(&tasks, "cleanup schedule", &runner, jobs.cleanup);
+        start_job(&tasks, "erased keys schedule", &runner, jobs.erased_keys);
         start_job(&tasks, "hash kinds schedule", &runner, jobs.hash_kinds);
         start_job(&tasks, "rehashes schedule", &runner, jobs.rehashes);
         start_job(&tasks, "peppered hashes schedule", &runner, jobs.peppered_hashes);

@@ -10,7 +10,7 @@ use model::{Clock, Rng, Spawner};
 use protocol::seal::Keyring;
 use store::audit::Audit;
 use tokio::time::sleep;
-use work::{Database, Settling, Shipper, ShipperSettings};
+use work::{Database, Destroy, ErasedKeys, KeysOnDisk, Settling, Shipper, ShipperSettings};
 
 use crate::config::Config;
 use crate::foundation::data_dir;
@@ -158,6 +158,36 @@ pub fn shippers(
     Ok([server, commands]
         .map(|settings| Arc::new(Shipper::new(settings, Database(Arc::clone(&trail)))))
         .to_vec())
+}
+
+/// What destroys the keys of erased users in this data directory: in the server's own file, and in that of the commands
+/// beside it while none of them is at work.
+pub fn erased_keys(config: &Config, auditor: Option<&Arc<Auditor>>, rng: &Rng) -> ErasedKeys {
+    let mut files = Vec::new();
+    if let Some(auditor) = auditor {
+        let own = Arc::clone(auditor);
+        let destroy: Destroy = Arc::new(move |users| own.book().forget_all(users));
+        files.push(KeysOnDisk { path: place(&config.data_dir, Writes::Server).join("keys"), destroy });
+        let (commands, rng) = (place(&config.data_dir, Writes::Command), rng.clone());
+        let path = commands.join("keys");
+        let destroy: Destroy = Arc::new(move |users| {
+            // Whoever has the journal has the keys; a command waits for its turn.
+            let _turn = turn(&commands, &rng)?;
+            KeyBook::destroy(&commands.join("keys"), users)
+        });
+        files.push(KeysOnDisk { path, destroy });
+    }
+    ErasedKeys::every(config.cleanup.interval, files)
+}
+
+/// The commands' journal, which nobody else writes as long as it is held.
+fn turn(commands: &Path, rng: &Rng) -> std::io::Result<Journal> {
+    let opened = Journal::open(&commands.join("journal"), Options::default(), JournalId(rng.bytes()));
+    opened.map(|(journal, _)| journal).map_err(|why| match why {
+        OpenError::Locked(_) => std::io::ErrorKind::WouldBlock.into(),
+        OpenError::Io(_, error) => error,
+        other @ OpenError::Version { .. } => std::io::Error::other(other),
+    })
 }
 
 /// The machine's name.

@@ -5,6 +5,7 @@
 //! says. [`Runner`] steps it by its period; a test calls [`Runner::step`] itself.
 
 mod cleanup;
+mod erasures;
 mod job;
 mod keys;
 mod passwords;
@@ -17,6 +18,7 @@ mod ship;
 mod tests;
 
 pub use cleanup::Cleanup;
+pub use erasures::{Destroy, ErasedKeys, KeysOnDisk};
 pub use job::{Job, JobError, Runs, Step};
 pub use keys::Keys;
 pub use passwords::{HashKinds, Rehashes};

@@ -132,7 +132,7 @@ impl Node {
         self.back.lease(self.trail.clone())
     }
 
-    fn visit<'a>(&'a self, lease: &'a mut Lease) -> Visit<'a> {
+    pub(crate) fn visit<'a>(&'a self, lease: &'a mut Lease) -> Visit<'a> {
         Visit { rooms: &self.rooms, lease, trail: &self.trail, now: self.clock.now() }
     }
 
@@ -141,7 +141,7 @@ impl Node {
     }
 
     /// Registers somebody; his first session.
-    async fn register(&self, email: &str) -> SessionId {
+    pub(crate) async fn register(&self, email: &str) -> SessionId {
         let mut lease = self.lease();
         let mut visit = self.visit(&mut lease);
         auth::key::load(&mut visit).await.unwrap();

@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod erasure;
 mod faults;
 mod hashing;
 mod hostile;

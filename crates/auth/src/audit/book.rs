@@ -4,13 +4,14 @@
 //! before the record that needs it counts as written. Nothing is looked up on the way: a person who has not been met
 //! for long gets another key. Erasing a person writes the file anew without his keys.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -43,8 +44,16 @@ struct Known {
 }
 
 enum Task {
-    Keep { line: String, kept: oneshot::Sender<()> },
-    Forget(UserUuid),
+    Keep {
+        line: String,
+        kept: oneshot::Sender<()>,
+    },
+    Forget {
+        users: HashSet<UserUuid>,
+        forgotten: Option<oneshot::Sender<usize>>,
+    },
+    /// Tells that everything before it was done, or tried.
+    Tell(SyncSender<()>),
 }
 
 /// A person's key, and what to wait for where it is new.
@@ -59,7 +68,7 @@ impl KeyBook {
     /// # Errors
     /// When the file cannot be opened, or the thread that writes it cannot be started.
     pub fn open(path: &Path, keyring: Keyring, rng: Rng) -> io::Result<Self> {
-        let file = append(path)?;
+        let file = end_line(append(path)?)?;
         let (tasks, receiver) = sync_channel(WAITING);
         let path = path.to_owned();
         std::thread::Builder::new()
@@ -80,13 +89,42 @@ impl KeyBook {
         Some(Given { key, kept: Some(receipt) })
     }
 
-    /// Destroys every key of a person on this node. It may take a moment.
+    /// Destroys every key of a person in this file. It may take a moment.
     pub fn forget(&self, user: UserUuid) {
         self.known().forget(user);
-        if let Err(TrySendError::Full(_)) = self.tasks.try_send(Task::Forget(user)) {
+        let task = Task::Forget { users: HashSet::from([user]), forgotten: None };
+        if let Err(TrySendError::Full(_)) = self.tasks.try_send(task) {
             // The job that compares the file with the database comes to it.
             tracing::warn!("the keys of an erased user will be destroyed later: the disk is slow");
         }
+    }
+
+    /// Destroys every key of these people in this file, and waits for it: how many there were. Not for async code.
+    ///
+    /// # Errors
+    /// When too much waits for the file already, or it cannot be written; nothing is destroyed then.
+    pub fn forget_all(&self, users: &HashSet<UserUuid>) -> io::Result<usize> {
+        for user in users {
+            self.known().forget(*user);
+        }
+        let (forgotten, count) = oneshot::channel();
+        let task = Task::Forget { users: users.clone(), forgotten: Some(forgotten) };
+        self.tasks.try_send(task).map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
+        count.blocking_recv().map_err(|_| io::Error::other("the file of keys cannot be written"))
+    }
+
+    /// Destroys every key of these people in a file that nobody has open: how many there were.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; it is as it was then.
+    pub fn destroy(path: &Path, users: &HashSet<UserUuid>) -> io::Result<usize> {
+        without(path, users).map(|(_, count)| count)
+    }
+
+    /// Waits until what was asked for is done, `most` at the longest; whether it is.
+    pub fn settle(&self, most: Duration) -> bool {
+        let (told, done) = sync_channel(1);
+        self.tasks.try_send(Task::Tell(told)).is_ok() && done.recv_timeout(most).is_ok()
     }
 
     /// Reads every key of a file; lines that cannot be opened are left out.
@@ -152,46 +190,85 @@ impl Known {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)
+}
+
+/// Ends a line that a crash has cut, so that the next one is whole.
+fn end_line(mut file: File) -> io::Result<File> {
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last != *b"\n" {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
 }
 
 /// Keeps and forgets, until nobody can ask any more.
 fn write(path: &Path, mut file: File, tasks: &Receiver<Task>) {
     let mut failing = false;
     while let Ok(task) = tasks.recv() {
-        let done = match &task {
-            Task::Keep { line, .. } => file.write_all(line.as_bytes()),
-            Task::Forget(user) => without(path, *user).map(|written| file = written),
+        let done = match task {
+            // Whoever has stopped waiting does not mind.
+            Task::Keep { line, kept } => file.write_all(line.as_bytes()).map(|()| {
+                let _ = kept.send(());
+            }),
+            Task::Forget { users, forgotten } => without(path, &users).map(|(written, count)| {
+                file = written;
+                let _ = forgotten.map(|forgotten| forgotten.send(count));
+            }),
+            Task::Tell(told) => {
+                let _ = told.send(());
+                continue;
+            }
         };
         if let (Err(error), false) = (&done, failing) {
             tracing::error!(%error, file = %path.display(), "the keys of the audit trail cannot be written");
         }
         failing = done.is_err();
-        if let (Task::Keep { kept, .. }, Ok(())) = (task, done) {
-            // Whoever has stopped waiting does not mind.
-            let _ = kept.send(());
-        }
     }
 }
 
-/// Writes the file anew without a person's keys; the one to append to from now on.
-fn without(path: &Path, user: UserUuid) -> io::Result<File> {
-    let name = user.to_string();
-    let text = fs::read_to_string(path)?;
-    let is_other = |line: &&str| line.split(' ').nth(1) != Some(name.as_str());
-    let kept: String = text.lines().filter(is_other).flat_map(|line| [line, "\n"]).collect();
+/// Writes the file anew without people's keys, if it has any; the one to append to from now on, and how many it had.
+fn without(path: &Path, users: &HashSet<UserUuid>) -> io::Result<(File, usize)> {
     let mut beside: PathBuf = path.to_owned();
     beside.set_extension("new");
-    // What a crash left of an attempt before this one.
-    let _ = fs::remove_file(&beside);
-    let mut new = append(&beside)?;
-    new.write_all(kept.as_bytes())?;
+    // What a crash left of an attempt before this one has keys too.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let count = lines(path)?.filter(|line| line.as_ref().is_ok_and(|line| is_of(line, users))).count();
+    if count == 0 {
+        return Ok((append(path)?, 0));
+    }
+    let mut new = BufWriter::new(append(&beside)?);
+    for line in lines(path)? {
+        let line = line?;
+        if !is_of(&line, users) {
+            new.write_all(&line)?;
+            new.write_all(b"\n")?;
+        }
+    }
+    let new = new.into_inner().map_err(io::IntoInnerError::into_error)?;
     new.sync_all()?;
     fs::rename(&beside, path)?;
     if let Some(folder) = path.parent() {
         File::open(folder)?.sync_all()?;
     }
-    Ok(new)
+    Ok((new, count))
+}
+
+fn lines(path: &Path) -> io::Result<io::Split<BufReader<File>>> {
+    Ok(BufReader::new(File::open(path)?).split(b'\n'))
+}
+
+/// Whether a line names one of these people, wherever: one that a crash has damaged may hold two keys.
+fn is_of(line: &[u8], users: &HashSet<UserUuid>) -> bool {
+    let words = line.split(u8::is_ascii_whitespace);
+    words.filter_map(|word| Uuid::try_parse_ascii(word).ok()).any(|uuid| users.contains(&UserUuid(uuid)))
 }
 
 impl std::fmt::Debug for KeyBook {
@@ -253,6 +330,59 @@ mod tests {
         assert!(!read.contains_key(&gone.id()));
         assert!(read.contains_key(&stays.id()) && read.contains_key(&next.id()));
         assert_ne!(kept(book.key_of(user(1)).unwrap()).await.id(), gone.id());
+    }
+
+    #[tokio::test]
+    async fn many_are_forgotten_at_once_and_nothing_is_left_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let book = KeyBook::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        for number in 1..=5 {
+            kept(book.key_of(user(number)).unwrap()).await;
+        }
+        let before = fs::metadata(&path).unwrap();
+        let strangers = HashSet::from([user(8), user(9)]);
+        let (book, strangers) = (std::sync::Arc::new(book), std::sync::Arc::new(strangers));
+        let forget = async |users: std::sync::Arc<HashSet<UserUuid>>| {
+            let book = std::sync::Arc::clone(&book);
+            tokio::task::spawn_blocking(move || book.forget_all(&users)).await.unwrap().unwrap()
+        };
+        // Half a file that a crash has left.
+        fs::write(folder.path().join("keys.new"), fs::read(&path).unwrap()).unwrap();
+        assert_eq!(forget(strangers).await, 0);
+        assert!(!folder.path().join("keys.new").exists());
+        let inode = |about: &fs::Metadata| std::os::unix::fs::MetadataExt::ino(about);
+        assert_eq!(inode(&fs::metadata(&path).unwrap()), inode(&before), "nothing to write");
+        assert_eq!(forget(std::sync::Arc::new(HashSet::from([user(1), user(3), user(9)]))).await, 2);
+        let read = KeyBook::read(&path, &keyring()).unwrap();
+        let mut left: Vec<_> = read.values().map(|(user, _)| user.0.as_u128()).collect();
+        left.sort_unstable();
+        assert_eq!(left, [2, 4, 5]);
+        assert!(book.settle(Duration::from_secs(10)));
+        assert_eq!(KeyBook::destroy(&path, &HashSet::from([user(5)])).unwrap(), 1);
+        assert_eq!(KeyBook::read(&path, &keyring()).unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_was_cut_spoils_no_other_and_is_destroyed_with_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let book = KeyBook::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        kept(book.key_of(user(1)).unwrap()).await;
+        drop(book);
+        let whole = fs::read_to_string(&path).unwrap();
+        let cut = whole.get(..whole.len() - 5).unwrap();
+        // As older versions went on: two keys in one line.
+        fs::write(
+            &path,
+            format!("{whole}{cut}{}{cut}", whole.replace(&user(1).to_string(), &user(2).to_string())),
+        )
+        .unwrap();
+        let book = KeyBook::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        let next = kept(book.key_of(user(3)).unwrap()).await;
+        assert!(KeyBook::read(&path, &keyring()).unwrap().contains_key(&next.id()));
+        assert_eq!(KeyBook::destroy(&path, &HashSet::from([user(2)])).unwrap(), 1);
+        assert!(!fs::read_to_string(&path).unwrap().contains(&user(2).to_string()));
     }
 
     #[test]

@@ -155,8 +155,12 @@ impl Auditor {
         self.writer.remove_before(sequence);
     }
 
-    /// Writes what waits and ends, within `most`.
+    /// Writes what waits and ends, within `most` for the keys and again for the journal.
     pub fn stop(&self, most: Duration) -> Stopped {
+        // The keys first: whoever has the journal next may write them too.
+        if !self.book.settle(most) {
+            tracing::error!("keys of the audit trail may not be written, or not destroyed");
+        }
         let stopped = self.writer.stop(most);
         let ended = self.intents.stop(&stopped.state, most);
         Stopped { finished: stopped.finished && ended, ..stopped }

@@ -223,6 +223,9 @@ async fn keys_of_the_erased_are_not_kept(world: Arc<World>) {
         0,
         "a file that still has them brings none back"
     );
+    let asked = [1, 2, 0].map(uuid);
+    assert_eq!(lease.read().await.unwrap().all(audit_key::erased(&asked)).await.unwrap(), [uuid(1)]);
+    assert_eq!(lease.read().await.unwrap().all(audit_key::erased(&[])).await.unwrap(), []);
     let many: Vec<AuditKey> = (10..27).map(|n| key(n, u128::from(n))).collect();
     assert_eq!(lease.keep_audit_keys(many).await.unwrap(), 17);
     assert_eq!(world.count("audit_keys"), 18);

@@ -26,16 +26,16 @@ pub(super) struct KeyFile {
 }
 
 /// How far: another file of this name is read from its beginning.
-#[derive(Clone, Copy, Default)]
-struct Place {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
     inode: u64,
     offset: u64,
 }
 
 /// A line: who, and the sealed key as it stands there.
-struct Line {
+pub(crate) struct Line {
     id: u64,
-    user: UserUuid,
+    pub(crate) user: UserUuid,
     sealed: Vec<u8>,
 }
 
@@ -48,7 +48,7 @@ impl KeyFile {
     pub(super) async fn ship(&mut self, visit: &mut Visit<'_>) -> Result<(), JobError> {
         loop {
             let (path, place) = (self.path.clone(), self.place);
-            let read = blocking(move || read(&path, place)).await?;
+            let read = blocking(move || read(&path, place, KEYS)).await?;
             let (place, mut lines) = read.map_err(|error| JobError::Audit(format!("the keys: {error}")))?;
             lines.retain(|line| !self.shipped.contains(&line.id));
             if !lines.is_empty() {
@@ -61,7 +61,7 @@ impl KeyFile {
                 self.shipped.extend(ids);
             }
             // Only now: what was not kept is read again.
-            let is_through = place.offset == self.place.offset && place.inode == self.place.inode;
+            let is_through = place == self.place;
             self.place = place;
             if is_through {
                 return Ok(());
@@ -70,8 +70,8 @@ impl KeyFile {
     }
 }
 
-/// Some lines behind a place. A line without an end is not whole yet; one that is no key is gone over.
-fn read(path: &Path, mut place: Place) -> io::Result<(Place, Vec<Line>)> {
+/// At most so many lines behind a place. A line without an end is not whole yet; one that is no key is gone over.
+pub(crate) fn read(path: &Path, mut place: Place, most: usize) -> io::Result<(Place, Vec<Line>)> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((place, Vec::new())),
         file => file?,
@@ -84,7 +84,7 @@ fn read(path: &Path, mut place: Place) -> io::Result<(Place, Vec<Line>)> {
     let mut file = BufReader::new(file);
     let mut lines = Vec::new();
     let mut text = Vec::new();
-    while lines.len() < KEYS {
+    while lines.len() < most {
         text.clear();
         let length = file.read_until(b'\n', &mut text)?;
         if text.last() != Some(&b'\n') {

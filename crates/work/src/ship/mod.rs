@@ -6,7 +6,7 @@
 //! refused for good, is set aside with its reason, and shipping goes on.
 
 mod dead_letters;
-mod keys;
+pub(crate) mod keys;
 mod lines;
 mod record;
 mod sink;
@@ -294,7 +294,9 @@ impl fmt::Debug for ShipperSettings {
 }
 
 /// Does something with files where a disk that hangs holds no one else.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JobError> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JobError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| JobError::Audit(format!("a thread ended: {error}")))
 }

@@ -29,9 +29,10 @@ section! {
 }
 
 section! {
-    /// Removal of expired and revoked rows.
+    /// Removal of what has expired, was revoked or erased.
     pub struct CleanupConfig in "cleanup." {
-        /// How often expired and revoked rows are removed, besides at the start.
+        /// How often expired and revoked rows are removed, and the keys of erased users from the files of this node,
+        /// besides at the start.
         interval: Duration = Duration::from_hours(1), example: "1h";
     }
 }
