@@ -26,7 +26,7 @@ pub struct Counts {
     pub checkpoints: u64,
     /// Known heads that were met.
     pub heads: u64,
-    /// Known heads from before where the check began, which say nothing.
+    /// Known heads from before where the check began, or of records that were lost, which say nothing.
     pub heads_before: u64,
 }
 
@@ -72,6 +72,29 @@ impl<F: FnMut(&Checkpoint) -> bool> Checker<F> {
             Err(_) => self.chain = before,
         }
         result
+    }
+
+    /// Goes on after a record that is taken for true: those before it were lost, and what is known of them is not met.
+    ///
+    /// # Errors
+    /// [`Fault`] where the record is before the place, of another journal, or not the known one; the place stays.
+    pub fn resume(&mut self, at: Head) -> Result<(), Fault> {
+        let here = self.chain.head();
+        if at.journal != here.journal {
+            return Err(Fault::ForeignJournal { found: at.journal });
+        }
+        if at.sequence <= here.sequence {
+            return Err(Fault::Reordered { found: at.sequence });
+        }
+        let known = self.heads.iter().find(|head| head.sequence == at.sequence);
+        if known.is_some_and(|known| known.hash != at.hash) {
+            return Err(Fault::Rewritten);
+        }
+        while self.heads.pop_if(|head| head.sequence < at.sequence).is_some() {
+            self.counts.heads_before += 1;
+        }
+        self.chain = Chain::after(at);
+        self.meet()
     }
 
     /// After the last record: whether a known head is missing.

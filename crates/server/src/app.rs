@@ -128,7 +128,7 @@ impl App {
             Runner::new(Arc::clone(&back), Arc::clone(&rooms), trail.clone(), given.clock.clone(), report);
         let jobs = Jobs::of(config, audit::erased_keys(config, auditor.as_ref(), &given.rng));
         let settling = auditor.as_ref().map(|auditor| audit::settling(config, auditor));
-        let shippers = audit::shippers(config, auditor.as_ref(), &spawner)?;
+        let shippers = audit::shippers(config, auditor.as_ref(), &spawner, &given.rng)?;
         // Nothing is served before it is known which sessions have ended and which keys sign.
         runner.settle(&*jobs.revocations).await.map_err(StartError::Job)?;
         let meter = store.front.meter();

@@ -10,7 +10,7 @@ use model::{Clock, Rng, Spawner};
 use protocol::seal::Keyring;
 use store::audit::Audit;
 use tokio::time::sleep;
-use work::{Database, Destroy, ErasedKeys, KeysOnDisk, Settling, Shipper, ShipperSettings};
+use work::{Database, Destroy, End, ErasedKeys, KeysOnDisk, Settling, Shipper, ShipperSettings};
 
 use crate::config::Config;
 use crate::foundation::data_dir;
@@ -128,6 +128,7 @@ pub fn shippers(
     config: &Config,
     auditor: Option<&Arc<Auditor>>,
     spawner: &Spawner,
+    rng: &Rng,
 ) -> Result<Vec<Arc<Shipper<Database>>>, StartError> {
     let Some(auditor) = auditor else { return Ok(Vec::new()) };
     let trail = Arc::new(Audit::open(&wiring::store(config), spawner)?);
@@ -141,7 +142,7 @@ pub fn shippers(
             node: node_name(),
             retention: config.audit.retention,
             journal_keep: config.audit.journal_keep,
-            ready: Box::new(|| u64::MAX),
+            ready: Arc::new(|| u64::MAX),
             shipping: Arc::default(),
             forget: None,
         }
@@ -149,12 +150,23 @@ pub fn shippers(
     let (state, old) = (Arc::clone(auditor), Arc::clone(auditor));
     let server = ShipperSettings {
         // What is synced only: a power failure takes back the rest, and its sequences are given again.
-        ready: Box::new(move || state.state().synced),
+        ready: Arc::new(move || state.state().synced),
         shipping: Arc::clone(auditor.shipping()),
-        forget: Some(Box::new(move |sequence| old.remove_before(sequence))),
+        forget: Some(Arc::new(move |sequence| {
+            old.remove_before(sequence);
+            true
+        })),
         ..settings("audit shipping", Writes::Server)
     };
     let commands = settings("audit shipping of commands", Writes::Command);
+    let (end, directory, rng) =
+        (End::of(&commands.journal), place(&config.data_dir, Writes::Command), rng.clone());
+    let commands = ShipperSettings {
+        ready: Arc::new(move || end.sequence()),
+        shipping: auditor.shipping().part(),
+        forget: Some(Arc::new(move |sequence| remove_before(&directory, sequence, &rng))),
+        ..commands
+    };
     Ok([server, commands]
         .map(|settings| Arc::new(Shipper::new(settings, Database(Arc::clone(&trail)))))
         .to_vec())
@@ -188,6 +200,19 @@ fn turn(commands: &Path, rng: &Rng) -> std::io::Result<Journal> {
         OpenError::Io(_, error) => error,
         other @ OpenError::Version { .. } => std::io::Error::other(other),
     })
+}
+
+/// Removes segments of the commands' journal, unless one of them writes just now.
+fn remove_before(commands: &Path, sequence: u64, rng: &Rng) -> bool {
+    match turn(commands, rng).and_then(|mut journal| journal.remove_before(sequence)) {
+        Ok(_) => true,
+        Err(error) => {
+            if error.kind() != std::io::ErrorKind::WouldBlock {
+                tracing::warn!(%error, "old files of the commands' audit journal cannot be removed");
+            }
+            false
+        }
+    }
 }
 
 /// The machine's name.

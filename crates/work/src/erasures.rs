@@ -1,4 +1,4 @@
-//! Erased users' keys go from this node's files, too: whoever erases destroys those in his own file and in the database.
+//! Erased users' keys go from this node's files, too: whoever erases destroys those in the database and in his file.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -126,10 +126,9 @@ impl Job for ErasedKeys {
             return Ok(Step::Idle);
         };
         let is_through = self.look(&mut sweep, file, visit).await?;
-        if is_through || sweep.found.len() >= FOUND {
-            if !Self::destroy(&mut sweep, file).await? {
-                return Ok(Step::Idle);
-            }
+        let is_time = is_through || sweep.found.len() >= FOUND;
+        if is_time && !Self::destroy(&mut sweep, file).await? {
+            return Ok(Step::Idle);
         }
         if is_through {
             sweep.file += 1;

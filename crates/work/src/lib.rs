@@ -26,4 +26,7 @@ pub use peppers::PepperedHashes;
 pub use revocations::Revocations;
 pub use runner::{Report, Runner};
 pub use settling::Settling;
-pub use ship::{Database, Forget, Lines, Shipper, ShipperSettings, Sink, SinkError, row};
+pub use ship::{
+    Database, DeadLetter, End, Forget, Lines, Refused, SET_ASIDE, Shipper, ShipperSettings, Sink, SinkError,
+    row,
+};

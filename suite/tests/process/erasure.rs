@@ -57,7 +57,8 @@ fn readable(setups: &[&Setup], url: &str) -> String {
         bytes.extend(std::fs::read(file).unwrap());
         bytes.push(b'\n');
     }
-    let sql = "SELECT encode(id, 'hex') || ' ' || user_uuid || ' ' || convert_from(sealed, 'UTF8') FROM gatewright.audit_keys; \
+    let sql = "SELECT encode(id, 'hex') || ' ' || user_uuid || ' ' || convert_from(sealed, 'UTF8') \
+               FROM gatewright.audit_keys; \
                SELECT convert_from(payload, 'UTF8') FROM gatewright.audit_events WHERE record_kind = 1";
     for row in rows(url, sql).unwrap() {
         bytes.extend(row[0].as_deref().unwrap().bytes());

@@ -301,6 +301,69 @@ fn whatever_is_done_to_the_database_is_named() {
     assert_eq!(status, Some(0), "all is as it was");
 }
 
+/// What the shipper has set aside is told apart from what somebody removed.
+#[test]
+fn what_was_set_aside_is_named_and_proved() {
+    let server = Postgres::shared();
+    let database = server.fresh_database();
+    let mut setup = Setup::postgres(database.url());
+    setup.set("AUDIT__RETENTION", "36500d");
+    let _ = std::fs::remove_dir_all(setup.journal());
+    write_journal(&setup.journal(), None);
+    // A record that no text column takes, and one that nobody can read.
+    let (mut journal, _) = Journal::open(&setup.journal(), Options::default(), ID).unwrap();
+    let time = Time(1_735_690_000_000_000);
+    let poison = Entry { time, kind: Kind::Data, payload: br#"{"kind":"made_up","request_id":"a\u0000b"}"# };
+    assert!(journal.append(time, &[poison, Entry { payload: b"{}", ..poison }]).failure.is_none());
+    drop(journal);
+    let number = Files::holding(&segments(&setup.journal()), "\"a0030\"");
+    let path = &segments(&setup.journal())[number];
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = place(&bytes, 30).start + 30;
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+    let node = setup.start();
+    setup.wait_for("unknown", 1);
+    drop(node);
+
+    let sql = |text: &str| rows(database.url(), &text.replace("gw.", "gatewright.")).unwrap();
+    let verify = |more: &[&str]| setup.verify(&[&["--database"], more].concat());
+    let aside = |report: &Value| {
+        let journals = report["journals"].as_array().unwrap();
+        let ours = journals.iter().find(|one| one["journal"] == ID.to_string().as_str());
+        ours.unwrap()["set_aside"].clone()
+    };
+    let (status, report, _) = verify(&[]);
+    assert_eq!(status, Some(0), "{report}");
+    let list = aside(&report);
+    assert_eq!((&list[0]["from"], &list[0]["proved"]), (&30.into(), &false.into()), "{list}");
+    assert_eq!((&list[1]["from"], &list[1]["proved"]), (&61.into(), &true.into()), "{list}");
+    assert!(list[0]["reason"].as_str().unwrap().contains("record 30"), "{list}");
+    let told = setup.audit(&["verify", "--database"]).stdout;
+    assert!(told.contains("record 61 was set aside, and its bytes are proved"), "{told}");
+
+    // Its row is proved like any other, and where it is gone the file is.
+    let letters = setup.folder.path().join("gatewright-data/audit/cli/dead-letter.jsonl");
+    let text = std::fs::read_to_string(&letters).unwrap();
+    sql("CREATE TABLE gw.saved AS SELECT * FROM gw.audit_events WHERE kind = 'audit_set_aside'; \
+         UPDATE gw.audit_events SET payload = convert_to(replace(convert_from(payload, 'UTF8'), '\"time\":17', \
+         '\"time\":18'), 'UTF8') WHERE kind = 'audit_set_aside'");
+    let (status, _, finding) = verify(&[]);
+    assert_eq!((status, &finding["sequence"]), (Some(1), &61.into()), "{finding}");
+    sql("DELETE FROM gw.audit_events WHERE kind = 'audit_set_aside'");
+    assert_eq!(verify(&[]).0, Some(0), "the file has it too");
+    std::fs::write(&letters, text.replace("\"time\":17", "\"time\":18")).unwrap();
+    let (status, _, finding) = verify(&[]);
+    assert_eq!((status, &finding["sequence"]), (Some(1), &61.into()), "{finding}");
+    assert!(finding["what"].as_str().unwrap().contains("not as it stood in the journal"), "{finding}");
+    // On another node, which has no letters, they are missing, until it is shown them.
+    std::fs::rename(&letters, setup.folder.path().join("letters")).unwrap();
+    let (status, _, finding) = verify(&[]);
+    assert_eq!((status, &finding["sequence"]), (Some(1), &30.into()), "{finding}");
+    sql("INSERT INTO gw.audit_events SELECT * FROM gw.saved");
+    assert_eq!(verify(&["--dead-letters", setup.folder.path().join("letters").to_str().unwrap()]).0, Some(0));
+}
+
 #[test]
 fn an_export_with_proof_is_checked_without_the_server() {
     let (setup, _server, heads) = shipped();

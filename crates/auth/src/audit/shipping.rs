@@ -1,7 +1,7 @@
 //! How the shipping of the journal is, as metrics and health read it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Counts what was shipped, and what was not. Cheap to read.
@@ -13,33 +13,52 @@ pub struct Shipping {
     batches: AtomicU64,
     batch_micros: AtomicU64,
     last_error: Mutex<Option<String>>,
+    parts: Mutex<Vec<Arc<Shipping>>>,
 }
 
 impl Shipping {
+    /// Another journal that goes the same way: what it counts is counted here, too.
+    pub fn part(&self) -> Arc<Self> {
+        let part = Arc::<Self>::default();
+        self.parts().push(Arc::clone(&part));
+        part
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Vec<Arc<Self>>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sum(&self, count: fn(&Self) -> u64) -> u64 {
+        self.parts().iter().map(|part| count(part)).sum()
+    }
+
     /// Records that arrived since the start.
     pub fn shipped(&self) -> u64 {
-        self.shipped.load(Ordering::Relaxed)
+        self.shipped.load(Ordering::Relaxed) + self.sum(Self::shipped)
     }
 
     /// Records that were set aside since the start.
     pub fn dead(&self) -> u64 {
-        self.dead.load(Ordering::Relaxed)
+        self.dead.load(Ordering::Relaxed) + self.sum(Self::dead)
     }
 
     /// Records that were ready and had not arrived when it was last looked.
     pub fn backlog(&self) -> u64 {
-        self.backlog.load(Ordering::Relaxed)
+        self.backlog.load(Ordering::Relaxed) + self.sum(Self::backlog)
     }
 
     /// How many batches arrived, and how long all of them took to be stored.
     pub fn batches(&self) -> (u64, Duration) {
+        let batches = self.batches.load(Ordering::Relaxed) + self.sum(|part| part.batches().0);
         let micros = self.batch_micros.load(Ordering::Relaxed);
-        (self.batches.load(Ordering::Relaxed), Duration::from_micros(micros))
+        let others: Duration = self.parts().iter().map(|part| part.batches().1).sum();
+        (batches, Duration::from_micros(micros) + others)
     }
 
     /// Why the last step failed; None when it did not.
     pub fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let own = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        own.or_else(|| self.parts().iter().find_map(|part| part.last_error()))
     }
 
     /// A batch of so many records arrived.

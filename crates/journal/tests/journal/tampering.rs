@@ -254,3 +254,28 @@ fn records_from_elsewhere_are_checked_alike() {
     rows[2].3[0] ^= 1;
     assert_eq!(check(&rows, &[]), Err(Fault::Changed));
 }
+
+#[test]
+fn a_check_goes_on_behind_what_was_lost() {
+    let (bytes, heads) = sample(5);
+    let desk = Desk::with(&[(1, &bytes)]);
+    let mut reader = Reader::open(desk.path());
+    let mut checker = Checker::new(journal::Chain::new(ID), &heads, |_| true).expect("a beginning");
+    while let Some(record) = reader.read().expect("reads") {
+        match record.sequence {
+            2 => {}
+            3 => {
+                assert_eq!(checker.resume(heads[0]), Err(Fault::Reordered { found: 1 }));
+                let other = Head { hash: heads[0].hash, ..heads[2] };
+                assert_eq!(checker.resume(other), Err(Fault::Rewritten));
+                let foreign = Head { journal: JournalId([9; 16]), ..heads[2] };
+                assert_eq!(checker.resume(foreign), Err(Fault::ForeignJournal { found: foreign.journal }));
+                assert_eq!(checker.resume(heads[2]), Ok(()));
+            }
+            _ => checker.check(&record).expect("fits"),
+        }
+    }
+    assert_eq!(checker.finish(), Ok(()));
+    let counts = checker.counts();
+    assert_eq!((counts.records, counts.heads, counts.heads_before), (3, 4, 1));
+}

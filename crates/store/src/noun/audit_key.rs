@@ -8,7 +8,7 @@ use crate::statement::{Call, Stmt, statements};
 use crate::value::Row;
 
 statements! {
-    // PostgreSQL waits for whoever is just erasing the user, and makes him wait for this: else his keys might come after
+    // PostgreSQL waits for whoever is just erasing the user, and makes him wait for this: else a key might come after
     // the last look at them. SQLite has one writer.
     INSERT = Stmt::each(
         "audit_key.insert",

@@ -1,4 +1,4 @@
-//! What could not be shipped, with its reason: JSON Lines.
+//! What could not be shipped, with its reason: JSON Lines, one letter each.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -7,68 +7,211 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use journal::{Hash, JournalId, Skipped};
+use journal::{Hash, JournalId, Kind, Record, Skipped, Time};
+use model::Now;
 use serde_json::{Value, json};
-use store::audit::Record;
+use store::audit;
 
-/// One line.
-pub(super) struct Letter {
-    /// How many records it stands for.
-    pub(super) records: u64,
-    value: Value,
+/// The kind of the row that stands in the trail for a record whose own row was refused.
+pub const SET_ASIDE: &str = "audit_set_aside";
+/// Its record kind, which no record of a journal has: its payload is a letter.
+const LETTER: i64 = 0;
+
+/// One line of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetter {
+    /// A record that was refused, whole.
+    Refused(Refused),
+    /// Records that cannot be read: what they held is lost.
+    Unreadable {
+        /// Whose.
+        journal: JournalId,
+        /// The first of them; the next one that was read where they are none.
+        from: u64,
+        /// The last of them.
+        to: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The journal is not what it was when it was last read.
+    Lost {
+        /// Which.
+        journal: JournalId,
+        /// The last record that had been shipped.
+        shipped: u64,
+        /// How many are missing, as far as is known. Not in the file.
+        records: u64,
+        /// What was found instead.
+        reason: String,
+    },
 }
 
-/// A record that the sink will never take.
-pub(super) fn refused(record: &Record, why: &str) -> Letter {
-    let value = json!({
-        "journal": JournalId(record.journal).to_string(),
-        "sequence": record.sequence,
-        "time": record.at.micros(),
-        "record_kind": record.record_kind,
-        "payload": STANDARD.encode(&record.payload),
-        "hash": Hash(record.hash).to_string(),
-        "reason": why,
-    });
-    Letter { records: 1, value }
+/// A record with why it was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose.
+    pub journal: JournalId,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its time.
+    pub time: Time,
+    /// The journal's byte for what it is.
+    pub record_kind: u8,
+    /// Its payload.
+    pub payload: Vec<u8>,
+    /// The chain up to and with it.
+    pub hash: Hash,
+    /// Why.
+    pub reason: String,
 }
 
-/// Records that cannot be read.
-pub(super) fn unreadable(journal: JournalId, skipped: Skipped, why: &str) -> Letter {
-    // Where the next one follows at once, it is what stands between them that is no record.
-    let records = skipped.to.saturating_sub(skipped.from);
-    let value = json!({
-        "journal": journal.to_string(),
-        "from": skipped.from,
-        "to": skipped.to.saturating_sub(1),
-        "reason": why,
-    });
-    Letter { records, value }
-}
-
-/// The journal is not what it was when it was last read.
-pub(super) fn lost(journal: JournalId, last: u64, records: u64, why: &str) -> Letter {
-    let value = json!({ "journal": journal.to_string(), "shipped": last, "reason": why });
-    Letter { records, value }
-}
-
-/// The file.
-pub(super) struct DeadLetters<'a>(&'a Path);
-
-impl<'a> DeadLetters<'a> {
-    pub(super) fn new(path: &'a Path) -> Self {
-        Self(path)
-    }
-
-    /// Appends lines, and has them on disk before it goes on: nothing else has what they hold.
-    pub(super) fn write(&self, letters: &[Letter]) -> io::Result<()> {
-        let mut text = String::new();
-        for letter in letters {
-            tracing::error!(letter = %letter.value, "an audit record could not be shipped and was set aside");
-            text.push_str(&letter.value.to_string());
-            text.push('\n');
+impl Refused {
+    /// The letter of a row.
+    pub(super) fn of(row: &audit::Record, why: &str) -> Self {
+        Self {
+            journal: JournalId(row.journal),
+            sequence: row.sequence.unsigned_abs(),
+            time: Time(row.at.micros()),
+            record_kind: u8::try_from(row.record_kind).unwrap_or_default(),
+            payload: row.payload.clone(),
+            hash: Hash(row.hash),
+            reason: why.to_owned(),
         }
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.0)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()
     }
+
+    /// The row that stands for it in the trail: the letter is its payload, so that nothing is missing there.
+    pub(super) fn row(&self, now: Now) -> audit::Record {
+        audit::Record {
+            at: now,
+            journal: self.journal.0,
+            sequence: super::record::signed(self.sequence),
+            kind: SET_ASIDE.to_owned(),
+            user: None,
+            request_id: None,
+            record_kind: LETTER,
+            payload: self.value().to_string().into_bytes(),
+            hash: self.hash.0,
+        }
+    }
+
+    /// The letter in a row that stands for a record; `None` where the row is a record itself, or is no such row.
+    pub fn in_row(row: &audit::Record) -> Option<Self> {
+        let is_letter = row.record_kind == LETTER && row.kind == SET_ASIDE;
+        let bare = row.user.is_none() && row.request_id.is_none();
+        let Some(DeadLetter::Refused(letter)) = DeadLetter::parse(&row.payload).filter(|_| is_letter && bare)
+        else {
+            return None;
+        };
+        let is_its =
+            letter.journal.0 == row.journal && super::record::signed(letter.sequence) == row.sequence;
+        is_its.then_some(letter)
+    }
+
+    /// The record itself; `None` where no journal has such a kind.
+    pub fn record(&self) -> Option<Record<'_>> {
+        let kind = Kind::from_byte(self.record_kind)?;
+        Some(Record {
+            sequence: self.sequence,
+            time: self.time,
+            kind,
+            payload: &self.payload,
+            hash: self.hash,
+        })
+    }
+
+    fn value(&self) -> Value {
+        json!({
+            "journal": self.journal.to_string(),
+            "sequence": self.sequence,
+            "time": self.time.0,
+            "record_kind": self.record_kind,
+            "payload": STANDARD.encode(&self.payload),
+            "hash": self.hash.to_string(),
+            "reason": self.reason,
+        })
+    }
+}
+
+impl DeadLetter {
+    /// Records that cannot be read.
+    pub(super) fn unreadable(journal: JournalId, skipped: Skipped, why: &str) -> Self {
+        // Where the next one follows at once, it is what stands between them that is no record.
+        Self::Unreadable {
+            journal,
+            from: skipped.from,
+            to: skipped.to.saturating_sub(1),
+            reason: why.to_owned(),
+        }
+    }
+
+    /// How many records it stands for.
+    pub(super) fn records(&self) -> u64 {
+        match self {
+            Self::Refused(_) => 1,
+            Self::Unreadable { from, to, .. } => to.saturating_add(1).saturating_sub(*from),
+            Self::Lost { records, .. } => *records,
+        }
+    }
+
+    /// Reads a line; `None` where it is no letter.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(line).ok()?;
+        let number = |name: &str| value.get(name).and_then(Value::as_u64);
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
+        let journal = JournalId(bytes(text("journal")?)?);
+        let reason = text("reason")?.to_owned();
+        if let (Some(from), Some(to)) = (number("from"), number("to")) {
+            return Some(Self::Unreadable { journal, from, to, reason });
+        }
+        if let Some(shipped) = number("shipped") {
+            return Some(Self::Lost { journal, shipped, records: 0, reason });
+        }
+        Some(Self::Refused(Refused {
+            journal,
+            sequence: number("sequence")?,
+            time: Time(value.get("time")?.as_i64()?),
+            record_kind: u8::try_from(number("record_kind")?).ok()?,
+            payload: STANDARD.decode(text("payload")?).ok()?,
+            hash: Hash(bytes(text("hash")?)?),
+            reason,
+        }))
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Self::Refused(refused) => refused.value(),
+            Self::Unreadable { journal, from, to, reason } => {
+                json!({ "journal": journal.to_string(), "from": from, "to": to, "reason": reason })
+            }
+            Self::Lost { journal, shipped, reason, .. } => {
+                json!({ "journal": journal.to_string(), "shipped": shipped, "reason": reason })
+            }
+        }
+    }
+}
+
+/// Bytes of hexadecimal digits.
+pub(super) fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N || !digits.is_ascii() {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Appends letters to a file, and has them on disk before it goes on: nothing else may have what they hold.
+pub(super) fn write(path: &Path, letters: &[DeadLetter]) -> io::Result<()> {
+    let mut text = String::new();
+    for letter in letters {
+        let value = letter.value();
+        tracing::error!(letter = %value, "an audit record could not be shipped and was set aside");
+        text.push_str(&value.to_string());
+        text.push('\n');
+    }
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_data()
 }

@@ -6,6 +6,7 @@
 //! refused for good, is set aside with its reason, and shipping goes on.
 
 mod dead_letters;
+mod end;
 pub(crate) mod keys;
 mod lines;
 mod record;
@@ -28,26 +29,29 @@ use store::audit::{Place, Shipment, Shipped};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use self::dead_letters::DeadLetters;
 use self::keys::KeyFile;
 use self::source::{Found, Source};
 use crate::job::{Job, JobError, Runs, Step};
 
+pub use self::dead_letters::{DeadLetter, Refused, SET_ASIDE};
+pub use self::end::End;
 pub use self::lines::Lines;
 pub use self::record::of as row;
 pub use self::sink::{Database, Sink, SinkError};
 
 /// How long it rests when it is idle: an event is in the database within about this.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Most records in one batch.
+/// Most records, and bytes of payloads, in one batch; a lone record may have more.
 const RECORDS: usize = 2000;
+const BYTES: usize = 1 << 20;
 /// How often the sink is tidied and old segments are looked for.
 const TIDY: Duration = Duration::from_hours(1);
 /// The rest after a tidying that could not be finished.
 const TIDY_AGAIN: Duration = Duration::from_mins(1);
 
-/// Has the journal's writer remove the segments that hold only records before this sequence.
-pub type Forget = Box<dyn Fn(u64) + Send + Sync>;
+/// Has the segments removed that hold only records before this sequence; false where that has to be tried again. It may
+/// block.
+pub type Forget = Arc<dyn Fn(u64) -> bool + Send + Sync>;
 
 /// Where a journal is, and what is done with it.
 pub struct ShipperSettings {
@@ -66,8 +70,8 @@ pub struct ShipperSettings {
     /// How long the journal keeps what is shipped.
     pub journal_keep: Duration,
     /// The last record that may be shipped, by its sequence: the last one synced, so that nothing is shipped that a
-    /// power failure takes back. `u64::MAX` where that is not known: then all that is written.
-    pub ready: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// power failure takes back. `u64::MAX` where that is not known: then all that is written. It may block.
+    pub ready: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Told how it goes.
     pub shipping: Arc<Shipping>,
     /// Told what the journal need not keep any more; without it everything stays.
@@ -87,6 +91,9 @@ struct Desk {
     keys: KeyFile,
     /// Most records of the next batch: halved where one of them is refused, until that is alone.
     most: usize,
+    /// The last record that was ready, and the last that has arrived, as far as they are known.
+    ready: u64,
+    arrived: Option<u64>,
     /// When to tidy next; not before there is a journal.
     tidy_at: Option<Now>,
     forgetting: source::Old,
@@ -106,6 +113,8 @@ impl<S: Sink> Shipper<S> {
             open: None,
             keys: KeyFile::new(&settings.keys),
             most: RECORDS,
+            ready: u64::MAX,
+            arrived: None,
             tidy_at: None,
             forgetting: source::Old::default(),
         };
@@ -123,17 +132,17 @@ impl<S: Sink> Shipper<S> {
     }
 
     async fn ship(&self, desk: &mut Desk, visit: &mut Visit<'_>) -> Result<Step, JobError> {
-        let mut open = match desk.open.take() {
-            Some(open) => open,
-            None => match self.begin().await? {
-                Some(open) => open,
-                None => return Ok(Step::Idle),
-            },
+        let ready = Arc::clone(&self.settings.ready);
+        desk.ready = blocking(move || ready()).await?;
+        let open = match desk.open.take() {
+            None => self.begin(desk).await?,
+            open => open,
         };
-        let (ready, most) = ((self.settings.ready)(), desk.most);
+        let Some(mut open) = open else { return Ok(Step::Idle) };
+        let (ready, most) = (desk.ready, desk.most);
         let (source, found) = blocking(move || {
             let mut source = open.source;
-            let found = source.batch(ready, most);
+            let found = source.batch(ready, most, BYTES);
             (source, found)
         })
         .await?;
@@ -141,12 +150,12 @@ impl<S: Sink> Shipper<S> {
         let batch = match found.map_err(JobError::Audit)? {
             Found::Batch(batch) => batch,
             Found::Nothing => {
-                self.shipping().left(0);
+                desk.arrived = Some(ready);
                 desk.open = Some(open);
                 return Ok(Step::Idle);
             }
-            Found::Dead(letters) => {
-                self.set_aside(letters).await?;
+            Found::Dead(letter) => {
+                self.set_aside(letter).await?;
                 desk.open = Some(open);
                 return Ok(Step::Again);
             }
@@ -182,8 +191,7 @@ impl<S: Sink> Shipper<S> {
             }
         };
         self.shipping().arrived(stored, begun.elapsed());
-        let left = if ready == u64::MAX { 0 } else { ready.saturating_sub(after.sequence.unsigned_abs()) };
-        self.shipping().left(left);
+        desk.arrived = Some(after.sequence.unsigned_abs());
         desk.most = desk.most.saturating_mul(2).min(RECORDS);
         open.known = Some(after);
         desk.open = Some(open);
@@ -191,32 +199,41 @@ impl<S: Sink> Shipper<S> {
     }
 
     /// Finds the journal and the place to go on from.
-    async fn begin(&self) -> Result<Option<Open>, JobError> {
+    async fn begin(&self, desk: &mut Desk) -> Result<Option<Open>, JobError> {
         let directory = self.settings.journal.clone();
         let Some(journal) = blocking(move || source::journal(&directory)).await?.map_err(JobError::Audit)?
         else {
             return Ok(None);
         };
         let known = self.sink.resume(journal.0).await?;
+        desk.arrived = Some(known.map_or(0, |place| place.sequence.unsigned_abs()));
         Ok(Some(Open { source: Source::new(&self.settings.journal, journal, known), journal, known }))
     }
 
-    /// Sets a lone record aside and moves on behind it.
+    /// Sets a lone record aside and moves on behind it: a row that holds the letter stands for it, if that is taken.
     async fn bury(&self, mut shipment: Shipment, why: &str) -> Result<u64, JobError> {
-        let letters = shipment.records.drain(..).map(|record| dead_letters::refused(&record, why));
-        self.set_aside(letters.collect()).await?;
+        let Some(record) = shipment.records.pop() else { return Ok(0) };
+        let letter = Refused::of(&record, why);
+        self.set_aside(DeadLetter::Refused(letter.clone())).await?;
         shipment.heads.clear();
-        match self.sink.take(shipment).await? {
+        shipment.records = vec![letter.row(shipment.now)];
+        let mut without = shipment.clone();
+        without.records.clear();
+        let taken = match self.sink.take(shipment).await? {
+            Shipped::Refused(_) => self.sink.take(without).await?,
+            taken => taken,
+        };
+        match taken {
             Shipped::Stored(_) => Ok(0),
             Shipped::Moved => Err(JobError::Audit("the sink's place moved meanwhile".to_owned())),
             Shipped::Refused(why) => Err(JobError::Audit(format!("not even the place is taken: {why}"))),
         }
     }
 
-    async fn set_aside(&self, letters: Vec<dead_letters::Letter>) -> Result<(), JobError> {
-        let count = letters.iter().map(|letter| letter.records).sum();
+    async fn set_aside(&self, letter: DeadLetter) -> Result<(), JobError> {
+        let count = letter.records();
         let path = self.settings.dead_letters.clone();
-        let written = blocking(move || DeadLetters::new(&path).write(&letters)).await?;
+        let written = blocking(move || dead_letters::write(&path, &[letter])).await?;
         written.map_err(|error| JobError::Audit(format!("the dead letters cannot be written: {error}")))?;
         self.shipping().set_aside(count);
         Ok(())
@@ -229,15 +246,13 @@ impl<S: Sink> Shipper<S> {
         if let (Some(forget), Some(Open { known: Some(known), .. })) = (&self.settings.forget, &desk.open) {
             let (directory, shipped) = (self.settings.journal.clone(), known.sequence.unsigned_abs());
             let before = now.minus(self.settings.journal_keep);
-            let mut old = std::mem::take(&mut desk.forgetting);
+            let (mut old, forget) = (std::mem::take(&mut desk.forgetting), Arc::clone(forget));
             let (old, finished) = blocking(move || {
                 let finished = old.look(&directory, shipped, before);
-                (old, finished)
+                let forgotten = old.kept_from().is_none_or(|sequence| forget(sequence));
+                (old, finished && forgotten)
             })
             .await?;
-            if let Some(sequence) = old.kept_from() {
-                forget(sequence);
-            }
             desk.forgetting = old;
             more |= !finished;
         }
@@ -275,6 +290,9 @@ impl<S: Sink> Job for Shipper<S> {
         }
         if stepped.is_err() {
             desk.open = None;
+        }
+        if let (Some(arrived), true) = (desk.arrived, desk.ready != u64::MAX) {
+            self.shipping().left(desk.ready.saturating_sub(arrived));
         }
         self.shipping().tell(stepped.as_ref().err().map(ToString::to_string));
         stepped

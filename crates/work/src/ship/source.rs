@@ -8,11 +8,9 @@ use model::Now;
 use store::audit;
 use store::audit::Place;
 
-use super::dead_letters::{self, Letter};
+use super::dead_letters::DeadLetter;
 use super::record;
 
-/// Most bytes of payloads in one batch; a lone record may have more.
-const BYTES: usize = 1 << 20;
 /// Most records that one look for old ones goes through.
 const LOOK: usize = 100_000;
 
@@ -37,7 +35,7 @@ pub(super) enum Found {
     /// Nothing is ready.
     Nothing,
     /// Something that cannot be read; behind it, it goes on.
-    Dead(Vec<Letter>),
+    Dead(DeadLetter),
     /// The directory has another journal now, or none.
     OtherJournal,
 }
@@ -61,13 +59,13 @@ impl Source {
         Self { directory: directory.to_owned(), journal, reader }
     }
 
-    /// At most `most` records up to `ready`.
-    pub(super) fn batch(&mut self, ready: u64, most: usize) -> Result<Found, String> {
+    /// At most `most` records up to `ready`, and about `most_bytes` of payloads; a lone record may have more.
+    pub(super) fn batch(&mut self, ready: u64, most: usize, most_bytes: usize) -> Result<Found, String> {
         let journal = self.journal.0;
         let mut batch: Option<Batch> = None;
         let mut bytes = 0;
         loop {
-            if batch.as_ref().is_some_and(|batch| batch.records.len() >= most) || bytes >= BYTES {
+            if batch.as_ref().is_some_and(|batch| batch.records.len() >= most) || bytes >= most_bytes {
                 break;
             }
             let error = match self.next(ready) {
@@ -113,7 +111,7 @@ impl Source {
                 let skipped = self.reader.skip().map_err(|error| error.to_string())?;
                 // The end of the journal is damaged: what comes behind it will show how much is lost.
                 let Some(skipped) = skipped else { return Err(finding.to_string()) };
-                Ok(Found::Dead(vec![dead_letters::unreadable(self.journal, skipped, &finding.to_string())]))
+                Ok(Found::Dead(DeadLetter::unreadable(self.journal, skipped, &finding.to_string())))
             }
             // What was shipped is not what is there any more: all that is there is gone through once more.
             ReadError::Removed(_) | ReadError::Lost(_) | ReadError::Rewritten(_) => {
@@ -122,7 +120,8 @@ impl Source {
                     _ => 0,
                 };
                 self.reader = Reader::open(&self.directory);
-                Ok(Found::Dead(vec![dead_letters::lost(self.journal, last, lost, &error.to_string())]))
+                let (journal, reason) = (self.journal, error.to_string());
+                Ok(Found::Dead(DeadLetter::Lost { journal, shipped: last, records: lost, reason }))
             }
             ReadError::Version(_) | ReadError::Io(_) => Err(error.to_string()),
         }

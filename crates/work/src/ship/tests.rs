@@ -1,3 +1,5 @@
+mod room;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -96,7 +98,7 @@ fn settings(folder: &Path) -> ShipperSettings {
         node: "a node".to_owned(),
         retention: Duration::from_hours(24 * 400),
         journal_keep: Duration::from_hours(24 * 7),
-        ready: Box::new(|| u64::MAX),
+        ready: Arc::new(|| u64::MAX),
         forget: None,
     }
 }
@@ -288,7 +290,7 @@ async fn only_what_is_ready_is_shipped() {
     let synced = Arc::new(AtomicU64::new(3));
     let ready = Arc::clone(&synced);
     let settings = ShipperSettings {
-        ready: Box::new(move || ready.load(Ordering::SeqCst)),
+        ready: Arc::new(move || ready.load(Ordering::SeqCst)),
         ..settings(node.folder.path())
     };
     let job = Shipper::new(settings, Moody::new(audit(&node)));
@@ -339,56 +341,6 @@ async fn keys_go_before_the_events_and_checkpoints_become_heads() {
 }
 
 #[tokio::test]
-async fn shipped_and_old_segments_may_go_and_nothing_else() {
-    let node = node().await;
-    let mut journal = open(node.folder.path(), ID, 1 << 20);
-    append(&mut journal, &node, 1, 4);
-    node.clock.advance(Duration::from_hours(24 * 6));
-    append(&mut journal, &node, 5, 4);
-    let forgotten = Arc::new(AtomicU64::new(0));
-    let told = Arc::clone(&forgotten);
-    let settings = ShipperSettings {
-        forget: Some(Box::new(move |sequence| told.store(sequence, Ordering::SeqCst))),
-        ..settings(node.folder.path())
-    };
-    let job = Shipper::new(settings, Moody::new(audit(&node)));
-    node.runner.settle(&job).await.unwrap();
-    assert_eq!(forgotten.load(Ordering::SeqCst), 1, "nothing is older than a week");
-    node.clock.advance(Duration::from_hours(24 * 2));
-    node.runner.settle(&job).await.unwrap();
-    assert_eq!(forgotten.load(Ordering::SeqCst), 5);
-    job.sink().away.store(true, Ordering::SeqCst);
-    append(&mut journal, &node, 9, 2);
-    node.clock.advance(Duration::from_hours(24 * 30));
-    let _ = node.runner.step(&job).await;
-    assert_eq!(forgotten.load(Ordering::SeqCst), 5, "what is not shipped stays");
-    job.sink().away.store(false, Ordering::SeqCst);
-    node.runner.settle(&job).await.unwrap();
-    node.clock.advance(Duration::from_hours(1));
-    node.runner.settle(&job).await.unwrap();
-    assert_eq!(forgotten.load(Ordering::SeqCst), 11);
-    node.clock.advance(Duration::from_hours(24 * 400));
-    node.runner.settle(&job).await.unwrap();
-    assert_eq!(sequences(&node).await, Vec::<i64>::new(), "retention");
-    let known = node.audit.journal(ID.0).await.unwrap().unwrap();
-    assert_eq!((known.kept, known.shipped.sequence), (known.shipped, 10));
-}
-
-/// More than one batch of retention, at one tidying.
-#[tokio::test]
-async fn retention_keeps_pace() {
-    let node = node().await;
-    let mut journal = open(node.folder.path(), ID, 1 << 20);
-    append(&mut journal, &node, 1, 2500);
-    let job = shipper(&node);
-    node.runner.settle(&job).await.unwrap();
-    assert_eq!(sequences(&node).await.len(), 2500);
-    node.clock.advance(Duration::from_hours(24 * 401));
-    node.runner.settle(&job).await.unwrap();
-    assert_eq!(sequences(&node).await.len(), 0);
-}
-
-#[tokio::test]
 async fn lines_are_written_once_and_remembered() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
@@ -427,8 +379,20 @@ async fn a_server_refuses_what_no_text_may_hold_and_takes_the_rest() {
     let audit = Audit::open(&database(location), &spawner()).unwrap();
     let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(audit)));
     node.runner.settle(&job).await.unwrap();
-    assert_eq!(sequences(&node).await, (1..=61).filter(|n| *n != 31).collect::<Vec<_>>());
+    assert_eq!(sequences(&node).await, (1..=61).collect::<Vec<_>>());
+    let rows = rows(&node).await;
+    let letter = Refused::in_row(&rows[30]).unwrap();
+    assert_eq!((rows[30].kind.as_str(), letter.payload.as_slice()), (SET_ASIDE, entry.payload));
     assert_eq!(letters(&node)[0]["sequence"], 31);
+    let mut reader = journal::Reader::open(&node.folder.path().join("journal"));
+    let mut chain = journal::Chain::new(ID);
+    while let Some(record) = reader.read().unwrap() {
+        chain.check(&record).unwrap();
+        if record.sequence == 31 {
+            assert_eq!(letter.record(), Some(record), "the letter has all of it");
+        }
+    }
+    assert_eq!(rows.iter().filter(|row| Refused::in_row(row).is_some()).count(), 1);
     assert_eq!(node.audit.partitions().await.unwrap(), ["audit_events_2026_01", "audit_events_2026_02"]);
 }
 

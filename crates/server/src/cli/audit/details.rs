@@ -50,6 +50,8 @@ impl Details {
             _ => Map::from_iter([("kind".to_owned(), json!(record.kind))]),
         };
         event.entry("at").or_insert_with(|| json!(record.at));
+        // What was set aside says what it was, not what kind of row stands for it.
+        event.entry("kind").or_insert_with(|| json!(record.kind));
         event.insert("journal".to_owned(), json!(JournalId(record.journal).to_string()));
         event.insert("sequence".to_owned(), json!(record.sequence));
         if let Some(opened) = self.detail(event.get("detail")).await? {

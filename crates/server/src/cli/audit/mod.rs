@@ -2,6 +2,7 @@
 
 mod details;
 mod export;
+mod letters;
 mod tail;
 mod verify;
 mod verify_database;

@@ -10,7 +10,8 @@ use protocol::checkpoint::CheckpointKey;
 use serde_json::{Value, json};
 
 use super::super::progress::Progress;
-use super::verify_database::{self, Checked};
+use super::letters::Letters;
+use super::verify_database::{self, Checked, SetAside};
 use super::{Failure, Output, Trail};
 use crate::audit::{Writes, place};
 use crate::config::Config;
@@ -27,6 +28,13 @@ pub(in crate::cli) struct Verify {
     /// A record that is known from elsewhere, such as the end that an earlier verification told; may be repeated
     #[arg(long = "head", value_name = "JOURNAL:SEQUENCE:HASH")]
     heads: Vec<KnownHead>,
+    /// Dead letters of another node, which tell what its shipper has set aside; may be repeated
+    ///
+    /// A record that the database refused stands there whole, as `audit_set_aside`. What could not be read at all, or
+    /// was set aside by an older version, only the node's `dead-letter.jsonl` tells; those of this data directory are
+    /// read anyway.
+    #[arg(long = "dead-letters", value_name = "FILE", requires = "database")]
+    dead_letters: Vec<PathBuf>,
     /// Does not ask the database what it knows of the files' journal
     #[arg(long, conflicts_with = "database")]
     offline: bool,
@@ -86,7 +94,10 @@ impl Verify {
         let heads: Vec<Head> = self.heads.iter().map(|known| known.0).collect();
         let checked = if self.database {
             let trail = Trail::open(config).await?;
-            verify_database::all(&trail.audit, &heads, &signatures).await?
+            let ours = [Writes::Server, Writes::Command].map(|writes| place(&config.data_dir, writes));
+            let ours = ours.iter().map(|place| place.join("dead-letter.jsonl"));
+            let letters = Letters::read(&ours.chain(self.dead_letters.clone()).collect::<Vec<_>>())?;
+            verify_database::all(&trail.audit, &heads, &signatures, &letters).await?
         } else {
             self.files(config, &heads, &signatures, out).await?
         };
@@ -204,6 +215,7 @@ impl Checked {
             start: report.start,
             end: report.end,
             notes,
+            set_aside: Vec::new(),
             bad,
         }
     }
@@ -243,7 +255,7 @@ fn tell(out: &mut Output, checked: &[Checked], database: bool, signed: bool) -> 
             "  {} records and {} checkpoints are proved, {} known heads were met; signatures {signatures}",
             counts.records, counts.checkpoints, counts.heads
         ))?;
-        for note in &one.notes {
+        for note in one.notes.iter().cloned().chain(one.set_aside.iter().map(SetAside::line)) {
             out.line(&format!("  {note}"))?;
         }
         if let Some(end) = one.end {

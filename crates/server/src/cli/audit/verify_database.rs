@@ -5,7 +5,10 @@ use model::Now;
 use serde_json::{Value, json};
 use store::audit::{self, Audit};
 
+use work::Refused;
+
 use super::super::progress::Progress;
+use super::letters::{Found, Letters};
 use super::verify::Signatures;
 use super::{Failure, PAGE};
 
@@ -19,8 +22,36 @@ pub(super) struct Checked {
     pub(super) start: Option<Head>,
     pub(super) end: Option<Head>,
     pub(super) notes: Vec<String>,
+    /// What was set aside when it was shipped.
+    pub(super) set_aside: Vec<SetAside>,
     /// The first bad thing, for people and for programs.
     pub(super) bad: Option<(String, Value)>,
+}
+
+/// Records that are not there as the others are, and why.
+pub(super) struct SetAside {
+    from: u64,
+    to: u64,
+    reason: String,
+    /// Their bytes were there, and fit the chain; else they are lost.
+    proved: bool,
+}
+
+impl SetAside {
+    fn value(&self) -> Value {
+        json!({"from": self.from, "to": self.to, "reason": self.reason, "proved": self.proved})
+    }
+
+    pub(super) fn line(&self) -> String {
+        let Self { from, to, reason, proved } = self;
+        if *proved {
+            format!("record {from} was set aside, and its bytes are proved: {reason}")
+        } else {
+            format!(
+                "records {from} to {to} could not be read and are lost, and the next one is taken as it is: {reason}"
+            )
+        }
+    }
 }
 
 impl Checked {
@@ -30,7 +61,8 @@ impl Checked {
         notes: Vec<String>,
         bad: Option<(String, Value)>,
     ) -> Self {
-        Self { journal, source, counts: Counts::default(), start: None, end: None, notes, bad }
+        let (counts, set_aside) = (Counts::default(), Vec::new());
+        Self { journal, source, counts, start: None, end: None, notes, set_aside, bad }
     }
 
     /// What is wrong, in one line.
@@ -52,6 +84,7 @@ impl Checked {
             "start": self.start.map(head),
             "end": self.end.map(head),
             "notes": self.notes,
+            "set_aside": self.set_aside.iter().map(SetAside::value).collect::<Vec<_>>(),
             "finding": self.bad.as_ref().map(|(_, place)| place.clone()),
         })
     }
@@ -62,11 +95,12 @@ pub(super) async fn all(
     audit: &Audit,
     known: &[Head],
     signatures: &Signatures,
+    letters: &Letters,
 ) -> Result<Vec<Checked>, Failure> {
     let mut all = Vec::new();
     let journals = audit.journals().await?;
     for journal in &journals {
-        all.push(one(audit, journal, known, signatures).await?);
+        all.push(one(audit, journal, known, signatures, letters).await?);
     }
     for head in known.iter().filter(|head| journals.iter().all(|journal| journal.id != head.journal.0)) {
         let text = format!("record {}: it is known, and nothing of its journal is there", head.sequence);
@@ -121,6 +155,7 @@ async fn one(
     journal: &audit::Journal,
     known: &[Head],
     signatures: &Signatures,
+    letters: &Letters,
 ) -> Result<Checked, Failure> {
     let id = JournalId(journal.id);
     let start = match journal.kept.sequence {
@@ -143,32 +178,86 @@ async fn one(
         heads.push(head);
     }
     let checker = Checker::new(start, &heads, |checkpoint| signatures.are_right(checkpoint));
-    let mut checker = match checker {
+    let checker = match checker {
         Ok(checker) => checker,
         Err(fault) => {
             checked.bad = Some(found(journal.kept.sequence, None, &fault.to_string()));
             return Ok(checked);
         }
     };
-    checked.bad = records(audit, journal, &mut checker).await?;
-    if checked.bad.is_none()
-        && let Err(fault) = checker.finish()
-    {
-        let next = i64::try_from(checker.chain().next_sequence()).unwrap_or(i64::MAX);
-        checked.bad = Some(found(next, None, &fault.to_string()));
+    let mut walk = Walk { journal: id, checker, letters, trusts: None, set_aside: Vec::new() };
+    checked.bad = records(audit, journal, &mut walk).await?;
+    if checked.bad.is_none() {
+        let last = u64::try_from(journal.shipped.sequence).unwrap_or(0);
+        let finished = walk.fill(last.saturating_add(1)).and_then(|()| walk.checker.finish());
+        checked.bad = finished.err().map(|fault| found(signed(walk.next()), None, &fault.to_string()));
     }
-    checked.counts = checker.counts();
-    checked.end = Some(checker.chain().head());
+    checked.counts = walk.checker.counts();
+    checked.end = Some(walk.checker.chain().head());
+    checked.set_aside = walk.set_aside;
     Ok(checked)
 }
 
 type Bad = (String, Value);
 
+/// Goes along the chain, over what was set aside.
+struct Walk<'a, F> {
+    journal: JournalId,
+    checker: Checker<F>,
+    letters: &'a Letters,
+    /// What comes before this record was lost: it is taken as it is.
+    trusts: Option<u64>,
+    set_aside: Vec<SetAside>,
+}
+
+impl<F: FnMut(&Checkpoint) -> bool> Walk<'_, F> {
+    /// The sequence of the record that comes next.
+    fn next(&self) -> u64 {
+        self.trusts.unwrap_or_else(|| self.checker.chain().next_sequence())
+    }
+
+    /// Takes a record.
+    fn take(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        if self.trusts != Some(record.sequence) {
+            return self.checker.check(record);
+        }
+        self.trusts = None;
+        self.checker.resume(Head { journal: self.journal, sequence: record.sequence, hash: record.hash })
+    }
+
+    /// Takes a record that was set aside whole.
+    fn take_aside(&mut self, letter: &Refused) -> Result<(), Fault> {
+        let record = letter.record().ok_or(Fault::Changed)?;
+        self.take(&record)?;
+        let (from, to) = (letter.sequence, letter.sequence);
+        self.set_aside.push(SetAside { from, to, reason: letter.reason.clone(), proved: true });
+        Ok(())
+    }
+
+    /// Goes over what was set aside before this record, as far as the dead letters tell; what they do not tell is
+    /// missing, and shows with that record.
+    fn fill(&mut self, before: u64) -> Result<(), Fault> {
+        let letters = self.letters;
+        while self.next() < before {
+            match letters.find(self.journal, self.next()) {
+                Some(Found::Refused(letter)) => self.take_aside(letter)?,
+                Some(Found::Unreadable(lost)) if lost.to < before => {
+                    let (from, to, reason) = (self.next(), lost.to, lost.reason.clone());
+                    self.set_aside.push(SetAside { from, to, reason, proved: false });
+                    self.trusts = Some(to.saturating_add(1));
+                }
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Goes through the rows, to the first bad one.
 async fn records<F: FnMut(&Checkpoint) -> bool>(
     audit: &Audit,
     journal: &audit::Journal,
-    checker: &mut Checker<F>,
+    walk: &mut Walk<'_, F>,
 ) -> Result<Option<Bad>, Failure> {
     let total = journal.shipped.sequence.saturating_sub(journal.kept.sequence);
     let mut progress = Progress::begin(u64::try_from(total).ok());
@@ -179,26 +268,44 @@ async fn records<F: FnMut(&Checkpoint) -> bool>(
         let Some(last) = page.last() else { return Ok(None) };
         after = (last.sequence, last.at);
         for (at, row) in page.iter().enumerate() {
-            let next = i64::try_from(checker.chain().next_sequence()).unwrap_or(i64::MAX);
-            let place = (next, Some(row.at));
-            let Some(record) = record(row, row.sequence) else {
-                return Ok(Some(found(place.0, place.1, "it is no record of a journal")));
-            };
-            if let Err(fault) = checker.check(&record) {
-                let fault = match page.get(at..) {
-                    Some(rest) if fault == Fault::Changed => moved(checker.chain(), rest).unwrap_or(fault),
-                    _ => fault,
-                };
-                return Ok(Some(found(place.0, place.1, &fault.to_string())));
-            }
-            if work::row(journal.id, &record) != *row {
-                let what = "its columns do not say what its payload says";
-                return Ok(Some(found(place.0, place.1, what)));
+            if let Err((sequence, what)) = one_row(journal, walk, row, page.get(at..).unwrap_or_default()) {
+                return Ok(Some(found(signed(sequence), Some(row.at), &what)));
             }
         }
         let done = after.0.saturating_sub(journal.kept.sequence);
-        progress.show(done.unsigned_abs(), &format!("{} records", checker.counts().records));
+        progress.show(done.unsigned_abs(), &format!("{} records", walk.checker.counts().records));
     }
+}
+
+/// One row, with those behind it; else where what is wrong.
+fn one_row<F: FnMut(&Checkpoint) -> bool>(
+    journal: &audit::Journal,
+    walk: &mut Walk<'_, F>,
+    row: &audit::Record,
+    rest: &[audit::Record],
+) -> Result<(), (u64, String)> {
+    let filled = walk.fill(u64::try_from(row.sequence).unwrap_or(0));
+    let next = walk.next();
+    let other = |fault| format!("it was set aside, but not as it stood in the journal: {fault}");
+    filled.map_err(|fault| (next, other(fault)))?;
+    if let Some(letter) = Refused::in_row(row) {
+        return walk.take_aside(&letter).map_err(|fault| (next, fault.to_string()));
+    }
+    let record =
+        record(row, row.sequence).ok_or_else(|| (next, "it is no record of a journal".to_owned()))?;
+    walk.take(&record).map_err(|fault| match fault {
+        Fault::Changed => (next, moved(walk.checker.chain(), rest).unwrap_or(fault).to_string()),
+        other => (next, other.to_string()),
+    })?;
+    if work::row(journal.id, &record) != *row {
+        return Err((next, "its columns do not say what its payload says".to_owned()));
+    }
+    Ok(())
+}
+
+/// A sequence as databases count.
+fn signed(sequence: u64) -> i64 {
+    i64::try_from(sequence).unwrap_or(i64::MAX)
 }
 
 /// A row as a record of this sequence.

@@ -1,0 +1,91 @@
+//! What is left to ship, and what may go when it is shipped.
+
+use super::*;
+
+#[tokio::test]
+async fn the_backlog_is_told_also_while_the_database_is_away() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    let end = End::of(&node.folder.path().join("journal"));
+    assert_eq!(end.sequence(), 0, "no journal yet");
+    append(&mut journal, &node, 1, 5);
+    assert_eq!(end.sequence(), 5);
+    let whole = Arc::new(Shipping::default());
+    let ready: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || end.sequence());
+    let settings = ShipperSettings { ready, shipping: whole.part(), ..settings(node.folder.path()) };
+    let job = Shipper::new(settings, Moody::new(audit(&node)));
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!((whole.backlog(), whole.shipped()), (0, 5));
+    job.sink().away.store(true, Ordering::SeqCst);
+    append(&mut journal, &node, 6, 3);
+    node.runner.step(&job).await.unwrap_err();
+    assert_eq!(whole.backlog(), 3);
+    append(&mut journal, &node, 9, 1);
+    node.runner.step(&job).await.unwrap_err();
+    assert_eq!(whole.backlog(), 4, "asked each time");
+    assert!(whole.last_error().is_some());
+    job.sink().away.store(false, Ordering::SeqCst);
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!((whole.backlog(), whole.shipped(), whole.last_error()), (0, 9, None));
+}
+
+#[tokio::test]
+async fn shipped_and_old_segments_may_go_and_nothing_else() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 1, 4);
+    node.clock.advance(Duration::from_hours(24 * 6));
+    append(&mut journal, &node, 5, 4);
+    let (forgotten, busy) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (told, is_busy) = (Arc::clone(&forgotten), Arc::clone(&busy));
+    let settings = ShipperSettings {
+        forget: Some(Arc::new(move |sequence| {
+            let idle = !is_busy.load(Ordering::SeqCst);
+            if idle {
+                told.store(sequence, Ordering::SeqCst);
+            }
+            idle
+        })),
+        ..settings(node.folder.path())
+    };
+    let job = Shipper::new(settings, Moody::new(audit(&node)));
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(forgotten.load(Ordering::SeqCst), 1, "nothing is older than a week");
+    node.clock.advance(Duration::from_hours(24 * 2));
+    busy.store(true, Ordering::SeqCst);
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(forgotten.load(Ordering::SeqCst), 1, "somebody writes");
+    busy.store(false, Ordering::SeqCst);
+    node.clock.advance(Duration::from_mins(1));
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(forgotten.load(Ordering::SeqCst), 5);
+    job.sink().away.store(true, Ordering::SeqCst);
+    append(&mut journal, &node, 9, 2);
+    node.clock.advance(Duration::from_hours(24 * 30));
+    let _ = node.runner.step(&job).await;
+    assert_eq!(forgotten.load(Ordering::SeqCst), 5, "what is not shipped stays");
+    job.sink().away.store(false, Ordering::SeqCst);
+    node.runner.settle(&job).await.unwrap();
+    node.clock.advance(Duration::from_hours(1));
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(forgotten.load(Ordering::SeqCst), 11);
+    node.clock.advance(Duration::from_hours(24 * 400));
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await, Vec::<i64>::new(), "retention");
+    let known = node.audit.journal(ID.0).await.unwrap().unwrap();
+    assert_eq!((known.kept, known.shipped.sequence), (known.shipped, 10));
+}
+
+/// More than one batch of retention, at one tidying.
+#[tokio::test]
+async fn retention_keeps_pace() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 1, 2500);
+    let job = shipper(&node);
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await.len(), 2500);
+    node.clock.advance(Duration::from_hours(24 * 401));
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await.len(), 0);
+}
