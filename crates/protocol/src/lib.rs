@@ -31,3 +31,4 @@ pub mod seal;
 
 mod aead;
 pub mod strict_json;
+pub mod webhook;

@@ -15,8 +15,8 @@ use serde_json::json;
 use web::problem::Problem;
 use web::{Condition, Doors, Peer};
 use work::{
-    Cleanup, Database, ErasedKeys, HashKinds, Job, Keys, PepperedHashes, Rehashes, Revocations, Runner,
-    Settling, Shipper,
+    Cleanup, Database, ErasedKeys, HashKinds, Job, Keys, Outside, PepperedHashes, Rehashes, Revocations,
+    Runner, Settling, Shipper,
 };
 
 use crate::audit;
@@ -25,6 +25,7 @@ use crate::foundation::{Foundation, Given, Missing};
 use crate::lifecycle::{Ended, Lifecycle, Phase, Signal, Signals, Stage, Tasks};
 use crate::listen::{self, Door, Limits, RequestBody, Tls};
 use crate::ports::Ports;
+use crate::sinks;
 use crate::start_error::StartError;
 use crate::wiring;
 
@@ -51,6 +52,7 @@ pub struct App {
     auditor: Option<Arc<Auditor>>,
     settling: Option<Arc<Settling>>,
     shippers: Vec<Arc<Shipper<Database>>>,
+    sinks: Vec<Arc<Shipper<Outside>>>,
     limits: Limits,
     tasks: Tasks,
 }
@@ -129,6 +131,7 @@ impl App {
         let jobs = Jobs::of(config, audit::erased_keys(config, auditor.as_ref(), &given.rng));
         let settling = auditor.as_ref().map(|auditor| audit::settling(config, auditor));
         let shippers = audit::shippers(config, auditor.as_ref(), &spawner, &given.rng)?;
+        let sinks = sinks::shippers(config, auditor.as_ref(), &tasks.stop().working)?;
         // Nothing is served before it is known which sessions have ended and which keys sign.
         runner.settle(&*jobs.revocations).await.map_err(StartError::Job)?;
         let meter = store.front.meter();
@@ -161,6 +164,7 @@ impl App {
             auditor,
             settling,
             shippers,
+            sinks,
             limits,
             tasks: tasks.clone(),
         })
@@ -168,7 +172,9 @@ impl App {
 
     /// Starts the jobs and the listeners, and says that it is running.
     pub fn start(self, ports: Ports) {
-        let Self { public, operations, runner, jobs, auditor, settling, shippers, tasks, limits, .. } = self;
+        let Self {
+            public, operations, runner, jobs, auditor, settling, shippers, sinks, tasks, limits, ..
+        } = self;
         if let Some(auditor) = auditor {
             watch_audit(&tasks, auditor);
         }
@@ -184,6 +190,9 @@ impl App {
         }
         for shipper in shippers {
             start_job(&tasks, shipper.name(), &runner, shipper);
+        }
+        for sink in sinks {
+            start_job(&tasks, sink.name(), &runner, sink);
         }
         if let Some(tls) = &ports.tls {
             let tls = tls.clone();

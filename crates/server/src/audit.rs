@@ -34,6 +34,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long a server waits for the one before it to end, a command for another one, and how long between two tries.
 const TURNS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 const TRY: Duration = Duration::from_millis(20);
+/// Most records, and bytes of payloads, that go to the database at once.
+const BATCH: (usize, usize) = (2000, 1 << 20);
 /// The component's name in readiness.
 const COMPONENT: &str = "audit";
 
@@ -137,7 +139,9 @@ pub fn shippers(
         ShipperSettings {
             name,
             journal: place.join("journal"),
-            keys: place.join("keys"),
+            keys: Some(place.join("keys")),
+            batch: BATCH,
+            patience: None,
             dead_letters: place.join("dead-letter.jsonl"),
             node: node_name(),
             retention: config.audit.retention,
@@ -216,7 +220,7 @@ fn remove_before(commands: &Path, sequence: u64, rng: &Rng) -> bool {
 }
 
 /// The machine's name.
-fn node_name() -> String {
+pub(crate) fn node_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

@@ -15,6 +15,7 @@ pub mod logging;
 pub mod master_key;
 pub mod ports;
 pub mod reload;
+mod sinks;
 mod start_error;
 pub mod wiring;
 

@@ -217,8 +217,8 @@ fn unreadable(key: &'static str, path: &Path, why: &std::io::Error) -> StartErro
 /// Warnings of settings that this version does not follow.
 pub fn unsupported(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
-    if config.redis.url.is_some() {
-        warnings.push("redis.url is not used by this version: every node limits by itself".to_owned());
+    if config.redis.url.is_some() && config.audit.redis_stream.is_none() {
+        warnings.push("redis.url is not used by this version but for audit.redis_stream".to_owned());
     }
     if config.telemetry.otlp_endpoint.is_some() {
         warnings.push("telemetry.otlp_endpoint is not used by this version".to_owned());

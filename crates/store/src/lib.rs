@@ -14,6 +14,7 @@ mod open;
 mod postgres;
 mod sqlite;
 mod statement;
+pub mod stream;
 mod tx;
 mod value;
 

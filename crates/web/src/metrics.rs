@@ -1,5 +1,7 @@
 //! The page of metrics, in Prometheus' text format (version 0.0.4). Labels come from closed sets.
 
+mod sinks;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -127,6 +129,7 @@ impl Metrics {
         passwords(&mut page, rooms);
         if let Some(auditor) = auditor {
             audit(&mut page, auditor);
+            sinks::write(&mut page, auditor);
         }
         if let Some(age) = rooms.revocations.age() {
             page.family("revocation_lag_seconds", "gauge", "Age of the view of revocations.");
@@ -229,7 +232,7 @@ mod tests {
     #[test]
     fn alert_rules_name_metrics_that_there_are() {
         let rules = include_str!("../../../ops/prometheus/gatewright.rules.yml");
-        let page = include_str!("metrics.rs");
+        let page = concat!(include_str!("metrics.rs"), include_str!("metrics/sinks.rs"));
         let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
         let mut named = 0;
         for word in rules.split(|c: char| !is_word(c)) {

@@ -87,6 +87,11 @@ pub trait Job: Send + Sync + 'static {
     /// Where it runs.
     fn runs(&self) -> Runs;
 
+    /// Whether readiness names it while it fails.
+    fn degrades(&self) -> bool {
+        true
+    }
+
     /// One step.
     fn step(&self, visit: &mut Visit<'_>) -> impl Future<Output = Result<Step, JobError>> + Send;
 }

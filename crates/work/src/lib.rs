@@ -27,6 +27,6 @@ pub use revocations::Revocations;
 pub use runner::{Report, Runner};
 pub use settling::Settling;
 pub use ship::{
-    Database, DeadLetter, End, Forget, Lines, Refused, SET_ASIDE, Shipper, ShipperSettings, Sink, SinkError,
-    row,
+    Carrier, Database, DeadLetter, End, Endpoint, Forget, Lines, Logs, Outside, Refused, SET_ASIDE, Shipper,
+    ShipperSettings, Sink, SinkError, TRIES, Webhook, row,
 };

@@ -81,11 +81,11 @@ impl Runner {
         while !stop.is_cancelled() {
             let rest = match self.step(&*job).await {
                 Ok(step) => {
-                    self.well(job.name(), &mut failures);
+                    self.well(&*job, &mut failures);
                     if step == Step::Again { Duration::ZERO } else { job.period() }
                 }
                 Err(error) => {
-                    self.ill(job.name(), &mut failures, &error);
+                    self.ill(&*job, &mut failures, &error);
                     pause(failures).min(job.period())
                 }
             };
@@ -103,19 +103,23 @@ impl Runner {
         Ok(())
     }
 
-    fn well(&self, job: &'static str, failures: &mut u32) {
+    fn well<J: Job>(&self, job: &J, failures: &mut u32) {
         if *failures > 0 {
-            tracing::info!(job, failures = *failures, "a job works again");
-            (self.report)(job, true);
+            tracing::info!(job = job.name(), failures = *failures, "a job works again");
+            if job.degrades() {
+                (self.report)(job.name(), true);
+            }
         }
         *failures = 0;
     }
 
     /// One line and one report an outage, however long it is.
-    fn ill(&self, job: &'static str, failures: &mut u32, error: &JobError) {
+    fn ill<J: Job>(&self, job: &J, failures: &mut u32, error: &JobError) {
         if *failures == 0 {
-            tracing::warn!(job, %error, "a job failed and will be tried again");
-            (self.report)(job, false);
+            tracing::warn!(job = job.name(), %error, "a job failed and will be tried again");
+            if job.degrades() {
+                (self.report)(job.name(), false);
+            }
         }
         *failures = failures.saturating_add(1);
     }

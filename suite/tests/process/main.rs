@@ -16,6 +16,7 @@ mod node;
 mod nodes;
 mod readme;
 mod seeds;
+mod sinks;
 mod trail;
 mod transfer;
 mod undecided;

@@ -30,6 +30,7 @@ pub struct Auditor {
     clock: Clock,
     kinds: Mutex<BTreeMap<&'static str, u64>>,
     shipping: Arc<Shipping>,
+    sinks: Mutex<Vec<(&'static str, Arc<Shipping>)>>,
 }
 
 /// How the trail is.
@@ -65,7 +66,8 @@ impl Auditor {
             signer,
         };
         let writer = Writer::start(journal, Limits::default(), hooks)?;
-        Ok(Self { writer, intents, book, rng, clock, kinds: Mutex::default(), shipping: Arc::default() })
+        let (kinds, sinks) = (Mutex::default(), Mutex::default());
+        Ok(Self { writer, intents, book, rng, clock, kinds, shipping: Arc::default(), sinks })
     }
 
     /// How the journal's thread is.
@@ -143,6 +145,19 @@ impl Auditor {
     /// How the journal is shipped; whoever ships tells it.
     pub fn shipping(&self) -> &Arc<Shipping> {
         &self.shipping
+    }
+
+    /// Another sink than the database: whoever ships into it tells how it goes.
+    pub fn add_sink(&self, name: &'static str) -> Arc<Shipping> {
+        let shipping = Arc::<Shipping>::default();
+        let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        sinks.push((name, Arc::clone(&shipping)));
+        shipping
+    }
+
+    /// The other sinks, by their names.
+    pub fn sinks(&self) -> Vec<(&'static str, Arc<Shipping>)> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The keys of people's details.

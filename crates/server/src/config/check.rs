@@ -113,6 +113,7 @@ fn durations(config: &Config, report: &mut Report<'_>) {
         ("tokens.key_rotation", tokens.key_rotation, 2 * DAY, 10 * YEAR),
         ("audit.retention", config.audit.retention, DAY, 100 * YEAR),
         ("audit.journal_keep", config.audit.journal_keep, hour, 10 * YEAR),
+        ("audit.sink_timeout", config.audit.sink_timeout, millis(100), minute),
         ("cleanup.interval", config.cleanup.interval, minute, DAY),
     ] {
         report.within(key, &value, &least, &most);
@@ -150,6 +151,20 @@ fn together(config: &Config, report: &mut Report<'_>) {
     {
         report.error("tokens.audience", "it has control characters");
     }
+    sinks(config, report);
+}
+
+/// What the sinks of the audit trail need.
+fn sinks(config: &Config, report: &mut Report<'_>) {
+    let audit = &config.audit;
+    match (&audit.webhook_url, &audit.webhook_secret_file) {
+        (Some(_), None) => report.error("audit.webhook_url", "audit.webhook_secret_file is needed with it"),
+        (None, Some(_)) => report.error("audit.webhook_secret_file", "only used with audit.webhook_url"),
+        _ => {}
+    }
+    if audit.redis_stream.is_some() && config.redis.url.is_none() {
+        report.error("audit.redis_stream", "redis.url is needed with it");
+    }
 }
 
 fn strange(config: &Config, warnings: &mut Vec<String>) {
@@ -172,6 +187,13 @@ fn strange(config: &Config, warnings: &mut Vec<String>) {
     }
     if config.database.url.is_embedded() && config.redis.url.is_some() {
         warn(format_args!("redis.url is of no use with the embedded database, which only one node can have"));
+    }
+    for (key, url) in
+        [("webhook_url", &config.audit.webhook_url), ("otlp_endpoint", &config.audit.otlp_endpoint)]
+    {
+        if url.as_ref().is_some_and(|url| !url.is_https() && !url.is_here()) {
+            warn(format_args!("audit.{key} is not https: whoever is on the way reads who does what"));
+        }
     }
     let RoleScopes(scopes) = &config.accounts.scopes;
     for role in scopes.keys().filter(|role| !matches!(role.as_str(), "basic_user" | "admin")) {

@@ -197,6 +197,14 @@ impl WebUrl {
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
     }
+
+    /// Whether it is on this machine.
+    pub fn is_here(&self) -> bool {
+        let host = self.0.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase));
+        let host = host.unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
 }
 
 impl Value for WebUrl {
@@ -301,6 +309,14 @@ mod tests {
     #[test]
     fn web_addresses_are_absolute_and_bare() {
         assert_eq!(WebUrl::parse("https://a.example/x/").unwrap().base(), "https://a.example/x");
+        for (text, is_here) in [
+            ("http://localhost:1/x", true),
+            ("http://[::1]/", true),
+            ("http://127.9.9.9", true),
+            ("http://a", false),
+        ] {
+            assert_eq!(WebUrl::parse(text).unwrap().is_here(), is_here, "{text}");
+        }
         for text in ["a.example", "/x", "ftp://a", "https://", "https://a?x", "https://a#x", "https://u@a"] {
             assert!(WebUrl::parse(text).is_err(), "{text}");
         }

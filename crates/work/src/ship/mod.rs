@@ -8,7 +8,7 @@
 mod dead_letters;
 mod end;
 pub(crate) mod keys;
-mod lines;
+mod outside;
 mod record;
 mod sink;
 mod source;
@@ -35,15 +35,14 @@ use crate::job::{Job, JobError, Runs, Step};
 
 pub use self::dead_letters::{DeadLetter, Refused, SET_ASIDE};
 pub use self::end::End;
-pub use self::lines::Lines;
+pub use self::outside::{Carrier, Endpoint, Lines, Logs, Outside, TRIES, Webhook};
 pub use self::record::of as row;
 pub use self::sink::{Database, Sink, SinkError};
 
 /// How long it rests when it is idle: an event is in the database within about this.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Most records, and bytes of payloads, in one batch; a lone record may have more.
-const RECORDS: usize = 2000;
-const BYTES: usize = 1 << 20;
+/// Longest rest that is believed: a clock that was set back makes it longer.
+const REST: Duration = Duration::from_mins(15);
 /// How often the sink is tidied and old segments are looked for.
 const TIDY: Duration = Duration::from_hours(1);
 /// The rest after a tidying that could not be finished.
@@ -59,12 +58,16 @@ pub struct ShipperSettings {
     pub name: &'static str,
     /// The journal's directory.
     pub journal: PathBuf,
-    /// The file of the details' keys.
-    pub keys: PathBuf,
+    /// The file of the details' keys, which go before the events; nothing where they do not go at all.
+    pub keys: Option<PathBuf>,
     /// Where records go that cannot be shipped: JSON Lines.
     pub dead_letters: PathBuf,
     /// The node's name.
     pub node: String,
+    /// Most records, and bytes of payloads, in one batch; a lone record may have more.
+    pub batch: (usize, usize),
+    /// The rest after a failure, which doubles as long as it goes on, and the longest; none is a step later.
+    pub patience: Option<(Duration, Duration)>,
     /// How long events stay in the sink.
     pub retention: Duration,
     /// How long the journal keeps what is shipped.
@@ -88,15 +91,26 @@ pub struct Shipper<S> {
 /// What is known between two steps. After a failure nothing is: the sink is asked anew.
 struct Desk {
     open: Option<Open>,
-    keys: KeyFile,
+    keys: Option<KeyFile>,
+    rest: Option<Rest>,
     /// Most records of the next batch: halved where one of them is refused, until that is alone.
     most: usize,
+    /// How long the sink wants to be left alone.
+    asked: Option<Duration>,
     /// The last record that was ready, and the last that has arrived, as far as they are known.
     ready: u64,
     arrived: Option<u64>,
     /// When to tidy next; not before there is a journal.
     tidy_at: Option<Now>,
     forgetting: source::Old,
+}
+
+/// Waits before it tries again.
+struct Rest {
+    until: Now,
+    /// Failures one after the other.
+    failures: u32,
+    why: String,
 }
 
 /// A journal that is being read.
@@ -111,8 +125,10 @@ impl<S: Sink> Shipper<S> {
     pub fn new(settings: ShipperSettings, sink: S) -> Self {
         let desk = Desk {
             open: None,
-            keys: KeyFile::new(&settings.keys),
-            most: RECORDS,
+            keys: settings.keys.as_deref().map(KeyFile::new),
+            rest: None,
+            most: settings.batch.0,
+            asked: None,
             ready: u64::MAX,
             arrived: None,
             tidy_at: None,
@@ -132,17 +148,15 @@ impl<S: Sink> Shipper<S> {
     }
 
     async fn ship(&self, desk: &mut Desk, visit: &mut Visit<'_>) -> Result<Step, JobError> {
-        let ready = Arc::clone(&self.settings.ready);
-        desk.ready = blocking(move || ready()).await?;
         let open = match desk.open.take() {
             None => self.begin(desk).await?,
             open => open,
         };
         let Some(mut open) = open else { return Ok(Step::Idle) };
-        let (ready, most) = (desk.ready, desk.most);
+        let (ready, most, bytes) = (desk.ready, desk.most, self.settings.batch.1);
         let (source, found) = blocking(move || {
             let mut source = open.source;
-            let found = source.batch(ready, most, BYTES);
+            let found = source.batch(ready, most, bytes);
             (source, found)
         })
         .await?;
@@ -162,7 +176,9 @@ impl<S: Sink> Shipper<S> {
             // A directory that was wiped has another journal now.
             Found::OtherJournal => return Ok(Step::Again),
         };
-        desk.keys.ship(visit).await?;
+        if let Some(keys) = &mut desk.keys {
+            keys.ship(visit).await?;
+        }
         // Whatever the sink does is not done on a connection of the pool.
         visit.lease.park();
         let shipment = Shipment {
@@ -178,7 +194,11 @@ impl<S: Sink> Shipper<S> {
         let (count, after) = (shipment.records.len(), shipment.after);
         let alone = (count == 1).then(|| shipment.clone());
         let begun = Instant::now();
-        let stored = match self.sink.take(shipment).await? {
+        let taken = self.sink.take(shipment).await;
+        if let Err(SinkError::Outside { after, .. }) = &taken {
+            desk.asked = *after;
+        }
+        let stored = match taken? {
             Shipped::Stored(_) => count as u64,
             // Somebody restored the database, or another process ships this journal.
             Shipped::Moved => return Ok(Step::Again),
@@ -192,7 +212,7 @@ impl<S: Sink> Shipper<S> {
         };
         self.shipping().arrived(stored, begun.elapsed());
         desk.arrived = Some(after.sequence.unsigned_abs());
-        desk.most = desk.most.saturating_mul(2).min(RECORDS);
+        desk.most = desk.most.saturating_mul(2).min(self.settings.batch.0);
         open.known = Some(after);
         desk.open = Some(open);
         Ok(Step::Again)
@@ -239,6 +259,24 @@ impl<S: Sink> Shipper<S> {
         Ok(())
     }
 
+    /// How long to wait after a failure: about as long again as before, so that many nodes do not come all at once.
+    fn rest(&self, desk: &mut Desk, visit: &Visit<'_>, why: String) -> Option<Rest> {
+        let (first, longest) = self.settings.patience?;
+        let failures = desk.rest.take().map_or(1, |rest| rest.failures.saturating_add(1));
+        let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(longest);
+        let [byte] = visit.rooms.rng.bytes::<1>();
+        let rest = doubled / 2 + doubled / 2 * u32::from(byte) / 255;
+        let until = visit.now.plus(rest.max(desk.asked.take().unwrap_or_default()));
+        Some(Rest { until, failures, why })
+    }
+
+    fn tell(&self, desk: &Desk, error: Option<String>) {
+        if let (Some(arrived), true) = (desk.arrived, desk.ready != u64::MAX) {
+            self.shipping().left(desk.ready.saturating_sub(arrived));
+        }
+        self.shipping().tell(error);
+    }
+
     /// Makes room: in the sink what is past its retention, in the journal what is shipped and old.
     async fn tidy(&self, desk: &mut Desk, now: Now) -> Result<(), JobError> {
         desk.tidy_at = Some(now.plus(TIDY_AGAIN));
@@ -276,8 +314,22 @@ impl<S: Sink> Job for Shipper<S> {
         Runs::EveryNode
     }
 
+    /// A sink elsewhere is its receiver's business: metrics and the log say so.
+    fn degrades(&self) -> bool {
+        self.settings.patience.is_none()
+    }
+
     async fn step(&self, visit: &mut Visit<'_>) -> Result<Step, JobError> {
         let mut desk = self.desk.lock().await;
+        let ready = Arc::clone(&self.settings.ready);
+        desk.ready = blocking(move || ready()).await?;
+        let resting =
+            desk.rest.as_ref().filter(|rest| visit.now < rest.until && rest.until < visit.now.plus(REST));
+        if let Some(rest) = resting {
+            let why = rest.why.clone();
+            self.tell(&desk, Some(why.clone()));
+            return Err(JobError::Audit(why));
+        }
         let mut stepped = self.ship(&mut desk, visit).await;
         let is_due = desk.open.is_some() && desk.tidy_at.is_none_or(|at| visit.now >= at);
         if stepped.is_ok() && is_due {
@@ -288,13 +340,12 @@ impl<S: Sink> Job for Shipper<S> {
                 desk.open = None;
             }
         }
-        if stepped.is_err() {
+        let error = stepped.as_ref().err().map(ToString::to_string);
+        if error.is_some() {
             desk.open = None;
         }
-        if let (Some(arrived), true) = (desk.arrived, desk.ready != u64::MAX) {
-            self.shipping().left(desk.ready.saturating_sub(arrived));
-        }
-        self.shipping().tell(stepped.as_ref().err().map(ToString::to_string));
+        desk.rest = error.clone().and_then(|why| self.rest(&mut desk, visit, why));
+        self.tell(&desk, error);
         stepped
     }
 }

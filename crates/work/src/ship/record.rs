@@ -7,7 +7,7 @@ use store::audit;
 use uuid::Uuid;
 
 /// The kind of a checkpoint.
-const CHECKPOINT: &str = "audit_checkpoint";
+pub(super) const CHECKPOINT: &str = "audit_checkpoint";
 /// The kind of what says no kind: it is shipped all the same, so that the chain stays whole.
 const UNKNOWN: &str = "unknown";
 

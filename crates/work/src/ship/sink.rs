@@ -35,6 +35,20 @@ pub enum SinkError {
     Store(store::Error),
     /// A file or a pipe did not.
     Io(std::io::Error),
+    /// A program elsewhere did not.
+    Outside {
+        /// Why.
+        why: String,
+        /// When it wants to be asked again, at the earliest.
+        after: Option<Duration>,
+    },
+}
+
+impl SinkError {
+    /// Somebody elsewhere did not, for this reason.
+    pub(super) fn outside(why: String) -> Self {
+        Self::Outside { why, after: None }
+    }
 }
 
 impl fmt::Display for SinkError {
@@ -42,6 +56,7 @@ impl fmt::Display for SinkError {
         match self {
             Self::Store(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
+            Self::Outside { why, .. } => f.write_str(why),
         }
     }
 }
@@ -58,7 +73,7 @@ impl From<SinkError> for JobError {
     fn from(error: SinkError) -> Self {
         match error {
             SinkError::Store(error) => Self::Store(error),
-            SinkError::Io(error) => Self::Audit(error.to_string()),
+            other => Self::Audit(other.to_string()),
         }
     }
 }

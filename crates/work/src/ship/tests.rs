@@ -1,3 +1,5 @@
+mod outside;
+mod receiver;
 mod room;
 
 use std::path::Path;
@@ -11,6 +13,7 @@ use serde_json::Value;
 use store::Location;
 use store::audit::{Audit, Cursor, Filter, Record};
 use store::noun::audit_key;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::tests::{Node, database, node, node_at, spawner};
@@ -93,7 +96,9 @@ fn settings(folder: &Path) -> ShipperSettings {
         name: "audit shipping",
         shipping: Arc::default(),
         journal: folder.join("journal"),
-        keys: folder.join("keys"),
+        keys: Some(folder.join("keys")),
+        batch: (2000, 1 << 20),
+        patience: None,
         dead_letters: folder.join("dead-letter.jsonl"),
         node: "a node".to_owned(),
         retention: Duration::from_hours(24 * 400),
@@ -338,26 +343,6 @@ async fn keys_go_before_the_events_and_checkpoints_become_heads() {
     let mut lease = node.lease();
     let whole = 0x0011_2233_4455_6677_u64.to_be_bytes();
     assert!(lease.read().await.unwrap().one(audit_key::find(&whole)).await.unwrap().is_some());
-}
-
-#[tokio::test]
-async fn lines_are_written_once_and_remembered() {
-    let node = node().await;
-    let mut journal = open(node.folder.path(), ID, 1 << 20);
-    append(&mut journal, &node, 1, 3);
-    let (out, places) = (node.folder.path().join("out"), node.folder.path().join("places"));
-    let file = || std::fs::OpenOptions::new().append(true).create(true).open(&out).unwrap();
-    for first in [4, 6] {
-        let job = Shipper::new(settings(node.folder.path()), Lines::new(file(), places.clone()));
-        node.runner.settle(&job).await.unwrap();
-        append(&mut journal, &node, first, 2);
-    }
-    let text = std::fs::read_to_string(&out).unwrap();
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let found: Vec<_> = lines.iter().filter_map(|line| line["sequence"].as_i64()).collect();
-    assert_eq!(found, [1, 2, 3, 4, 5]);
-    assert_eq!(lines[2]["event"]["request_id"], "r3");
-    assert_eq!(lines[2]["kind"], "login_succeeded");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `[health]`, `[audit]`, `[cleanup]` and `[telemetry]`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section;
@@ -25,6 +26,25 @@ section! {
         retention: Duration = Duration::from_secs(400 * DAY), example: "400d";
         /// How long journal files are kept after their events have reached the database.
         journal_keep: Duration = Duration::from_secs(7 * DAY), example: "7d";
+        /// Whether audit events are written to standard output too, one JSON object a line.
+        stdout: bool = false, example: "true";
+        /// The key of a stream in the Redis of `redis.url` that audit events are added to as well; empty for none.
+        redis_stream: Option<String> = None, example: "gatewright:audit";
+        /// About how many entries that stream keeps; 0 for all of them.
+        redis_stream_length: u32 = 1_000_000, example: "100000";
+        /// Where audit events are posted to as well, in batches of JSON Lines signed as Standard Webhooks has it; empty
+        /// for nowhere.
+        webhook_url: Option<WebUrl> = None, example: "https://audit.example.org/gatewright";
+        /// The file of the webhook's secret: `whsec_` and 24 to 64 bytes in Base64; a second line is a second secret
+        /// while one is being replaced.
+        webhook_secret_file: Option<PathBuf> = None, example: "/etc/gatewright/webhook.secret";
+        /// The URL of an OpenTelemetry collector that gets audit events as logs (OTLP over HTTP, JSON); empty for none.
+        otlp_endpoint: Option<WebUrl> = None, example: "https://collector.example.org:4318";
+        /// How long Redis, the webhook or the collector may take for a batch.
+        sink_timeout: Duration = Duration::from_secs(10), example: "5s";
+        /// The certificates (PEM) of the authorities that vouch for the webhook, the collector and a `rediss` server;
+        /// empty for those that this machine believes.
+        sink_ca_file: Option<PathBuf> = None, example: "/etc/gatewright/sinks-ca.pem";
     }
 }
 

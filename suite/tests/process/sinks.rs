@@ -1,0 +1,210 @@
+//! The trail's sinks beside the database, of a real server.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use serde_json::Value;
+use testkit::process::{self, Finished, Server};
+use testkit::{Client, Redis};
+
+use crate::node::{Node, PASSWORD, Setup, until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// What a webhook and a collector have got.
+#[derive(Clone, Default)]
+struct Got {
+    hooks: Arc<Mutex<Vec<(HeaderMap, String)>>>,
+    logs: Arc<Mutex<Vec<Value>>>,
+    down: Arc<Mutex<bool>>,
+}
+
+/// A program that takes both.
+#[expect(clippy::disallowed_methods, reason = "a test's runtime is the owner of its tasks")]
+async fn receiver() -> (String, Got) {
+    let (got, listener) = (Got::default(), tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (hooks, logs) = (got.clone(), got.clone());
+    let hook = async move |headers: HeaderMap, body: Bytes| {
+        if *hooks.down.lock().unwrap() {
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
+        hooks.hooks.lock().unwrap().push((headers, String::from_utf8(body.to_vec()).unwrap()));
+        StatusCode::NO_CONTENT
+    };
+    let log = async move |body: Bytes| {
+        logs.logs.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+        "{}"
+    };
+    let router = Router::new().route("/hook", post(hook)).route("/v1/logs", post(log));
+    drop(tokio::spawn(async move { axum::serve(listener, router).await }));
+    (url, got)
+}
+
+impl Setup {
+    /// Runs a command, or a server that is expected to end.
+    fn finish(&self, arguments: &[&str]) -> Finished {
+        let mut builder = Server::builder(process::gatewright()).args(arguments).folder(self.folder.path());
+        for (name, value) in &self.env {
+            builder = builder.env(name, value);
+        }
+        builder.run(PASSWORD)
+    }
+
+    /// Journal and sequence of everything that is in the database.
+    fn trail(&self) -> BTreeSet<(String, u64)> {
+        let exported = self.finish(&["audit", "export"]);
+        assert!(exported.status.success(), "{}", exported.stderr);
+        places(exported.stdout.lines())
+    }
+}
+
+fn place(line: &str) -> (String, u64) {
+    let value: Value = serde_json::from_str(line).unwrap();
+    (value["journal"].as_str().unwrap().to_owned(), value["sequence"].as_u64().unwrap())
+}
+
+/// Where lines stand; none of them twice.
+fn places<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<(String, u64)> {
+    let mut places = BTreeSet::new();
+    for line in lines {
+        assert!(places.insert(place(line)), "twice: {line}");
+    }
+    places
+}
+
+/// The lines of the sink on standard output.
+fn printed(node: &Node) -> Vec<String> {
+    node.server.stdout().lines().filter(|line| line.starts_with("{\"journal\"")).map(str::to_owned).collect()
+}
+
+fn hooked(got: &Got) -> Vec<String> {
+    got.hooks
+        .lock()
+        .unwrap()
+        .iter()
+        .flat_map(|(_, body)| body.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
+fn logged(got: &Got) -> Vec<String> {
+    let logs = got.logs.lock().unwrap();
+    let records = logs
+        .iter()
+        .flat_map(|body| body["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().unwrap().clone());
+    records.map(|record| record["body"]["stringValue"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The lines in a stream.
+fn streamed(redis: &Redis) -> Vec<String> {
+    use std::io::{Read as _, Write as _};
+    let mut socket = std::net::TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
+    socket.write_all(b"XRANGE trail - +\r\nQUIT\r\n").unwrap();
+    let mut text = String::new();
+    socket.read_to_string(&mut text).unwrap();
+    text.lines().filter(|line| line.starts_with("{\"journal\"")).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_sink_gets_what_the_database_gets_and_none_is_missed_when_it_is_down() {
+    let (url, got) = receiver().await;
+    let redis = Redis::start();
+    let mut setup = Setup::sqlite();
+    let secret = setup.folder.path().join("secret");
+    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    let operations = format!("127.0.0.1:{}", testkit::free_port());
+    for (name, value) in [
+        ("AUDIT__STDOUT", "true"),
+        ("AUDIT__REDIS_STREAM", "trail"),
+        ("REDIS__URL", &redis.url()),
+        ("AUDIT__WEBHOOK_URL", &format!("{url}/hook")),
+        ("AUDIT__WEBHOOK_SECRET_FILE", secret.to_str().unwrap()),
+        ("AUDIT__OTLP_ENDPOINT", &url),
+        ("SERVER__OPS_LISTEN", &operations),
+    ] {
+        setup.set(name, value);
+    }
+    let node = setup.start();
+    node.member("ada").await;
+    setup.command(&["user", "set-role", "ada", "admin"]);
+    let metrics = async || Client::new().get(&format!("http://{operations}/metrics")).await.text();
+    let journals =
+        |trail: &BTreeSet<(String, u64)>| trail.iter().map(|(id, _)| id.clone()).collect::<BTreeSet<_>>();
+    let all = async |what: &str, least: usize| {
+        until(PATIENCE, what, async || {
+            let trail = setup.trail();
+            if trail.len() < least || journals(&trail).len() < 2 {
+                return false;
+            }
+            let lines = [printed(&node), hooked(&got), logged(&got), streamed(&redis)];
+            lines.iter().all(|lines| places(lines.iter().map(String::as_str)) == trail)
+        })
+        .await;
+    };
+    // Of the server's journal and of the commands'.
+    all("every sink has every record once", 4).await;
+    let before = setup.trail().len();
+    let (headers, body) = got.hooks.lock().unwrap()[0].clone();
+    let header = |name: &str| headers[name].to_str().unwrap();
+    let secrets = protocol::webhook::WebhookSecrets::parse(SECRET).unwrap();
+    let timestamp = header("webhook-timestamp").parse().unwrap();
+    let signature = secrets.signature(header("webhook-id"), timestamp, body.as_bytes());
+    assert_eq!(header("webhook-signature"), signature);
+
+    // The webhook is down: logins go on, readiness is well, metrics and one line say so.
+    *got.down.lock().unwrap() = true;
+    for _ in 0..3 {
+        assert_eq!(node.log_in("ada").await.status, 200);
+    }
+    until(PATIENCE, "metrics show it", async || {
+        let page = metrics().await;
+        page.contains("\naudit_sink_failing{sink=\"webhook\"} 1\n")
+            && !page.contains("\naudit_sink_backlog_events{sink=\"webhook\"} 0\n")
+            && page.contains("\naudit_sink_backlog_events{sink=\"stdout\"} 0\n")
+    })
+    .await;
+    let ready = node.client.get(&node.url("/health/readiness")).await.json();
+    assert_eq!(ready["degraded"], Value::Null, "{ready}");
+    assert_eq!(node.server.stderr().matches("audit sink webhook").count(), 1, "{}", node.server.stderr());
+    *got.down.lock().unwrap() = false;
+    all("what it missed comes later", before + 3).await;
+    until(PATIENCE, "metrics show the end of it", async || {
+        metrics().await.contains("\naudit_sink_failing{sink=\"webhook\"} 0\n")
+    })
+    .await;
+    assert!(!node.server.stderr().contains(SECRET) && !metrics().await.contains("ada"));
+}
+
+#[test]
+fn a_sink_that_cannot_be_used_is_refused_at_the_start_in_one_sentence() {
+    let refused = |settings: &[(&str, &str)], why: &str| {
+        let mut setup = Setup::sqlite();
+        let short = setup.folder.path().join("short");
+        std::fs::write(&short, "whsec_c2hvcnQ=\n").unwrap();
+        setup.set("SERVER__LISTEN", &format!("127.0.0.1:{}", testkit::free_port()));
+        setup.set("SERVER__OPS_LISTEN", "");
+        for (name, value) in settings {
+            setup.set(name, value);
+        }
+        let finished = setup.finish(&["serve"]);
+        assert_eq!(finished.status.code(), Some(2), "{settings:?}: {}", finished.stderr);
+        assert!(finished.stderr.contains(why), "{settings:?}: {}", finished.stderr);
+    };
+    let url = ("AUDIT__WEBHOOK_URL", "http://127.0.0.1:1/x");
+    refused(&[url], "audit.webhook_secret_file is needed with it");
+    refused(&[url, ("AUDIT__WEBHOOK_SECRET_FILE", "missing")], "it cannot be read");
+    refused(&[url, ("AUDIT__WEBHOOK_SECRET_FILE", "short")], "line 1 is not `whsec_` and 24 to 64 bytes");
+    refused(&[("AUDIT__WEBHOOK_SECRET_FILE", "short")], "only used with audit.webhook_url");
+    refused(&[("AUDIT__REDIS_STREAM", "x")], "redis.url is needed with it");
+    refused(&[("AUDIT__REDIS_STREAM", "x"), ("REDIS__URL", "redis://h:port")], "its port is no number");
+    refused(&[("AUDIT__OTLP_ENDPOINT", "collector:4318")], "audit.otlp_endpoint");
+    let tls = [("AUDIT__OTLP_ENDPOINT", "https://localhost:1"), ("AUDIT__SINK_CA_FILE", "short")];
+    refused(&tls, "audit.sink_ca_file");
+    refused(&[("AUDIT__SINK_TIMEOUT", "1h")], "audit.sink_timeout");
+}
