@@ -1,6 +1,7 @@
 //! The trail's sinks beside the database, of a real server.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -207,4 +208,78 @@ fn a_sink_that_cannot_be_used_is_refused_at_the_start_in_one_sentence() {
     let tls = [("AUDIT__OTLP_ENDPOINT", "https://localhost:1"), ("AUDIT__SINK_CA_FILE", "short")];
     refused(&tls, "audit.sink_ca_file");
     refused(&[("AUDIT__SINK_TIMEOUT", "1h")], "audit.sink_timeout");
+}
+
+/// Copies the journals and the trail of a data directory, which nobody uses, to another one.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() {
+            copy(&path, &to.join(name));
+        } else {
+            std::fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+/// What is known elsewhere finds a tail that was cut, in the files and in the database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_that_a_sink_has_kept_find_a_cut_tail() {
+    let mut setup = Setup::sqlite();
+    setup.set("AUDIT__STDOUT", "true");
+    let data: PathBuf = setup.folder.path().join("gatewright-data");
+    let mut first = setup.start();
+    first.member("ada").await;
+    until(PATIENCE, "it is printed, and in the database", async || {
+        let (lines, trail) = (printed(&first), setup.trail());
+        let is_there = |line: &String| line.contains("login_succeeded") && trail.contains(&place(line));
+        lines.iter().any(is_there)
+    })
+    .await;
+    assert!(first.server.terminate().success());
+    let before = setup.folder.path().join("before");
+    copy(&data, &before);
+    // What the first server has signed at its end, the second one sends.
+    let mut second = setup.start();
+    assert_eq!(second.log_in("ada").await.status, 200);
+    until(PATIENCE, "a checkpoint and the login are printed", async || {
+        let lines = printed(&second).join("\n");
+        lines.contains("audit_checkpoint") && lines.contains("login_succeeded")
+    })
+    .await;
+    assert!(second.server.terminate().success());
+    let lines = [printed(&first), printed(&second)].concat().join("\n");
+    let file = setup.folder.path().join("kept.jsonl");
+    let verify = |lines: &str, more: &[&str]| {
+        std::fs::write(&file, format!("a line of something else\n{lines}\n")).unwrap();
+        let finished =
+            setup.finish(&[&["audit", "verify", "--heads", file.to_str().unwrap()], more].concat());
+        (finished.status.code(), format!("{}{}", finished.stdout, finished.stderr))
+    };
+    let foreign =
+        format!("{{\"journal\":\"{}\",\"sequence\":7,\"hash\":\"{}\"}}", "ab".repeat(16), "cd".repeat(32));
+    for more in [&["--offline"][..], &[], &["--database"]] {
+        let (status, text) = verify(&lines, more);
+        assert_eq!(status, Some(0), "{text}");
+        let (status, text) = verify(&lines.replacen("\"signature\":\"", "\"signature\":\"AAAA", 1), more);
+        assert_eq!(status, Some(1), "{text}");
+        assert!(text.contains("the signature is wrong"), "{text}");
+        assert_eq!(verify("", more).0, Some(1));
+        // Another node's journal is in the database, or is missing there; here it need not be.
+        let (status, text) = verify(&format!("{lines}\n{foreign}"), more);
+        let is_missing = more == ["--database"];
+        assert_eq!(status, Some(i32::from(is_missing)), "{text}");
+        assert_eq!(text.contains("nothing of its journal is there"), is_missing, "{text}");
+    }
+    // Somebody puts the whole directory back to what it was: consistent in itself, signed, and short of a tail.
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&before, &data);
+    for more in [&["--offline"][..], &[], &["--database"]] {
+        let finished = setup.finish(&[&["audit", "verify"], more].concat());
+        assert!(finished.status.success(), "it cannot be seen from within: {}", finished.stderr);
+        let (status, text) = verify(&lines, more);
+        assert_eq!(status, Some(1), "{text}");
+        assert!(text.contains("the tail was cut; record"), "{text}");
+    }
 }

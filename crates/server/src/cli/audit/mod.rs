@@ -2,6 +2,7 @@
 
 mod details;
 mod export;
+mod heads;
 mod letters;
 mod tail;
 mod verify;
@@ -35,8 +36,9 @@ pub(super) enum AuditCommand {
     Export(Export),
     /// Recomputes the chain of hashes, and names the first record that was changed, removed or reordered
     ///
-    /// A chain that was written anew from some record on shows only against a head that was kept elsewhere: give
-    /// those with `--head`. Signatures are checked with the keys of the master key file.
+    /// A chain that was written anew from some record on, or cut, shows only against a head that was kept elsewhere:
+    /// give what a sink has kept with `--heads`, or single ones with `--head`. Signatures are checked with the keys of
+    /// the master key file.
     Verify(Verify),
 }
 

@@ -10,6 +10,7 @@ use protocol::checkpoint::CheckpointKey;
 use serde_json::{Value, json};
 
 use super::super::progress::Progress;
+use super::heads;
 use super::letters::Letters;
 use super::verify_database::{self, Checked, SetAside};
 use super::{Failure, Output, Trail};
@@ -26,8 +27,11 @@ pub(in crate::cli) struct Verify {
     #[arg(long)]
     database: bool,
     /// A record that is known from elsewhere, such as the end that an earlier verification told; may be repeated
-    #[arg(long = "head", value_name = "JOURNAL:SEQUENCE:HASH")]
-    heads: Vec<KnownHead>,
+    #[arg(long, value_name = "JOURNAL:SEQUENCE:HASH")]
+    head: Vec<KnownHead>,
+    /// What a sink has kept, as JSON Lines: its checkpoints and last records have to be there; may be repeated
+    #[arg(long, value_name = "FILE")]
+    heads: Vec<PathBuf>,
     /// Dead letters of another node, which tell what its shipper has set aside; may be repeated
     ///
     /// A record that the database refused stands there whole, as `audit_set_aside`. What could not be read at all, or
@@ -61,7 +65,7 @@ impl FromStr for KnownHead {
     }
 }
 
-fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
+pub(super) fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if digits.len() != 2 * N || !digits.is_ascii() {
         return None;
@@ -91,15 +95,20 @@ impl Signatures {
 impl Verify {
     pub(super) async fn run(self, config: &Config, out: &mut Output) -> Result<(), Failure> {
         let signatures = Signatures::of(config);
-        let heads: Vec<Head> = self.heads.iter().map(|known| known.0).collect();
+        let mut kept = Vec::new();
+        for path in &self.heads {
+            kept.extend(heads::read(path, &signatures)?);
+        }
+        let heads: Vec<Head> = self.head.iter().map(|known| known.0).collect();
         let checked = if self.database {
             let trail = Trail::open(config).await?;
             let ours = [Writes::Server, Writes::Command].map(|writes| place(&config.data_dir, writes));
             let ours = ours.iter().map(|place| place.join("dead-letter.jsonl"));
             let letters = Letters::read(&ours.chain(self.dead_letters.clone()).collect::<Vec<_>>())?;
+            let heads = [heads, kept].concat();
             verify_database::all(&trail.audit, &heads, &signatures, &letters).await?
         } else {
-            self.files(config, &heads, &signatures, out).await?
+            self.files(config, &heads, &kept, &signatures, out).await?
         };
         tell(out, &checked, self.database, signatures.0.is_some())?;
         let bad: Vec<String> = checked.iter().filter_map(Checked::complaint).collect();
@@ -110,6 +119,7 @@ impl Verify {
         &self,
         config: &Config,
         heads: &[Head],
+        kept: &[Head],
         signatures: &Signatures,
         out: &mut Output,
     ) -> Result<Vec<Checked>, Failure> {
@@ -140,7 +150,8 @@ impl Verify {
                 all.push(Checked::nothing(directory));
                 continue;
             };
-            let mut known = Vec::new();
+            // A sink has heads of every node.
+            let mut known: Vec<Head> = kept.iter().filter(|head| head.journal == journal).copied().collect();
             for (head, met) in heads.iter().zip(&mut met).filter(|(head, _)| head.journal == journal) {
                 known.push(*head);
                 *met = true;
