@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::audit::Auditor;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use protocol::webhook::WebhookSecrets;
 use store::stream::Stream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -143,7 +144,10 @@ fn carrier(kind: Kind, config: &Config, tls: &Tls) -> Result<Option<Carrier>, St
         Kind::Otlp => match &audit.otlp_endpoint {
             Some(url) => {
                 let url_of_logs = format!("{}/v1/logs", url.base());
-                Some(Carrier::Logs(Logs::new(endpoint(OTLP_KEY, url, &url_of_logs, audit, tls)?)))
+                let endpoint = endpoint(OTLP_KEY, url, &url_of_logs, audit, tls)?;
+                let headers =
+                    audit.otlp_headers_file.as_deref().map_or_else(|| Ok(HeaderMap::new()), headers)?;
+                Some(Carrier::Logs(Logs::new(endpoint.with_headers(headers))))
             }
             None => None,
         },
@@ -167,6 +171,25 @@ fn webhook(audit: &AuditConfig, tls: &Tls) -> Result<Option<Webhook>, StartError
     let text = std::fs::read_to_string(file).map_err(|why| failed(format!("it cannot be read: {why}")))?;
     let secrets = WebhookSecrets::parse(&text).map_err(|why| failed(why.to_string()))?;
     Ok(Some(Webhook::new(endpoint(WEBHOOK_KEY, url, url.as_str(), audit, tls)?, secrets)))
+}
+
+/// The headers of a file. Nothing of a value is repeated.
+fn headers(file: &Path) -> Result<HeaderMap, StartError> {
+    let failed = |why: String| StartError::Setting {
+        key: "audit.otlp_headers_file",
+        why: format!("{}: {why}", file.display()),
+    };
+    let text = std::fs::read_to_string(file).map_err(|why| failed(format!("it cannot be read: {why}")))?;
+    let mut headers = HeaderMap::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        let header = line.split_once(':').and_then(|(name, value)| {
+            Some((HeaderName::try_from(name.trim()).ok()?, HeaderValue::try_from(value.trim()).ok()?))
+        });
+        let (name, mut value) = header.ok_or_else(|| failed(format!("line {number} is no header")))?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 fn endpoint(

@@ -23,6 +23,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 struct Got {
     hooks: Arc<Mutex<Vec<(HeaderMap, String)>>>,
     logs: Arc<Mutex<Vec<Value>>>,
+    keys: Arc<Mutex<BTreeSet<String>>>,
     down: Arc<Mutex<bool>>,
 }
 
@@ -39,7 +40,9 @@ async fn receiver() -> (String, Got) {
         hooks.hooks.lock().unwrap().push((headers, String::from_utf8(body.to_vec()).unwrap()));
         StatusCode::NO_CONTENT
     };
-    let log = async move |body: Bytes| {
+    let log = async move |headers: HeaderMap, body: Bytes| {
+        let key = headers.get("x-api-key").map(|key| key.to_str().unwrap().to_owned());
+        logs.keys.lock().unwrap().extend(key);
         logs.logs.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
         "{}"
     };
@@ -112,6 +115,16 @@ fn streamed(redis: &Redis) -> Vec<String> {
     text.lines().filter(|line| line.starts_with("{\"journal\"")).map(str::to_owned).collect()
 }
 
+/// What the webhook got has a signature that the secret makes.
+fn is_signed(got: &Got) {
+    let (headers, body) = got.hooks.lock().unwrap()[0].clone();
+    let header = |name: &str| headers[name].to_str().unwrap();
+    let secrets = protocol::webhook::WebhookSecrets::parse(SECRET).unwrap();
+    let timestamp = header("webhook-timestamp").parse().unwrap();
+    let signature = secrets.signature(header("webhook-id"), timestamp, body.as_bytes());
+    assert_eq!(header("webhook-signature"), signature);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_sink_gets_what_the_database_gets_and_none_is_missed_when_it_is_down() {
     let (url, got) = receiver().await;
@@ -119,6 +132,8 @@ async fn every_sink_gets_what_the_database_gets_and_none_is_missed_when_it_is_do
     let mut setup = Setup::sqlite();
     let secret = setup.folder.path().join("secret");
     std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    let headers = setup.folder.path().join("headers");
+    std::fs::write(&headers, "\nX-Api-Key: collector key\n").unwrap();
     let operations = format!("127.0.0.1:{}", testkit::free_port());
     for (name, value) in [
         ("AUDIT__STDOUT", "true"),
@@ -127,6 +142,7 @@ async fn every_sink_gets_what_the_database_gets_and_none_is_missed_when_it_is_do
         ("AUDIT__WEBHOOK_URL", &format!("{url}/hook")),
         ("AUDIT__WEBHOOK_SECRET_FILE", secret.to_str().unwrap()),
         ("AUDIT__OTLP_ENDPOINT", &url),
+        ("AUDIT__OTLP_HEADERS_FILE", headers.to_str().unwrap()),
         ("SERVER__OPS_LISTEN", &operations),
     ] {
         setup.set(name, value);
@@ -150,13 +166,9 @@ async fn every_sink_gets_what_the_database_gets_and_none_is_missed_when_it_is_do
     };
     // Of the server's journal and of the commands'.
     all("every sink has every record once", 4).await;
+    assert_eq!(*got.keys.lock().unwrap(), BTreeSet::from(["collector key".to_owned()]));
     let before = setup.trail().len();
-    let (headers, body) = got.hooks.lock().unwrap()[0].clone();
-    let header = |name: &str| headers[name].to_str().unwrap();
-    let secrets = protocol::webhook::WebhookSecrets::parse(SECRET).unwrap();
-    let timestamp = header("webhook-timestamp").parse().unwrap();
-    let signature = secrets.signature(header("webhook-id"), timestamp, body.as_bytes());
-    assert_eq!(header("webhook-signature"), signature);
+    is_signed(&got);
 
     // The webhook is down: logins go on, readiness is well, metrics and one line say so.
     *got.down.lock().unwrap() = true;
@@ -205,6 +217,9 @@ fn a_sink_that_cannot_be_used_is_refused_at_the_start_in_one_sentence() {
     refused(&[("AUDIT__REDIS_STREAM", "x")], "redis.url is needed with it");
     refused(&[("AUDIT__REDIS_STREAM", "x"), ("REDIS__URL", "redis://h:port")], "its port is no number");
     refused(&[("AUDIT__OTLP_ENDPOINT", "collector:4318")], "audit.otlp_endpoint");
+    let otlp = ("AUDIT__OTLP_ENDPOINT", "http://127.0.0.1:1");
+    refused(&[otlp, ("AUDIT__OTLP_HEADERS_FILE", "short")], "line 1 is no header");
+    refused(&[("AUDIT__OTLP_HEADERS_FILE", "short")], "only used with audit.otlp_endpoint");
     let tls = [("AUDIT__OTLP_ENDPOINT", "https://localhost:1"), ("AUDIT__SINK_CA_FILE", "short")];
     refused(&tls, "audit.sink_ca_file");
     refused(&[("AUDIT__SINK_TIMEOUT", "1h")], "audit.sink_timeout");
@@ -243,9 +258,12 @@ async fn heads_that_a_sink_has_kept_find_a_cut_tail() {
     // What the first server has signed at its end, the second one sends.
     let mut second = setup.start();
     assert_eq!(second.log_in("ada").await.status, 200);
-    until(PATIENCE, "a checkpoint and the login are printed", async || {
-        let lines = printed(&second).join("\n");
-        lines.contains("audit_checkpoint") && lines.contains("login_succeeded")
+    until(PATIENCE, "a checkpoint and the login are printed, and all in the database", async || {
+        let (lines, trail) = (printed(&second), setup.trail());
+        let has = |kind: &str| lines.iter().any(|line| line.contains(kind));
+        has("audit_checkpoint")
+            && has("login_succeeded")
+            && lines.iter().all(|line| trail.contains(&place(line)))
     })
     .await;
     assert!(second.server.terminate().success());
@@ -281,5 +299,7 @@ async fn heads_that_a_sink_has_kept_find_a_cut_tail() {
         let (status, text) = verify(&lines, more);
         assert_eq!(status, Some(1), "{text}");
         assert!(text.contains("the tail was cut; record"), "{text}");
+        let is_hinted = text.contains("was cut off, or has not come from the node yet");
+        assert_eq!(is_hinted, more == ["--database"], "{text}");
     }
 }

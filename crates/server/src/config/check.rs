@@ -162,6 +162,9 @@ fn sinks(config: &Config, report: &mut Report<'_>) {
         (None, Some(_)) => report.error("audit.webhook_secret_file", "only used with audit.webhook_url"),
         _ => {}
     }
+    if audit.otlp_headers_file.is_some() && audit.otlp_endpoint.is_none() {
+        report.error("audit.otlp_headers_file", "only used with audit.otlp_endpoint");
+    }
     if audit.redis_stream.is_some() && config.redis.url.is_none() {
         report.error("audit.redis_stream", "redis.url is needed with it");
     }

@@ -312,3 +312,36 @@ async fn no_statement_of_the_trail_walks_the_events() {
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }
+
+/// A key that is on its way in while its owner is being erased: it waits, and stays out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_does_not_slip_in_beside_an_erasure() {
+    let world = World::postgres();
+    world.migrate().await.unwrap();
+    let (one, two) = (world.open().await, world.open().await);
+    let (mut eraser, mut keeper) = (world.lease(&one), world.lease(&two));
+    let id = register(&mut eraser, 1).await.unwrap().unwrap();
+    let [gone, go] = [(); 2].map(|()| Arc::new(tokio::sync::Notify::new()));
+    let (is_gone, may_go) = (Arc::clone(&gone), Arc::clone(&go));
+    let erasure = tokio::task::spawn(async move {
+        let erase = async move |tx: &mut store::Tx| {
+            tx.one(store::noun::user::erase(id, NOON)).await?;
+            tx.all(audit_key::remove_of_user(uuid(1))).await?;
+            is_gone.notify_one();
+            may_go.notified().await;
+            Ok::<_, store::Error>((model::Event::UserErased { user: uuid(1), sessions: 0 }, ()))
+        };
+        eraser.transact(erase).await
+    });
+    gone.notified().await;
+    let key = AuditKey { id: vec![1; 8], user: uuid(1), sealed: vec![1], created_at: NOON };
+    let keeping = tokio::task::spawn(async move { keeper.keep_audit_keys(vec![key]).await });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while !keeping.is_finished() && rows(world.url(), waits).unwrap()[0][0].as_deref() == Some("0") {
+        tokio::task::yield_now().await;
+    }
+    go.notify_one();
+    erasure.await.unwrap().unwrap();
+    assert_eq!(keeping.await.unwrap().unwrap(), 0);
+    assert_eq!(world.count("audit_keys"), 0);
+}

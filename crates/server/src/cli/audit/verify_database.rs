@@ -190,6 +190,14 @@ async fn one(
     if checked.bad.is_none() {
         let last = u64::try_from(journal.shipped.sequence).unwrap_or(0);
         let finished = walk.fill(last.saturating_add(1)).and_then(|()| walk.checker.finish());
+        if let Err(Fault::CutTail { known }) = &finished
+            && *known > last
+        {
+            let note = format!(
+                "it was told of {last} records: what is behind them was cut off, or has not come from the node yet"
+            );
+            checked.notes.push(note);
+        }
         checked.bad = finished.err().map(|fault| found(signed(walk.next()), None, &fault.to_string()));
     }
     checked.counts = walk.checker.counts();

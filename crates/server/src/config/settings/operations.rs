@@ -40,6 +40,9 @@ section! {
         webhook_secret_file: Option<PathBuf> = None, example: "/etc/gatewright/webhook.secret";
         /// The URL of an OpenTelemetry collector that gets audit events as logs (OTLP over HTTP, JSON); empty for none.
         otlp_endpoint: Option<WebUrl> = None, example: "https://collector.example.org:4318";
+        /// The file of the headers that the collector asks for, such as a key: `name: value`, one a line; empty for
+        /// none.
+        otlp_headers_file: Option<PathBuf> = None, example: "/etc/gatewright/otlp.headers";
         /// How long Redis, the webhook or the collector may take for a batch.
         sink_timeout: Duration = Duration::from_secs(10), example: "5s";
         /// The certificates (PEM) of the authorities that vouch for the webhook, the collector and a `rediss` server;

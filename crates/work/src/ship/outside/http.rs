@@ -33,6 +33,7 @@ pub struct Endpoint {
     port: u16,
     uri: Uri,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    headers: HeaderMap,
     limit: Duration,
 }
 
@@ -64,7 +65,13 @@ impl Endpoint {
                 Some((TlsConnector::from(config), name))
             }
         };
-        Ok(Self { host, port, uri, tls, limit })
+        Ok(Self { host, port, uri, tls, headers: HeaderMap::new(), limit })
+    }
+
+    /// The same, with these headers in every request: a key that the receiver asks for, say.
+    #[must_use]
+    pub fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
     }
 
     /// Posts a body of this type.
@@ -107,6 +114,9 @@ impl Endpoint {
             .header(CONTENT_TYPE, content_type);
         for (name, value) in headers {
             request = request.header(*name, value);
+        }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
         }
         request.body(Full::new(Bytes::from(body)))
     }

@@ -5,6 +5,10 @@ use std::io::{self, Write};
 use protocol::webhook::WebhookSecrets;
 use store::stream::Stream;
 use testkit::Redis;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::receiver::{Receiver, Reply};
 use super::*;
@@ -271,29 +275,36 @@ async fn a_record_that_is_always_refused_is_set_aside_and_the_others_arrive() {
     assert_eq!((job.shipping().dead(), job.shipping().shipped()), (1, 39));
 }
 
+/// A certificate for `localhost`, and what shows it.
+fn certified() -> (rcgen::CertifiedKey<rcgen::KeyPair>, TlsAcceptor) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let server = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let server = server.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    (made, Arc::new(server).into())
+}
+
+/// Who believes this certificate only.
+fn believing(root: &rcgen::Certificate) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.der().clone()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
 #[tokio::test]
 async fn https_believes_the_authority_that_it_is_given_and_no_other() {
-    use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs};
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let provider = || Arc::new(aws_lc_rs::default_provider());
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let server =
-        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
-    let server = server.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
-    let receiver = Receiver::start(Some(Arc::new(server).into())).await;
+    let (made, server) = certified();
+    let (other, _) = certified();
+    let receiver = Receiver::start(Some(server)).await;
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 3);
     let job = |root: &rcgen::Certificate| {
-        let mut roots = RootCertStore::empty();
-        roots.add(root.der().clone()).unwrap();
-        let config =
-            ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
-        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
         let url = format!("https://localhost:{}/x?y=1", receiver.address.port());
-        let endpoint = Endpoint::new(&url, Some(config), LIMIT).unwrap();
+        let endpoint = Endpoint::new(&url, Some(believing(root)), LIMIT).unwrap();
         outside(&node, Carrier::Webhook(Webhook::new(endpoint, WebhookSecrets::parse(SECRET).unwrap())))
     };
     let refused = node.runner.step(&job(&other.cert)).await.unwrap_err().to_string();
@@ -404,6 +415,32 @@ async fn a_stream_has_every_record_also_after_an_outage() {
     let after: Vec<i64> =
         entries(redis.port(), "audit").await.iter().map(|entry| sequence(&entry[3])).collect();
     assert_eq!(after, [1201, 1202, 1203], "it has lost what it held, and gets what it had not");
+}
+
+/// By TLS, through something that takes it off; and only with a server that is believed.
+#[tokio::test]
+async fn a_stream_is_reached_by_tls() {
+    let redis = Redis::start();
+    let ((made, acceptor), (other, _)) = (certified(), certified());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("rediss://localhost:{}/", listener.local_addr().unwrap().port());
+    let port = redis.port();
+    spawner().spawn("tls", async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let Ok(mut outside) = acceptor.accept(socket).await else { continue };
+            let mut inside = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+        }
+    });
+    let entry = || vec![("journal", b"j".as_slice()), ("sequence", b"1"), ("kind", b"k"), ("record", b"r")];
+    let stranger = Stream::new(&url, Some(believing(&other.cert)), "tls", None, LIMIT).unwrap();
+    let told = stranger.add(&[entry()]).await.unwrap_err().to_string();
+    assert!(told.contains("certificate"), "{told}");
+    let stream = Stream::new(&url, Some(believing(&made.cert)), "tls", None, LIMIT).unwrap();
+    stream.add(&[entry(), entry()]).await.unwrap();
+    stream.add(&[entry()]).await.unwrap();
+    assert_eq!(entries(redis.port(), "tls").await.len(), 3);
+    assert!(Stream::new(&url, None, "tls", None, LIMIT).is_err());
 }
 
 #[tokio::test]
