@@ -331,7 +331,7 @@ async fn a_key_does_not_slip_in_beside_an_erasure() {
             may_go.notified().await;
             Ok::<_, store::Error>((model::Event::UserErased { user: uuid(1), sessions: 0 }, ()))
         };
-        eraser.transact(erase).await
+        eraser.transact(model::Intent::to(model::Kind::UserErased), erase).await
     });
     gone.notified().await;
     let key = AuditKey { id: vec![1; 8], user: uuid(1), sealed: vec![1], created_at: NOON };
