@@ -1,4 +1,5 @@
-//! What it costs whoever notes an event: the call itself, without waiting for the file.
+//! What it costs whoever announces a transaction and notes its event: the calls themselves, without waiting for the
+//! files; and the wait for an announcement, which the transaction does make.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use auth::audit::{Auditor, Intents, KeyBook, SEGMENTS};
 use journal::{Journal, JournalId, Options};
-use model::{Clock, Event, Origin, RequestId, Rng, SessionId, Trail, UserUuid};
+use model::{Clock, Event, Intent, Kind, Origin, RequestId, Rng, SessionId, Trail, UserUuid};
 use protocol::seal::Keyring;
 use uuid::Uuid;
 
@@ -25,11 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (clock, rng) = (Clock::system(), Rng::system());
     let keyring = Keyring::parse(Keyring::generate_line(&rng).expose())?;
     let (journal, _) = Journal::open(folder.path(), Options::default(), JournalId(rng.bytes()))?;
+    let path = folder.path().join("intents");
+    let (begun, _) = Journal::open(&path, SEGMENTS, JournalId(rng.bytes()))?;
+    let intents = Intents::start(begun, &path, &clock)?;
     let book = KeyBook::open(&folder.path().join("keys"), keyring.clone(), rng.clone())?;
-    let beside = folder.path().join("intents");
-    std::fs::create_dir(&beside)?;
-    let (intents, _) = Journal::open(&beside, SEGMENTS, JournalId(rng.bytes()))?;
-    let intents = Intents::start(intents, &beside, &clock)?;
     let auditor = Arc::new(Auditor::start(journal, intents, book, &keyring, clock.clone(), rng)?);
     let origin = Origin {
         via: "http",
@@ -39,29 +39,48 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..Origin::default()
     };
     let trail = Trail::new(Arc::<Auditor>::clone(&auditor), clock, origin);
-    let mut took = Vec::new();
+    let (mut announcing, mut noting) = (Vec::new(), Vec::new());
     for number in 0..PEOPLE + EVENTS {
-        let event = Event::LoginSucceeded {
-            user: UserUuid(Uuid::from_u128(number % PEOPLE)),
-            session: SessionId(Uuid::from_u128(number)),
-        };
+        let user = UserUuid(Uuid::from_u128(number % PEOPLE));
+        let session = SessionId(Uuid::from_u128(number));
+        let intent = Intent::to(Kind::LoginSucceeded).user(user).session(session);
         let begun = Instant::now();
-        trail.note(event);
+        let (mut announced, _) = trail.announce(intent);
+        let took = begun.elapsed();
+        announced.done(Event::LoginSucceeded { user, session });
+        let begun = Instant::now();
+        drop(announced);
         if number >= PEOPLE {
-            took.push(begun.elapsed());
+            announcing.push(took);
+            noting.push(begun.elapsed());
         }
-        while number.is_multiple_of(BURST) && auditor.state().queued > 0 {
+        while number.is_multiple_of(BURST) && (auditor.state().queued > 0 || auditor.intents().queued > 0) {
             std::thread::sleep(Duration::from_micros(100));
         }
     }
-    took.sort();
-    let at = |part: usize| took.get(took.len() * part / 1000).copied().unwrap_or_default();
+    let mut waiting = Vec::new();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        for _ in 0..EVENTS / 10 {
+            let begun = Instant::now();
+            let (announced, written) = trail.announce(Intent::to(Kind::ProfileChanged));
+            if let Some(written) = written {
+                written.await;
+            }
+            waiting.push(begun.elapsed());
+            drop(announced);
+        }
+    });
     let dropped = auditor.stop(Duration::from_secs(5)).state.dropped;
-    println!(
-        "note, with an encrypted detail: median {:?}, 99 % {:?}, 99.9 % {:?}; {EVENTS} events, {dropped} not written",
-        at(500),
-        at(990),
-        at(999)
-    );
+    for (what, mut took) in [
+        ("announce", announcing),
+        ("announce, and wait until it is written, one at a time", waiting),
+        ("note, with an encrypted detail", noting),
+    ] {
+        took.sort();
+        let at = |part: usize| took.get(took.len() * part / 1000).copied().unwrap_or_default();
+        println!("{what}: median {:?}, 99 % {:?}, 99.9 % {:?}", at(500), at(990), at(999));
+    }
+    println!("{EVENTS} events, {dropped} not written");
     Ok(())
 }
