@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let session = SessionId(Uuid::from_u128(number));
         let intent = Intent::to(Kind::LoginSucceeded).user(user).session(session);
         let begun = Instant::now();
-        let (mut announced, _) = trail.announce(intent);
+        let mut announced = trail.announce(intent);
         let took = begun.elapsed();
         announced.done(Event::LoginSucceeded { user, session });
         let begun = Instant::now();
@@ -63,7 +63,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     runtime.block_on(async {
         for _ in 0..EVENTS / 10 {
             let begun = Instant::now();
-            let (announced, written) = trail.announce(Intent::to(Kind::ProfileChanged));
+            let mut announced = trail.announce(Intent::to(Kind::ProfileChanged));
+            let written = announced.written();
             if let Some(written) = written {
                 written.await;
             }

@@ -70,7 +70,7 @@ fn submit(directory: &Path) -> Result<(), Box<dyn Error>> {
     let folder = TempDir::new_in(directory)?;
     let (journal, _) = Journal::open(folder.path(), Options::default(), ID)?;
     let notice = Box::new(|_| Vec::new());
-    let hooks = Hooks { clock: Box::new(now), notice, signer: None };
+    let hooks = Hooks { clock: Box::new(now), notice, signer: None, begin: Box::new(|| {}) };
     let limits = Limits { queue_entries: usize::MAX, queue_bytes: usize::MAX, ..Limits::default() };
     let writer = Writer::start(journal, limits, hooks)?;
     let burst = || {

@@ -68,7 +68,7 @@ pub struct Promise {
 }
 
 /// Ready once an entry is written, or never will be.
-pub type Receipt = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type Receipt = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 /// The receipts of one request, gathered for whoever sends its answer. Clones share them.
 #[derive(Clone, Default)]
@@ -123,13 +123,12 @@ impl Trail {
         self.enter(event, None);
     }
 
-    /// Says what a transaction is about to do. It may be sent once the receipt is ready, or after as long as its caller
-    /// will wait.
-    pub fn announce(&self, intent: Intent) -> (Announced, Option<Receipt>) {
+    /// Says what a transaction is about to do. It may be committed once that is [`Announced::written`].
+    pub fn announce(&self, intent: Intent) -> Announced {
         let promise = self.recorder.announce(self.clock.now(), &intent, &self.origin);
         let number = promise.as_ref().map(|promise| promise.number);
-        let announced = Announced { trail: self.clone(), intent, number, fate: Fate::Undone };
-        (announced, promise.and_then(|promise| promise.written))
+        let written = promise.and_then(|promise| promise.written);
+        Announced { trail: self.clone(), intent, number, written, fate: Fate::Undone }
     }
 
     fn enter(&self, event: Event, intent: Option<u64>) {
@@ -153,12 +152,12 @@ impl fmt::Debug for Trail {
 
 /// A transaction that was announced, and how far it is. Wherever this is dropped, the trail is told how it went: that
 /// it happened, that it did not, or that nobody knows.
-#[derive(Debug)]
 #[must_use]
 pub struct Announced {
     trail: Trail,
     intent: Intent,
     number: Option<u64>,
+    written: Option<Receipt>,
     fate: Fate,
 }
 
@@ -174,6 +173,12 @@ enum Fate {
 }
 
 impl Announced {
+    /// What says that the announcement is written: nothing is committed before that, or before as long as whoever
+    /// commits will wait. Nothing the second time, and where it is known to take too long.
+    pub fn written(&mut self) -> Option<Receipt> {
+        self.written.take()
+    }
+
     /// From now on it may be committed without anybody hearing of it.
     pub fn sent(&mut self) {
         self.fate = Fate::Sent;
@@ -192,6 +197,15 @@ impl Announced {
     /// Finds out, in tests, a transaction that does something else than was announced.
     pub fn check(&self, event: &Event) {
         debug_assert!(self.intent.is_of(event), "announced was {:?}, done is {event:?}", self.intent);
+    }
+}
+
+impl fmt::Debug for Announced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Announced")
+            .field("intent", &self.intent)
+            .field("fate", &self.fate)
+            .finish_non_exhaustive()
     }
 }
 
@@ -236,8 +250,8 @@ mod tests {
     fn told(go: impl FnOnce(&mut Announced)) -> Vec<String> {
         let told = Arc::<Told>::default();
         let trail = Trail::new(told.clone(), Clock::test(Now::from_seconds(1)), Origin::default());
-        let (mut announced, written) = trail.announce(Intent::to(Kind::ProfileChanged).user(USER));
-        assert!(written.is_some());
+        let mut announced = trail.announce(Intent::to(Kind::ProfileChanged).user(USER));
+        assert!(announced.written().is_some() && announced.written().is_none());
         go(&mut announced);
         drop(announced);
         let mut told = told.0.lock().unwrap();

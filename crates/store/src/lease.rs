@@ -28,8 +28,9 @@ pub(crate) enum Held {
     Sqlite(sqlite::Reader),
 }
 
-/// Longest that a transaction waits until what it is about to do is written.
-const ANNOUNCED_WITHIN: Duration = Duration::from_millis(50);
+/// Longest that a transaction waits until what it is about to do is written: a disk that is slow holds nobody for
+/// longer than this.
+pub(crate) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(50);
 /// How long a transaction may go on at PostgreSQL when the process that sent it was killed: the server only sees that
 /// when it answers. Twice the longest that a client waits for a statement, by default.
 const OUTLIVES: Duration = Duration::from_secs(10);
@@ -113,11 +114,7 @@ impl Lease {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (announced, written) = self.trail.announce(intent);
-        if let Some(written) = written {
-            // A disk that is slow holds nobody for longer than this.
-            let _ = timeout(ANNOUNCED_WITHIN, written).await;
-        }
+        let announced = self.trail.announce(intent);
         self.write(Some(announced), closure).await
     }
 
@@ -185,7 +182,7 @@ impl Lease {
         self.write(None, keep).await
     }
 
-    async fn write<T, E, F>(&mut self, announced: Option<Announced>, closure: F) -> Result<T, E>
+    async fn write<T, E, F>(&mut self, mut announced: Option<Announced>, closure: F) -> Result<T, E>
     where
         F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync + 'static,
         T: Send + 'static,
@@ -193,6 +190,9 @@ impl Lease {
     {
         match &self.backend {
             Backend::Postgres(pool) => {
+                if let Some(written) = announced.as_mut().and_then(Announced::written) {
+                    let _ = timeout(ANNOUNCED_WITHIN, written).await;
+                }
                 let held = match self.held.take() {
                     Some(Held::Postgres(held)) => held,
                     _ => pool.acquire().await?,
@@ -203,6 +203,7 @@ impl Lease {
             }
             Backend::Sqlite(database, lane) => {
                 self.held = None;
+                // The writer waits before it commits, once for all whom it commits together.
                 database.transact(*lane, announced, closure).await
             }
         }

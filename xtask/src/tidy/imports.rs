@@ -12,7 +12,7 @@ const FLOORS: [(&str, &[&str]); 16] = [
     ("hash-filter", &[]),
     ("journal", &[]),
     ("protocol", &["model"]),
-    ("store", &["model", "protocol"]),
+    ("store", &["model", "protocol", "thread-class"]),
     (
         "auth",
         &[

@@ -171,6 +171,7 @@ impl Intents {
             }),
             notice: Box::new(|told| notice(&told)),
             signer: None,
+            begin: Box::new(super::step_aside),
         };
         // Numbers go on, also where the directory was wiped: an event of before must not end an intent of today.
         let next = u64::try_from(clock.now().micros()).unwrap_or_default().max(last.saturating_add(1));

@@ -16,6 +16,7 @@ pub use shipping::Shipping;
 use model::trail::Entry;
 use model::{Event, Now, RequestId};
 use serde::Serialize;
+use thread_class::{Class, Thread};
 
 /// One record of the journal, as JSON. What it names is public to whoever reads the trail, but for `detail`.
 #[derive(Serialize)]
@@ -70,6 +71,13 @@ impl<'a> Plain<'a> {
         let says = plain.address.is_some() || plain.user_agent.is_some() || plain.client_request_id.is_some();
         says.then_some(plain)
     }
+}
+
+/// A thread of the trail that wakes up displaces no request that runs: under load it comes a moment later, and finds
+/// more to do at once.
+fn step_aside() {
+    // Where that is not to be had it is as every other thread.
+    let _ = Thread::current().set_class(Class::Batch);
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -16,7 +16,7 @@ use protocol::seal::Keyring;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Detail, Intents, KeyBook, Left, Line, Plain, Shipping, hex};
+use super::{Detail, Intents, KeyBook, Left, Line, Plain, Shipping, hex, step_aside};
 
 /// A record that waits longer than this to be written is late enough to say so.
 const LATE: Duration = Duration::from_secs(1);
@@ -64,6 +64,7 @@ impl Auditor {
             clock: Box::new(move || Time(times.now().micros())),
             notice: Box::new(move |notice| notice_line(&notice, &said)),
             signer,
+            begin: Box::new(step_aside),
         };
         let writer = Writer::start(journal, Limits::default(), hooks)?;
         let (kinds, sinks) = (Mutex::default(), Mutex::default());

@@ -57,6 +57,8 @@ pub struct Hooks {
     pub notice: NoticeMaker,
     /// Signs checkpoints; without it there are none.
     pub signer: Option<Signer>,
+    /// What the thread does before all else: says how it is to be scheduled, for one.
+    pub begin: Box<dyn FnOnce() + Send>,
 }
 
 /// Signs checkpoints.
@@ -96,7 +98,7 @@ pub struct Stopped {
 impl Writer {
     /// Starts the thread.
     pub fn start(journal: Journal, limits: Limits, hooks: Hooks) -> io::Result<Self> {
-        let Hooks { clock, notice, signer } = hooks;
+        let Hooks { clock, notice, signer, begin } = hooks;
         let head = journal.head();
         let checked = clock();
         let (entries, bytes) = (limits.queue_entries, limits.queue_bytes);
@@ -116,7 +118,10 @@ impl Writer {
             doubt: None,
         };
         // nobody joins it: a disk that hangs would hold them too
-        Builder::new().name("journal".to_owned()).spawn(move || thread.run())?;
+        Builder::new().name("journal".to_owned()).spawn(move || {
+            begin();
+            thread.run();
+        })?;
         Ok(Self { queue })
     }
 

@@ -38,6 +38,7 @@ fn hooks(clock: &Clock) -> Hooks {
         clock: Box::new(move || Time(clock.0.load(Ordering::Relaxed))),
         notice: Box::new(|notice| format!("{notice:?}").into_bytes()),
         signer: None,
+        begin: Box::new(|| {}),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use model::Now;
 use rusqlite::params_from_iter;
+use thread_class::{Class, Thread};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -121,7 +122,11 @@ impl Embedded {
         let (sender, jobs) = sync_channel(WAITING);
         std::thread::Builder::new()
             .name("sqlite audit".into())
-            .spawn(move || work(connection, &jobs))
+            .spawn(move || {
+                // It displaces no request that runs; where that is not to be had it is as every other thread.
+                let _ = Thread::current().set_class(Class::Batch);
+                work(connection, &jobs);
+            })
             .map_err(|error| Error::Unavailable(error.to_string()))?;
         Ok(sender)
     }

@@ -9,14 +9,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 use model::Event;
-use model::trail::Announced;
+use model::trail::{Announced, Receipt};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{Connection, Lane};
 use crate::Error;
+use crate::lease::ANNOUNCED_WITHIN;
 use crate::tx::{Engine, State, Tx};
 
 /// Most jobs in one COMMIT.
@@ -52,6 +55,8 @@ trait Job: Send {
     fn take(&mut self) -> bool;
     /// Runs the closure on the connection, inside a savepoint; true when it wants to be committed.
     fn run(&mut self, connection: Connection) -> (Connection, bool);
+    /// What says that its announcement is written, once.
+    fn announcement(&mut self) -> Option<Receipt>;
     /// Answers: with its outcome, or with the error that kept the group from being committed.
     fn settle(self: Box<Self>, failure: Option<Error>);
 }
@@ -79,7 +84,7 @@ impl Writer {
         let queue = Arc::<Queue>::default();
         let shared = Ended(Arc::clone(&queue));
         let runtime = tokio::runtime::Handle::try_current().ok();
-        std::thread::Builder::new()
+        thread::Builder::new()
             .name("sqlite writer".into())
             .spawn(move || {
                 let _inside = runtime.as_ref().map(tokio::runtime::Handle::enter);
@@ -227,7 +232,7 @@ fn group(
         }
         next = if members.len() < GROUP { more() } else { None };
     }
-    match connection.execute("COMMIT") {
+    match commit(&connection, &mut members) {
         Ok(()) => {
             for job in members {
                 job.settle(None);
@@ -239,6 +244,31 @@ fn group(
             let _ = connection.execute("ROLLBACK");
             one_by_one(connection, members)
         }
+    }
+}
+
+/// Commits once it is written what `members` are about to do, or after as long as anybody waits for that.
+fn commit(connection: &Connection, members: &mut [Box<dyn Job>]) -> Result<(), Error> {
+    let until = Instant::now() + ANNOUNCED_WITHIN;
+    let waker = Waker::from(Arc::new(Wakes(thread::current())));
+    for mut written in members.iter_mut().filter_map(|job| job.announcement()) {
+        while written.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::park_timeout(left);
+        }
+    }
+    connection.execute("COMMIT")
+}
+
+/// Wakes a thread that is parked.
+struct Wakes(Thread);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -278,7 +308,10 @@ fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connect
         let open = connection.in_transaction();
         match member {
             Some((job, false)) => job.settle(None),
-            Some((job, true)) if open => job.settle(connection.execute("COMMIT").err()),
+            Some((mut job, true)) if open => {
+                let committed = commit(&connection, std::slice::from_mut(&mut job));
+                job.settle(committed.err());
+            }
             Some((job, true)) => job.settle(Some(Error::Unavailable("SQLite rolled the write back".into()))),
             None => {}
         }
@@ -343,6 +376,10 @@ where
             Engine::Sqlite(connection) => (connection, good),
             Engine::Postgres(_) => unreachable!("a job of the SQLite writer was given its connection"),
         }
+    }
+
+    fn announcement(&mut self) -> Option<Receipt> {
+        self.announced.as_mut().and_then(Announced::written)
     }
 
     fn settle(self: Box<Self>, failure: Option<Error>) {

@@ -160,7 +160,8 @@ impl<'a> Process<'a> {
 
     /// Announces what never comes to the database.
     async fn only_announce(&self, request: &str, intent: Intent) {
-        let (announced, written) = self.trail(request).announce(intent);
+        let mut announced = self.trail(request).announce(intent);
+        let written = announced.written();
         written.unwrap().await;
         drop(announced);
     }
@@ -303,7 +304,7 @@ async fn what_was_called_unknown_stays_so() {
     let place = Place::new();
     let auditor = place.open(&node);
     let process = Process::new(&node, &auditor);
-    let (mut announced, _) = process.trail("r-1").announce(Intent::to(Kind::UserRegistered));
+    let mut announced = process.trail("r-1").announce(Intent::to(Kind::UserRegistered));
     announced.sent();
     drop(announced);
     assert!(auditor.stop(Duration::from_secs(10)).finished);

@@ -96,7 +96,7 @@ struct Place {
 fn hooks(clock: &Clock) -> Hooks {
     let clock = clock.clone();
     let clock = Box::new(move || Time(clock.now().micros()));
-    Hooks { clock, notice: Box::new(|told| notice(&told)), signer: None }
+    Hooks { clock, notice: Box::new(|told| notice(&told)), signer: None, begin: Box::new(|| {}) }
 }
 
 fn open(directory: &Path, options: Options, disk: &Moody, clock: &Clock) -> Intents {

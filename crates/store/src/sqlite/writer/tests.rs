@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{Event, Now};
+use model::trail::{Entry, Promise, Recorder};
+use model::{Clock, Event, Intent, Kind, Now, Origin, Trail};
 use tempfile::TempDir;
 
 use super::*;
@@ -31,6 +32,15 @@ type Waiting = Answer<(), Error>;
 
 /// A job that inserts a client with a name of `bytes`, and then wants to be committed or not.
 fn job(id: &str, bytes: usize, good: bool) -> (Box<dyn Job>, Waiting, Claim) {
+    announced_job(id, bytes, good, None)
+}
+
+fn announced_job(
+    id: &str,
+    bytes: usize,
+    good: bool,
+    announced: Option<Announced>,
+) -> (Box<dyn Job>, Waiting, Claim) {
     let (reply, answer) = oneshot::channel();
     let (id, name) = (model::ClientId(id.to_owned()), "x".repeat(bytes));
     let closure = async move |tx: &mut Tx| {
@@ -39,14 +49,7 @@ fn job(id: &str, bytes: usize, good: bool) -> (Box<dyn Job>, Waiting, Claim) {
     };
     let claim = Claim::default();
     (
-        Box::new(Write {
-            closure,
-            announced: None,
-            outcome: None,
-            reply,
-            claim: claim.clone(),
-            begun: false,
-        }),
+        Box::new(Write { closure, announced, outcome: None, reply, claim: claim.clone(), begun: false }),
         answer,
         claim,
     )
@@ -95,6 +98,45 @@ fn what_may_tell_of_a_change_is_answered_after_its_commit() {
     assert!(first_answer.try_recv().unwrap().1.is_ok() && last_answer.try_recv().unwrap().1.is_ok());
     assert!(matches!(bad_answer.try_recv(), Ok((_, Err(Error::Finished)))));
     assert_eq!(stored(&file), ["a", "c"]);
+}
+
+/// Promises what is ready once it has seen, from outside, that nothing is committed yet.
+struct Slow(PathBuf);
+
+impl Recorder for Slow {
+    fn record(&self, _: Entry) -> Option<Receipt> {
+        None
+    }
+
+    fn announce(&self, _: Now, _: &Intent, _: &Origin) -> Option<Promise> {
+        let (path, mut polled) = (self.0.clone(), false);
+        let written = std::future::poll_fn(move |context: &mut Context<'_>| {
+            let other = rusqlite::Connection::open(&path).unwrap();
+            let clients: i64 = other.query_row("SELECT count(*) FROM clients", [], |row| row.get(0)).unwrap();
+            assert_eq!(clients, 0, "committed before it was written what is about to happen");
+            if std::mem::replace(&mut polled, true) {
+                return Poll::Ready(());
+            }
+            let waker = context.waker().clone();
+            thread::spawn(move || waker.wake());
+            Poll::Pending
+        });
+        Some(Promise { number: 1, written: Some(Box::pin(written)) })
+    }
+}
+
+#[test]
+fn nothing_is_committed_before_it_is_written_what_is_about_to_happen() {
+    let (connection, file) = open();
+    let slow = Arc::new(Slow(file.path.clone()));
+    let trail = Trail::new(slow, Clock::test(Now::from_seconds(1)), Origin::default());
+    let announced = || Some(trail.announce(Intent::to(Kind::RowsCleaned)));
+    let (first, mut first_answer, _) = announced_job("a", 1, true, announced());
+    let (second, mut second_answer, _) = announced_job("b", 1, true, announced());
+    let mut more = vec![second];
+    group(connection, first, || more.pop());
+    assert!(first_answer.try_recv().unwrap().1.is_ok() && second_answer.try_recv().unwrap().1.is_ok());
+    assert_eq!(stored(&file), ["a", "b"]);
 }
 
 /// F-15: the disk is full for one member, and not for the others.
