@@ -1,281 +1,358 @@
 //! What can happen, as a closed list. An event names users by uuid and holds no secret, no password and no token.
+//!
+//! The list is the documentation too: `docs/events.md` is made of it.
 
-use std::fmt;
-
-use serde::{Serialize, Serializer};
-
-use crate::{ClientId, KeyId, SessionId, UserUuid};
-
-/// Why a login, a refresh or a password check did not succeed. Clients see one answer for all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// No account has this email or username.
-    UnknownUser,
-    /// The password is not the account's.
-    WrongPassword,
-    /// The account is deactivated or erased.
-    Inactive,
-    /// The account or its password changed while the password was being checked.
-    Changed,
-    /// The stored password hash cannot be read or costs more than is allowed.
-    UnusableHash,
-    /// The account has no password.
-    NoPassword,
-    /// The token was never issued here.
-    UnknownToken,
-    /// The token or its session is past its end.
-    Expired,
-    /// The session was ended.
-    Revoked,
-    /// The scope asked for is not granted.
-    Scope,
-}
-
-/// One thing that happened.
-#[expect(missing_docs, reason = "the fields are the ids that their names say")]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Event {
-    /// An empty database became the realm of this instance.
-    RealmOpened { realm: uuid::Uuid },
-    /// An account was made, by its owner or by an operator.
-    UserRegistered { user: UserUuid, session: Option<SessionId> },
-    /// A registration named an email or username that is taken.
-    RegistrationRefused { taken: &'static str },
-    /// A login succeeded and a session began.
-    LoginSucceeded { user: UserUuid, session: SessionId },
-    /// A login did not succeed. `identifier` is a keyed hash: people type passwords there.
-    LoginFailed { user: Option<UserUuid>, identifier: String, reason: Reason },
-    /// A refresh token was exchanged for its successor.
-    SessionRefreshed { user: UserUuid, session: SessionId, generation: i64 },
-    /// A used refresh token came again within its grace and got the same successor.
-    RefreshReplayed { user: UserUuid, session: SessionId, generation: i64 },
-    /// A used refresh token came again after its grace, before its successor was used.
-    RefreshReplayedLate { user: UserUuid, session: SessionId, generation: i64 },
-    /// A refresh token was used by two parties; the session was ended.
-    RefreshStolen { user: UserUuid, session: SessionId, generation: i64 },
-    /// A refresh did not succeed.
-    RefreshFailed { session: Option<SessionId>, reason: Reason },
-    /// One session was ended, by logout or from the list of sessions.
-    SessionRevoked { user: UserUuid, session: SessionId },
-    /// Every session of a user was ended.
-    SessionsRevoked { user: UserUuid, sessions: u64 },
-    /// The password was changed; other sessions were ended.
-    PasswordChanged { user: UserUuid, sessions: u64 },
-    /// A password that was right got a hash of the configured kind.
-    PasswordRehashed { user: UserUuid },
-    /// A change or an erasure was refused because the current password was wrong.
-    PasswordRefused { user: UserUuid, reason: Reason },
-    /// Username or profile attributes changed.
-    ProfileChanged { user: UserUuid },
-    /// The account was erased; a tombstone is left.
-    UserErased { user: UserUuid, sessions: u64 },
-    /// An operator changed a role.
-    RoleChanged { user: UserUuid, role: String },
-    /// An operator activated an account.
-    UserActivated { user: UserUuid },
-    /// An operator deactivated an account; its sessions were ended.
-    UserDeactivated { user: UserUuid, sessions: u64 },
-    /// An operator imported accounts: one batch of them, in one transaction.
-    UsersImported { users: u64, admins: u64, tombstones: u64 },
-    /// An operator began to export all accounts, with their password hashes or without.
-    UsersExported { hashes: bool },
-    /// A client was added.
-    ClientAdded { client: ClientId },
-    /// A client got a new secret.
-    ClientRotated { client: ClientId },
-    /// A client was removed.
-    ClientRemoved { client: ClientId },
-    /// A client could not authenticate.
-    ClientRefused { client: Option<ClientId> },
-    /// A signing key was made.
-    KeyCreated { key: KeyId, algorithm: String },
-    /// A signing key began to sign.
-    KeyActivated { key: KeyId },
-    /// A signing key stopped signing and is published until its tokens have ended.
-    KeyRetired { key: KeyId },
-    /// A signing key was removed; its tokens are refused from now on.
-    KeyRemoved { key: KeyId, compromised: bool },
-    /// A pepper was made, and seals stored password hashes from now on.
-    PepperCreated { version: i64 },
-    /// A pepper that sealed no stored hash any more was removed.
-    PepperRemoved { version: i64 },
-    /// Stored password hashes were sealed with this pepper, or their seals were taken off.
-    PasswordsSealed { pepper: Option<i64>, passwords: u64 },
-    /// Sealed secrets were sealed again under the first master key.
-    KeysResealed { keys: u64 },
-    /// A cleanup step removed rows.
-    RowsCleaned { sessions: u64, revocations: u64 },
-    /// Something was begun, and nobody knows whether it was done: the answer to COMMIT was lost, or the server was
-    /// killed before it came.
-    OutcomeUnknown { intended: Kind, user: Option<UserUuid>, session: Option<SessionId> },
-}
-
-impl Event {
-    /// The user whom the event is about, where there is one.
-    pub fn user(&self) -> Option<UserUuid> {
-        match self {
-            Self::UserRegistered { user, .. }
-            | Self::LoginSucceeded { user, .. }
-            | Self::SessionRefreshed { user, .. }
-            | Self::RefreshReplayed { user, .. }
-            | Self::RefreshReplayedLate { user, .. }
-            | Self::RefreshStolen { user, .. }
-            | Self::SessionRevoked { user, .. }
-            | Self::SessionsRevoked { user, .. }
-            | Self::PasswordChanged { user, .. }
-            | Self::PasswordRehashed { user }
-            | Self::PasswordRefused { user, .. }
-            | Self::ProfileChanged { user }
-            | Self::UserErased { user, .. }
-            | Self::RoleChanged { user, .. }
-            | Self::UserActivated { user }
-            | Self::UserDeactivated { user, .. } => Some(*user),
-            Self::LoginFailed { user, .. } | Self::OutcomeUnknown { user, .. } => *user,
-            Self::RealmOpened { .. }
-            | Self::RegistrationRefused { .. }
-            | Self::RefreshFailed { .. }
-            | Self::ClientAdded { .. }
-            | Self::ClientRotated { .. }
-            | Self::ClientRemoved { .. }
-            | Self::ClientRefused { .. }
-            | Self::KeyCreated { .. }
-            | Self::KeyActivated { .. }
-            | Self::PepperCreated { .. }
-            | Self::PepperRemoved { .. }
-            | Self::PasswordsSealed { .. }
-            | Self::KeyRetired { .. }
-            | Self::KeyRemoved { .. }
-            | Self::KeysResealed { .. }
-            | Self::UsersImported { .. }
-            | Self::UsersExported { .. }
-            | Self::RowsCleaned { .. } => None,
-        }
-    }
-
-    /// The event's stable name, as it stands in `kind`.
-    pub fn kind(&self) -> &'static str {
-        self.what().as_str()
-    }
-}
-
-/// Makes [`Kind`] and [`Event::what`] of one list: a kind that no event has does not compile, nor one left out.
-macro_rules! kinds {
-    ($($name:ident = $word:literal,)*) => {
-        /// What an event says happened, without to whom: its stable name.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Kind {
-            $(#[doc = concat!("`", $word, "`")] $name,)*
-        }
-
-        impl Kind {
-            /// Every kind.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The word, as it stands in `kind`.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$name => $word,)*
-                }
-            }
-
-            /// The kind of this word.
-            pub fn parse(word: &str) -> Option<Self> {
-                match word {
-                    $($word => Some(Self::$name),)*
-                    _ => None,
-                }
-            }
-        }
-
-        impl Event {
-            /// Its kind.
-            pub fn what(&self) -> Kind {
-                match self {
-                    $(Self::$name { .. } => Kind::$name,)*
-                }
-            }
-        }
-    };
-}
-
-kinds! {
-    RealmOpened = "realm_opened",
-    UserRegistered = "user_registered",
-    RegistrationRefused = "registration_refused",
-    LoginSucceeded = "login_succeeded",
-    LoginFailed = "login_failed",
-    SessionRefreshed = "session_refreshed",
-    RefreshReplayed = "refresh_replayed",
-    RefreshReplayedLate = "refresh_replayed_late",
-    RefreshStolen = "refresh_stolen",
-    RefreshFailed = "refresh_failed",
-    SessionRevoked = "session_revoked",
-    SessionsRevoked = "sessions_revoked",
-    PasswordChanged = "password_changed",
-    PasswordRehashed = "password_rehashed",
-    PasswordRefused = "password_refused",
-    ProfileChanged = "profile_changed",
-    UserErased = "user_erased",
-    RoleChanged = "role_changed",
-    UserActivated = "user_activated",
-    UserDeactivated = "user_deactivated",
-    UsersImported = "users_imported",
-    UsersExported = "users_exported",
-    ClientAdded = "client_added",
-    ClientRotated = "client_rotated",
-    ClientRemoved = "client_removed",
-    ClientRefused = "client_refused",
-    KeyCreated = "key_created",
-    KeyActivated = "key_activated",
-    KeyRetired = "key_retired",
-    KeyRemoved = "key_removed",
-    PepperCreated = "pepper_created",
-    PepperRemoved = "pepper_removed",
-    PasswordsSealed = "passwords_sealed",
-    KeysResealed = "keys_resealed",
-    RowsCleaned = "rows_cleaned",
-    OutcomeUnknown = "outcome_unknown",
-}
-
-impl Serialize for Kind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
+mod documented;
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod tests;
 
-    #[test]
-    fn a_word_is_the_name_of_its_event_and_is_read_back() {
-        for &kind in Kind::ALL {
-            let name = format!("{kind:?}");
-            let snake = name.chars().fold(String::new(), |text, c| {
-                let between = if c.is_uppercase() && !text.is_empty() { "_" } else { "" };
-                format!("{text}{between}{}", c.to_ascii_lowercase())
-            });
-            assert_eq!(kind.as_str(), snake);
-            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
-        }
-        assert_eq!(Kind::parse("made_up"), None);
+use uuid::Uuid;
+
+use crate::{ClientId, KeyId, Now, SessionId, UserUuid};
+
+pub use documented::{Documented, Member, Outcome, Shown};
+use documented::{events, words};
+
+words! {
+    /// Why a login, a refresh or a password check did not succeed. Clients see one answer for all of them.
+    Reason {
+        /// No account has this email or username.
+        UnknownUser = "unknown_user",
+        /// The password is not the account's.
+        WrongPassword = "wrong_password",
+        /// The account is deactivated or erased.
+        Inactive = "inactive",
+        /// The account or its password changed while the password was being checked.
+        Changed = "changed",
+        /// The stored password hash cannot be read or costs more than is allowed.
+        UnusableHash = "unusable_hash",
+        /// The account has no password.
+        NoPassword = "no_password",
+        /// The token was never issued here.
+        UnknownToken = "unknown_token",
+        /// The token or its session is past its end.
+        Expired = "expired",
+        /// The session was ended.
+        Revoked = "revoked",
+        /// The scope asked for is not granted.
+        Scope = "scope",
     }
+}
 
-    #[test]
-    fn what_is_written_names_the_kind() {
-        let event = Event::OutcomeUnknown { intended: Kind::LoginSucceeded, user: None, session: None };
-        let json = serde_json::to_value(&event).unwrap();
-        assert_eq!(
-            (json["kind"].as_str(), json["intended"].as_str()),
-            (Some(event.kind()), Some("login_succeeded"))
-        );
+words! {
+    /// Why no account was made.
+    Obstacle {
+        /// Somebody has this email.
+        EmailTaken = "email_taken",
+        /// Somebody has this username.
+        UsernameTaken = "username_taken",
+        /// Email, username, password or an attribute is not one that is taken: the answer said which.
+        Invalid = "invalid",
+    }
+}
+
+events! {
+    /// One thing that happened.
+    Event / Kind {
+        /// The server has come up, and serves from now on.
+        ServerStarted("server_started", Done) {
+            /// The version that runs.
+            version: &'static str,
+            /// The machine's name.
+            node: String,
+        }
+        /// The server has ended in order. What has a start and no end was killed.
+        ServerStopped("server_stopped", Done) {
+            /// The version that ran.
+            version: &'static str,
+            /// The machine's name.
+            node: String,
+        }
+        /// The configuration was read again while the server ran, and what can be was applied.
+        ConfigurationReloaded("configuration_reloaded", Done) {
+            /// The version that runs.
+            version: &'static str,
+            /// The machine's name.
+            node: String,
+            /// Settings that have another value now.
+            applied: Vec<&'static str>,
+            /// Settings that will have another value after a restart.
+            need_restart: Vec<&'static str>,
+        }
+        /// The configuration was read again while the server ran, and stays as it is because the new one is bad.
+        ConfigurationRefused("configuration_refused", Refused) {
+            /// The version that runs.
+            version: &'static str,
+            /// The machine's name.
+            node: String,
+            /// How many mistakes it has; the log names them.
+            mistakes: u64,
+        }
+        /// An empty database became the realm of this instance.
+        RealmOpened("realm_opened", Done) {
+            /// The realm's id.
+            realm: Uuid,
+        }
+        /// An account was made, by its owner or by an operator.
+        UserRegistered("user_registered", Done) {
+            /// The new user.
+            user: UserUuid,
+            /// His first session, where the registration logged him in.
+            session: Option<SessionId>,
+        }
+        /// A registration did not make an account.
+        RegistrationRefused("registration_refused", Refused) {
+            /// What was in the way.
+            reason: Obstacle,
+        }
+        /// A login succeeded and a session began.
+        LoginSucceeded("login_succeeded", Done) {
+            /// Who logged in.
+            user: UserUuid,
+            /// The new session.
+            session: SessionId,
+        }
+        /// A login did not succeed.
+        LoginFailed("login_failed", Refused) {
+            /// Whose account it was, where there is one.
+            user: Option<UserUuid>,
+            /// A keyed hash of what was typed as email or username: people type passwords there.
+            identifier: String,
+            /// Why.
+            reason: Reason,
+        }
+        /// A refresh token was exchanged for its successor.
+        SessionRefreshed("session_refreshed", Done) {
+            /// Whose session it is.
+            user: UserUuid,
+            /// The session.
+            session: SessionId,
+            /// The successor's number in the session.
+            generation: i64,
+        }
+        /// A used refresh token came again within its grace and got the same successor.
+        RefreshReplayed("refresh_replayed", Done) {
+            /// Whose session it is.
+            user: UserUuid,
+            /// The session.
+            session: SessionId,
+            /// The number of the token that came again.
+            generation: i64,
+        }
+        /// A used refresh token came again after its grace, before its successor was used.
+        RefreshReplayedLate("refresh_replayed_late", Alarm) {
+            /// Whose session it is.
+            user: UserUuid,
+            /// The session.
+            session: SessionId,
+            /// The number of the token that came again.
+            generation: i64,
+        }
+        /// A refresh token was used by two parties; the session was ended.
+        RefreshStolen("refresh_stolen", Alarm) {
+            /// Whose session it was.
+            user: UserUuid,
+            /// The session.
+            session: SessionId,
+            /// The number of the token that two parties had.
+            generation: i64,
+        }
+        /// A refresh did not succeed.
+        RefreshFailed("refresh_failed", Refused) {
+            /// The session that the token names, where it is one of ours.
+            session: Option<SessionId>,
+            /// Why.
+            reason: Reason,
+        }
+        /// One session was ended, by logout or from the list of sessions.
+        SessionRevoked("session_revoked", Done) {
+            /// Whose session it was.
+            user: UserUuid,
+            /// The session.
+            session: SessionId,
+        }
+        /// Every session of a user was ended.
+        SessionsRevoked("sessions_revoked", Done) {
+            /// Whose sessions they were.
+            user: UserUuid,
+            /// How many there were.
+            sessions: u64,
+        }
+        /// The password was changed; other sessions were ended.
+        PasswordChanged("password_changed", Done) {
+            /// Whose password it is.
+            user: UserUuid,
+            /// How many sessions were ended.
+            sessions: u64,
+        }
+        /// A password that was right got a hash of the configured kind.
+        PasswordRehashed("password_rehashed", Done) {
+            /// Whose password it is.
+            user: UserUuid,
+        }
+        /// A change or an erasure was refused because the current password was wrong.
+        PasswordRefused("password_refused", Refused) {
+            /// Whose account it is.
+            user: UserUuid,
+            /// Why.
+            reason: Reason,
+        }
+        /// Username or profile attributes changed.
+        ProfileChanged("profile_changed", Done) {
+            /// Whose account it is.
+            user: UserUuid,
+        }
+        /// The account was erased; a tombstone is left.
+        UserErased("user_erased", Done) {
+            /// Whose account it was.
+            user: UserUuid,
+            /// How many sessions were ended.
+            sessions: u64,
+        }
+        /// An operator changed a role.
+        RoleChanged("role_changed", Done) {
+            /// Whose role it is.
+            user: UserUuid,
+            /// The role that he has now.
+            role: String,
+        }
+        /// An operator activated an account.
+        UserActivated("user_activated", Done) {
+            /// Whose account it is.
+            user: UserUuid,
+        }
+        /// An operator deactivated an account; its sessions were ended.
+        UserDeactivated("user_deactivated", Done) {
+            /// Whose account it is.
+            user: UserUuid,
+            /// How many sessions were ended.
+            sessions: u64,
+        }
+        /// An operator looked at one account.
+        UserShown("user_shown", Done) {
+            /// Whose account it is.
+            user: UserUuid,
+        }
+        /// An operator began to list accounts.
+        UsersListed("users_listed", Done) {}
+        /// An operator imported accounts: one batch of them, in one transaction.
+        UsersImported("users_imported", Done) {
+            /// How many accounts were made.
+            users: u64,
+            /// How many of them are administrators.
+            admins: u64,
+            /// How many numbers of erased accounts were taken.
+            tombstones: u64,
+        }
+        /// An operator began to export all accounts.
+        UsersExported("users_exported", Done) {
+            /// Whether with their password hashes.
+            hashes: bool,
+        }
+        /// A client was added.
+        ClientAdded("client_added", Done) {
+            /// The client.
+            client: ClientId,
+        }
+        /// A client got a new secret.
+        ClientRotated("client_rotated", Done) {
+            /// The client.
+            client: ClientId,
+        }
+        /// A client was removed.
+        ClientRemoved("client_removed", Done) {
+            /// The client.
+            client: ClientId,
+        }
+        /// A client could not authenticate.
+        ClientRefused("client_refused", Refused) {
+            /// The client, where there is one of that name.
+            client: Option<ClientId>,
+        }
+        /// A signing key was made.
+        KeyCreated("key_created", Done) {
+            /// The key.
+            key: KeyId,
+            /// What it signs with.
+            algorithm: String,
+        }
+        /// A signing key began to sign.
+        KeyActivated("key_activated", Done) {
+            /// The key.
+            key: KeyId,
+        }
+        /// A signing key stopped signing and is published until its tokens have ended.
+        KeyRetired("key_retired", Done) {
+            /// The key.
+            key: KeyId,
+        }
+        /// A signing key was removed; its tokens are refused from now on.
+        KeyRemoved("key_removed", Done) {
+            /// The key.
+            key: KeyId,
+            /// Whether an operator removed it because somebody else may have it.
+            compromised: bool,
+        }
+        /// A pepper was made, and seals stored password hashes from now on.
+        PepperCreated("pepper_created", Done) {
+            /// Its version.
+            version: i64,
+        }
+        /// A pepper that sealed no stored hash any more was removed.
+        PepperRemoved("pepper_removed", Done) {
+            /// Its version.
+            version: i64,
+        }
+        /// Stored password hashes were sealed with a pepper, or their seals were taken off.
+        PasswordsSealed("passwords_sealed", Done) {
+            /// The pepper's version; null where seals were taken off.
+            pepper: Option<i64>,
+            /// How many there were.
+            passwords: u64,
+        }
+        /// Sealed secrets were sealed again under the first master key.
+        KeysResealed("keys_resealed", Done) {
+            /// How many there were.
+            keys: u64,
+        }
+        /// A cleanup step removed rows.
+        RowsCleaned("rows_cleaned", Done) {
+            /// How many sessions that had ended.
+            sessions: u64,
+            /// How many revocations that nobody needs any more.
+            revocations: u64,
+        }
+        /// Something was begun, and nobody knows whether it was done: the answer to COMMIT was lost, or the server was
+        /// killed before it came.
+        OutcomeUnknown("outcome_unknown", Unknown) {
+            /// What was begun: the kind of event that would have followed.
+            intended: Kind,
+            /// To whom, where that is known.
+            user: Option<UserUuid>,
+            /// To which session, where it is about one.
+            session: Option<SessionId>,
+        }
+    }
+}
+
+events! {
+    /// What the audit journal says of itself.
+    Notice {
+        /// Events could not be written, and are not in the journal.
+        AuditGap("audit_gap", Alarm) {
+            /// How many.
+            records: u64,
+            /// When the first of them was noted.
+            first: Now,
+            /// When the last of them was noted.
+            last: Now,
+        }
+        /// Records were written, and the disk did not confirm that they stay: a power failure may have taken them.
+        AuditUnsynced("audit_unsynced", Alarm) {
+            /// The sequence of the first of them.
+            from: u64,
+            /// The sequence of the last of them.
+            to: u64,
+        }
     }
 }

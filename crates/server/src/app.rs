@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse as _;
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use model::{Event, Origin, Trail};
 use serde_json::json;
 use web::problem::Problem;
 use web::{Condition, Doors, Peer};
@@ -49,6 +50,8 @@ pub struct App {
     pub public_url: String,
     /// Whether nobody has an account yet.
     pub is_empty: bool,
+    /// The trail of the server itself.
+    pub trail: Trail,
     auditor: Option<Arc<Auditor>>,
     settling: Option<Arc<Settling>>,
     shippers: Vec<Arc<Shipper<Database>>>,
@@ -139,7 +142,7 @@ impl App {
             front: store.front,
             probe: store.probe,
             rooms: Arc::clone(&rooms),
-            trail,
+            trail: trail.clone(),
             auditor: auditor.clone(),
             clock: given.clock,
             spawner: tasks.spawner(Stage::Serving),
@@ -161,6 +164,7 @@ impl App {
             jobs,
             public_url,
             is_empty,
+            trail,
             auditor,
             settling,
             shippers,
@@ -173,8 +177,20 @@ impl App {
     /// Starts the jobs and the listeners, and says that it is running.
     pub fn start(self, ports: Ports) {
         let Self {
-            public, operations, runner, jobs, auditor, settling, shippers, sinks, tasks, limits, ..
+            public,
+            operations,
+            runner,
+            jobs,
+            trail,
+            auditor,
+            settling,
+            shippers,
+            sinks,
+            tasks,
+            limits,
+            ..
         } = self;
+        note_life(&tasks, &trail);
         if let Some(auditor) = auditor {
             watch_audit(&tasks, auditor);
         }
@@ -253,6 +269,14 @@ async fn is_empty(foundation: &Foundation) -> Result<bool, StartError> {
     let mut lease = foundation.store.back.lease(foundation.trail.clone());
     let users = lease.read().await?.all(store::noun::user::page(model::UserId(0), 1)).await?;
     Ok(users.is_empty())
+}
+
+/// Notes that the server has come up, and when everything else has ended that it ended.
+fn note_life(tasks: &Tasks, trail: &Trail) {
+    let version = env!("CARGO_PKG_VERSION");
+    trail.note(Event::ServerStarted { version, node: audit::node_name() });
+    let trail = trail.of(Origin { via: "stop", ..Origin::default() });
+    tasks.at_end(move || trail.note(Event::ServerStopped { version, node: audit::node_name() }));
 }
 
 /// Watches the trail while the server works, and drains it when everything else has ended.

@@ -1,5 +1,8 @@
 //! SIGHUP: the configuration is read again; what cannot be applied while running is named.
 
+use model::{Event, Origin, Trail};
+
+use crate::audit::node_name;
 use crate::config::{Config, LoadArgs, environment};
 use crate::logging::Logging;
 
@@ -9,12 +12,14 @@ pub struct Reload {
     args: LoadArgs,
     config: Config,
     logging: Logging,
+    trail: Trail,
 }
 
 impl Reload {
-    /// Nothing was changed yet.
-    pub fn new(args: LoadArgs, config: Config, logging: Logging) -> Self {
-        Self { args, config, logging }
+    /// Nothing was changed yet; what will be is noted in `trail`.
+    pub fn new(args: LoadArgs, config: Config, logging: Logging, trail: &Trail) -> Self {
+        let trail = trail.of(Origin { via: "reload", ..Origin::default() });
+        Self { args, config, logging, trail }
     }
 
     /// Reads the configuration again and applies what can be; a bad one changes nothing.
@@ -25,6 +30,7 @@ impl Reload {
                 for error in errors.all() {
                     tracing::error!("the configuration stays as it is: {error}");
                 }
+                self.refused(errors.all().len() as u64);
                 return;
             }
         };
@@ -36,6 +42,7 @@ impl Reload {
         // What is marked `reload` in the table of settings is applied here, and nothing else.
         if let Err(error) = self.logging.set(&next.telemetry.log_level) {
             tracing::error!("the log level stays as it is: {error}");
+            self.refused(1);
             return;
         }
         self.config = next;
@@ -44,5 +51,16 @@ impl Reload {
             need_restart = changes.need_restart.join(", "),
             "the configuration was read again"
         );
+        self.trail.note(Event::ConfigurationReloaded {
+            version: env!("CARGO_PKG_VERSION"),
+            node: node_name(),
+            applied: changes.applied,
+            need_restart: changes.need_restart,
+        });
+    }
+
+    fn refused(&self, mistakes: u64) {
+        let (version, node) = (env!("CARGO_PKG_VERSION"), node_name());
+        self.trail.note(Event::ConfigurationRefused { version, node, mistakes });
     }
 }

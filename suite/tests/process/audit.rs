@@ -146,6 +146,56 @@ async fn where_audit_is_required_nothing_happens_without_it() {
     until(PATIENCE, "a login succeeds", async || node.log_in("alice").await.status == 200).await;
 }
 
+/// What an operator does to the server itself, and which people he looks at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_an_end_a_reload_and_a_look_leave_an_event() {
+    let setup = Setup::sqlite();
+    let file = setup.folder.path().join("gatewright.toml");
+    std::fs::write(&file, "[telemetry]\nlog_level = \"info\"\n").unwrap();
+    let mut node = setup.start();
+    node.member("alice").await;
+    let of_kind = |kind: &str| events(&setup).into_iter().find(|event| event["kind"] == kind);
+    for (text, kind) in [
+        ("[telemetry]\nlog_levle = 7\n", "configuration_refused"),
+        ("[telemetry]\nlog_level = \"debug\"\n[server]\nmax_connections = 99\n", "configuration_reloaded"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        node.server.signal(testkit::process::Signal::HUP);
+        until(PATIENCE, kind, async || of_kind(kind).is_some()).await;
+    }
+    node.server.signal(testkit::process::Signal::TERM);
+    assert!(node.server.wait().success());
+    let started = of_kind("server_started").unwrap();
+    assert_eq!(started["via"], "start");
+    for (kind, via) in [
+        ("configuration_refused", "reload"),
+        ("configuration_reloaded", "reload"),
+        ("server_stopped", "stop"),
+    ] {
+        let event = of_kind(kind).unwrap();
+        assert_eq!((&event["via"], &event["node"]), (&via.into(), &started["node"]), "{event}");
+        assert_eq!(event["version"], started["version"], "{event}");
+        assert_eq!(event["request_id"], Value::Null);
+    }
+    assert_eq!(of_kind("configuration_refused").unwrap()["mistakes"], 1);
+    let reloaded = of_kind("configuration_reloaded").unwrap();
+    assert_eq!(reloaded["applied"], serde_json::json!(["telemetry.log_level"]));
+    assert_eq!(reloaded["need_restart"], serde_json::json!(["server.max_connections"]));
+    assert_eq!(events(&setup).last().unwrap()["kind"], "server_stopped");
+
+    setup.command(&["user", "list"]);
+    let shown: Value = serde_json::from_str(&setup.command(&["user", "show", "alice", "--json"])).unwrap();
+    let mut commands = journal::Reader::open(&setup.folder.path().join("gatewright-data/audit/cli/journal"));
+    let mut seen = Vec::new();
+    while let Some(record) = commands.read().unwrap() {
+        if record.kind == journal::Kind::Data {
+            let event: Value = serde_json::from_slice(record.payload).unwrap();
+            seen.push((event["kind"].as_str().unwrap().to_owned(), event["user"].clone()));
+        }
+    }
+    assert_eq!(seen, [("users_listed".into(), Value::Null), ("user_shown".into(), shown["uuid"].clone())]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_data_directory_has_one_server() {
     let setup = Setup::sqlite();

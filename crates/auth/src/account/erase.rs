@@ -1,5 +1,6 @@
 //! Erasing the caller's account: the password is shown, a tombstone is left.
 
+use model::event::Reason;
 use model::{Event, Intent, Kind, Secret};
 use store::noun::{audit_key, credential, user};
 
@@ -58,7 +59,14 @@ pub async fn erase(
             let sessions = ended.len() as u64;
             Ok::<_, EraseError>((Event::UserErased { user: uuid, sessions }, ended))
         })
-        .await?;
+        .await;
+    let ended = match ended {
+        Err(EraseError::Refused) => {
+            visit.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
+            return Err(EraseError::Refused);
+        }
+        ended => ended?,
+    };
     visit.rooms.memory.forget(id);
     visit.rooms.revocations.add(&ended, keep);
     Ok(())

@@ -14,7 +14,9 @@ pub use attributes::Attributes;
 pub use erase::{EraseError, erase};
 pub use export::{EXPORT_HASH_MEMBERS, EXPORT_MEMBERS, begin_export, export_members, export_page};
 pub use import::{IMPORT_BATCH, Importer, Verdict};
-pub use operate::{OperateError, add, delete, find, page, set_password, set_role, set_state};
+pub use operate::{
+    OperateError, add, begin_list, delete, find, page, set_password, set_role, set_state, showing,
+};
 pub use password::{PasswordError, change_password};
 pub use profile::{MeError, PatchError, me, patch};
 pub use register::{Candidate, RegisterError, Registered, register};

@@ -4,7 +4,7 @@ use model::{Email, Event, Intent, Kind, Secret, UserId, Username};
 use store::noun::user::{State, User};
 use store::noun::{audit_key, credential, user};
 
-use super::register::{Candidate, Conflict, new_user, stored, whose};
+use super::register::{Candidate, Conflict, hash_of, new_user, stored, whose};
 use super::{ROLES, RegisterError};
 use crate::Visit;
 use crate::password::{NotHashed, Policy, Purpose, Refusal, hash_new};
@@ -48,8 +48,7 @@ impl From<NotHashed> for OperateError {
 /// [`OperateError`]; nothing was changed then.
 pub async fn add(visit: &mut Visit<'_>, candidate: Candidate, role: &str) -> Result<User, OperateError> {
     check_role(role)?;
-    let password = candidate.password.clone();
-    let hash = hash_new(visit, "password", Purpose::Registration, None, password).await?;
+    let hash = hash_of(visit, &candidate).await?;
     let new = new_user(visit, &candidate, role);
     let hash = visit.rooms.vault.store(new.uuid, &hash);
     let row = new.clone();
@@ -86,6 +85,16 @@ pub async fn find(visit: &mut Visit<'_>, name: &str) -> Result<User, OperateErro
         user::find_by_username(&Username::parse(name).map_err(|_| OperateError::Unknown)?)
     };
     visit.lease.read().await?.one(call).await?.ok_or(OperateError::Unknown)
+}
+
+/// Says that an operator looked at an account: before it is shown.
+pub fn showing(visit: &Visit<'_>, user: &User) {
+    visit.trail.note(Event::UserShown { user: user.uuid });
+}
+
+/// Says that an operator begins to list accounts: before the first is shown.
+pub fn begin_list(visit: &Visit<'_>) {
+    visit.trail.note(Event::UsersListed {});
 }
 
 /// At most `limit` users after a number.

@@ -1,5 +1,6 @@
 //! Changing the password: the current one is shown, every other session ends.
 
+use model::event::Reason;
 use model::profile::FieldError;
 use model::{Email, Event, Intent, Kind, Secret, Username};
 use store::noun::credential;
@@ -75,7 +76,14 @@ pub async fn change_password(
             let sessions = ended.len() as u64;
             Ok::<_, PasswordError>((Event::PasswordChanged { user: uuid, sessions }, ended))
         })
-        .await?;
+        .await;
+    let ended = match ended {
+        Err(PasswordError::Refused) => {
+            visit.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
+            return Err(PasswordError::Refused);
+        }
+        ended => ended?,
+    };
     visit.rooms.revocations.add(&ended, keep);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Registration: one hash without a connection, then one write.
 
+use model::event::Obstacle;
 use model::profile::{FieldError, Profile};
 use model::{Email, Event, Intent, Kind, Now, Secret, UserId, UserUuid, Username};
 use serde_json::{Map, Value};
@@ -87,9 +88,27 @@ impl Candidate {
             (Some(email), Some(password), Some(profile)) if errors.is_empty() => {
                 Ok(Self { email, username, password, profile })
             }
-            _ => Err(errors),
+            _ => {
+                refuse(visit, Obstacle::Invalid);
+                Err(errors)
+            }
         }
     }
+}
+
+/// Says that no account was made.
+fn refuse(visit: &Visit<'_>, reason: Obstacle) {
+    visit.trail.note(Event::RegistrationRefused { reason });
+}
+
+/// The hash of a new account's password.
+pub(super) async fn hash_of(visit: &mut Visit<'_>, candidate: &Candidate) -> Result<String, NotHashed> {
+    let password = candidate.password.clone();
+    let hashed = hash_new(visit, "password", Purpose::Registration, None, password).await;
+    if matches!(hashed, Err(NotHashed::Invalid(_))) {
+        refuse(visit, Obstacle::Invalid);
+    }
+    hashed
 }
 
 /// A profile with members put in, if that is one.
@@ -115,8 +134,7 @@ pub async fn register(
     candidate: Candidate,
     log_in: bool,
 ) -> Result<Registered, RegisterError> {
-    let password = candidate.password.clone();
-    let hash = hash_new(visit, "password", Purpose::Registration, None, password).await?;
+    let hash = hash_of(visit, &candidate).await?;
     let new = new_user(visit, &candidate, BASIC_USER);
     let hash = visit.rooms.vault.store(new.uuid, &hash);
     let opening = log_in.then(|| {
@@ -175,11 +193,11 @@ pub(super) async fn whose(
     let call = user::taken(&candidate.email, candidate.username.as_ref());
     let taken = visit.lease.read().await?.one(call).await?;
     // Whoever was in the way a moment ago may have gone; the email is what most likely was.
-    let (error, word) = match taken {
-        Some((false, true)) => (RegisterError::UsernameTaken, "username"),
-        _ => (RegisterError::EmailTaken, "email"),
+    let (error, reason) = match taken {
+        Some((false, true)) => (RegisterError::UsernameTaken, Obstacle::UsernameTaken),
+        _ => (RegisterError::EmailTaken, Obstacle::EmailTaken),
     };
-    visit.trail.note(Event::RegistrationRefused { taken: word });
+    refuse(visit, reason);
     Ok(error)
 }
 

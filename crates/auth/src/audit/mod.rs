@@ -2,12 +2,14 @@
 //! that can be destroyed.
 
 mod book;
+mod documents;
 mod intents;
 mod recorder;
 mod settle;
 mod shipping;
 
 pub use book::KeyBook;
+pub use documents::markdown;
 pub use intents::{Intents, Left, SEGMENTS};
 pub use recorder::{Auditor, Condition};
 pub use settle::settle;

@@ -13,7 +13,7 @@ use model::trail::{Entry, Promise, Receipt, Recorder};
 use model::{Clock, Event, Intent, Now, Origin, Rng, UserUuid};
 use protocol::checkpoint::CheckpointKey;
 use protocol::seal::Keyring;
-use serde_json::json;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Detail, Intents, KeyBook, Left, Line, Plain, Shipping, hex, step_aside};
@@ -249,23 +249,28 @@ impl Recorder for Auditor {
 }
 
 /// The record in which the journal speaks of itself.
+#[derive(Serialize)]
+struct OwnLine {
+    v: u8,
+    at: Now,
+    #[serde(flatten)]
+    notice: model::event::Notice,
+    via: &'static str,
+}
+
 fn notice_line(notice: &Notice, clock: &Clock) -> Vec<u8> {
-    let at = clock.now();
-    let line = match notice {
-        Notice::Gap(Gap { count, first, last }) => json!({
-            "v": 1,
-            "at": at,
-            "kind": "audit_gap",
-            "records": count,
-            "first": Now::from_micros(first.0),
-            "last": Now::from_micros(last.0),
-            "via": "journal",
-        }),
-        Notice::Unsynced(range) => json!({
-            "v": 1, "at": at, "kind": "audit_unsynced", "from": range.start(), "to": range.end(), "via": "journal"
-        }),
+    let notice = match notice {
+        Notice::Gap(Gap { count, first, last }) => model::event::Notice::AuditGap {
+            records: *count,
+            first: Now::from_micros(first.0),
+            last: Now::from_micros(last.0),
+        },
+        Notice::Unsynced(range) => {
+            model::event::Notice::AuditUnsynced { from: *range.start(), to: *range.end() }
+        }
     };
-    line.to_string().into_bytes()
+    let line = OwnLine { v: 1, at: clock.now(), notice, via: "journal" };
+    serde_json::to_vec(&line).unwrap_or_default()
 }
 
 impl fmt::Debug for Auditor {

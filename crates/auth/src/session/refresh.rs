@@ -57,7 +57,12 @@ pub async fn refresh(
     let scope = scope.filter(|scope| !scope.is_empty());
     if let Some(asked) = scope {
         // Rare, and worth a read: a refusal must not use the token up.
-        check_scope(visit, &token, asked).await?;
+        if let Err(error) = check_scope(visit, &token, asked).await {
+            return Err(match error {
+                RefreshError::Scope => out_of_scope(visit, token.session),
+                other => other,
+            });
+        }
     }
     let successor = token.successor(&visit.rooms.rng);
     let step = rotation(visit, &token, &successor);
@@ -91,7 +96,9 @@ pub async fn refresh(
     let Some(live) = Live::of(&session, visit.now, &visit.rooms.settings) else {
         return Err(refused(visit, Some(session.id), Reason::Expired));
     };
-    let tokens = mint(visit, &narrow(live, scope)?, &token);
+    let id = session.id;
+    let live = narrow(live, scope).ok_or_else(|| out_of_scope(visit, id))?;
+    let tokens = mint(visit, &live, &token);
     tokens.map_err(RefreshError::Mint)
 }
 
@@ -133,14 +140,19 @@ async fn check_scope(visit: &mut Visit<'_>, token: &RefreshToken, asked: &str) -
     if live.is_none_or(|live| asked.is_subset(&live.scope)) { Ok(()) } else { Err(RefreshError::Scope) }
 }
 
-fn narrow(live: Live, asked: Option<&str>) -> Result<Live, RefreshError> {
+fn narrow(live: Live, asked: Option<&str>) -> Option<Live> {
     match asked {
-        None => Ok(live),
-        Some(asked) => match Scope::parse(asked) {
-            Ok(asked) if asked.is_subset(&live.scope) => Ok(live.narrowed(asked)),
-            _ => Err(RefreshError::Scope),
-        },
+        None => Some(live),
+        Some(asked) => {
+            let asked = Scope::parse(asked).ok().filter(|asked| asked.is_subset(&live.scope))?;
+            Some(live.narrowed(asked))
+        }
     }
+}
+
+fn out_of_scope(visit: &Visit<'_>, session: SessionId) -> RefreshError {
+    visit.trail.note(Event::RefreshFailed { session: Some(session), reason: Reason::Scope });
+    RefreshError::Scope
 }
 
 fn refused(visit: &Visit<'_>, session: Option<SessionId>, reason: Reason) -> RefreshError {

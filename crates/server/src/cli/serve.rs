@@ -30,9 +30,9 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure
         () = stop(&mut signals) => return Ok(()),
     };
     let greeting = Greeting::of(&config, &built, &ports, global);
+    let mut reload = Reload::new(global.args(), config, logging, &built.trail);
     built.start(ports);
     greeting.print(out)?;
-    let mut reload = Reload::new(global.args(), config, logging);
     let ended = lifecycle.run(signals, move || reload.run()).await;
     match ended.cause {
         Cause::Signal => {

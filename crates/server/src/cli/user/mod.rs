@@ -137,7 +137,11 @@ impl UserCommand {
         match self {
             Self::Add(_) | Self::Import(_) => Ok(()),
             Self::List(list) => list.run(visit, out).await,
-            Self::Show(who) => Ok(out.fields(&FIELDS, &value(&who.find(visit).await?))?),
+            Self::Show(who) => {
+                let user = who.find(visit).await?;
+                account::showing(visit, &user);
+                Ok(out.fields(&FIELDS, &value(&user))?)
+            }
             Self::SetRole(set) => set.run(visit, out).await,
             Self::SetPassword(set) => set.run(visit, out).await,
             Self::Activate(who) => set_state(&who, visit, out, true).await,
@@ -159,6 +163,7 @@ impl Who {
 
 impl List {
     async fn run(self, visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
+        account::begin_list(visit);
         let mut left = self.limit.map_or(i64::MAX, i64::from);
         let mut after = UserId(self.after);
         let mut users = Vec::new();

@@ -1,0 +1,194 @@
+//! The page about events, made of the list of them.
+
+use std::fmt::Write as _;
+
+use model::event::{Documented, Member, Notice, Outcome, Reason};
+use model::{Event, Now, RequestId, UserUuid};
+use uuid::Uuid;
+
+use super::{Detail, Line};
+
+/// The members of every record: name, shape, meaning. A test compares them with what is written.
+const OF_EVERY_RECORD: [(&str, &str, &str); 8] = [
+    ("v", "number", "The version of this layout: 1."),
+    ("at", "time (RFC 3339)", "When it was noted, in UTC."),
+    ("kind", "word", "What happened: one of the kinds below."),
+    (
+        "via",
+        "text",
+        "Where it came from: `http`, `cli`, `journal`, `start`, `stop`, `reload`, or the name of a job.",
+    ),
+    (
+        "request_id",
+        "text",
+        "The request's id, as its answer and the log have it; absent where there is no request.",
+    ),
+    ("trace_id", "text", "The W3C trace that the request belongs to; absent where there is none."),
+    (
+        "intent",
+        "number",
+        "The number under which it was announced before COMMIT; absent where it changes no row.",
+    ),
+    ("settled", "true", "It was found out after a kill, by the process after it; absent where it was not."),
+];
+
+/// The member that holds what says something of a person.
+const DETAIL: (&str, [(&str, &str, &str); 2]) = (
+    "detail",
+    [
+        ("key", "16 hexadecimal digits", "The id of the person's key."),
+        ("sealed", "Base64", "The members below as JSON, encrypted under that key."),
+    ],
+);
+
+/// What is inside of a detail.
+const SEALED: [(&str, &str, &str); 3] = [
+    ("address", "text", "The client's address, after trusted proxies."),
+    ("user_agent", "text", "The client's `User-Agent`, cut to 256 characters, control characters replaced."),
+    ("client_request_id", "text", "The id that the client itself gave the request: its word, not ours."),
+];
+
+/// The page: what every record has, and every kind with its members.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Events\n\n\
+         Made of the list of events in the code: `cargo xtask gen`. One record of the audit trail is one JSON object.\n\
+         It names a user by his UUID and holds no password, no token, no email and no username; what it says of a\n\
+         person besides is in `detail`, which cannot be read any more once his account is erased.\n\n\
+         ## Every record\n\n\
+         These names are reserved: no event uses them for something else.\n\n",
+    );
+    members(&mut page, OF_EVERY_RECORD);
+    let (name, parts) = DETAIL;
+    let _ = writeln!(page, "\nWhere there is something to say of a person, `{name}` is an object:\n");
+    members(&mut page, parts);
+    page.push_str("\nInside of it, each absent where it is not known:\n\n");
+    members(&mut page, SEALED);
+    page.push_str(
+        "\n`audit tail` and `audit export` show the inside of a detail where the key is still there, and add two \
+         members:\n`journal`, the id of the journal that has the record, and `sequence`, its number there.\n\n\
+         For example:\n\n```json\n",
+    );
+    page.push_str(&example(false));
+    page.push_str("\n```\n\n## Classes\n\n| class | meaning |\n|---|---|\n");
+    for outcome in Outcome::ALL {
+        let _ = writeln!(page, "| {} | {} |", outcome.as_str(), outcome.meaning());
+    }
+    page.push_str("\n## Kinds\n\n| kind | class | names a user | what it says |\n|---|---|---|---|\n");
+    for event in Event::DOCUMENTED.iter().chain(Notice::DOCUMENTED) {
+        let Documented { kind, about, outcome, .. } = event;
+        let names = if event.names_user() { "yes" } else { "no" };
+        let _ = writeln!(page, "| [`{kind}`](#{kind}) | {} | {names} | {about} |", outcome.as_str());
+    }
+    page.push_str("\n## Members of each kind\n\nBesides those of every record.\n");
+    for event in Event::DOCUMENTED {
+        section(&mut page, event);
+    }
+    page.push_str("\n## What the journal says of itself\n\nWith `via` = `journal`, and without a request.\n");
+    for notice in Notice::DOCUMENTED {
+        section(&mut page, notice);
+    }
+    page
+}
+
+fn members<const N: usize>(page: &mut String, rows: [(&str, &str, &str); N]) {
+    page.push_str("| member | shape | meaning |\n|---|---|---|\n");
+    for (name, shape, about) in rows {
+        let _ = writeln!(page, "| `{name}` | {shape} | {about} |");
+    }
+}
+
+fn section(page: &mut String, event: &Documented) {
+    let _ = writeln!(page, "\n### {}\n\n{}", event.kind, event.about);
+    if event.fields.is_empty() {
+        return;
+    }
+    page.push_str("\n| member | shape | meaning |\n|---|---|---|\n");
+    for Member { name, about, shape, nullable, words, .. } in event.fields {
+        let null = if *nullable { " or null" } else { "" };
+        let _ = write!(page, "| `{name}` | {shape}{null} | {about}");
+        for (word, meaning) in *words {
+            let _ = write!(page, "<br>`{word}`: {meaning}");
+        }
+        page.push_str(" |\n");
+    }
+}
+
+/// A record as it is written.
+fn example(settled: bool) -> String {
+    let event = Event::LoginFailed {
+        user: Some(UserUuid(Uuid::from_u128(0x019b_7a4c_8f00_7000_8000_0000_0000_0001))),
+        identifier: "3f0c1e9a5b7d2f4e6a8c0b1d".to_owned(),
+        reason: Reason::WrongPassword,
+    };
+    let request_id = RequestId("019b7a4c-8f10-7000-8000-000000000002".to_owned());
+    let detail = Detail { key: "8b1f0e2d3c4a5968".to_owned(), sealed: "bm90IGEgcmVhbCBvbmU=".to_owned() };
+    let line = Line {
+        v: 1,
+        at: Now::from_seconds(1_767_225_600),
+        event: &event,
+        via: "http",
+        request_id: Some(&request_id),
+        trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
+        detail: Some(detail),
+        intent: Some(17),
+        settled,
+    };
+    serde_json::to_string_pretty(&line).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use model::Origin;
+    use model::trail::Entry;
+    use serde_json::Value;
+
+    use super::super::Plain;
+    use super::*;
+
+    fn names<const N: usize>(rows: [(&'static str, &'static str, &'static str); N]) -> BTreeSet<String> {
+        rows.into_iter().map(|(name, ..)| name.to_owned()).collect()
+    }
+
+    fn keys(value: &Value) -> BTreeSet<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn every_member_of_a_record_is_documented_and_reserved() {
+        let record: Value = serde_json::from_str(&example(true)).unwrap();
+        let failed = Event::DOCUMENTED.iter().find(|event| event.kind == "login_failed").unwrap();
+        let mut documented = names(OF_EVERY_RECORD);
+        documented.insert(DETAIL.0.to_owned());
+        let reserved: BTreeSet<String> =
+            documented.iter().cloned().chain(["journal".to_owned(), "sequence".to_owned()]).collect();
+        documented.extend(failed.fields.iter().map(|field| field.name.to_owned()));
+        assert_eq!(keys(&record), documented);
+        assert_eq!(keys(&record[DETAIL.0]), names(DETAIL.1));
+        for event in Event::DOCUMENTED.iter().chain(Notice::DOCUMENTED) {
+            for field in event.fields {
+                assert!(!reserved.contains(field.name), "{}.{} has a reserved name", event.kind, field.name);
+            }
+        }
+        let origin = Origin {
+            address: "192.0.2.1".parse().ok(),
+            user_agent: Some("curl".to_owned()),
+            client_request_id: Some("theirs".to_owned()),
+            ..Origin::default()
+        };
+        let (at, event) = (Now::from_seconds(0), Event::UsersListed {});
+        let entry = Entry { at, event, origin, intent: None };
+        let plain = serde_json::to_value(Plain::of(&entry).unwrap()).unwrap();
+        assert_eq!(keys(&plain), names(SEALED));
+    }
+
+    #[test]
+    fn every_kind_and_member_is_on_the_page() {
+        let page = markdown();
+        for event in Event::DOCUMENTED.iter().chain(Notice::DOCUMENTED) {
+            assert!(page.contains(&format!("\n### {}\n\n{}", event.kind, event.about)), "{}", event.kind);
+        }
+    }
+}
