@@ -13,7 +13,7 @@ use auth::{Rooms, Visit};
 use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt;
-use http::{Method, Request, header};
+use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 use model::trail::{Entry, Receipt, Recorder};
 use model::{Clock, Now, Origin, Rng, Spawner, Trail};
@@ -115,6 +115,8 @@ pub struct TestApp {
     router: Router,
     /// What operators see, on a listener of its own.
     pub operations: Router,
+    /// Every route of both listeners.
+    pub routes: Vec<web::Route>,
     events: Arc<Events>,
     tasks: Arc<Tasks>,
 }
@@ -225,9 +227,11 @@ impl TestApp {
             health: Arc::new(web::Condition::default),
             settings: options.web,
         };
-        let web::Routers { public: router, operations } = web::routers(doors);
+        let web::Routers { public: router, operations, public_routes, operations_routes } =
+            web::routers(doors);
+        let routes = public_routes.into_iter().chain(operations_routes).collect();
         events.0.lock().unwrap().clear();
-        Self { database, clock, rooms, back: store.back, meter, router, operations, events, tasks }
+        Self { database, clock, rooms, back: store.back, meter, router, operations, routes, events, tasks }
     }
 
     /// Sends any request.
@@ -235,11 +239,7 @@ impl TestApp {
         let peer = request.extensions().get::<SocketAddr>().copied();
         let peer = peer.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 40_000)));
         request.extensions_mut().insert(web::Peer(peer));
-        let response = self.router.clone().oneshot(request).await.expect("a router is infallible");
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.expect("a body").to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).expect("a body is UTF-8");
-        Answer { status: parts.status, headers: parts.headers, text }
+        read(self.router.clone().oneshot(request).await.expect("a router is infallible")).await
     }
 
     /// Sends a request with a body of a content type, and a bearer token if there is one.
@@ -259,6 +259,13 @@ impl TestApp {
             None => request.body(Body::empty()),
         };
         self.send(request.expect("a request")).await
+    }
+
+    /// `GET` of an operator's.
+    pub async fn operator_get(&self, path: &str) -> Answer {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let response = self.operations.clone().oneshot(request).await.expect("a router is infallible");
+        read(response).await
     }
 
     /// `GET` with a bearer token.
@@ -321,6 +328,13 @@ impl TestApp {
         };
         tokio::time::timeout(Duration::from_secs(10), ended).await.expect("every request has ended");
     }
+}
+
+async fn read(response: Response<Body>) -> Answer {
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.expect("a body").to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).expect("a body is UTF-8");
+    Answer { status: parts.status, headers: parts.headers, text }
 }
 
 /// A keyring with one new key.

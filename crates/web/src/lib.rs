@@ -16,5 +16,5 @@ mod metrics;
 mod openapi;
 pub mod problem;
 
-pub use gate::{Condition, Doors, Peer, Routers, Settings, routers};
+pub use gate::{Condition, Doors, Peer, Route, Routers, Settings, routers};
 pub use openapi::document as openapi_document;

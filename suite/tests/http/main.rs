@@ -2,6 +2,7 @@
 //! one connection.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::semicolon_if_nothing_returned,
     clippy::format_collect,
@@ -10,6 +11,7 @@
 
 mod account;
 mod clock;
+mod coverage;
 mod flow;
 mod imports;
 mod input;

@@ -3,6 +3,7 @@
 pub(crate) mod cx;
 pub(crate) mod input;
 mod router;
+mod table;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use protocol::forwarded::TrustedProxies;
 use crate::metrics::Metrics;
 
 pub use router::{Routers, routers};
+pub use table::Route;
 
 /// The address at the other end of the connection; the listener puts it into every request.
 #[derive(Clone, Copy, Debug)]

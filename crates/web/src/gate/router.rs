@@ -6,12 +6,13 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
-use http::{HeaderName, HeaderValue, header};
+use axum::routing::{MethodRouter, delete, get, patch, post};
+use http::{HeaderName, HeaderValue, Method, header};
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 
 use super::cx::Cx;
+use super::table::{Route, Table};
 use super::{App, Doors, Inside};
 use crate::api::{account, docs, health, introspect, s1, session, well_known};
 use crate::layers::{self, Cors, Detach, Dialect, Origins, SecurityHeaders};
@@ -43,6 +44,10 @@ pub struct Routers {
     pub public: Router,
     /// For operators, on a listener of their own: health again, and metrics.
     pub operations: Router,
+    /// Every route that clients have.
+    pub public_routes: Vec<Route>,
+    /// Every route that operators have.
+    pub operations_routes: Vec<Route>,
 }
 
 /// Builds the routers of both listeners.
@@ -58,12 +63,15 @@ pub fn routers(doors: Doors) -> Routers {
         places: Arc::new(Semaphore::new(settings.max_requests)),
     };
     let metrics = Arc::<Metrics>::default();
-    let router = Router::new()
-        .nest("/api/v1/auth", v1())
-        .nest("/api/auth", s1())
+    let (router, public_routes) = Table::default()
+        .under("/api/v1/auth", v1())
+        .under("/api/auth", s1())
         .merge(legacy(&settings, &metrics))
         .merge(about())
-        .merge(health());
+        .merge(health())
+        .into_parts();
+    let (operations, operations_routes) =
+        health().on(&Method::GET, "/metrics", get(health::metrics)).into_parts();
     let layers = ServiceBuilder::new()
         // Names the request and finds its client; everything below may say who asked.
         .layer(from_fn_with_state(origins, layers::origin))
@@ -80,7 +88,9 @@ pub fn routers(doors: Doors) -> Routers {
     let app = app(doors, metrics);
     Routers {
         public: router.route_layer(from_fn(layers::note_route)).with_state(app.clone()).layer(layers),
-        operations: health().route("/metrics", get(health::metrics)).with_state(app),
+        operations: operations.with_state(app),
+        public_routes,
+        operations_routes,
     }
 }
 
@@ -101,37 +111,39 @@ fn app(doors: Doors, metrics: Arc<Metrics>) -> App {
 }
 
 /// S2's shape.
-fn v1() -> Router<App> {
+fn v1() -> Table {
     let introspect = with_dialect(post(introspect::introspect), Dialect::OAuth);
     common()
-        .route("/register", post(account::register))
-        .route("/token", post(session::token))
-        .route("/introspect", introspect)
+        .on(&Method::POST, "/register", post(account::register))
+        .on(&Method::POST, "/token", post(session::token))
+        .on(&Method::POST, "/introspect", introspect)
 }
 
 /// S1's shape.
-fn s1() -> Router<App> {
+fn s1() -> Table {
     common()
-        .route("/register", post(s1::register))
-        .route("/login", post(s1::login))
-        .layer(from_fn_with_state(Dialect::FastApi, layers::dialect))
+        .on(&Method::POST, "/register", post(s1::register))
+        .on(&Method::POST, "/login", post(s1::login))
+        .map(|router| router.layer(from_fn_with_state(Dialect::FastApi, layers::dialect)))
 }
 
 /// What both shapes have.
-fn common() -> Router<App> {
-    Router::new()
-        .route("/refresh", post(session::refresh))
-        .route("/logout", post(session::logout))
-        .route("/logout-all", post(session::logout_all))
-        .route("/me", get(account::me).patch(account::patch_me).delete(account::delete_me))
-        .route("/password", post(account::password))
-        .route("/sessions", get(session::sessions))
-        .route("/sessions/{id}", delete(session::delete_session))
+fn common() -> Table {
+    Table::default()
+        .on(&Method::POST, "/refresh", post(session::refresh))
+        .on(&Method::POST, "/logout", post(session::logout))
+        .on(&Method::POST, "/logout-all", post(session::logout_all))
+        .on(&Method::GET, "/me", get(account::me))
+        .on(&Method::PATCH, "/me", patch(account::patch_me))
+        .on(&Method::DELETE, "/me", delete(account::delete_me))
+        .on(&Method::POST, "/password", post(account::password))
+        .on(&Method::GET, "/sessions", get(session::sessions))
+        .on(&Method::DELETE, "/sessions/{id}", delete(session::delete_session))
 }
 
 /// Names that old clients still call: S1's handlers, and a hint where to go.
-fn legacy(settings: &super::Settings, metrics: &Arc<Metrics>) -> Router<App> {
-    LEGACY_ROUTES.iter().fold(Router::new(), |router, route| {
+fn legacy(settings: &super::Settings, metrics: &Arc<Metrics>) -> Table {
+    LEGACY_ROUTES.iter().fold(Table::default(), |table, route| {
         let (successor, handler) = if route.ends_with("login") {
             ("/api/auth/login", post(s1::login))
         } else {
@@ -145,24 +157,24 @@ fn legacy(settings: &super::Settings, metrics: &Arc<Metrics>) -> Router<App> {
             metrics: Arc::clone(metrics),
         };
         let handler = with_dialect(handler, Dialect::FastApi);
-        router.route(route, handler.layer(from_fn_with_state(notice, notify)))
+        table.on(&Method::POST, route, handler.layer(from_fn_with_state(notice, notify)))
     })
 }
 
-fn about() -> Router<App> {
-    Router::new()
-        .route("/.well-known/jwks.json", get(well_known::jwks))
-        .route("/openapi.json", get(docs::openapi))
-        .route("/docs", get(docs::page))
-        .route("/docs/page.js", get(docs::script))
-        .route("/docs/page.css", get(docs::style))
+fn about() -> Table {
+    Table::default()
+        .on(&Method::GET, "/.well-known/jwks.json", get(well_known::jwks))
+        .on(&Method::GET, "/openapi.json", get(docs::openapi))
+        .on(&Method::GET, "/docs", get(docs::page))
+        .on(&Method::GET, "/docs/page.js", get(docs::script))
+        .on(&Method::GET, "/docs/page.css", get(docs::style))
 }
 
-fn health() -> Router<App> {
-    Router::new()
-        .route("/health/liveness", get(health::liveness))
-        .route("/health/readiness", get(health::readiness))
-        .route("/health/startup", get(health::startup))
+fn health() -> Table {
+    Table::default()
+        .on(&Method::GET, "/health/liveness", get(health::liveness))
+        .on(&Method::GET, "/health/readiness", get(health::readiness))
+        .on(&Method::GET, "/health/startup", get(health::startup))
 }
 
 fn with_dialect(routes: MethodRouter<App>, dialect: Dialect) -> MethodRouter<App> {
