@@ -222,6 +222,8 @@ impl TestApp {
             rooms: rooms.clone(),
             trail,
             auditor: None,
+            store_counts: store.counts,
+            jobs: Arc::default(),
             clock: clock.clone(),
             spawner,
             health: Arc::new(web::Condition::default),

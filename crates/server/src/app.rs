@@ -144,6 +144,8 @@ impl App {
             rooms: Arc::clone(&rooms),
             trail: trail.clone(),
             auditor: auditor.clone(),
+            store_counts: store.counts,
+            jobs: Arc::clone(runner.jobs()),
             clock: given.clock,
             spawner: tasks.spawner(Stage::Serving),
             health: Arc::new(move || Condition {
@@ -153,10 +155,9 @@ impl App {
             settings: doors,
         });
         let limits = Limits::for_connections(config.server.max_connections);
-        let (public, operations) = (routers.public, routers.operations);
         Ok(Self {
-            public,
-            operations,
+            public: routers.public,
+            operations: routers.operations,
             rooms,
             back,
             meter,

@@ -5,6 +5,7 @@
 //! that say what they did.
 
 pub mod audit;
+mod counts;
 mod error;
 mod holders;
 mod lease;
@@ -18,6 +19,7 @@ pub mod stream;
 mod tx;
 mod value;
 
+pub use counts::{Counts, PoolCounts};
 pub use error::Error;
 pub use lease::{Lease, Parked, Read};
 pub use migrate::Step;

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::counts::{Counted, Counts, statement_times};
 use crate::holders::Holders;
 use crate::lease::Backend;
 use crate::migrate::Step;
@@ -99,6 +100,8 @@ pub struct Store {
     pub back: Back,
     /// For the health check.
     pub probe: Probe,
+    /// For the page of metrics.
+    pub counts: Counts,
 }
 
 /// Opens a database whose migrations have been applied.
@@ -130,11 +133,13 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
             )?;
             let back = Backend::Sqlite(database.clone(), sqlite::Lane::Back);
             let probe = Probe::new(back.clone(), spawner.clone(), settings);
+            let counts = Counts(Counted::Sqlite(database.clone()));
             let front = Front(Backend::Sqlite(database, sqlite::Lane::Front));
-            Ok(Store { front, back: Back(back), probe })
+            Ok(Store { front, back: Back(back), probe, counts })
         }
         Location::Postgres { .. } => {
             let (config, tls, schema) = postgres_parts(&settings.location)?;
+            let statements = statement_times();
             let pool = |max, holders: &Holders| {
                 postgres::Pool::new(postgres::PoolSettings {
                     config: config.clone(),
@@ -145,16 +150,20 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
                     statement_timeout: settings.statement_timeout,
                     holders: holders.clone(),
                     spawner: spawner.clone(),
+                    statements: Arc::clone(&statements),
                 })
             };
             let front = pool(settings.pool_max, &holders);
             front.warm(settings.pool_min).await?;
-            let probe =
-                Probe::new(Backend::Postgres(pool(1, &Holders::new(false))), spawner.clone(), settings);
+            let (back, probe) = (pool(BACK, &holders), pool(1, &Holders::new(false)));
+            let pools = [("front", &front), ("back", &back), ("probe", &probe)];
+            let counts =
+                Counts(Counted::Postgres(pools.map(|(name, pool)| (name, Arc::clone(pool))).to_vec()));
             Ok(Store {
                 front: Front(Backend::Postgres(front)),
-                back: Back(Backend::Postgres(pool(BACK, &holders))),
-                probe,
+                back: Back(Backend::Postgres(back)),
+                probe: Probe::new(Backend::Postgres(probe), spawner.clone(), settings),
+                counts,
             })
         }
     }

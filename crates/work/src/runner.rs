@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::{Rooms, Visit};
+use model::metric::{Jobs, Ran};
 use model::{Clock, Origin, Trail};
 use store::Back;
 use tokio_util::sync::CancellationToken;
@@ -28,13 +29,14 @@ pub struct Runner {
     clock: Clock,
     node: Uuid,
     report: Report,
+    jobs: Arc<Jobs>,
 }
 
 impl Runner {
     /// A runner for this node, which `report` tells how the jobs are.
     pub fn new(back: Arc<Back>, rooms: Arc<Rooms>, trail: Trail, clock: Clock, report: Report) -> Self {
         let node = Uuid::from_bytes(rooms.rng.bytes());
-        Self { back, rooms, trail, clock, node, report }
+        Self { back, rooms, trail, clock, node, report, jobs: Arc::default() }
     }
 
     /// One step of `job`; `Idle` without one while another node has it.
@@ -42,17 +44,34 @@ impl Runner {
     /// # Errors
     /// What the step said.
     pub async fn step<J: Job>(&self, job: &J) -> Result<Step, JobError> {
+        let stepped = self.try_step(job).await;
+        let how = match &stepped {
+            Ok(Some(_)) => Ran::Done,
+            Ok(None) => Ran::Elsewhere,
+            Err(_) => Ran::Failed,
+        };
+        self.jobs.ran(job.name(), how, self.clock.now());
+        stepped.map(|step| step.unwrap_or(Step::Idle))
+    }
+
+    /// How the jobs ran: every step is a run.
+    pub fn jobs(&self) -> &Arc<Jobs> {
+        &self.jobs
+    }
+
+    /// One step; none while another node has the job.
+    async fn try_step<J: Job>(&self, job: &J) -> Result<Option<Step>, JobError> {
         let trail = self.trail.of(Origin { via: job.name(), ..Origin::default() });
         let mut lease = self.back.lease(trail.clone());
         let now = self.clock.now();
         if let Runs::OneNode(held) = job.runs()
             && !lease.claim_job(job.name(), self.node, now.plus(held), now).await?
         {
-            return Ok(Step::Idle);
+            return Ok(None);
         }
         let mut visit = Visit { rooms: &self.rooms, lease: &mut lease, trail: &trail, now };
-        let stepped = job.step(&mut visit).await;
-        if matches!(job.runs(), Runs::OneNode(_)) && !matches!(stepped, Ok(Step::Again)) {
+        let stepped = job.step(&mut visit).await.map(Some);
+        if matches!(job.runs(), Runs::OneNode(_)) && !matches!(stepped, Ok(Some(Step::Again))) {
             let released = lease.release_job(job.name(), self.node, self.clock.now()).await;
             // A row that stays runs out by itself; why the step failed says more.
             return stepped.and_then(|step| released.map(|()| step).map_err(JobError::from));

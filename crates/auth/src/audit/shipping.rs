@@ -4,16 +4,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use model::metric::{Histogram, HistogramSnapshot};
+
 /// Counts what was shipped, and what was not. Cheap to read.
 #[derive(Debug, Default)]
 pub struct Shipping {
     shipped: AtomicU64,
     dead: AtomicU64,
     backlog: AtomicU64,
-    batches: AtomicU64,
-    batch_micros: AtomicU64,
+    batches: Batches,
     last_error: Mutex<Option<String>>,
     parts: Mutex<Vec<Arc<Shipping>>>,
+}
+
+/// How long batches took to be stored.
+#[derive(Debug)]
+struct Batches(Histogram);
+
+impl Default for Batches {
+    fn default() -> Self {
+        Self(Histogram::new(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]))
+    }
 }
 
 impl Shipping {
@@ -47,12 +58,13 @@ impl Shipping {
         self.backlog.load(Ordering::Relaxed) + self.sum(Self::backlog)
     }
 
-    /// How many batches arrived, and how long all of them took to be stored.
-    pub fn batches(&self) -> (u64, Duration) {
-        let batches = self.batches.load(Ordering::Relaxed) + self.sum(|part| part.batches().0);
-        let micros = self.batch_micros.load(Ordering::Relaxed);
-        let others: Duration = self.parts().iter().map(|part| part.batches().1).sum();
-        (batches, Duration::from_micros(micros) + others)
+    /// How long the batches that arrived took to be stored.
+    pub fn batches(&self) -> HistogramSnapshot {
+        let mut all = self.batches.0.snapshot();
+        for part in self.parts().iter() {
+            all.add(&part.batches());
+        }
+        all
     }
 
     /// Why the last step failed; None when it did not.
@@ -64,8 +76,7 @@ impl Shipping {
     /// A batch of so many records arrived.
     pub fn arrived(&self, records: u64, took: Duration) {
         self.shipped.fetch_add(records, Ordering::Relaxed);
-        self.batches.fetch_add(1, Ordering::Relaxed);
-        self.batch_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.batches.0.observe(took);
     }
 
     /// So many records were set aside.

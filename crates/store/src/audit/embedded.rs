@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::sql::{self, call, uuid};
 use super::{Place, Record, Retired, Shipment, Shipped};
-use crate::sqlite::{Connection, create, sort};
+use crate::sqlite::{Connection, Text, create, sort};
 use crate::statement::RawCall;
 use crate::value::{Row, Value};
 use crate::{Error, Settings};
@@ -142,7 +142,7 @@ fn work(mut connection: Connection, jobs: &Receiver<Job>) {
 /// Opens the file; makes it where it is missing.
 fn open(path: &Path, limit: Duration) -> Result<Connection, Error> {
     create(path)?;
-    let texts: HashMap<_, _> = sql::statements().map(|stmt| (stmt.name, stmt.sqlite())).collect();
+    let texts: HashMap<_, _> = sql::statements().map(|stmt| (stmt.name, Text::new(stmt.sqlite()))).collect();
     let bare = Connection::bare(path)?;
     // Only an empty file takes it; it is what lets removed rows give their pages back.
     bare.script("PRAGMA auto_vacuum = INCREMENTAL")?;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::{Conn, Fault};
 use super::{Pool, is_fatal, is_stale, sort, wants_retry};
 use crate::Error;
+use crate::counts::StatementTimes;
 use crate::holders::Entry;
 use crate::statement::RawCall;
 use crate::value::Row;
@@ -28,6 +29,7 @@ pub(crate) struct Held {
     again: Option<Again>,
     /// The transaction under way.
     pub(super) announced: Option<Box<Announced>>,
+    since: Instant,
     _permit: OwnedSemaphorePermit,
     _entry: Option<Entry>,
 }
@@ -87,6 +89,7 @@ impl Held {
             in_transaction: false,
             again: None,
             announced: None,
+            since: Instant::now(),
             _permit: permit,
             _entry: entry,
         }
@@ -182,7 +185,8 @@ impl Held {
         if trip.begins() {
             answers.push(Box::pin(conn.simple("BEGIN")));
         }
-        answers.extend(calls.iter().map(|call| Box::pin(conn.call(call)) as Answer<'_>));
+        let (sent, times) = (Instant::now(), &self.pool.settings.statements);
+        answers.extend(calls.iter().map(|call| Box::pin(timed(conn, call, sent, times)) as Answer<'_>));
         if trip.commits() {
             answers.push(Box::pin(conn.simple("COMMIT")));
         }
@@ -297,5 +301,20 @@ impl Drop for Held {
         if let Some(conn) = self.conn.take() {
             self.pool.give_back(conn);
         }
+        self.pool.times.held.observe(self.since.elapsed());
     }
+}
+
+/// Runs one call and counts how long its answer took.
+async fn timed(
+    conn: &Conn,
+    call: &RawCall,
+    sent: Instant,
+    times: &StatementTimes,
+) -> Result<Vec<Row>, Fault> {
+    let outcome = conn.call(call).await;
+    if let Some(took) = times.get(call.stmt.name) {
+        took.observe(sent.elapsed());
+    }
+    outcome
 }

@@ -12,6 +12,7 @@ use super::Held;
 use super::connection::Conn;
 use super::tls::Tls;
 use crate::Error;
+use crate::counts::{PoolTimes, StatementTimes};
 use crate::holders::Holders;
 
 /// What a pool needs to know.
@@ -27,11 +28,14 @@ pub(crate) struct PoolSettings {
     /// Panics when a task acquires twice: for tests.
     pub(crate) holders: Holders,
     pub(crate) spawner: Spawner,
+    /// Shared by the pools of a store.
+    pub(crate) statements: Arc<StatementTimes>,
 }
 
 /// The connections of one lane.
 pub(crate) struct Pool {
     pub(crate) settings: PoolSettings,
+    pub(crate) times: PoolTimes,
     idle: Mutex<Vec<Conn>>,
     permits: Arc<Semaphore>,
     trips: AtomicU64,
@@ -42,7 +46,8 @@ impl Pool {
     pub(crate) fn new(settings: PoolSettings) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(settings.max));
         let (trips, pauses) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { settings, idle: Mutex::default(), permits, trips, pauses })
+        let times = PoolTimes::default();
+        Arc::new(Self { settings, times, idle: Mutex::default(), permits, trips, pauses })
     }
 
     /// Round trips made so far: what the budgets of each route are counted in.
@@ -52,6 +57,12 @@ impl Pool {
 
     pub(super) fn count_trip(&self) {
         self.trips.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections in use, and those that are idle.
+    pub(crate) fn connections(&self) -> (usize, usize) {
+        let used = self.settings.max.saturating_sub(self.permits.available_permits());
+        (used, self.idle().len())
     }
 
     /// Opens connections until `min` are idle.
@@ -65,8 +76,14 @@ impl Pool {
 
     /// A connection, within the acquire deadline.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Held, Error> {
+        let begun = Instant::now();
+        let acquired = self.acquire_by(begun + self.settings.acquire_timeout).await;
+        self.times.wait.observe(begun.elapsed());
+        acquired
+    }
+
+    async fn acquire_by(self: &Arc<Self>, deadline: Instant) -> Result<Held, Error> {
         let entry = self.settings.holders.enter();
-        let deadline = Instant::now() + self.settings.acquire_timeout;
         let waited = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = waited else {
             return Err(Error::Unavailable("no connection came free within the deadline".into()));

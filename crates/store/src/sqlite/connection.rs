@@ -84,7 +84,10 @@ impl Connection {
         let text = self.texts.get(call.stmt.name).ok_or_else(|| {
             Error::Database(format!("{} is not in the registry of statements", call.stmt.name))
         })?;
-        self.query(text, &call.params).map_err(|error| match error {
+        let begun = Instant::now();
+        let rows = self.query(&text.sql, &call.params);
+        text.took.observe(begun.elapsed());
+        rows.map_err(|error| match error {
             Error::Database(why) => Error::Database(format!("{}: {why}", call.stmt.name)),
             Error::Corrupt(why) => Error::Corrupt(format!("{}: {why}", call.stmt.name)),
             other => other,

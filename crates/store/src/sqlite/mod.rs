@@ -11,14 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::Event;
+use model::metric::{Histogram, HistogramSnapshot};
 use model::trail::Announced;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub(crate) use connection::{Connection, sort};
 pub(crate) use migrate::{create, migrate};
 
 use crate::Error;
+use crate::counts::{PoolTimes, durations};
 use crate::holders::{Entry, Holders};
 use crate::statement::{RawCall, registry};
 use crate::tx::Tx;
@@ -45,8 +47,21 @@ pub(crate) struct Settings {
 /// and a group can only be as large as the queue.
 const WRITES: usize = 1024;
 
-/// The text of every registered statement, as SQLite reads it.
-pub(crate) type Texts = Arc<HashMap<&'static str, String>>;
+/// Every registered statement, as SQLite reads it.
+pub(crate) type Texts = Arc<HashMap<&'static str, Text>>;
+
+/// A statement's text, and how long it took.
+pub(crate) struct Text {
+    sql: String,
+    took: Histogram,
+}
+
+impl Text {
+    /// A statement that has not run yet.
+    pub(crate) fn new(sql: String) -> Self {
+        Self { sql, took: durations() }
+    }
+}
 
 /// One database file.
 pub(crate) struct Database {
@@ -59,12 +74,14 @@ pub(crate) struct Database {
     settings: Settings,
     writer: Writer,
     trips: AtomicU64,
+    front_times: PoolTimes,
+    back_times: PoolTimes,
 }
 
 impl Database {
     /// Opens the file, which migrations have made, and starts its writer.
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<Arc<Self>, Error> {
-        let texts: Texts = Arc::new(registry().map(|stmt| (stmt.name, stmt.sqlite())).collect());
+        let texts: Texts = Arc::new(registry().map(|stmt| (stmt.name, Text::new(stmt.sqlite()))).collect());
         let writer =
             Writer::start(Connection::writer(path, Arc::clone(&texts), settings.statement_timeout)?)?;
         Ok(Arc::new(Self {
@@ -77,6 +94,8 @@ impl Database {
             settings,
             writer,
             trips: AtomicU64::new(0),
+            front_times: PoolTimes::default(),
+            back_times: PoolTimes::default(),
         }))
     }
 
@@ -90,20 +109,66 @@ impl Database {
         self.writer.lives()
     }
 
+    /// How long readers of a lane were waited for and held.
+    pub(crate) fn times(&self, lane: Lane) -> &PoolTimes {
+        match lane {
+            Lane::Front => &self.front_times,
+            Lane::Back => &self.back_times,
+        }
+    }
+
+    /// How long writes waited for the writer, and how long it had them.
+    pub(crate) fn writer_times(&self) -> &PoolTimes {
+        self.writer.times()
+    }
+
+    /// How long each statement took.
+    pub(crate) fn statement_times(&self) -> impl Iterator<Item = (&'static str, HistogramSnapshot)> {
+        self.texts.iter().map(|(name, text)| (*name, text.took.snapshot()))
+    }
+
+    /// Readers of a lane in use, and those that are idle: both lanes share these, and the front shows them.
+    pub(crate) fn readers(&self, lane: Lane) -> (usize, usize) {
+        match lane {
+            Lane::Front => {
+                let used = self.settings.front.saturating_sub(self.front.available_permits());
+                (used, self.idle().len())
+            }
+            Lane::Back => (self.settings.back.saturating_sub(self.back.available_permits()), 0),
+        }
+    }
+
+    /// Whether the writer's connection is in use, and whether it is idle.
+    pub(crate) fn writers(&self) -> (usize, usize) {
+        let busy = usize::from(self.writer.is_busy());
+        (busy, 1 - busy)
+    }
+
     /// A connection that reads, within the acquire deadline.
     pub(crate) async fn reader(self: &Arc<Self>, lane: Lane) -> Result<Reader, Error> {
         let entry = self.settings.holders.enter();
+        let begun = Instant::now();
         let permit = self.permit(match lane {
             Lane::Front => &self.front,
             Lane::Back => &self.back,
         });
-        let permit = permit.await?;
+        let permit = permit.await;
+        let since = Instant::now();
+        self.times(lane).wait.observe(since - begun);
+        let permit = permit?;
         let idle = self.idle().pop();
         let conn = match idle {
             Some(conn) => conn,
             None => Connection::reader(&self.path, Arc::clone(&self.texts), self.settings.statement_timeout)?,
         };
-        Ok(Reader { conn: Some(conn), database: Arc::clone(self), _permit: permit, _entry: entry })
+        Ok(Reader {
+            conn: Some(conn),
+            database: Arc::clone(self),
+            lane,
+            since,
+            _permit: permit,
+            _entry: entry,
+        })
     }
 
     /// Runs a whole write on the writer's thread; answered once its group is committed. What has begun there is ended
@@ -158,6 +223,8 @@ impl Database {
 pub(crate) struct Reader {
     conn: Option<Connection>,
     database: Arc<Database>,
+    lane: Lane,
+    since: Instant,
     _permit: OwnedSemaphorePermit,
     _entry: Option<Entry>,
 }
@@ -178,5 +245,6 @@ impl Drop for Reader {
         if let Some(conn) = self.conn.take() {
             self.database.idle().push(conn);
         }
+        self.database.times(self.lane).held.observe(self.since.elapsed());
     }
 }

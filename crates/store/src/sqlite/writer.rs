@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::{Connection, Lane};
 use crate::Error;
+use crate::counts::PoolTimes;
 use crate::lease::ANNOUNCED_WITHIN;
 use crate::tx::{Engine, State, Tx};
 
@@ -30,12 +31,14 @@ const FRONTS: usize = 64;
 /// The way to the writer's thread, which ends when this is dropped and its queue is empty.
 pub(crate) struct Writer {
     queue: Arc<Queue>,
+    times: Arc<PoolTimes>,
 }
 
 #[derive(Default)]
 struct Queue {
     lanes: Mutex<Lanes>,
     filled: Condvar,
+    busy: AtomicBool,
 }
 
 #[derive(Default)]
@@ -91,12 +94,22 @@ impl Writer {
                 work(&shared.0, connection);
             })
             .map_err(|error| Error::Unavailable(error.to_string()))?;
-        Ok(Self { queue })
+        Ok(Self { queue, times: Arc::default() })
     }
 
     /// Whether the thread takes jobs.
     pub(crate) fn lives(&self) -> bool {
         !self.queue.lanes().closed
+    }
+
+    /// Whether it is at work.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.queue.busy.load(Ordering::Relaxed)
+    }
+
+    /// How long writes waited for their turn, and how long they took from there to their answer.
+    pub(crate) fn times(&self) -> &PoolTimes {
+        &self.times
     }
 
     /// Queues a write; its answer comes through the receiver, and not at all when the thread has ended.
@@ -113,8 +126,8 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let claim = Claim::default();
-        let job =
-            Box::new(Write { closure, announced, outcome: None, reply, claim: claim.clone(), begun: false });
+        let times = Arc::clone(&self.times);
+        let job = Box::new(Write::new(closure, announced, reply, claim.clone(), times));
         let mut lanes = self.queue.lanes();
         match lane {
             _ if lanes.closed => {}
@@ -189,7 +202,9 @@ fn work(queue: &Queue, mut connection: Connection) {
     while let Some(first) = queue.wait() {
         // Whoever waited in vain for another process that holds the file must not make the next one wait as long.
         if first.is_wanted() {
+            queue.busy.store(true, Ordering::Relaxed);
             connection = group(connection, first, || queue.poll());
+            queue.busy.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -328,7 +343,21 @@ struct Write<F, T, E> {
     outcome: Option<Result<(Event, T), E>>,
     reply: oneshot::Sender<Outcome<T, E>>,
     claim: Claim,
-    begun: bool,
+    times: Arc<PoolTimes>,
+    queued: Instant,
+    begun: Option<Instant>,
+}
+
+impl<F, T, E> Write<F, T, E> {
+    fn new(
+        closure: F,
+        announced: Option<Announced>,
+        reply: oneshot::Sender<Outcome<T, E>>,
+        claim: Claim,
+        times: Arc<PoolTimes>,
+    ) -> Self {
+        Self { closure, announced, outcome: None, reply, claim, times, queued: Instant::now(), begun: None }
+    }
 }
 
 impl<F, T, E> Job for Write<F, T, E>
@@ -342,8 +371,12 @@ where
     }
 
     fn take(&mut self) -> bool {
-        self.begun = self.begun || (!self.reply.is_closed() && self.claim.withdraw());
-        self.begun
+        if self.begun.is_none() && !self.reply.is_closed() && self.claim.withdraw() {
+            let now = Instant::now();
+            self.times.wait.observe(now - self.queued);
+            self.begun = Some(now);
+        }
+        self.begun.is_some()
     }
 
     fn run(&mut self, connection: Connection) -> (Connection, bool) {
@@ -383,6 +416,9 @@ where
     }
 
     fn settle(self: Box<Self>, failure: Option<Error>) {
+        if let Some(begun) = self.begun {
+            self.times.held.observe(begun.elapsed());
+        }
         let Self { mut announced, outcome, reply, .. } = *self;
         let outcome = match (failure, outcome) {
             (Some(error), _) => Err(error.into()),

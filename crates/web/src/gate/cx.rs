@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 use super::input::{Input, authorization};
 use crate::layers::{Gone, RequestOrigin};
+use crate::metrics::Sources;
 use crate::problem::Problem;
 
 /// One request, read and authenticated. A handler takes exactly one, as its last argument: it consumes the body,
@@ -116,7 +117,10 @@ impl FromRequestParts<App> for MetricsPage {
     type Rejection = Infallible;
 
     async fn from_request_parts(_: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self(app.0.metrics.page(&app.0.rooms, app.0.auditor.as_deref())))
+        let inside = &app.0;
+        let (auditor, store) = (inside.auditor.as_deref(), &inside.store_counts);
+        let sources = Sources { rooms: &inside.rooms, auditor, store, jobs: &inside.jobs };
+        Ok(Self(inside.metrics.page(&sources)))
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use auth::Rooms;
 use auth::audit::{self, Auditor};
+use model::metric::Jobs;
 use model::{Clock, Spawner, Trail};
 use protocol::forwarded::TrustedProxies;
 
@@ -35,6 +36,10 @@ pub struct Doors {
     pub trail: Trail,
     /// What writes the trail, for its metrics.
     pub auditor: Option<Arc<Auditor>>,
+    /// What the store counts, for the metrics.
+    pub store_counts: store::Counts,
+    /// How the jobs ran, for the metrics.
+    pub jobs: Arc<Jobs>,
     /// The time.
     pub clock: Clock,
     /// Starts the task of each request.
@@ -102,4 +107,6 @@ pub(in crate::gate) struct Inside {
     settings: Settings,
     openapi: bytes::Bytes,
     metrics: Arc<Metrics>,
+    store_counts: store::Counts,
+    jobs: Arc<Jobs>,
 }

@@ -15,7 +15,7 @@ use super::cx::Cx;
 use super::table::{Route, Table};
 use super::{App, Doors, Inside};
 use crate::api::{account, docs, health, introspect, s1, session, well_known};
-use crate::layers::{self, Cors, Detach, Dialect, Origins, SecurityHeaders};
+use crate::layers::{self, Cors, Detach, Dialect, Origins, SecurityHeaders, Stopwatch, Timed};
 use crate::metrics::{LEGACY_ROUTES, Metrics};
 use crate::openapi;
 use crate::problem::Problem;
@@ -72,22 +72,30 @@ pub fn routers(doors: Doors) -> Routers {
         .into_parts();
     let (operations, operations_routes) =
         health().on(&Method::GET, "/metrics", get(health::metrics)).into_parts();
+    let watch = |what| Stopwatch { what, counts: Arc::clone(&metrics) };
     let layers = ServiceBuilder::new()
         // Names the request and finds its client; everything below may say who asked.
+        .layer(watch(Timed::Origin))
         .layer(from_fn_with_state(origins, layers::origin))
         // One line a request, with the status that leaves.
+        .layer(watch(Timed::Log))
         .layer(from_fn_with_state(Arc::clone(&metrics), layers::log))
         // On every answer, errors too.
+        .layer(watch(Timed::Headers))
         .layer(from_fn_with_state(SecurityHeaders { https }, layers::security_headers))
         // Preflights end here; errors are readable across origins.
+        .layer(watch(Timed::Cors))
         .layer(from_fn_with_state(cors, layers::cors))
         // The one place that writes the body of an error.
+        .layer(watch(Timed::Problems))
         .layer(from_fn(layers::problems))
         // Reads the body, then a task of its own with a deadline; from here on the client may hang up.
+        .layer(watch(Timed::Detach))
         .layer(from_fn_with_state(detach, layers::detach));
+    let router = router.route_layer(from_fn(layers::note_route)).route_layer(watch(Timed::Handler));
     let app = app(doors, metrics);
     Routers {
-        public: router.route_layer(from_fn(layers::note_route)).with_state(app.clone()).layer(layers),
+        public: router.with_state(app.clone()).layer(layers),
         operations: operations.with_state(app),
         public_routes,
         operations_routes,
@@ -107,6 +115,8 @@ fn app(doors: Doors, metrics: Arc<Metrics>) -> App {
         settings: doors.settings,
         openapi: document,
         metrics,
+        store_counts: doors.store_counts,
+        jobs: doors.jobs,
     }))
 }
 

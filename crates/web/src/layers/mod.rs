@@ -6,6 +6,7 @@ mod headers;
 mod log;
 mod origin;
 mod problems;
+mod timed;
 
 pub(crate) use cors::{Cors, cors};
 pub(crate) use detach::{Detach, detach};
@@ -13,6 +14,7 @@ pub(crate) use headers::{SecurityHeaders, security_headers};
 pub(crate) use log::{log, note_route};
 pub(crate) use origin::{Origins, origin};
 pub(crate) use problems::{Dialect, dialect, problems};
+pub(crate) use timed::{Stopwatch, Timed};
 
 use std::sync::Arc;
 

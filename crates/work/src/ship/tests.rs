@@ -404,5 +404,5 @@ async fn many_arrive_in_whole_batches() {
     let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(audit)));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, (1..=4503).collect::<Vec<_>>());
-    assert_eq!(job.shipping().batches().0, 4, "2000, 2000, 500 and two long ones, and the last");
+    assert_eq!(job.shipping().batches().count, 4, "2000, 2000, 500 and two long ones, and the last");
 }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::noun::{client, realm};
+use crate::sqlite::Text;
 use crate::statement::registry;
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
@@ -23,7 +24,7 @@ fn open() -> (Connection, File) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.db");
     super::super::migrate(&path, Now::from_seconds(1), true).unwrap();
-    let texts: HashMap<_, _> = registry().map(|stmt| (stmt.name, stmt.sqlite())).collect();
+    let texts: HashMap<_, _> = registry().map(|stmt| (stmt.name, Text::new(stmt.sqlite()))).collect();
     let connection = Connection::writer(&path, Arc::new(texts), Duration::from_secs(20)).unwrap();
     (connection, File { path, _folder: folder })
 }
@@ -48,11 +49,7 @@ fn announced_job(
         if good { Ok((EVENT, ())) } else { Err(Error::Finished) }
     };
     let claim = Claim::default();
-    (
-        Box::new(Write { closure, announced, outcome: None, reply, claim: claim.clone(), begun: false }),
-        answer,
-        claim,
-    )
+    (Box::new(Write::new(closure, announced, reply, claim.clone(), Arc::default())), answer, claim)
 }
 
 fn stored(file: &File) -> Vec<String> {

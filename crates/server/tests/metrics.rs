@@ -1,0 +1,317 @@
+//! The page of metrics after a small flow, on both engines: its grammar, its families, and what it never says.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failure to set a test up fails it"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use gatewright::app::App;
+use gatewright::config::{Config, LoadArgs};
+use gatewright::foundation::Given;
+use gatewright::lifecycle::{Deadlines, Lifecycle};
+use gatewright::master_key;
+use http::{Method, Request, header};
+use http_body_util::BodyExt as _;
+use model::{Clock, Now, Rng};
+use serde_json::{Value, json};
+use testkit::Postgres;
+use tower::ServiceExt as _;
+
+const CLIENT: &str = "203.0.113.77:4711";
+const PASSWORD: &str = "canary-password-7f3a";
+
+/// Every family that is promised: name, type, labels.
+const PROMISED: [(&str, &str, &[&str]); 20] = [
+    ("http_server_request_duration_seconds", "histogram", &["method", "route", "status"]),
+    ("http_layer_duration_seconds", "histogram", &["layer"]),
+    ("auth_operations_total", "counter", &["operation", "outcome"]),
+    ("db_pool_connections", "gauge", &["pool", "state"]),
+    ("db_pool_wait_seconds", "histogram", &["pool"]),
+    ("db_connection_held_seconds", "histogram", &["pool"]),
+    ("db_statement_duration_seconds", "histogram", &["statement"]),
+    ("password_hash_duration_seconds", "histogram", &["algorithm"]),
+    ("password_hash_queue_wait_seconds", "histogram", &[]),
+    ("password_hash_queue_depth", "gauge", &[]),
+    ("password_hash_shed_total", "counter", &["reason"]),
+    ("password_hash_capacity_per_second", "gauge", &["algorithm"]),
+    ("audit_events_total", "counter", &["kind"]),
+    ("audit_backlog_events", "gauge", &[]),
+    ("audit_ship_duration_seconds", "histogram", &[]),
+    ("job_runs_total", "counter", &["job", "outcome"]),
+    ("job_last_success_timestamp_seconds", "gauge", &["job"]),
+    ("legacy_route_requests_total", "counter", &["route"]),
+    ("revocation_lag_seconds", "gauge", &[]),
+    ("build_info", "gauge", &["version"]),
+];
+
+type Labels = BTreeMap<String, String>;
+
+/// A family as a scraper reads it.
+#[derive(Debug, Default)]
+struct Family {
+    kind: String,
+    help: String,
+    samples: Vec<(String, Labels, f64)>,
+}
+
+fn is_name(text: &str) -> bool {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    text.starts_with(first) && text.chars().all(|c| first(c) || c.is_ascii_digit())
+}
+
+/// `{a="b",c="d"}`, as the format writes it: what is left after it, and the labels.
+fn labels(text: &str) -> (&str, Labels) {
+    let Some(mut rest) = text.strip_prefix('{') else { return (text, Labels::new()) };
+    let mut labels = Labels::new();
+    loop {
+        let (name, after) = rest.split_once("=\"").unwrap_or_else(|| panic!("{text}"));
+        assert!(is_name(name), "{text}");
+        let end = after.find('"').unwrap();
+        assert!(!after[..end].contains(['\\', '\n']), "a label that would have to be escaped: {text}");
+        assert_eq!(labels.insert(name.to_owned(), after[..end].to_owned()), None, "{text}");
+        rest = &after[end + 1..];
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more,
+            None => return (rest.strip_prefix('}').unwrap_or_else(|| panic!("{text}")), labels),
+        }
+    }
+}
+
+/// Reads a page strictly by the text format 0.0.4; families in the order in which they begin.
+fn parse(page: &str) -> Vec<(String, Family)> {
+    assert!(page.ends_with('\n') && !page.contains('\r'));
+    let mut families: Vec<(String, Family)> = Vec::new();
+    for line in page.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let mut words = comment.splitn(3, ' ');
+            let (word, name, text) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+            assert!(is_name(name) && !text.is_empty(), "{line}");
+            match word {
+                "HELP" => {
+                    assert!(families.iter().all(|(known, _)| known != name), "{name} begins twice");
+                    families.push((name.to_owned(), Family { help: text.to_owned(), ..Family::default() }));
+                }
+                "TYPE" => {
+                    let (known, family) = families.last_mut().unwrap();
+                    assert!(known == name && family.kind.is_empty() && family.samples.is_empty(), "{line}");
+                    assert!(["counter", "gauge", "histogram"].contains(&text), "{line}");
+                    text.clone_into(&mut family.kind);
+                }
+                other => panic!("{other} is not what a page says"),
+            }
+            continue;
+        }
+        let end = line.find(['{', ' ']).unwrap_or_else(|| panic!("{line}"));
+        let (rest, labels) = labels(&line[end..]);
+        let value = rest.strip_prefix(' ').unwrap_or_else(|| panic!("{line}"));
+        let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
+        let (family, last) = families.last_mut().unwrap_or_else(|| panic!("{line}"));
+        let suffix =
+            line[..end].strip_prefix(family.as_str()).unwrap_or_else(|| panic!("{line} in {family}"));
+        let suffixes: &[&str] = if last.kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
+        assert!(suffixes.contains(&suffix), "{line} in {family}");
+        let twice = last.samples.iter().any(|(of, with, _)| of == suffix && *with == labels);
+        assert!(!twice, "{line} stands twice");
+        last.samples.push((suffix.to_owned(), labels, value));
+    }
+    families
+}
+
+/// Buckets are cumulative and end with all of them; there is a sum; counters are not negative.
+fn check(name: &str, family: &Family) {
+    assert!(!family.kind.is_empty() && family.help.ends_with('.'), "{name}: {family:?}");
+    if family.kind == "counter" {
+        assert!(name.ends_with("_total") && family.samples.iter().all(|(.., value)| *value >= 0.0), "{name}");
+    }
+    if family.kind != "histogram" {
+        return;
+    }
+    let mut sets: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
+    for (_, labels, value) in family.samples.iter().filter(|(suffix, ..)| suffix == "_bucket") {
+        let mut labels = labels.clone();
+        let bound: f64 = labels.remove("le").unwrap().parse().unwrap();
+        sets.entry(labels).or_default().push((bound, *value));
+    }
+    for (labels, buckets) in sets {
+        let one = |suffix: &str| {
+            let found = family.samples.iter().find(|(of, with, _)| of == suffix && *with == labels);
+            found.unwrap_or_else(|| panic!("{name}{suffix} of {labels:?}")).2
+        };
+        let rising = |pair: &[(f64, f64)]| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1;
+        assert!(buckets.windows(2).all(rising), "{name} {labels:?}: {buckets:?}");
+        let (bound, all) = *buckets.last().unwrap();
+        assert!(bound.is_infinite() && (all - one("_count")).abs() < 0.5, "{name} {labels:?}");
+        assert!(one("_sum") >= 0.0);
+    }
+}
+
+async fn send(router: &Router, request: http::request::Builder, body: Body) -> (u16, String) {
+    let mut request = request.body(body).unwrap();
+    request.extensions_mut().insert(web::Peer(CLIENT.parse().unwrap()));
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+async fn post(router: &Router, path: &str, body: Value) -> (u16, Value) {
+    let request = Request::builder().method(Method::POST).uri(path);
+    let request =
+        request.header(header::CONTENT_TYPE, "application/json").header(header::USER_AGENT, "canary-agent");
+    let (status, text) = send(router, request, Body::from(body.to_string())).await;
+    (status, serde_json::from_str(&text).unwrap_or_default())
+}
+
+/// A small flow; what it has seen that no label may hold.
+async fn flow(app: &App) -> Vec<String> {
+    let (email, public) = ("canary-7f3a@example.org", &app.public);
+    let account = json!({ "email": email, "username": "canary7f3a", "password": PASSWORD, "country": "CH" });
+    assert_eq!(post(public, "/api/auth/register", account.clone()).await.0, 201);
+    assert_eq!(post(public, "/flutter-register", account).await.0, 400);
+    let credentials = |password: &str| json!({ "email": email, "password": password });
+    assert_eq!(post(public, "/api/auth/login", credentials("wrong")).await.0, 401);
+    let (status, tokens) = post(public, "/api/auth/login", credentials(PASSWORD)).await;
+    assert_eq!(status, 200);
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    let (access, refresh) = (word(&tokens["access_token"]), word(&tokens["refresh_token"]));
+    let (status, next) = post(public, "/api/v1/auth/refresh", json!({ "refresh_token": refresh })).await;
+    assert_eq!(status, 200);
+    let me = Request::get("/api/v1/auth/me").header(header::AUTHORIZATION, format!("Bearer {access}"));
+    assert_eq!(send(public, me, Body::empty()).await.0, 200);
+    assert_eq!(send(public, Request::get("/canary-path?canary=query"), Body::empty()).await.0, 404);
+    let newest = word(&next["refresh_token"]);
+    assert_eq!(post(public, "/api/v1/auth/logout", json!({ "refresh_token": newest })).await.0, 204);
+    app.runner.step(&*app.jobs.cleanup).await.unwrap();
+    app.runner.step(&*app.jobs.keys).await.unwrap();
+    app.runner.step(&*app.jobs.revocations).await.unwrap();
+    app.runner.settle(&*app.jobs.hash_kinds).await.unwrap();
+    let seen = [email, "canary", PASSWORD, "203.0.113.77", &access, &refresh, &newest];
+    seen.into_iter().map(str::to_owned).collect()
+}
+
+fn config(folder: &Path, more: &[(&str, &str)]) -> Config {
+    let data = folder.join("data").display().to_string();
+    let fixed = [
+        ("data_dir", data.as_str()),
+        ("database.pool_min", "1"),
+        ("database.pool_max", "1"),
+        ("passwords.argon2_memory", "8KiB"),
+        ("passwords.argon2_iterations", "1"),
+        ("passwords.hash_threads", "1"),
+        ("audit.stdout", "true"),
+    ];
+    let set = fixed.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let args = LoadArgs { config: None, directory: folder.to_owned(), set: set.collect() };
+    Config::load(&args, []).unwrap().config
+}
+
+async fn page_after_a_flow(config: &Config) -> (String, Vec<String>) {
+    let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));
+    let given = Given {
+        clock: Clock::test(Now::from_seconds(1_767_225_600)),
+        rng: Rng::seeded(1),
+        recorder: None,
+        forbid_second_acquire: true,
+    };
+    let listening = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let app = App::build(config, listening, &lifecycle.tasks(), given).await.unwrap();
+    let seen = flow(&app).await;
+    let (status, page) = send(&app.operations, Request::get("/metrics"), Body::empty()).await;
+    assert_eq!(status, 200);
+    (page, seen)
+}
+
+async fn the_page_is_what_is_promised(config: &Config) {
+    let (page, seen) = page_after_a_flow(config).await;
+    let families = parse(&page);
+    for (name, family) in &families {
+        check(name, family);
+    }
+    for (name, kind, labels) in PROMISED {
+        let (_, family) =
+            families.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(family.kind, kind, "{name}");
+        assert!(!family.samples.is_empty(), "{name} has no sample");
+        for (suffix, with, _) in &family.samples {
+            let mut wanted: BTreeSet<&str> = labels.iter().copied().collect();
+            if suffix == "_bucket" {
+                wanted.insert("le");
+            }
+            assert_eq!(with.keys().map(String::as_str).collect::<BTreeSet<_>>(), wanted, "{name}{suffix}");
+        }
+    }
+    for secret in &seen {
+        assert!(!page.contains(secret.as_str()), "{secret} is on the page");
+    }
+    let at = |line: &str| assert!(page.lines().any(|found| found.starts_with(line)), "{line}\n{page}");
+    at("auth_operations_total{operation=\"login\",outcome=\"refused\"} 1");
+    at("http_layer_duration_seconds_count{layer=\"handler\"} 7");
+    at("http_layer_duration_seconds_count{layer=\"origin\"} 8");
+    at("job_runs_total{job=\"cleanup\",outcome=\"done\"} 1");
+    at("job_last_success_timestamp_seconds{job=\"keys\"} 1767225600");
+    at("db_statement_duration_seconds_count{statement=\"session.rotate\"} 1");
+    at("db_pool_connections{pool=\"front\",state=\"used\"} 0");
+    at("db_pool_connections{pool=\"front\",state=\"idle\"} 1");
+}
+
+#[tokio::test]
+async fn a_51_the_page_of_metrics_is_what_is_promised_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    the_page_is_what_is_promised(&config(folder.path(), &[])).await;
+}
+
+#[tokio::test]
+async fn a_51_the_page_of_metrics_is_what_is_promised_on_postgresql() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, key) = (Postgres::shared(), folder.path().join("master.key"));
+    let database = server.fresh_database();
+    master_key::create(&key, &Rng::seeded(2)).unwrap();
+    let settings = [
+        ("database.url", database.url()),
+        ("database.auto_migrate", "true"),
+        ("master_key_file", key.to_str().unwrap()),
+    ];
+    the_page_is_what_is_promised(&config(folder.path(), &settings)).await;
+}
+
+/// The alert rules name no metric that the page does not have.
+#[tokio::test]
+async fn alert_rules_name_metrics_that_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (page, _) = page_after_a_flow(&config(folder.path(), &[])).await;
+    let families: BTreeSet<String> = parse(&page).into_iter().map(|(name, _)| name).collect();
+    let rules = include_str!("../../../ops/prometheus/gatewright.rules.yml");
+    let mut named = BTreeSet::new();
+    for (at, _) in rules.match_indices("expr:") {
+        let rest = &rules[at + "expr:".len()..];
+        let end =
+            ["\n        for:", "\n        labels:"].iter().filter_map(|next| rest.find(next)).min().unwrap();
+        // What stands in quotes or braces is labels.
+        let mut depth = 0_u32;
+        let outside = rest[..end].chars().map(|c| {
+            depth = if c == '{' { depth + 1 } else { depth };
+            let kept = if depth == 0 { c } else { ' ' };
+            depth = if c == '}' { depth - 1 } else { depth };
+            kept
+        });
+        let outside: String = outside.collect();
+        let words = outside.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+        let functions = ["histogram_quantile", "exported_job"];
+        for word in words.filter(|word| word.contains('_') && !functions.contains(word)) {
+            let plain = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
+            let plain = plain.unwrap_or(word);
+            assert!(families.contains(plain), "{plain} is in the rules and not on the page");
+            named.insert(plain.to_owned());
+        }
+    }
+    assert!(named.len() >= 11, "{named:?}");
+}

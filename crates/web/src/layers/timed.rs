@@ -1,0 +1,165 @@
+//! How long each layer takes for itself.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::response::Response;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use crate::metrics::Metrics;
+
+/// What is timed: each layer, and the handler below them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timed {
+    Origin,
+    Log,
+    Headers,
+    Cors,
+    Problems,
+    Detach,
+    Handler,
+}
+
+impl Timed {
+    /// All of them, from the outside in.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Origin, Self::Log, Self::Headers, Self::Cors, Self::Problems, Self::Detach, Self::Handler];
+
+    /// Its name in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Log => "log",
+            Self::Headers => "headers",
+            Self::Cors => "cors",
+            Self::Problems => "problems",
+            Self::Detach => "detach",
+            Self::Handler => "handler",
+        }
+    }
+}
+
+/// Stands around a layer and counts the time that is spent in it and not further in.
+#[derive(Clone)]
+pub(crate) struct Stopwatch {
+    pub(crate) what: Timed,
+    pub(crate) counts: Arc<Metrics>,
+}
+
+/// How long an answer took so far: from the layer that noted it inwards.
+#[derive(Clone, Copy)]
+struct Spent(Duration);
+
+impl<S> Layer<S> for Stopwatch {
+    type Service = Watched<S>;
+
+    fn layer(&self, inner: S) -> Watched<S> {
+        Watched { inner, watch: self.clone() }
+    }
+}
+
+/// A layer under the stopwatch.
+#[derive(Clone)]
+pub(crate) struct Watched<S> {
+    inner: S,
+    watch: Stopwatch,
+}
+
+impl<S, R> Service<R> for Watched<S>
+where
+    S: Service<R, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Watching<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let begun = Instant::now();
+        Watching { answer: self.inner.call(request), begun, watch: self.watch.clone() }
+    }
+}
+
+pin_project! {
+    /// An answer on its way.
+    pub(crate) struct Watching<F> {
+        #[pin]
+        answer: F,
+        begun: Instant,
+        watch: Stopwatch,
+    }
+}
+
+impl<F, E> Future for Watching<F>
+where
+    F: Future<Output = Result<Response, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut outcome = match this.answer.poll(cx) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => return Poll::Pending,
+        };
+        if let Ok(response) = &mut outcome {
+            let all = this.begun.elapsed();
+            let within = response.extensions_mut().insert(Spent(all)).map_or(Duration::ZERO, |spent| spent.0);
+            this.watch.counts.layer(this.watch.what, all.saturating_sub(within));
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::extract::Request;
+    use axum::middleware::{Next, from_fn};
+    use axum::routing::get;
+    use tower::{ServiceBuilder, ServiceExt};
+
+    use super::*;
+
+    /// A layer that takes a second before and a second after what is further in.
+    async fn slow(request: Request, next: Next) -> Response {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let response = next.run(request).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        response
+    }
+
+    async fn handler() {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_layer_is_charged_for_its_own_time_only() {
+        let counts = Arc::<Metrics>::default();
+        let watch = |what| Stopwatch { what, counts: Arc::clone(&counts) };
+        let layers = ServiceBuilder::new()
+            .layer(watch(Timed::Log))
+            .layer(from_fn(slow))
+            .layer(watch(Timed::Cors))
+            .layer(from_fn(slow));
+        let router = Router::new().route("/", get(handler)).route_layer(watch(Timed::Handler)).layer(layers);
+        router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+        let spent = |what| {
+            let (_, took) = counts.layers().find(|(one, _)| *one == what).unwrap();
+            (took.count, Duration::from_secs_f64(took.sum).as_secs())
+        };
+        assert_eq!(spent(Timed::Handler), (1, 5));
+        assert_eq!(spent(Timed::Cors), (1, 2));
+        assert_eq!(spent(Timed::Log), (1, 2));
+        assert_eq!(spent(Timed::Detach), (0, 0));
+    }
+}
