@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod canaries;
 mod erasure;
 mod faults;
 mod hashing;
