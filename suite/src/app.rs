@@ -15,8 +15,8 @@ use axum::body::Body;
 use futures_util::FutureExt;
 use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
-use model::trail::{Entry, Receipt, Recorder};
-use model::{Clock, Now, Origin, Rng, Spawner, Trail};
+use model::trail::{Entry, Promise, Receipt, Recorder};
+use model::{Clock, Intent, Now, Origin, Rng, Spawner, Trail};
 use protocol::forwarded::TrustedProxies;
 use protocol::jwt::Algorithm;
 use protocol::seal::Keyring;
@@ -47,6 +47,10 @@ pub struct Options {
     pub start: Now,
     /// The master keys; made anew when absent.
     pub keyring: Option<Keyring>,
+    /// Has trips to the database fail on purpose.
+    pub faults: Option<store::Faults>,
+    /// Takes what is noted besides the test.
+    pub recorder: Option<Arc<dyn Recorder>>,
 }
 
 /// When the clocks of tests begin: 2026-01-01T00:00:00Z.
@@ -96,6 +100,8 @@ impl Default for Options {
             pool_max: 1,
             start: START,
             keyring: None,
+            faults: None,
+            recorder: None,
         }
     }
 }
@@ -112,6 +118,8 @@ pub struct TestApp {
     pub back: store::Back,
     /// Counts the round trips of requests.
     pub meter: store::Meter,
+    /// What the store counts.
+    pub counts: store::Counts,
     router: Router,
     /// What operators see, on a listener of its own.
     pub operations: Router,
@@ -142,12 +150,22 @@ struct Tasks {
 }
 
 #[derive(Default)]
-struct Events(Mutex<Vec<Entry>>);
+struct Events(Mutex<Vec<Entry>>, Option<Arc<dyn Recorder>>);
 
 impl Recorder for Events {
     fn record(&self, entry: Entry) -> Option<Receipt> {
-        self.0.lock().unwrap().push(entry);
-        None
+        self.0.lock().unwrap().push(entry.clone());
+        self.1.as_ref()?.record(entry)
+    }
+
+    fn announce(&self, at: Now, intent: &Intent, origin: &Origin) -> Option<Promise> {
+        self.1.as_ref()?.announce(at, intent, origin)
+    }
+
+    fn withdraw(&self, number: u64) {
+        if let Some(beside) = &self.1 {
+            beside.withdraw(number);
+        }
     }
 }
 
@@ -176,6 +194,7 @@ impl TestDatabase {
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(5),
             forbid_second_acquire: true,
+            faults: None,
         };
         Self { settings, _keeper: Arc::new(keeper) }
     }
@@ -199,11 +218,12 @@ impl TestApp {
         let tasks = Arc::<Tasks>::default();
         let spawner = spawner(&tasks);
         store::migrate(&database.settings, clock.now(), &spawner).await.expect("migrations");
-        let store = store::open(&database.settings, &spawner).await.expect("a store");
+        let settings = store::Settings { faults: options.faults, ..database.settings.clone() };
+        let store = store::open(&settings, &spawner).await.expect("a store");
         let rng = Rng::seeded(7);
         let keyring = options.keyring.unwrap_or_else(new_keyring);
         let rooms = Arc::new(Rooms::new(options.auth, keyring, rng));
-        let events = Arc::<Events>::default();
+        let events = Arc::new(Events(Mutex::default(), options.recorder));
         let trail = Trail::new(events.clone(), clock.clone(), Origin { via: "test", ..Origin::default() });
         let mut lease = store.back.lease(trail.clone());
         let mut visit = Visit { rooms: &rooms, lease: &mut lease, trail: &trail, now: clock.now() };
@@ -215,14 +235,14 @@ impl TestApp {
         }
         drop(lease);
         rooms.revocations.seen(tokio::time::Instant::now() + Duration::from_hours(1), clock.now());
-        let meter = store.front.meter();
+        let (meter, counts) = (store.front.meter(), store.counts.clone());
         let doors = web::Doors {
             front: store.front,
             probe: store.probe,
             rooms: rooms.clone(),
             trail,
             auditor: None,
-            store_counts: store.counts,
+            store_counts: store.counts.clone(),
             jobs: Arc::default(),
             clock: clock.clone(),
             spawner,
@@ -233,7 +253,19 @@ impl TestApp {
             web::routers(doors);
         let routes = public_routes.into_iter().chain(operations_routes).collect();
         events.0.lock().unwrap().clear();
-        Self { database, clock, rooms, back: store.back, meter, router, operations, routes, events, tasks }
+        Self {
+            database,
+            clock,
+            rooms,
+            back: store.back,
+            meter,
+            counts,
+            router,
+            operations,
+            routes,
+            events,
+            tasks,
+        }
     }
 
     /// Sends any request.

@@ -52,6 +52,7 @@ pub fn store(config: &Config) -> store::Settings {
         acquire_timeout: database.acquire_timeout,
         statement_timeout: database.statement_timeout,
         forbid_second_acquire: false,
+        faults: None,
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod audit;
 mod counts;
 mod error;
+mod faults;
 mod holders;
 mod lease;
 mod migrate;
@@ -21,6 +22,7 @@ mod value;
 
 pub use counts::{Counts, PoolCounts};
 pub use error::Error;
+pub use faults::{Failure, Faults, Site};
 pub use lease::{Lease, Parked, Read};
 pub use migrate::Step;
 pub use open::{Back, Front, Location, Meter, Probe, Settings, Store, migrate, open, pending};

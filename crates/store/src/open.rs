@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::counts::{Counted, Counts, statement_times};
+use crate::faults::Faults;
 use crate::holders::Holders;
 use crate::lease::Backend;
 use crate::migrate::Step;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub statement_timeout: Duration,
     /// Panic with the holder's backtrace when a task takes a second connection. For tests.
     pub forbid_second_acquire: bool,
+    /// Has trips fail on purpose. For tests.
+    pub faults: Option<Faults>,
 }
 
 /// Connections for jobs: the revocation view, cleanup, and what a command does.
@@ -129,6 +132,7 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
                     front: settings.pool_max,
                     back: BACK,
                     holders,
+                    faults: settings.faults.clone(),
                 },
             )?;
             let back = Backend::Sqlite(database.clone(), sqlite::Lane::Back);
@@ -151,6 +155,7 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
                     holders: holders.clone(),
                     spawner: spawner.clone(),
                     statements: Arc::clone(&statements),
+                    faults: settings.faults.clone(),
                 })
             };
             let front = pool(settings.pool_max, &holders);

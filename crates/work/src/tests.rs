@@ -73,6 +73,7 @@ pub(crate) fn database(location: Location) -> store::Settings {
         acquire_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(5),
         forbid_second_acquire: true,
+        faults: None,
     }
 }
 

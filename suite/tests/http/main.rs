@@ -12,6 +12,7 @@
 mod account;
 mod clock;
 mod coverage;
+mod faults;
 mod flow;
 mod imports;
 mod input;

@@ -64,6 +64,7 @@ fn settings(location: Location, pool_max: usize) -> Settings {
         acquire_timeout: Duration::from_secs(30),
         statement_timeout: Duration::from_secs(30),
         forbid_second_acquire: false,
+        faults: None,
     }
 }
 

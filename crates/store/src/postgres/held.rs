@@ -14,6 +14,7 @@ use super::connection::{Conn, Fault};
 use super::{Pool, is_fatal, is_stale, sort, wants_retry};
 use crate::Error;
 use crate::counts::StatementTimes;
+use crate::faults::{Failure, Site, ask};
 use crate::holders::Entry;
 use crate::statement::RawCall;
 use crate::value::Row;
@@ -175,6 +176,10 @@ impl Held {
             return Err(Error::Unavailable("the connection was lost".into()));
         };
         conn.check(calls)?;
+        let fault = ask(self.pool.settings.faults.as_ref(), Site::Trip);
+        if fault == Some(Failure::Before) {
+            return Err(self.late());
+        }
         self.in_flight = true;
         self.in_transaction |= trip.begins();
         if let Some(announced) = self.announced.as_mut().filter(|_| trip.decides()) {
@@ -190,7 +195,8 @@ impl Held {
         if trip.commits() {
             answers.push(Box::pin(conn.simple("COMMIT")));
         }
-        let Ok(outcomes) = timeout_at(deadline, join_all(answers)).await else {
+        let answered = timeout_at(deadline, join_all(answers)).await;
+        let Some(outcomes) = answered.ok().filter(|_| fault.is_none()) else {
             let late = self.late();
             return Err(if trip.decides() { Error::OutcomeUnknown } else { late });
         };

@@ -13,6 +13,7 @@ use super::connection::Conn;
 use super::tls::Tls;
 use crate::Error;
 use crate::counts::{PoolTimes, StatementTimes};
+use crate::faults::{Faults, acquire};
 use crate::holders::Holders;
 
 /// What a pool needs to know.
@@ -30,6 +31,7 @@ pub(crate) struct PoolSettings {
     pub(crate) spawner: Spawner,
     /// Shared by the pools of a store.
     pub(crate) statements: Arc<StatementTimes>,
+    pub(crate) faults: Option<Faults>,
 }
 
 /// The connections of one lane.
@@ -84,6 +86,7 @@ impl Pool {
 
     async fn acquire_by(self: &Arc<Self>, deadline: Instant) -> Result<Held, Error> {
         let entry = self.settings.holders.enter();
+        acquire(self.settings.faults.as_ref())?;
         let waited = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = waited else {
             return Err(Error::Unavailable("no connection came free within the deadline".into()));

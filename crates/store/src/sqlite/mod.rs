@@ -21,6 +21,7 @@ pub(crate) use migrate::{create, migrate};
 
 use crate::Error;
 use crate::counts::{PoolTimes, durations};
+use crate::faults::{Failure, Faults, Site, acquire, ask};
 use crate::holders::{Entry, Holders};
 use crate::statement::{RawCall, registry};
 use crate::tx::Tx;
@@ -41,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) front: usize,
     pub(crate) back: usize,
     pub(crate) holders: Holders,
+    pub(crate) faults: Option<Faults>,
 }
 
 /// Most writes of requests that wait for the writer at once. A waiting write is a closure and holds no connection,
@@ -147,6 +149,7 @@ impl Database {
     /// A connection that reads, within the acquire deadline.
     pub(crate) async fn reader(self: &Arc<Self>, lane: Lane) -> Result<Reader, Error> {
         let entry = self.settings.holders.enter();
+        acquire(self.settings.faults.as_ref())?;
         let begun = Instant::now();
         let permit = self.permit(match lane {
             Lane::Front => &self.front,
@@ -185,15 +188,21 @@ impl Database {
         E: From<Error> + Send + 'static,
     {
         let _entry = self.settings.holders.enter();
+        acquire(self.settings.faults.as_ref())?;
         let permit = self.permit(match lane {
             Lane::Front => &self.writes,
             Lane::Back => &self.back,
         });
         let _permit = permit.await?;
         self.trips.fetch_add(1, Ordering::Relaxed);
+        let fault = ask(self.settings.faults.as_ref(), Site::Trip);
+        if fault == Some(Failure::Before) {
+            return Err(Error::Unavailable("the writer did not come to it".to_owned()).into());
+        }
         let (answer, claim) = self.writer.submit(lane, announced, closure);
         let why = match timeout(self.settings.acquire_timeout + self.settings.statement_timeout, answer).await
         {
+            Ok(Ok(_)) if fault.is_some() => return Err(Error::OutcomeUnknown.into()),
             Ok(Ok((announced, outcome))) => {
                 // Tells the trail how it went.
                 drop(announced);
@@ -233,8 +242,10 @@ impl Reader {
     /// Runs calls inline: a hop to another thread costs twenty times a point read.
     pub(crate) fn run(&mut self, calls: &[RawCall]) -> Result<Vec<Vec<Row>>, Error> {
         self.database.trips.fetch_add(1, Ordering::Relaxed);
+        let fault = ask(self.database.settings.faults.as_ref(), Site::Trip);
         match &mut self.conn {
-            Some(conn) => conn.run(calls),
+            Some(conn) if fault.is_none() => conn.run(calls),
+            Some(_) => Err(Error::Unavailable("a statement took longer than its deadline".into())),
             None => Err(Error::Unavailable("the connection was given back".into())),
         }
     }

@@ -113,6 +113,7 @@ pub fn settings(location: Location) -> Settings {
         acquire_timeout: Duration::from_secs(20),
         statement_timeout: Duration::from_secs(20),
         forbid_second_acquire: true,
+        faults: None,
     }
 }
 
