@@ -13,6 +13,7 @@ mod erasure;
 mod faults;
 mod hashing;
 mod hostile;
+mod injection;
 mod node;
 mod nodes;
 mod readme;
