@@ -16,14 +16,14 @@ use serde_json::json;
 use web::problem::Problem;
 use web::{Condition, Doors, Peer};
 use work::{
-    Cleanup, Database, ErasedKeys, HashKinds, Job, Keys, Outside, PepperedHashes, Rehashes, Revocations,
-    Runner, Settling, Shipper,
+    Cleanup, Database, ErasedKeys, HashKinds, Job, Keys, Outside, PepperedHashes, Rehashes, Report,
+    Revocations, Runner, Settling, Shipper,
 };
 
 use crate::audit;
 use crate::config::Config;
 use crate::foundation::{Foundation, Given, Missing};
-use crate::lifecycle::{Ended, Lifecycle, Phase, Signal, Signals, Stage, Tasks};
+use crate::lifecycle::{Ended, Health, Lifecycle, Phase, Signal, Signals, Stage, Tasks};
 use crate::listen::{self, Door, Limits, RequestBody, Tls};
 use crate::ports::Ports;
 use crate::sinks;
@@ -117,17 +117,7 @@ impl App {
         foundation.cut_keys(&given.clock).await?;
         let is_empty = is_empty(&foundation).await?;
         let Foundation { store, rooms, trail, auditor } = foundation;
-        let health = tasks.health().clone();
-        let report = {
-            let health = health.clone();
-            Arc::new(move |component, works| {
-                if works {
-                    health.recover(component);
-                } else {
-                    health.degrade(component);
-                }
-            })
-        };
+        let (health, report) = (tasks.health().clone(), report(tasks.health()));
         let back = Arc::new(store.back);
         let runner =
             Runner::new(Arc::clone(&back), Arc::clone(&rooms), trail.clone(), given.clock.clone(), report);
@@ -263,6 +253,18 @@ impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App").field("public_url", &self.public_url).finish_non_exhaustive()
     }
+}
+
+/// Tells readiness how a component is.
+fn report(health: &Health) -> Report {
+    let health = health.clone();
+    Arc::new(move |component, works| {
+        if works {
+            health.recover(component);
+        } else {
+            health.degrade(component);
+        }
+    })
 }
 
 /// Whether there is no user at all.
