@@ -19,6 +19,7 @@ mod nodes;
 mod readme;
 mod seeds;
 mod sinks;
+mod tampering;
 mod trail;
 mod transfer;
 mod undecided;

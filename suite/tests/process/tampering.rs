@@ -1,0 +1,247 @@
+//! A-64: rows of the trail that were changed, removed, reordered, cut or replaced are named, whoever keeps them; and a
+//! data directory that was wiped begins a trail of its own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use journal::Head;
+use serde_json::Value;
+use testkit::postgres::rows;
+use testkit::process::{Server, Signal};
+
+use crate::node::{Setup, database, until};
+use crate::trail::{ID, RECORDS, word, write_journal};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Where the rows of a trail are.
+enum Place {
+    Postgres(String),
+    Sqlite(PathBuf),
+}
+
+impl Place {
+    fn of(setup: &Setup, url: Option<&str>) -> Self {
+        let main = setup.folder.path().join("gatewright-data/gatewright.db");
+        url.map_or_else(
+            || Self::Sqlite(store::audit::trail_path(&main)),
+            |url| Self::Postgres(url.to_owned()),
+        )
+    }
+
+    /// Runs statements as somebody does who has the database; `gw.` is where its tables are.
+    fn run(&self, sql: &str) -> Vec<Vec<String>> {
+        match self {
+            Self::Postgres(url) => {
+                let rows = rows(url, &sql.replace("gw.", "gatewright.")).unwrap();
+                let text =
+                    |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default).collect();
+                rows.into_iter().map(text).collect()
+            }
+            Self::Sqlite(path) => {
+                let program = "import json, sqlite3, sys\n\
+                               db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                               db.create_function('flip', 1, lambda b: b[:10] + bytes([b[10] ^ 1]) + b[11:])\n\
+                               rows = []\n\
+                               for one in sys.stdin.read().split(';'): rows += db.execute(one).fetchall()\n\
+                               print(json.dumps([[str(value) for value in row] for row in rows]))";
+                let python = Server::builder("python3").arg("-c").arg(program).arg(path);
+                let finished = python.run(sql.replace("gw.", ""));
+                assert!(finished.status.success(), "{sql}: {}", finished.stderr);
+                serde_json::from_str(&finished.stdout).unwrap()
+            }
+        }
+    }
+
+    /// Bytes as a literal, from hexadecimal digits.
+    fn bytes(&self, digits: &str) -> String {
+        match self {
+            Self::Postgres(_) => format!("'\\x{digits}'"),
+            Self::Sqlite(_) => format!("x'{digits}'"),
+        }
+    }
+
+    /// The id of the journal of the test.
+    fn id(&self) -> String {
+        match self {
+            Self::Postgres(_) => format!("'{ID}'"),
+            Self::Sqlite(_) => self.bytes(&ID.to_string().replace('-', "")),
+        }
+    }
+
+    /// A payload with one bit that is another.
+    fn flipped(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "set_byte(payload, 10, get_byte(payload, 10) # 1)",
+            Self::Sqlite(_) => "flip(payload)",
+        }
+    }
+}
+
+/// A trail that was shipped, which the test changes and puts back.
+struct Trail<'a> {
+    setup: &'a Setup,
+    place: Place,
+    heads: Vec<Head>,
+}
+
+impl Trail<'_> {
+    /// Does something to the rows, and expects that the first bad record is named; then all is as it was.
+    fn named(&self, change: &str, more: &[&str], sequence: u64, what: &str) {
+        self.place.run(change);
+        let (status, _, finding) = self.setup.verify(&[&["--database"], more].concat());
+        assert_eq!((status, &finding["sequence"]), (Some(1), &Value::from(sequence)), "{change}: {finding}");
+        assert!(finding["what"].as_str().unwrap().contains(what), "{change}: {finding}");
+        self.restore();
+    }
+
+    fn restore(&self) {
+        self.place.run(
+            "DELETE FROM gw.audit_events; INSERT INTO gw.audit_events SELECT * FROM gw.saved; \
+             DELETE FROM gw.audit_journals; INSERT INTO gw.audit_journals SELECT * FROM gw.saved_journals",
+        );
+    }
+
+    fn is_whole(&self, more: &[&str]) {
+        let (status, report, finding) = self.setup.verify(&[&["--database"], more].concat());
+        assert_eq!((status, finding), (Some(0), Value::Null), "{report}");
+    }
+}
+
+fn whatever_is_done_to_rows_is_named(mut setup: Setup, url: Option<&str>) {
+    // The records of the test are from a day that is long gone.
+    setup.set("AUDIT__RETENTION", "36500d");
+    // What the commands before it have written is not of interest.
+    let _ = std::fs::remove_dir_all(setup.journal());
+    let heads = write_journal(&setup.journal(), None);
+    let mut node = setup.start();
+    setup.wait_for("made_up", usize::try_from(RECORDS).unwrap());
+    node.server.signal(Signal::TERM);
+    assert!(node.server.wait().success());
+    let trail = Trail { place: Place::of(&setup, url), setup: &setup, heads };
+    trail.place.run(
+        "CREATE TABLE gw.saved AS SELECT * FROM gw.audit_events; \
+         CREATE TABLE gw.saved_journals AS SELECT * FROM gw.audit_journals",
+    );
+    let (end, middle) = (word(&trail.heads[59]), word(&trail.heads[29]));
+    trail.is_whole(&["--head", &end]);
+    single_rows(&trail);
+    cut_tails(&trail, &end);
+    let change = replaced(&trail.place);
+    trail.named(&change, &[], 41, "was changed");
+    trail.named(&change, &["--head", &middle], 30, "not the known one");
+    trail.is_whole(&["--head", &end, "--head", &middle]);
+}
+
+fn single_rows(trail: &Trail<'_>) {
+    let ours = format!("journal = {}", trail.place.id());
+    let flip = trail.place.flipped();
+    let changed = format!("UPDATE gw.audit_events SET payload = {flip} WHERE {ours} AND sequence = 20");
+    trail.named(&changed, &[], 20, "was changed");
+    let removed = format!("DELETE FROM gw.audit_events WHERE {ours} AND sequence = 20");
+    trail.named(&removed, &[], 20, "21 comes next");
+    let swapped =
+        format!("UPDATE gw.audit_events SET sequence = 41 - sequence WHERE {ours} AND sequence IN (20, 21)");
+    trail.named(&swapped, &[], 20, "out of order; 21 stands there");
+    let kind = format!("UPDATE gw.audit_events SET kind = 'other' WHERE {ours} AND sequence = 20");
+    trail.named(&kind, &[], 20, "columns do not say what its payload says");
+}
+
+fn cut_tails(trail: &Trail<'_>, end: &str) {
+    let Trail { place, heads, .. } = trail;
+    let cut = format!("DELETE FROM gw.audit_events WHERE journal = {} AND sequence > 50", place.id());
+    trail.named(&cut, &[], 51, "the tail was cut; record 60 is known");
+    // Whoever cuts what the database knows of the end too is found by what is known elsewhere.
+    let hash = place.bytes(&heads[49].hash.to_string());
+    let journals = format!("shipped_sequence = 50, shipped_hash = {hash} WHERE id = {}", place.id());
+    let both = format!("{cut}; UPDATE gw.audit_journals SET {journals}");
+    place.run(&both);
+    trail.is_whole(&[]);
+    trail.named(&both, &["--head", end], 51, "the tail was cut; record 60 is known");
+}
+
+/// Records that are consistent in themselves in the place of others.
+fn replaced(place: &Place) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    write_journal(folder.path(), Some(25));
+    let mut reader = journal::Reader::open(folder.path());
+    let mut changes = Vec::new();
+    while let Some(record) = reader.read().unwrap() {
+        if (25..=40).contains(&record.sequence) {
+            let event: Value = serde_json::from_slice(record.payload).unwrap();
+            let digits = record.payload.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+            changes.push(format!(
+                "UPDATE gw.audit_events SET payload = {}, hash = {}, request_id = '{}' \
+                 WHERE journal = {} AND sequence = {}",
+                place.bytes(&digits),
+                place.bytes(&record.hash.to_string()),
+                event["request_id"].as_str().unwrap(),
+                place.id(),
+                record.sequence
+            ));
+        }
+    }
+    changes.join("; ")
+}
+
+#[test]
+fn a_64_whatever_is_done_to_rows_is_named_on_sqlite() {
+    whatever_is_done_to_rows_is_named(Setup::sqlite(), None);
+}
+
+#[test]
+fn a_64_whatever_is_done_to_rows_is_named_on_postgres() {
+    let database = database();
+    whatever_is_done_to_rows_is_named(Setup::postgres(database.url()), Some(database.url()));
+}
+
+/// Where a server starts again without its data directory, its new events are taken for no old ones, though the machine
+/// is called the same and its sequences begin anew.
+async fn a_wiped_directory_begins_a_trail_of_its_own(setup: &Setup, place: Place) {
+    let registered = |name: &str| {
+        let all = setup.tail(&["-n", "1000", "--kind", "user_registered"]);
+        all.iter().filter(|event| event["request_id"] == name).count()
+    };
+    let mut ids = Vec::new();
+    for round in 0..3 {
+        let mut node = setup.start();
+        let mut answered = Vec::new();
+        for number in 0..3 {
+            let answer = node.register(&format!("r{round}n{number}")).await;
+            assert_eq!(answer.status, 201, "{}", answer.text());
+            answered.push(answer.header("x-request-id").unwrap().to_owned());
+        }
+        ids.extend(answered.clone());
+        let arrived = async || answered.iter().all(|id| registered(id) == 1);
+        until(PATIENCE, "what was answered is in the database", arrived).await;
+        node.server.signal(Signal::TERM);
+        assert!(node.server.wait().success());
+        drop(node);
+        let finished = setup.verify(&[]);
+        assert_eq!(finished.0, Some(0), "the files of this life: {}", finished.1);
+        std::fs::remove_dir_all(setup.folder.path().join("gatewright-data/audit")).unwrap();
+    }
+    for id in &ids {
+        assert_eq!(registered(id), 1, "{id}");
+    }
+    let (status, report, _) = setup.verify(&["--database"]);
+    assert_eq!(status, Some(0), "{report}");
+    let journals = place.run("SELECT node, count(*) FROM gw.audit_journals GROUP BY node");
+    assert_eq!(journals.len(), 1, "one machine: {journals:?}");
+    assert!(journals[0][1].parse::<u32>().unwrap() >= 3, "a journal a life: {journals:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_64_a_wiped_directory_begins_a_trail_of_its_own_on_sqlite() {
+    let setup = Setup::sqlite();
+    let place = Place::of(&setup, None);
+    a_wiped_directory_begins_a_trail_of_its_own(&setup, place).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_64_a_wiped_directory_begins_a_trail_of_its_own_on_postgres() {
+    let database = database();
+    let setup = Setup::postgres(database.url());
+    let place = Place::of(&setup, Some(database.url()));
+    a_wiped_directory_begins_a_trail_of_its_own(&setup, place).await;
+}
