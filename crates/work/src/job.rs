@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use auth::Visit;
+use auth::audit::SettleError;
 use auth::key::KeyRoomError;
 use auth::password::pepper::VaultError;
 
@@ -63,6 +64,15 @@ impl From<KeyRoomError> for JobError {
         match error {
             KeyRoomError::Store(error) => Self::Store(error),
             other => Self::Keys(other),
+        }
+    }
+}
+
+impl From<SettleError> for JobError {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Store(error) => Self::Store(error),
+            SettleError::Journal(error) => Self::Audit(error.to_string()),
         }
     }
 }

@@ -202,7 +202,7 @@ impl Intents {
         let is_slow = state.oldest_pending.is_some_and(is_late);
         let mut open = self.open();
         open.sweep(events);
-        if open.intents.len() >= OPEN {
+        if open.intents.len() + open.left.len() >= OPEN {
             return None;
         }
         let number = open.next;
@@ -230,13 +230,15 @@ impl Intents {
         Some((number, Some(ticket).filter(|_| !is_slow)))
     }
 
-    /// An event that ends this intent is on its way.
-    pub(super) fn noted(&self, number: u64, event: Ticket) {
+    /// Hands over, by `submit`, the event that ends this intent. One after the other, so that both keep their order.
+    pub(super) fn note(&self, number: u64, submit: impl FnOnce() -> Ticket) -> Ticket {
         let mut open = self.open();
-        open.noted.push_back((number, event));
+        let event = submit();
+        open.noted.push_back((number, event.clone()));
         if let Some((_, is_noted)) = open.left.get_mut(&number) {
             *is_noted = true;
         }
+        event
     }
 
     /// An intent surely came to nothing.
@@ -319,10 +321,20 @@ impl Open {
                     self.end(number);
                 }
                 Some(Outcome::Delayed(_)) => self.delayed.push(number),
-                // There is no event, and there will be none: the next start settles it.
-                Some(Outcome::Dropped(_)) => {}
+                Some(Outcome::Dropped(_)) => self.lose(number),
             }
             self.noted.pop_front();
+        }
+    }
+
+    /// There is no event, and there will be none: it is found out as if the process had been killed.
+    fn lose(&mut self, number: u64) {
+        if let Some((_, is_noted)) = self.left.get_mut(&number) {
+            *is_noted = false;
+        } else if let Some(pending) = self.intents.remove(&number)
+            && let Some(left) = serde_json::from_slice::<Read>(&pending.line).ok().and_then(Read::left)
+        {
+            self.left.insert(number, (left, false));
         }
     }
 

@@ -12,7 +12,7 @@ pub use book::KeyBook;
 pub use documents::markdown;
 pub use intents::{Intents, Left, SEGMENTS};
 pub use recorder::{Auditor, Condition};
-pub use settle::settle;
+pub use settle::{SettleError, settle};
 pub use shipping::Shipping;
 
 use model::trail::Entry;

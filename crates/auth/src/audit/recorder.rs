@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub struct Auditor {
     rng: Rng,
     clock: Clock,
     kinds: Mutex<BTreeMap<&'static str, u64>>,
+    looked: AtomicBool,
     shipping: Arc<Shipping>,
     sinks: Mutex<Vec<(&'static str, Arc<Shipping>)>>,
 }
@@ -67,8 +69,17 @@ impl Auditor {
             begin: Box::new(step_aside),
         };
         let writer = Writer::start(journal, Limits::default(), hooks)?;
-        let (kinds, sinks) = (Mutex::default(), Mutex::default());
-        Ok(Self { writer, intents, book, rng, clock, kinds, shipping: Arc::default(), sinks })
+        Ok(Self {
+            writer,
+            intents,
+            book,
+            rng,
+            clock,
+            kinds: Mutex::default(),
+            looked: AtomicBool::new(false),
+            shipping: Arc::default(),
+            sinks: Mutex::default(),
+        })
     }
 
     /// How the journal's thread is.
@@ -118,8 +129,18 @@ impl Auditor {
             intent: Some(left.number),
             settled: true,
         };
-        let ticket = self.writer.submit(serde_json::to_vec(&line).unwrap_or_default());
-        self.intents.noted(left.number, ticket);
+        let line = serde_json::to_vec(&line).unwrap_or_default();
+        self.intents.note(left.number, || self.writer.submit(line));
+    }
+
+    /// Whether the journal of events was gone through for the events of [`Auditor::left`].
+    pub(super) fn has_looked(&self) -> bool {
+        self.looked.load(Ordering::Relaxed)
+    }
+
+    /// It was gone through now.
+    pub(super) fn looked(&self) {
+        self.looked.store(true, Ordering::Relaxed);
     }
 
     /// Ends an intent of [`Auditor::left`] whose event is there.
@@ -217,10 +238,11 @@ impl Recorder for Auditor {
             settled: false,
         };
         // A struct of words and numbers is always JSON.
-        let ticket = self.writer.submit(serde_json::to_vec(&line).unwrap_or_default());
-        if let Some(number) = entry.intent {
-            self.intents.noted(number, ticket.clone());
-        }
+        let line = serde_json::to_vec(&line).unwrap_or_default();
+        let ticket = match entry.intent {
+            Some(number) => self.intents.note(number, || self.writer.submit(line)),
+            None => self.writer.submit(line),
+        };
         if let Event::UserErased { user, .. } = entry.event {
             self.book.forget(user);
         }

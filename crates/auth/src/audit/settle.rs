@@ -1,6 +1,7 @@
 //! What processes left behind that were killed: whether it happened is found out, or said to be unknown.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,6 +28,38 @@ enum Went {
     Unknown,
 }
 
+/// Why something is not settled yet.
+#[derive(Debug)]
+pub enum SettleError {
+    /// The journal of events cannot be read.
+    Journal(ReadError),
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<ReadError> for SettleError {
+    fn from(error: ReadError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<store::Error> for SettleError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl fmt::Display for SettleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SettleError {}
+
 /// Settles what is left of processes that were killed. An intent whose event is in the journal, at `directory`, has
 /// ended; of every other one the database is asked. What was done is noted as it would have been, at the time at which
 /// it was announced; of what left no trace [`Event::OutcomeUnknown`] is noted, and of what surely did not happen
@@ -34,31 +67,27 @@ enum Went {
 /// no trace says nothing.
 ///
 /// # Errors
-/// When the database did not answer; what is not settled then is left.
+/// [`SettleError`]; what is not settled then is left.
 pub async fn settle(
     visit: &mut Visit<'_>,
     auditor: &Auditor,
     directory: &Path,
-) -> Result<usize, store::Error> {
-    let left = auditor.left();
-    if left.is_empty() {
+) -> Result<usize, SettleError> {
+    if auditor.left().is_empty() {
         return Ok(0);
     }
-    let noted = match noted(directory, &left) {
-        Ok(noted) => noted,
-        Err(error) => {
-            tracing::error!(%error, "the audit journal cannot be read to the end to settle what was left");
-            return Ok(left.len());
-        }
-    };
+    // Once is enough: what those processes have written, they have written.
+    if !auditor.has_looked() {
+        let left = auditor.left();
+        let noted = noted(directory, &left)?;
+        left.iter().filter(|left| noted.contains(&left.number)).for_each(|left| auditor.found(left));
+        auditor.looked();
+    }
+    let left = auditor.left();
     let outlives = visit.lease.outlives();
     let mut remaining = 0;
     let (mut done, mut unknown) = (0_usize, 0_usize);
     for one in &left {
-        if noted.contains(&one.number) {
-            auditor.found(one);
-            continue;
-        }
         match ask(visit, one).await? {
             Went::Done(event) => {
                 done += 1;

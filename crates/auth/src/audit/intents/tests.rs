@@ -140,7 +140,7 @@ impl Place {
         while self.events.state().synced < self.events.state().head.sequence {
             std::thread::yield_now();
         }
-        self.intents.noted(number, ticket);
+        self.intents.note(number, || ticket);
     }
 
     /// What a process that is killed now leaves: the files as they are.
@@ -217,7 +217,7 @@ fn an_intent_outlives_an_event_that_is_not_on_disk() {
     let number = place.begun(1);
     let written = place.events.submit(b"{}".to_vec());
     assert!(matches!(written.wait(), Outcome::Written(_)));
-    place.intents.noted(number, written);
+    place.intents.note(number, || written);
     let unsynced = State { synced: 0, ..place.events.state() };
     let mut inside = place.intents.open();
     inside.sweep(&unsynced);
@@ -225,6 +225,23 @@ fn an_intent_outlives_an_event_that_is_not_on_disk() {
     let head = Head { journal: JournalId([7; 16]), sequence: 1, hash: Hash([0; 32]) };
     inside.sweep(&State { synced: head.sequence, ..unsynced });
     assert!(inside.intents.is_empty() && inside.ended == [number]);
+}
+
+/// The queue of events was full: what happened is found out from the database while the process lives.
+#[test]
+fn an_event_that_is_dropped_is_found_out() {
+    let place = Place::new();
+    let number = place.begun(1);
+    let dropped = place.events.submit(vec![0; journal::PAYLOAD_MAX + 1]);
+    assert!(matches!(dropped.wait(), Outcome::Dropped(_)));
+    place.intents.note(number, || dropped);
+    let next = place.begun(2);
+    let left: Vec<_> = place.intents.left().into_iter().map(|left| (left.number, left.intent)).collect();
+    assert_eq!(left, [(number, intent(1))]);
+    place.noted(number);
+    assert_eq!(place.intents.left(), [], "its event is on its way");
+    place.begun(3);
+    assert!(!place.killed().contains(&number) && place.killed().contains(&next));
 }
 
 #[test]
