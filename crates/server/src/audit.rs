@@ -107,7 +107,11 @@ async fn open_journal(
                     );
                 }
                 if let Some(damage) = &recovery.damage {
-                    tracing::error!(?damage, path = %path.display(), "the audit journal is damaged; it goes on in a new segment");
+                    tracing::error!(
+                        ?damage,
+                        path = %path.display(),
+                        "the audit journal is damaged; it goes on in a new segment"
+                    );
                 }
                 return Ok(journal);
             }
