@@ -292,6 +292,15 @@ fn what_was_set_aside_is_named_and_proved() {
     let (status, _, finding) = verify(&[]);
     assert_eq!((status, &finding["sequence"]), (Some(1), &61.into()), "{finding}");
     assert!(finding["what"].as_str().unwrap().contains("not as it stood in the journal"), "{finding}");
+    // That the files were put back once is no fault of the database, but worth knowing.
+    let lost = format!("{{\"journal\":\"{ID}\",\"shipped\":3,\"reason\":\"the tail was lost\"}}\n");
+    std::fs::write(&letters, format!("{text}{lost}")).unwrap();
+    let (status, report, _) = verify(&[]);
+    assert_eq!(status, Some(0), "{report}");
+    assert!(
+        report.to_string().contains("after record 3 the files were other ones: the tail was lost"),
+        "{report}"
+    );
     // On another node, which has no letters, they are missing, until it is shown them.
     std::fs::rename(&letters, setup.folder.path().join("letters")).unwrap();
     let (status, _, finding) = verify(&[]);

@@ -15,6 +15,7 @@ use super::Failure;
 pub(super) struct Letters {
     refused: HashMap<(JournalId, u64), Refused>,
     unreadable: Vec<Unreadable>,
+    lost: Vec<(JournalId, String)>,
 }
 
 /// Records that could not be read, first and last.
@@ -58,10 +59,21 @@ impl Letters {
                 Some(DeadLetter::Unreadable { journal, from, to, reason }) if from <= to => {
                     self.unreadable.push(Unreadable { journal, from, to, reason });
                 }
+                Some(DeadLetter::Lost { journal, shipped, reason, .. }) => {
+                    self.lost.push((
+                        journal,
+                        format!("after record {shipped} the files were other ones: {reason}"),
+                    ));
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// When the files of a journal were not what had been shipped: put back from a copy, or short of their end.
+    pub(super) fn losses(&self, journal: JournalId) -> impl Iterator<Item = &String> {
+        self.lost.iter().filter(move |(of, _)| *of == journal).map(|(_, what)| what)
     }
 
     /// What they say of a record.

@@ -167,6 +167,7 @@ async fn one(
     if journal.kept.sequence > 0 {
         checked.notes.push("older records were removed, and what they held is not proved".to_owned());
     }
+    checked.notes.extend(letters.losses(id).cloned());
     let mut heads: Vec<Head> = known.iter().filter(|head| head.journal == id).copied().collect();
     heads.push(head(id, journal.shipped.sequence, journal.shipped.hash));
     for row in signed_heads(audit, id, journal.kept.sequence.saturating_sub(1)).await? {

@@ -89,3 +89,32 @@ async fn retention_keeps_pace() {
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await.len(), 0);
 }
+
+/// What the journal no longer has when a sink comes back is counted, and the sink goes on with the oldest there is.
+#[tokio::test]
+async fn a_sink_that_was_away_for_too_long_misses_what_is_gone_and_says_so() {
+    let node = node().await;
+    let folder = node.folder.path().to_owned();
+    let mut journal = open(&folder, ID, 1500);
+    append(&mut journal, &node, 1, 30);
+    let out = folder.join("out");
+    let sink = || {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(&out).unwrap();
+        let carrier = Carrier::Lines(Lines::new(file));
+        let settings = ShipperSettings { keys: None, ..settings(&folder) };
+        Shipper::new(settings, Outside::new(carrier, folder.join("sink"), CancellationToken::new()))
+    };
+    node.runner.settle(&sink()).await.unwrap();
+    append(&mut journal, &node, 31, 30);
+    assert!(journal.remove_before(55).unwrap() > 0);
+    let oldest = journal.oldest();
+    assert!((32..=55).contains(&oldest), "{oldest}");
+    let back = sink();
+    node.runner.settle(&back).await.unwrap();
+    let text = std::fs::read_to_string(&out).unwrap();
+    let sequence = |line: &str| serde_json::from_str::<Value>(line).unwrap()["sequence"].as_u64().unwrap();
+    let found: Vec<u64> = text.lines().map(sequence).collect();
+    assert_eq!(found, (1..=30).chain(oldest..=60).collect::<Vec<_>>());
+    assert_eq!((back.shipping().dead(), back.shipping().shipped()), (oldest - 31, 61 - oldest));
+    assert_eq!((letters(&node).len(), letters(&node)[0]["shipped"].as_u64()), (1, Some(30)));
+}
