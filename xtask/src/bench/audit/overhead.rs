@@ -13,7 +13,8 @@ const VERBS: [(&str, Step); 2] = [("login", sign_in), ("refresh", refresh)];
 /// Prints the ratio of both verbs on both engines.
 pub(super) fn run(builds: &Builds) -> Outcome<()> {
     println!("with a trail against without, {PAIRS} interleaved pairs of {SPAN:?}, hashes at their cheapest");
-    let postgres = Postgres::builder().fsync(true).start();
+    // Two servers with pools of their own.
+    let postgres = Postgres::builder().fsync(true).setting("max_connections", "100").start();
     let urls = ["audited", "unaudited"].map(|name| postgres.database(name));
     for (engine, urls) in [("SQLite", None), ("PostgreSQL", Some(&urls))] {
         let open = |name, binary, index: usize| {
