@@ -3,6 +3,8 @@
 //! There 64-bit integers are text, and a trace id is hexadecimal digits.
 
 use journal::JournalId;
+use model::Event;
+use model::event::{Notice, Outcome};
 use serde::Serialize;
 use serde_json::Value;
 use store::audit::{Record, Shipment};
@@ -15,8 +17,6 @@ use crate::ship::sink::SinkError;
 /// Severity numbers and texts of the log data model.
 const INFO: (u8, &str) = (9, "INFO");
 const WARN: (u8, &str) = (13, "WARN");
-/// What speaks of missing records.
-const WARNINGS: [&str; 3] = ["audit_gap", "audit_unsynced", SET_ASIDE];
 
 /// Posts to a collector.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ fn request(shipment: &Shipment) -> Request<'_> {
 }
 
 fn log_record<'a>(record: &'a Record, shipment: &Shipment) -> LogRecord<'a> {
-    let (severity_number, severity_text) = if WARNINGS.contains(&record.kind.as_str()) { WARN } else { INFO };
+    let (severity_number, severity_text) = severity(&record.kind);
     let line = lines::line(record, &shipment.node);
     let trace_id = serde_json::from_slice::<Value>(&record.payload).ok().and_then(|event| {
         let id = event.get("trace_id")?.as_str()?;
@@ -147,6 +147,16 @@ fn log_record<'a>(record: &'a Record, shipment: &Shipment) -> LogRecord<'a> {
         body: AnyValue::Text(line.into()),
         attributes,
         trace_id,
+    }
+}
+
+/// What somebody should look at is a warning.
+fn severity(kind: &str) -> (u8, &'static str) {
+    let known = Event::DOCUMENTED.iter().chain(Notice::DOCUMENTED).find(|known| known.kind == kind);
+    match known.map(|known| known.outcome) {
+        Some(Outcome::Alarm | Outcome::Unknown) => WARN,
+        None if kind == SET_ASIDE => WARN,
+        _ => INFO,
     }
 }
 
