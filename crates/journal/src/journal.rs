@@ -32,12 +32,12 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 64 MiB or a day a segment; a sync for 64 KiB or 100 ms.
+    /// 64 MiB or a day a segment; a sync for 1 MiB or 100 ms.
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
             segment_age: Duration::from_hours(24),
-            sync_bytes: 64 << 10,
+            sync_bytes: 1 << 20,
             sync_age: Duration::from_millis(100),
         }
     }

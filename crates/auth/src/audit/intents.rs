@@ -36,8 +36,8 @@ const AGAIN: usize = 256;
 pub const SEGMENTS: Options = Options {
     segment_bytes: 1 << 20,
     segment_age: Duration::from_hours(24),
-    sync_bytes: 1 << 20,
-    sync_age: Duration::from_millis(100),
+    sync_bytes: 8 << 20,
+    sync_age: Duration::from_secs(1),
 };
 
 /// One record.

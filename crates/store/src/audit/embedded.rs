@@ -78,6 +78,9 @@ impl Embedded {
             if retired.rows > 0 {
                 connection.script(VACUUM)?;
             }
+            // After a tidying the journal may forget what is here: it is on disk now.
+            let synced = connection.inner.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            synced.map_err(|error| sort(&error))?;
             Ok(retired)
         })
         .await
@@ -148,6 +151,9 @@ fn open(path: &Path, limit: Duration) -> Result<Connection, Error> {
     bare.script("PRAGMA auto_vacuum = INCREMENTAL")?;
     bare.use_wal()?;
     let connection = Connection::writer(path, Arc::new(texts), limit)?;
+    // What a power failure takes back takes its place back too, and is shipped again: no flush for each batch, which
+    // the database of the requests would wait for.
+    connection.script("PRAGMA synchronous = NORMAL")?;
     let version = |connection: &Connection| -> Result<i64, Error> {
         let asked = connection.inner.query_row("PRAGMA user_version", [], |row| row.get(0));
         asked.map_err(|error| sort(&error))
