@@ -159,6 +159,8 @@ events! {
         }
         /// A refresh did not succeed.
         RefreshFailed("refresh_failed", Refused) {
+            /// Whose session it is, where it is known.
+            user: Option<UserUuid>,
             /// The session that the token names, where it is one of ours.
             session: Option<SessionId>,
             /// Why.

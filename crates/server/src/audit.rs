@@ -1,7 +1,10 @@
 //! The audit trail's place on disk, and whether it can be written.
 
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use auth::audit::{Auditor, Condition, Intents, KeyBook};
@@ -9,7 +12,8 @@ use journal::{Journal, JournalId, OpenError, Options};
 use model::{Clock, Rng, Spawner};
 use protocol::seal::Keyring;
 use store::audit::Audit;
-use tokio::time::sleep;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 use work::{Database, Destroy, End, ErasedKeys, KeysOnDisk, Settling, Shipper, ShipperSettings};
 
 use crate::config::Config;
@@ -36,6 +40,9 @@ const TURNS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 const TRY: Duration = Duration::from_millis(20);
 /// Most records, and bytes of payloads, that go to the database at once.
 const BATCH: (usize, usize) = (2000, 1 << 20);
+/// More than the events of a command need, but for an import, and how long a command waits for its disk.
+const ROOM: usize = 256 << 10;
+const ROOM_WITHIN: Duration = Duration::from_secs(5);
 /// The component's name in readiness.
 const COMPONENT: &str = "audit";
 
@@ -65,7 +72,7 @@ pub async fn open(
     let intents = place.join("intents");
     data_dir(&journal)?;
     data_dir(&intents)?;
-    let failed = |why: std::io::Error| StartError::Audit(place.clone(), why.to_string());
+    let failed = |why: io::Error| StartError::Audit(place.clone(), why.to_string());
     let refused = |why| match why {
         OpenError::Locked(_) if writes == Writes::Server => {
             StartError::Audit(place.clone(), "another server writes there; give each a data_dir".to_owned())
@@ -201,12 +208,12 @@ pub fn erased_keys(config: &Config, auditor: Option<&Arc<Auditor>>, rng: &Rng) -
 }
 
 /// The commands' journal, which nobody else writes as long as it is held.
-fn turn(commands: &Path, rng: &Rng) -> std::io::Result<Journal> {
+fn turn(commands: &Path, rng: &Rng) -> io::Result<Journal> {
     let opened = Journal::open(&commands.join("journal"), Options::default(), JournalId(rng.bytes()));
     opened.map(|(journal, _)| journal).map_err(|why| match why {
-        OpenError::Locked(_) => std::io::ErrorKind::WouldBlock.into(),
+        OpenError::Locked(_) => io::ErrorKind::WouldBlock.into(),
         OpenError::Io(_, error) => error,
-        other @ OpenError::Version { .. } => std::io::Error::other(other),
+        other @ OpenError::Version { .. } => io::Error::other(other),
     })
 }
 
@@ -215,11 +222,32 @@ fn remove_before(commands: &Path, sequence: u64, rng: &Rng) -> bool {
     match turn(commands, rng).and_then(|mut journal| journal.remove_before(sequence)) {
         Ok(_) => true,
         Err(error) => {
-            if error.kind() != std::io::ErrorKind::WouldBlock {
+            if error.kind() != io::ErrorKind::WouldBlock {
                 tracing::warn!(%error, "old files of the commands' audit journal cannot be removed");
             }
             false
         }
+    }
+}
+
+/// Whether the trail of this writer has room for what is about to be done: written to the disk, and removed again.
+///
+/// # Errors
+/// What the disk said, or that it said nothing for [`ROOM_WITHIN`].
+pub async fn has_room(data: &Path, writes: Writes) -> io::Result<()> {
+    let path = place(data, writes).join("room");
+    let (tell, told) = oneshot::channel();
+    // A thread that nobody joins: a disk that hangs must not hold the command too.
+    thread::Builder::new().name("room for the trail".to_owned()).spawn(move || {
+        let written = fs::File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0; ROOM])?;
+            file.sync_all()
+        });
+        let _ = tell.send(fs::remove_file(&path).and(written));
+    })?;
+    match timeout(ROOM_WITHIN, told).await {
+        Ok(Ok(tried)) => tried,
+        Ok(Err(_)) | Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 

@@ -212,3 +212,21 @@ async fn one_data_directory_has_one_server() {
     assert!(second.stderr.contains("another server writes there"), "{}", second.stderr);
     assert_eq!(node.readiness().await, 200);
 }
+
+#[test]
+fn a_command_that_could_not_say_what_it_changed_changes_nothing() {
+    let setup = Setup::sqlite();
+    setup.command(&["user", "add", "alice@example.com", "--password-file", "-"]);
+    // What stands in the way of a file does what a full disk does.
+    let room = setup.folder.path().join("gatewright-data/audit/cli/room");
+    std::fs::create_dir(&room).unwrap();
+    for refused in [["user", "set-role", "alice@example.com", "admin"].as_slice(), &["keys", "rotate"]] {
+        let finished = setup.ask(refused);
+        assert_eq!(finished.status.code(), Some(1), "{}", finished.stdout);
+        assert!(finished.stderr.contains("nothing was changed"), "{}", finished.stderr);
+    }
+    assert!(!setup.command(&["user", "show", "alice@example.com"]).contains("admin"));
+    std::fs::remove_dir(&room).unwrap();
+    setup.command(&["user", "set-role", "alice@example.com", "admin"]);
+    assert!(setup.command(&["user", "show", "alice@example.com"]).contains("admin"));
+}

@@ -11,7 +11,6 @@ use protocol::seal::Keyring;
 use serde_json::{Value, json};
 use testkit::Postgres;
 use testkit::postgres::rows;
-use testkit::process::{self, Finished, Server};
 
 use crate::node::{Node, PASSWORD, Setup, pair, until};
 
@@ -23,15 +22,6 @@ const KEPT: &str = "canary-agent-kept";
 impl Setup {
     fn data(&self) -> PathBuf {
         self.folder.path().join("gatewright-data")
-    }
-
-    /// A command that may fail.
-    fn ask(&self, arguments: &[&str]) -> Finished {
-        let mut builder = Server::builder(process::gatewright()).args(arguments).folder(self.folder.path());
-        for (name, value) in &self.env {
-            builder = builder.env(name, value);
-        }
-        builder.run(PASSWORD)
     }
 }
 

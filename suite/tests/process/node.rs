@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::http::{Client, Response};
 use testkit::postgres::{Database, Postgres};
-use testkit::process::{self, Server};
+use testkit::process::{self, Finished, Server};
 
 /// A password that no list has.
 pub(crate) const PASSWORD: &str = "TestPass123!";
@@ -52,13 +52,18 @@ impl Setup {
 
     /// Runs a command that must succeed, and gives what it printed.
     pub(crate) fn command(&self, arguments: &[&str]) -> String {
+        let finished = self.ask(arguments);
+        assert!(finished.status.success(), "{arguments:?}: {}{}", finished.stdout, finished.stderr);
+        finished.stdout
+    }
+
+    /// Runs a command that may fail.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Finished {
         let mut builder = Server::builder(process::gatewright()).args(arguments).folder(self.folder.path());
         for (name, value) in &self.env {
             builder = builder.env(name, value);
         }
-        let finished = builder.run(PASSWORD);
-        assert!(finished.status.success(), "{arguments:?}: {}{}", finished.stdout, finished.stderr);
-        finished.stdout
+        builder.run(PASSWORD)
     }
 
     /// Starts a server and waits until it is ready.

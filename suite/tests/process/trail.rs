@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use journal::{Chain, Entry, Hash, Head, Journal, JournalId, Kind, Options, Time};
 use serde_json::Value;
 use testkit::postgres::{Database, rows};
-use testkit::process::{self, Finished, Server};
+use testkit::process::{self, Finished, Server, Signal};
 use testkit::{Postgres, SharedPostgres};
 
 use crate::node::Setup;
@@ -210,6 +210,35 @@ fn a_64_whatever_is_done_to_whole_segments_is_named() {
     let (status, _, finding) = files.verify(&[]);
     assert_eq!((status, &finding["segment"]), (Some(1), &Value::from(at + 1)), "{finding}");
     assert!(finding["what"].as_str().unwrap().contains("does not follow"), "{finding}");
+}
+
+/// A lone segment: nothing else says whose journal it is.
+#[test]
+fn a_64_a_damaged_header_is_named_and_so_is_a_journal_that_is_gone() {
+    let files = Files::new();
+    for later in 1..files.whole.len() {
+        std::fs::remove_file(files.copied(later)).unwrap();
+    }
+    assert_eq!(files.verify(&[]).0, Some(0));
+    let mut bytes = std::fs::read(files.copied(0)).unwrap();
+    bytes[60] ^= 1;
+    std::fs::write(files.copied(0), bytes).unwrap();
+    let (status, report, _) = files.verify(&[]);
+    let finding = &report["journals"][0]["finding"];
+    assert_eq!((status, &finding["segment"]), (Some(1), &Value::from(1)), "{report}");
+
+    let setup = Setup::sqlite();
+    let mut node = setup.start();
+    setup.wait_for("server_started", 1);
+    node.server.signal(Signal::TERM);
+    assert!(node.server.wait().success());
+    assert_eq!(setup.verify(&[]).0, Some(0));
+    let directory = setup.folder.path().join("gatewright-data/audit/journal");
+    let [segment] = segments(&directory).try_into().unwrap();
+    std::fs::write(&segment, "").unwrap();
+    let (status, report, _) = setup.verify(&[]);
+    assert_eq!(status, Some(1), "{report}");
+    assert!(report.to_string().contains("nothing of the journal is there"), "{report}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use model::{Event, Intent, Kind, Now, Secret, SessionId, event::Reason};
+use model::{Event, Intent, Kind, Now, Secret, SessionId, UserUuid, event::Reason};
 use protocol::refresh_token::{RefreshToken, SEALED_BYTES};
 use protocol::scope::Scope;
 use store::noun::session::{self, Rotation, Session};
@@ -51,18 +51,13 @@ pub async fn refresh(
     scope: Option<&str>,
 ) -> Result<Tokens, RefreshError> {
     let Ok(token) = RefreshToken::decode(token.expose(), &visit.rooms.macs) else {
-        visit.trail.note(Event::RefreshFailed { session: None, reason: Reason::UnknownToken });
+        visit.trail.note(Event::RefreshFailed { user: None, session: None, reason: Reason::UnknownToken });
         return Err(RefreshError::Refused);
     };
     let scope = scope.filter(|scope| !scope.is_empty());
     if let Some(asked) = scope {
         // Rare, and worth a read: a refusal must not use the token up.
-        if let Err(error) = check_scope(visit, &token, asked).await {
-            return Err(match error {
-                RefreshError::Scope => out_of_scope(visit, token.session),
-                other => other,
-            });
-        }
+        check_scope(visit, &token, asked).await?;
     }
     let successor = token.successor(&visit.rooms.rng);
     let step = rotation(visit, &token, &successor);
@@ -94,10 +89,10 @@ pub async fn refresh(
         Err(Unrotated::Store(error)) => return Err(error.into()),
     };
     let Some(live) = Live::of(&session, visit.now, &visit.rooms.settings) else {
-        return Err(refused(visit, Some(session.id), Reason::Expired));
+        return Err(refused(visit, session.id, Some(session.user_uuid), Reason::Expired));
     };
-    let id = session.id;
-    let live = narrow(live, scope).ok_or_else(|| out_of_scope(visit, id))?;
+    let (id, user) = (session.id, session.user_uuid);
+    let live = narrow(live, scope).ok_or_else(|| out_of_scope(visit, id, Some(user)))?;
     let tokens = mint(visit, &live, &token);
     tokens.map_err(RefreshError::Mint)
 }
@@ -134,10 +129,13 @@ fn rotation(visit: &Visit<'_>, token: &RefreshToken, successor: &RefreshToken) -
 
 /// Whether the session was granted all of what is asked for; a session that is not live is refused later.
 async fn check_scope(visit: &mut Visit<'_>, token: &RefreshToken, asked: &str) -> Result<(), RefreshError> {
-    let asked = Scope::parse(asked).map_err(|_| RefreshError::Scope)?;
     let found = visit.lease.read().await?.one(session::find(token.session)).await?;
+    let user = found.as_ref().map(|found| found.user_uuid);
     let live = found.and_then(|found| Live::of(&found, visit.now, &visit.rooms.settings));
-    if live.is_none_or(|live| asked.is_subset(&live.scope)) { Ok(()) } else { Err(RefreshError::Scope) }
+    match Scope::parse(asked) {
+        Ok(asked) if live.is_none_or(|live| asked.is_subset(&live.scope)) => Ok(()),
+        _ => Err(out_of_scope(visit, token.session, user)),
+    }
 }
 
 fn narrow(live: Live, asked: Option<&str>) -> Option<Live> {
@@ -150,13 +148,14 @@ fn narrow(live: Live, asked: Option<&str>) -> Option<Live> {
     }
 }
 
-fn out_of_scope(visit: &Visit<'_>, session: SessionId) -> RefreshError {
-    visit.trail.note(Event::RefreshFailed { session: Some(session), reason: Reason::Scope });
+fn out_of_scope(visit: &Visit<'_>, session: SessionId, user: Option<UserUuid>) -> RefreshError {
+    visit.trail.note(Event::RefreshFailed { user, session: Some(session), reason: Reason::Scope });
     RefreshError::Scope
 }
 
-fn refused(visit: &Visit<'_>, session: Option<SessionId>, reason: Reason) -> RefreshError {
-    visit.trail.note(Event::RefreshFailed { session, reason });
+/// Names the user of a session that is known: what is kept of him is under his key then.
+fn refused(visit: &Visit<'_>, session: SessionId, user: Option<UserUuid>, reason: Reason) -> RefreshError {
+    visit.trail.note(Event::RefreshFailed { user, session: Some(session), reason });
     RefreshError::Refused
 }
 
@@ -168,7 +167,7 @@ async fn replay(
 ) -> Result<(Session, RefreshToken), RefreshError> {
     let settings = &visit.rooms.settings;
     let Some(session) = session else {
-        return Err(refused(visit, Some(token.session), Reason::UnknownToken));
+        return Err(refused(visit, token.session, None, Reason::UnknownToken));
     };
     if Live::of(&session, visit.now, settings).is_none() {
         let reason = match (session.revoked, session.state) {
@@ -176,11 +175,11 @@ async fn replay(
             (false, user::State::Active) => Reason::Expired,
             (false, _) => Reason::Inactive,
         };
-        return Err(refused(visit, Some(session.id), reason));
+        return Err(refused(visit, session.id, Some(session.user_uuid), reason));
     }
     if token.generation >= session.generation {
         // Genuine by its MAC, and yet not issued: a database was restored from a backup, or the key has leaked.
-        return Err(refused(visit, Some(session.id), Reason::UnknownToken));
+        return Err(refused(visit, session.id, Some(session.user_uuid), Reason::UnknownToken));
     }
     let unused = token.generation == session.generation - 1;
     let entry = Entry::of(&session, token.generation);
@@ -215,7 +214,7 @@ async fn replay(
     match noted {
         Ok(()) => Ok((session, successor)),
         // The successor was used, or the session ended, between the two statements.
-        Err(Unrotated::Used(_)) => Err(refused(visit, Some(id), Reason::Revoked)),
+        Err(Unrotated::Used(_)) => Err(refused(visit, id, Some(user), Reason::Revoked)),
         Err(Unrotated::Store(error)) => Err(error.into()),
     }
 }
@@ -240,7 +239,7 @@ async fn stolen(visit: &mut Visit<'_>, session: &Session, generation: i64) -> Re
             visit.rooms.revocations.add(&[id], keep);
             RefreshError::Refused
         }
-        Err(Unrotated::Used(_)) => refused(visit, Some(id), Reason::Revoked),
+        Err(Unrotated::Used(_)) => refused(visit, id, Some(user), Reason::Revoked),
         Err(Unrotated::Store(error)) => error.into(),
     }
 }

@@ -53,6 +53,9 @@ impl ClientCommand {
             confirm(remove.yes, &format!("Client {} will be refused from now on.", remove.which.id))?;
         }
         let desk = Desk::open(config, missing).await?;
+        if !matches!(self, Self::List) {
+            desk.must_record().await?;
+        }
         let mut lease = desk.lease();
         let visit = &mut desk.visit(&mut lease);
         match self {

@@ -1,10 +1,12 @@
 //! Where a command that changes something stands: beside the server, on the same database.
 
+use std::path::PathBuf;
+
 use auth::{Rooms, Visit};
 use store::Lease;
 
 use super::{Failure, Global};
-use crate::audit;
+use crate::audit::{self, Writes};
 use crate::config::{Config, LogFilter, Source};
 use crate::foundation::{Foundation, Given, Missing};
 use crate::lifecycle::{Deadlines, Lifecycle, Stage};
@@ -14,6 +16,7 @@ use crate::{logging, wiring};
 pub(super) struct Desk {
     foundation: Foundation,
     given: Given,
+    data_dir: PathBuf,
     /// Keeps the tasks of connections alive.
     _lifecycle: Lifecycle,
 }
@@ -50,7 +53,16 @@ impl Desk {
         let given = Given::system();
         let public_url = wiring::public_url(&config, config.server.listen);
         let foundation = Foundation::open(&config, &public_url, &given, "cli", missing, &spawner).await?;
-        Ok(Self { foundation, given, _lifecycle: lifecycle })
+        Ok(Self { foundation, given, data_dir: config.data_dir, _lifecycle: lifecycle })
+    }
+
+    /// Makes sure, before anything is changed, that it can be said in the trail what will have been changed. What a
+    /// command changes is always audited, whatever `audit.required` says.
+    pub(super) async fn must_record(&self) -> Result<(), Failure> {
+        let room = audit::has_room(&self.data_dir, Writes::Command).await;
+        room.map_err(|why| {
+            Failure::failed(format!("nothing was changed, since the audit trail cannot be written: {why}"))
+        })
     }
 
     /// A lease for a visit.

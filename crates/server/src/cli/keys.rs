@@ -63,6 +63,9 @@ impl KeysCommand {
             confirm(*yes, "Every access token that there is will be refused.")?;
         }
         let desk = Desk::open(config, Missing::Refused).await?;
+        if !matches!(self, Self::List(_)) {
+            desk.must_record().await?;
+        }
         let mut lease = desk.lease();
         let visit = &mut desk.visit(&mut lease);
         match self {

@@ -14,7 +14,7 @@ use super::heads;
 use super::letters::Letters;
 use super::verify_database::{self, Checked, SetAside};
 use super::{Failure, Output, Trail};
-use crate::audit::{Writes, place};
+use crate::audit::{Writes, node_name, place};
 use crate::config::Config;
 use crate::master_key;
 
@@ -147,7 +147,7 @@ impl Verify {
         let mut all = Vec::new();
         for directory in &directories {
             let Some(journal) = identity(directory)? else {
-                all.push(Checked::nothing(directory));
+                all.push(nothing(directory, signatures)?);
                 continue;
             };
             // A sink has heads of every node.
@@ -166,6 +166,18 @@ impl Verify {
         for (head, _) in heads.iter().zip(met).filter(|(_, met)| !met) {
             all.push(Checked::missing(*head));
         }
+        if let (Some(trail), true) = (&trail, all.iter().all(|one| one.journal.is_none())) {
+            // Where nothing is left, nothing says whose it was: the database knows what this node has shipped.
+            let known = trail.audit.journals().await?;
+            let ours = known.iter().filter(|known| known.node == node_name());
+            all.extend(ours.map(|known| {
+                Checked::missing(Head {
+                    journal: JournalId(known.id),
+                    sequence: known.shipped.sequence.unsigned_abs(),
+                    hash: Hash(known.shipped.hash),
+                })
+            }));
+        }
         Ok(all)
     }
 }
@@ -178,6 +190,15 @@ fn identity(directory: &Path) -> Result<Option<JournalId>, Failure> {
     let mut reader = journal::Reader::open(directory);
     reader.read_up_to(0).map_err(|why| unreadable(&why))?;
     Ok(reader.position().map(|head| head.journal))
+}
+
+/// A directory whose first segment does not say whose it is: empty, or damaged.
+fn nothing(directory: &Path, signatures: &Signatures) -> Result<Checked, Failure> {
+    let mut checked = file(directory, &[], signatures, true)?;
+    if checked.bad.is_none() {
+        checked.notes.push("there is no record in it".to_owned());
+    }
+    Ok(checked)
 }
 
 fn file(
@@ -231,15 +252,11 @@ impl Checked {
         }
     }
 
-    fn nothing(directory: &Path) -> Self {
-        Self::empty(None, directory.display().to_string(), vec!["there is no record in it".to_owned()], None)
-    }
-
     /// A known head of a journal that is not there at all.
     fn missing(head: Head) -> Self {
         let text = format!("record {}: it is known, and nothing of its journal is there", head.sequence);
         let place = json!({"sequence": head.sequence, "what": "nothing of the journal is there"});
-        Self::empty(Some(head.journal), "--head".to_owned(), Vec::new(), Some((text, place)))
+        Self::empty(Some(head.journal), "known from elsewhere".to_owned(), Vec::new(), Some((text, place)))
     }
 }
 

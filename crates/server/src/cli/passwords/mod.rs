@@ -60,6 +60,7 @@ impl PasswordsCommand {
 
 async fn unseal(global: &Global, out: &mut Output) -> Result<(), Failure> {
     let desk = Desk::open(configure(global)?, Missing::Refused).await?;
+    desk.must_record().await?;
     let mut lease = desk.lease();
     let visit = &mut desk.visit(&mut lease);
     let mut next = Some(Place::default());

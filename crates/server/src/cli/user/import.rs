@@ -65,6 +65,9 @@ impl Import {
         let mut rows = Rows::open(from, format)
             .map_err(|why| Failure::failed(format!("{name} cannot be read: {why}")))?;
         let desk = Desk::open(config, if self.dry_run { Missing::Refused } else { Missing::Made }).await?;
+        if !self.dry_run {
+            desk.must_record().await?;
+        }
         let mut report = self.report.as_deref().map(Report::create).transpose()?;
         let mut lease = desk.lease();
         let visit = &mut desk.visit(&mut lease);

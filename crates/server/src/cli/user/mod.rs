@@ -120,6 +120,7 @@ impl UserCommand {
         if let Self::Add(add) = self {
             let password = add.password.read(&add.email)?;
             let desk = Desk::open(config, Missing::Made).await?;
+            desk.must_record().await?;
             let mut lease = desk.lease();
             let mut visit = desk.visit(&mut lease);
             let username = add.username.as_deref();
@@ -132,6 +133,9 @@ impl UserCommand {
             return import.run(config, out).await;
         }
         let desk = Desk::open(config, Missing::Refused).await?;
+        if !matches!(self, Self::List(_) | Self::Show(_)) {
+            desk.must_record().await?;
+        }
         let mut lease = desk.lease();
         let visit = &mut desk.visit(&mut lease);
         match self {
