@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use auth::audit::{Auditor, Condition, Intents, KeyBook};
-use journal::{Journal, JournalId, OpenError, Options};
+use journal::{Head, Journal, JournalId, OpenError, Options};
 use model::{Clock, Rng, Spawner};
 use protocol::seal::Keyring;
 use store::audit::Audit;
@@ -55,22 +55,22 @@ pub fn place(data_dir: &Path, writes: Writes) -> PathBuf {
     }
 }
 
-/// Opens the journal of a writer and begins to record into it.
+/// Opens the journal of a writer and begins to record into it. `trail` knows how far it was shipped.
 ///
 /// # Errors
 /// [`StartError::Audit`], [`StartError::DataDir`].
 pub async fn open(
     data: &Path,
     writes: Writes,
+    trail: Option<&Audit>,
     keyring: &Keyring,
     clock: &Clock,
     rng: &Rng,
 ) -> Result<Arc<Auditor>, StartError> {
     let place = place(data, writes);
-    let journal = place.join("journal");
+    let (directory, intents) = (place.join("journal"), place.join("intents"));
     data_dir(data)?;
-    let intents = place.join("intents");
-    data_dir(&journal)?;
+    data_dir(&directory)?;
     data_dir(&intents)?;
     let failed = |why: io::Error| StartError::Audit(place.clone(), why.to_string());
     let refused = |why| match why {
@@ -79,13 +79,40 @@ pub async fn open(
         }
         other => StartError::Audit(place.clone(), other.to_string()),
     };
-    let journal = open_journal(&journal, Options::default(), writes, rng).await.map_err(refused)?;
+    let mut journal = open_journal(&directory, Options::default(), writes, rng).await.map_err(refused)?;
+    if was_put_back(trail, journal.head()).await {
+        drop(journal);
+        for path in [&directory, &intents] {
+            let aside = path.with_extension(format!("put-back-{}", clock.now().micros()));
+            tracing::error!(
+                path = %path.display(),
+                aside = %aside.display(),
+                "the audit directory is older than what was shipped of it; it is set aside, and a new one begins"
+            );
+            fs::rename(path, aside).map_err(failed)?;
+            data_dir(path)?;
+        }
+        journal = open_journal(&directory, Options::default(), writes, rng).await.map_err(refused)?;
+    }
     let begun = open_journal(&intents, auth::audit::SEGMENTS, writes, rng).await.map_err(refused)?;
     let intents = Intents::start(begun, &intents, clock).map_err(failed)?;
     let book = KeyBook::open(&place.join("keys"), keyring.clone(), rng.clone()).map_err(failed)?;
     let auditor =
         Auditor::start(journal, intents, book, keyring, clock.clone(), rng.clone()).map_err(failed)?;
     Ok(Arc::new(auditor))
+}
+
+/// Whether the database has records of this journal behind its end. Somebody has put back an old copy then: it must not
+/// go on, since it would give the same sequences to other events.
+async fn was_put_back(trail: Option<&Audit>, head: Head) -> bool {
+    let Some(trail) = trail else { return false };
+    match trail.journal(head.journal.0).await {
+        Ok(known) => known.is_some_and(|known| known.shipped.sequence.unsigned_abs() > head.sequence),
+        Err(why) => {
+            tracing::warn!(%why, "it is not known how far the audit journal was shipped");
+            false
+        }
+    }
 }
 
 async fn open_journal(

@@ -11,6 +11,7 @@ use auth::{Rooms, Visit};
 use model::trail::{Entry, Receipt, Recorder};
 use model::{Clock, Origin, Rng, Spawner, Trail};
 use protocol::seal::Keyring;
+use store::audit::Audit;
 use store::{Lease, Store};
 
 use crate::audit::{self, Writes};
@@ -110,9 +111,15 @@ impl Foundation {
             None => first_master_key(config, given, store.back.lease(trail(Arc::new(Nowhere)))).await?,
         };
         let writes = if via == "cli" { Writes::Command } else { Writes::Server };
-        let auditor = match &given.recorder {
-            Some(_) => None,
-            None => Some(audit::open(&config.data_dir, writes, &keyring, &given.clock, &given.rng).await?),
+        let auditor = if given.recorder.is_some() {
+            None
+        } else {
+            let shipped = match writes {
+                Writes::Server => Some(Audit::open(&database, spawner)?),
+                Writes::Command => None,
+            };
+            let (data, clock, rng) = (&config.data_dir, &given.clock, &given.rng);
+            Some(audit::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?)
         };
         let recorder: Arc<dyn Recorder> = match (&given.recorder, &auditor) {
             (Some(recorder), _) => Arc::clone(recorder),

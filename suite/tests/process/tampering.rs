@@ -245,3 +245,48 @@ async fn a_64_a_wiped_directory_begins_a_trail_of_its_own_on_postgres() {
     let place = Place::of(&setup, Some(database.url()));
     a_wiped_directory_begins_a_trail_of_its_own(&setup, place).await;
 }
+
+/// Somebody puts an old copy of the audit directory back: what comes then must not be taken for what was shipped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_64_an_old_directory_that_was_put_back_gives_no_sequence_twice() {
+    let setup = Setup::sqlite();
+    let place = Place::of(&setup, None);
+    let audit = setup.folder.path().join("gatewright-data/audit");
+    let old = setup.folder.path().join("old");
+    let mut ids = Vec::new();
+    for life in 0..3 {
+        let mut node = setup.start();
+        for number in 0..3 {
+            let answer = node.register(&format!("life{life}n{number}")).await;
+            ids.push(answer.header("x-request-id").unwrap().to_owned());
+        }
+        let arrived = async || setup.tail(&["-n", "1000", "--kind", "user_registered"]).len() == ids.len();
+        until(PATIENCE, "what was answered is in the database", arrived).await;
+        node.server.signal(Signal::TERM);
+        assert!(node.server.wait().success());
+        drop(node);
+        let copy = |from: &std::path::Path, to: &std::path::Path| {
+            assert!(Server::builder("cp").arg("-a").arg(from).arg(to).run("").status.success());
+        };
+        match life {
+            0 => copy(&audit, &old),
+            1 => {
+                std::fs::remove_dir_all(&audit).unwrap();
+                copy(&old, &audit);
+            }
+            _ => {}
+        }
+    }
+    let doubles =
+        place.run("SELECT journal, sequence FROM gw.audit_events GROUP BY 1, 2 HAVING count(*) > 1");
+    assert!(doubles.is_empty(), "{doubles:?}");
+    assert_eq!(place.run("SELECT id FROM gw.audit_journals").len(), 2, "the third life has one of its own");
+    for more in [["--database"].as_slice(), &[]] {
+        let (status, report, _) = setup.verify(more);
+        assert_eq!(status, Some(0), "{report}");
+    }
+    let aside = std::fs::read_dir(&audit).unwrap();
+    let aside =
+        aside.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("put-back"));
+    assert_eq!(aside.count(), 2, "journal and intents are kept");
+}
