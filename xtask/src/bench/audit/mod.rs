@@ -31,15 +31,16 @@ pub(super) fn run(root: &Path, part: &[&str]) -> Outcome<()> {
     }
     match part {
         [] => {
-            overhead::run(&builds)?;
+            overhead::run(&builds, &["sqlite", "postgres"])?;
             lock::run(&builds)?;
             outage::run(&builds)?;
             months::run(&builds)
         }
-        ["overhead"] => overhead::run(&builds),
+        ["overhead"] => overhead::run(&builds, &["sqlite", "postgres"]),
+        ["overhead", engine @ ("sqlite" | "postgres")] => overhead::run(&builds, &[*engine]),
         ["lock"] => lock::run(&builds),
         ["outage"] => outage::run(&builds),
         ["months"] => months::run(&builds),
-        _ => Err("parts: overhead, lock, outage, months".into()),
+        _ => Err("parts: overhead [sqlite|postgres], lock, outage, months".into()),
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn run(builds: &Builds) -> Outcome<()> {
         .setting("max_wal_size", "4GB")
         .setting("shared_buffers", "512MB")
         // Two servers with pools of their own.
-        .setting("max_connections", "100")
+        .setting("max_connections", "300")
         // Whoever waits for a lock longer than this is in the server's log.
         .setting("log_lock_waits", "on")
         .setting("deadlock_timeout", "50ms")

@@ -10,13 +10,14 @@ use super::{Builds, PAIRS, SPAN};
 
 const VERBS: [(&str, Step); 2] = [("login", sign_in), ("refresh", refresh)];
 
-/// Prints the ratio of both verbs on both engines.
-pub(super) fn run(builds: &Builds) -> Outcome<()> {
+/// Prints the ratio of both verbs on these engines.
+pub(super) fn run(builds: &Builds, engines: &[&str]) -> Outcome<()> {
     println!("with a trail against without, {PAIRS} interleaved pairs of {SPAN:?}, hashes at their cheapest");
     // Two servers with pools of their own.
-    let postgres = Postgres::builder().fsync(true).setting("max_connections", "100").start();
+    let postgres = Postgres::builder().fsync(true).setting("max_connections", "300").start();
     let urls = ["audited", "unaudited"].map(|name| postgres.database(name));
-    for (engine, urls) in [("SQLite", None), ("PostgreSQL", Some(&urls))] {
+    let all = [("sqlite", "SQLite", None), ("postgres", "PostgreSQL", Some(&urls))];
+    for (_, engine, urls) in all.into_iter().filter(|(name, ..)| engines.contains(name)) {
         let open = |name, binary, index: usize| {
             let url = urls.and_then(|urls| urls.get(index)).map(String::as_str);
             let mut opened = Contestant::open(name, &builds.gatewright, binary, url, &[])?;
