@@ -68,12 +68,13 @@ impl KeyBook {
     /// # Errors
     /// When the file cannot be opened, or the thread that writes it cannot be started.
     pub fn open(path: &Path, keyring: Keyring, rng: Rng) -> io::Result<Self> {
-        let file = end_line(append(path)?)?;
+        let mut file = append(path)?;
+        let is_cut = is_cut(&mut file)?;
         let (tasks, receiver) = sync_channel(WAITING);
         let path = path.to_owned();
         std::thread::Builder::new()
             .name("audit keys".to_owned())
-            .spawn(move || write(&path, file, &receiver))?;
+            .spawn(move || write(&path, file, is_cut, &receiver))?;
         Ok(Self { known: Mutex::default(), rng, keyring, tasks })
     }
 
@@ -193,30 +194,34 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)
 }
 
-/// Ends a line that a crash has cut, so that the next one is whole.
-fn end_line(mut file: File) -> io::Result<File> {
+/// Whether the last line was cut, by a crash or a full disk.
+fn is_cut(file: &mut File) -> io::Result<bool> {
     let mut last = [b'\n'];
     if file.metadata()?.len() > 0 {
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)?;
     }
-    if last != *b"\n" {
-        file.write_all(b"\n")?;
-    }
-    Ok(file)
+    Ok(last != *b"\n")
 }
 
-/// Keeps and forgets, until nobody can ask any more.
-fn write(path: &Path, mut file: File, tasks: &Receiver<Task>) {
+/// Keeps and forgets, until nobody can ask any more. A line that was cut is ended before the next one, which is whole
+/// then.
+fn write(path: &Path, mut file: File, mut is_cut: bool, tasks: &Receiver<Task>) {
     let mut failing = false;
     while let Ok(task) = tasks.recv() {
         let done = match task {
-            // Whoever has stopped waiting does not mind.
-            Task::Keep { line, kept } => file.write_all(line.as_bytes()).map(|()| {
-                let _ = kept.send(());
-            }),
+            Task::Keep { line, kept } => {
+                let line = if is_cut { format!("\n{line}") } else { line };
+                let written = file.write_all(line.as_bytes());
+                is_cut = written.is_err();
+                written.map(|()| {
+                    // Whoever has stopped waiting does not mind.
+                    let _ = kept.send(());
+                })
+            }
             Task::Forget { users, forgotten } => without(path, &users).map(|(written, count)| {
                 file = written;
+                is_cut &= count == 0;
                 let _ = forgotten.map(|forgotten| forgotten.send(count));
             }),
             Task::Tell(told) => {
