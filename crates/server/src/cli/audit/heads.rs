@@ -13,8 +13,9 @@ use serde_json::Value;
 use super::Failure;
 use super::verify::{Signatures, bytes};
 
-/// The heads in a file of JSON Lines as the sinks write them: of every checkpoint, whose signature must be right, and
-/// of the last record of each journal.
+/// The heads in a file of JSON Lines as the sinks write them: of every checkpoint, whose signature must be right, of
+/// the last record of each journal, and of every record behind which a journal went back: what comes again must be the
+/// same.
 ///
 /// # Errors
 /// Where the file cannot be read, a signature is wrong, or no line is one of a sink.
@@ -26,8 +27,15 @@ pub(super) fn read(path: &Path, signatures: &Signatures) -> Result<Vec<Head>, Fa
     for (number, line) in (1..).zip(file.split(b'\n')) {
         let Ok(value) = serde_json::from_slice::<Value>(&line.map_err(unreadable)?) else { continue };
         let Some(head) = head(&value) else { continue };
-        if last.get(&head.journal).is_none_or(|known| known.sequence < head.sequence) {
-            last.insert(head.journal, head);
+        match last.get(&head.journal) {
+            Some(known) if head.sequence <= known.sequence => {
+                if heads.last() != Some(known) {
+                    heads.push(*known);
+                }
+            }
+            _ => {
+                last.insert(head.journal, head);
+            }
         }
         let Some(signed) = value.get("head").filter(|head| !head.is_null()) else { continue };
         let checkpoint = checkpoint(signed).filter(|checkpoint| signatures.are_right(checkpoint));
@@ -61,4 +69,23 @@ fn checkpoint(value: &Value) -> Option<Checkpoint> {
         key_id: digits.collect::<Option<_>>()?,
         signature: STANDARD.decode(text("signature")?).ok()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_a_journal_went_back_from_is_a_head_too() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for (sequence, hash) in [(1, "a"), (2, "a"), (3, "a"), (2, "b"), (3, "b"), (4, "b")] {
+            let (journal, hash) = ("0".repeat(32), hash.repeat(64));
+            writeln!(file, r#"{{"journal":"{journal}","sequence":{sequence},"hash":"{hash}"}}"#).unwrap();
+        }
+        let heads = read(file.path(), &Signatures(None)).unwrap();
+        let found: Vec<_> = heads.iter().map(|head| (head.sequence, head.hash.0[0])).collect();
+        assert_eq!(found, [(3, 0xaa), (4, 0xbb)]);
+    }
 }

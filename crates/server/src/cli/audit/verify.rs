@@ -77,7 +77,7 @@ pub(super) fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
 }
 
 /// Believes the checkpoints that this realm's keys have signed.
-pub(super) struct Signatures(Option<Vec<CheckpointKey>>);
+pub(super) struct Signatures(pub(super) Option<Vec<CheckpointKey>>);
 
 impl Signatures {
     fn of(config: &Config) -> Self {
