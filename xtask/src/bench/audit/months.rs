@@ -88,7 +88,7 @@ fn fill(url: &str) -> Outcome<()> {
                  (LIKE gatewright.audit_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS); \
                  INSERT INTO gatewright.{name} \
                  (at, journal, sequence, kind, user_uuid, request_id, record_kind, payload, hash) \
-                 SELECT {start}::bigint + n * 1000000, '00000000-0000-4000-8000-00000000000{month}', n, \
+                 SELECT {start}::bigint + n::bigint * 1000000, '00000000-0000-4000-8000-00000000000{month}', n, \
                  'login_succeeded', md5(n::text)::uuid, 'bench-' || n, 1, convert_to(repeat('x', 300), 'UTF8'), \
                  decode(repeat('00', 32), 'hex') FROM generate_series(1, {EVENTS_OF_MONTH}) n; \
                  ALTER TABLE gatewright.audit_events ATTACH PARTITION gatewright.{name} \
