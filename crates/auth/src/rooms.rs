@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use model::{Now, Rng, Trail};
+use model::{Now, Rng, Trail, hex};
 use protocol::jwt::Algorithm;
 use protocol::refresh_token::MacKey;
 use protocol::scope::Scope;
@@ -114,7 +114,7 @@ impl Rooms {
     /// A keyed hash of what somebody typed as email or username: it tells equal ones apart without keeping them.
     pub fn identifier_digest(&self, identifier: &str) -> String {
         let tag = hmac::sign(&self.identifiers, identifier.as_bytes());
-        tag.as_ref().iter().take(12).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        hex::encode(tag.as_ref().get(..12).unwrap_or_default())
     }
 
     /// Until when a revoked session's row and revocation are kept: its last access token is over by then.

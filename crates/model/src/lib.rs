@@ -5,6 +5,7 @@
 
 pub mod email;
 pub mod event;
+pub mod hex;
 pub mod id;
 pub mod intent;
 pub mod limit;

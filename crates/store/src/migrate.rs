@@ -1,7 +1,7 @@
 //! Numbered, forward-only migrations, each in one transaction.
 
 use aws_lc_rs::digest;
-use model::Now;
+use model::{Now, hex};
 
 use crate::Error;
 
@@ -58,12 +58,7 @@ impl Migration {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(self.postgres.as_bytes());
         context.update(self.sqlite.as_bytes());
-        context
-            .finish()
-            .as_ref()
-            .iter()
-            .take(16)
-            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        hex::encode(context.finish().as_ref().get(..16).unwrap_or_default())
     }
 
     pub(crate) fn step(&self) -> Step {

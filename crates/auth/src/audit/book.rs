@@ -15,13 +15,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use model::{Rng, UserUuid};
+use model::{Rng, UserUuid, hex};
 use protocol::detail::{DetailKey, DetailKeyId};
 use protocol::seal::Keyring;
 use tokio::sync::oneshot;
 use uuid::Uuid;
-
-use super::hex;
 
 /// People whose keys are remembered, twice: those met lately, and those met before them.
 const REMEMBERED: usize = 50_000;
@@ -151,7 +149,7 @@ impl KeyBook {
 
     fn line(&self, user: UserUuid, key: &DetailKey) -> String {
         let sealed = self.keyring.seal(PURPOSE, &aad(key.id(), user), key.expose(), &self.rng);
-        format!("{} {user} {}\n", hex(&key.id()), STANDARD.encode(sealed))
+        format!("{} {user} {}\n", hex::encode(&key.id()), STANDARD.encode(sealed))
     }
 }
 
@@ -163,8 +161,7 @@ fn aad(id: DetailKeyId, user: UserUuid) -> Vec<u8> {
 fn parse(line: &str) -> Option<(DetailKeyId, UserUuid, Vec<u8>)> {
     let mut words = line.split(' ');
     let (id, user, sealed) = (words.next()?, words.next()?, words.next()?);
-    let id = u64::from_str_radix(id, 16).ok().filter(|_| id.len() == 16)?.to_be_bytes();
-    Some((id, UserUuid(Uuid::parse_str(user).ok()?), STANDARD.decode(sealed).ok()?))
+    Some((hex::decode_array(id)?, UserUuid(Uuid::parse_str(user).ok()?), STANDARD.decode(sealed).ok()?))
 }
 
 impl Known {

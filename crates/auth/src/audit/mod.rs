@@ -82,9 +82,5 @@ fn step_aside() {
     let _ = Thread::current().set_class(Class::Batch);
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
-}
-
 #[cfg(test)]
 mod tests;

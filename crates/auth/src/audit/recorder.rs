@@ -11,13 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Gap, Hooks, Journal, Limits, Notice, Signer, State, Stopped, Time, Writer};
 use model::trail::{Entry, Promise, Receipt, Recorder};
-use model::{Clock, Event, Intent, Now, Origin, Rng, UserUuid};
+use model::{Clock, Event, Intent, Now, Origin, Rng, UserUuid, hex};
 use protocol::checkpoint::CheckpointKey;
 use protocol::seal::Keyring;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Detail, Intents, KeyBook, Left, Line, Plain, Shipping, hex, step_aside};
+use super::{Detail, Intents, KeyBook, Left, Line, Plain, Shipping, step_aside};
 
 /// A record that waits longer than this to be written is late enough to say so.
 const LATE: Duration = Duration::from_secs(1);
@@ -215,7 +215,7 @@ impl Auditor {
         });
         let Some((given, plain)) = given else { return (None, None) };
         let sealed = STANDARD.encode(given.key.seal(user, &plain, &self.rng));
-        (Some(Detail { key: hex(&given.key.id()), sealed }), given.kept)
+        (Some(Detail { key: hex::encode(&given.key.id()), sealed }), given.kept)
     }
 }
 

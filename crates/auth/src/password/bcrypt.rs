@@ -7,6 +7,7 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bcrypt_lanes::{Cost, Hash, Job, Lanes, Nul, Password, Rules as LaneRules, Truncation, Version};
+use model::hex;
 use protocol::password_hash::{
     BcryptHash, BcryptSha256Hash, BcryptVariant, Format, Prehash, Rules, StoredHash,
 };
@@ -87,9 +88,7 @@ impl Drop for Question<'_> {
 fn before(hash: &BcryptSha256Hash, password: &[u8]) -> Vec<u8> {
     let sha256 = || digest::digest(&digest::SHA256, password);
     let text = match hash.prehash {
-        Prehash::Hex => {
-            sha256().as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-        }
+        Prehash::Hex => hex::encode(sha256().as_ref()),
         Prehash::Base64 => STANDARD.encode(sha256()),
         Prehash::KeyedBase64 => {
             let key = hmac::Key::new(hmac::HMAC_SHA256, hash.bcrypt.salt_letters().as_bytes());

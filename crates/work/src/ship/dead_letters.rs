@@ -8,7 +8,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Hash, JournalId, Kind, Record, Skipped, Time};
-use model::Now;
+use model::{Now, hex};
 use serde_json::{Value, json};
 use store::audit;
 
@@ -158,7 +158,7 @@ impl DeadLetter {
         let value: Value = serde_json::from_slice(line).ok()?;
         let number = |name: &str| value.get(name).and_then(Value::as_u64);
         let text = |name: &str| value.get(name).and_then(Value::as_str);
-        let journal = JournalId(bytes(text("journal")?)?);
+        let journal = JournalId(hex::decode_array(text("journal")?)?);
         let reason = text("reason")?.to_owned();
         if let (Some(from), Some(to)) = (number("from"), number("to")) {
             return Some(Self::Unreadable { journal, from, to, reason });
@@ -172,7 +172,7 @@ impl DeadLetter {
             time: Time(value.get("time")?.as_i64()?),
             record_kind: u8::try_from(number("record_kind")?).ok()?,
             payload: STANDARD.decode(text("payload")?).ok()?,
-            hash: Hash(bytes(text("hash")?)?),
+            hash: Hash(hex::decode_array(text("hash")?)?),
             reason,
         }))
     }
@@ -188,18 +188,6 @@ impl DeadLetter {
             }
         }
     }
-}
-
-/// Bytes of hexadecimal digits.
-pub(super) fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if digits.len() != 2 * N || !digits.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 /// Appends letters to a file, and has them on disk before it goes on: nothing else may have what they hold.

@@ -6,7 +6,7 @@ use auth::audit::KeyBook;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::JournalId;
-use model::{Clock, Origin, UserUuid};
+use model::{Clock, Origin, UserUuid, hex};
 use protocol::detail::{DetailKey, DetailKeyId};
 use protocol::seal::Keyring;
 use serde_json::{Map, Value, json};
@@ -63,9 +63,8 @@ impl Details {
     async fn detail(&mut self, detail: Option<&Value>) -> Result<Option<Value>, Failure> {
         let text = |name: &str| detail?.get(name)?.as_str();
         let (Some(key), Some(sealed)) = (text("key"), text("sealed")) else { return Ok(None) };
-        let Ok(id) = u64::from_str_radix(key, 16) else { return Ok(None) };
-        let (Some((user, key)), Ok(sealed)) = (self.key(id.to_be_bytes()).await?, STANDARD.decode(sealed))
-        else {
+        let Some(id) = hex::decode_array(key) else { return Ok(None) };
+        let (Some((user, key)), Ok(sealed)) = (self.key(id).await?, STANDARD.decode(sealed)) else {
             return Ok(None);
         };
         let plain = key.open(*user, &sealed);

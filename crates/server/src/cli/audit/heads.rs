@@ -8,10 +8,11 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Checkpoint, Hash, Head, JournalId, Time};
+use model::hex;
 use serde_json::Value;
 
 use super::Failure;
-use super::verify::{Signatures, bytes};
+use super::verify::Signatures;
 
 /// The heads in a file of JSON Lines as the sinks write them: of every checkpoint, whose signature must be right, of
 /// the last record of each journal, and of every record behind which a journal went back: what comes again must be the
@@ -53,20 +54,18 @@ pub(super) fn read(path: &Path, signatures: &Signatures) -> Result<Vec<Head>, Fa
 fn head(value: &Value) -> Option<Head> {
     let text = |name: &str| value.get(name)?.as_str();
     Some(Head {
-        journal: JournalId(bytes(text("journal")?)?),
+        journal: JournalId(hex::decode_array(text("journal")?)?),
         sequence: value.get("sequence")?.as_u64()?,
-        hash: Hash(bytes(text("hash")?)?),
+        hash: Hash(hex::decode_array(text("hash")?)?),
     })
 }
 
 fn checkpoint(value: &Value) -> Option<Checkpoint> {
     let text = |name: &str| value.get(name)?.as_str();
-    let key = text("key")?;
-    let digits = (0..key.len()).step_by(2).map(|at| u8::from_str_radix(key.get(at..at + 2)?, 16).ok());
     Some(Checkpoint {
         head: head(value)?,
         time: Time(value.get("time")?.as_i64()?),
-        key_id: digits.collect::<Option<_>>()?,
+        key_id: hex::decode(text("key")?)?,
         signature: STANDARD.decode(text("signature")?).ok()?,
     })
 }

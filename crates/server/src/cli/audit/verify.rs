@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use journal::{Checkpoint, Hash, Head, JournalId, Report};
-use model::Now;
+use model::{Now, hex};
 use protocol::checkpoint::CheckpointKey;
 use serde_json::{Value, json};
 
@@ -56,24 +56,13 @@ impl FromStr for KnownHead {
             let (journal, rest) = text.split_once(':')?;
             let (sequence, hash) = rest.split_once(':')?;
             Some(Head {
-                journal: JournalId(bytes(&journal.replace('-', ""))?),
+                journal: JournalId(hex::decode_array(&journal.replace('-', ""))?),
                 sequence: sequence.parse().ok()?,
-                hash: Hash(bytes(hash)?),
+                hash: Hash(hex::decode_array(hash)?),
             })
         };
         parse().map(Self).ok_or("a head is JOURNAL:SEQUENCE:HASH: 32 digits, a number, 64 digits")
     }
-}
-
-pub(super) fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if digits.len() != 2 * N || !digits.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 /// Believes the checkpoints that this realm's keys have signed.

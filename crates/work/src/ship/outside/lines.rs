@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Checkpoint, Hash, JournalId};
+use model::hex;
 use serde_json::{Value, json};
 use store::audit::{Record, Shipment};
 
@@ -68,13 +69,12 @@ pub(super) fn line(record: &Record, node: &str) -> String {
 /// What a checkpoint vouches for, and its signature: [`Checkpoint::message`] can be made of it.
 fn head(payload: &[u8]) -> Value {
     let Some(checkpoint) = Checkpoint::parse(payload) else { return Value::Null };
-    let key = checkpoint.key_id.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
     json!({
         "journal": checkpoint.head.journal.to_string(),
         "sequence": checkpoint.head.sequence,
         "hash": checkpoint.head.hash.to_string(),
         "time": checkpoint.time.0,
-        "key": key,
+        "key": hex::encode(&checkpoint.key_id),
         "signature": STANDARD.encode(&checkpoint.signature),
     })
 }

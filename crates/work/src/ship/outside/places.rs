@@ -7,9 +7,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use journal::{Hash, JournalId};
+use model::hex;
 use store::audit::Place;
-
-use crate::ship::dead_letters::bytes;
 
 /// The file: a journal a line, `JOURNAL SEQUENCE HASH`.
 #[derive(Clone, Debug)]
@@ -49,7 +48,7 @@ impl Places {
 fn parse(line: &str) -> Option<(JournalId, Place)> {
     let mut words = line.split(' ');
     let (journal, sequence, hash) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
-    Some((JournalId(bytes(journal)?), Place { sequence, hash: bytes(hash)? }))
+    Some((JournalId(hex::decode_array(journal)?), Place { sequence, hash: hex::decode_array(hash)? }))
 }
 
 /// Another file takes the place of the old one, so that one of them is always whole.
