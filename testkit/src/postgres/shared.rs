@@ -1,5 +1,7 @@
 //! One server for many tests, each in a database of its own.
 
+use std::sync::Arc;
+
 use super::client;
 use super::server::Postgres;
 use crate::random;
@@ -10,17 +12,17 @@ const VARIABLE: &str = "GATEWRIGHT_TEST_POSTGRES";
 #[derive(Debug)]
 pub struct SharedPostgres {
     url: String,
-    // Held for its `Drop`.
-    _own: Option<Postgres>,
+    /// Held for its `Drop`.
+    own: Option<Arc<Postgres>>,
 }
 
 impl SharedPostgres {
     pub(super) fn from_environment() -> Self {
         if let Ok(url) = std::env::var(VARIABLE) {
-            return Self { url, _own: None };
+            return Self { url, own: None };
         }
         let own = Postgres::start();
-        Self { url: own.url(), _own: Some(own) }
+        Self { url: own.url(), own: Some(Arc::new(own)) }
     }
 
     /// The URL of the server's own database. The user there may create databases.
@@ -32,7 +34,8 @@ impl SharedPostgres {
     pub fn fresh_database(&self) -> Database {
         let name = random::name("gw");
         run(&self.url, &format!("CREATE DATABASE {}", client::quoted(&name)));
-        Database { url: client::with_database(&self.url, &name), server: self.url.clone(), name }
+        let url = client::with_database(&self.url, &name);
+        Database { url, server: self.url.clone(), name, _own: self.own.clone() }
     }
 }
 
@@ -42,6 +45,8 @@ pub struct Database {
     server: String,
     name: String,
     url: String,
+    /// Behind the handle's own `Drop`, which needs it.
+    _own: Option<Arc<Postgres>>,
 }
 
 impl Database {
@@ -58,7 +63,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // Best effort: with a server of the test's own the whole server goes, and may be gone already.
+        // Best effort: a server of the test's own goes as a whole.
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", client::quoted(&self.name));
         drop(client::rows(&self.server, &statement));
     }
