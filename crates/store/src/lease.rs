@@ -161,23 +161,16 @@ impl Lease {
         self.write(None, release).await
     }
 
-    /// Keeps keys of the audit trail's details, and tells how many are new; those of erased users are left out.
+    /// Keeps keys of the details of the audit trail since `now`, and tells how many are new; those of erased users are
+    /// left out.
     /// They are of the trail itself, and leave no event in it.
     ///
     /// # Errors
     /// [`Error::Unavailable`] as for [`Lease::transact`].
-    pub async fn keep_audit_keys(&mut self, keys: Vec<AuditKey>) -> Result<usize, Error> {
+    pub async fn keep_audit_keys(&mut self, keys: Vec<AuditKey>, now: Now) -> Result<usize, Error> {
         let keep = async move |tx: &mut Tx| {
-            let (mut kept, (together, rest)) = (0, keys.as_chunks());
-            for six in together {
-                let [one, two, three, four, five, six] = six.each_ref().map(noun::audit_key::insert);
-                let new = tx.batch((one, two, three, four, five, six)).await?;
-                kept += [new.0, new.1, new.2, new.3, new.4, new.5].iter().map(Vec::len).sum::<usize>();
-            }
-            for key in rest {
-                kept += tx.all(noun::audit_key::insert(key)).await?.len();
-            }
-            Ok::<_, Error>((UNNOTED, kept))
+            let (kept,) = tx.last((noun::audit_key::insert(&keys, now),)).await?;
+            Ok::<_, Error>((UNNOTED, kept.len()))
         };
         self.write(None, keep).await
     }

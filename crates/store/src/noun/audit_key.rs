@@ -1,6 +1,6 @@
 //! Keys of the details in the audit trail, sealed by the master key. Erasing a user removes his.
 
-use model::{Now, UserUuid};
+use model::{Now, UserUuid, hex};
 use serde_json::Value as Json;
 
 use crate::Error;
@@ -8,16 +8,28 @@ use crate::statement::{Call, Stmt, statements};
 use crate::value::Row;
 
 statements! {
-    // PostgreSQL waits for whoever is just erasing the user, and makes him wait for this: else a key might come after
-    // the last look at them. SQLite has one writer.
+    // The first parameter is an array of `[id, user, sealed]`, all in hex. PostgreSQL waits for whoever is just erasing
+    // one of the users, and makes him wait for this: else a key might come after the last look at them. SQLite has one
+    // writer.
     INSERT = Stmt::each(
         "audit_key.insert",
-        "INSERT INTO gw.audit_keys (id, user_uuid, sealed, created_at) SELECT $1, $2, $3, $4 \
-         WHERE COALESCE((SELECT u.state FROM gw.users u WHERE u.uuid = $2 FOR SHARE), '') <> 'erased' \
+        "INSERT INTO gw.audit_keys (id, user_uuid, sealed, created_at) \
+         SELECT decode(e.value->>0, 'hex'), CAST(e.value->>1 AS uuid), decode(e.value->>2, 'hex'), $2 \
+         FROM jsonb_array_elements(CAST(CAST($1 AS text) AS jsonb)) AS e(value) \
+         WHERE COALESCE((SELECT u.state FROM gw.users u WHERE u.uuid = CAST(e.value->>1 AS uuid) FOR SHARE), '') \
+         <> 'erased' ON CONFLICT (id) DO NOTHING RETURNING id",
+        "INSERT INTO gw.audit_keys (id, user_uuid, sealed, created_at) \
+         SELECT unhex(e.value->>0), unhex(e.value->>1), unhex(e.value->>2), $2 FROM json_each($1) e \
+         WHERE NOT EXISTS (SELECT 1 FROM gw.users u WHERE u.uuid = unhex(e.value->>1) AND u.state = 'erased') \
          ON CONFLICT (id) DO NOTHING RETURNING id",
-        "INSERT INTO gw.audit_keys (id, user_uuid, sealed, created_at) SELECT $1, $2, $3, $4 \
-         WHERE NOT EXISTS (SELECT 1 FROM gw.users u WHERE u.uuid = $2 AND u.state = 'erased') \
-         ON CONFLICT (id) DO NOTHING RETURNING id",
+    );
+    // The parameter is an array of ids in hex.
+    MISSING = Stmt::each(
+        "audit_key.missing",
+        "SELECT decode(e.value, 'hex') FROM jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS e(value) \
+         WHERE NOT EXISTS (SELECT 1 FROM gw.audit_keys k WHERE k.id = decode(e.value, 'hex'))",
+        "SELECT unhex(e.value) FROM json_each($1) e \
+         WHERE NOT EXISTS (SELECT 1 FROM gw.audit_keys k WHERE k.id = unhex(e.value))",
     );
     // The parameter is an array of UUIDs. LATERAL with LIMIT is one look into an index each.
     ERASED = Stmt::each(
@@ -31,7 +43,7 @@ statements! {
     );
     FIND = Stmt::new(
         "audit_key.find",
-        "SELECT id, user_uuid, sealed, created_at FROM gw.audit_keys WHERE id = $1",
+        "SELECT id, user_uuid, sealed FROM gw.audit_keys WHERE id = $1",
     );
     REMOVE_OF_USER = Stmt::new(
         "audit_key.remove_of_user",
@@ -48,21 +60,29 @@ pub struct AuditKey {
     pub user: UserUuid,
     /// The key, as the node that made it keeps it.
     pub sealed: Vec<u8>,
-    /// When it came here.
-    pub created_at: Now,
 }
 
-/// Keeps a key; no row when it is here already, or its user was erased.
-pub fn insert(key: &AuditKey) -> Call<Vec<u8>> {
-    let sealed = key.sealed.as_slice();
-    let params = [key.id.as_slice().into(), key.user.into(), sealed.into(), key.created_at.into()];
-    Call::new(&INSERT, params, id)
+/// Keeps keys, at `now`: the ids of those that were not here and whose users are not erased.
+pub fn insert<'a>(keys: impl IntoIterator<Item = &'a AuditKey>, now: Now) -> Call<Vec<u8>> {
+    let line = |key: &AuditKey| -> Json {
+        [hex::encode(&key.id), key.user.0.simple().to_string(), hex::encode(&key.sealed)]
+            .into_iter()
+            .collect()
+    };
+    let keys: Json = keys.into_iter().map(line).collect();
+    Call::new(&INSERT, [keys.to_string().into(), now.into()], id)
+}
+
+/// Those of these ids under which no key is here.
+pub fn missing<'a>(ids: impl IntoIterator<Item = &'a [u8]>) -> Call<Vec<u8>> {
+    let ids: Json = ids.into_iter().map(hex::encode).collect();
+    Call::new(&MISSING, [ids.to_string().into()], id)
 }
 
 /// The key of this name.
 pub fn find(name: &[u8; 8]) -> Call<AuditKey> {
     Call::new(&FIND, [name.as_slice().into()], |mut row| {
-        Ok(AuditKey { id: row.next()?, user: row.next()?, sealed: row.next()?, created_at: row.next()? })
+        Ok(AuditKey { id: row.next()?, user: row.next()?, sealed: row.next()? })
     })
 }
 

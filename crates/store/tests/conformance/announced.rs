@@ -89,7 +89,7 @@ async fn bookkeeping_announces_nothing(world: Arc<World>) {
     let (holder, now) = (uuid::Uuid::from_u128(1), crate::ground::NOON);
     assert!(lease.claim_job("a job", holder, now, now).await.unwrap());
     lease.release_job("a job", holder, now).await.unwrap();
-    lease.keep_audit_keys(Vec::new()).await.unwrap();
+    lease.keep_audit_keys(Vec::new(), now).await.unwrap();
     assert!(world.events.told().is_empty());
 }
 

@@ -1,73 +1,151 @@
 //! The file of the details' keys, followed into the database.
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use auth::Visit;
-use model::UserUuid;
-use store::noun::audit_key::AuditKey;
+use model::{UserUuid, hex};
+use store::noun::audit_key::{self, AuditKey};
 use uuid::Uuid;
 
 use super::blocking;
 use crate::job::JobError;
 
 /// Keys in one transaction.
-const KEYS: usize = 200;
+const KEYS: usize = 500;
+/// Bytes in which about so many stand.
+const KEYS_BYTES: u64 = 64 * 1024;
 
-/// The file, and how far it was read. Each line is `KEYID USERUUID SEALED`.
+/// The file, and how far it was shipped. Each line is `KEYID USERUUID SEALED`.
 pub(super) struct KeyFile {
     path: PathBuf,
-    place: Place,
-    /// Those that were shipped: a file written anew, as each erasure does, holds most of them again.
-    shipped: HashSet<u64>,
+    /// Nothing where that is not known: at the start, and when the file was written anew, as each erasure does.
+    place: Option<Place>,
 }
 
 /// How far: another file of this name is read from its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    inode: u64,
+    file: FileId,
     offset: u64,
+}
+
+/// Which file: numbers of removed ones are given again, though not at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct FileId {
+    inode: u64,
+    created: Option<SystemTime>,
+}
+
+impl FileId {
+    fn of(about: &Metadata) -> Self {
+        Self { inode: about.ino(), created: about.created().ok() }
+    }
 }
 
 /// A line: who, and the sealed key as it stands there.
 pub(crate) struct Line {
-    id: u64,
+    id: [u8; 8],
     pub(crate) user: UserUuid,
     sealed: Vec<u8>,
 }
 
 impl KeyFile {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), place: Place::default(), shipped: HashSet::new() }
+        Self { path: path.to_owned(), place: None }
+    }
+
+    /// Ships all that is there with the next batch: the database is not the one that it was.
+    pub(super) fn begin_again(&mut self) {
+        self.place = Some(Place::default());
     }
 
     /// Ships what is new: called after a batch was read, so that every key in it is in the file.
     pub(super) async fn ship(&mut self, visit: &mut Visit<'_>) -> Result<(), JobError> {
         loop {
-            let (path, place) = (self.path.clone(), self.place);
-            let read = blocking(move || read(&path, place, KEYS)).await?;
-            let (place, mut lines) = read.map_err(|error| JobError::Audit(format!("the keys: {error}")))?;
-            lines.retain(|line| !self.shipped.contains(&line.id));
-            if !lines.is_empty() {
-                let (now, ids) = (visit.now, lines.iter().map(|line| line.id).collect::<Vec<_>>());
-                let keys = lines.into_iter().map(|line| {
-                    let Line { id, user, sealed } = line;
-                    AuditKey { id: id.to_be_bytes().to_vec(), user, sealed, created_at: now }
-                });
-                visit.lease.keep_audit_keys(keys.collect()).await?;
-                self.shipped.extend(ids);
+            let place = match self.place {
+                None => self.behind_shipped(visit).await?,
+                Some(place) => place,
+            };
+            let path = self.path.clone();
+            let (next, lines) =
+                blocking(move || read(&path, place, KEYS)).await?.map_err(|error| unread(&error))?;
+            let is_known = next.file == place.file || place == Place::default();
+            if !is_known {
+                self.place = None;
+                continue;
+            }
+            let keys: Vec<_> = lines.into_iter().map(Line::key).collect();
+            if !keys.is_empty() {
+                visit.lease.keep_audit_keys(keys, visit.now).await?;
             }
             // Only now: what was not kept is read again.
-            let is_through = place == self.place;
-            self.place = place;
-            if is_through {
+            self.place = Some(next);
+            if next == place {
                 return Ok(());
             }
         }
     }
+
+    /// Where the keys begin that the database does not have. They went there in the order of the file: what is before
+    /// some that are all there is there, too.
+    async fn behind_shipped(&self, visit: &mut Visit<'_>) -> Result<Place, JobError> {
+        let mut end = Place { offset: u64::MAX, ..Place::default() };
+        loop {
+            let path = self.path.clone();
+            let (begin, last, lines) =
+                blocking(move || read_back(&path, end)).await?.map_err(|error| unread(&error))?;
+            if !lines.is_empty() {
+                let missing = audit_key::missing(lines.iter().map(|line| line.id.as_slice()));
+                let missing = visit.lease.read().await?.all(missing).await;
+                visit.lease.park();
+                if missing?.is_empty() {
+                    return Ok(last);
+                }
+            }
+            if begin.offset == 0 {
+                return Ok(begin);
+            }
+            end = begin;
+        }
+    }
+}
+
+impl Line {
+    fn key(self) -> AuditKey {
+        AuditKey { id: self.id.to_vec(), user: self.user, sealed: self.sealed }
+    }
+}
+
+fn unread(error: &io::Error) -> JobError {
+    JobError::Audit(format!("the keys: {error}"))
+}
+
+/// The whole lines of the part of a file that ends at a place: where the first begins, where the last ends, and they.
+fn read_back(path: &Path, end: Place) -> io::Result<(Place, Place, Vec<Line>)> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok((Place::default(), Place::default(), Vec::new()));
+        }
+        file => file?,
+    };
+    let about = file.metadata()?;
+    let end = if FileId::of(&about) == end.file { end.offset.min(about.len()) } else { about.len() };
+    let begin = end.saturating_sub(KEYS_BYTES);
+    file.seek(SeekFrom::Start(begin))?;
+    let mut part = Vec::new();
+    file.take(end - begin).read_to_end(&mut part)?;
+    // Where it does not begin with the file it begins within a line.
+    let cut = if begin == 0 { 0 } else { part.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) };
+    let whole = part.iter().rposition(|byte| *byte == b'\n').map_or(cut, |at| at + 1);
+    let place = |at: usize| Place { file: FileId::of(&about), offset: begin.saturating_add(at as u64) };
+    let lines =
+        part.get(cut..whole).unwrap_or_default().split(|byte| *byte == b'\n').filter_map(parse).collect();
+    // A line that is longer than the part is none, and gone over.
+    Ok((place(if cut == whole { 0 } else { cut }), place(whole), lines))
 }
 
 /// At most so many lines behind a place. A line without an end is not whole yet; one that is no key is gone over.
@@ -77,8 +155,9 @@ pub(crate) fn read(path: &Path, mut place: Place, most: usize) -> io::Result<(Pl
         file => file?,
     };
     let about = file.metadata()?;
-    if about.ino() != place.inode || about.len() < place.offset {
-        place = Place { inode: about.ino(), offset: 0 };
+    let id = FileId::of(&about);
+    if id != place.file || about.len() < place.offset {
+        place = Place { file: id, offset: 0 };
     }
     file.seek(SeekFrom::Start(place.offset))?;
     let mut file = BufReader::new(file);
@@ -103,8 +182,7 @@ pub(crate) fn read(path: &Path, mut place: Place, most: usize) -> io::Result<(Pl
 fn parse(line: &[u8]) -> Option<Line> {
     let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
     let (id, user, sealed) = (words.next()?, words.next()?, words.next()?);
-    let id = (id.len() == 16).then(|| u64::from_str_radix(id, 16).ok())??;
     let user = UserUuid(Uuid::try_parse(user).ok()?);
     let is_whole = words.next().is_none();
-    is_whole.then(|| Line { id, user, sealed: sealed.as_bytes().to_vec() })
+    is_whole.then_some(Line { id: hex::decode_array(id)?, user, sealed: sealed.as_bytes().to_vec() })
 }

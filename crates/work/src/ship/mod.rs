@@ -191,6 +191,15 @@ impl<S: Sink> Shipper<S> {
             heads: batch.heads,
             now: visit.now,
         };
+        open.known = Some(shipment.after);
+        if self.deliver(desk, shipment).await? {
+            desk.open = Some(open);
+        }
+        Ok(Step::Again)
+    }
+
+    /// Has the sink take a shipment; false where it has to be made anew.
+    async fn deliver(&self, desk: &mut Desk, shipment: Shipment) -> Result<bool, JobError> {
         let (count, after) = (shipment.records.len(), shipment.after);
         let alone = (count == 1).then(|| shipment.clone());
         let begun = Instant::now();
@@ -198,24 +207,23 @@ impl<S: Sink> Shipper<S> {
         if let Err(SinkError::Outside { after, .. }) = &taken {
             desk.asked = *after;
         }
-        let stored = match taken? {
-            Shipped::Stored(_) => count as u64,
+        let stored = match (taken?, alone) {
+            (Shipped::Stored(_), _) => count as u64,
             // Somebody restored the database, or another process ships this journal.
-            Shipped::Moved => return Ok(Step::Again),
-            Shipped::Refused(why) => {
-                let Some(alone) = alone else {
-                    desk.most = (count / 2).max(1);
-                    return Ok(Step::Again);
-                };
-                self.bury(alone, &why).await?
+            (Shipped::Moved, _) => {
+                desk.keys.iter_mut().for_each(KeyFile::begin_again);
+                return Ok(false);
+            }
+            (Shipped::Refused(why), Some(alone)) => self.bury(alone, &why).await?,
+            (Shipped::Refused(_), None) => {
+                desk.most = (count / 2).max(1);
+                return Ok(false);
             }
         };
         self.shipping().arrived(stored, begun.elapsed());
         desk.arrived = Some(after.sequence.unsigned_abs());
         desk.most = desk.most.saturating_mul(2).min(self.settings.batch.0);
-        open.known = Some(after);
-        desk.open = Some(open);
-        Ok(Step::Again)
+        Ok(true)
     }
 
     /// Finds the journal and the place to go on from.

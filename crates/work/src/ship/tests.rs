@@ -1,3 +1,4 @@
+mod keys;
 mod outside;
 mod receiver;
 mod room;

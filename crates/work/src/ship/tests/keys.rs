@@ -1,0 +1,82 @@
+//! The keys of the details: which of them go to the database again, and when.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use model::{Event, Intent, UserUuid};
+
+use super::*;
+
+fn user(n: u64) -> UserUuid {
+    UserUuid(uuid::Uuid::from_u128(u128::from(n)))
+}
+
+fn lines(keys: RangeInclusive<u64>) -> String {
+    keys.fold(String::new(), |lines, n| lines + &format!("{n:016x} {} c2VhbGVk\n", user(n).0))
+}
+
+/// Those of the keys 1 to 3000 that the database does not have.
+async fn missing(node: &Node) -> BTreeSet<u64> {
+    let ids: Vec<_> = (1..=3000_u64).map(u64::to_be_bytes).collect();
+    let mut lease = node.lease();
+    let missing = audit_key::missing(ids.iter().map(<[u8; 8]>::as_slice));
+    let missing = lease.read().await.unwrap().all(missing).await.unwrap();
+    missing.into_iter().map(|id| u64::from_be_bytes(id.try_into().unwrap())).collect()
+}
+
+async fn lose(node: &Node, keys: RangeInclusive<u64>) {
+    let lose = async move |tx: &mut store::Tx| {
+        for n in keys.clone() {
+            tx.all(audit_key::remove_of_user(user(n))).await?;
+        }
+        Ok::<_, store::Error>((Event::RowsCleaned { sessions: 0, revocations: 0 }, ()))
+    };
+    node.lease().transact(Intent::to(model::Kind::RowsCleaned), lose).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shipper_goes_on_behind_the_keys_that_the_database_has() {
+    let node = node().await;
+    let keys = node.folder.path().join("keys");
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    let mut ship = async |job: &Shipper<Moody>, event| {
+        append(&mut journal, &node, event, 1);
+        node.runner.settle(job).await.unwrap();
+        missing(&node).await
+    };
+    std::fs::write(&keys, lines(1..=2500)).unwrap();
+    assert_eq!(ship(&shipper(&node), 1).await, (2501..=3000).collect());
+
+    // Whatever is before keys that are there was there once, and is not sent again.
+    lose(&node, 3..=3).await;
+    std::fs::write(&keys, lines(1..=2600)).unwrap();
+    let second = shipper(&node);
+    assert_eq!(ship(&second, 2).await, [3].into_iter().chain(2601..=3000).collect());
+
+    // A file that was written anew.
+    let new = node.folder.path().join("new");
+    std::fs::write(&new, lines(1..=7) + &lines(9..=2650)).unwrap();
+    std::fs::rename(&new, &keys).unwrap();
+    assert_eq!(ship(&second, 3).await, [3].into_iter().chain(2651..=3000).collect());
+
+    // A database that was put back, while nobody ships.
+    lose(&node, 2000..=2650).await;
+    let third = shipper(&node);
+    assert_eq!(ship(&third, 4).await, [3].into_iter().chain(2651..=3000).collect());
+
+    // And while somebody does: its place is another one then.
+    ship(&second, 5).await;
+    assert_eq!(ship(&third, 6).await, (2651..=3000).collect());
+}
+
+#[tokio::test]
+async fn a_file_of_other_words_hides_no_key() {
+    let node = node().await;
+    let keys = node.folder.path().join("keys");
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 1, 1);
+    let noise = "no key\n".repeat(20_000) + &"no end ".repeat(20_000);
+    std::fs::write(&keys, lines(1..=3) + &noise + "\n" + &lines(4..=5) + &noise).unwrap();
+    node.runner.settle(&shipper(&node)).await.unwrap();
+    assert_eq!(missing(&node).await, (6..=3000).collect());
+}
