@@ -20,7 +20,7 @@ use crate::value::{Row, Value};
 use crate::{Error, Settings};
 
 /// Longest wait for a partition that somebody uses: everybody who comes after would wait behind us.
-const LOCK_WAITS: &str = "SET LOCAL lock_timeout = '200ms'";
+const LOCK_WAITS: &str = "SET LOCAL lock_timeout = '40ms'";
 /// Tries at a partition, each from the beginning.
 const TRIES: u32 = 3;
 /// Longer than a statement may take: an index or two is walked, a file of a month is removed.
