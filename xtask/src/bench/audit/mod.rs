@@ -31,16 +31,16 @@ pub(super) fn run(root: &Path, part: &[&str]) -> Outcome<()> {
     }
     match part {
         [] => {
-            overhead::run(&builds, &["sqlite", "postgres"])?;
+            overhead::run(&builds, &[])?;
             lock::run(&builds)?;
             outage::run(&builds)?;
             months::run(&builds)
         }
-        ["overhead"] => overhead::run(&builds, &["sqlite", "postgres"]),
-        ["overhead", engine @ ("sqlite" | "postgres")] => overhead::run(&builds, &[*engine]),
+        ["overhead", only @ ..] => overhead::run(&builds, only),
         ["lock"] => lock::run(&builds),
         ["outage"] => outage::run(&builds),
         ["months"] => months::run(&builds),
-        _ => Err("parts: overhead [sqlite|postgres], lock, outage, months".into()),
+        _ => Err("parts: overhead [sqlite] [postgres] [login] [login-cheap] [refresh], lock, outage, months"
+            .into()),
     }
 }
