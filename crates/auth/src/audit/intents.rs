@@ -185,8 +185,9 @@ impl Intents {
         self.writer.state()
     }
 
-    /// Writes down what is about to happen; the number, and what says that it is written, unless that is known to take
-    /// too long. None while one of the journals cannot be written. `events` is how the events' journal is.
+    /// Writes down, when somebody [hurries](Self::hurry), what is about to happen; the number, and what says that it
+    /// is written, unless that is known to take too long. None while one of the journals cannot be written. `events` is
+    /// how the events' journal is.
     pub(super) fn begin(
         &self,
         at: Now,
@@ -222,12 +223,18 @@ impl Intents {
         let line = json(Some(begun), &[]);
         let ends = open.ends();
         let record = if ends.is_empty() { line.clone() } else { json(Some(begun), &ends) };
-        let ticket = self.writer.submit(record);
+        // Whoever waits for it is in a hurry, and speaks for all that are there by then.
+        let ticket = self.writer.submit_lazily(record);
         open.intents.insert(number, Pending { begun: ticket.clone(), place: None, line });
         if number.is_multiple_of(LOOK) {
             self.tidy(&mut open);
         }
         Some((number, Some(ticket).filter(|_| !is_slow)))
+    }
+
+    /// Has the intents written that were begun.
+    pub(super) fn hurry(&self) {
+        self.writer.hurry();
     }
 
     /// Hands over, by `submit`, the event that ends this intent. One after the other, so that both keep their order.

@@ -25,7 +25,7 @@ const LATE: Duration = Duration::from_secs(1);
 /// Takes events and hands them to the journal's thread.
 pub struct Auditor {
     writer: Writer,
-    intents: Intents,
+    intents: Arc<Intents>,
     book: KeyBook,
     rng: Rng,
     clock: Clock,
@@ -71,7 +71,7 @@ impl Auditor {
         let writer = Writer::start(journal, Limits::default(), hooks)?;
         Ok(Self {
             writer,
-            intents,
+            intents: Arc::new(intents),
             book,
             rng,
             clock,
@@ -258,7 +258,9 @@ impl Recorder for Auditor {
     fn announce(&self, at: Now, intent: &Intent, origin: &Origin) -> Option<Promise> {
         let (number, ticket) = self.intents.begin(at, intent, origin, &self.state())?;
         let written = ticket.map(|ticket| -> Receipt {
+            let intents = Arc::clone(&self.intents);
             Box::pin(async move {
+                intents.hurry();
                 ticket.await;
             })
         });

@@ -58,7 +58,7 @@ pub struct State {
     pub remove_failing: Option<Failing>,
     /// What the thread is in the middle of, and since when: a disk that hangs shows here.
     pub busy: Option<(Activity, Time)>,
-    /// When the oldest record that is not written yet was submitted.
+    /// Since when somebody wants a record written that is not: in a hurry it was submitted, or was hurried, then.
     pub oldest_pending: Option<Time>,
     /// How many records are not written yet.
     pub queued: usize,
@@ -108,6 +108,8 @@ pub(super) struct Queue {
 
 pub(super) struct Inside {
     items: VecDeque<Item>,
+    /// Since when the first of them is to be written; nothing while all of them have time.
+    wanted: Option<Time>,
     pub(super) state: State,
     /// The thread waits for something to come.
     pub(super) idle: bool,
@@ -154,6 +156,7 @@ impl Queue {
         };
         let inside = Inside {
             items: VecDeque::new(),
+            wanted: None,
             state,
             idle: false,
             stopping: false,
@@ -175,20 +178,37 @@ impl Queue {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn submit(&self, payload: Vec<u8>) -> Ticket {
+    pub(super) fn submit(&self, payload: Vec<u8>, is_in_a_hurry: bool) -> Ticket {
         let time = (self.clock)();
         let (ticket, promise) = Ticket::new();
         let mut inside = self.lock();
         let known = self.take(&mut inside, time, payload, promise);
-        let wake = mem::take(&mut inside.idle);
-        drop(inside);
-        if wake {
-            self.work.notify_one();
+        if is_in_a_hurry {
+            self.hurry_at(inside, time);
+        } else {
+            drop(inside);
         }
         if let Some((promise, outcome)) = known {
             promise.resolve(outcome);
         }
         ticket
+    }
+
+    /// Has the thread write what waits.
+    pub(super) fn hurry(&self) {
+        let inside = self.lock();
+        if !inside.items.is_empty() && inside.wanted.is_none() {
+            self.hurry_at(inside, (self.clock)());
+        }
+    }
+
+    fn hurry_at(&self, mut inside: MutexGuard<'_, Inside>, time: Time) {
+        inside.wanted.get_or_insert(time);
+        let wake = mem::take(&mut inside.idle);
+        drop(inside);
+        if wake {
+            self.work.notify_one();
+        }
     }
 
     /// Puts a record in, or counts it; the outcome, where it is known at once.
@@ -232,11 +252,7 @@ impl Queue {
 
     pub(super) fn state(&self) -> State {
         let inside = self.lock();
-        let waiting = inside.items.iter().find_map(|item| match item {
-            Item::Event(event) => Some(event.time),
-            Item::Gap(_) => None,
-        });
-        State { oldest_pending: inside.taken.or(waiting), ..inside.state }
+        State { oldest_pending: inside.taken.or(inside.wanted), ..inside.state }
     }
 }
 
@@ -252,9 +268,12 @@ impl Inside {
             let Some(item) = self.items.pop_front() else { break };
             if let Item::Event(event) = &item {
                 bytes += event.payload.len();
-                self.taken.get_or_insert(event.time);
+                self.taken.get_or_insert(self.wanted.unwrap_or(event.time));
             }
             group.push(item);
+        }
+        if self.items.is_empty() {
+            self.wanted = None;
         }
     }
 
@@ -271,6 +290,7 @@ impl Inside {
     pub(super) fn abandon(&mut self) -> Vec<Promise> {
         let promises = self.promises();
         self.items.clear();
+        self.wanted = None;
         self.taken = None;
         self.state.dropped += self.state.queued as u64;
         self.state.queued = 0;

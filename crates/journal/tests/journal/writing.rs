@@ -120,6 +120,35 @@ fn what_comes_during_a_write_is_written_by_the_next_one() {
 }
 
 #[test]
+fn what_has_time_is_written_with_the_next_or_when_it_is_hurried() {
+    let desk = Desk::new();
+    let clock = Clock::default();
+    let (writer, disk) = start_with(&desk, calm(), limits(), hooks(&clock));
+    writer.submit(b"first".to_vec()).wait();
+    let before = disk.plan().writes;
+    let lazy = [(); 3].map(|()| writer.submit_lazily(b"lazy".to_vec()));
+    assert_eq!((writer.state().queued, writer.state().oldest_pending), (3, None), "nobody misses them");
+    clock.set(9);
+    writer.hurry();
+    writer.hurry();
+    assert_eq!(sequence(lazy[2].wait()), 4);
+    assert_eq!(disk.plan().writes, before + 1, "in one write");
+    let earlier = writer.submit_lazily(b"earlier".to_vec());
+    assert_eq!(sequence(writer.submit(b"next".to_vec()).wait()), 6);
+    assert_eq!(sequence(earlier.wait()), 5);
+    disk.plan().hang = true;
+    writer.submit_lazily(b"late".to_vec());
+    clock.set(11);
+    writer.hurry();
+    disk.until_hanging();
+    assert_eq!(writer.state().oldest_pending, Some(Time(11)), "since it was hurried");
+    let last = writer.submit_lazily(b"last".to_vec());
+    disk.release();
+    assert!(writer.stop(LONG).finished);
+    assert_eq!(sequence(last.wait()), 8, "who stops leaves nothing behind");
+}
+
+#[test]
 fn a_disk_that_hangs_blocks_nobody_and_shows() {
     let desk = Desk::new();
     let clock = Clock::default();

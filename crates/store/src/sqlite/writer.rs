@@ -227,11 +227,13 @@ fn group(
         return connection;
     }
     let mut members: Vec<Box<dyn Job>> = Vec::new();
+    let mut announcements = Announcements::default();
     let mut next = Some(first);
     // Those that fail count too: however many there are, the others' COMMIT does not wait for their end.
     for _ in 0..GROUP {
         let Some(mut job) = next else { break };
         if job.take() {
+            announcements.add(job.announcement());
             let (back, member) = savepoint(connection, job);
             connection = back;
             match member {
@@ -242,12 +244,14 @@ fn group(
             }
             if !connection.in_transaction() {
                 // SQLite rolled everything back by itself (disk full, I/O error): nothing of the group is left.
+                announcements.wait();
                 return one_by_one(connection, members);
             }
         }
         next = if members.len() < GROUP { more() } else { None };
     }
-    match commit(&connection, &mut members) {
+    announcements.wait();
+    match connection.execute("COMMIT") {
         Ok(()) => {
             for job in members {
                 job.settle(None);
@@ -262,20 +266,40 @@ fn group(
     }
 }
 
-/// Commits once it is written what `members` are about to do, or after as long as anybody waits for that.
-fn commit(connection: &Connection, members: &mut [Box<dyn Job>]) -> Result<(), Error> {
-    let until = Instant::now() + ANNOUNCED_WITHIN;
-    let waker = Waker::from(Arc::new(Wakes(thread::current())));
-    for mut written in members.iter_mut().filter_map(|job| job.announcement()) {
-        while written.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            thread::park_timeout(left);
+/// What says that the members' announcements are written, of those that are not: nothing is committed before that, or
+/// before as long as anybody waits for it.
+struct Announcements {
+    waker: Waker,
+    unwritten: Vec<Receipt>,
+}
+
+impl Default for Announcements {
+    fn default() -> Self {
+        Self { waker: Waker::from(Arc::new(Wakes(thread::current()))), unwritten: Vec::new() }
+    }
+}
+
+impl Announcements {
+    /// Asks for one, so that it is written while its transaction runs.
+    fn add(&mut self, written: Option<Receipt>) {
+        let Some(mut written) = written else { return };
+        if written.as_mut().poll(&mut Context::from_waker(&self.waker)).is_pending() {
+            self.unwritten.push(written);
         }
     }
-    connection.execute("COMMIT")
+
+    fn wait(mut self) {
+        let until = Instant::now() + ANNOUNCED_WITHIN;
+        for written in &mut self.unwritten {
+            while written.as_mut().poll(&mut Context::from_waker(&self.waker)).is_pending() {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return;
+                }
+                thread::park_timeout(left);
+            }
+        }
+    }
 }
 
 /// Wakes a thread that is parked.
@@ -312,6 +336,7 @@ fn savepoint(mut connection: Connection, mut job: Box<dyn Job>) -> (Connection, 
     (connection, Some((job, good)))
 }
 
+/// Runs those of a group that was lost, whose announcements were waited for.
 fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connection {
     for job in members {
         if let Err(error) = begin(&connection) {
@@ -323,8 +348,8 @@ fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connect
         let open = connection.in_transaction();
         match member {
             Some((job, false)) => job.settle(None),
-            Some((mut job, true)) if open => {
-                let committed = commit(&connection, std::slice::from_mut(&mut job));
+            Some((job, true)) if open => {
+                let committed = connection.execute("COMMIT");
                 job.settle(committed.err());
             }
             Some((job, true)) => job.settle(Some(Error::Unavailable("SQLite rolled the write back".into()))),

@@ -120,10 +120,13 @@ impl Place {
         Self { folder, clock, disk, intents, events }
     }
 
+    /// Announces, and has it written.
     fn begin(&self, intent: &Intent) -> Option<(u64, Option<Ticket>)> {
         let origin =
             Origin { via: "http", request_id: Some(RequestId("r-1".to_owned())), ..Origin::default() };
-        self.intents.begin(self.clock.now(), intent, &origin, &self.events.state())
+        let begun = self.intents.begin(self.clock.now(), intent, &origin, &self.events.state());
+        self.intents.hurry();
+        begun
     }
 
     /// Announces, and waits until it is written.
