@@ -81,3 +81,17 @@ impl Segment for File {
         self.sync_data()
     }
 }
+
+/// How many bytes were written, and why not all.
+pub(crate) fn write_all(segment: &mut dyn Segment, bytes: &[u8], offset: u64) -> (usize, Option<io::Error>) {
+    let mut done = 0;
+    while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+        match segment.write_at(rest, offset.saturating_add(done as u64)) {
+            Ok(0) => return (done, Some(io::ErrorKind::WriteZero.into())),
+            Ok(written) => done = done.saturating_add(written).min(bytes.len()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (done, Some(error)),
+        }
+    }
+    (done, None)
+}

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::chain::Chain;
-use crate::disk::{Disk, FileSystem, Segment};
+use crate::disk::{Disk, FileSystem, Segment, write_all};
 use crate::error::{AppendError, OpenError, Unsynced};
 use crate::frame;
 use crate::header::{self, Header};
 use crate::record::{Entry, Head, JournalId, PAYLOAD_MAX, Time, Written};
 use crate::recovery::{Found, Recovery, recover};
 use crate::segment;
+use crate::unwritten::Unwritten;
+use crate::writer::Gap;
 
 /// A buffer that grew larger than this for one batch, in bytes, is given back.
 const BUFFER_KEPT: usize = 4 << 20;
@@ -61,6 +63,7 @@ pub struct Journal {
     buffer: Vec<u8>,
     ends: Vec<usize>,
     written: Vec<Written>,
+    unwritten: Unwritten,
     /// Holds the lock.
     _lock: File,
 }
@@ -117,6 +120,7 @@ impl Journal {
                 Some(Current { segment, end, created: header.created, tail: false })
             }
         };
+        let unwritten = Unwritten::open(disk.as_ref(), directory);
         let journal = Self {
             directory: directory.to_owned(),
             disk,
@@ -132,6 +136,7 @@ impl Journal {
             buffer: Vec::new(),
             ends: Vec::new(),
             written: Vec::new(),
+            unwritten,
             _lock: lock,
         };
         Ok((journal, recovery))
@@ -151,6 +156,16 @@ impl Journal {
     pub fn oldest(&self) -> u64 {
         let first = self.segments.iter().find_map(|(_, first)| *first);
         first.unwrap_or_else(|| self.chain.next_sequence())
+    }
+
+    /// What was noted last of records that are not written: by an earlier process, which did not live to write them.
+    pub const fn unwritten(&self) -> Option<Gap> {
+        self.unwritten.noted()
+    }
+
+    /// Notes, where it outlives this process and needs no room, that these records are not written.
+    pub fn note_unwritten(&mut self, gap: Option<Gap>) {
+        self.unwritten.note(gap);
     }
 
     /// Appends a batch by one write. It is safe from the death of this process then, but not from a power failure.
@@ -349,20 +364,6 @@ impl Current {
         }
         Ok(())
     }
-}
-
-/// How many bytes were written, and why not all.
-fn write_all(segment: &mut dyn Segment, bytes: &[u8], offset: u64) -> (usize, Option<io::Error>) {
-    let mut done = 0;
-    while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
-        match segment.write_at(rest, offset.saturating_add(done as u64)) {
-            Ok(0) => return (done, Some(io::ErrorKind::WriteZero.into())),
-            Ok(written) => done = done.saturating_add(written).min(bytes.len()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (done, Some(error)),
-        }
-    }
-    (done, None)
 }
 
 /// Makes the directory, to last.

@@ -14,6 +14,7 @@ mod reader;
 mod record;
 mod recovery;
 mod segment;
+mod unwritten;
 mod verify;
 mod writer;
 

@@ -103,8 +103,10 @@ impl Writer {
         let checked = clock();
         let (entries, bytes) = (limits.queue_entries, limits.queue_bytes);
         let queue = Arc::new(Queue::new(head, journal.synced(), entries, bytes, clock));
+        if let Some(gap) = journal.unwritten() {
+            queue.begin_with(gap);
+        }
         let thread = Thread {
-            journal,
             queue: Arc::clone(&queue),
             notice,
             signer,
@@ -116,6 +118,9 @@ impl Writer {
             unchecked: head.sequence > 0,
             pause: None,
             doubt: None,
+            before: journal.unwritten().map_or(0, |gap| gap.count),
+            told: 0,
+            journal,
         };
         // nobody joins it: a disk that hangs would hold them too
         Builder::new().name("journal".to_owned()).spawn(move || {

@@ -88,6 +88,8 @@ pub(super) struct Event {
     pub(super) promise: Option<Promise>,
     /// Whether it was submitted, and not made by the thread.
     pub(super) is_counted: bool,
+    /// For how many records that were dropped it stands.
+    pub(super) gap: u64,
 }
 
 pub(super) enum Item {
@@ -178,6 +180,13 @@ impl Queue {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Puts in what an earlier process did not live to write.
+    pub(super) fn begin_with(&self, gap: Gap) {
+        let mut inside = self.lock();
+        inside.items.push_back(Item::Gap(gap));
+        self.hurry_at(inside, gap.last);
+    }
+
     pub(super) fn submit(&self, payload: Vec<u8>, is_in_a_hurry: bool) -> Ticket {
         let time = (self.clock)();
         let (ticket, promise) = Ticket::new();
@@ -236,7 +245,7 @@ impl Queue {
                 None => (Some(promise), None),
                 Some(failing) => (None, Some((promise, Outcome::Delayed(failing.kind)))),
             };
-            inside.items.push_back(Item::Event(Event { time, payload, promise, is_counted: true }));
+            inside.items.push_back(Item::Event(Event { time, payload, promise, is_counted: true, gap: 0 }));
             return known;
         };
         state.dropped += 1;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::queue::{Activity, Event, Failing, Item, Queue};
+use super::queue::{Activity, Event, Failing, Gap, Item, Queue};
 use super::ticket::Outcome;
 use super::{Notice, NoticeMaker, Signer};
 use crate::checkpoint::Checkpoint;
@@ -35,6 +35,9 @@ pub(super) struct Thread {
     pub(super) pause: Option<(Time, Duration)>,
     /// Records in doubt that no notice has told of.
     pub(super) doubt: Option<RangeInclusive<u64>>,
+    /// Records that an earlier process did not live to write, and for how many dropped ones there is a record.
+    pub(super) before: u64,
+    pub(super) told: u64,
 }
 
 /// Why the thread woke.
@@ -82,6 +85,7 @@ impl Thread {
             }
             self.remove();
             if is_last {
+                self.note_unwritten();
                 // before the end is told, so that the journal can be opened again then
                 let Self { journal, queue, .. } = self;
                 drop(journal);
@@ -156,7 +160,9 @@ impl Thread {
         for item in group.drain(..) {
             let event = match item {
                 Item::Event(event) => event,
-                Item::Gap(gap) => note(&mut self.notice, Notice::Gap(gap), gap.last),
+                Item::Gap(gap) => {
+                    Event { gap: gap.count, ..note(&mut self.notice, Notice::Gap(gap), gap.last) }
+                }
             };
             self.batch.push(event);
         }
@@ -177,6 +183,7 @@ impl Thread {
         let (mut bytes, mut counted, mut counted_bytes) = (0, 0, 0);
         for (mut event, written) in self.batch.drain(..whole).zip(appended.written) {
             bytes += event.payload.len();
+            self.told += event.gap;
             if event.is_counted {
                 counted += 1;
                 counted_bytes += event.payload.len();
@@ -202,6 +209,7 @@ impl Thread {
             delayed = inside.promises();
         }
         drop(inside);
+        self.note_unwritten();
         delayed.extend(self.batch.iter_mut().filter_map(|event| event.promise.take()));
         for (promise, written) in promises {
             promise.resolve(Outcome::Written(written));
@@ -213,6 +221,22 @@ impl Thread {
         }
         if let Some(unsynced) = unsynced {
             self.doubted(&unsynced, now);
+        }
+    }
+
+    /// Notes, from when the disk refuses until nothing waits any more, what would be missing if the process ended now.
+    fn note_unwritten(&mut self) {
+        let noted = self.journal.unwritten();
+        if !self.refused && noted.is_none() {
+            return;
+        }
+        let state = self.queue.lock().state;
+        let now = (self.queue.clock)();
+        let count = (self.before + state.dropped + state.queued as u64).saturating_sub(self.told);
+        let first = noted.map_or(state.write_failing.map_or(now, |failing| failing.since), |gap| gap.first);
+        let is_news = noted.is_none_or(|gap| gap.count != count);
+        if is_news {
+            self.journal.note_unwritten((count > 0).then_some(Gap { count, first, last: now }));
         }
     }
 
@@ -317,7 +341,7 @@ impl Event {
 fn note(notice: &mut NoticeMaker, what: Notice, time: Time) -> Event {
     let mut payload = notice(what);
     payload.truncate(PAYLOAD_MAX);
-    Event { time, payload, promise: None, is_counted: false }
+    Event { time, payload, promise: None, is_counted: false, gap: 0 }
 }
 
 fn failing(before: Option<Failing>, failure: Option<ErrorKind>, now: Time) -> Option<Failing> {

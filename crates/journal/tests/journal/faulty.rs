@@ -94,12 +94,15 @@ impl Segment for FaultySegment {
         plan.hanging = false;
         refuse(plan.write)?;
         let mut most = bytes.len().min(plan.short.unwrap_or(usize::MAX));
-        if let Some(space) = &mut plan.space {
-            if *space == 0 {
+        // What is there already takes no room.
+        let there = usize::try_from(self.segment.len()?.saturating_sub(offset)).expect("small");
+        if let Some(space) = plan.space.as_mut().filter(|_| there < most) {
+            if *space == 0 && there == 0 {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            most = most.min(usize::try_from(*space).expect("small"));
-            *space -= most as u64;
+            let new = (most - there).min(usize::try_from(*space).expect("small"));
+            most = there + new;
+            *space -= new as u64;
         }
         drop(plan);
         self.segment.write_at(&bytes[..most], offset)

@@ -260,6 +260,47 @@ fn a_stop_on_a_full_disk_counts_what_is_left() {
 }
 
 #[test]
+fn what_a_full_disk_kept_from_being_written_is_told_by_the_next_process() {
+    let desk = Desk::new();
+    let clock = Clock::default();
+    let few = Limits { queue_entries: 3, ..limits() };
+    let (writer, disk) = start_with(&desk, calm(), few, hooks(&clock));
+    writer.submit(b"1".to_vec()).wait();
+    let noted = || std::fs::read_to_string(desk.path().join("journal.unwritten")).expect("a note");
+    let nothing = noted();
+    disk.plan().space = Some(0);
+    clock.set(100);
+    writer.submit(b"2".to_vec()).wait();
+    clock.set(200);
+    for _ in 0..4 {
+        writer.submit(b"lost".to_vec());
+    }
+    until(|| noted().starts_with("00000000000000000005 "));
+    // As after kill -9, while the first one still tries: all of its files as they are now.
+    let killed = Desk::new();
+    for file in std::fs::read_dir(desk.path()).expect("lists").map(|file| file.expect("a file")) {
+        std::fs::copy(file.path(), killed.path().join(file.file_name())).expect("copies");
+    }
+    let (after, _) = start_with(&killed, calm(), limits(), hooks(&clock));
+    assert_eq!(sequence(after.submit(b"next".to_vec()).wait()), 3);
+    assert_eq!(lines(&killed), ["1", &gap(5, 100, 200), "next"]);
+    assert!(writer.stop(LONG).finished);
+    // The next process finds no room for that either.
+    let disk = Faulty::default();
+    disk.plan().space = Some(0);
+    let (journal, _) = Journal::open_on(Box::new(disk), desk.path(), calm(), ID).expect("opens");
+    let full = Writer::start(journal, limits(), hooks(&clock)).expect("starts");
+    full.submit(b"lost, too".to_vec()).wait();
+    assert!(full.stop(LONG).finished);
+    let (last, _) = start_with(&desk, calm(), limits(), hooks(&clock));
+    last.submit(b"next".to_vec()).wait();
+    assert_eq!(lines(&desk), ["1", &gap(6, 100, 200), "next"]);
+    assert_eq!(noted(), nothing, "it is told once");
+    assert!(last.stop(LONG).finished);
+    assert_eq!(desk.verify(&[]).finding, None);
+}
+
+#[test]
 fn syncs_come_by_bytes_and_by_time() {
     let desk = Desk::new();
     let options = Options { sync_bytes: 1, ..calm() };
