@@ -1,6 +1,8 @@
 //! Ten million events in the table: what logins then cost, and what it costs them that a month is dropped.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use testkit::postgres::{Postgres, rows};
@@ -119,7 +121,9 @@ fn retire(postgres: &Postgres, server: Contestant, binary: &Path, url: &str) -> 
     let known = postgres.log().len();
     let env = [("GATEWRIGHT_DATABASE__URL", url), ("GATEWRIGHT_AUDIT__RETENTION", "100d")];
     let mut server = server.restart(binary, &env)?;
+    let onlooker = Onlooker::start(url);
     let done = load(server.address, &mut server.clients, Duration::from_secs(10), sign_in)?;
+    let slowest = onlooker.stop()?;
     let after = months(url)?;
     let gone: Vec<_> = before.iter().filter(|name| !after.contains(name)).collect();
     let log = postgres.log();
@@ -130,6 +134,7 @@ fn retire(postgres: &Postgres, server: Contestant, binary: &Path, url: &str) -> 
         quantile(done.took.iter().copied(), 0.99),
         quantile(done.took, 1.0)
     );
+    println!("  somebody else who wants to write into the table all the time: waited {slowest:?} at most");
     let waits = |line: &&str| line.contains("still waiting for");
     println!("  waits for a lock above 50 ms: {}", new.lines().filter(waits).count());
     let drops = |line: &&str| line.contains("duration:") && line.contains("DROP TABLE");
@@ -137,6 +142,47 @@ fn retire(postgres: &Postgres, server: Contestant, binary: &Path, url: &str) -> 
         println!("  {}", line.get(..line.len().min(160)).unwrap_or(line));
     }
     if gone.is_empty() { Err("no month was dropped".into()) } else { Ok(()) }
+}
+
+/// Takes the lock of whoever writes events, again and again: another node, as far as the table can tell.
+struct Onlooker {
+    stop: Arc<AtomicBool>,
+    looking: std::thread::JoinHandle<Outcome<Duration>>,
+}
+
+impl Onlooker {
+    fn start(url: &str) -> Self {
+        let (stop, url) = (Arc::new(AtomicBool::new(false)), url.to_owned());
+        let stopped = Arc::clone(&stop);
+        let looking = async move || {
+            let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await?;
+            let looking = async {
+                let mut slowest = Duration::ZERO;
+                while !stopped.load(Ordering::Relaxed) {
+                    let begun = Instant::now();
+                    let lock = "BEGIN; LOCK TABLE gatewright.audit_events IN ROW EXCLUSIVE MODE; COMMIT";
+                    client.batch_execute(lock).await?;
+                    slowest = slowest.max(begun.elapsed());
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Ok(slowest)
+            };
+            tokio::select! {
+                slowest = looking => slowest,
+                ended = connection => Err(format!("the onlooker's connection ended: {ended:?}").into()),
+            }
+        };
+        let looking = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(looking())
+        });
+        Self { stop, looking }
+    }
+
+    /// The longest that it waited.
+    fn stop(self) -> Outcome<Duration> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.looking.join().map_err(|_| "the onlooker panicked")?
+    }
 }
 
 /// The names of the partitions.
