@@ -49,7 +49,8 @@ fn readable(setups: &[&Setup], url: &str) -> String {
     }
     let sql = "SELECT encode(id, 'hex') || ' ' || user_uuid || ' ' || convert_from(sealed, 'UTF8') \
                FROM gatewright.audit_keys; \
-               SELECT convert_from(payload, 'UTF8') FROM gatewright.audit_events WHERE record_kind = 1";
+               SELECT convert_from(payload, 'UTF8') FROM gatewright.audit_events WHERE record_kind = 1; \
+               SELECT concat(address, ' ', user_agent) FROM gatewright.sessions";
     for row in rows(url, sql).unwrap() {
         bytes.extend(row[0].as_deref().unwrap().bytes());
         bytes.push(b'\n');
@@ -153,6 +154,32 @@ async fn erased_everywhere(by_command: bool) {
             assert!(finished.status.success(), "{}{}", finished.stdout, finished.stderr);
         }
     }
+}
+
+/// On SQLite a thief has the files: nothing of who was erased is left in their pages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_erased_is_in_no_page_of_the_embedded_database() {
+    let setup = Setup::sqlite();
+    let mut node = setup.start();
+    for (name, agent) in [("doomed", GONE), ("other", KEPT)] {
+        node.register(name).await;
+        for _ in 0..30 {
+            log_in(&node, name, agent).await;
+        }
+    }
+    let (access, _) = pair(&node.log_in("doomed").await);
+    let headers = [("authorization", &*format!("Bearer {access}")), ("content-type", "application/json")];
+    let body = json!({ "password": PASSWORD }).to_string();
+    let answer = node.client.request("DELETE", &node.v1("me"), &headers, body).await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    node.server.terminate();
+    let bytes: Vec<u8> = files(&setup.data())
+        .iter()
+        .flat_map(|file| [std::fs::read(file).unwrap(), vec![b'\n']].concat())
+        .collect();
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains(KEPT) && text.contains("other@example.com"), "the test reads what there is");
+    assert!(!text.contains(GONE) && !text.contains("doomed@example.com"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

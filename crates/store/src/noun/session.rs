@@ -12,6 +12,7 @@ use crate::statement::{Call, Stmt, statements};
 use crate::value::Row;
 
 statements! {
+    // An ended session keeps neither address nor user agent: the audit trail has them, under the user's key.
     // On PostgreSQL the rows that allow the session are locked: a change of password or state either waits for the
     // session, and ends it, or is seen by it. SQLite has one writer.
     OPEN = Stmt::each(
@@ -70,19 +71,19 @@ statements! {
     );
     REVOKE = Stmt::new(
         "session.revoke",
-        "UPDATE gw.sessions SET revoked = TRUE, successors = '', expires_at = $3, \
+        "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, expires_at = $3, \
          revocation = (SELECT c.value FROM gw.counters c WHERE c.name = 'revocations') \
          WHERE id = $1 AND user_id = $2 AND NOT revoked RETURNING id",
     );
     REVOKE_OF_USER = Stmt::new(
         "session.revoke_of_user",
-        "UPDATE gw.sessions SET revoked = TRUE, successors = '', expires_at = $3, \
+        "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, expires_at = $3, \
          revocation = (SELECT c.value FROM gw.counters c WHERE c.name = 'revocations') \
          WHERE user_id = $1 AND NOT revoked AND id <> $2 RETURNING id",
     );
     REVOKE_OLDEST = Stmt::new(
         "session.revoke_oldest",
-        "UPDATE gw.sessions SET revoked = TRUE, successors = '', expires_at = $2, \
+        "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, expires_at = $2, \
          revocation = (SELECT c.value FROM gw.counters c WHERE c.name = 'revocations') \
          WHERE id IN (SELECT s.id FROM gw.sessions s WHERE s.user_id = $1 AND NOT s.revoked \
          ORDER BY s.created_at DESC, s.id DESC LIMIT 1000 OFFSET $3) RETURNING id",

@@ -155,7 +155,9 @@ fn open(path: &Path, busy: Duration) -> Result<rusqlite::Connection, Error> {
     // and prepares the statement anew whenever it gets others.
     let steady = inner.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);
     steady.map_err(|error| sort(&error))?;
-    let pragmas = "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;";
+    // FAST: what is removed from a page is overwritten, so that who is erased is not read from the file.
+    let pragmas = "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; \
+                   PRAGMA secure_delete = FAST;";
     run_pragmas(&inner, pragmas)?;
     Ok(inner)
 }

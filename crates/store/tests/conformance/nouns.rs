@@ -262,6 +262,10 @@ async fn sessions_are_revoked_and_recorded(world: Arc<World>) {
     ended.sort();
     assert_eq!((number, ended), (Some(2), vec![session_id(2), session_id(4)]));
     assert_eq!(recorded, [2, 2]);
+    for (n, is_kept) in [(1, false), (2, false), (3, true), (4, false)] {
+        let found = read(&mut lease, session::find(session_id(n))).await.remove(0);
+        assert_eq!((found.address.is_some(), found.user_agent.is_some()), (is_kept, is_kept), "{n}");
+    }
     let all = read(&mut lease, revocation::after(0, SessionId(Uuid::nil()), 100)).await;
     let ids: Vec<_> = all.iter().map(|row| (row.number, row.session)).collect();
     assert_eq!(ids, [(1, session_id(1)), (2, session_id(2)), (2, session_id(4))]);

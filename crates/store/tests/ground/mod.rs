@@ -266,7 +266,7 @@ pub fn new_session(n: u128) -> NewSession {
     NewSession {
         id: session_id(n),
         scope: "profile".into(),
-        address: None,
+        address: Some("192.0.2.1".to_owned()),
         user_agent: Some("test/1".into()),
         at: NOON,
         ends_at: NOON.plus(Duration::from_hours(24)),
