@@ -337,6 +337,18 @@ impl TestApp {
         verb(&mut visit).await
     }
 
+    /// Stores what the engine has hashed or sealed anew, as the job does; waits until there is something.
+    pub async fn keep_next(&self) {
+        let rehashed = loop {
+            match self.rooms.hasher.rehashed() {
+                Some(rehashed) => break rehashed,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        let kept = self.operate(async |visit| auth::password::keep_rehashed(visit, rehashed).await).await;
+        kept.expect("it is stored");
+    }
+
     /// Reads what other processes have revoked, as the job does every 250 ms.
     pub async fn poll_revocations(&self) {
         self.operate(async |visit| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use auth::password::{
-    BREACH_BITS, BREACH_KIND, Blocklist, Breaches, Policy, Scheme, breach_hash, keep_rehashed, learn_kinds,
+    BREACH_BITS, BREACH_KIND, Blocklist, Breaches, Policy, Scheme, breach_hash, learn_kinds,
 };
 use serde_json::{Value, json};
 use store::noun::credential;
@@ -176,17 +176,6 @@ fn bcrypt_of(password: &str, cost: u32) -> String {
     bcrypt::hash_with_salt(password, cost, *b"sixteen bytes!!!").unwrap().to_string()
 }
 
-/// Stores what the engine has hashed anew; waits until there is something.
-async fn keep_next(app: &TestApp) {
-    let rehashed = loop {
-        match app.rooms.hasher.rehashed() {
-            Some(rehashed) => break rehashed,
-            None => tokio::task::yield_now().await,
-        }
-    };
-    app.operate(async |visit| keep_rehashed(visit, rehashed).await.unwrap()).await;
-}
-
 async fn a_37_an_old_hash_is_replaced_at_the_first_login(app: &TestApp) {
     register(app, "alice").await;
     let old = bcrypt_of(PASSWORD, 5);
@@ -195,7 +184,7 @@ async fn a_37_an_old_hash_is_replaced_at_the_first_login(app: &TestApp) {
     assert_eq!(stored(app, "alice").await, old, "a wrong password changes nothing");
     app.events();
     let pair = log_in(app, "alice").await;
-    keep_next(app).await;
+    app.keep_next().await;
     let new = stored(app, "alice").await;
     assert!(new.starts_with("$argon2id$"), "{new}");
     assert_eq!(app.event_kinds(), ["login_succeeded", "password_rehashed"]);
@@ -211,7 +200,7 @@ async fn a_37_an_old_hash_is_replaced_at_the_first_login(app: &TestApp) {
     let newest = bcrypt_of("another password", 4);
     set_hash(app, "alice", &newest).await;
     app.events();
-    keep_next(app).await;
+    app.keep_next().await;
     assert_eq!(stored(app, "alice").await, newest);
     assert!(app.event_kinds().is_empty(), "nothing happened");
 }
@@ -272,7 +261,7 @@ async fn n_09_a_raised_cost_reaches_every_hash_at_its_next_login() {
     options.auth.passwords.scheme = Scheme::Argon2id { memory_kib: 16, iterations: 2 };
     let app = TestApp::on(database, options).await;
     log_in(&app, "alice").await;
-    keep_next(&app).await;
+    app.keep_next().await;
     let dear = stored(&app, "alice").await;
     assert!(dear.contains("$m=16,t=2,p=1$"), "{dear}");
     log_in(&app, "alice").await;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use auth::password::keep_rehashed;
 use auth::password::pepper::{self, Place, VaultError};
 use model::{Email, UserUuid};
 use protocol::password_hash::{StoredHash, Unusable};
@@ -56,17 +55,6 @@ async fn rotate(app: &TestApp) -> i64 {
 async fn versions(app: &TestApp) -> Vec<(i64, bool)> {
     let rows = app.operate(async |visit| pepper::list(visit).await.unwrap()).await;
     rows.into_iter().map(|row| (row.version, row.is_active)).collect()
-}
-
-/// Stores what was to be hashed or sealed anew; waits until there is something.
-async fn keep_next(app: &TestApp) {
-    let rehashed = loop {
-        match app.rooms.hasher.rehashed() {
-            Some(rehashed) => break rehashed,
-            None => tokio::task::yield_now().await,
-        }
-    };
-    app.operate(async |visit| keep_rehashed(visit, rehashed).await.unwrap()).await;
 }
 
 #[tokio::test]
@@ -193,7 +181,7 @@ async fn n_10_hashes_from_before_are_sealed_at_login_and_in_the_background_and_o
         let (_, before) = stored(&app, "alice").await;
         log_in(&app, "alice").await;
         app.events();
-        keep_next(&app).await;
+        app.keep_next().await;
         assert_eq!(app.event_kinds(), ["passwords_sealed"]);
         let (uuid, after) = stored(&app, "alice").await;
         assert_eq!(after.pepper(), Some(1));
@@ -241,7 +229,7 @@ async fn n_10_everything_that_writes_a_hash_seals_it() {
         set_hash(&app, "alice", &old).await;
         app.events();
         log_in(&app, "alice").await;
-        keep_next(&app).await;
+        app.keep_next().await;
         assert_eq!(app.event_kinds(), ["login_succeeded", "password_rehashed"]);
         let (uuid, text) = stored(&app, "alice").await;
         assert_eq!(text.pepper(), Some(1));

@@ -27,14 +27,21 @@ fn serve(
         ("GATEWRIGHT_PASSWORDS__ARGON2_MEMORY", "8KiB"),
         ("GATEWRIGHT_PASSWORDS__ARGON2_ITERATIONS", "1"),
     ];
-    start(binary, folder, address.port(), &[&cheap, env].concat())
+    start(binary, &["serve"], folder, address.port(), &[&cheap, env].concat())
 }
 
-/// Starts a server on `port` of this machine, which is ready when this returns.
-pub(super) fn start(binary: &Path, folder: &Path, port: u16, env: &[(&str, &str)]) -> Outcome<Server> {
+/// Starts `program` with `arguments`, which is to become a server on `port` of this machine, and ready when this
+/// returns.
+pub(super) fn start(
+    program: &Path,
+    arguments: &[&str],
+    folder: &Path,
+    port: u16,
+    env: &[(&str, &str)],
+) -> Outcome<Server> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut builder = Server::builder(binary)
-        .arg("serve")
+    let mut builder = Server::builder(program)
+        .args(arguments)
         .folder(folder)
         .env("GATEWRIGHT_SERVER__LISTEN", address.to_string())
         .env("GATEWRIGHT_SERVER__OPS_LISTEN", "")

@@ -55,7 +55,7 @@ fn cold_start(binary: &Path) -> Outcome<()> {
         for figures in [&mut first, &mut again] {
             let port = testkit::free_port();
             let begin = Instant::now();
-            let server = start(binary, folder.path(), port, &[])?;
+            let server = start(binary, &["serve"], folder.path(), port, &[])?;
             figures.push(begin.elapsed().as_secs_f64() * 1e3);
             memory.push(resident(server.pid())?);
         }

@@ -15,6 +15,7 @@ use store::noun::credential::{self, Owned};
 use store::noun::pepper::{self, Pepper as Row};
 
 use super::PasswordSettings;
+use super::upkeep::Moved;
 use crate::{Rooms, Visit};
 
 /// Hashes that are sealed together: one transaction.
@@ -341,17 +342,4 @@ async fn clear(visit: &mut Visit<'_>) -> Result<(), VaultError> {
         }
     }
     Ok(())
-}
-
-/// Why nothing was changed.
-enum Moved {
-    /// Somebody else was faster, or it is still needed.
-    On,
-    Failed(store::Error),
-}
-
-impl From<store::Error> for Moved {
-    fn from(error: store::Error) -> Self {
-        Self::Failed(error)
-    }
 }

@@ -58,8 +58,9 @@ pub async fn keep_rehashed(visit: &mut Visit<'_>, rehashed: Rehashed) -> Result<
     }
 }
 
-enum Moved {
-    /// The password changed, the account went, or another node was faster.
+/// Why nothing was changed.
+pub(super) enum Moved {
+    /// Somebody else was faster, or what it was about is not as it was.
     On,
     Failed(store::Error),
 }

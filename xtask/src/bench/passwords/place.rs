@@ -9,7 +9,7 @@ use testkit::process::Server;
 use tokio::time::Instant;
 
 use super::super::Outcome;
-use super::super::contestant::{metric, readiness, resident};
+use super::super::contestant::{metric, resident, start};
 use super::super::load::{Answer, Connection, post};
 
 pub(super) const PASSWORD: &str = "a rather long password";
@@ -71,19 +71,12 @@ impl Place {
     ) -> Outcome<Self> {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (address, operations) = (local(testkit::free_port()), local(testkit::free_port()));
-        let mut builder = Server::builder(program)
-            .args(arguments)
-            .folder(folder.path())
-            .env("GATEWRIGHT_SERVER__LISTEN", address.to_string())
-            .env("GATEWRIGHT_SERVER__OPS_LISTEN", operations.to_string())
-            .env("GATEWRIGHT_SERVER__MAX_CONNECTIONS", "4000")
-            .env("GATEWRIGHT_TELEMETRY__LOG_LEVEL", "warn")
-            .ready_on_line("is up");
-        for (name, value) in env {
-            builder = builder.env(name, value);
-        }
-        let server = builder.start();
-        readiness(address)?;
+        let listen = operations.to_string();
+        let fixed = [
+            ("GATEWRIGHT_SERVER__OPS_LISTEN", listen.as_str()),
+            ("GATEWRIGHT_SERVER__MAX_CONNECTIONS", "4000"),
+        ];
+        let server = start(program, arguments, folder.path(), address.port(), &[&fixed, env].concat())?;
         Ok(Self { address, operations, server, folder })
     }
 

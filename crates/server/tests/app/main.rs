@@ -1,6 +1,13 @@
 //! The whole application in one process: on both engines, with a clock that stands still and one connection.
 
-#![expect(clippy::unwrap_used, reason = "a failure to set a test up fails it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failure to set a test up fails it"
+)]
+
+mod metrics;
 
 use std::net::SocketAddr;
 use std::path::Path;
