@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Clients at once.
 const LANES: usize = 8;
 
-fn journal(setup: &Setup) -> PathBuf {
+pub(crate) fn journal(setup: &Setup) -> PathBuf {
     setup.folder.path().join("gatewright-data/audit/journal")
 }
 
@@ -75,7 +75,7 @@ async fn what_was_answered_is_in_the_journal(setup: &Setup) {
     assert_eq!(report.finding, None);
 }
 
-fn id(answer: &Response) -> String {
+pub(crate) fn id(answer: &Response) -> String {
     answer.header("x-request-id").unwrap().to_owned()
 }
 
@@ -91,7 +91,7 @@ async fn what_was_answered_before_kill_9_is_in_the_journal_on_postgres() {
 }
 
 /// The components that readiness names as degraded.
-async fn degraded(node: &Node) -> Value {
+pub(crate) async fn degraded(node: &Node) -> Value {
     let answer = node.client.get(&node.url("/health/readiness")).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["degraded"].clone()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::http::{Client, Response};
 use testkit::postgres::{Database, Postgres};
-use testkit::process::{self, Finished, Server};
+use testkit::process::{self, Finished, Server, ServerBuilder};
 
 /// A password that no list has.
 pub(crate) const PASSWORD: &str = "TestPass123!";
@@ -73,8 +73,19 @@ impl Setup {
 
     /// Starts a server on this port.
     pub(crate) fn start_on(&self, port: u16) -> Node {
+        self.serve(port, Server::builder(process::gatewright()))
+    }
+
+    /// Starts a server whose writes behind a limit of its files' size are refused, as on a full disk, and do not end
+    /// it. There is no limit yet.
+    pub(crate) fn start_to_be_limited(&self) -> Node {
+        let deaf = ["-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
+        self.serve(testkit::free_port(), Server::builder("sh").args(deaf).arg(process::gatewright()))
+    }
+
+    fn serve(&self, port: u16, builder: ServerBuilder) -> Node {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut builder = Server::builder(process::gatewright())
+        let mut builder = builder
             .arg("serve")
             .folder(self.folder.path())
             .env("GATEWRIGHT_SERVER__LISTEN", address.to_string())
