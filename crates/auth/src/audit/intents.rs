@@ -238,9 +238,10 @@ impl Intents {
     }
 
     /// Hands over, by `submit`, the event that ends this intent. One after the other, so that both keep their order.
-    pub(super) fn note(&self, number: u64, submit: impl FnOnce() -> Ticket) -> Ticket {
+    /// `submit` is told whether the intent is written: then the event is found out again where it is lost.
+    pub(super) fn note(&self, number: u64, submit: impl FnOnce(bool) -> Ticket) -> Ticket {
         let mut open = self.open();
-        let event = submit();
+        let event = submit(open.is_written(number));
         open.noted.push_back((number, event.clone()));
         if let Some((_, is_noted)) = open.left.get_mut(&number) {
             *is_noted = true;
@@ -308,6 +309,13 @@ impl Intents {
 }
 
 impl Open {
+    fn is_written(&self, number: u64) -> bool {
+        let is_written = |pending: &Pending| {
+            pending.place.is_some() || matches!(pending.begun.outcome(), Some(Outcome::Written(_)))
+        };
+        self.left.contains_key(&number) || self.intents.get(&number).is_some_and(is_written)
+    }
+
     fn end(&mut self, number: u64) {
         self.intents.remove(&number);
         self.left.remove(&number);

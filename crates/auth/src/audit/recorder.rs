@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use journal::{Gap, Hooks, Journal, Limits, Notice, Signer, State, Stopped, Time, Writer};
+use journal::{Gap, Hooks, Journal, Limits, Notice, Signer, State, Stopped, Ticket, Time, Writer};
 use model::trail::{Entry, Promise, Receipt, Recorder};
 use model::{Clock, Event, Intent, Now, Origin, Rng, UserUuid, hex};
 use protocol::checkpoint::CheckpointKey;
@@ -130,7 +130,7 @@ impl Auditor {
             settled: true,
         };
         let line = serde_json::to_vec(&line).unwrap_or_default();
-        self.intents.note(left.number, || self.writer.submit(line));
+        self.intents.note(left.number, |announced| self.submit(line, announced));
     }
 
     /// Whether the journal of events was gone through for the events of [`Auditor::left`].
@@ -151,6 +151,11 @@ impl Auditor {
     /// Ends an intent of [`Auditor::left`] that came to nothing.
     pub(super) fn came_to_nothing(&self, left: &Left) {
         self.intents.withdraw(left.number);
+    }
+
+    /// What was announced is found out where its event is lost, and is not missing then.
+    fn submit(&self, line: Vec<u8>, announced: bool) -> Ticket {
+        if announced { self.writer.submit_vouched(line) } else { self.writer.submit(line) }
     }
 
     fn count(&self, event: &Event) {
@@ -240,8 +245,8 @@ impl Recorder for Auditor {
         // A struct of words and numbers is always JSON.
         let line = serde_json::to_vec(&line).unwrap_or_default();
         let ticket = match entry.intent {
-            Some(number) => self.intents.note(number, || self.writer.submit(line)),
-            None => self.writer.submit(line),
+            Some(number) => self.intents.note(number, |announced| self.submit(line, announced)),
+            None => self.submit(line, false),
         };
         if let Event::UserErased { user, .. } = entry.event {
             self.book.forget(user);

@@ -132,14 +132,19 @@ impl Writer {
 
     /// Hands a record over. Never fails and never waits: what does not fit is counted, and the count becomes a record.
     pub fn submit(&self, payload: Vec<u8>) -> Ticket {
-        self.queue.submit(payload, true)
+        self.queue.submit(payload, true, false)
+    }
+
+    /// Hands a record over as [`submit`](Self::submit) does, whose loss is found out elsewhere: no gap counts it.
+    pub fn submit_vouched(&self, payload: Vec<u8>) -> Ticket {
+        self.queue.submit(payload, true, true)
     }
 
     /// Hands a record over as [`submit`](Self::submit) does, that has time: it is written with the next one that has
     /// none, or when somebody [hurries](Self::hurry). Whoever submits many and waits for few wakes the thread less
     /// often so.
     pub fn submit_lazily(&self, payload: Vec<u8>) -> Ticket {
-        self.queue.submit(payload, false)
+        self.queue.submit(payload, false, false)
     }
 
     /// Has all written that is submitted.

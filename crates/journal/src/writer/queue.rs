@@ -88,6 +88,8 @@ pub(super) struct Event {
     pub(super) promise: Option<Promise>,
     /// Whether it was submitted, and not made by the thread.
     pub(super) is_counted: bool,
+    /// Whether its loss is found out elsewhere.
+    pub(super) is_vouched: bool,
     /// For how many records that were dropped it stands.
     pub(super) gap: u64,
 }
@@ -122,6 +124,8 @@ pub(super) struct Inside {
     pub(super) keep_from: Option<u64>,
     /// The oldest record that the thread took and has not written.
     pub(super) taken: Option<Time>,
+    /// Of the records that wait or were dropped, those whose loss is found out elsewhere.
+    pub(super) vouched: u64,
 }
 
 impl fmt::Debug for Queue {
@@ -165,6 +169,7 @@ impl Queue {
             finished: false,
             keep_from: None,
             taken: None,
+            vouched: 0,
         };
         Self {
             inside: Mutex::new(inside),
@@ -187,11 +192,12 @@ impl Queue {
         self.hurry_at(inside, gap.last);
     }
 
-    pub(super) fn submit(&self, payload: Vec<u8>, is_in_a_hurry: bool) -> Ticket {
+    pub(super) fn submit(&self, payload: Vec<u8>, is_in_a_hurry: bool, is_vouched: bool) -> Ticket {
         let time = (self.clock)();
         let (ticket, promise) = Ticket::new();
         let mut inside = self.lock();
-        let known = self.take(&mut inside, time, payload, promise);
+        inside.vouched += u64::from(is_vouched);
+        let known = self.take(&mut inside, time, payload, promise, is_vouched);
         if is_in_a_hurry {
             self.hurry_at(inside, time);
         } else {
@@ -227,6 +233,7 @@ impl Queue {
         time: Time,
         payload: Vec<u8>,
         promise: Promise,
+        is_vouched: bool,
     ) -> Option<(Promise, Outcome)> {
         let state = &mut inside.state;
         if inside.stopping || !state.running {
@@ -245,11 +252,13 @@ impl Queue {
                 None => (Some(promise), None),
                 Some(failing) => (None, Some((promise, Outcome::Delayed(failing.kind)))),
             };
-            inside.items.push_back(Item::Event(Event { time, payload, promise, is_counted: true, gap: 0 }));
+            let event = Event { time, payload, promise, is_counted: true, is_vouched, gap: 0 };
+            inside.items.push_back(Item::Event(event));
             return known;
         };
         state.dropped += 1;
         match inside.items.back_mut() {
+            _ if is_vouched => {}
             Some(Item::Gap(gap)) => {
                 gap.count += 1;
                 gap.last = time;

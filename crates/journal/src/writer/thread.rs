@@ -180,13 +180,14 @@ impl Thread {
         let failure = appended.failure.as_ref().map(AppendError::kind);
         let unsynced = appended.unsynced;
         let mut promises = Vec::new();
-        let (mut bytes, mut counted, mut counted_bytes) = (0, 0, 0);
+        let (mut bytes, mut counted, mut counted_bytes, mut vouched) = (0, 0, 0, 0);
         for (mut event, written) in self.batch.drain(..whole).zip(appended.written) {
             bytes += event.payload.len();
             self.told += event.gap;
             if event.is_counted {
                 counted += 1;
                 counted_bytes += event.payload.len();
+                vouched += u64::from(event.is_vouched);
             }
             promises.extend(event.promise.take().map(|promise| (promise, *written)));
         }
@@ -194,6 +195,7 @@ impl Thread {
         self.refused = failure.is_some();
         let head = self.journal.head();
         let mut inside = self.queue.lock();
+        inside.vouched = inside.vouched.saturating_sub(vouched);
         inside.taken = self.batch.iter().find(|event| event.is_counted).map(|event| event.time);
         let state = &mut inside.state;
         state.busy = None;
@@ -230,9 +232,12 @@ impl Thread {
         if !self.refused && noted.is_none() {
             return;
         }
-        let state = self.queue.lock().state;
+        let inside = self.queue.lock();
+        let (state, vouched) = (inside.state, inside.vouched);
+        drop(inside);
         let now = (self.queue.clock)();
-        let count = (self.before + state.dropped + state.queued as u64).saturating_sub(self.told);
+        let missing = self.before + state.dropped + state.queued as u64;
+        let count = missing.saturating_sub(self.told).saturating_sub(vouched);
         let first = noted.map_or(state.write_failing.map_or(now, |failing| failing.since), |gap| gap.first);
         let is_news = noted.is_none_or(|gap| gap.count != count);
         if is_news {
@@ -341,7 +346,7 @@ impl Event {
 fn note(notice: &mut NoticeMaker, what: Notice, time: Time) -> Event {
     let mut payload = notice(what);
     payload.truncate(PAYLOAD_MAX);
-    Event { time, payload, promise: None, is_counted: false, gap: 0 }
+    Event { time, payload, promise: None, is_counted: false, is_vouched: false, gap: 0 }
 }
 
 fn failing(before: Option<Failing>, failure: Option<ErrorKind>, now: Time) -> Option<Failing> {

@@ -232,7 +232,10 @@ fn a_full_disk_delays_records_and_writes_them_when_there_is_space() {
     clock.set(200);
     assert_eq!(writer.submit(b"3".to_vec()).outcome(), Some(full), "known at once");
     assert_eq!(writer.submit(b"4".to_vec()).outcome(), Some(full));
-    assert_eq!(writer.submit(b"5".to_vec()).outcome(), Some(Outcome::Dropped(DropReason::QueueFull)));
+    let dropped = Some(Outcome::Dropped(DropReason::QueueFull));
+    assert_eq!(writer.submit_vouched(b"known elsewhere".to_vec()).outcome(), dropped);
+    assert_eq!(writer.submit(b"5".to_vec()).outcome(), dropped);
+    assert_eq!(writer.submit_vouched(b"known elsewhere".to_vec()).outcome(), dropped);
     let failing = writer.state().write_failing.expect("the disk is full");
     assert_eq!((failing.since, failing.kind), (Time(100), ErrorKind::StorageFull));
     assert_eq!(writer.state().oldest_pending, Some(Time(100)));
@@ -263,18 +266,20 @@ fn a_stop_on_a_full_disk_counts_what_is_left() {
 fn what_a_full_disk_kept_from_being_written_is_told_by_the_next_process() {
     let desk = Desk::new();
     let clock = Clock::default();
-    let few = Limits { queue_entries: 3, ..limits() };
+    let few = Limits { queue_entries: 4, ..limits() };
     let (writer, disk) = start_with(&desk, calm(), few, hooks(&clock));
-    writer.submit(b"1".to_vec()).wait();
+    writer.submit_vouched(b"1".to_vec()).wait();
     let noted = || std::fs::read_to_string(desk.path().join("journal.unwritten")).expect("a note");
     let nothing = noted();
     disk.plan().space = Some(0);
     clock.set(100);
     writer.submit(b"2".to_vec()).wait();
     clock.set(200);
+    writer.submit_vouched(b"known elsewhere".to_vec());
     for _ in 0..4 {
         writer.submit(b"lost".to_vec());
     }
+    writer.submit_vouched(b"known elsewhere".to_vec());
     until(|| noted().starts_with("00000000000000000005 "));
     // As after kill -9, while the first one still tries: all of its files as they are now.
     let killed = Desk::new();

@@ -143,7 +143,7 @@ impl Place {
         while self.events.state().synced < self.events.state().head.sequence {
             std::thread::yield_now();
         }
-        self.intents.note(number, || ticket);
+        self.intents.note(number, |_| ticket);
     }
 
     /// What a process that is killed now leaves: the files as they are.
@@ -220,7 +220,7 @@ fn an_intent_outlives_an_event_that_is_not_on_disk() {
     let number = place.begun(1);
     let written = place.events.submit(b"{}".to_vec());
     assert!(matches!(written.wait(), Outcome::Written(_)));
-    place.intents.note(number, || written);
+    place.intents.note(number, |_| written);
     let unsynced = State { synced: 0, ..place.events.state() };
     let mut inside = place.intents.open();
     inside.sweep(&unsynced);
@@ -237,7 +237,7 @@ fn an_event_that_is_dropped_is_found_out() {
     let number = place.begun(1);
     let dropped = place.events.submit(vec![0; journal::PAYLOAD_MAX + 1]);
     assert!(matches!(dropped.wait(), Outcome::Dropped(_)));
-    place.intents.note(number, || dropped);
+    place.intents.note(number, |_| dropped);
     let next = place.begun(2);
     let left: Vec<_> = place.intents.left().into_iter().map(|left| (left.number, left.intent)).collect();
     assert_eq!(left, [(number, intent(1))]);
