@@ -135,7 +135,7 @@ impl Default for Filter {
 }
 
 /// Where a page ended: behind a record, in the order of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// Its time.
     pub at: Now,

@@ -1,10 +1,11 @@
 //! `gatewright audit tail`
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value};
-use store::audit::{Cursor, Filter};
+use store::audit::{Audit, Cursor, Filter, Record};
 
 use super::details::Details;
 use super::{Failure, Output, PAGE, Trail, Which};
@@ -12,7 +13,7 @@ use crate::config::Config;
 
 /// How often it looks for more.
 const LOOK: Duration = Duration::from_secs(1);
-/// How far back it looks for events of other nodes that came late.
+/// How far back it looks for events that came late.
 const LATE: Duration = Duration::from_secs(30);
 
 #[derive(Args, Debug)]
@@ -32,34 +33,54 @@ impl Tail {
         let trail = Trail::open(config).await?;
         let mut details = Details::open(config, &trail.spawner()).await?;
         let filter = self.which.filter();
-        let last = trail.audit.latest(&filter, self.lines.into()).await?;
-        let mut shown: Vec<Cursor> = last.iter().map(store::audit::Record::cursor).collect();
-        for record in &last {
-            line(out, &details.event(record).await?)?;
+        let newest = trail.audit.latest(&filter, 1).await?.first().map(|newest| newest.at);
+        let begin = newest.map_or(filter.from, |newest| newest.minus(LATE).max(filter.from));
+        // What is there and is not among the last stays untold; what comes later is told, also where it is older.
+        let mut shown = BTreeSet::new();
+        if self.follow {
+            after(&trail.audit, &Filter { from: begin, ..filter.clone() }, async |record| {
+                shown.insert(record.cursor());
+                Ok(())
+            })
+            .await?;
+        }
+        for record in trail.audit.latest(&filter, self.lines.into()).await? {
+            line(out, &details.event(&record).await?)?;
+            shown.insert(record.cursor());
         }
         if !self.follow {
             return Ok(());
         }
-        let begin = shown.last().map_or(filter.from, |last| last.at);
         loop {
             tokio::time::sleep(LOOK).await;
             // What comes is not in the order of time: each node ships for itself.
-            let newest = shown.iter().map(|cursor| cursor.at).max().unwrap_or(begin);
-            let from = Filter { from: newest.minus(LATE).max(begin), ..filter.clone() };
-            let mut after = Cursor::before(from.from);
-            loop {
-                let page = trail.audit.page(&from, after, PAGE).await?;
-                let Some(last) = page.last() else { break };
-                after = last.cursor();
-                for record in page.iter().filter(|record| !shown.contains(&record.cursor())) {
-                    line(out, &details.event(record).await?)?;
+            let newest = shown.last().map_or(begin, |last| last.at);
+            let from = newest.minus(LATE).max(begin);
+            after(&trail.audit, &Filter { from, ..filter.clone() }, async |record| {
+                if shown.insert(record.cursor()) {
+                    line(out, &details.event(&record).await?)?;
                 }
-                shown.extend(page.iter().map(store::audit::Record::cursor));
-            }
-            let kept = shown.iter().map(|cursor| cursor.at).max().unwrap_or(begin).minus(LATE);
-            shown.retain(|cursor| cursor.at >= kept);
-            shown.sort_unstable_by_key(|cursor| (cursor.at, cursor.journal, cursor.sequence));
-            shown.dedup();
+                Ok(())
+            })
+            .await?;
+            shown = shown.split_off(&Cursor::before(from));
+        }
+    }
+}
+
+/// Goes through all that there is.
+async fn after(
+    audit: &Audit,
+    filter: &Filter,
+    mut each: impl AsyncFnMut(Record) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut after = Cursor::before(filter.from);
+    loop {
+        let page = audit.page(filter, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.cursor();
+        for record in page {
+            each(record).await?;
         }
     }
 }
