@@ -11,6 +11,7 @@ mod audit;
 mod canaries;
 mod erasure;
 mod faults;
+mod follow;
 mod full_disk;
 mod hashing;
 mod hostile;

@@ -1,0 +1,143 @@
+//! `gatewright audit tail --follow`: each event once and in order, as long as somebody reads.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::process::{self, Server, Signal};
+
+use crate::audit::id;
+use crate::node::{Node, Setup, database, pair, until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Follows the trail, by this program; returns when a line with this text came, where there is one to come.
+fn follow(setup: &Setup, program: &[&str], arguments: &[&str], first: &str) -> Server {
+    let binary = process::gatewright();
+    let whole = [program, &[binary.to_str().unwrap(), "audit", "tail", "--follow"], arguments].concat();
+    let mut builder = Server::builder(whole[0]).args(&whole[1..]).folder(setup.folder.path());
+    for (name, value) in &setup.env {
+        builder = builder.env(name, value);
+    }
+    if first.is_empty() { builder.start() } else { builder.ready_on_line(first).start() }
+}
+
+/// The events that were shown as objects.
+fn shown(tail: &Server) -> Vec<Value> {
+    tail.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Those of requests, by their ids.
+fn requests(tail: &Server) -> Vec<String> {
+    shown(tail).iter().filter_map(|event| event["request_id"].as_str().map(str::to_owned)).collect()
+}
+
+async fn log_in(node: &Node, name: &str) -> String {
+    let answer = node.log_in(name).await;
+    pair(&answer);
+    id(&answer)
+}
+
+/// Every event, and those of one kind about one person.
+async fn each_event_is_shown_once_and_in_order(setup: &Setup) {
+    let node = setup.start();
+    let mut ids = Vec::new();
+    for name in ["alice", "bob"] {
+        ids.extend([id(&node.register(name).await), log_in(&node, name).await]);
+    }
+    let mut of_alice = vec![ids[1].clone()];
+    let user = setup.wait_for("login_succeeded", 2)[0]["user"].as_str().unwrap().to_owned();
+    let all = follow(setup, &[], &["--json", "-n", "1000"], &ids[3]);
+    let filter = ["--json", "--kind", "login_succeeded", "--user", &user];
+    let few = follow(setup, &[], &filter, &of_alice[0]);
+    let people = follow(setup, &[], &["-n", "1", "--user", &user], &of_alice[0]);
+    for round in 0..3 {
+        for _ in 0..5 {
+            of_alice.push(log_in(&node, "alice").await);
+            ids.extend([of_alice.last().cloned().unwrap(), log_in(&node, "bob").await]);
+            let wrong = [("username", "alice"), ("password", "not it at all")];
+            ids.push(id(&node.client.post_form(&node.v1("token"), &wrong).await));
+        }
+        // What comes is looked for again and again.
+        until(PATIENCE, &format!("round {round} is shown"), async || {
+            requests(&all).len() >= ids.len() && requests(&few).len() >= of_alice.len()
+        })
+        .await;
+        assert_eq!(requests(&all), ids);
+        assert_eq!(requests(&few), of_alice);
+    }
+    let is_asked_for = |event: &Value| event["kind"] == "login_succeeded" && event["user"] == user.as_str();
+    assert!(shown(&few).iter().all(is_asked_for), "{}", few.stdout());
+    let last = of_alice.last().unwrap();
+    until(PATIENCE, "people are shown it too", async || people.stdout().contains(last)).await;
+    let lines = people.stdout();
+    let lines: Vec<_> = lines.lines().collect();
+    assert!(lines.iter().all(|line| line.contains(&format!("user={user}"))), "{lines:?}");
+    let logins = lines.iter().filter(|line| line.contains("login_succeeded"));
+    assert_eq!(logins.count(), of_alice.len(), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_is_shown_once_and_in_order_on_sqlite() {
+    each_event_is_shown_once_and_in_order(&Setup::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_is_shown_once_and_in_order_on_postgres() {
+    let database = database();
+    each_event_is_shown_once_and_in_order(&Setup::postgres(database.url())).await;
+}
+
+/// A signal ends it as it does any other command, and a pipe that nobody reads is no mistake.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_can_be_ended() {
+    let setup = Setup::sqlite();
+    let node = setup.start();
+    node.member("alice").await;
+    let first = setup.wait_for("login_succeeded", 1)[0]["request_id"].as_str().unwrap().to_owned();
+    let one = ["--json", "--kind", "login_succeeded", "-n", "1"];
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut tail = follow(&setup, &[], &one, &first);
+        tail.signal(signal);
+        assert_eq!(tail.wait().signal(), Some(signal.as_raw()));
+        assert_eq!((requests(&tail), tail.stderr().as_str()), (vec![first.clone()], ""));
+    }
+    // It notices with the next event.
+    let script = "{ timeout 60 \"$0\" \"$@\"; echo \"ended with $?\" >&2; } | head -n 1";
+    let mut tail = follow(&setup, &["sh", "-c", script], &one, &first);
+    log_in(&node, "alice").await;
+    tail.wait_for_line("ended with ");
+    assert!(tail.wait().success());
+    assert_eq!((requests(&tail), tail.stderr().as_str()), (vec![first], "ended with 0\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_there_before_is_not_shown_and_what_comes_late_is() {
+    let database = database();
+    let setup = Setup::postgres(database.url());
+    let node = setup.start();
+    node.member("alice").await;
+    let before = [log_in(&node, "alice").await, log_in(&node, "alice").await];
+    setup.wait_for("login_succeeded", 3);
+    let kind = ["--json", "--kind", "login_succeeded"];
+    let one = follow(&setup, &[], &[&kind[..], &["-n", "1"]].concat(), &before[1]);
+    // What another node noted a moment earlier comes a moment later.
+    let late = "INSERT INTO gatewright.audit_events SELECT at - 1, gen_random_uuid(), sequence, kind, user_uuid, \
+                'late', record_kind, convert_to(replace(convert_from(payload, 'UTF8'), request_id, 'late'), 'UTF8'), \
+                hash FROM gatewright.audit_events WHERE request_id = $$ID$$ RETURNING 1";
+    let inserted = testkit::postgres::rows(database.url(), &late.replace("ID", &before[1])).unwrap();
+    assert_eq!(inserted.len(), 1);
+    until(PATIENCE, "it is shown", async || requests(&one).len() > 1).await;
+    assert_eq!(requests(&one), [before[1].as_str(), "late"]);
+
+    let mut none = follow(&setup, &[], &[&kind[..], &["-n", "0"]].concat(), "");
+    let mut after = Vec::new();
+    until(PATIENCE, "something is shown", async || {
+        after.push(log_in(&node, "alice").await);
+        !none.stdout().is_empty()
+    })
+    .await;
+    none.kill();
+    let shown = requests(&none);
+    assert!(!shown.is_empty() && shown.iter().all(|id| after.contains(id)), "{shown:?}");
+}
