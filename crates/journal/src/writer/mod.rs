@@ -120,6 +120,7 @@ impl Writer {
             doubt: None,
             before: journal.unwritten().map_or(0, |gap| gap.count),
             told: 0,
+            delayed: 0,
             journal,
         };
         // nobody joins it: a disk that hangs would hold them too

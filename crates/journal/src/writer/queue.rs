@@ -124,8 +124,9 @@ pub(super) struct Inside {
     pub(super) keep_from: Option<u64>,
     /// The oldest record that the thread took and has not written.
     pub(super) taken: Option<Time>,
-    /// Of the records that wait or were dropped, those whose loss is found out elsewhere.
-    pub(super) vouched: u64,
+    /// Of the records that wait, those whose loss is found out elsewhere, and of those that were dropped.
+    pub(super) vouched: usize,
+    pub(super) vouched_dropped: u64,
 }
 
 impl fmt::Debug for Queue {
@@ -170,6 +171,7 @@ impl Queue {
             keep_from: None,
             taken: None,
             vouched: 0,
+            vouched_dropped: 0,
         };
         Self {
             inside: Mutex::new(inside),
@@ -196,7 +198,6 @@ impl Queue {
         let time = (self.clock)();
         let (ticket, promise) = Ticket::new();
         let mut inside = self.lock();
-        inside.vouched += u64::from(is_vouched);
         let known = self.take(&mut inside, time, payload, promise, is_vouched);
         if is_in_a_hurry {
             self.hurry_at(inside, time);
@@ -238,6 +239,7 @@ impl Queue {
         let state = &mut inside.state;
         if inside.stopping || !state.running {
             state.dropped += 1;
+            inside.vouched_dropped += u64::from(is_vouched);
             return Some((promise, Outcome::Dropped(DropReason::Stopped)));
         }
         let bytes = state.queued_bytes.saturating_add(payload.len());
@@ -247,6 +249,7 @@ impl Queue {
             DropReason::QueueFull
         } else {
             state.queued += 1;
+            inside.vouched += usize::from(is_vouched);
             state.queued_bytes = bytes;
             let (promise, known) = match state.write_failing {
                 None => (Some(promise), None),
@@ -257,6 +260,7 @@ impl Queue {
             return known;
         };
         state.dropped += 1;
+        inside.vouched_dropped += u64::from(is_vouched);
         match inside.items.back_mut() {
             _ if is_vouched => {}
             Some(Item::Gap(gap)) => {

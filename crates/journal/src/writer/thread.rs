@@ -38,6 +38,8 @@ pub(super) struct Thread {
     /// Records that an earlier process did not live to write, and for how many dropped ones there is a record.
     pub(super) before: u64,
     pub(super) told: u64,
+    /// How many of the records that wait came while the disk refused, and are missed where they are lost.
+    pub(super) delayed: usize,
 }
 
 /// Why the thread woke.
@@ -187,7 +189,7 @@ impl Thread {
             if event.is_counted {
                 counted += 1;
                 counted_bytes += event.payload.len();
-                vouched += u64::from(event.is_vouched);
+                vouched += usize::from(event.is_vouched);
             }
             promises.extend(event.promise.take().map(|promise| (promise, *written)));
         }
@@ -196,6 +198,7 @@ impl Thread {
         let head = self.journal.head();
         let mut inside = self.queue.lock();
         inside.vouched = inside.vouched.saturating_sub(vouched);
+        let unvouched = inside.state.queued.saturating_sub(counted).saturating_sub(inside.vouched);
         inside.taken = self.batch.iter().find(|event| event.is_counted).map(|event| event.time);
         let state = &mut inside.state;
         state.busy = None;
@@ -204,6 +207,8 @@ impl Thread {
         state.written += whole as u64;
         state.bytes += bytes as u64;
         state.queued = state.queued.saturating_sub(counted);
+        let is_delayed = failure.is_some() || state.write_failing.is_some();
+        self.delayed = if is_delayed { unvouched } else { self.delayed.saturating_sub(counted - vouched) };
         state.queued_bytes = state.queued_bytes.saturating_sub(counted_bytes);
         state.write_failing = failing(state.write_failing, failure, now);
         let mut delayed = Vec::new();
@@ -226,18 +231,20 @@ impl Thread {
         }
     }
 
-    /// Notes, from when the disk refuses until nothing waits any more, what would be missing if the process ended now.
+    /// Notes, from when the disk refuses until nothing waits any more that it refused, what of that would be missing if
+    /// the process ended now. What comes after that waits no longer than ever: a note would hold it up.
     fn note_unwritten(&mut self) {
         let noted = self.journal.unwritten();
         if !self.refused && noted.is_none() {
             return;
         }
         let inside = self.queue.lock();
-        let (state, vouched) = (inside.state, inside.vouched);
+        let (state, vouched) = (inside.state, inside.vouched_dropped);
         drop(inside);
         let now = (self.queue.clock)();
-        let missing = self.before + state.dropped + state.queued as u64;
-        let count = missing.saturating_sub(self.told).saturating_sub(vouched);
+        let lost =
+            self.before.saturating_add(state.dropped).saturating_sub(self.told).saturating_sub(vouched);
+        let count = lost.saturating_add(self.delayed as u64);
         let first = noted.map_or(state.write_failing.map_or(now, |failing| failing.since), |gap| gap.first);
         let is_news = noted.is_none_or(|gap| gap.count != count);
         if is_news {

@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) remove: Option<io::ErrorKind>,
     /// Writes do not return.
     pub(crate) hang: bool,
+    /// But for so many.
+    pub(crate) pass: usize,
     /// One does not, now.
     hanging: bool,
     /// Calls of write.
@@ -39,6 +41,12 @@ impl Faulty {
     /// Waits until a write hangs.
     pub(crate) fn until_hanging(&self) {
         drop(self.plan.1.wait_while(self.plan(), |plan| !plan.hanging).expect("nobody panicked"));
+    }
+
+    /// Lets so many writes go on.
+    pub(crate) fn pass(&self, writes: usize) {
+        self.plan().pass = writes;
+        self.plan.1.notify_all();
     }
 
     /// Lets what hangs go on.
@@ -86,12 +94,13 @@ impl Segment for FaultySegment {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut plan = self.disk.plan();
         plan.writes += 1;
-        while plan.hang {
+        while plan.hang && plan.pass == 0 {
             plan.hanging = true;
             self.disk.plan.1.notify_all();
             plan = self.disk.plan.1.wait(plan).expect("nobody panicked");
         }
         plan.hanging = false;
+        plan.pass = plan.pass.saturating_sub(1);
         refuse(plan.write)?;
         let mut most = bytes.len().min(plan.short.unwrap_or(usize::MAX));
         // What is there already takes no room.

@@ -1,5 +1,7 @@
 //! The writer with a thread of its own.
 
+mod full;
+
 use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -216,93 +218,6 @@ fn a_record_that_is_too_long_is_counted_too() {
     writer.submit(b"next".to_vec()).wait();
     writer.stop(LONG);
     assert_eq!(lines(&desk), [gap(1, 0, 0), "next".to_owned()]);
-}
-
-#[test]
-fn a_full_disk_delays_records_and_writes_them_when_there_is_space() {
-    let desk = Desk::new();
-    let clock = Clock::default();
-    let few = Limits { queue_entries: 3, ..limits() };
-    let (writer, disk) = start_with(&desk, calm(), few, hooks(&clock));
-    writer.submit(b"1".to_vec()).wait();
-    disk.plan().space = Some(0);
-    clock.set(100);
-    let full = Outcome::Delayed(ErrorKind::StorageFull);
-    assert_eq!(writer.submit(b"2".to_vec()).wait(), full);
-    clock.set(200);
-    assert_eq!(writer.submit(b"3".to_vec()).outcome(), Some(full), "known at once");
-    assert_eq!(writer.submit(b"4".to_vec()).outcome(), Some(full));
-    let dropped = Some(Outcome::Dropped(DropReason::QueueFull));
-    assert_eq!(writer.submit_vouched(b"known elsewhere".to_vec()).outcome(), dropped);
-    assert_eq!(writer.submit(b"5".to_vec()).outcome(), dropped);
-    assert_eq!(writer.submit_vouched(b"known elsewhere".to_vec()).outcome(), dropped);
-    let failing = writer.state().write_failing.expect("the disk is full");
-    assert_eq!((failing.since, failing.kind), (Time(100), ErrorKind::StorageFull));
-    assert_eq!(writer.state().oldest_pending, Some(Time(100)));
-    disk.plan().space = None;
-    until(|| writer.state().queued == 0);
-    assert_eq!(writer.state().write_failing, None);
-    assert_eq!(sequence(writer.submit(b"6".to_vec()).wait()), 6);
-    writer.stop(LONG);
-    assert_eq!(lines(&desk), ["1", "2", "3", "4", &gap(1, 200, 200), "6"]);
-    assert_eq!(desk.verify(&[]).finding, None);
-}
-
-#[test]
-fn a_stop_on_a_full_disk_counts_what_is_left() {
-    let desk = Desk::new();
-    let (writer, disk) = start(&desk, Limits { retry: LONG, ..limits() });
-    writer.submit(b"1".to_vec()).wait();
-    disk.plan().space = Some(0);
-    writer.submit(b"2".to_vec()).wait();
-    writer.submit(b"3".to_vec());
-    let stopped = writer.stop(LONG);
-    assert!(stopped.finished);
-    assert_eq!((stopped.state.written, stopped.state.dropped, stopped.state.queued), (1, 2, 0));
-    assert_eq!(desk.open().0.head().sequence, 1);
-}
-
-#[test]
-fn what_a_full_disk_kept_from_being_written_is_told_by_the_next_process() {
-    let desk = Desk::new();
-    let clock = Clock::default();
-    let few = Limits { queue_entries: 4, ..limits() };
-    let (writer, disk) = start_with(&desk, calm(), few, hooks(&clock));
-    writer.submit_vouched(b"1".to_vec()).wait();
-    let noted = || std::fs::read_to_string(desk.path().join("journal.unwritten")).expect("a note");
-    let nothing = noted();
-    disk.plan().space = Some(0);
-    clock.set(100);
-    writer.submit(b"2".to_vec()).wait();
-    clock.set(200);
-    writer.submit_vouched(b"known elsewhere".to_vec());
-    for _ in 0..4 {
-        writer.submit(b"lost".to_vec());
-    }
-    writer.submit_vouched(b"known elsewhere".to_vec());
-    until(|| noted().starts_with("00000000000000000005 "));
-    // As after kill -9, while the first one still tries: all of its files as they are now.
-    let killed = Desk::new();
-    for file in std::fs::read_dir(desk.path()).expect("lists").map(|file| file.expect("a file")) {
-        std::fs::copy(file.path(), killed.path().join(file.file_name())).expect("copies");
-    }
-    let (after, _) = start_with(&killed, calm(), limits(), hooks(&clock));
-    assert_eq!(sequence(after.submit(b"next".to_vec()).wait()), 3);
-    assert_eq!(lines(&killed), ["1", &gap(5, 100, 200), "next"]);
-    assert!(writer.stop(LONG).finished);
-    // The next process finds no room for that either.
-    let disk = Faulty::default();
-    disk.plan().space = Some(0);
-    let (journal, _) = Journal::open_on(Box::new(disk), desk.path(), calm(), ID).expect("opens");
-    let full = Writer::start(journal, limits(), hooks(&clock)).expect("starts");
-    full.submit(b"lost, too".to_vec()).wait();
-    assert!(full.stop(LONG).finished);
-    let (last, _) = start_with(&desk, calm(), limits(), hooks(&clock));
-    last.submit(b"next".to_vec()).wait();
-    assert_eq!(lines(&desk), ["1", &gap(6, 100, 200), "next"]);
-    assert_eq!(noted(), nothing, "it is told once");
-    assert!(last.stop(LONG).finished);
-    assert_eq!(desk.verify(&[]).finding, None);
 }
 
 #[test]
