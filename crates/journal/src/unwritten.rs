@@ -23,10 +23,14 @@ impl Unwritten {
     /// Reads what is noted in this directory, and makes the file where there is none.
     pub(crate) fn open(disk: &dyn Disk, directory: &Path) -> Self {
         let path = path(directory);
-        let text = fs::read(&path).unwrap_or_default();
-        let is_whole = text.len() == line(None).len();
+        let length = line(None).len() as u64;
+        // What is no note is not read: it may have no end.
+        let is_whole = fs::metadata(&path).is_ok_and(|about| about.is_file() && about.len() == length);
+        let text = if is_whole { fs::read(&path).unwrap_or_default() } else { Vec::new() };
         let mut this = Self { file: disk.create(&path).ok(), noted: parse(&text) };
         if !is_whole {
+            // Else what is behind the notes to come would make none of them one.
+            let _ = this.file.as_mut().map(|file| file.set_len(0));
             this.put(None);
         }
         this
@@ -93,6 +97,19 @@ mod tests {
             assert_eq!(Unwritten::open(&FileSystem, folder.path()).noted(), gap);
             assert_eq!(fs::metadata(path(folder.path())).unwrap().len(), length, "it takes no more room");
         }
+    }
+
+    #[test]
+    fn another_file_gives_way_to_a_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(folder.path());
+        fs::write(&path, "no note\n".repeat(50)).unwrap();
+        Unwritten::open(&FileSystem, folder.path()).note(Some(GAP));
+        assert_eq!(Unwritten::open(&FileSystem, folder.path()).noted(), Some(GAP));
+        fs::remove_file(&path).unwrap();
+        // Whoever reads this to its end reads for ever.
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert_eq!(Unwritten::open(&FileSystem, folder.path()).noted(), None);
     }
 
     #[test]
