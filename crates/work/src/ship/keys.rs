@@ -22,7 +22,8 @@ const KEYS_BYTES: u64 = 64 * 1024;
 /// The file, and how far it was shipped. Each line is `KEYID USERUUID SEALED`.
 pub(super) struct KeyFile {
     path: PathBuf,
-    /// Nothing where that is not known: at the start, and when the file was written anew, as each erasure does.
+    /// Nothing where that is not known: at the start, after a failure, and when the file was written anew, as each
+    /// erasure does.
     place: Option<Place>,
 }
 
@@ -61,6 +62,11 @@ impl KeyFile {
     /// Ships all that is there with the next batch: the database is not the one that it was.
     pub(super) fn begin_again(&mut self) {
         self.place = Some(Place::default());
+    }
+
+    /// Asks the database anew how far it has the keys: it may have been put back while nobody could reach it.
+    pub(super) fn look_again(&mut self) {
+        self.place = None;
     }
 
     /// Ships what is new: called after a batch was read, so that every key in it is in the file.

@@ -351,6 +351,7 @@ impl<S: Sink> Job for Shipper<S> {
         let error = stepped.as_ref().err().map(ToString::to_string);
         if error.is_some() {
             desk.open = None;
+            desk.keys.iter_mut().for_each(KeyFile::look_again);
         }
         desk.rest = error.clone().and_then(|why| self.rest(&mut desk, visit, why));
         self.tell(&desk, error);

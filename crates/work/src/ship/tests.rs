@@ -24,7 +24,7 @@ const OTHER: JournalId = JournalId([6; 16]);
 
 /// A database that is away, or refuses one sequence, when the test says so.
 struct Moody {
-    inner: Database,
+    inner: std::sync::Mutex<Arc<Audit>>,
     away: AtomicBool,
     refused: AtomicI64,
     /// The answer is lost, but the batch is there.
@@ -34,7 +34,11 @@ struct Moody {
 impl Moody {
     fn new(audit: Audit) -> Self {
         let [away, deaf] = [false, false].map(AtomicBool::new);
-        Self { inner: Database(Arc::new(audit)), away, refused: AtomicI64::new(0), deaf }
+        Self { inner: std::sync::Mutex::new(Arc::new(audit)), away, refused: AtomicI64::new(0), deaf }
+    }
+
+    fn inner(&self) -> Database {
+        Database(Arc::clone(&self.inner.lock().unwrap()))
     }
 }
 
@@ -43,7 +47,7 @@ impl Sink for Moody {
         if self.away.load(Ordering::SeqCst) {
             return Err(store::Error::Unavailable("away".to_owned()).into());
         }
-        self.inner.resume(journal).await
+        self.inner().resume(journal).await
     }
 
     async fn take(&self, shipment: Shipment) -> Result<Shipped, SinkError> {
@@ -54,7 +58,7 @@ impl Sink for Moody {
         if shipment.records.iter().any(|record| record.sequence == refused) {
             return Ok(Shipped::Refused("it is poison".to_owned()));
         }
-        let shipped = self.inner.take(shipment).await;
+        let shipped = self.inner().take(shipment).await;
         if self.deaf.swap(false, Ordering::SeqCst) {
             return Err(store::Error::OutcomeUnknown.into());
         }
@@ -62,7 +66,7 @@ impl Sink for Moody {
     }
 
     async fn tidy(&self, now: Now, before: Now) -> Result<bool, SinkError> {
-        self.inner.tidy(now, before).await
+        self.inner().tidy(now, before).await
     }
 }
 

@@ -70,6 +70,27 @@ async fn a_shipper_goes_on_behind_the_keys_that_the_database_has() {
 }
 
 #[tokio::test]
+async fn a_database_that_was_put_back_while_it_was_away_gets_the_keys_again() {
+    let (empty, node) = (node().await, node().await);
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    let job = shipper(&node);
+    std::fs::write(node.folder.path().join("keys"), lines(1..=1000)).unwrap();
+    append(&mut journal, &node, 1, 2);
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(missing(&node).await, (1001..=3000).collect());
+    job.sink().away.store(true, Ordering::SeqCst);
+    append(&mut journal, &node, 3, 1);
+    node.runner.step(&job).await.unwrap_err();
+    // As it was when there were 600 keys, and no events yet.
+    lose(&node, 601..=1000).await;
+    *job.sink().inner.lock().unwrap() = Arc::new(audit(&empty));
+    job.sink().away.store(false, Ordering::SeqCst);
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&empty).await, [1, 2, 3]);
+    assert_eq!(missing(&node).await, (1001..=3000).collect());
+}
+
+#[tokio::test]
 async fn a_file_of_other_words_hides_no_key() {
     let node = node().await;
     let keys = node.folder.path().join("keys");
