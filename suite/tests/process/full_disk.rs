@@ -165,6 +165,7 @@ async fn what_is_missing_is_counted(end: impl Fn(&mut Node), own: u64) {
         // What was written of before it happened is found out at the next start, and is not missing.
         let found = (full == EVENTS && announces).then(|| lost.remove(0));
         let noted = || std::fs::read_to_string(journal(&place.setup).join("journal.unwritten")).unwrap();
+        // It is noted with each try, every 100 ms: what comes between the last one and a kill is counted nowhere.
         let count = format!("{:020} ", lost.len());
         until(PATIENCE, "it is noted how many there are", async || noted().starts_with(&count)).await;
         end(&mut node);
