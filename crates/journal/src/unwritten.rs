@@ -32,6 +32,8 @@ impl Unwritten {
             // Else what is behind the notes to come would make none of them one.
             let _ = this.file.as_mut().map(|file| file.set_len(0));
             this.put(None);
+            // Blocks are given out at the sync: now there are some.
+            let _ = this.file.as_mut().map(|file| file.sync());
         }
         this
     }
@@ -53,8 +55,6 @@ impl Unwritten {
         if let Some(file) = &mut self.file {
             // Where the disk takes not even this there is nothing left to try.
             let _ = write_all(file.as_mut(), line(gap).as_bytes(), 0);
-            // Blocks are given out at the sync: now there are some.
-            let _ = file.sync();
         }
     }
 }

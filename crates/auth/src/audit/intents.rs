@@ -223,8 +223,8 @@ impl Intents {
         let line = json(Some(begun), &[]);
         let ends = open.ends();
         let record = if ends.is_empty() { line.clone() } else { json(Some(begun), &ends) };
-        // Whoever waits for it is in a hurry, and speaks for all that are there by then.
-        let ticket = self.writer.submit_lazily(record);
+        // Whoever waits for it is in a hurry, and speaks for all that are there by then; nobody waits where it is slow.
+        let ticket = if is_slow { self.writer.submit(record) } else { self.writer.submit_lazily(record) };
         open.intents.insert(number, Pending { begun: ticket.clone(), place: None, line });
         if number.is_multiple_of(LOOK) {
             self.tidy(&mut open);

@@ -113,7 +113,7 @@ impl Writer {
             checkpoint_every: limits.checkpoint_every,
             retry: limits.retry,
             batch: Vec::new(),
-            refused: false,
+            refused: None,
             checked,
             unchecked: head.sequence > 0,
             pause: None,

@@ -127,6 +127,11 @@ pub(super) struct Inside {
     /// Of the records that wait, those whose loss is found out elsewhere, and of those that were dropped.
     pub(super) vouched: usize,
     pub(super) vouched_dropped: u64,
+    /// How many came while writing fails whose submitters are not told so: before, it is noted that they are not
+    /// written.
+    pub(super) untold: usize,
+    /// What was dropped of that.
+    dropped: Vec<(Promise, Outcome)>,
 }
 
 impl fmt::Debug for Queue {
@@ -172,6 +177,8 @@ impl Queue {
             taken: None,
             vouched: 0,
             vouched_dropped: 0,
+            untold: 0,
+            dropped: Vec::new(),
         };
         Self {
             inside: Mutex::new(inside),
@@ -251,13 +258,11 @@ impl Queue {
             state.queued += 1;
             inside.vouched += usize::from(is_vouched);
             state.queued_bytes = bytes;
-            let (promise, known) = match state.write_failing {
-                None => (Some(promise), None),
-                Some(failing) => (None, Some((promise, Outcome::Delayed(failing.kind)))),
-            };
+            inside.untold += usize::from(state.write_failing.is_some());
+            let promise = Some(promise);
             let event = Event { time, payload, promise, is_counted: true, is_vouched, gap: 0 };
             inside.items.push_back(Item::Event(event));
-            return known;
+            return None;
         };
         state.dropped += 1;
         inside.vouched_dropped += u64::from(is_vouched);
@@ -269,7 +274,13 @@ impl Queue {
             }
             _ => inside.items.push_back(Item::Gap(Gap { count: 1, first: time, last: time })),
         }
-        Some((promise, Outcome::Dropped(reason)))
+        let outcome = Outcome::Dropped(reason);
+        if inside.state.write_failing.is_none() {
+            return Some((promise, outcome));
+        }
+        inside.untold += 1;
+        inside.dropped.push((promise, outcome));
+        None
     }
 
     pub(super) fn state(&self) -> State {
@@ -308,9 +319,20 @@ impl Inside {
         events.collect()
     }
 
+    /// The same of all that came while writing fails, as it does with this if it still does; and what each is told.
+    pub(super) fn refused(&mut self, kind: Option<io::ErrorKind>) -> Vec<(Promise, Outcome)> {
+        self.untold = 0;
+        let mut refused = mem::take(&mut self.dropped);
+        if let Some(kind) = kind {
+            refused.extend(self.promises().into_iter().map(|promise| (promise, Outcome::Delayed(kind))));
+        }
+        refused
+    }
+
     /// Gives up what still waits, when the thread ends.
     pub(super) fn abandon(&mut self) -> Vec<Promise> {
-        let promises = self.promises();
+        let mut promises = self.promises();
+        promises.extend(self.dropped.drain(..).map(|(promise, _)| promise));
         self.items.clear();
         self.wanted = None;
         self.taken = None;

@@ -25,8 +25,8 @@ pub(super) struct Thread {
     pub(super) retry: Duration,
     /// Taken, and not written yet.
     pub(super) batch: Vec<Event>,
-    /// The batch could not be written: it is tried again after a while.
-    pub(super) refused: bool,
+    /// The batch could not be written, when it was tried last: it is tried again after a while.
+    pub(super) refused: Option<Time>,
     /// When the last checkpoint was made, or tried.
     pub(super) checked: Time,
     /// Whether there are records after it.
@@ -46,6 +46,8 @@ pub(super) struct Thread {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wake {
     Work,
+    /// Something came that cannot be written now.
+    Refused,
     /// It is time to write again what could not be written, to sync, or to sign.
     Time,
     Stop,
@@ -71,6 +73,10 @@ impl Thread {
         let mut group = Vec::new();
         loop {
             let wake = self.wait(&mut group);
+            if wake == Wake::Refused {
+                self.answer();
+                continue;
+            }
             self.unpack(&mut group);
             self.write();
             let is_last = wake == Wake::Stop && (!self.batch.is_empty() || self.queue.lock().is_empty());
@@ -106,7 +112,7 @@ impl Thread {
         let mut inside = queue.lock();
         loop {
             let is_empty = self.batch.is_empty() && inside.is_empty();
-            if !self.refused && !is_empty {
+            if self.refused.is_none() && !is_empty {
                 inside.group(group);
                 return if inside.stopping { Wake::Stop } else { Wake::Work };
             }
@@ -116,15 +122,18 @@ impl Thread {
             if inside.keep_from.is_some() {
                 return Wake::Work;
             }
-            // while writing fails, what comes waits for the next try
-            inside.idle = !self.refused;
+            // while writing fails, what comes is counted, and waits for the next try
+            if inside.untold > 0 {
+                return Wake::Refused;
+            }
+            inside.idle = true;
             inside = match due {
                 None => queue.work.wait(inside).unwrap_or_else(PoisonError::into_inner),
                 Some(time) => {
                     let waited = queue.work.wait_timeout(inside, time);
                     let (mut inside, waited) = waited.unwrap_or_else(PoisonError::into_inner);
                     inside.idle = false;
-                    if waited.timed_out() && (self.refused || inside.is_empty()) {
+                    if waited.timed_out() && (self.refused.is_some() || inside.is_empty()) {
                         return Wake::Time;
                     }
                     inside
@@ -135,7 +144,8 @@ impl Thread {
     }
 
     fn retry_in(&self) -> Option<Duration> {
-        self.refused.then_some(self.retry)
+        let elapsed = (self.queue.clock)().since(self.refused?).unwrap_or(self.retry);
+        Some(self.retry.saturating_sub(elapsed))
     }
 
     fn pause_left(&self) -> Option<Duration> {
@@ -194,7 +204,7 @@ impl Thread {
             promises.extend(event.promise.take().map(|promise| (promise, *written)));
         }
         self.unchecked |= whole > 0;
-        self.refused = failure.is_some();
+        self.refused = failure.is_some().then_some(now);
         let head = self.journal.head();
         let mut inside = self.queue.lock();
         inside.vouched = inside.vouched.saturating_sub(vouched);
@@ -211,23 +221,29 @@ impl Thread {
         self.delayed = if is_delayed { unvouched } else { self.delayed.saturating_sub(counted - vouched) };
         state.queued_bytes = state.queued_bytes.saturating_sub(counted_bytes);
         state.write_failing = failing(state.write_failing, failure, now);
-        let mut delayed = Vec::new();
-        if failure.is_some() {
-            delayed = inside.promises();
-        }
         drop(inside);
-        self.note_unwritten();
-        delayed.extend(self.batch.iter_mut().filter_map(|event| event.promise.take()));
+        self.answer();
         for (promise, written) in promises {
             promise.resolve(Outcome::Written(written));
         }
-        if let Some(kind) = failure {
-            for promise in delayed {
-                promise.resolve(Outcome::Delayed(kind));
-            }
-        }
         if let Some(unsynced) = unsynced {
             self.doubted(&unsynced, now);
+        }
+    }
+
+    /// Notes what cannot be written now, and only then tells whoever waits for it.
+    fn answer(&mut self) {
+        let mut inside = self.queue.lock();
+        let kind = inside.state.write_failing.map(|failing| failing.kind);
+        let mut refused = inside.refused(kind);
+        drop(inside);
+        if let Some(kind) = kind {
+            let batch = self.batch.iter_mut().filter_map(|event| event.promise.take());
+            refused.extend(batch.map(|promise| (promise, Outcome::Delayed(kind))));
+        }
+        self.note_unwritten();
+        for (promise, outcome) in refused {
+            promise.resolve(outcome);
         }
     }
 
@@ -235,11 +251,14 @@ impl Thread {
     /// the process ended now. What comes after that waits no longer than ever: a note would hold it up.
     fn note_unwritten(&mut self) {
         let noted = self.journal.unwritten();
-        if !self.refused && noted.is_none() {
+        if self.refused.is_none() && noted.is_none() {
             return;
         }
         let inside = self.queue.lock();
         let (state, vouched) = (inside.state, inside.vouched_dropped);
+        if self.refused.is_some() {
+            self.delayed = state.queued.saturating_sub(inside.vouched);
+        }
         drop(inside);
         let now = (self.queue.clock)();
         let lost =
