@@ -122,6 +122,10 @@ impl Thread {
             if inside.keep_from.is_some() {
                 return Wake::Work;
             }
+            // else those who never stop coming would put off the next try for ever
+            if self.retry_in().is_some_and(|left| left.is_zero()) {
+                return Wake::Time;
+            }
             // while writing fails, what comes is counted, and waits for the next try
             if inside.untold > 0 {
                 return Wake::Refused;

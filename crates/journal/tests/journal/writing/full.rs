@@ -33,6 +33,22 @@ fn a_full_disk_delays_records_and_writes_them_when_there_is_space() {
 }
 
 #[test]
+fn what_comes_meanwhile_does_not_put_off_the_next_try() {
+    let desk = Desk::new();
+    let clock = Clock::default();
+    let (writer, disk) = start_with(&desk, calm(), Limits { retry: LONG, ..limits() }, hooks(&clock));
+    disk.plan().space = Some(0);
+    let full = Outcome::Delayed(ErrorKind::StorageFull);
+    assert_eq!(writer.submit(b"1".to_vec()).wait(), full);
+    disk.plan().space = None;
+    assert_eq!(writer.submit(b"2".to_vec()).wait(), full, "it is not time yet");
+    clock.set(i64::try_from(LONG.as_micros()).expect("fits"));
+    assert_eq!(sequence(writer.submit(b"3".to_vec()).wait()), 3);
+    assert!(writer.stop(LONG).finished);
+    assert_eq!(lines(&desk), ["1", "2", "3"]);
+}
+
+#[test]
 fn a_stop_on_a_full_disk_counts_what_is_left() {
     let desk = Desk::new();
     let (writer, disk) = start(&desk, Limits { retry: LONG, ..limits() });
