@@ -59,7 +59,7 @@ impl Unwritten {
     }
 }
 
-pub(crate) fn path(directory: &Path) -> PathBuf {
+fn path(directory: &Path) -> PathBuf {
     directory.join("journal.unwritten")
 }
 

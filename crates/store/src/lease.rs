@@ -161,8 +161,8 @@ impl Lease {
         self.write(None, release).await
     }
 
-    /// Keeps keys of the details of the audit trail since `now`, and tells how many are new; those of erased users are
-    /// left out.
+    /// Keeps keys of the audit trail's details, which came at `now`, and tells how many are new; those of erased users
+    /// are left out.
     /// They are of the trail itself, and leave no event in it.
     ///
     /// # Errors

@@ -81,7 +81,9 @@ impl KeyFile {
                 blocking(move || read(&path, place, KEYS)).await?.map_err(|error| unread(&error))?;
             let is_known = next.file == place.file || place == Place::default();
             if !is_known {
-                self.place = None;
+                if self.place.take().is_none() {
+                    return Err(JobError::Audit("the keys: the file is another one each time".to_owned()));
+                }
                 continue;
             }
             let keys: Vec<_> = lines.into_iter().map(Line::key).collect();
