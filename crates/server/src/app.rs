@@ -1,20 +1,14 @@
 //! The whole application: put together by [`App::build`], run by [`App::run`].
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use auth::Rooms;
 use auth::audit::Auditor;
-use axum::Router;
-use axum::body::Body;
-use axum::response::IntoResponse as _;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::Request;
 use model::{Event, Origin, Trail};
-use serde_json::json;
-use web::problem::Problem;
-use web::{Condition, Doors, Peer};
+use web::{Condition, Doors, Peer, Router};
 use work::{
     Cleanup, Database, ErasedKeys, HashKinds, Job, Keys, Outside, PepperedHashes, Rehashes, Report,
     Revocations, Runner, Settling, Shipper,
@@ -23,7 +17,7 @@ use work::{
 use crate::audit;
 use crate::config::Config;
 use crate::foundation::{Foundation, Given, Missing};
-use crate::lifecycle::{Ended, Health, Lifecycle, Phase, Signal, Signals, Stage, Tasks};
+use crate::lifecycle::{Ended, Health, Lifecycle, Phase, Signals, Stage, Tasks};
 use crate::listen::{self, Door, Limits, RequestBody, Tls};
 use crate::ports::Ports;
 use crate::sinks;
@@ -106,9 +100,6 @@ impl App {
         tasks: &Tasks,
         given: Given,
     ) -> Result<Self, StartError> {
-        for warning in wiring::unsupported(config) {
-            tracing::warn!("{warning}");
-        }
         let public_url = wiring::public_url(config, listening);
         let doors = wiring::web(config, &public_url)?;
         let spawner = tasks.spawner(Stage::Working);
@@ -226,27 +217,6 @@ impl App {
         self.start(ports);
         lifecycle.run(signals, reload).await
     }
-
-    /// Runs until `shutdown`, or until a part that it cannot be without has failed.
-    pub async fn run_until(
-        self,
-        ports: Ports,
-        lifecycle: Lifecycle,
-        shutdown: impl Future<Output = ()>,
-    ) -> Ended {
-        let (sender, signals) = Signals::channel();
-        let running = self.run(ports, lifecycle, signals, || {});
-        let asked = async {
-            shutdown.await;
-            // A full channel has been asked already.
-            let _ = sender.try_send(Signal::Stop);
-            std::future::pending::<Infallible>().await
-        };
-        tokio::select! {
-            ended = running => ended,
-            never = asked => match never {},
-        }
-    }
 }
 
 impl std::fmt::Debug for App {
@@ -313,7 +283,7 @@ fn start_listener(
     let door = Door {
         service,
         admit,
-        refuse,
+        refuse: web::refusal,
         limits,
         tls,
         spawner: tasks.spawner(Stage::Serving),
@@ -325,24 +295,4 @@ fn start_listener(
 /// Tells the doors who is at the other end.
 fn admit(request: &mut Request<RequestBody>, peer: SocketAddr) {
     request.extensions_mut().insert(Peer(peer));
-}
-
-/// The answer to what never became a request: problem details without an instance.
-fn refuse(status: StatusCode) -> Response<Body> {
-    let problem = match status {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Problem::HeadersTooLarge,
-        StatusCode::REQUEST_TIMEOUT => Problem::BodyTimeout,
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::BodyTooLarge,
-        _ => Problem::MalformedBody,
-    };
-    let words = problem.words();
-    let body = json!({
-        "type": format!("urn:gatewright:problem:{}", words.code),
-        "code": words.code,
-        "title": words.title,
-        "status": status.as_u16(),
-        "detail": words.detail,
-    });
-    let kind = HeaderValue::from_static("application/problem+json");
-    (status, [(header::CONTENT_TYPE, kind)], body.to_string()).into_response()
 }

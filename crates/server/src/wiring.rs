@@ -214,15 +214,3 @@ fn read(key: &'static str, path: &Path) -> Result<String, StartError> {
 fn unreadable(key: &'static str, path: &Path, why: &std::io::Error) -> StartError {
     StartError::Setting { key, why: format!("{} cannot be read: {why}", path.display()) }
 }
-
-/// Warnings of settings that this version does not follow.
-pub fn unsupported(config: &Config) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if config.redis.url.is_some() && config.audit.redis_stream.is_none() {
-        warnings.push("redis.url is not used by this version but for audit.redis_stream".to_owned());
-    }
-    if config.telemetry.otlp_endpoint.is_some() {
-        warnings.push("telemetry.otlp_endpoint is not used by this version".to_owned());
-    }
-    warnings
-}

@@ -11,10 +11,12 @@
 
 mod api;
 mod gate;
-pub mod layers;
+mod layers;
 mod metrics;
 mod openapi;
 pub mod problem;
 
+pub use axum::Router;
 pub use gate::{Condition, Doors, Peer, Route, Routers, Settings, routers};
+pub use layers::refusal;
 pub use openapi::document as openapi_document;

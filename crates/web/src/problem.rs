@@ -181,7 +181,7 @@ impl Problem {
     }
 
     /// The body of RFC 9457, with the request's id as `instance`.
-    pub(crate) fn details(&self, instance: &str) -> Value {
+    pub(crate) fn details(&self, instance: Option<&str>) -> Value {
         let words = self.words();
         let mut body = json!({
             "type": format!("urn:gatewright:problem:{}", words.code),
@@ -189,17 +189,19 @@ impl Problem {
             "title": words.title,
             "status": words.status.as_u16(),
             "detail": words.detail,
-            "instance": instance,
         });
-        if let (Self::Validation(errors), Some(body)) = (self, body.as_object_mut()) {
-            body.insert("errors".to_owned(), locations(errors));
+        if let Some(instance) = instance {
+            body["instance"] = instance.into();
+        }
+        if let Self::Validation(errors) = self {
+            body["errors"] = locations(errors);
         }
         body
     }
 
     /// FastAPI's body for a validation error; every other problem has the body of RFC 9457, whose `detail` such
     /// clients read.
-    pub(crate) fn fastapi(&self, instance: &str) -> Value {
+    pub(crate) fn fastapi(&self, instance: Option<&str>) -> Value {
         match self {
             Self::Validation(errors) => json!({ "detail": locations(errors) }),
             other => other.details(instance),

@@ -196,14 +196,6 @@ impl VerifyingKey {
         SigningKey::from_private(algorithm, bytes).map(|key| key.public)
     }
 
-    /// Reads a public key. Its `kid` is kept as it stands there.
-    ///
-    /// # Errors
-    /// [`KeyError::Malformed`] when the members are no key of `alg`, or [`KeyError::TooShort`].
-    pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
-        Self::public(jwk.alg, jwk.parameters.clone(), Some(jwk.kid.clone()))
-    }
-
     /// The key's id.
     pub fn kid(&self) -> &str {
         &self.kid
@@ -236,7 +228,11 @@ impl VerifyingKey {
         }
     }
 
-    fn public(algorithm: Algorithm, parameters: Parameters, kid: Option<String>) -> Result<Self, KeyError> {
+    pub(super) fn public(
+        algorithm: Algorithm,
+        parameters: Parameters,
+        kid: Option<String>,
+    ) -> Result<Self, KeyError> {
         let parsed = match (algorithm, &parameters) {
             (Algorithm::Es256, Parameters::Ec { crv, x, y }) if crv == P256 => {
                 let point = [&[4], coordinate(x)?.as_slice(), coordinate(y)?.as_slice()].concat();

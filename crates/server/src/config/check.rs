@@ -62,7 +62,7 @@ pub(crate) fn check(
     numbers(config, &mut report);
     durations(config, &mut report);
     together(config, &mut report);
-    strange(config, warnings);
+    strange(config, sources, warnings);
 }
 
 fn numbers(config: &Config, report: &mut Report<'_>) {
@@ -168,9 +168,15 @@ fn sinks(config: &Config, report: &mut Report<'_>) {
     if audit.redis_stream.is_some() && config.redis.url.is_none() {
         report.error("audit.redis_stream", "redis.url is needed with it");
     }
+    // `REDIS_URL` may be there for another program; a setting of ours is meant.
+    let is_foreign =
+        matches!(report.sources.get("redis.url"), Some(Source::Environment(name)) if name == "REDIS_URL");
+    if config.redis.url.is_some() && audit.redis_stream.is_none() && !is_foreign {
+        report.error("redis.url", "only used with audit.redis_stream in this version");
+    }
 }
 
-fn strange(config: &Config, warnings: &mut Vec<String>) {
+fn strange(config: &Config, sources: &BTreeMap<&'static str, Source>, warnings: &mut Vec<String>) {
     let mut warn = |text: fmt::Arguments<'_>| warnings.push(text.to_string());
     let (server, passwords) = (&config.server, &config.passwords);
     if passwords.min_length < 8 {
@@ -188,8 +194,9 @@ fn strange(config: &Config, warnings: &mut Vec<String>) {
     if server.ops_listen.is_some_and(|at| at.ip().is_unspecified()) {
         warn(format_args!("server.ops_listen is open on every interface: metrics are not authenticated"));
     }
-    if config.database.url.is_embedded() && config.redis.url.is_some() {
-        warn(format_args!("redis.url is of no use with the embedded database, which only one node can have"));
+    if config.redis.url.is_some() && config.audit.redis_stream.is_none() {
+        let source = sources.get("redis.url").unwrap_or(&Source::Default);
+        warn(format_args!("redis.url ({source}) is only used with audit.redis_stream in this version"));
     }
     for (key, url) in
         [("webhook_url", &config.audit.webhook_url), ("otlp_endpoint", &config.audit.otlp_endpoint)]

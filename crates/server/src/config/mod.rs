@@ -18,12 +18,12 @@ pub use docs::{default_toml, markdown};
 pub use error::{ConfigError, ConfigErrors};
 pub use settings::{
     AccountsConfig, Audience, AuditConfig, Blocklist, CleanupConfig, Config, DatabaseConfig, HealthConfig,
-    LegacyConfig, LogFilter, LogFormat, PasswordAlgorithm, PasswordsConfig, RateLimitsConfig, RedisConfig,
-    SchemaName, ServerConfig, Setting, SigningAlgorithm, Subject, TelemetryConfig, TokensConfig,
+    LegacyConfig, LogFilter, LogFormat, PasswordAlgorithm, PasswordsConfig, RedisConfig, SchemaName,
+    ServerConfig, Setting, SigningAlgorithm, Subject, TelemetryConfig, TokensConfig,
 };
 pub use source::{LoadArgs, Source, environment};
 pub use url::{DatabaseUrl, PostgresUrl, RedisUrl, WebOrigin, WebUrl};
-pub use value::{ByteSize, Rate, RoleScopes};
+pub use value::{ByteSize, RoleScopes};
 
 use self::source::Layers;
 use self::value::Given;

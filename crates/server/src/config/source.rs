@@ -22,6 +22,15 @@ const SEEDS: [(&str, &str); 4] = [
     ("DB_POOL_MAX_CONN", "database.pool_max"),
 ];
 
+/// Settings and sections of a later version, and what they are about. Nothing reads them here, and an operator who sets
+/// one must not believe that it works.
+const PLANNED: [(&str, &str); 4] = [
+    ("mail", "mail"),
+    ("rate_limits", "rate limits"),
+    ("registration", "limits of registration"),
+    ("telemetry.otlp_endpoint", "metrics and traces over OTLP"),
+];
+
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
@@ -162,6 +171,9 @@ fn is_service_link(rest: &str) -> bool {
 
 /// "There is no such setting", with the nearest name there is.
 fn unknown(given: &str, name: impl Fn(&Setting) -> String) -> String {
+    if let Some(about) = planned(given) {
+        return format!("this version has no {about} yet, so the setting would do nothing; remove it");
+    }
     let near = Config::settings().into_iter().map(|setting| {
         let name = name(setting);
         let distance = strsim::damerau_levenshtein(&name, given);
@@ -177,6 +189,14 @@ fn unknown(given: &str, name: impl Fn(&Setting) -> String) -> String {
             None => "there is no such setting".to_owned(),
         },
     }
+}
+
+/// What a planned setting is about, given by its key or its variable.
+fn planned(given: &str) -> Option<&'static str> {
+    let key = given.strip_prefix(PREFIX).unwrap_or(given).replacen("__", ".", 1).to_ascii_lowercase();
+    let is_within =
+        |name: &str| key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    PLANNED.iter().find(|(name, _)| is_within(name)).map(|(_, about)| *about)
 }
 
 /// The setting of another section whose own name was given.

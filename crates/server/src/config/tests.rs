@@ -96,6 +96,29 @@ fn all_mistakes_are_reported_at_once_each_with_its_place() {
 }
 
 #[test]
+fn a_setting_of_a_later_version_is_refused_and_says_so() {
+    let file = "[rate_limits]\nlogin = '10/minute'\n[mail]\ntransport = 'off'\n";
+    let env =
+        [("GATEWRIGHT_RATE_LIMITS__REGISTER", "off"), ("GATEWRIGHT_TELEMETRY__OTLP_ENDPOINT", "http://c")];
+    let found = messages(load(file, &env, &[("registration.enabled", "false")]));
+
+    assert_eq!(found.len(), 5, "{found:#?}");
+    for message in &found {
+        assert!(message.contains("this version has no "), "{message}");
+    }
+}
+
+#[test]
+fn redis_without_a_stream_is_refused_unless_the_url_may_be_of_another_program() {
+    let own = messages(load("[redis]\nurl = 'redis://localhost'\n", &[], &[]));
+    assert_eq!(own.len(), 1, "{own:?}");
+    assert!(own[0].contains("only used with audit.redis_stream"), "{own:?}");
+
+    let foreign = load("", &[("REDIS_URL", "redis://localhost")], &[]).unwrap();
+    assert_eq!(foreign.warnings.len(), 1, "{:?}", foreign.warnings);
+}
+
+#[test]
 fn what_is_not_toml_is_reported_with_its_line_beside_other_mistakes() {
     let got = messages(load("[server]\nlisten = \nmax_connections = 0\n", &[], &[]));
     assert!(

@@ -243,61 +243,6 @@ impl Value for ByteSize {
     }
 }
 
-/// At most so many within a span, or no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rate {
-    /// No limit.
-    Off,
-    /// At most `count` in any `per`.
-    Limit {
-        /// How many; at least 1.
-        count: u32,
-        /// One second, minute, hour or day.
-        per: Duration,
-    },
-}
-
-const PERIODS: [(&str, u64); 4] = [("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400)];
-
-impl Rate {
-    /// At most `count` a minute.
-    pub const fn per_minute(count: u32) -> Self {
-        Self::Limit { count, per: Duration::from_mins(1) }
-    }
-}
-
-impl Value for Rate {
-    const EXPECTED: &'static str = "a rate: `5/minute`, `10/second`, `100/hour`, `1000/day`, or `off`";
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        if text.eq_ignore_ascii_case("off") || text.eq_ignore_ascii_case("false") {
-            return Ok(Self::Off);
-        }
-        let Some((count, period)) = text.split_once('/') else { return Err("not a rate".to_owned()) };
-        let count = u32::parse(count)?;
-        if count == 0 {
-            return Err("nothing would be let through; `off` means no limit".to_owned());
-        }
-        let period = period.trim();
-        match PERIODS.iter().find(|(name, _)| *name == period) {
-            Some((_, seconds)) => Ok(Self::Limit { count, per: Duration::from_secs(*seconds) }),
-            None => Err(format!("`{period}` is not `second`, `minute`, `hour` or `day`")),
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Off => "off".to_owned(),
-            Self::Limit { count, per } => {
-                let name =
-                    PERIODS.iter().find(|(_, s)| *s == per.as_secs()).map_or("minute", |(name, _)| name);
-                format!("{count}/{name}")
-            }
-        }
-    }
-}
-
 impl<T: Value> Value for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED;
     const SECRET: bool = T::SECRET;

@@ -17,7 +17,7 @@ use axum::body::Body;
 use gatewright::app::App;
 use gatewright::config::{Config, LoadArgs};
 use gatewright::foundation::Given;
-use gatewright::lifecycle::{Cause, Deadlines, Lifecycle, Phase, Tasks};
+use gatewright::lifecycle::{Cause, Deadlines, Lifecycle, Phase, Signal, Signals, Tasks};
 use gatewright::ports::Ports;
 use gatewright::{StartError, master_key};
 use http::{Method, Request, StatusCode, header};
@@ -141,7 +141,12 @@ async fn it_serves_until_it_is_told_to_stop() {
             assert!(names.contains(&name), "{names:?}");
         }
     };
-    let ended = app.run_until(ports, lifecycle, asked).await;
+    let (sender, signals) = Signals::channel();
+    let asked = async {
+        asked.await;
+        sender.send(Signal::Stop).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(app.run(ports, lifecycle, signals, || {}), asked);
     assert_eq!(ended.cause, Cause::Signal);
     assert!(ended.unfinished.is_empty() && ended.panics == 0, "{ended}");
 }

@@ -22,7 +22,7 @@ pub(crate) async fn readiness(origin: Option<Extension<RequestOrigin>>, readines
         Ok(degraded) => Answer(json!({ "status": "ready", "degraded": degraded })).into_response(),
         Err(detail) => {
             let id = origin.and_then(|origin| origin.0.0.request_id.clone());
-            let mut body = Problem::Unavailable.details(id.as_ref().map_or("", |id| id.0.as_str()));
+            let mut body = Problem::Unavailable.details(id.as_ref().map(|id| id.0.as_str()));
             if let Some(members) = body.as_object_mut() {
                 members.insert("detail".to_owned(), detail.into());
             }

@@ -9,7 +9,6 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
-use http_body_util::BodyExt;
 use model::trail::Receipts;
 use model::{Now, Trail};
 use protocol::authorization::Authorization;
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::input::{Input, authorization};
-use crate::layers::{Gone, RequestOrigin};
+use crate::layers::{Gone, ReadBody, RequestOrigin};
 use crate::metrics::Sources;
 use crate::problem::Problem;
 
@@ -150,7 +149,7 @@ impl<I: Input, W: Who> FromRequest<App> for Cx<I, W> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, _) = request.into_parts();
         if !app.may_be_audited(&parts.method) {
             return Err(Problem::AuditUnavailable);
         }
@@ -161,8 +160,7 @@ impl<I: Input, W: Who> FromRequest<App> for Cx<I, W> {
         let trail = app.0.trail.of(origin).gathering(receipts);
         let mut lease = app.0.front.lease(gone, trail.clone());
         let now = app.0.clock.now();
-        // The layer that started this task has read the body, within its bounds.
-        let body = body.collect().await.map_err(|_| Problem::BodyTimeout)?.to_bytes();
+        let body = parts.extensions.remove::<ReadBody>().map(|body| body.0).unwrap_or_default();
         let mut visit = Visit { rooms: &app.0.rooms, lease: &mut lease, trail: &trail, now };
         let who = W::identify(&mut visit, &parts.headers).await?;
         let input = I::read(&parts.headers, &body)?;

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Gone;
+use super::{Gone, ReadBody};
 use crate::problem::Problem;
 
 /// Longest that an answer waits for its events to be written.
@@ -43,7 +43,8 @@ pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: N
     if place.is_none() && !parts.uri.path().starts_with("/health/") {
         return Problem::Busy(Duration::from_secs(1)).into_response();
     }
-    let mut request = Request::from_parts(parts, Body::from(body));
+    let mut request = Request::from_parts(parts, Body::empty());
+    request.extensions_mut().insert(ReadBody(body));
     let gone = CancellationToken::new();
     request.extensions_mut().insert(Gone(gone.clone()));
     let receipts = Receipts::default();

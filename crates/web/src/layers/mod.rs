@@ -18,7 +18,12 @@ pub(crate) use timed::{Stopwatch, Timed};
 
 use std::sync::Arc;
 
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::StatusCode;
 use tokio_util::sync::CancellationToken;
+
+use crate::problem::Problem;
 
 /// Where a request came from: its id, the client's address, its user agent.
 #[derive(Clone, Debug)]
@@ -28,17 +33,18 @@ pub(crate) struct RequestOrigin(pub(crate) Arc<model::Origin>);
 #[derive(Clone, Debug)]
 pub(crate) struct Gone(pub(crate) CancellationToken);
 
-/// The body of a problem for whoever answers before the router does: 408 and 431 of the listener.
-pub fn refusal(status: http::StatusCode) -> axum::response::Response {
-    use crate::problem::Problem;
+/// The body of a request, read within its bounds before the request got a task.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadBody(pub(crate) Bytes);
+
+/// The answer of the listener to what never became a request: 400, 408, 413 and 431, as problem details.
+pub fn refusal(status: StatusCode) -> Response {
     let problem = match status {
-        http::StatusCode::REQUEST_TIMEOUT => Problem::BodyTimeout,
-        _ => Problem::HeadersTooLarge,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Problem::HeadersTooLarge,
+        StatusCode::REQUEST_TIMEOUT => Problem::BodyTimeout,
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::BodyTooLarge,
+        _ => Problem::MalformedBody,
     };
-    problems::write(
-        &problem,
-        Dialect::Details,
-        "",
-        axum::response::IntoResponse::into_response(problem.clone()),
-    )
+    let response = problem.clone().into_response();
+    problems::write(&problem, Dialect::Details, None, response)
 }

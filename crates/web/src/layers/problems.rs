@@ -41,7 +41,7 @@ pub(crate) async fn problems(request: Request, next: Next) -> Response {
     {
         *response.status_mut() = StatusCode::BAD_REQUEST;
     }
-    write(&problem, dialect, instance.as_ref().map_or("", |id| id.0.as_str()), response)
+    write(&problem, dialect, instance.as_ref().map(|id| id.0.as_str()), response)
 }
 
 /// What the router answers by itself has a status and no body.
@@ -58,7 +58,12 @@ fn of_router(response: &Response) -> Option<Problem> {
 }
 
 /// The answer with the problem's body.
-pub(super) fn write(problem: &Problem, dialect: Dialect, instance: &str, mut response: Response) -> Response {
+pub(super) fn write(
+    problem: &Problem,
+    dialect: Dialect,
+    instance: Option<&str>,
+    mut response: Response,
+) -> Response {
     let (body, kind) = match dialect {
         Dialect::Details => (problem.details(instance), "application/problem+json"),
         Dialect::FastApi if matches!(problem, Problem::Validation(_)) => {

@@ -9,7 +9,7 @@ mod tokens;
 
 use std::path::PathBuf;
 
-pub use accounts::{AccountsConfig, LegacyConfig, RateLimitsConfig};
+pub use accounts::{AccountsConfig, LegacyConfig};
 pub use database::{DatabaseConfig, RedisConfig, SchemaName};
 pub use operations::{AuditConfig, CleanupConfig, HealthConfig, LogFilter, LogFormat, TelemetryConfig};
 pub use passwords::{Blocklist, PasswordAlgorithm, PasswordsConfig};
@@ -185,8 +185,6 @@ section! {
         passwords: PasswordsConfig,
         /// Tokens and sessions.
         tokens: TokensConfig,
-        /// Rate limits.
-        rate_limits: RateLimitsConfig,
         /// The audit trail.
         audit: AuditConfig,
         /// Old names of routes.

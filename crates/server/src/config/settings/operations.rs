@@ -122,7 +122,5 @@ section! {
         log_format: LogFormat = LogFormat::Auto, example: "json";
         /// Which log lines are written.
         log_level: LogFilter = LogFilter::default(), example: "info,store=debug", reload;
-        /// The URL of an OpenTelemetry collector (OTLP over HTTP); empty for none.
-        otlp_endpoint: Option<WebUrl> = None, example: "http://collector.example.org:4318";
     }
 }
