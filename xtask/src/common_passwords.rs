@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Cursor};
 use std::path::Path;
 
-use aws_lc_rs::digest;
-use hash_filter::Writer;
+use breach_filter::Writer;
+use sha2::{Digest as _, Sha256};
 use unicode_normalization::UnicodeNormalization as _;
 
 /// What `auth::password` looks for: the beginning of the SHA-256 of the lower-case password, in NFC.
@@ -45,13 +45,13 @@ fn filter(words: &BTreeSet<String>) -> io::Result<Vec<u8>> {
 }
 
 fn hash(word: &str) -> u64 {
-    let digest = digest::digest(&digest::SHA256, word.as_bytes());
-    digest.as_ref().first_chunk().map_or(0, |chunk| u64::from_be_bytes(*chunk))
+    let digest = Sha256::digest(word.as_bytes());
+    digest.first_chunk().map_or(0, |chunk| u64::from_be_bytes(*chunk))
 }
 
 #[cfg(test)]
 mod tests {
-    use hash_filter::Filter;
+    use breach_filter::Filter;
 
     use super::*;
 

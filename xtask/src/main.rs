@@ -1,6 +1,5 @@
 //! The project's own tools: `cargo xtask NAME`.
 
-mod bench;
 mod common_passwords;
 mod generate;
 mod services;
@@ -17,11 +16,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   long                     the long forms of tests: 20 kills on each engine, 100 of which the trail is compared with the
                            database, 10,000 refreshes of two tabs at once
   services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
-                           (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)
-  bench server             start, memory, size and requests a second of the release binary
-  bench passwords [PART]   logins a second, overload, neighbours, enumeration, of the release binary (with --release)
-  bench store              what round trips, pools, batches and group commit are worth (build with --release)
-  bench million [ENGINE]   verbs with a million users beside an empty database; sqlite, postgres or both";
+                           (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)";
 
 /// What `./test` runs in short.
 const LONG: [&str; 9] = [
@@ -31,7 +26,7 @@ const LONG: [&str; 9] = [
     "cargo",
     "nextest",
     "run",
-    "--package=suite",
+    "--package=tests",
     "--filterset",
     "test(kill_9) or test(two_tabs)",
 ];
@@ -51,10 +46,6 @@ fn main() -> ExitCode {
         },
         ["long"] => services::run("env", &LONG),
         ["services", "--", command, arguments @ ..] => services::run(command, arguments),
-        ["bench", arguments @ ..] => bench::run(arguments).unwrap_or_else(|| {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
-        }),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS

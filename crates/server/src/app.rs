@@ -7,12 +7,12 @@ use std::sync::Arc;
 use auth::Rooms;
 use auth::audit::Auditor;
 use http::Request;
-use model::{Event, Origin, Trail};
-use web::{Condition, Doors, Peer, Router};
-use work::{
+use jobs::{
     Cleanup, Database, ErasedKeys, HashKinds, Job, Keys, Outside, PepperedHashes, Rehashes, Report,
     Revocations, Runner, Settling, Shipper,
 };
+use model::{Event, Origin, Trail};
+use web::{Condition, Doors, Peer, Router};
 
 use crate::audit;
 use crate::config::Config;

@@ -8,13 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use auth::audit::{Auditor, Condition, Intents, KeyBook};
+use jobs::{Database, Destroy, End, ErasedKeys, KeysOnDisk, Settling, Shipper, ShipperSettings};
 use journal::{Head, Journal, JournalId, OpenError, Options};
 use model::{Clock, Rng, Spawner};
 use protocol::seal::Keyring;
 use store::audit::Audit;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-use work::{Database, Destroy, End, ErasedKeys, KeysOnDisk, Settling, Shipper, ShipperSettings};
 
 use crate::config::Config;
 use crate::foundation::data_dir;

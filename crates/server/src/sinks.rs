@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use auth::audit::Auditor;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use jobs::{Carrier, End, Endpoint, Lines, Logs, Outside, Shipper, ShipperSettings, Webhook};
 use protocol::webhook::WebhookSecrets;
 use store::stream::Stream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -13,7 +14,6 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
-use work::{Carrier, End, Endpoint, Lines, Logs, Outside, Shipper, ShipperSettings, Webhook};
 
 use crate::audit::{Writes, node_name, place};
 use crate::config::{AuditConfig, Config, WebUrl};

@@ -57,7 +57,7 @@ pub enum StartError {
     /// Password hashes could not be sealed.
     Pepper(VaultError),
     /// The view of revocations could not be filled.
-    Job(work::JobError),
+    Job(jobs::JobError),
 }
 
 impl StartError {

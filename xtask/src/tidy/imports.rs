@@ -3,16 +3,16 @@
 use super::Finding;
 use super::source::Source;
 
-/// Each crate with the ones of ours that it may use. A library of its own uses none.
-const FLOORS: [(&str, &[&str]); 16] = [
-    ("model", &[]),
+/// Each crate with the ones of ours that it may use.
+const FLOORS: [(&str, &[&str]); 17] = [
     ("argon2-arena", &[]),
     ("bcrypt-lanes", &[]),
-    ("thread-class", &[]),
-    ("hash-filter", &[]),
+    ("sched-policy", &[]),
+    ("breach-filter", &[]),
     ("journal", &[]),
+    ("model", &[]),
     ("protocol", &["model"]),
-    ("store", &["model", "protocol", "thread-class"]),
+    ("store", &["model", "protocol", "sched-policy"]),
     (
         "auth",
         &[
@@ -21,59 +21,39 @@ const FLOORS: [(&str, &[&str]); 16] = [
             "store",
             "argon2-arena",
             "bcrypt-lanes",
-            "thread-class",
-            "hash-filter",
+            "sched-policy",
+            "breach-filter",
             "journal",
         ],
     ),
     ("web", &["model", "protocol", "store", "auth"]),
-    ("work", &["model", "protocol", "store", "auth", "journal"]),
-    (
-        "gatewright",
-        &["model", "protocol", "store", "auth", "web", "work", "bcrypt-lanes", "hash-filter", "journal"],
-    ),
-    (
-        "suite",
-        &[
-            "model",
-            "protocol",
-            "store",
-            "auth",
-            "web",
-            "work",
-            "gatewright",
-            "testkit",
-            "hash-filter",
-            "journal",
-        ],
-    ),
+    ("jobs", &["model", "protocol", "store", "auth", "journal"]),
+    ("gatewright", &["model", "protocol", "store", "auth", "web", "jobs", "breach-filter", "journal"]),
+    ("tests", &["model", "protocol", "store", "auth", "web", "testkit", "breach-filter", "journal"]),
     ("gatewright-fuzz", &["model", "protocol"]),
-    ("testkit", &["model", "protocol", "store", "auth", "web", "work", "gatewright"]),
+    ("testkit", &[]),
     (
-        "xtask",
+        "benchmarks",
         &[
             "model",
             "protocol",
             "store",
-            "auth",
-            "web",
-            "work",
-            "gatewright",
             "testkit",
             "argon2-arena",
             "bcrypt-lanes",
-            "thread-class",
-            "hash-filter",
+            "sched-policy",
+            "breach-filter",
         ],
     ),
+    ("xtask", &["testkit", "breach-filter"]),
 ];
 
 /// Foreign crates that only some of ours name, and why.
 const KEPT: [(&str, &[&str], &str); 4] = [
-    ("axum", &["web", "gatewright", "suite", "xtask"], "HTTP belongs to web"),
-    ("tokio-postgres", &["store", "testkit", "xtask"], "SQL belongs to store"),
-    ("rusqlite", &["store", "testkit", "xtask"], "SQL belongs to store"),
-    ("redis", &["store", "testkit", "xtask"], "Redis belongs to store"),
+    ("axum", &["web", "tests", "benchmarks"], "HTTP belongs to web"),
+    ("tokio-postgres", &["store", "testkit", "benchmarks"], "SQL belongs to store"),
+    ("rusqlite", &["store", "testkit", "benchmarks"], "SQL belongs to store"),
+    ("redis", &["store", "testkit", "benchmarks"], "Redis belongs to store"),
 ];
 
 struct Dependency<'a> {
@@ -157,7 +137,7 @@ mod tests {
         assert_eq!(found("auth", "[dependencies]\nmodel.workspace = true\nstore = { path = \"\" }"), NOTHING);
         assert_eq!(found("model", "[dependencies]\nserde = \"1\"\nprotocol.workspace = true"), [5]);
         assert_eq!(found("web", "[dependencies]\nwork.workspace = true"), [4]);
-        assert_eq!(found("work", "[dependencies.web]\npath = \"\""), [3]);
+        assert_eq!(found("jobs", "[dependencies.web]\npath = \"\""), [3]);
         assert_eq!(found("store", "[target.'cfg(unix)'.dependencies]\nauth.workspace = true"), [4]);
         assert_eq!(found("store", "[dev-dependencies]\nauth.workspace = true"), [4]);
         assert_eq!(found("web", "[dependencies]\nw = { package = \"work\" }"), [4]);
@@ -175,7 +155,7 @@ mod tests {
     fn axum_and_the_drivers_have_one_keeper() {
         for (keeper, stranger, foreign) in [
             ("web", "auth", "axum"),
-            ("store", "work", "tokio-postgres"),
+            ("store", "jobs", "tokio-postgres"),
             ("store", "auth", "rusqlite"),
             ("store", "gatewright", "redis"),
         ] {

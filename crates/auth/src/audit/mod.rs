@@ -17,8 +17,8 @@ pub use shipping::Shipping;
 
 use model::trail::Entry;
 use model::{Event, Now, RequestId};
+use sched_policy::{Class, Thread};
 use serde::Serialize;
-use thread_class::{Class, Thread};
 
 /// One record of the journal, as JSON. What it names is public to whoever reads the trail, but for `detail`.
 #[derive(Serialize)]

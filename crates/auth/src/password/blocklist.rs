@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use hash_filter::Filter;
+use breach_filter::Filter;
 
 /// The common passwords, as a filter of hashes: see `data/README.md`.
 static COMMON: &[u8] = include_bytes!("../../data/common-passwords.bin");

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use hash_filter::{Filter, OpenError};
+use breach_filter::{Filter, OpenError};
 use model::Secret;
 use store::Parked;
 

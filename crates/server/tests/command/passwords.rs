@@ -3,7 +3,7 @@ use std::fs::File;
 use std::path::Path;
 
 use auth::password::{BREACH_KIND, breach_hash};
-use hash_filter::Filter;
+use breach_filter::Filter;
 
 use super::{PHRASE, Place};
 

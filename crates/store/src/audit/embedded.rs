@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::Now;
 use rusqlite::params_from_iter;
-use thread_class::{Class, Thread};
+use sched_policy::{Class, Thread};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;

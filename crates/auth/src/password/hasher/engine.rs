@@ -8,7 +8,7 @@ use bcrypt_lanes::{Lanes, Width};
 use model::{Rng, Secret, UserId, UserUuid};
 use protocol::password_hash::{CostClass, StoredHash};
 use protocol::pepper::StoredText;
-use thread_class::Thread;
+use sched_policy::Thread;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use thread_class::{Class, Thread};
+use sched_policy::{Class, Thread};
 use tokio::time::Instant;
 
 /// How often the governor looks while there is work.
@@ -46,7 +46,7 @@ impl Glance {
 impl Governor {
     /// `share` is the part of a core that each thread may have, where a quota says so.
     pub(super) fn new(share: Option<f64>) -> Self {
-        let lowest = if thread_class::may_raise() { Class::Idle } else { Class::Batch };
+        let lowest = if sched_policy::may_raise() { Class::Idle } else { Class::Batch };
         Self { lowest, class: AtomicU8::new(number(lowest)), threads: Mutex::default(), share }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::Rng;
 use protocol::password_hash::CostClass;
-use thread_class::Thread;
+use sched_policy::Thread;
 use tokio::time::Instant;
 
 use super::super::Scheme;

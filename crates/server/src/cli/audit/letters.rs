@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
+use jobs::{DeadLetter, Refused};
 use journal::JournalId;
-use work::{DeadLetter, Refused};
 
 use super::Failure;
 

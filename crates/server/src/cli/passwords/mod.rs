@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use auth::password::pepper::{self, Place};
 use auth::password::{BREACH_BITS, BREACH_KIND};
+use breach_filter::{Merge, Sorter, WriteError, Writer};
 use clap::{Args, Subcommand};
-use hash_filter::{Merge, Sorter, WriteError, Writer};
 use serde_json::json;
 
 use self::lines::{Lines, Meter};

@@ -1,0 +1,64 @@
+//! Benchmarks: ratios over interleaved rounds, with their spread. They print; they pass no judgement.
+
+mod audit;
+mod contestant;
+mod ground;
+mod load;
+mod million;
+mod passwords;
+mod rounds;
+mod seam;
+mod server;
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Whatever keeps a benchmark from its end.
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+const USAGE: &str = "usage: cargo run --release -p benchmarks -- BENCHMARK
+
+  server            start, memory, size and requests per second of the release binary
+  passwords [PART]  logins per second, overload, neighbours, enumeration, of the release binary
+  audit [PART]      overhead, outages, locks and months of the audit trail, of the release binary
+  store             what round trips, pools, batches and group commit are worth
+  million [ENGINE]  operations with a million users beside an empty database; sqlite, postgres or both";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("benchmarks: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the benchmark that `arguments` name; false when there is no such benchmark.
+fn run(arguments: &[&str]) -> Outcome<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match arguments {
+        ["store"] => runtime.block_on(seam::run())?,
+        ["million"] => runtime.block_on(million::run(&["sqlite", "postgres"]))?,
+        ["million", engine @ ("sqlite" | "postgres")] => runtime.block_on(million::run(&[*engine]))?,
+        ["server"] => server::run(root())?,
+        ["passwords", part @ ..] => passwords::run(root(), part)?,
+        ["audit", part @ ..] => audit::run(root(), part)?,
+        ["trivial", port] => runtime.block_on(async { server::serve_trivial(port.parse()?).await })?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// The workspace, wherever the command was called from.
+fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}

@@ -1,0 +1,116 @@
+//! The whole server: start, memory, size, and requests a second at 64 connections on both engines, beside a
+//! trivial server under the same load.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use testkit::postgres::Postgres;
+use testkit::process::Server;
+use tokio::time::Instant;
+
+use crate::Outcome;
+use crate::contestant::{CONNECTIONS, Contestant, Step, me, refresh, resident, sign_in, sign_up, start};
+use crate::load::{get, load};
+use crate::rounds::Figures;
+
+const ROUNDS: usize = 5;
+const SPAN: Duration = Duration::from_secs(2);
+const STARTS: usize = 11;
+
+/// The four verbs, by what is printed.
+const VERBS: [(&str, Step); 4] =
+    [("register", sign_up), ("login", sign_in), ("refresh", refresh), ("me", me)];
+
+/// Prints every figure of the whole server.
+pub(super) fn run(root: &Path) -> Outcome<()> {
+    let binary = root.join("target/release/gatewright");
+    let size = std::fs::metadata(&binary)
+        .map_err(|_| "build it first: cargo build --release --locked -p gatewright")?
+        .len();
+    println!("release binary: {:.1} MiB", f64::from(u32::try_from(size / 1024)?) / 1024.0);
+    cold_start(&binary)?;
+    let postgres = Postgres::builder().fsync(true).start();
+    let url = postgres.url();
+    let mut contestants = vec![
+        Contestant::open("SQLite", &binary, &binary, None, &[])?,
+        Contestant::open("PostgreSQL", &binary, &binary, Some(&url), &[])?,
+    ];
+    let trivial = trivial()?;
+    for contestant in &mut contestants {
+        contestant.settle()?;
+    }
+    rounds(&mut contestants, &trivial)
+}
+
+/// From the start of the process to the first 200 of readiness, with nothing there and with everything there.
+fn cold_start(binary: &Path) -> Outcome<()> {
+    let (mut first, mut again, mut memory) = (
+        Figures::new("first start, SQLite", "ms"),
+        Figures::new("start, SQLite", "ms"),
+        Figures::new("idle memory", "MiB"),
+    );
+    for _ in 0..STARTS {
+        let folder = tempfile::tempdir()?;
+        for figures in [&mut first, &mut again] {
+            let port = testkit::free_port();
+            let begin = Instant::now();
+            let server = start(binary, &["serve"], folder.path(), port, &[])?;
+            figures.push(begin.elapsed().as_secs_f64() * 1e3);
+            memory.push(resident(server.pid())?);
+        }
+    }
+    for figures in [&first, &again, &memory] {
+        figures.print(None);
+    }
+    Ok(())
+}
+
+fn rounds(contestants: &mut [Contestant], trivial: &(Server, SocketAddr)) -> Outcome<()> {
+    let mut base = Figures::new("a trivial axum handler", "/s");
+    let mut figures: Vec<Vec<Figures>> = contestants
+        .iter()
+        .map(|one| {
+            VERBS.iter().map(|(verb, _)| Figures::new(format!("{verb}, {}", one.name), "/s")).collect()
+        })
+        .collect();
+    for _ in 0..ROUNDS {
+        let mut nothing = vec![(); CONNECTIONS];
+        let asked = load(trivial.1, &mut nothing, SPAN, |_, (), connection| {
+            connection.send(&get("/", "x")).map(|_| ())
+        })?;
+        base.push(asked.rate);
+        for (contestant, figures) in contestants.iter_mut().zip(&mut figures) {
+            for ((_, step), figures) in VERBS.iter().zip(figures) {
+                figures.push(load(contestant.address, &mut contestant.clients, SPAN, step)?.rate);
+            }
+        }
+    }
+    println!(
+        "requests a second, {CONNECTIONS} connections, hashes at their cheapest; client on the same cores"
+    );
+    base.print(None);
+    for figures in figures.iter().flatten() {
+        figures.print(Some(&base));
+    }
+    Ok(())
+}
+
+/// A server that does nothing, as a process of its own.
+fn trivial() -> Outcome<(Server, SocketAddr)> {
+    let port = testkit::free_port();
+    let own: PathBuf = std::env::current_exe()?;
+    let server = Server::builder(own).args(["trivial", &port.to_string()]).ready_on_line("up").start();
+    Ok((server, SocketAddr::from(([127, 0, 0, 1], port))))
+}
+
+/// Serves a small constant answer on a port until it is killed.
+pub(super) async fn serve_trivial(port: u16) -> Outcome<()> {
+    let body =
+        r#"{"id":1,"email":"test@example.com","username":"testuser","is_active":true,"role":"basic_user"}"#;
+    let router = axum::Router::new()
+        .route("/", axum::routing::get(async move || ([("content-type", "application/json")], body)));
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("up");
+    Ok(axum::serve(listener, router).await?)
+}

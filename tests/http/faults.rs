@@ -1,0 +1,362 @@
+//! F-34: the n-th call fails, for every n. A whole flow runs again and again; each time another acquire or trip to the
+//! database, or another write of the audit journal, fails, and everything around it holds.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use auth::audit::{Auditor, Intents, KeyBook};
+use fixtures::{Answer, Engine, Options, TestApp};
+use http::Method;
+use journal::disk::{Disk, FileSystem, Segment};
+use journal::{Journal, JournalId};
+use model::event::Outcome;
+use model::{Clock, Rng, SessionId};
+use serde_json::{Value, json};
+use store::noun::{credential, session, user};
+use store::{Failure, Faults};
+
+use crate::people::{PASSWORD, path};
+
+const NEXT_PASSWORD: &str = "another fine one";
+/// More sites than the flow can have.
+const MOST: i64 = 500;
+
+/// Lets one call fail: the one that brings the count to zero while it is armed.
+#[derive(Default)]
+struct Trap {
+    armed: AtomicBool,
+    left: AtomicI64,
+    after: AtomicBool,
+}
+
+impl Trap {
+    fn springs(&self) -> bool {
+        self.armed.load(Ordering::SeqCst) && self.left.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    fn set(&self, n: i64, failure: Failure) {
+        self.left.store(n, Ordering::SeqCst);
+        self.after.store(failure == Failure::After, Ordering::SeqCst);
+    }
+
+    /// Whether it has sprung.
+    fn has_sprung(&self) -> bool {
+        self.left.load(Ordering::SeqCst) <= 0
+    }
+
+    fn faults(self: &Arc<Self>) -> Faults {
+        let trap = Arc::clone(self);
+        Faults::new(move |_| {
+            let how = if trap.after.load(Ordering::SeqCst) { Failure::After } else { Failure::Before };
+            trap.springs().then_some(how)
+        })
+    }
+}
+
+/// What the database has of one person: what a change of his shows in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rows {
+    state: String,
+    password: Option<i64>,
+    sessions: BTreeMap<SessionId, i64>,
+}
+
+async fn rows(app: &TestApp, email: &str) -> Rows {
+    app.operate(async |visit| {
+        let email = model::Email::parse(email).unwrap();
+        let mut read = visit.lease.read().await.unwrap();
+        let Some(found) = read.one(user::find_by_email(&email)).await.unwrap() else {
+            return Rows::default();
+        };
+        let login = read.one(credential::by_id(found.id)).await.unwrap();
+        let live =
+            read.all(session::of_user(found.id, visit.now, model::Now::from_seconds(0))).await.unwrap();
+        Rows {
+            state: format!("{:?}", found.state),
+            password: login.map(|login| login.version),
+            sessions: live.into_iter().map(|row| (row.id, row.generation)).collect(),
+        }
+    })
+    .await
+}
+
+/// One person's way through the flow.
+struct Person<'a> {
+    app: &'a TestApp,
+    trap: &'a Trap,
+    name: String,
+    access: String,
+    refresh: String,
+    /// Changes of which the trail says that nobody knows whether they were made.
+    unknown: usize,
+}
+
+const STEPS: [&str; 7] = ["register", "login", "refresh", "logout", "login again", "password", "erase"];
+
+impl Person<'_> {
+    fn email(&self) -> String {
+        format!("{}@example.com", self.name)
+    }
+
+    async fn send(&self, step: &str) -> Answer {
+        let app = self.app;
+        let json = |body: Value| Some(("application/json", body.to_string()));
+        let post = async |name: &str, token, body| app.call(Method::POST, &path(name), token, body).await;
+        match step {
+            "register" => {
+                let body = json!({"email": self.email(), "username": self.name, "password": PASSWORD});
+                post("register", None, json(body)).await
+            }
+            "refresh" | "logout" => post(step, None, json(json!({"refresh_token": self.refresh}))).await,
+            "password" => {
+                let body = json!({"current_password": PASSWORD, "new_password": NEXT_PASSWORD});
+                post(step, Some(&self.access), json(body)).await
+            }
+            "erase" => {
+                let body = json!({"password": NEXT_PASSWORD});
+                app.call(Method::DELETE, &path("me"), Some(&self.access), json(body)).await
+            }
+            _ => app.form(&path("token"), &[("username", &self.name), ("password", PASSWORD)]).await,
+        }
+    }
+
+    /// One try of a step: its answer within a time, and what it left in the database and in the trail.
+    async fn attempt(&mut self, step: &str) -> (Answer, Rows) {
+        let before = rows(self.app, &self.email()).await;
+        self.app.events();
+        let sprung = self.trap.has_sprung();
+        self.trap.armed.store(true, Ordering::SeqCst);
+        let answer = tokio::time::timeout(Duration::from_secs(30), self.send(step)).await.unwrap();
+        self.trap.armed.store(false, Ordering::SeqCst);
+        let failed_here = !sprung && self.trap.has_sprung();
+        let after = rows(self.app, &self.email()).await;
+        let events = self.app.events();
+        let claims = |kind: &str| !matches!(kind, "refresh_replayed" | "outcome_unknown");
+        let told =
+            events.iter().any(|entry| entry.event.outcome() == Outcome::Done && claims(entry.event.kind()));
+        let unknown = events.iter().any(|entry| entry.event.kind() == "outcome_unknown");
+        let changed = before != after;
+        let at = format!("{step} of {}: {} {events:?}", self.name, answer.status);
+        assert!(!told || changed, "{at}: an event without its rows");
+        assert!(!answer.status.is_success() || told || !changed, "{at}: answered, and no event");
+        assert!(!changed || told || unknown, "{at}: rows without their event");
+        // Nobody knows only where the answer was lost.
+        let lost = failed_here && self.trap.after.load(Ordering::SeqCst);
+        assert!(!unknown || lost, "{at}: unknown, and no answer was lost");
+        self.unknown += usize::from(unknown);
+        assert!(answer.status.is_success() || failed_here || sprung, "{at}: nothing had failed");
+        if failed_here && !answer.status.is_success() {
+            assert_eq!(answer.status, 503, "{at}: {}", answer.text);
+            assert!(!answer.header("retry-after").is_empty(), "{at}");
+        }
+        // The one writer may be at the end of its work still; it is nobody's to lose.
+        for pool in self.app.counts.pools().iter().filter(|pool| pool.pool != "writer") {
+            assert_eq!(pool.used, 0, "{at}: a connection of {} is lost", pool.pool);
+        }
+        (answer, after)
+    }
+
+    async fn step(&mut self, step: &str) {
+        let first = rows(self.app, &self.email()).await;
+        let (mut answer, mut now) = self.attempt(step).await;
+        if !answer.status.is_success() {
+            let done = first != now;
+            (answer, now) = self.attempt(step).await;
+            // What is done already may be refused to be done again; what is not works at the next try.
+            let refused = done && answer.status.is_client_error();
+            assert!(answer.status.is_success() || refused, "{step} again: {}", answer.text);
+        }
+        assert_ne!(first, now, "{step} of {}: {} and no rows", self.name, answer.status);
+        let json = answer.json();
+        if let (Some(access), Some(refresh)) = (json["access_token"].as_str(), json["refresh_token"].as_str())
+        {
+            (self.access, self.refresh) = (access.to_owned(), refresh.to_owned());
+        }
+    }
+}
+
+/// Has every site fail in turn; how many there were, and how many outcomes are unknown.
+async fn every_site(app: &TestApp, trap: &Trap, failure: Failure) -> (i64, usize) {
+    let mut unknown = 0;
+    for n in 1..MOST {
+        trap.set(n, failure);
+        let name = format!("{failure:?}{n}").to_lowercase();
+        let (access, refresh) = (String::new(), String::new());
+        let mut person = Person { app, trap, name, access, refresh, unknown: 0 };
+        for step in STEPS {
+            person.step(step).await;
+        }
+        unknown += person.unknown;
+        if !trap.has_sprung() {
+            return (n - 1, unknown);
+        }
+    }
+    panic!("the flow has more than {MOST} sites");
+}
+
+async fn the_nth_trip_fails(engine: Engine) {
+    let trap = Arc::<Trap>::default();
+    trap.set(0, Failure::Before);
+    let app = TestApp::with(engine, Options { faults: Some(trap.faults()), ..Options::default() }).await;
+    for failure in [Failure::Before, Failure::After] {
+        let (sites, unknown) = every_site(&app, &trap, failure).await;
+        println!("{engine:?}, {failure:?}: covered {sites} of {sites} sites; {unknown} outcomes are unknown");
+        assert!(sites >= 20, "{sites}");
+    }
+    app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f_34_whichever_trip_fails_nothing_is_lost_on_sqlite() {
+    the_nth_trip_fails(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f_34_whichever_trip_fails_nothing_is_lost_on_postgres() {
+    the_nth_trip_fails(Engine::Postgres).await;
+}
+
+/// A disk on which one write fails, once.
+#[derive(Clone, Debug)]
+struct Full {
+    left: Arc<AtomicI64>,
+}
+
+#[derive(Debug)]
+struct FullSegment {
+    segment: Box<dyn Segment>,
+    disk: Full,
+}
+
+impl Full {
+    fn wrap(&self, segment: io::Result<Box<dyn Segment>>) -> io::Result<Box<dyn Segment>> {
+        Ok(Box::new(FullSegment { segment: segment?, disk: self.clone() }))
+    }
+
+    fn refuse(&self) -> io::Result<()> {
+        let refuses = self.left.fetch_sub(1, Ordering::SeqCst) == 1;
+        if refuses { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+impl Disk for Full {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Segment>> {
+        self.refuse()?;
+        self.wrap(FileSystem.create(path))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Segment>> {
+        self.wrap(FileSystem.open(path))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        FileSystem.remove(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.refuse()?;
+        FileSystem.sync_directory(path)
+    }
+}
+
+impl Segment for FullSegment {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.disk.refuse()?;
+        self.segment.write_at(bytes, offset)
+    }
+
+    fn set_len(&mut self, bytes: u64) -> io::Result<()> {
+        self.disk.refuse()?;
+        self.segment.set_len(bytes)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.segment.len()
+    }
+
+    fn is_linked(&self) -> io::Result<bool> {
+        self.segment.is_linked()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.refuse()?;
+        self.segment.sync()
+    }
+}
+
+/// The n-th call of the journals' disk fails: everybody is served, every event is in the journal once and in order, and
+/// the chain holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f_34_whichever_write_of_a_journal_fails_nothing_is_lost() {
+    let disk = Full { left: Arc::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = fixtures::new_keyring();
+    let open = || {
+        let id = JournalId([7; 16]);
+        let journal = |name: &str| {
+            let place = folder.path().join(name);
+            Journal::open_on(Box::new(disk.clone()), &place, journal::Options::default(), id).unwrap().0
+        };
+        let clock = Clock::system();
+        let intents = Intents::start(journal("intents"), &folder.path().join("intents"), &clock).unwrap();
+        let book = KeyBook::open(&folder.path().join("keys"), keyring.clone(), Rng::seeded(2)).unwrap();
+        let rng = Rng::seeded(3);
+        Arc::new(Auditor::start(journal("journal"), intents, book, &keyring, clock, rng).unwrap())
+    };
+    let trap = Trap::default();
+    let mut noted = Vec::new();
+    for n in 1.. {
+        assert!(n < MOST, "the flow has more than {MOST} writes");
+        disk.left.store(0, Ordering::SeqCst);
+        let auditor = open();
+        disk.left.store(n, Ordering::SeqCst);
+        let options = Options { recorder: Some(auditor.clone()), ..Options::default() };
+        let app = TestApp::with(Engine::Sqlite, options).await;
+        let name = format!("journal{n}");
+        let (access, refresh) = (String::new(), String::new());
+        let mut person = Person { app: &app, trap: &trap, name, access, refresh, unknown: 0 };
+        for step in STEPS {
+            // A journal that cannot be written stops nobody: each step succeeds at once.
+            person.step(step).await;
+        }
+        drop(person);
+        app.close().await;
+        let stopped = auditor.stop(Duration::from_secs(20));
+        assert!(stopped.finished && stopped.state.dropped == 0, "{n}: {stopped:?}");
+        drop(auditor);
+        let sprung = disk.left.load(Ordering::SeqCst) <= 0;
+        noted.push(n);
+        let mut reader = journal::Reader::open(&folder.path().join("journal"));
+        let mut kinds = Vec::new();
+        while let Some(record) = reader.read().unwrap() {
+            if record.kind == journal::Kind::Data {
+                let event: Value = serde_json::from_slice(record.payload).unwrap();
+                kinds.push(event["kind"].as_str().unwrap().to_owned());
+            }
+        }
+        kinds.retain(|kind| {
+            !matches!(kind.as_str(), "realm_opened" | "key_created" | "key_activated" | "audit_unsynced")
+        });
+        let whole = [
+            "user_registered",
+            "login_succeeded",
+            "session_refreshed",
+            "session_revoked",
+            "login_succeeded",
+            "password_changed",
+            "user_erased",
+        ];
+        assert_eq!(kinds, whole.repeat(noted.len()), "after a refusal of call {n}");
+        if !sprung {
+            println!("covered {} of {} calls of the journals' disk", n - 1, n - 1);
+            assert!(n > 5);
+            break;
+        }
+    }
+    let report = journal::verify(&folder.path().join("journal"), None, &[], |_| true, |_| {}).unwrap();
+    assert_eq!(report.finding, None);
+}

@@ -1,0 +1,66 @@
+//! Register, log in, refresh, log out.
+
+use fixtures::{TestApp, on_both};
+use serde_json::json;
+
+use crate::people::{V1, log_in, register};
+
+on_both! {
+    the_whole_way,
+    trips_stay_within_their_budgets,
+}
+
+async fn the_whole_way(app: &TestApp) {
+    let body = json!({"email": "test@example.com", "username": "testuser", "password": "TestPass123!"});
+    let answer = app.post(&format!("{V1}/register"), None, body).await.expect(201);
+    let user = answer.json();
+    assert_eq!(
+        (user["id"].as_i64(), user["email"].as_str(), user["username"].as_str()),
+        (Some(1), Some("test@example.com"), Some("testuser"))
+    );
+    assert_eq!((user["is_active"].as_bool(), user["role"].as_str()), (Some(true), Some("basic_user")));
+    let crate::people::Pair { access, refresh } = log_in(app, "testuser").await;
+    let me = app.get(&format!("{V1}/me"), Some(&access)).await.expect(200);
+    assert_eq!(me.json(), user);
+    let second =
+        app.post(&format!("{V1}/refresh"), None, json!({"refresh_token": refresh})).await.expect(200);
+    let again = app.post(&format!("{V1}/refresh"), None, json!({"refresh_token": refresh})).await.expect(200);
+    assert_eq!(second.string("refresh_token"), again.string("refresh_token"), "the same successor");
+    let logout = app
+        .post(&format!("{V1}/logout"), None, json!({"refresh_token": second.string("refresh_token")}))
+        .await
+        .expect(204);
+    assert_eq!(logout.text, "");
+    app.get(&format!("{V1}/me"), Some(&second.string("access_token")))
+        .await
+        .expect_problem(401, "token_invalid");
+    app.post(&format!("{V1}/refresh"), None, json!({"refresh_token": second.string("refresh_token")}))
+        .await
+        .expect_problem(401, "refresh_refused");
+    assert_eq!(
+        app.event_kinds(),
+        [
+            "user_registered",
+            "login_succeeded",
+            "session_refreshed",
+            "refresh_replayed",
+            "session_revoked",
+            "refresh_failed"
+        ]
+    );
+}
+
+async fn trips_stay_within_their_budgets(app: &TestApp) {
+    let before = app.meter.trips();
+    register(app, "alice").await;
+    assert_eq!(app.meter.trips() - before, 1, "register: one write");
+    let before = app.meter.trips();
+    let crate::people::Pair { access, refresh } = log_in(app, "alice").await;
+    assert_eq!(app.meter.trips() - before, 2, "token: one read, one write");
+    let before = app.meter.trips();
+    app.post(&format!("{V1}/refresh"), None, json!({"refresh_token": refresh})).await.expect(200);
+    assert_eq!(app.meter.trips() - before, 1, "refresh: one write");
+    let before = app.meter.trips();
+    app.get(&format!("{V1}/me"), Some(&access)).await.expect(200);
+    assert_eq!(app.meter.trips() - before, 1, "me: one read");
+}

@@ -1,0 +1,288 @@
+//! Whoever was imported logs in with the password of his old system, as he typed it there.
+
+use auth::account::{Importer, Verdict};
+use fixtures::{Answer, TestApp, on_both};
+use serde_json::{Map, Value, json};
+
+/// Texts that the real programs wrote: kind, text, and the password in JSON.
+const VECTORS: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/data/password-hashes.tsv"));
+
+on_both! {
+    a_37_every_imported_hash_lets_its_password_in,
+    a_37_bytes_are_taken_as_received_before_and_after_the_first_login,
+    a_37_what_cannot_be_verified_is_refused_at_the_import,
+    keycloak_and_firebase_bring_their_members,
+    numbers_go_on_above_those_that_were_given,
+    what_is_there_stays_as_it_is,
+    rows_are_checked_as_registrations_are,
+    an_import_says_what_it_did,
+}
+
+fn members(row: Value) -> Map<String, Value> {
+    let Value::Object(members) = row else { unreachable!("{row}") };
+    members
+}
+
+async fn import_with(app: &TestApp, mut importer: Importer, rows: Vec<Value>) -> Vec<Verdict> {
+    app.operate(async |visit| {
+        for (line, row) in (1..).zip(rows) {
+            importer.add(visit, line, Ok(members(row)));
+        }
+        let verdicts = importer.flush(visit).await.unwrap();
+        verdicts.into_iter().map(|(_, verdict)| verdict).collect()
+    })
+    .await
+}
+
+async fn import(app: &TestApp, rows: Vec<Value>) -> Vec<Verdict> {
+    import_with(app, Importer::new(None, false), rows).await
+}
+
+/// Imports one row that must be refused; why.
+async fn refusal(app: &TestApp, row: Value) -> String {
+    let verdict = import(app, vec![row.clone()]).await.remove(0);
+    let Verdict::Refused(reason) = verdict else { unreachable!("{row}: {verdict:?}") };
+    reason
+}
+
+async fn log_in(app: &TestApp, email: &str, password: &str) -> Answer {
+    app.form("/api/v1/auth/token", &[("username", email), ("password", password)]).await
+}
+
+async fn a_37_every_imported_hash_lets_its_password_in(app: &TestApp) {
+    let vectors: Vec<(&str, String)> = VECTORS
+        .lines()
+        .map(|line| {
+            let columns: Vec<&str> = line.split('\t').collect();
+            (columns[1], serde_json::from_str(columns[2]).unwrap())
+        })
+        .collect();
+    let email = |at: usize| format!("user{at}@example.org");
+    let row =
+        |(at, (hash, _)): (usize, &(&str, String))| json!({"email": email(at), "hashed_password": hash});
+    let verdicts = import(app, vectors.iter().enumerate().map(row).collect()).await;
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Imported(Some(_)))), "{verdicts:?}");
+    for (at, (hash, password)) in vectors.iter().enumerate() {
+        // No password at all is none that a form may have.
+        if !password.is_empty() {
+            assert_eq!(log_in(app, &email(at), password).await.status, 200, "{hash}");
+        }
+        assert_eq!(log_in(app, &email(at), &format!("x{password}")).await.status, 401, "{hash}");
+    }
+}
+
+async fn a_37_bytes_are_taken_as_received_before_and_after_the_first_login(app: &TestApp) {
+    // In NFD, and by programs that never heard of NFC.
+    let (typed, composed) = ("cafe\u{301} \u{212b}ngstro\u{308}m", "café Ångström");
+    for (at, line) in VECTORS.lines().filter(|line| line.contains("cafe")).enumerate() {
+        let hash = line.split('\t').nth(1).unwrap();
+        let email = format!("user{at}@example.org");
+        import(app, vec![json!({"email": email, "password_hash": hash})]).await;
+        assert_eq!(log_in(app, &email, composed).await.status, 401, "{hash}");
+        for _ in 0..2 {
+            assert_eq!(log_in(app, &email, typed).await.status, 200, "{hash}");
+        }
+    }
+    // Our own hash takes both, here and after a move.
+    let body = json!({"email": "ours@example.org", "username": "ours", "password": composed});
+    assert_eq!(app.post("/api/v1/auth/register", None, body).await.status, 201);
+    let exported = app
+        .operate(async |visit| {
+            let users = auth::account::export_page(visit, model::UserId(0), 1000).await.unwrap();
+            auth::account::export_members(visit.rooms, users.last().unwrap(), true)
+        })
+        .await;
+    assert_eq!(exported["password_rules"], "gatewright");
+    let moved = json!({
+        "email": "moved@example.org",
+        "password_hash": exported["password_hash"],
+        "password_rules": exported["password_rules"],
+    });
+    import(app, vec![moved]).await;
+    for email in ["ours@example.org", "moved@example.org"] {
+        assert_eq!(log_in(app, email, typed).await.status, 200, "{email}");
+        assert_eq!(log_in(app, email, composed).await.status, 200, "{email}");
+    }
+}
+
+async fn a_37_what_cannot_be_verified_is_refused_at_the_import(app: &TestApp) {
+    for (hash, why) in [
+        (json!("5f4dcc3b5aa765d61d8327deb882cf99"), "not a known password-hash format"),
+        (
+            json!("$2b$31$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW"),
+            "costs more than is allowed: cost",
+        ),
+        (
+            json!("$2b$12$Éixaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+            "malformed password hash: length",
+        ),
+        (
+            json!("pbkdf2_sha256$99999999$salt$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+            "more than is allowed",
+        ),
+        (json!("a\u{0}b"), "control character"),
+        (json!("import:$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW"), "not a known"),
+        (json!(7), "this has to be a string"),
+        (json!({"value": "x"}), "neither credentialData"),
+        (json!({"passwordHash": "AAAA", "salt": "AAAA"}), "--firebase-project"),
+    ] {
+        let reason = refusal(app, json!({"email": "a@example.org", "password_hash": hash})).await;
+        assert!(reason.starts_with("password_hash: ") && reason.contains(why), "{hash}: {reason}");
+        assert!(!reason.contains("$2b$") && !reason.contains("5f4d"), "{reason}");
+    }
+    let ours =
+        json!({"email": "a@example.org", "password_hash": "$5$salt$x", "password_rules": "gatewright"});
+    assert!(refusal(app, ours).await.contains("tag"));
+    assert!(app.events().is_empty());
+}
+
+async fn keycloak_and_firebase_bring_their_members(app: &TestApp) {
+    // PBKDF2 of "password" as Keycloak stores it; and the example of Firebase's documentation.
+    let keycloak = json!({
+        "type": "password",
+        "credentialData": r#"{"hashIterations":1000,"algorithm":"pbkdf2-sha256","additionalParameters":{}}"#,
+        "secretData": r#"{"value":"YywoEuRtRgQQK6dhjp1tfS+BKPYma0oDJk0qBGC33LM=","salt":"c2FsdA=="}"#,
+    });
+    let project = protocol::password_hash::FirebaseProject::parse(
+        r#"{"base64_signer_key":
+            "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA==",
+            "base64_salt_separator":"Bw==","rounds":8,"mem_cost":14}"#,
+    );
+    let firebase = json!({
+        "passwordHash": "lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRuid5lQ==",
+        "salt": "42xEC+ixf3L2lw==",
+    });
+    let rows = vec![
+        json!({"email": "k@example.org", "password_hash": keycloak}),
+        // As a table has it: JSON in a cell.
+        json!({"email": "c@example.org", "password_hash": keycloak.to_string()}),
+        json!({"email": "f@example.org", "password_hash": firebase}),
+    ];
+    let verdicts = import_with(app, Importer::new(Some(project.unwrap()), false), rows).await;
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Imported(_))), "{verdicts:?}");
+    for (email, password) in
+        [("k@example.org", "password"), ("c@example.org", "password"), ("f@example.org", "user1password")]
+    {
+        assert_eq!(log_in(app, email, password).await.status, 200, "{email}");
+        assert_eq!(log_in(app, email, "another one").await.status, 401, "{email}");
+    }
+}
+
+async fn numbers_go_on_above_those_that_were_given(app: &TestApp) {
+    let id = |number: i64| Verdict::Imported(Some(model::UserId(number)));
+    let rows = vec![
+        json!({"email": "made-up@example.org"}),
+        json!({"email": "given@example.org", "id": "1"}),
+        json!({"id": 40, "state": "erased"}),
+        json!({"email": "low@example.org", "id": 7}),
+    ];
+    assert_eq!(import(app, rows).await, [id(41), id(1), id(40), id(7)]);
+    let register = async |name: &str| crate::people::register(app, name).await["id"].clone();
+    assert_eq!(register("anna").await, 42);
+    // Lower numbers move nothing back.
+    assert_eq!(import(app, vec![json!({"email": "lower@example.org", "id": 9})]).await, [id(9)]);
+    assert_eq!(register("berta").await, 43);
+    assert_eq!(refusal(app, json!({"email": "tomb@example.org", "id": 40})).await, "user 40 has its number");
+    // Above the highest that is taken there is room.
+    let highest = 1_i64 << 52;
+    let row = json!({"email": "highest@example.org", "id": highest});
+    assert_eq!(import(app, vec![row]).await, [id(highest)]);
+    assert_eq!(register("carla").await, highest + 1);
+}
+
+async fn what_is_there_stays_as_it_is(app: &TestApp) {
+    const HASH: &str = "$5$rounds=1000$$mAwhFY7O7ZrOdMqLHnXfo0MEchkMOxIjJUTi3.3mBs5";
+    let row = json!({"id": 5, "email": "A@example.org", "username": "anna", "password_hash": HASH});
+    let with = |name: &str, value: Value| {
+        let mut row = row.clone();
+        row[name] = value;
+        row
+    };
+    let all = vec![
+        row.clone(),
+        with("username", json!("berta")),
+        json!({"email": "b@example.org", "username": "berta"}),
+    ];
+    let verdicts = import(app, all).await;
+    assert_eq!(verdicts[0], Verdict::Imported(Some(model::UserId(5))));
+    assert_eq!(verdicts[1], Verdict::Refused("it has the same number as line 1".into()));
+    assert_eq!(verdicts[2], Verdict::Imported(Some(model::UserId(6))));
+    app.events();
+
+    let same = Verdict::Unchanged(model::UserId(5));
+    assert_eq!(import(app, vec![row.clone()]).await, std::slice::from_ref(&same));
+    assert_eq!(import(app, vec![json!({"email": "a@EXAMPLE.org", "password_hash": HASH})]).await, [same]);
+    for (row, why) in [
+        (with("password_hash", Value::Null), "user 5 is there already, with another password hash"),
+        (with("id", json!(8)), "user 5 has its email and username"),
+        (with("email", json!("c@example.org")), "user 5 has its number and username"),
+        (with("username", json!("berta")), "user 5 has its number and email; user 6 has its username"),
+        (json!({"id": 5, "state": "erased"}), "user 5 has its number"),
+    ] {
+        assert_eq!(refusal(app, row).await, why);
+    }
+    assert!(app.events().is_empty(), "nothing was changed, so nothing happened");
+    assert_eq!(
+        import_with(app, Importer::new(None, true), vec![json!({"email": "dry@example.org"})]).await,
+        [Verdict::Imported(None)]
+    );
+    assert!(app.events().is_empty());
+}
+
+async fn rows_are_checked_as_registrations_are(app: &TestApp) {
+    for (row, why) in [
+        (json!({}), "email: an account needs one"),
+        (json!({"email": "nobody"}), "email: an email address has one @"),
+        (json!({"email": 5}), "email: this has to be a string"),
+        (json!({"email": "a@example.org", "username": "a@b"}), "username: "),
+        (json!({"email": "a@example.org", "id": 0}), "id: this has to be a whole number"),
+        (
+            json!({"email": "a@example.org", "id": 4_503_599_627_370_497_i64}),
+            "id: this has to be a whole number from 1 to 2^52: new accounts get numbers above it, and JSON is \
+             exact up to 2^53 - 1",
+        ),
+        (json!({"email": "a@example.org", "id": 9_007_199_254_740_991_i64}), "id: "),
+        (json!({"email": "a@example.org", "id": "+5"}), "id: "),
+        (json!({"email": "a@example.org", "uuid": "5"}), "uuid: this has to be a UUID"),
+        (
+            json!({"email": "a@example.org", "role": "emperor"}),
+            "role: this has to be one of basic_user, admin",
+        ),
+        (json!({"email": "a@example.org", "roles": ["admin", "basic_user"]}), "role: "),
+        (json!({"email": "a@example.org", "state": "asleep"}), "state: "),
+        (json!({"email": "a@example.org", "state": "active", "is_active": false}), "state: is_active says"),
+        (json!({"email": "a@example.org", "is_active": "maybe"}), "is_active: this has to be true or false"),
+        (json!({"email": "a@example.org", "created_at": 5}), "created_at: this has to be a date"),
+        (json!({"email": "a@example.org", "country": "ZZ"}), "country: "),
+        (json!({"email": "a@example.org", "profile": "[]"}), "profile: this has to be an object"),
+        (json!({"email": "a@example.org", "password": "plain"}), "password: plain passwords are not taken"),
+        (json!({"email": "a@example.org", "password_rules": "x"}), "password_rules: "),
+        (json!({"email": "a@example.org", "hash": "x", "password_hash": "x"}), "it stands there twice"),
+        (json!({"state": "erased"}), "id: it is what a tombstone is for"),
+        (
+            json!({"state": "erased", "id": 3, "email": "a@example.org"}),
+            "state: an erased account has neither",
+        ),
+    ] {
+        let reason = refusal(app, row.clone()).await;
+        assert!(reason.contains(why), "{row}: {reason}");
+    }
+    let both = refusal(app, json!({"email": "nobody", "id": -1})).await;
+    assert!(both.starts_with("id: ") && both.contains("; email: "), "{both}");
+}
+
+async fn an_import_says_what_it_did(app: &TestApp) {
+    let rows = vec![
+        json!({"email": "a@example.org", "role": "admin"}),
+        json!({"email": "b@example.org", "roles": ["basic_user"]}),
+        json!({"id": 9, "state": "erased"}),
+        json!({"email": "nobody"}),
+    ];
+    import(app, rows).await;
+    let events = app.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].event, model::Event::UsersImported { users: 3, admins: 1, tombstones: 1 });
+    app.operate(async |visit| auth::account::begin_export(visit, true)).await;
+    assert_eq!(app.events()[0].event, model::Event::UsersExported { hashes: true });
+}

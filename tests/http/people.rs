@@ -1,0 +1,84 @@
+//! Somebody to test with.
+
+use fixtures::{Answer, TestApp};
+use protocol::pepper::StoredText;
+use serde_json::{Value, json};
+
+/// S2's routes.
+pub(crate) const V1: &str = "/api/v1/auth";
+/// A password that no list has.
+pub(crate) const PASSWORD: &str = "TestPass123!";
+
+/// A pair of tokens.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+impl From<&Answer> for Pair {
+    fn from(answer: &Answer) -> Self {
+        Self { access: answer.string("access_token"), refresh: answer.string("refresh_token") }
+    }
+}
+
+pub(crate) fn path(name: &str) -> String {
+    format!("{V1}/{name}")
+}
+
+pub(crate) async fn try_register(app: &TestApp, name: &str) -> Answer {
+    let body = json!({"email": format!("{name}@example.com"), "username": name, "password": PASSWORD});
+    app.post(&path("register"), None, body).await
+}
+
+pub(crate) async fn register(app: &TestApp, name: &str) -> Value {
+    try_register(app, name).await.expect(201).json()
+}
+
+pub(crate) async fn try_log_in(app: &TestApp, name: &str, password: &str) -> Answer {
+    app.form(&path("token"), &[("username", name), ("password", password)]).await
+}
+
+pub(crate) async fn log_in(app: &TestApp, name: &str) -> Pair {
+    Pair::from(&try_log_in(app, name, PASSWORD).await.expect(200))
+}
+
+/// Registers and logs in.
+pub(crate) async fn member(app: &TestApp, name: &str) -> Pair {
+    register(app, name).await;
+    log_in(app, name).await
+}
+
+pub(crate) async fn try_refresh(app: &TestApp, token: &str) -> Answer {
+    app.post(&path("refresh"), None, json!({"refresh_token": token})).await
+}
+
+pub(crate) async fn refresh(app: &TestApp, token: &str) -> Pair {
+    Pair::from(&try_refresh(app, token).await.expect(200))
+}
+
+pub(crate) async fn me(app: &TestApp, token: &str) -> Answer {
+    app.get(&path("me"), Some(token)).await
+}
+
+pub(crate) async fn find(app: &TestApp, name: &str) -> store::noun::user::User {
+    app.operate(async |visit| auth::account::find(visit, name).await.unwrap()).await
+}
+
+/// Replaces a stored hash, as an import or a damaged row would.
+pub(crate) async fn set_hash(app: &TestApp, name: &str, hash: &str) {
+    let (user, hash) = (find(app, name).await, StoredText::from_row(hash.to_owned()));
+    let event = model::Event::PasswordChanged { user: user.uuid, sessions: 0 };
+    let now = app.clock.now();
+    app.operate(async |visit| {
+        let set: Result<(), store::Error> = visit
+            .lease
+            .transact(model::Intent::to(model::Kind::PasswordChanged), async move |tx| {
+                tx.last((store::noun::credential::set(user.id, &hash, now),)).await?;
+                Ok((event.clone(), ()))
+            })
+            .await;
+        set.unwrap();
+    })
+    .await;
+}

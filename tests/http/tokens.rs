@@ -1,0 +1,350 @@
+//! Access tokens of every bad kind, and what a good one still cannot do.
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD as B64};
+use fixtures::{Engine, Options, TestApp, on_both};
+use model::Rng;
+use protocol::jwt::{Algorithm, SigningKey};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+use crate::people::{log_in, me, member, path};
+
+fn parts(token: &str) -> (Value, Value, String) {
+    let mut parts = token.split('.');
+    let mut read = || B64.decode(parts.next().unwrap()).unwrap();
+    let (header, claims) = (read(), read());
+    let signature = token.rsplit('.').next().unwrap().to_owned();
+    (serde_json::from_slice(&header).unwrap(), serde_json::from_slice(&claims).unwrap(), signature)
+}
+
+fn unsigned(header: &Value, claims: &Value) -> String {
+    format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()))
+}
+
+/// Every route that takes a bearer token refuses this one, and nothing is changed.
+async fn refused_everywhere(app: &TestApp, token: &str, why: &str) {
+    use http::Method;
+    let json = |body: Value| Some(("application/json", body.to_string()));
+    let routes = [
+        (Method::GET, "me", None),
+        (Method::PATCH, "me", json(json!({"country": "FR"}))),
+        (Method::DELETE, "me", json(json!({"password": crate::people::PASSWORD}))),
+        (Method::POST, "logout-all", None),
+        (Method::GET, "sessions", None),
+        (
+            Method::POST,
+            "password",
+            json(json!({"current_password": crate::people::PASSWORD, "new_password": "another one 9"})),
+        ),
+    ];
+    for (method, name, body) in routes {
+        let answer = app.call(method, &path(name), Some(token), body).await;
+        assert_eq!(answer.status.as_u16(), 401, "{why} at {name}: {}", answer.text);
+        assert!(answer.header("www-authenticate").starts_with("Bearer"), "{why} at {name}");
+    }
+}
+
+/// A token that the server's own key has signed, over any header type and claims.
+fn signed(app: &TestApp, typ: &str, claims: &Value) -> String {
+    app.rooms.keys().signing.as_ref().unwrap().sign(typ, claims).unwrap()
+}
+
+on_both! {
+    a_08_alg_none,
+    a_09_a_public_key_is_no_secret,
+    a_10_a_kid_is_only_looked_up,
+    a_11_keys_in_the_header_are_not_used,
+    a_12_times_and_their_types,
+    a_13_other_kinds_of_tokens,
+    a_14_oddities_of_jws,
+    a_18_power_ends_at_once,
+    a_18_a_new_role_is_in_the_next_answer,
+    the_claims_are_those_of_rfc_9068,
+}
+
+async fn a_08_alg_none(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    let (mut header, claims, signature) = parts(&pair.access);
+    for alg in ["none", "None", "NONE", "nOnE", "", "HS256", "RS256", "ES384"] {
+        header["alg"] = alg.into();
+        for end in ["", ".", &format!(".{signature}")] {
+            refused_everywhere(app, &format!("{}{end}", unsigned(&header, &claims)), alg).await;
+        }
+    }
+    me(app, &pair.access).await.expect(200);
+}
+
+async fn a_09_a_public_key_is_no_secret(app: &TestApp) {
+    use protocol::jwt::SigningKey;
+    let pair = member(app, "alice").await;
+    let (header, claims, _) = parts(&pair.access);
+    let jwks = app.get("/.well-known/jwks.json", None).await.expect(200);
+    let key = &jwks.json()["keys"][0];
+    let (x, y) = (key["x"].as_str().unwrap(), key["y"].as_str().unwrap());
+    let point = [vec![4], B64.decode(x).unwrap(), B64.decode(y).unwrap()].concat();
+    let secrets = [
+        jwks.text.clone().into_bytes(),
+        key.to_string().into_bytes(),
+        point.clone(),
+        BASE64_STANDARD.encode(&point).into_bytes(),
+        format!("{x}{y}").into_bytes(),
+    ];
+    for secret in secrets {
+        let forger = SigningKey::from_private(Algorithm::Hs256, &secret).unwrap();
+        let token = forger.sign("at+jwt", &claims).unwrap();
+        refused_everywhere(app, &token, "signed with the public key").await;
+        let (mut own, _, signature) = parts(&token);
+        own["kid"] = header["kid"].clone();
+        refused_everywhere(app, &format!("{}.{signature}", unsigned(&own, &claims)), "and its kid").await;
+    }
+}
+
+async fn a_10_a_kid_is_only_looked_up(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    let (mut header, claims, signature) = parts(&pair.access);
+    let before = app.meter.trips();
+    let kids = [
+        json!("../../dev/null"),
+        json!("' OR 1=1 --"),
+        json!("k".repeat(1_000_000)),
+        json!(null),
+        json!([]),
+        json!({}),
+        json!(7),
+        json!(""),
+        json!("\u{0}"),
+    ];
+    for kid in kids {
+        header["kid"] = kid;
+        refused_everywhere(app, &format!("{}.{signature}", unsigned(&header, &claims)), "kid").await;
+    }
+    assert_eq!(app.meter.trips(), before, "no I/O by kid");
+    header.as_object_mut().unwrap().remove("kid");
+    refused_everywhere(app, &format!("{}.{signature}", unsigned(&header, &claims)), "no kid").await;
+}
+
+async fn a_11_keys_in_the_header_are_not_used(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    let (header, claims, _) = parts(&pair.access);
+    let (forger, _) = SigningKey::generate(Algorithm::Es256, &Rng::system()).unwrap();
+    let jwk = json!(forger.verifying_key().jwk());
+    let token = forger.sign("at+jwt", &claims).unwrap();
+    refused_everywhere(app, &token, "another key").await;
+    let (_, _, signature) = parts(&token);
+    for (name, value) in [
+        ("jwk", jwk),
+        ("jku", json!("http://127.0.0.1:1/keys")),
+        ("x5u", json!("http://127.0.0.1:1/")),
+        ("x5c", json!(["AAAA"])),
+    ] {
+        let mut header = header.clone();
+        header[name] = value;
+        refused_everywhere(app, &format!("{}.{signature}", unsigned(&header, &claims)), name).await;
+    }
+}
+
+async fn a_12_times_and_their_types(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    let (_, claims, _) = parts(&pair.access);
+    let now = app.clock.now().seconds();
+    let wrong = |name: &str, value: Value| {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        claims
+    };
+    let mut bad =
+        vec![wrong("exp", json!(now - 60)), wrong("nbf", json!(now + 61)), wrong("iat", json!(now + 61))];
+    for name in ["exp", "iat", "nbf"] {
+        for value in [json!(-1), json!("1"), json!(1.5), json!(1e300), json!([]), json!({}), json!(u64::MAX)]
+        {
+            bad.push(wrong(name, value));
+        }
+    }
+    for name in ["exp", "iat", "sub", "iss", "sid", "aud"] {
+        let mut claims = claims.clone();
+        claims.as_object_mut().unwrap().remove(name);
+        bad.push(claims);
+    }
+    for claims in bad {
+        refused_everywhere(app, &signed(app, "at+jwt", &claims), &claims.to_string()).await;
+    }
+    for good in [wrong("exp", json!(now - 59)), wrong("nbf", json!(now + 59)), wrong("iat", json!(now + 59))]
+    {
+        me(app, &signed(app, "at+jwt", &good)).await.expect(200);
+    }
+}
+
+async fn a_13_other_kinds_of_tokens(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    let (_, claims, _) = parts(&pair.access);
+    refused_everywhere(app, &pair.refresh, "a refresh token").await;
+    for typ in ["JWT", "jwt", "logout+jwt", "dpop+jwt", "", "at+jwt+x"] {
+        refused_everywhere(app, &signed(app, typ, &claims), typ).await;
+    }
+    for (name, value) in
+        [("iss", "https://other.example"), ("iss", "https://auth.example/"), ("aud", "https://other.example")]
+    {
+        let mut claims = claims.clone();
+        claims[name] = value.into();
+        refused_everywhere(app, &signed(app, "at+jwt", &claims), value).await;
+    }
+    let answer = app.post(&path("refresh"), None, json!({"refresh_token": pair.access})).await;
+    answer.expect_problem(401, "refresh_refused");
+}
+
+async fn a_14_oddities_of_jws(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    let (header, claims, signature) = parts(&pair.access);
+    for (name, value) in [
+        ("crit", json!(["exp"])),
+        ("b64", json!(false)),
+        ("zip", json!("DEF")),
+        ("enc", json!("A256GCM")),
+        ("cty", json!("JWT")),
+    ] {
+        let mut header = header.clone();
+        header[name] = value;
+        refused_everywhere(app, &format!("{}.{signature}", unsigned(&header, &claims)), name).await;
+    }
+    let token = &pair.access;
+    let padded = format!("{token}=");
+    let (protected, payload) = (token.split('.').next(), token.split('.').nth(1));
+    let json_form = json!({"payload": payload, "protected": protected, "signature": signature}).to_string();
+    let twice = format!("{{\"alg\":\"none\",{}", &header.to_string()[1..]);
+    let doubled = format!("{}.{}.{signature}", B64.encode(twice), B64.encode(claims.to_string()));
+    for odd in [
+        padded.as_str(),
+        &token.replace('.', ".."),
+        &format!("{token}.{token}"),
+        &format!("a.{token}"),
+        &json_form,
+        &doubled,
+        "..",
+        ".",
+        "a.b.c",
+        &"a".repeat(16_000),
+    ] {
+        let answer = app.get(&path("me"), Some(odd)).await;
+        assert_eq!(answer.status.as_u16(), 401, "{odd:.60}");
+    }
+    for value in ["Bearer", "Bearer ", "bearer", "Basic YTpi", "Token x", "Bearer a b", ""] {
+        let request =
+            http::Request::get(path("me")).header("authorization", value).body(axum::body::Body::empty());
+        assert_eq!(app.send(request.unwrap()).await.status.as_u16(), 401, "{value:?}");
+    }
+    let both = http::Request::get(path("me"))
+        .header("authorization", format!("Bearer {token}"))
+        .header("authorization", "Bearer x");
+    assert_eq!(
+        app.send(both.body(axum::body::Body::empty()).unwrap()).await.status.as_u16(),
+        401,
+        "two of them"
+    );
+    app.get(&format!("{}?access_token={token}", path("me")), None).await.expect_problem(401, "token_missing");
+}
+
+async fn a_18_power_ends_at_once(app: &TestApp) {
+    use auth::account;
+    use model::Secret;
+    for deed in ["deactivate", "delete", "set-password", "logout-all", "password"] {
+        let name = format!("u-{deed}");
+        let pair = member(app, &name).await;
+        let user = app.operate(async |visit| account::find(visit, &name).await.unwrap()).await;
+        match deed {
+            "deactivate" => {
+                app.operate(async |visit| account::set_state(visit, &user, false).await.unwrap()).await
+            }
+            "delete" => app.operate(async |visit| account::delete(visit, &user).await.unwrap()).await,
+            "set-password" => {
+                let password = Secret::new("quite another 1".to_owned());
+                app.operate(async |visit| account::set_password(visit, &user, &password).await.unwrap())
+                    .await;
+            }
+            "logout-all" => drop(
+                app.call(http::Method::POST, &path("logout-all"), Some(&pair.access), None).await.expect(204),
+            ),
+            _ => {
+                let other = log_in(app, &name).await;
+                let body =
+                    json!({"current_password": crate::people::PASSWORD, "new_password": "quite another 1"});
+                app.post(&path("password"), Some(&other.access), body).await.expect(204);
+                me(app, &other.access).await.expect(200);
+            }
+        }
+        let refused = app.post(&path("refresh"), None, json!({"refresh_token": pair.refresh})).await;
+        refused.expect_problem(401, "refresh_refused");
+        // What an operator does beside the server is seen by the next poll of the view.
+        app.poll_revocations().await;
+        me(app, &pair.access).await.expect_problem(401, "token_invalid");
+    }
+}
+
+async fn a_18_a_new_role_is_in_the_next_answer(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    let user = app.operate(async |visit| auth::account::find(visit, "alice").await.unwrap()).await;
+    app.operate(async |visit| auth::account::set_role(visit, &user, "admin").await.unwrap()).await;
+    assert_eq!(me(app, &pair.access).await.expect(200).string("role"), "admin");
+    let next = crate::people::refresh(app, &pair.refresh).await;
+    assert_eq!(parts(&next.access).1["role"], "admin");
+}
+
+async fn the_claims_are_those_of_rfc_9068(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    let (header, claims, _) = parts(&pair.access);
+    let now = app.clock.now().seconds();
+    assert_eq!((header["typ"].as_str(), header["alg"].as_str()), (Some("at+jwt"), Some("ES256")));
+    assert_eq!(claims["iss"], "https://auth.example");
+    assert_eq!(claims["aud"], "https://auth.example");
+    assert_eq!(claims["sub"], "1");
+    assert_eq!(claims["client_id"], "first-party");
+    assert_eq!(
+        (claims["iat"].as_i64(), claims["exp"].as_i64(), claims["auth_time"].as_i64()),
+        (Some(now), Some(now + 1800), Some(now))
+    );
+    assert_eq!((claims["role"].as_str(), claims["scope"].as_str()), (Some("basic_user"), Some("")));
+    for name in ["jti", "sid", "uuid"] {
+        assert!(uuid::Uuid::parse_str(claims[name].as_str().unwrap()).is_ok(), "{name}");
+    }
+    app.clock.advance(Duration::from_mins(10));
+    let next = crate::people::refresh(app, &pair.refresh).await;
+    let (_, later, _) = parts(&next.access);
+    assert_eq!((later["auth_time"].as_i64(), later["sid"].as_str()), (Some(now), claims["sid"].as_str()));
+}
+
+#[tokio::test]
+async fn every_algorithm_signs_and_verifies_and_only_public_halves_are_published() {
+    for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256] {
+        let mut options = Options::default();
+        options.auth.algorithm = algorithm;
+        let app = TestApp::with(Engine::Sqlite, options).await;
+        let pair = member(&app, "alice").await;
+        me(&app, &pair.access).await.expect(200);
+        let jwks = app.get("/.well-known/jwks.json", None).await.expect(200);
+        assert_eq!(jwks.header("access-control-allow-origin"), "*");
+        let key = jwks.json()["keys"][0].clone();
+        assert_eq!(
+            (key["alg"].as_str(), &key["kid"]),
+            (Some(algorithm.as_str()), &parts(&pair.access).0["kid"])
+        );
+        for private in ["d", "p", "q", "dp", "dq", "qi", "k"] {
+            assert!(key.get(private).is_none(), "{private}");
+        }
+        app.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_empty_audience_leaves_aud_out_and_uuid_may_be_the_subject() {
+    let mut options = Options::default();
+    options.auth.audience = None;
+    options.auth.subject_is_uuid = true;
+    let app = TestApp::with(Engine::Sqlite, options).await;
+    let pair = member(&app, "alice").await;
+    let (_, claims, _) = parts(&pair.access);
+    assert_eq!((claims.get("aud"), &claims["sub"]), (None, &claims["uuid"]));
+    me(&app, &pair.access).await.expect(200);
+    app.call(http::Method::POST, &path("logout-all"), Some(&pair.access), None).await.expect(204);
+    me(&app, &pair.access).await.expect_problem(401, "token_invalid");
+    app.close().await;
+}
