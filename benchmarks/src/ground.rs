@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::trail::{Entry, Receipt, Recorder};
-use model::{Clock, Email, Event, Intent, Kind, Now, Origin, SessionId, Spawner, Trail, UserId, UserUuid};
+use model::{
+    AuditContext, Clock, Email, Event, EventKind, Intent, Now, Origin, SessionId, Spawner, UserId, UserUuid,
+};
 use protocol::pepper::StoredText;
-use store::noun::session::{NewSession, Rotation};
-use store::noun::user::NewUser;
-use store::noun::{credential, session, user};
+use store::queries::session::{NewSession, Rotation};
+use store::queries::user::NewUser;
+use store::queries::{credential, session, user};
 use store::{Error, Lease, Location, Settings, Store, Tx};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -19,7 +21,7 @@ use crate::Outcome;
 
 pub(super) const NOON: Now = Now::from_seconds(1_700_000_000);
 /// What every write of a benchmark says that it does.
-const INTENT: Intent = Intent::to(Kind::UserRegistered);
+const INTENT: Intent = Intent::to(EventKind::UserRegistered);
 const DAY: Duration = Duration::from_hours(24);
 
 /// A stored text that no pepper has sealed.
@@ -81,8 +83,8 @@ impl Ground {
     }
 
     pub(super) fn lease(&self) -> Lease {
-        let trail = Trail::new(Arc::new(Nobody), Clock::test(NOON), Origin::default());
-        self.store.front.lease(CancellationToken::new(), trail)
+        let trail = AuditContext::new(Arc::new(Nobody), Clock::test(NOON), Origin::default());
+        self.store.requests.lease(CancellationToken::new(), trail)
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -101,7 +103,7 @@ impl Ground {
                     credential::insert(user.uuid, &stored("hash"), user.at),
                     session::open_registered(user.uuid, &session),
                 );
-                Ok((event(n), tx.last(calls).await?.0))
+                Ok((event(n), tx.commit_with(calls).await?.0))
             })
             .await;
         let ids = done.map_err(|error| error.to_string())?;
@@ -139,7 +141,7 @@ impl Ground {
         let done: Result<_, Error> = self
             .lease()
             .transact(INTENT, async move |tx| {
-                Ok((event(n), tx.last((session::open(user, 1, &row),)).await?.0))
+                Ok((event(n), tx.commit_with((session::open(user, 1, &row),)).await?.0))
             })
             .await;
         one(&done.map_err(|error| error.to_string())?)
@@ -168,7 +170,9 @@ impl Ground {
         };
         let done: Result<_, Error> = self
             .lease()
-            .transact(INTENT, async move |tx| Ok((event(0), tx.last((session::rotate(&step),)).await?.0)))
+            .transact(INTENT, async move |tx| {
+                Ok((event(0), tx.commit_with((session::rotate(&step),)).await?.0))
+            })
             .await;
         one(&done.map_err(|error| error.to_string())?)
     }
@@ -178,7 +182,7 @@ impl Ground {
         let done: Result<_, Error> = self
             .lease()
             .transact(INTENT, async move |tx| {
-                Ok((event(0), tx.last((session::delete_expired(until, limit),)).await?.0))
+                Ok((event(0), tx.commit_with((session::delete_expired(until, limit),)).await?.0))
             })
             .await;
         let removed = done.map_err(|error| error.to_string())?.len();

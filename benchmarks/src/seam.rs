@@ -30,7 +30,7 @@ async fn register(ground: Ground) -> Result<(), String> {
 async fn trips(server: &Postgres) -> Outcome<()> {
     println!("round trips a verb, PostgreSQL (reads + writes)");
     let ground = Ground::open(at_url(&server.url()), 4, 1).await?;
-    let meter = ground.store.front.meter();
+    let meter = ground.store.requests.meter();
     let mut last = meter.trips();
     let mut say = |verb: &str| {
         println!("  {verb:<44} {:>3}", meter.trips() - last);

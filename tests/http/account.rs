@@ -16,7 +16,7 @@ async fn delete(app: &TestApp, token: &str, password: &str) -> fixtures::Answer 
 }
 
 async fn client(app: &TestApp) -> String {
-    let secret = app.operate(async |visit| auth::client::add(visit, "api", "An API").await.unwrap()).await;
+    let secret = app.operate(async |ctx| auth::client::add(ctx, "api", "An API").await.unwrap()).await;
     secret.expose().clone()
 }
 
@@ -83,8 +83,7 @@ async fn an_erased_account_leaves_a_tombstone(app: &TestApp) {
     delete(app, &pair.access, PASSWORD).await.expect_problem(401, "token_invalid");
     let again = register(app, "alice").await;
     assert_eq!(again["id"], 2, "a number is never used again");
-    let rows =
-        app.operate(async |visit| auth::account::page(visit, model::UserId(0), 10).await.unwrap()).await;
+    let rows = app.operate(async |ctx| auth::account::page(ctx, model::UserId(0), 10).await.unwrap()).await;
     assert_eq!(
         (rows[0].email.as_deref(), rows[0].username.as_deref(), rows[0].profile.as_str()),
         (None, None, "{}")
@@ -217,10 +216,10 @@ async fn a_56_clients_authenticate_one_way(app: &TestApp) {
         );
         assert!(!answer.text.contains("urn:gatewright"), "no problem details here");
     }
-    let rotated = app.operate(async |visit| auth::client::rotate(visit, "api").await.unwrap()).await;
+    let rotated = app.operate(async |ctx| auth::client::rotate(ctx, "api").await.unwrap()).await;
     introspect(app, &secret, &pair.access).await.expect(401);
     introspect(app, rotated.expose(), &pair.access).await.expect(200);
-    app.operate(async |visit| auth::client::remove(visit, "api").await.unwrap()).await;
+    app.operate(async |ctx| auth::client::remove(ctx, "api").await.unwrap()).await;
     introspect(app, rotated.expose(), &pair.access).await.expect(401);
 }
 
@@ -261,8 +260,8 @@ async fn a_18_a_lower_role_takes_its_scopes_along() {
         [("basic_user".to_owned(), scope("read")), ("admin".to_owned(), scope("read admin:all"))].into();
     let app = TestApp::with(Engine::Sqlite, options).await;
     register(&app, "alice").await;
-    let user = app.operate(async |visit| auth::account::find(visit, "alice").await.unwrap()).await;
-    app.operate(async |visit| auth::account::set_role(visit, &user, "admin").await.unwrap()).await;
+    let user = app.operate(async |ctx| auth::account::find(ctx, "alice").await.unwrap()).await;
+    app.operate(async |ctx| auth::account::set_role(ctx, &user, "admin").await.unwrap()).await;
     let secret = client(&app).await;
     let pair = log_in(&app, "alice").await;
     let narrow = json!({"refresh_token": pair.refresh, "scope": "nothing"});
@@ -273,7 +272,7 @@ async fn a_18_a_lower_role_takes_its_scopes_along() {
     assert_eq!(app.post(&path("refresh"), None, narrow).await.expect(200).string("scope"), "read");
     assert_eq!(app.event_kinds(), ["session_refreshed"], "the refusal did not use the token up");
     let pair = log_in(&app, "alice").await;
-    app.operate(async |visit| auth::account::set_role(visit, &user, "basic_user").await.unwrap()).await;
+    app.operate(async |ctx| auth::account::set_role(ctx, &user, "basic_user").await.unwrap()).await;
     let seen = introspect(&app, &secret, &pair.access).await.expect(200).json();
     assert_eq!((seen["role"].as_str(), seen["scope"].as_str()), (Some("basic_user"), Some("read")));
     let next = try_refresh(&app, &pair.refresh).await.expect(200);

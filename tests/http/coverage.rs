@@ -168,8 +168,7 @@ async fn registrations(route: &mut Route<'_>, name: &str) {
 
 async fn introspections(route: &mut Route<'_>, name: &str) {
     let pair = member(route.app, name).await;
-    let added =
-        route.app.operate(async |visit| auth::client::add(visit, "api", "An API").await.unwrap()).await;
+    let added = route.app.operate(async |ctx| auth::client::add(ctx, "api", "An API").await.unwrap()).await;
     for (case, secret) in [("a live token", added.expose().as_str()), ("a wrong secret", "gwc_wrong")] {
         let body = format!("token={}&client_id=api&client_secret={secret}", pair.access);
         route.send(case, None, Some(("application/x-www-form-urlencoded", body))).await;

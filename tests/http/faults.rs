@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use auth::audit::{Auditor, Intents, KeyBook};
+use auth::audit::{Auditor, DetailKeyFile, IntentLog};
 use fixtures::{Answer, Engine, Options, TestApp};
 use http::Method;
 use journal::disk::{Disk, FileSystem, Segment};
@@ -16,7 +16,7 @@ use journal::{Journal, JournalId};
 use model::event::Outcome;
 use model::{Clock, Rng, SessionId};
 use serde_json::{Value, json};
-use store::noun::{credential, session, user};
+use store::queries::{credential, session, user};
 use store::{Failure, Faults};
 
 use crate::people::{PASSWORD, path};
@@ -66,15 +66,14 @@ struct Rows {
 }
 
 async fn rows(app: &TestApp, email: &str) -> Rows {
-    app.operate(async |visit| {
+    app.operate(async |ctx| {
         let email = model::Email::parse(email).unwrap();
-        let mut read = visit.lease.read().await.unwrap();
+        let mut read = ctx.lease.read().await.unwrap();
         let Some(found) = read.one(user::find_by_email(&email)).await.unwrap() else {
             return Rows::default();
         };
         let login = read.one(credential::by_id(found.id)).await.unwrap();
-        let live =
-            read.all(session::of_user(found.id, visit.now, model::Now::from_seconds(0))).await.unwrap();
+        let live = read.all(session::of_user(found.id, ctx.now, model::Now::from_seconds(0))).await.unwrap();
         Rows {
             state: format!("{:?}", found.state),
             password: login.map(|login| login.version),
@@ -302,8 +301,8 @@ async fn f_34_whichever_write_of_a_journal_fails_nothing_is_lost() {
             Journal::open_on(Box::new(disk.clone()), &place, journal::Options::default(), id).unwrap().0
         };
         let clock = Clock::system();
-        let intents = Intents::start(journal("intents"), &folder.path().join("intents"), &clock).unwrap();
-        let book = KeyBook::open(&folder.path().join("keys"), keyring.clone(), Rng::seeded(2)).unwrap();
+        let intents = IntentLog::start(journal("intents"), &folder.path().join("intents"), &clock).unwrap();
+        let book = DetailKeyFile::open(&folder.path().join("keys"), keyring.clone(), Rng::seeded(2)).unwrap();
         let rng = Rng::seeded(3);
         Arc::new(Auditor::start(journal("journal"), intents, book, &keyring, clock, rng).unwrap())
     };

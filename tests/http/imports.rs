@@ -25,11 +25,11 @@ fn members(row: Value) -> Map<String, Value> {
 }
 
 async fn import_with(app: &TestApp, mut importer: Importer, rows: Vec<Value>) -> Vec<Verdict> {
-    app.operate(async |visit| {
+    app.operate(async |ctx| {
         for (line, row) in (1..).zip(rows) {
-            importer.add(visit, line, Ok(members(row)));
+            importer.add(ctx, line, Ok(members(row)));
         }
-        let verdicts = importer.flush(visit).await.unwrap();
+        let verdicts = importer.flush(ctx).await.unwrap();
         verdicts.into_iter().map(|(_, verdict)| verdict).collect()
     })
     .await
@@ -88,9 +88,9 @@ async fn a_37_bytes_are_taken_as_received_before_and_after_the_first_login(app: 
     let body = json!({"email": "ours@example.org", "username": "ours", "password": composed});
     assert_eq!(app.post("/api/v1/auth/register", None, body).await.status, 201);
     let exported = app
-        .operate(async |visit| {
-            let users = auth::account::export_page(visit, model::UserId(0), 1000).await.unwrap();
-            auth::account::export_members(visit.rooms, users.last().unwrap(), true)
+        .operate(async |ctx| {
+            let users = auth::account::export_page(ctx, model::UserId(0), 1000).await.unwrap();
+            auth::account::export_members(ctx.services, users.last().unwrap(), true)
         })
         .await;
     assert_eq!(exported["password_rules"], "gatewright");
@@ -283,6 +283,6 @@ async fn an_import_says_what_it_did(app: &TestApp) {
     let events = app.events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].event, model::Event::UsersImported { users: 3, admins: 1, tombstones: 1 });
-    app.operate(async |visit| auth::account::begin_export(visit, true)).await;
+    app.operate(async |ctx| auth::account::begin_export(ctx, true)).await;
     assert_eq!(app.events()[0].event, model::Event::UsersExported { hashes: true });
 }

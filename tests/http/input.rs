@@ -40,8 +40,7 @@ async fn raw(
 }
 
 async fn users(app: &TestApp) -> Vec<String> {
-    let all =
-        app.operate(async |visit| auth::account::page(visit, model::UserId(0), 100).await.unwrap()).await;
+    let all = app.operate(async |ctx| auth::account::page(ctx, model::UserId(0), 100).await.unwrap()).await;
     all.iter().map(|user| format!("{user:?}")).collect()
 }
 

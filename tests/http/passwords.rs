@@ -7,7 +7,7 @@ use auth::password::{
 };
 use fixtures::{Answer, Engine, Options, TestApp, on_both};
 use serde_json::{Value, json};
-use store::noun::credential;
+use store::queries::credential;
 
 use crate::people::{PASSWORD, find, log_in, path, register, set_hash, try_log_in};
 
@@ -151,21 +151,21 @@ async fn n_08_common_and_own_words_are_refused_whole(app: &TestApp) {
 
 async fn a_36_a_megabyte_is_refused_before_it_is_hashed(app: &TestApp) {
     register(app, "alice").await;
-    let before = app.rooms.hasher.counts().totals();
+    let before = app.services.hasher.counts().totals();
     for _ in 0..20 {
         try_log_in(app, "alice", &"x".repeat(1 << 20)).await.expect_problem(413, "body_too_large");
         // Within the body's limit, and beyond any password's: costs what every wrong password costs.
         try_log_in(app, "alice", &"x".repeat(40_000)).await.expect_problem(401, "invalid_credentials");
     }
-    let after = app.rooms.hasher.counts().totals();
+    let after = app.services.hasher.counts().totals();
     assert_eq!(after.begun - before.begun, 20);
 }
 
 /// The hash of somebody, as it is stored.
 async fn stored(app: &TestApp, name: &str) -> String {
     let email = model::Email::parse(&format!("{name}@example.com")).unwrap();
-    app.operate(async |visit| {
-        let login = visit.lease.read().await.unwrap().one(credential::by_email(&email)).await.unwrap();
+    app.operate(async |ctx| {
+        let login = ctx.lease.read().await.unwrap().one(credential::by_email(&email)).await.unwrap();
         login.unwrap().hash.unwrap().as_str().to_owned()
     })
     .await
@@ -193,7 +193,7 @@ async fn a_37_an_old_hash_is_replaced_at_the_first_login(app: &TestApp) {
     log_in(app, "alice").await;
     try_log_in(app, "alice", "Wrong guess 1").await.expect(401);
     assert_eq!(stored(app, "alice").await, new);
-    assert!(app.rooms.hasher.rehashed().is_none());
+    assert!(app.services.hasher.rehashed().is_none());
     // A password that changed meanwhile is not overwritten by the hash of the old one.
     set_hash(app, "alice", &old).await;
     log_in(app, "alice").await;
@@ -207,7 +207,7 @@ async fn a_37_an_old_hash_is_replaced_at_the_first_login(app: &TestApp) {
 
 /// How many hashes of each algorithm there were.
 fn computed(app: &TestApp) -> Vec<(&'static str, u64)> {
-    let durations = app.rooms.hasher.counts().durations();
+    let durations = app.services.hasher.counts().durations();
     durations.into_iter().map(|(algorithm, histogram)| (algorithm, histogram.count)).collect()
 }
 
@@ -219,7 +219,7 @@ async fn a_05_unknown_names_are_of_the_kinds_that_users_have(app: &TestApp) {
             set_hash(app, &name, &bcrypt_of("whatever", 4)).await;
         }
     }
-    app.operate(async |visit| learn_kinds(visit).await.unwrap()).await;
+    app.operate(async |ctx| learn_kinds(ctx).await.unwrap()).await;
     let count = |all: &[(&str, u64)], algorithm| {
         all.iter().find(|(name, _)| *name == algorithm).map_or(0, |(_, count)| *count)
     };
@@ -239,7 +239,7 @@ async fn a_05_unknown_names_are_of_the_kinds_that_users_have(app: &TestApp) {
     assert!((10..=30).contains(&of_bcrypt), "half of the users has bcrypt, {of_bcrypt} of 40 unknown names");
     // Somebody deactivated costs what he cost before.
     let user = find(app, "user0").await;
-    app.operate(async |visit| auth::account::set_state(visit, &user, false).await.unwrap()).await;
+    app.operate(async |ctx| auth::account::set_state(ctx, &user, false).await.unwrap()).await;
     let before = computed(app);
     try_log_in(app, "user0", PASSWORD).await.expect(401);
     assert_eq!(count(&computed(app), "bcrypt"), count(&before, "bcrypt") + 1);
@@ -296,7 +296,7 @@ async fn n_08_a_password_that_appeared_in_a_breach_is_refused_whole() {
     refused(try_password(&app, "alice", "correct horse").await.expect(422));
     // As it is hashed: in NFC.
     refused(try_password(&app, "alice", "cafe\u{301} au lait").await.expect(422));
-    assert_eq!(app.rooms.hasher.counts().totals().begun, 0, "refused before anything is computed");
+    assert_eq!(app.services.hasher.counts().totals().begun, 0, "refused before anything is computed");
     // Exactly, and whole.
     works(&app, "alice", "correct horse battery").await;
     works(&app, "bob", "Correct Horse").await;

@@ -61,8 +61,8 @@ pub(crate) async fn me(app: &TestApp, token: &str) -> Answer {
     app.get(&path("me"), Some(token)).await
 }
 
-pub(crate) async fn find(app: &TestApp, name: &str) -> store::noun::user::User {
-    app.operate(async |visit| auth::account::find(visit, name).await.unwrap()).await
+pub(crate) async fn find(app: &TestApp, name: &str) -> store::queries::user::User {
+    app.operate(async |ctx| auth::account::find(ctx, name).await.unwrap()).await
 }
 
 /// Replaces a stored hash, as an import or a damaged row would.
@@ -70,11 +70,11 @@ pub(crate) async fn set_hash(app: &TestApp, name: &str, hash: &str) {
     let (user, hash) = (find(app, name).await, StoredText::from_row(hash.to_owned()));
     let event = model::Event::PasswordChanged { user: user.uuid, sessions: 0 };
     let now = app.clock.now();
-    app.operate(async |visit| {
-        let set: Result<(), store::Error> = visit
+    app.operate(async |ctx| {
+        let set: Result<(), store::Error> = ctx
             .lease
-            .transact(model::Intent::to(model::Kind::PasswordChanged), async move |tx| {
-                tx.last((store::noun::credential::set(user.id, &hash, now),)).await?;
+            .transact(model::Intent::to(model::EventKind::PasswordChanged), async move |tx| {
+                tx.commit_with((store::queries::credential::set(user.id, &hash, now),)).await?;
                 Ok((event.clone(), ()))
             })
             .await;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use auth::password::pepper::{self, Place, VaultError};
+use auth::password::pepper::{self, PepperServiceError, Place};
 use fixtures::{Engine, Options, TestApp, TestDatabase};
 use model::{Email, UserUuid};
 use protocol::password_hash::{StoredHash, Unusable};
 use protocol::pepper::{Pepper, PepperError, Peppers, StoredText};
 use protocol::seal::Keyring;
 use serde_json::json;
-use store::noun::credential;
+use store::queries::credential;
 
 use crate::people::{PASSWORD, Pair, find, log_in, member, path, register, set_hash, try_log_in};
 
@@ -28,9 +28,8 @@ async fn peppered(engine: Engine) -> (TestApp, Keyring) {
 
 async fn stored(app: &TestApp, name: &str) -> (UserUuid, StoredText) {
     let email = Email::parse(&format!("{name}@example.com")).unwrap();
-    app.operate(async |visit| {
-        let found =
-            visit.lease.read().await.unwrap().one(credential::by_email(&email)).await.unwrap().unwrap();
+    app.operate(async |ctx| {
+        let found = ctx.lease.read().await.unwrap().one(credential::by_email(&email)).await.unwrap().unwrap();
         (found.user.uuid, found.hash.unwrap())
     })
     .await
@@ -44,16 +43,16 @@ async fn version(app: &TestApp, name: &str) -> Option<i64> {
 async fn settle(app: &TestApp) {
     let mut next = Some(Place::default());
     while let Some(place) = next {
-        next = app.operate(async |visit| pepper::step(visit, place).await.unwrap()).await;
+        next = app.operate(async |ctx| pepper::step(ctx, place).await.unwrap()).await;
     }
 }
 
 async fn rotate(app: &TestApp) -> i64 {
-    app.operate(async |visit| pepper::rotate(visit).await.unwrap()).await
+    app.operate(async |ctx| pepper::rotate(ctx).await.unwrap()).await
 }
 
 async fn versions(app: &TestApp) -> Vec<(i64, bool)> {
-    let rows = app.operate(async |visit| pepper::list(visit).await.unwrap()).await;
+    let rows = app.operate(async |ctx| pepper::list(ctx).await.unwrap()).await;
     rows.into_iter().map(|row| (row.version, row.is_active)).collect()
 }
 
@@ -66,7 +65,7 @@ async fn n_10_a_copy_of_the_database_alone_verifies_nothing() {
         let (uuid, text) = stored(&app, "alice").await;
         assert!(text.as_str().starts_with("pepper:1:"));
         assert_eq!(StoredHash::parse(text.as_str()), Err(Unusable::Unknown), "no hash to guess at");
-        let rows = app.operate(async |visit| pepper::list(visit).await.unwrap()).await;
+        let rows = app.operate(async |ctx| pepper::list(ctx).await.unwrap()).await;
         let sealed = rows[0].sealed.clone();
         assert!(
             Pepper::open(&fixtures::new_keyring(), 1, &sealed).is_err(),
@@ -87,7 +86,7 @@ async fn n_10_a_second_pepper_comes_under_logins_and_none_of_them_fails() {
         let two = TestApp::on(one.database.clone(), options(&keyring, true)).await;
         // Both draw from the same numbers; ids must not meet.
         for _ in 0..1024 {
-            let _: [u8; 256] = two.rooms.rng.bytes();
+            let _: [u8; 256] = two.services.rng.bytes();
         }
         for user in 0..12 {
             register(if user % 2 == 0 { &one } else { &two }, &format!("user{user}")).await;
@@ -142,9 +141,9 @@ async fn n_10_a_pepper_that_a_hash_needs_is_not_removed() {
             "bob's cannot be opened, and is left as it is"
         );
         assert_eq!((version(&app, "alice").await, version(&app, "bob").await), (Some(2), Some(1)));
-        app.operate(async |visit| {
-            let bob = auth::account::find(visit, "bob").await.unwrap();
-            auth::account::delete(visit, &bob).await.unwrap();
+        app.operate(async |ctx| {
+            let bob = auth::account::find(ctx, "bob").await.unwrap();
+            auth::account::delete(ctx, &bob).await.unwrap();
         })
         .await;
         settle(&app).await;
@@ -188,17 +187,21 @@ async fn n_10_hashes_from_before_are_sealed_at_login_and_in_the_background_and_o
         assert_eq!(app.event_kinds(), ["passwords_sealed"]);
         let (uuid, after) = stored(&app, "alice").await;
         assert_eq!(after.pepper(), Some(1));
-        assert_eq!(app.rooms.vault.open(uuid, &after).unwrap().to_string(), before.as_str(), "the same hash");
+        assert_eq!(
+            app.services.peppers.open(uuid, &after).unwrap().to_string(),
+            before.as_str(),
+            "the same hash"
+        );
         log_in(&app, "alice").await;
-        assert!(app.rooms.hasher.rehashed().is_none(), "once");
+        assert!(app.services.hasher.rehashed().is_none(), "once");
         settle(&app).await;
         for name in ["alice", "bob", "carol"] {
             assert_eq!(version(&app, name).await, Some(1));
             log_in(&app, name).await;
             try_log_in(&app, name, "Wrong guess 1").await.expect(401);
         }
-        let refused = app.operate(async |visit| pepper::unseal(visit, Place::default()).await).await;
-        assert!(matches!(refused, Err(VaultError::On)));
+        let refused = app.operate(async |ctx| pepper::unseal(ctx, Place::default()).await).await;
+        assert!(matches!(refused, Err(PepperServiceError::On)));
         app.close().await;
 
         let off = TestApp::on(database, options(&keyring, false)).await;
@@ -210,11 +213,11 @@ async fn n_10_hashes_from_before_are_sealed_at_login_and_in_the_background_and_o
             (None, Some(1)),
             "nothing by itself"
         );
-        let refused = off.operate(async |visit| pepper::rotate(visit).await).await;
-        assert!(matches!(refused, Err(VaultError::Off)));
+        let refused = off.operate(async |ctx| pepper::rotate(ctx).await).await;
+        assert!(matches!(refused, Err(PepperServiceError::Off)));
         let mut next = Some(Place::default());
         while let Some(place) = next {
-            next = off.operate(async |visit| pepper::unseal(visit, place).await.unwrap()).await;
+            next = off.operate(async |ctx| pepper::unseal(ctx, place).await.unwrap()).await;
         }
         assert_eq!((version(&off, "alice").await, version(&off, "bob").await), (None, None));
         log_in(&off, "bob").await;
@@ -236,9 +239,9 @@ async fn n_10_everything_that_writes_a_hash_seals_it() {
         assert_eq!(app.event_kinds(), ["login_succeeded", "password_rehashed"]);
         let (uuid, text) = stored(&app, "alice").await;
         assert_eq!(text.pepper(), Some(1));
-        assert_eq!(app.rooms.vault.open(uuid, &text).unwrap().kind(), "argon2id");
+        assert_eq!(app.services.peppers.open(uuid, &text).unwrap().kind(), "argon2id");
         // Unknown users are like those that there are, sealed or not.
-        app.operate(async |visit| auth::password::learn_kinds(visit).await.unwrap()).await;
+        app.operate(async |ctx| auth::password::learn_kinds(ctx).await.unwrap()).await;
         try_log_in(&app, "nobody", PASSWORD).await.expect(401);
 
         let pair = member(&app, "bob").await;
@@ -248,7 +251,7 @@ async fn n_10_everything_that_writes_a_hash_seals_it() {
         try_log_in(&app, "bob", "another one 1").await.expect(200);
         let bob = find(&app, "bob").await;
         let third = model::Secret::new("a third password".to_owned());
-        app.operate(async |visit| auth::account::set_password(visit, &bob, &third).await.unwrap()).await;
+        app.operate(async |ctx| auth::account::set_password(ctx, &bob, &third).await.unwrap()).await;
         assert_eq!(version(&app, "bob").await, Some(1));
         // To erase an account its password is shown, and the stored text is repeated.
         let pair = Pair::from(&try_log_in(&app, "bob", "a third password").await.expect(200));
@@ -267,10 +270,10 @@ async fn n_10_imports_are_sealed_and_exports_are_not() {
     let hash = bcrypt::hash_with_salt(PASSWORD, 4, *b"sixteen bytes!!!").unwrap().to_string();
     let row = json!({"email": "alice@example.com", "username": "alice", "password_hash": hash});
     let import = async || {
-        app.operate(async |visit| {
+        app.operate(async |ctx| {
             let mut importer = auth::account::Importer::new(None, false);
-            importer.add(visit, 1, Ok(row.as_object().unwrap().clone()));
-            importer.flush(visit).await.unwrap().remove(0).1
+            importer.add(ctx, 1, Ok(row.as_object().unwrap().clone()));
+            importer.flush(ctx).await.unwrap().remove(0).1
         })
         .await
     };
@@ -278,9 +281,9 @@ async fn n_10_imports_are_sealed_and_exports_are_not() {
     assert_eq!(version(&app, "alice").await, Some(1));
     assert!(matches!(import().await, auth::account::Verdict::Unchanged(_)), "compared as it was brought");
     let exported = app
-        .operate(async |visit| {
-            let users = auth::account::export_page(visit, model::UserId(0), 10).await.unwrap();
-            auth::account::export_members(visit.rooms, &users[0], true)
+        .operate(async |ctx| {
+            let users = auth::account::export_page(ctx, model::UserId(0), 10).await.unwrap();
+            auth::account::export_members(ctx.services, &users[0], true)
         })
         .await;
     assert_eq!(exported["password_hash"], json!(hash));
@@ -298,7 +301,7 @@ async fn n_10_a_new_master_key_seals_the_pepper_too() {
     let database = app.database.clone();
     app.close().await;
     let app = TestApp::on(database.clone(), options(&both, true)).await;
-    let keys = app.operate(async |visit| auth::key::reseal(visit).await.unwrap()).await;
+    let keys = app.operate(async |ctx| auth::signing_keys::reseal(ctx).await.unwrap()).await;
     assert_eq!(keys, 2, "a signing key and a pepper");
     app.close().await;
     let app = TestApp::on(database, options(&new, true)).await;
@@ -312,11 +315,11 @@ async fn n_10_a_pepper_that_is_not_there_is_asked_for_once() {
     let (app, _) = peppered(Engine::Sqlite).await;
     register(&app, "alice").await;
     // A pepper of another master key.
-    app.operate(async |visit| {
-        let made: Result<(), store::Error> = visit
+    app.operate(async |ctx| {
+        let made: Result<(), store::Error> = ctx
             .lease
-            .transact(model::Intent::to(model::Kind::PepperCreated), async move |tx| {
-                tx.one(store::noun::pepper::insert(7, vec![1, 2, 3], model::Now::from_seconds(1))).await?;
+            .transact(model::Intent::to(model::EventKind::PepperCreated), async move |tx| {
+                tx.one(store::queries::pepper::insert(7, vec![1, 2, 3], model::Now::from_seconds(1))).await?;
                 Ok((model::Event::PepperCreated { version: 7 }, ()))
             })
             .await;

@@ -26,13 +26,13 @@ async fn a_04_a_05_refused_logins_look_and_cost_alike(app: &TestApp) {
     register(app, "known").await;
     register(app, "inactive").await;
     let user = find(app, "inactive").await;
-    app.operate(async |visit| account::set_state(visit, &user, false).await.unwrap()).await;
+    app.operate(async |ctx| account::set_state(ctx, &user, false).await.unwrap()).await;
     register(app, "erased").await;
     let user = find(app, "erased").await;
-    app.operate(async |visit| account::delete(visit, &user).await.unwrap()).await;
+    app.operate(async |ctx| account::delete(ctx, &user).await.unwrap()).await;
     let mut seen = Vec::new();
     for name in ["known", "unknown", "inactive", "erased", "known@example.com", "unknown@example.com"] {
-        let (trips, hashes) = (app.meter.trips(), app.rooms.hasher.counts().totals().done);
+        let (trips, hashes) = (app.meter.trips(), app.services.hasher.counts().totals().done);
         let password = if name == "inactive" { PASSWORD } else { "Wrong guess 1" };
         let answer = try_log_in(app, name, password).await.expect_problem(401, "invalid_credentials");
         let id = answer.header("x-request-id").to_owned();
@@ -42,7 +42,7 @@ async fn a_04_a_05_refused_logins_look_and_cost_alike(app: &TestApp) {
             .map(|(name, value)| format!("{name}: {value:?}").replace(&id, "ID"))
             .collect();
         headers.sort();
-        let cost = (app.meter.trips() - trips, app.rooms.hasher.counts().totals().done - hashes);
+        let cost = (app.meter.trips() - trips, app.services.hasher.counts().totals().done - hashes);
         seen.push((name, answer.text.replace(&id, "ID"), headers, cost));
     }
     for (name, text, headers, cost) in &seen {
@@ -61,10 +61,10 @@ async fn a_05_a_changed_password_refuses_alike_everywhere(app: &TestApp) {
     for (trips, hashes, body) in
         [(1, 1, json!({"current_password": "Wrong guess 1", "new_password": "another one 1"}))]
     {
-        let before = (app.meter.trips(), app.rooms.hasher.counts().totals().done);
+        let before = (app.meter.trips(), app.services.hasher.counts().totals().done);
         app.post(&path("password"), Some(&pair.access), body).await.expect_problem(403, "password_wrong");
         assert_eq!(
-            (app.meter.trips() - before.0, app.rooms.hasher.counts().totals().done - before.1),
+            (app.meter.trips() - before.0, app.services.hasher.counts().totals().done - before.1),
             (trips, hashes)
         );
     }
@@ -86,9 +86,9 @@ async fn f_33_a_poisoned_hash_fails_like_a_wrong_password(app: &TestApp) {
         register(app, &name).await;
         set_hash(app, &name, hash).await;
         app.events();
-        let hashes = app.rooms.hasher.counts().totals().done;
+        let hashes = app.services.hasher.counts().totals().done;
         try_log_in(app, &name, PASSWORD).await.expect_problem(401, "invalid_credentials");
-        assert_eq!(app.rooms.hasher.counts().totals().done - hashes, 1);
+        assert_eq!(app.services.hasher.counts().totals().done - hashes, 1);
         assert_eq!(app.event_kinds(), ["login_failed"]);
     }
     member(app, "others-are-fine").await;
@@ -103,17 +103,17 @@ async fn no_session_for_whoever_changed_while_he_was_hashed(app: &TestApp) {
         let slow = slow_hash_of_the_password();
         set_hash(app, &name, &slow).await;
         app.events();
-        let begun = app.rooms.hasher.counts().totals().begun;
+        let begun = app.services.hasher.counts().totals().begun;
         let login = try_log_in(app, &name, PASSWORD);
         let deed = async {
-            while app.rooms.hasher.counts().totals().begun == begun {
+            while app.services.hasher.counts().totals().begun == begun {
                 tokio::task::yield_now().await;
             }
             match deed {
                 "deactivate" => {
-                    app.operate(async |visit| account::set_state(visit, &user, false).await.unwrap()).await
+                    app.operate(async |ctx| account::set_state(ctx, &user, false).await.unwrap()).await
                 }
-                "erase" => app.operate(async |visit| account::delete(visit, &user).await.unwrap()).await,
+                "erase" => app.operate(async |ctx| account::delete(ctx, &user).await.unwrap()).await,
                 _ => {
                     let hash = slow.replace("$v=19$m=262144", "$v=19$m=262145");
                     set_hash(app, &name, &hash).await;
@@ -123,13 +123,10 @@ async fn no_session_for_whoever_changed_while_he_was_hashed(app: &TestApp) {
         let (answer, ()) = futures_util::join!(login, deed);
         answer.expect_problem(401, "invalid_credentials");
         let sessions = app
-            .operate(async |visit| {
-                let call = store::noun::session::of_user(
-                    user.id,
-                    visit.now,
-                    visit.now.minus(Duration::from_secs(1)),
-                );
-                visit.lease.read().await.unwrap().all(call).await.unwrap().len()
+            .operate(async |ctx| {
+                let call =
+                    store::queries::session::of_user(user.id, ctx.now, ctx.now.minus(Duration::from_secs(1)));
+                ctx.lease.read().await.unwrap().all(call).await.unwrap().len()
             })
             .await;
         assert_eq!(sessions, 0, "{name}");
@@ -172,13 +169,12 @@ async fn a_51_a_52_secrets_stay_where_they_are(app: &TestApp) {
     }
     let stored = format!(
         "{:?}",
-        app.operate(async |visit| {
-            visit
-                .lease
+        app.operate(async |ctx| {
+            ctx.lease
                 .read()
                 .await
                 .unwrap()
-                .one(store::noun::credential::by_id(model::UserId(1)))
+                .one(store::queries::credential::by_id(model::UserId(1)))
                 .await
                 .unwrap()
         })

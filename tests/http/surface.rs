@@ -148,9 +148,9 @@ async fn a_62_keys_rotate_with_overlap_and_at_once(app: &TestApp) {
             .collect::<Vec<_>>()
     };
     let steps = async || {
-        app.operate(async |visit| {
-            while auth::key::step(visit).await.unwrap() != auth::key::Rotated::Nothing {}
-            auth::key::load(visit).await.unwrap();
+        app.operate(async |ctx| {
+            while auth::signing_keys::step(ctx).await.unwrap() != auth::signing_keys::Rotated::Nothing {}
+            auth::signing_keys::load(ctx).await.unwrap();
         })
         .await
     };
@@ -171,9 +171,9 @@ async fn a_62_keys_rotate_with_overlap_and_at_once(app: &TestApp) {
     assert!(!kids().await.contains(&old[0]));
     me(app, &first.access).await.expect(401);
     let current = refresh(app, &after.refresh).await;
-    app.operate(async |visit| {
-        auth::key::remove_compromised(visit).await.unwrap();
-        auth::key::load(visit).await.unwrap();
+    app.operate(async |ctx| {
+        auth::signing_keys::remove_compromised(ctx).await.unwrap();
+        auth::signing_keys::load(ctx).await.unwrap();
     })
     .await;
     me(app, &current.access).await.expect_problem(401, "token_invalid");

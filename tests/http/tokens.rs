@@ -47,7 +47,7 @@ async fn refused_everywhere(app: &TestApp, token: &str, why: &str) {
 
 /// A token that the server's own key has signed, over any header type and claims.
 fn signed(app: &TestApp, typ: &str, claims: &Value) -> String {
-    app.rooms.keys().signing.as_ref().unwrap().sign(typ, claims).unwrap()
+    app.services.keys().signing.as_ref().unwrap().sign(typ, claims).unwrap()
 }
 
 on_both! {
@@ -250,16 +250,15 @@ async fn a_18_power_ends_at_once(app: &TestApp) {
     for deed in ["deactivate", "delete", "set-password", "logout-all", "password"] {
         let name = format!("u-{deed}");
         let pair = member(app, &name).await;
-        let user = app.operate(async |visit| account::find(visit, &name).await.unwrap()).await;
+        let user = app.operate(async |ctx| account::find(ctx, &name).await.unwrap()).await;
         match deed {
             "deactivate" => {
-                app.operate(async |visit| account::set_state(visit, &user, false).await.unwrap()).await
+                app.operate(async |ctx| account::set_state(ctx, &user, false).await.unwrap()).await
             }
-            "delete" => app.operate(async |visit| account::delete(visit, &user).await.unwrap()).await,
+            "delete" => app.operate(async |ctx| account::delete(ctx, &user).await.unwrap()).await,
             "set-password" => {
                 let password = Secret::new("quite another 1".to_owned());
-                app.operate(async |visit| account::set_password(visit, &user, &password).await.unwrap())
-                    .await;
+                app.operate(async |ctx| account::set_password(ctx, &user, &password).await.unwrap()).await;
             }
             "logout-all" => drop(
                 app.call(http::Method::POST, &path("logout-all"), Some(&pair.access), None).await.expect(204),
@@ -282,8 +281,8 @@ async fn a_18_power_ends_at_once(app: &TestApp) {
 
 async fn a_18_a_new_role_is_in_the_next_answer(app: &TestApp) {
     let pair = member(app, "alice").await;
-    let user = app.operate(async |visit| auth::account::find(visit, "alice").await.unwrap()).await;
-    app.operate(async |visit| auth::account::set_role(visit, &user, "admin").await.unwrap()).await;
+    let user = app.operate(async |ctx| auth::account::find(ctx, "alice").await.unwrap()).await;
+    app.operate(async |ctx| auth::account::set_role(ctx, &user, "admin").await.unwrap()).await;
     assert_eq!(me(app, &pair.access).await.expect(200).string("role"), "admin");
     let next = crate::people::refresh(app, &pair.refresh).await;
     assert_eq!(parts(&next.access).1["role"], "admin");

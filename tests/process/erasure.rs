@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use auth::audit::KeyBook;
+use auth::audit::DetailKeyFile;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::UserUuid;
@@ -56,7 +56,7 @@ fn readable(setups: &[&Setup], url: &str) -> String {
         bytes.push(b'\n');
     }
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let keys: Vec<_> = text.lines().filter_map(|line| KeyBook::unseal(line, &keyring)).collect();
+    let keys: Vec<_> = text.lines().filter_map(|line| DetailKeyFile::unseal(line, &keyring)).collect();
     let mut plain = text.clone();
     for part in text.split("\"sealed\":\"").skip(1) {
         let Ok(sealed) = STANDARD.decode(part.split('"').next().unwrap_or_default()) else { continue };

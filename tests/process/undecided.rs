@@ -50,7 +50,7 @@ impl Tables<'_> {
             return rows.into_iter().map(text).collect();
         }
         let main = self.setup.folder.path().join("gatewright-data/gatewright.db");
-        let path = if of_trail { store::audit::trail_path(&main) } else { main };
+        let path = if of_trail { store::audit_db::trail_path(&main) } else { main };
         let sql = sql.replace("gw.", "");
         let program = format!(
             "import json, sqlite3; print(json.dumps([[str(value) for value in row] \

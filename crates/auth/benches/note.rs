@@ -5,9 +5,9 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auth::audit::{Auditor, Intents, KeyBook, SEGMENTS};
+use auth::audit::{Auditor, DetailKeyFile, IntentLog, SEGMENTS};
 use journal::{Journal, JournalId, Options};
-use model::{Clock, Event, Intent, Kind, Origin, RequestId, Rng, SessionId, Trail, UserUuid};
+use model::{AuditContext, Clock, Event, EventKind, Intent, Origin, RequestId, Rng, SessionId, UserUuid};
 use protocol::seal::Keyring;
 use uuid::Uuid;
 
@@ -28,8 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (journal, _) = Journal::open(folder.path(), Options::default(), JournalId(rng.bytes()))?;
     let path = folder.path().join("intents");
     let (begun, _) = Journal::open(&path, SEGMENTS, JournalId(rng.bytes()))?;
-    let intents = Intents::start(begun, &path, &clock)?;
-    let book = KeyBook::open(&folder.path().join("keys"), keyring.clone(), rng.clone())?;
+    let intents = IntentLog::start(begun, &path, &clock)?;
+    let book = DetailKeyFile::open(&folder.path().join("keys"), keyring.clone(), rng.clone())?;
     let auditor = Arc::new(Auditor::start(journal, intents, book, &keyring, clock.clone(), rng)?);
     let origin = Origin {
         via: "http",
@@ -38,16 +38,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".to_owned()),
         ..Origin::default()
     };
-    let trail = Trail::new(Arc::<Auditor>::clone(&auditor), clock, origin);
+    let trail = AuditContext::new(Arc::<Auditor>::clone(&auditor), clock, origin);
     let (mut announcing, mut noting) = (Vec::new(), Vec::new());
     for number in 0..PEOPLE + EVENTS {
         let user = UserUuid(Uuid::from_u128(number % PEOPLE));
         let session = SessionId(Uuid::from_u128(number));
-        let intent = Intent::to(Kind::LoginSucceeded).user(user).session(session);
+        let intent = Intent::to(EventKind::LoginSucceeded).user(user).session(session);
         let begun = Instant::now();
         let mut announced = trail.announce(intent);
         let took = begun.elapsed();
-        announced.done(Event::LoginSucceeded { user, session });
+        announced.committed(Event::LoginSucceeded { user, session });
         let begun = Instant::now();
         drop(announced);
         if number >= PEOPLE {
@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     runtime.block_on(async {
         for _ in 0..EVENTS / 10 {
             let begun = Instant::now();
-            let mut announced = trail.announce(Intent::to(Kind::ProfileChanged));
+            let mut announced = trail.announce(Intent::to(EventKind::ProfileChanged));
             let written = announced.written();
             if let Some(written) = written {
                 written.await;

@@ -1,10 +1,10 @@
 //! The realm: a database belongs to one master key, and says so.
 
-use model::{Intent, Kind};
-use store::noun::realm::{self, Realm};
+use model::{EventKind, Intent};
+use store::queries::realm::{self, Realm};
 use uuid::Uuid;
 
-use crate::Visit;
+use crate::OpContext;
 
 /// Why an instance may not use this database.
 #[derive(Debug)]
@@ -46,34 +46,34 @@ impl std::error::Error for RealmError {}
 ///
 /// # Errors
 /// [`RealmError::WrongMasterKey`] names both keys.
-pub async fn open(visit: &mut Visit<'_>) -> Result<Realm, RealmError> {
-    if let Some(found) = find(visit).await? {
-        return check(visit, found);
+pub async fn open(ctx: &mut OpContext<'_>) -> Result<Realm, RealmError> {
+    if let Some(found) = find(ctx).await? {
+        return check(ctx, found);
     }
     let new = Realm {
-        uuid: Uuid::from_bytes(visit.rooms.rng.bytes()),
-        master_key_id: visit.rooms.keyring.first_key_id().to_owned(),
-        created_at: visit.now,
+        uuid: Uuid::from_bytes(ctx.services.rng.bytes()),
+        master_key_id: ctx.services.keyring.first_key_id().to_owned(),
+        created_at: ctx.now,
     };
-    let outcome: Result<(), RealmError> = visit
+    let outcome: Result<(), RealmError> = ctx
         .lease
-        .transact(Intent::to(Kind::RealmOpened), async move |tx| {
-            tx.last((realm::insert(&new),)).await?;
+        .transact(Intent::to(EventKind::RealmOpened), async move |tx| {
+            tx.commit_with((realm::insert(&new),)).await?;
             Ok((model::Event::RealmOpened { realm: new.uuid }, ()))
         })
         .await;
     outcome?;
     // Another node may have been first, with another key.
-    let found = find(visit).await?;
-    found.map_or_else(|| Err(store::Error::Corrupt("no realm".into()).into()), |found| check(visit, found))
+    let found = find(ctx).await?;
+    found.map_or_else(|| Err(store::Error::Corrupt("no realm".into()).into()), |found| check(ctx, found))
 }
 
-async fn find(visit: &mut Visit<'_>) -> Result<Option<Realm>, store::Error> {
-    visit.lease.read().await?.one(realm::find()).await
+async fn find(ctx: &mut OpContext<'_>) -> Result<Option<Realm>, store::Error> {
+    ctx.lease.read().await?.one(realm::find()).await
 }
 
-fn check(visit: &Visit<'_>, realm: Realm) -> Result<Realm, RealmError> {
-    let keyring = &visit.rooms.keyring;
+fn check(ctx: &OpContext<'_>, realm: Realm) -> Result<Realm, RealmError> {
+    let keyring = &ctx.services.keyring;
     if keyring.key_ids().any(|id| id == realm.master_key_id) {
         return Ok(realm);
     }

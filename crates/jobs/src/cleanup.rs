@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use auth::Visit;
-use model::{Event, Intent, Kind};
-use store::noun::{revocation, session};
+use auth::OpContext;
+use model::{Event, EventKind, Intent};
+use store::queries::{revocation, session};
 use tokio::time::Instant;
 
 use crate::job::{Job, JobError, Runs, Step};
@@ -73,18 +73,18 @@ impl Job for Cleanup {
         Runs::OneNode(HELD)
     }
 
-    async fn step(&self, visit: &mut Visit<'_>) -> Result<Step, JobError> {
-        let (now, rows) = (visit.now, self.batch());
+    async fn step(&self, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {
+        let (now, rows) = (ctx.now, self.batch());
         let begun = Instant::now();
-        let removed = visit
+        let removed = ctx
             .lease
-            .transact(Intent::to(Kind::RowsCleaned), async move |tx| {
+            .transact(Intent::to(EventKind::RowsCleaned), async move |tx| {
                 let calls = (
                     session::delete_expired(now, rows),
                     session::delete_revoked(now, rows),
                     revocation::delete_expired(now, rows),
                 );
-                let (expired, revoked, revocations) = tx.last(calls).await?;
+                let (expired, revoked, revocations) = tx.commit_with(calls).await?;
                 let counts = [expired.len(), revoked.len(), revocations.len()];
                 let [expired, revoked, revocations] = counts.map(|count| count as u64);
                 if expired + revoked + revocations == 0 {

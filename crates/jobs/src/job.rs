@@ -4,10 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use auth::Visit;
-use auth::audit::SettleError;
-use auth::key::KeyRoomError;
-use auth::password::pepper::VaultError;
+use auth::OpContext;
+use auth::audit::ReconcileError;
+use auth::password::pepper::PepperServiceError;
+use auth::signing_keys::SigningKeyError;
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +33,11 @@ pub enum JobError {
     /// The database did not answer.
     Store(store::Error),
     /// The signing keys are of no use.
-    Keys(KeyRoomError),
+    Keys(SigningKeyError),
     /// The journal of audit events cannot be read or shipped.
     Audit(String),
     /// The pepper is of no use.
-    Pepper(VaultError),
+    Pepper(PepperServiceError),
 }
 
 impl fmt::Display for JobError {
@@ -59,28 +59,28 @@ impl From<store::Error> for JobError {
     }
 }
 
-impl From<KeyRoomError> for JobError {
-    fn from(error: KeyRoomError) -> Self {
+impl From<SigningKeyError> for JobError {
+    fn from(error: SigningKeyError) -> Self {
         match error {
-            KeyRoomError::Store(error) => Self::Store(error),
+            SigningKeyError::Store(error) => Self::Store(error),
             other => Self::Keys(other),
         }
     }
 }
 
-impl From<SettleError> for JobError {
-    fn from(error: SettleError) -> Self {
+impl From<ReconcileError> for JobError {
+    fn from(error: ReconcileError) -> Self {
         match error {
-            SettleError::Store(error) => Self::Store(error),
-            SettleError::Journal(error) => Self::Audit(error.to_string()),
+            ReconcileError::Store(error) => Self::Store(error),
+            ReconcileError::Journal(error) => Self::Audit(error.to_string()),
         }
     }
 }
 
-impl From<VaultError> for JobError {
-    fn from(error: VaultError) -> Self {
+impl From<PepperServiceError> for JobError {
+    fn from(error: PepperServiceError) -> Self {
         match error {
-            VaultError::Store(error) => Self::Store(error),
+            PepperServiceError::Store(error) => Self::Store(error),
             other => Self::Pepper(other),
         }
     }
@@ -103,5 +103,5 @@ pub trait Job: Send + Sync + 'static {
     }
 
     /// One step.
-    fn step(&self, visit: &mut Visit<'_>) -> impl Future<Output = Result<Step, JobError>> + Send;
+    fn step(&self, ctx: &mut OpContext<'_>) -> impl Future<Output = Result<Step, JobError>> + Send;
 }

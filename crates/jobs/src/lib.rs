@@ -5,28 +5,28 @@
 //! says. [`Runner`] steps it by its period; a test calls [`Runner::step`] itself.
 
 mod cleanup;
-mod erasures;
 mod job;
-mod keys;
 mod passwords;
-mod peppers;
-mod revocations;
+mod poll_revocations;
+mod purge_erased_keys;
+mod reconcile_intents;
+mod repepper_hashes;
+mod rotate_signing_keys;
 mod runner;
-mod settling;
 mod ship;
 #[cfg(test)]
 mod tests;
 
 pub use cleanup::Cleanup;
-pub use erasures::{Destroy, ErasedKeys, KeysOnDisk};
 pub use job::{Job, JobError, Runs, Step};
-pub use keys::Keys;
-pub use passwords::{HashKinds, Rehashes};
-pub use peppers::PepperedHashes;
-pub use revocations::Revocations;
+pub use passwords::{LearnHashMix, StoreRehashes};
+pub use poll_revocations::PollRevocations;
+pub use purge_erased_keys::{Destroy, KeysOnDisk, PurgeErasedKeys};
+pub use reconcile_intents::ReconcileIntents;
+pub use repepper_hashes::RepepperHashes;
+pub use rotate_signing_keys::RotateSigningKeys;
 pub use runner::{Report, Runner};
-pub use settling::Settling;
 pub use ship::{
-    Carrier, Database, DeadLetter, End, Endpoint, Forget, Lines, Logs, Outside, Refused, SET_ASIDE, Shipper,
-    ShipperSettings, Sink, SinkError, TRIES, Webhook, row,
+    Database, DeadLetter, Endpoint, Forget, JournalTail, JsonLines, Otlp, Refused, RemoteSink, SET_ASIDE,
+    Shipper, ShipperSettings, Sink, SinkError, TRIES, Transport, Webhook, row,
 };

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use auth::Visit;
+use auth::OpContext;
 use auth::password::{keep_rehashed, learn_kinds};
 
 use crate::job::{Job, JobError, Runs, Step};
 
 /// Learns which kinds of hashes users have, so that unknown users look alike, and measures what this node can do.
 #[derive(Debug, Default)]
-pub struct HashKinds;
+pub struct LearnHashMix;
 
-impl Job for HashKinds {
+impl Job for LearnHashMix {
     fn name(&self) -> &'static str {
         "hash kinds"
     }
@@ -24,10 +24,10 @@ impl Job for HashKinds {
         Runs::EveryNode
     }
 
-    async fn step(&self, visit: &mut Visit<'_>) -> Result<Step, JobError> {
-        learn_kinds(visit).await?;
+    async fn step(&self, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {
+        learn_kinds(ctx).await?;
         // Too busy with real logins to measure: they measure as well.
-        for (class, capacity) in visit.rooms.hasher.measure(visit.lease.park()).await.unwrap_or_default() {
+        for (class, capacity) in ctx.services.hasher.measure(ctx.lease.park()).await.unwrap_or_default() {
             let per_second = capacity.round();
             tracing::info!(%class, per_second, "at {class} this node can verify {per_second} logins a second");
         }
@@ -37,9 +37,9 @@ impl Job for HashKinds {
 
 /// Stores the hashes that the engine has made anew.
 #[derive(Debug, Default)]
-pub struct Rehashes;
+pub struct StoreRehashes;
 
-impl Job for Rehashes {
+impl Job for StoreRehashes {
     fn name(&self) -> &'static str {
         "rehashes"
     }
@@ -52,11 +52,11 @@ impl Job for Rehashes {
         Runs::EveryNode
     }
 
-    async fn step(&self, visit: &mut Visit<'_>) -> Result<Step, JobError> {
-        match visit.rooms.hasher.rehashed() {
+    async fn step(&self, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {
+        match ctx.services.hasher.rehashed() {
             None => Ok(Step::Idle),
             Some(rehashed) => {
-                keep_rehashed(visit, rehashed).await?;
+                keep_rehashed(ctx, rehashed).await?;
                 Ok(Step::Again)
             }
         }

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Rooms, Visit};
-use model::metric::{Jobs, Ran};
-use model::{Clock, Origin, Trail};
-use store::Back;
+use auth::{OpContext, Services};
+use model::metric::{Jobs, RunOutcome};
+use model::{AuditContext, Clock, Origin};
+use store::BackgroundPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -23,9 +23,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins
 /// Steps jobs, each on a lease of its own from the back pool.
 #[derive(Clone)]
 pub struct Runner {
-    back: Arc<Back>,
-    rooms: Arc<Rooms>,
-    trail: Trail,
+    background: Arc<BackgroundPool>,
+    services: Arc<Services>,
+    trail: AuditContext,
     clock: Clock,
     node: Uuid,
     report: Report,
@@ -34,9 +34,15 @@ pub struct Runner {
 
 impl Runner {
     /// A runner for this node, which `report` tells how the jobs are.
-    pub fn new(back: Arc<Back>, rooms: Arc<Rooms>, trail: Trail, clock: Clock, report: Report) -> Self {
-        let node = Uuid::from_bytes(rooms.rng.bytes());
-        Self { back, rooms, trail, clock, node, report, jobs: Arc::default() }
+    pub fn new(
+        background: Arc<BackgroundPool>,
+        services: Arc<Services>,
+        trail: AuditContext,
+        clock: Clock,
+        report: Report,
+    ) -> Self {
+        let node = Uuid::from_bytes(services.rng.bytes());
+        Self { background, services, trail, clock, node, report, jobs: Arc::default() }
     }
 
     /// One step of `job`; `Idle` without one while another node has it.
@@ -46,9 +52,9 @@ impl Runner {
     pub async fn step<J: Job>(&self, job: &J) -> Result<Step, JobError> {
         let stepped = self.try_step(job).await;
         let how = match &stepped {
-            Ok(Some(_)) => Ran::Done,
-            Ok(None) => Ran::Elsewhere,
-            Err(_) => Ran::Failed,
+            Ok(Some(_)) => RunOutcome::Done,
+            Ok(None) => RunOutcome::Elsewhere,
+            Err(_) => RunOutcome::Failed,
         };
         self.jobs.ran(job.name(), how, self.clock.now());
         stepped.map(|step| step.unwrap_or(Step::Idle))
@@ -62,15 +68,15 @@ impl Runner {
     /// One step; none while another node has the job.
     async fn try_step<J: Job>(&self, job: &J) -> Result<Option<Step>, JobError> {
         let trail = self.trail.of(Origin { via: job.name(), ..Origin::default() });
-        let mut lease = self.back.lease(trail.clone());
+        let mut lease = self.background.lease(trail.clone());
         let now = self.clock.now();
         if let Runs::OneNode(held) = job.runs()
             && !lease.claim_job(job.name(), self.node, now.plus(held), now).await?
         {
             return Ok(None);
         }
-        let mut visit = Visit { rooms: &self.rooms, lease: &mut lease, trail: &trail, now };
-        let stepped = job.step(&mut visit).await.map(Some);
+        let mut ctx = OpContext { services: &self.services, lease: &mut lease, trail: &trail, now };
+        let stepped = job.step(&mut ctx).await.map(Some);
         if matches!(job.runs(), Runs::OneNode(_)) && !matches!(stepped, Ok(Some(Step::Again))) {
             let released = lease.release_job(job.name(), self.node, self.clock.now()).await;
             // A row that stays runs out by itself; why the step failed says more.

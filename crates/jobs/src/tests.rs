@@ -1,17 +1,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use auth::account::{self, Attributes, Candidate};
+use auth::account::{self, Candidate, ProfileSchema};
 use auth::password::{Blocklist, PasswordSettings, Scheme, pepper};
-use auth::{Rooms, Settings, Visit};
+use auth::{OpContext, Services, Settings};
 use model::trail::{Entry, Receipt, Recorder};
-use model::{Clock, Event, Now, Origin, Rng, Secret, SessionId, Spawner, Trail};
+use model::{AuditContext, Clock, Event, Now, Origin, Rng, Secret, SessionId, Spawner};
 use protocol::jwt::Algorithm;
 use protocol::seal::Keyring;
-use store::{Back, Lease, Location, Store};
+use store::{BackgroundPool, Lease, Location, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cleanup, Job, JobError, Keys, PepperedHashes, Revocations, Runner, Runs, Step};
+use crate::{Cleanup, Job, JobError, PollRevocations, RepepperHashes, RotateSigningKeys, Runner, Runs, Step};
 
 #[derive(Default)]
 struct Events(Mutex<Vec<Entry>>);
@@ -26,13 +26,13 @@ impl Recorder for Events {
 /// A node: rooms and a runner on a database file of its own, with a clock that the test moves.
 pub(crate) struct Node {
     pub(crate) runner: Runner,
-    pub(crate) rooms: Arc<Rooms>,
-    pub(crate) back: Arc<Back>,
-    trail: Trail,
+    pub(crate) services: Arc<Services>,
+    pub(crate) background: Arc<BackgroundPool>,
+    trail: AuditContext,
     pub(crate) clock: Clock,
     events: Arc<Events>,
     reports: Arc<Mutex<Vec<(&'static str, bool)>>>,
-    pub(crate) audit: store::audit::Audit,
+    pub(crate) audit: store::audit_db::Audit,
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -61,7 +61,7 @@ fn settings() -> Settings {
             service_names: Vec::new(),
         },
         scopes: std::collections::BTreeMap::new(),
-        attributes: Attributes::default(),
+        attributes: ProfileSchema::default(),
     }
 }
 
@@ -101,19 +101,20 @@ async fn node_of(settings: Settings, location: Location, folder: tempfile::TempD
     let clock = Clock::test(Now::from_seconds(1_767_225_600));
     let database = database(location);
     store::migrate(&database, clock.now(), &spawner()).await.unwrap();
-    let Store { back, .. } = store::open(&database, &spawner()).await.unwrap();
-    let back = Arc::new(back);
+    let Store { background, .. } = store::open(&database, &spawner()).await.unwrap();
+    let background = Arc::new(background);
     let rng = Rng::seeded(7);
     let keyring = Keyring::parse(Keyring::generate_line(&rng).expose()).unwrap();
-    let rooms = Arc::new(Rooms::new(settings, keyring, rng));
+    let services = Arc::new(Services::new(settings, keyring, rng));
     let events = Arc::<Events>::default();
-    let trail = Trail::new(events.clone(), clock.clone(), Origin::default());
+    let trail = AuditContext::new(events.clone(), clock.clone(), Origin::default());
     let reports = Arc::<Mutex<Vec<_>>>::default();
     let told = Arc::clone(&reports);
     let report = Arc::new(move |job, works| told.lock().unwrap().push((job, works)));
-    let runner = Runner::new(Arc::clone(&back), Arc::clone(&rooms), trail.clone(), clock.clone(), report);
-    let audit = store::audit::Audit::open(&database, &spawner()).unwrap();
-    Node { runner, rooms, back, trail, clock, events, reports, audit, folder }
+    let runner =
+        Runner::new(Arc::clone(&background), Arc::clone(&services), trail.clone(), clock.clone(), report);
+    let audit = store::audit_db::Audit::open(&database, &spawner()).unwrap();
+    Node { runner, services, background, trail, clock, events, reports, audit, folder }
 }
 
 impl Node {
@@ -121,8 +122,8 @@ impl Node {
     fn second(&self) -> Runner {
         let report = Arc::new(|_, _| {});
         Runner::new(
-            Arc::clone(&self.back),
-            Arc::clone(&self.rooms),
+            Arc::clone(&self.background),
+            Arc::clone(&self.services),
             self.trail.clone(),
             self.clock.clone(),
             report,
@@ -130,11 +131,11 @@ impl Node {
     }
 
     pub(crate) fn lease(&self) -> Lease {
-        self.back.lease(self.trail.clone())
+        self.background.lease(self.trail.clone())
     }
 
-    pub(crate) fn visit<'a>(&'a self, lease: &'a mut Lease) -> Visit<'a> {
-        Visit { rooms: &self.rooms, lease, trail: &self.trail, now: self.clock.now() }
+    pub(crate) fn ctx<'a>(&'a self, lease: &'a mut Lease) -> OpContext<'a> {
+        OpContext { services: &self.services, lease, trail: &self.trail, now: self.clock.now() }
     }
 
     fn kinds(&self) -> Vec<&'static str> {
@@ -144,11 +145,11 @@ impl Node {
     /// Registers somebody; his first session.
     pub(crate) async fn register(&self, email: &str) -> SessionId {
         let mut lease = self.lease();
-        let mut visit = self.visit(&mut lease);
-        auth::key::load(&mut visit).await.unwrap();
+        let mut ctx = self.ctx(&mut lease);
+        auth::signing_keys::load(&mut ctx).await.unwrap();
         let password = Secret::new("a password of some length".to_owned());
-        let candidate = Candidate::parse(&visit, email, None, &password, serde_json::Map::new());
-        account::register(&mut visit, candidate.unwrap(), true).await.unwrap();
+        let candidate = Candidate::parse(&ctx, email, None, &password, serde_json::Map::new());
+        account::register(&mut ctx, candidate.unwrap(), true).await.unwrap();
         let events = self.events.0.lock().unwrap();
         match events.last().map(|entry| &entry.event) {
             Some(Event::UserRegistered { session: Some(session), .. }) => *session,
@@ -158,57 +159,57 @@ impl Node {
 
     async fn deactivate(&self, email: &str) {
         let mut lease = self.lease();
-        let mut visit = self.visit(&mut lease);
-        let user = account::find(&mut visit, email).await.unwrap();
-        account::set_state(&mut visit, &user, false).await.unwrap();
+        let mut ctx = self.ctx(&mut lease);
+        let user = account::find(&mut ctx, email).await.unwrap();
+        account::set_state(&mut ctx, &user, false).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_revocation_is_seen_at_the_next_step() {
     let node = node().await;
-    node.runner.settle(&Keys).await.unwrap();
-    let job = Revocations::default();
-    assert_eq!(node.rooms.revocations.age(), None);
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
+    let job = PollRevocations::default();
+    assert_eq!(node.services.revocations.age(), None);
     assert_eq!(node.runner.step(&job).await.unwrap(), Step::Idle);
-    assert!(node.rooms.revocations.age().is_some() && node.rooms.keys().signing.is_some());
+    assert!(node.services.revocations.age().is_some() && node.services.keys().signing.is_some());
 
     let [first, second] = [node.register("a@example.org").await, node.register("b@example.org").await];
     node.deactivate("a@example.org").await;
-    assert!(!node.rooms.revocations.has(first), "an operator's change is not in memory before it is read");
+    assert!(!node.services.revocations.has(first), "an operator's change is not in memory before it is read");
     node.runner.step(&job).await.unwrap();
-    assert!(node.rooms.revocations.has(first) && !node.rooms.revocations.has(second));
+    assert!(node.services.revocations.has(first) && !node.services.revocations.has(second));
 
     // Once no token can name it any more it is forgotten.
     node.clock.advance(Duration::from_hours(1));
     node.runner.step(&job).await.unwrap();
-    assert!(!node.rooms.revocations.has(first));
+    assert!(!node.services.revocations.has(first));
 }
 
 #[tokio::test]
 async fn a_restarted_node_reads_every_revocation() {
     let node = node().await;
-    node.runner.settle(&Keys).await.unwrap();
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
     let session = node.register("a@example.org").await;
     node.deactivate("a@example.org").await;
-    node.runner.step(&Revocations::default()).await.unwrap();
-    assert!(node.rooms.revocations.has(session));
+    node.runner.step(&PollRevocations::default()).await.unwrap();
+    assert!(node.services.revocations.has(session));
 }
 
 #[tokio::test]
 async fn a_new_key_is_loaded_when_the_counter_moves() {
     let node = node().await;
-    node.runner.settle(&Keys).await.unwrap();
-    let job = Revocations::default();
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
+    let job = PollRevocations::default();
     node.runner.step(&job).await.unwrap();
-    let first = node.rooms.keys().signing.as_ref().unwrap().kid().to_owned();
+    let first = node.services.keys().signing.as_ref().unwrap().kid().to_owned();
     let mut lease = node.lease();
-    let next = auth::key::rotate_now(&mut node.visit(&mut lease)).await.unwrap();
+    let next = auth::signing_keys::rotate_now(&mut node.ctx(&mut lease)).await.unwrap();
     drop(lease);
-    assert_eq!(node.rooms.keys().signing.as_ref().unwrap().kid(), first);
+    assert_eq!(node.services.keys().signing.as_ref().unwrap().kid(), first);
     node.runner.step(&job).await.unwrap();
-    assert_eq!(node.rooms.keys().signing.as_ref().unwrap().kid(), next.0);
-    assert_eq!(node.rooms.keys().verifying.len(), 2);
+    assert_eq!(node.services.keys().signing.as_ref().unwrap().kid(), next.0);
+    assert_eq!(node.services.keys().verifying.len(), 2);
 }
 
 #[tokio::test]
@@ -216,31 +217,36 @@ async fn n_10_a_new_pepper_is_loaded_when_the_counter_moves_and_hashes_follow_it
     let mut peppered = settings();
     peppered.passwords.pepper = true;
     let node = node_with(peppered).await;
-    node.runner.settle(&Keys).await.unwrap();
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
     let mut lease = node.lease();
-    pepper::open(&mut node.visit(&mut lease)).await.unwrap();
+    pepper::open(&mut node.ctx(&mut lease)).await.unwrap();
     drop(lease);
     for user in 0..3 {
         node.register(&format!("user{user}@example.org")).await;
     }
-    let follow = Revocations::default();
+    let follow = PollRevocations::default();
     node.runner.step(&follow).await.unwrap();
     // Another node makes the second one.
     let mut lease = node.lease();
-    let mut visit = node.visit(&mut lease);
+    let mut ctx = node.ctx(&mut lease);
     let mut same = settings();
     same.passwords.pepper = true;
-    let other = Rooms::new(same, node.rooms.keyring.clone(), Rng::seeded(9));
-    let mut elsewhere = Visit { rooms: &other, lease: visit.lease, trail: visit.trail, now: visit.now };
+    let other = Services::new(same, node.services.keyring.clone(), Rng::seeded(9));
+    let mut elsewhere = OpContext { services: &other, lease: ctx.lease, trail: ctx.trail, now: ctx.now };
     pepper::open(&mut elsewhere).await.unwrap();
     assert_eq!(pepper::rotate(&mut elsewhere).await.unwrap(), 2);
-    visit = Visit { rooms: &node.rooms, lease: elsewhere.lease, trail: elsewhere.trail, now: elsewhere.now };
+    ctx = OpContext {
+        services: &node.services,
+        lease: elsewhere.lease,
+        trail: elsewhere.trail,
+        now: elsewhere.now,
+    };
     let uuid = model::UserUuid(uuid::Uuid::nil());
-    assert_eq!(visit.rooms.vault.store(uuid, "hash").pepper(), Some(1), "not told yet");
+    assert_eq!(ctx.services.peppers.store(uuid, "hash").pepper(), Some(1), "not told yet");
     drop(lease);
     node.runner.step(&follow).await.unwrap();
-    assert_eq!(node.rooms.vault.store(uuid, "hash").pepper(), Some(2));
-    let job = PepperedHashes::default();
+    assert_eq!(node.services.peppers.store(uuid, "hash").pepper(), Some(2));
+    let job = RepepperHashes::default();
     assert_eq!(node.runner.step(&job).await.unwrap(), Step::Again);
     assert_eq!(node.runner.step(&job).await.unwrap(), Step::Idle);
     node.clock.advance(Duration::from_hours(2));
@@ -254,32 +260,32 @@ async fn n_10_a_new_pepper_is_loaded_when_the_counter_moves_and_hashes_follow_it
 #[tokio::test]
 async fn without_a_key_the_view_is_filled_all_the_same() {
     let node = node().await;
-    let job = Revocations::default();
+    let job = PollRevocations::default();
     assert!(matches!(node.runner.step(&job).await, Err(JobError::Keys(_))));
-    assert!(node.rooms.revocations.age().is_some());
-    node.runner.settle(&Keys).await.unwrap();
+    assert!(node.services.revocations.age().is_some());
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
     node.runner.step(&job).await.unwrap();
-    assert!(node.rooms.keys().signing.is_some());
+    assert!(node.services.keys().signing.is_some());
 }
 
 #[tokio::test]
 async fn keys_are_published_a_day_ahead_then_sign_then_go() {
     let node = node().await;
-    node.runner.settle(&Keys).await.unwrap();
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
     assert_eq!(node.kinds(), ["key_activated"]);
     node.clock.advance(Duration::from_hours(89 * 24));
-    node.runner.settle(&Keys).await.unwrap();
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
     node.clock.advance(Duration::from_hours(24));
-    node.runner.settle(&Keys).await.unwrap();
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
     node.clock.advance(Duration::from_hours(1));
-    node.runner.settle(&Keys).await.unwrap();
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
     assert_eq!(node.kinds(), ["key_activated", "key_created", "key_activated", "key_removed"]);
 }
 
 #[tokio::test]
 async fn cleanup_removes_what_is_over_and_says_so_once() {
     let node = node().await;
-    node.runner.settle(&Keys).await.unwrap();
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
     let job = Cleanup::every(Duration::from_hours(1));
     node.register("a@example.org").await;
     node.register("b@example.org").await;
@@ -312,7 +318,7 @@ async fn one_node_has_a_job_until_it_gives_it_back_or_dies() {
         fn runs(&self) -> Runs {
             Runs::OneNode(Duration::from_mins(1))
         }
-        async fn step(&self, _: &mut Visit<'_>) -> Result<Step, JobError> {
+        async fn step(&self, _: &mut OpContext<'_>) -> Result<Step, JobError> {
             Ok(Step::Again)
         }
     }
@@ -325,8 +331,8 @@ async fn one_node_has_a_job_until_it_gives_it_back_or_dies() {
     assert_eq!(node.runner.step(&Endless).await.unwrap(), Step::Idle);
     assert!(node.kinds().is_empty(), "a lease is no event");
     // An idle step gives the row back.
-    node.runner.settle(&Keys).await.unwrap();
-    other.settle(&Keys).await.unwrap();
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
+    other.settle(&RotateSigningKeys).await.unwrap();
     let mut lease = node.lease();
     let (until, now) = (node.clock.now().plus(Duration::from_secs(1)), node.clock.now());
     assert!(lease.claim_job("keys", uuid::Uuid::nil(), until, now).await.unwrap());
@@ -351,7 +357,7 @@ impl Job for Failing {
         Runs::EveryNode
     }
 
-    async fn step(&self, _: &mut Visit<'_>) -> Result<Step, JobError> {
+    async fn step(&self, _: &mut OpContext<'_>) -> Result<Step, JobError> {
         let mut left = self.left.lock().unwrap();
         if *left == 0 {
             self.stop.cancel();

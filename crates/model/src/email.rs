@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::limit::EMAIL_CHARS;
+use crate::bounds::EMAIL_CHARS;
 
 /// Longest local part, in bytes (RFC 5321 §4.5.3.1.1).
 pub const LOCAL_PART_BYTES: usize = 64;

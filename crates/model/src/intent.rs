@@ -1,12 +1,12 @@
 //! What a transaction is about to do, said before it can be committed, so that its trace can be found afterwards.
 
-use crate::{Event, Kind, Now, SessionId, UserUuid};
+use crate::{Event, EventKind, Now, SessionId, UserUuid};
 
 /// What a transaction will have done once it is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intent {
     /// The kind of the event that will follow.
-    pub kind: Kind,
+    pub kind: EventKind,
     /// The user whom it is about.
     pub user: Option<UserUuid>,
     /// The session that it opens, moves on or ends.
@@ -19,7 +19,7 @@ pub struct Intent {
 
 impl Intent {
     /// To do what an event of this kind says.
-    pub const fn to(kind: Kind) -> Self {
+    pub const fn to(kind: EventKind) -> Self {
         Self { kind, user: None, session: None, generation: None, stamp: None }
     }
 

@@ -3,28 +3,28 @@
 //! Promise of this crate: no I/O and nothing asynchronous. Everything here is a value, and everything that came
 //! from outside is parsed into a type that cannot hold what the rules refuse.
 
+pub mod bounds;
+pub mod clock;
 pub mod email;
 pub mod event;
 pub mod hex;
 pub mod id;
 pub mod intent;
-pub mod limit;
 pub mod metric;
 pub mod profile;
-pub mod random;
+pub mod rng;
 pub mod secret;
 pub mod spawner;
-pub mod time;
 pub mod trail;
 pub mod username;
 
+pub use clock::{Clock, Now};
 pub use email::Email;
-pub use event::{Event, Kind};
+pub use event::{Event, EventKind};
 pub use id::{ClientId, KeyId, RequestId, SessionId, UserId, UserUuid};
 pub use intent::Intent;
-pub use random::Rng;
+pub use rng::Rng;
 pub use secret::Secret;
 pub use spawner::Spawner;
-pub use time::{Clock, Now};
-pub use trail::{Origin, Trail};
+pub use trail::{AuditContext, Origin};
 pub use username::Username;

@@ -72,7 +72,7 @@ impl Histogram {
 
 /// How a run of a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ran {
+pub enum RunOutcome {
     /// It did what there was to do.
     Done,
     /// It failed, and will be tried again.
@@ -81,7 +81,7 @@ pub enum Ran {
     Elsewhere,
 }
 
-impl Ran {
+impl RunOutcome {
     /// Its name, as metrics have it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -100,17 +100,17 @@ pub struct Jobs(Mutex<JobCounts>);
 #[derive(Clone, Debug, Default)]
 pub struct JobCounts {
     /// Runs, by job and end.
-    pub runs: BTreeMap<(&'static str, Ran), u64>,
+    pub runs: BTreeMap<(&'static str, RunOutcome), u64>,
     /// When a job last did what there was to do.
     pub last_success: BTreeMap<&'static str, Now>,
 }
 
 impl Jobs {
     /// Counts a run of a job that ended at `now`.
-    pub fn ran(&self, job: &'static str, how: Ran, now: Now) {
+    pub fn ran(&self, job: &'static str, how: RunOutcome, now: Now) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.runs.entry((job, how)).or_default() += 1;
-        if how == Ran::Done {
+        if how == RunOutcome::Done {
             counts.last_success.insert(job, now);
         }
     }
@@ -128,14 +128,18 @@ mod tests {
     #[test]
     fn the_last_success_of_a_job_is_kept_while_it_fails() {
         let jobs = Jobs::default();
-        jobs.ran("keys", Ran::Done, Now::from_seconds(1));
-        jobs.ran("keys", Ran::Failed, Now::from_seconds(2));
-        jobs.ran("cleanup", Ran::Elsewhere, Now::from_seconds(3));
+        jobs.ran("keys", RunOutcome::Done, Now::from_seconds(1));
+        jobs.ran("keys", RunOutcome::Failed, Now::from_seconds(2));
+        jobs.ran("cleanup", RunOutcome::Elsewhere, Now::from_seconds(3));
         let counts = jobs.counts();
         let runs: Vec<_> = counts.runs.into_iter().collect();
         assert_eq!(
             runs,
-            [(("cleanup", Ran::Elsewhere), 1), (("keys", Ran::Done), 1), (("keys", Ran::Failed), 1)]
+            [
+                (("cleanup", RunOutcome::Elsewhere), 1),
+                (("keys", RunOutcome::Done), 1),
+                (("keys", RunOutcome::Failed), 1)
+            ]
         );
         assert_eq!(counts.last_success.into_iter().collect::<Vec<_>>(), [("keys", Now::from_seconds(1))]);
     }

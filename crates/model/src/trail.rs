@@ -51,7 +51,7 @@ pub trait Recorder: Send + Sync {
     fn record(&self, entry: Entry) -> Option<Receipt>;
 
     /// Takes what is about to happen; `None` where that is not kept, or cannot be written now.
-    fn announce(&self, _at: Now, _intent: &Intent, _origin: &Origin) -> Option<Promise> {
+    fn announce(&self, _at: Now, _intent: &Intent, _origin: &Origin) -> Option<IntentReceipt> {
         None
     }
 
@@ -60,7 +60,7 @@ pub trait Recorder: Send + Sync {
 }
 
 /// An intent on its way to the disk.
-pub struct Promise {
+pub struct IntentReceipt {
     /// The number under which it is kept until it is settled.
     pub number: u64,
     /// Ready once it is written or never will be; `None` where that is known to take too long.
@@ -93,14 +93,14 @@ impl fmt::Debug for Receipts {
 
 /// The way to the audit trail: infallible for whoever notes something.
 #[derive(Clone)]
-pub struct Trail {
+pub struct AuditContext {
     recorder: Arc<dyn Recorder>,
     clock: Clock,
     origin: Arc<Origin>,
     receipts: Option<Receipts>,
 }
 
-impl Trail {
+impl AuditContext {
     /// A trail into `recorder`, with times of `clock`, for what `origin` does.
     pub fn new(recorder: Arc<dyn Recorder>, clock: Clock, origin: Origin) -> Self {
         Self { recorder, clock, origin: Arc::new(origin), receipts: None }
@@ -123,12 +123,12 @@ impl Trail {
         self.enter(event, None);
     }
 
-    /// Says what a transaction is about to do. It may be committed once that is [`Announced::written`].
-    pub fn announce(&self, intent: Intent) -> Announced {
+    /// Says what a transaction is about to do. It may be committed once that is [`PendingAudit::written`].
+    pub fn announce(&self, intent: Intent) -> PendingAudit {
         let promise = self.recorder.announce(self.clock.now(), &intent, &self.origin);
         let number = promise.as_ref().map(|promise| promise.number);
         let written = promise.and_then(|promise| promise.written);
-        Announced { trail: self.clone(), intent, number, written, fate: Fate::Undone }
+        PendingAudit { trail: self.clone(), intent, number, written, state: TransactionState::NotSent }
     }
 
     fn enter(&self, event: Event, intent: Option<u64>) {
@@ -144,7 +144,7 @@ impl Trail {
     }
 }
 
-impl fmt::Debug for Trail {
+impl fmt::Debug for AuditContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trail").field("origin", &self.origin).finish_non_exhaustive()
     }
@@ -153,26 +153,26 @@ impl fmt::Debug for Trail {
 /// A transaction that was announced, and how far it is. Wherever this is dropped, the trail is told how it went: that
 /// it happened, that it did not, or that nobody knows.
 #[must_use]
-pub struct Announced {
-    trail: Trail,
+pub struct PendingAudit {
+    trail: AuditContext,
     intent: Intent,
     number: Option<u64>,
     written: Option<Receipt>,
-    fate: Fate,
+    state: TransactionState,
 }
 
 /// How far a transaction is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Fate {
+enum TransactionState {
     /// Nothing of it stands.
-    Undone,
+    NotSent,
     /// It may stand or not.
     Sent,
     /// It stands.
-    Done(Event),
+    Committed(Event),
 }
 
-impl Announced {
+impl PendingAudit {
     /// What says that the announcement is written: nothing is committed before that, or before as long as whoever
     /// commits will wait. Nothing the second time, and where it is known to take too long.
     pub fn written(&mut self) -> Option<Receipt> {
@@ -181,17 +181,17 @@ impl Announced {
 
     /// From now on it may be committed without anybody hearing of it.
     pub fn sent(&mut self) {
-        self.fate = Fate::Sent;
+        self.state = TransactionState::Sent;
     }
 
     /// Nothing of it stands: it was not sent, or it was refused.
-    pub fn undone(&mut self) {
-        self.fate = Fate::Undone;
+    pub fn rolled_back(&mut self) {
+        self.state = TransactionState::NotSent;
     }
 
     /// It is committed; `event` is what it did.
-    pub fn done(&mut self, event: Event) {
-        self.fate = Fate::Done(event);
+    pub fn committed(&mut self, event: Event) {
+        self.state = TransactionState::Committed(event);
     }
 
     /// Finds out, in tests, a transaction that does something else than was announced.
@@ -200,22 +200,22 @@ impl Announced {
     }
 }
 
-impl fmt::Debug for Announced {
+impl fmt::Debug for PendingAudit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Announced")
             .field("intent", &self.intent)
-            .field("fate", &self.fate)
+            .field("fate", &self.state)
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Announced {
+impl Drop for PendingAudit {
     fn drop(&mut self) {
-        match (std::mem::replace(&mut self.fate, Fate::Undone), self.number) {
-            (Fate::Done(event), number) => self.trail.enter(event, number),
-            (Fate::Sent, number) => self.trail.enter(self.intent.unknown(), number),
-            (Fate::Undone, Some(number)) => self.trail.recorder.withdraw(number),
-            (Fate::Undone, None) => {}
+        match (std::mem::replace(&mut self.state, TransactionState::NotSent), self.number) {
+            (TransactionState::Committed(event), number) => self.trail.enter(event, number),
+            (TransactionState::Sent, number) => self.trail.enter(self.intent.unknown(), number),
+            (TransactionState::NotSent, Some(number)) => self.trail.recorder.withdraw(number),
+            (TransactionState::NotSent, None) => {}
         }
     }
 }
@@ -223,7 +223,7 @@ impl Drop for Announced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, UserUuid};
+    use crate::{EventKind, UserUuid};
 
     const USER: UserUuid = UserUuid(uuid::Uuid::from_u128(1));
 
@@ -237,9 +237,9 @@ mod tests {
             None
         }
 
-        fn announce(&self, _: Now, intent: &Intent, _: &Origin) -> Option<Promise> {
+        fn announce(&self, _: Now, intent: &Intent, _: &Origin) -> Option<IntentReceipt> {
             self.0.lock().unwrap().push(format!("announced {}", intent.kind));
-            Some(Promise { number: 7, written: Some(Box::pin(std::future::ready(()))) })
+            Some(IntentReceipt { number: 7, written: Some(Box::pin(std::future::ready(()))) })
         }
 
         fn withdraw(&self, number: u64) {
@@ -247,10 +247,10 @@ mod tests {
         }
     }
 
-    fn told(go: impl FnOnce(&mut Announced)) -> Vec<String> {
+    fn told(go: impl FnOnce(&mut PendingAudit)) -> Vec<String> {
         let told = Arc::<Told>::default();
-        let trail = Trail::new(told.clone(), Clock::test(Now::from_seconds(1)), Origin::default());
-        let mut announced = trail.announce(Intent::to(Kind::ProfileChanged).user(USER));
+        let trail = AuditContext::new(told.clone(), Clock::test(Now::from_seconds(1)), Origin::default());
+        let mut announced = trail.announce(Intent::to(EventKind::ProfileChanged).user(USER));
         assert!(announced.written().is_some() && announced.written().is_none());
         go(&mut announced);
         drop(announced);
@@ -262,16 +262,16 @@ mod tests {
     #[test]
     fn wherever_it_is_dropped_the_trail_is_told_how_it_went() {
         assert_eq!(told(|_| {}), ["withdrawn 7"]);
-        assert_eq!(told(Announced::sent), ["outcome_unknown Some(7)"]);
-        let refused = |announced: &mut Announced| {
+        assert_eq!(told(PendingAudit::sent), ["outcome_unknown Some(7)"]);
+        let refused = |announced: &mut PendingAudit| {
             announced.sent();
-            announced.undone();
+            announced.rolled_back();
         };
         assert_eq!(told(refused), ["withdrawn 7"]);
-        let done = |announced: &mut Announced| {
+        let committed = |announced: &mut PendingAudit| {
             announced.sent();
-            announced.done(Event::ProfileChanged { user: USER });
+            announced.committed(Event::ProfileChanged { user: USER });
         };
-        assert_eq!(told(done), ["profile_changed Some(7)"]);
+        assert_eq!(told(committed), ["profile_changed Some(7)"]);
     }
 }

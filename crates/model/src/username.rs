@@ -8,7 +8,7 @@ use precis_profiles::precis_core::profile::PrecisFastInvocation as _;
 use serde::{Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::limit::USERNAME_CHARS;
+use crate::bounds::USERNAME_CHARS;
 
 /// A username: to show, and with a key to compare by. It never holds `@`, so it is never taken for an email
 /// address.

@@ -9,7 +9,7 @@ use model::Secret;
 use zeroize::Zeroizing;
 
 /// Longest value that is looked at, in bytes.
-pub const VALUE_BYTES: usize = model::limit::HEADER_BYTES;
+pub const VALUE_BYTES: usize = model::bounds::HEADER_BYTES;
 
 /// Credentials of a request. `Debug` shows no secret.
 #[derive(Clone, Debug)]

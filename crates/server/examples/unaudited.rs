@@ -5,11 +5,12 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatewright::App;
+use gatewright::app::bootstrap::RuntimeDeps;
+use gatewright::app::lifecycle::{Deadlines, Lifecycle, Signals};
+use gatewright::app::listeners::BoundListeners;
+use gatewright::app::logging;
 use gatewright::config::{Config, LoadArgs, environment};
-use gatewright::foundation::Given;
-use gatewright::lifecycle::{Deadlines, Lifecycle, Signals};
-use gatewright::ports::Ports;
-use gatewright::{App, logging};
 use model::trail::{Entry, Receipt, Recorder};
 
 struct Nowhere;
@@ -26,9 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve() -> Result<(), Box<dyn Error>> {
     let config = Config::load(&LoadArgs::default(), environment())?.config;
-    let given = Given { recorder: Some(Arc::new(Nowhere)), ..Given::system() };
+    let given = RuntimeDeps { recorder: Some(Arc::new(Nowhere)), ..RuntimeDeps::system() };
     logging::init(&config.telemetry, &given.clock)?;
-    let ports = Ports::bind(&config).await?;
+    let ports = BoundListeners::bind(&config).await?;
     let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));
     let app = App::build(&config, ports.address()?, &lifecycle.tasks(), given).await?;
     println!("The server without a trail is up.");

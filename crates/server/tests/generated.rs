@@ -5,7 +5,7 @@ use std::path::Path;
 #[test]
 fn generated_documents_are_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for (path, content) in gatewright::generated::files() {
+    for (path, content) in gatewright::app::generated_docs::files() {
         let found = std::fs::read_to_string(root.join(path)).unwrap_or_default();
         let differs = found.lines().zip(content.lines()).position(|(found, made)| found != made);
         assert!(

@@ -4,16 +4,16 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::trail::Announced;
-use model::{Event, Intent, Now, Trail};
+use model::trail::PendingAudit;
+use model::{AuditContext, Event, Intent, Now};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::noun::audit_key::AuditKey;
+use crate::queries::audit_key::AuditKey;
 use crate::statement::{Batch, Call};
 use crate::tx::Tx;
-use crate::{Error, noun, postgres, sqlite};
+use crate::{Error, postgres, queries, sqlite};
 
 /// Which engine, and which of its two lanes.
 #[derive(Clone)]
@@ -23,8 +23,8 @@ pub(crate) enum Backend {
 }
 
 /// A connection in hand.
-pub(crate) enum Held {
-    Postgres(postgres::Held),
+pub(crate) enum LeasedConnection {
+    Postgres(postgres::PooledConnection),
     Sqlite(sqlite::Reader),
 }
 
@@ -49,7 +49,7 @@ const UNNOTED: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
 /// async fn hashing_while_reading(lease: &mut store::Lease) -> Result<(), store::Error> {
 ///     let mut read = lease.read().await?;
 ///     slow(lease.park()).await;               // error: `*lease` is borrowed by `read`
-///     read.one(store::noun::realm::find()).await?;
+///     read.one(store::queries::realm::find()).await?;
 ///     Ok(())
 /// }
 /// ```
@@ -73,13 +73,13 @@ const UNNOTED: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
 /// ```
 pub struct Lease {
     backend: Backend,
-    held: Option<Held>,
+    held: Option<LeasedConnection>,
     gone: CancellationToken,
-    trail: Trail,
+    trail: AuditContext,
 }
 
 impl Lease {
-    pub(crate) fn new(backend: Backend, gone: CancellationToken, trail: Trail) -> Self {
+    pub(crate) fn new(backend: Backend, gone: CancellationToken, trail: AuditContext) -> Self {
         Self { backend, held: None, gone, trail }
     }
 
@@ -91,8 +91,8 @@ impl Lease {
         let held = match self.held.take() {
             Some(held) => held,
             None => match &self.backend {
-                Backend::Postgres(pool) => Held::Postgres(pool.acquire().await?),
-                Backend::Sqlite(database, lane) => Held::Sqlite(database.reader(*lane).await?),
+                Backend::Postgres(pool) => LeasedConnection::Postgres(pool.acquire().await?),
+                Backend::Sqlite(database, lane) => LeasedConnection::Sqlite(database.reader(*lane).await?),
             },
         };
         Ok(Read(self.held.insert(held)))
@@ -142,7 +142,7 @@ impl Lease {
         // Owned: a borrowed word, even a static one, keeps the compiler from seeing that this may move threads.
         let name = name.to_owned();
         let claim = async move |tx: &mut Tx| {
-            let (claimed,) = tx.last((noun::job::claim(&name, holder, until, now),)).await?;
+            let (claimed,) = tx.commit_with((queries::job::claim(&name, holder, until, now),)).await?;
             Ok::<_, Error>((UNNOTED, !claimed.is_empty()))
         };
         self.write(None, claim).await
@@ -155,7 +155,7 @@ impl Lease {
     pub async fn release_job(&mut self, name: &'static str, holder: Uuid, now: Now) -> Result<(), Error> {
         let name = name.to_owned();
         let release = async move |tx: &mut Tx| {
-            tx.last((noun::job::release(&name, holder, now),)).await?;
+            tx.commit_with((queries::job::release(&name, holder, now),)).await?;
             Ok::<_, Error>((UNNOTED, ()))
         };
         self.write(None, release).await
@@ -169,13 +169,13 @@ impl Lease {
     /// [`Error::Unavailable`] as for [`Lease::transact`].
     pub async fn keep_audit_keys(&mut self, keys: Vec<AuditKey>, now: Now) -> Result<usize, Error> {
         let keep = async move |tx: &mut Tx| {
-            let (kept,) = tx.last((noun::audit_key::insert(&keys, now),)).await?;
+            let (kept,) = tx.commit_with((queries::audit_key::insert(&keys, now),)).await?;
             Ok::<_, Error>((UNNOTED, kept.len()))
         };
         self.write(None, keep).await
     }
 
-    async fn write<T, E, F>(&mut self, mut announced: Option<Announced>, closure: F) -> Result<T, E>
+    async fn write<T, E, F>(&mut self, mut announced: Option<PendingAudit>, closure: F) -> Result<T, E>
     where
         F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync + 'static,
         T: Send + 'static,
@@ -183,15 +183,15 @@ impl Lease {
     {
         match &self.backend {
             Backend::Postgres(pool) => {
-                if let Some(written) = announced.as_mut().and_then(Announced::written) {
+                if let Some(written) = announced.as_mut().and_then(PendingAudit::written) {
                     let _ = timeout(ANNOUNCED_WITHIN, written).await;
                 }
                 let held = match self.held.take() {
-                    Some(Held::Postgres(held)) => held,
+                    Some(LeasedConnection::Postgres(held)) => held,
                     _ => pool.acquire().await?,
                 };
                 let (held, outcome) = postgres::transact(held, announced, closure).await;
-                self.held = held.map(Held::Postgres);
+                self.held = held.map(LeasedConnection::Postgres);
                 outcome
             }
             Backend::Sqlite(database, lane) => {
@@ -230,7 +230,7 @@ impl Parked<'_> {
 }
 
 /// Statements that read, on the lease's connection.
-pub struct Read<'lease>(&'lease mut Held);
+pub struct Read<'lease>(&'lease mut LeasedConnection);
 
 impl Read<'_> {
     /// All rows of a call.
@@ -239,8 +239,8 @@ impl Read<'_> {
     /// [`Error::Unavailable`] past the statement deadline, [`Error::Corrupt`] for a row that cannot be read.
     pub async fn all<T>(&mut self, call: Call<T>) -> Result<Vec<T>, Error> {
         let mut rows = match self.0 {
-            Held::Postgres(held) => held.run(vec![call.raw]).await?,
-            Held::Sqlite(reader) => reader.run(&[call.raw])?,
+            LeasedConnection::Postgres(held) => held.run(vec![call.raw]).await?,
+            LeasedConnection::Sqlite(reader) => reader.run(&[call.raw])?,
         };
         Call::rows(call.decode, rows.pop().unwrap_or_default())
     }
@@ -254,8 +254,8 @@ impl Read<'_> {
     pub async fn batch<B: Batch>(&mut self, batch: B) -> Result<B::Out, Error> {
         let (calls, decode) = batch.split();
         let rows = match self.0 {
-            Held::Postgres(held) => held.run(calls.0).await?,
-            Held::Sqlite(reader) => reader.run(&calls.0)?,
+            LeasedConnection::Postgres(held) => held.run(calls.0).await?,
+            LeasedConnection::Sqlite(reader) => reader.run(&calls.0)?,
         };
         decode(crate::statement::Rows(rows))
     }

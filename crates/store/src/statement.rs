@@ -1,7 +1,7 @@
 //! Statements: each is written once, has a name, and is known to the registry before the first request.
 
 use crate::value::{Row, Value};
-use crate::{Error, noun};
+use crate::{Error, queries};
 
 /// One SQL statement, in the house dialect that both engines read: `$n` parameters, tables as `gw.name`.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Stmt {
     }
 
     /// A statement that must differ, its two texts side by side.
-    pub(crate) const fn each(name: &'static str, postgres: &'static str, sqlite: &'static str) -> Self {
+    pub(crate) const fn per_engine(name: &'static str, postgres: &'static str, sqlite: &'static str) -> Self {
         Self { name, postgres, sqlite, scans: None }
     }
 
@@ -53,7 +53,7 @@ pub(crate) use statements;
 
 /// Every registered statement of the house.
 pub fn registry() -> impl Iterator<Item = &'static Stmt> {
-    noun::STATEMENTS.iter().flat_map(|noun| noun.iter().copied())
+    queries::STATEMENTS.iter().flat_map(|noun| noun.iter().copied())
 }
 
 /// A statement with its parameters and the way to read its rows.

@@ -14,7 +14,7 @@ pub struct Tx {
 }
 
 pub(crate) enum Engine {
-    Postgres(postgres::Held),
+    Postgres(postgres::PooledConnection),
     Sqlite(sqlite::Connection),
 }
 
@@ -61,7 +61,7 @@ impl Tx {
     ///
     /// The caller decides on their rows after the fact, so each of them must change nothing whenever the
     /// closure is going to fail: the first one carries the precondition, the others ask for its trace.
-    pub async fn last<B: Batch>(&mut self, batch: B) -> Result<B::Out, Error> {
+    pub async fn commit_with<B: Batch>(&mut self, batch: B) -> Result<B::Out, Error> {
         let (calls, decode) = batch.split();
         let rows = self.run(calls.0, true).await?;
         let decoded = decode(Rows(rows));

@@ -16,7 +16,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// Who may call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caller {
-    Anyone,
+    Anonymous,
     Bearer,
     Client,
 }
@@ -40,7 +40,7 @@ impl Operation {
             method,
             path: path.into(),
             summary,
-            caller: Caller::Anyone,
+            caller: Caller::Anonymous,
             request: None,
             status: 200,
             answer: None,
@@ -299,7 +299,7 @@ fn describe(operation: &Operation) -> Value {
         );
     }
     match operation.caller {
-        Caller::Anyone => {}
+        Caller::Anonymous => {}
         Caller::Bearer => drop(members.insert("security".to_owned(), json!([{ "bearer": [] }]))),
         Caller::Client => drop(members.insert("security".to_owned(), json!([{ "client": [] }]))),
     }

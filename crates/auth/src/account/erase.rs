@@ -1,10 +1,10 @@
 //! Erasing the caller's account: the password is shown, a tombstone is left.
 
 use model::event::Reason;
-use model::{Event, Intent, Kind, Secret};
-use store::noun::{audit_key, credential, user};
+use model::{Event, EventKind, Intent, Secret};
+use store::queries::{audit_key, credential, user};
 
-use crate::Visit;
+use crate::OpContext;
 use crate::password::Refusal;
 use crate::session::{check_password, revoke_all};
 use crate::token::Caller;
@@ -32,24 +32,24 @@ impl From<store::Error> for EraseError {
 /// # Errors
 /// [`EraseError`]; nothing was changed then.
 pub async fn erase(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     caller: &Caller,
     password: &Secret<String>,
 ) -> Result<(), EraseError> {
-    let found = visit.lease.read().await?.one(credential::by_id(caller.user)).await?;
-    let checked = check_password(visit, found, password, &caller.user_uuid.to_string()).await;
+    let found = ctx.lease.read().await?.one(credential::by_id(caller.user)).await?;
+    let checked = check_password(ctx, found, password, &caller.user_uuid.to_string()).await;
     let login = match checked.map_err(EraseError::Hash)? {
         Ok(login) => login,
         Err((_, reason)) => {
-            visit.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason });
+            ctx.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason });
             return Err(EraseError::Refused);
         }
     };
-    let (id, uuid, version, now) = (login.user.id, login.user.uuid, login.version, visit.now);
-    let (old, keep) = (login.hash.ok_or(EraseError::Refused)?, visit.rooms.keep_until(visit.now));
-    let ended = visit
+    let (id, uuid, version, now) = (login.user.id, login.user.uuid, login.version, ctx.now);
+    let (old, keep) = (login.hash.ok_or(EraseError::Refused)?, ctx.services.keep_until(ctx.now));
+    let ended = ctx
         .lease
-        .transact(Intent::to(Kind::UserErased).user(uuid).stamp(now), async move |tx| {
+        .transact(Intent::to(EventKind::UserErased).user(uuid).stamp(now), async move |tx| {
             // Repeats that the version stands, as every write after a hash does.
             tx.one(credential::replace(id, version, &old, now)).await?.ok_or(EraseError::Refused)?;
             tx.one(user::erase(id, now)).await?.ok_or(EraseError::Refused)?;
@@ -62,12 +62,12 @@ pub async fn erase(
         .await;
     let ended = match ended {
         Err(EraseError::Refused) => {
-            visit.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
+            ctx.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
             return Err(EraseError::Refused);
         }
         ended => ended?,
     };
-    visit.rooms.memory.forget(id);
-    visit.rooms.revocations.add(&ended, keep);
+    ctx.services.memory.forget(id);
+    ctx.services.revocations.add(&ended, keep);
     Ok(())
 }

@@ -3,9 +3,9 @@
 use model::{Event, UserId};
 use protocol::password_hash::StoredHash;
 use serde_json::{Map, Value, json};
-use store::noun::transfer::{self, Exported};
+use store::queries::transfer::{self, Exported};
 
-use crate::{Rooms, Visit};
+use crate::{OpContext, Services};
 
 /// The members of an exported account, in order.
 pub const EXPORT_MEMBERS: [&str; 10] = [
@@ -24,8 +24,8 @@ pub const EXPORT_MEMBERS: [&str; 10] = [
 pub const EXPORT_HASH_MEMBERS: [&str; 2] = ["password_hash", "password_rules"];
 
 /// Says that an export begins: before the first account leaves, so that none can leave unseen.
-pub fn begin_export(visit: &Visit<'_>, hashes: bool) {
-    visit.trail.note(Event::UsersExported { hashes });
+pub fn begin_export(ctx: &OpContext<'_>, hashes: bool) {
+    ctx.trail.note(Event::UsersExported { hashes });
 }
 
 /// At most `limit` accounts after a number, tombstones too.
@@ -33,15 +33,15 @@ pub fn begin_export(visit: &Visit<'_>, hashes: bool) {
 /// # Errors
 /// When the database did not answer.
 pub async fn export_page(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     after: UserId,
     limit: i64,
 ) -> Result<Vec<Exported>, store::Error> {
-    visit.lease.read().await?.all(transfer::export(after, limit)).await
+    ctx.lease.read().await?.all(transfer::export(after, limit)).await
 }
 
 /// The members of an account, as an import takes them.
-pub fn export_members(rooms: &Rooms, user: &Exported, hashes: bool) -> Map<String, Value> {
+pub fn export_members(services: &Services, user: &Exported, hashes: bool) -> Map<String, Value> {
     let mut members = Map::new();
     let profile = serde_json::from_str::<Value>(&user.profile).unwrap_or_default();
     let values = [
@@ -58,7 +58,7 @@ pub fn export_members(rooms: &Rooms, user: &Exported, hashes: bool) -> Map<Strin
     ];
     members.extend(EXPORT_MEMBERS.iter().map(|name| (*name).to_owned()).zip(values));
     if hashes {
-        let stored = user.hash.as_ref().map(|stored| rooms.vault.open(user.uuid, stored));
+        let stored = user.hash.as_ref().map(|stored| services.peppers.open(user.uuid, stored));
         if let Some(Err(why)) = &stored {
             tracing::warn!(user = %user.uuid, %why, "a stored password hash cannot be used, and is left out");
         }

@@ -1,24 +1,24 @@
 //! Accounts: how they are made, changed and erased, by their owner or by an operator.
 
-mod attributes;
+mod admin;
 mod erase;
 mod export;
 mod import;
-pub(crate) mod memory;
-mod operate;
 mod password;
 mod profile;
+mod profile_schema;
 mod register;
+pub(crate) mod user_cache;
 
-pub use attributes::Attributes;
+pub use admin::{
+    AdminError, add, begin_list, delete, find, page, set_password, set_role, set_state, showing,
+};
 pub use erase::{EraseError, erase};
 pub use export::{EXPORT_HASH_MEMBERS, EXPORT_MEMBERS, begin_export, export_members, export_page};
 pub use import::{IMPORT_BATCH, Importer, Verdict};
-pub use operate::{
-    OperateError, add, begin_list, delete, find, page, set_password, set_role, set_state, showing,
-};
 pub use password::{PasswordError, change_password};
 pub use profile::{MeError, PatchError, me, patch};
+pub use profile_schema::ProfileSchema;
 pub use register::{Candidate, RegisterError, Registered, register};
 
 /// The role of whoever registers himself.

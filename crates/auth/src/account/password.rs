@@ -2,11 +2,11 @@
 
 use model::event::Reason;
 use model::profile::FieldError;
-use model::{Email, Event, Intent, Kind, Secret, Username};
-use store::noun::credential;
+use model::{Email, Event, EventKind, Intent, Secret, Username};
+use store::queries::credential;
 
-use crate::Visit;
-use crate::password::{NotHashed, Policy, Purpose, Refusal, hash_new};
+use crate::OpContext;
+use crate::password::{NotHashed, Policy, Priority, Refusal, hash_new};
 use crate::session::{check_password, revoke_all};
 use crate::token::Caller;
 
@@ -43,34 +43,34 @@ impl From<NotHashed> for PasswordError {
 /// # Errors
 /// [`PasswordError`]; nothing was changed then.
 pub async fn change_password(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     caller: &Caller,
     current: &Secret<String>,
     new: &Secret<String>,
 ) -> Result<(), PasswordError> {
-    let found = visit.lease.read().await?.one(credential::by_id(caller.user)).await?;
+    let found = ctx.lease.read().await?.one(credential::by_id(caller.user)).await?;
     let email = found.as_ref().and_then(|login| Email::parse(login.user.email.as_deref()?).ok());
     let username = found.as_ref().and_then(|login| Username::parse(login.user.username.as_deref()?).ok());
-    let policy = Policy(&visit.rooms.settings.passwords);
+    let policy = Policy(&ctx.services.settings.passwords);
     let bytes = policy
         .accept("new_password", new.expose(), email.as_ref(), username.as_ref())
         .map_err(PasswordError::Invalid)?;
     let account = caller.user_uuid.to_string();
-    let checked = check_password(visit, found, current, &account).await;
+    let checked = check_password(ctx, found, current, &account).await;
     let login = match checked.map_err(PasswordError::Hash)? {
         Ok(login) => login,
         Err((_, reason)) => {
-            visit.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason });
+            ctx.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason });
             return Err(PasswordError::Refused);
         }
     };
-    let hash = hash_new(visit, "new_password", Purpose::Login, Some(account), bytes).await?;
-    let hash = visit.rooms.vault.store(login.user.uuid, &hash);
-    let (id, version, now, uuid) = (login.user.id, login.version, visit.now, login.user.uuid);
-    let (session, keep) = (caller.session, visit.rooms.keep_until(visit.now));
-    let ended = visit
+    let hash = hash_new(ctx, "new_password", Priority::Login, Some(account), bytes).await?;
+    let hash = ctx.services.peppers.store(login.user.uuid, &hash);
+    let (id, version, now, uuid) = (login.user.id, login.version, ctx.now, login.user.uuid);
+    let (session, keep) = (caller.session, ctx.services.keep_until(ctx.now));
+    let ended = ctx
         .lease
-        .transact(Intent::to(Kind::PasswordChanged).user(uuid).stamp(now), async move |tx| {
+        .transact(Intent::to(EventKind::PasswordChanged).user(uuid).stamp(now), async move |tx| {
             tx.one(credential::replace(id, version, &hash, now)).await?.ok_or(PasswordError::Refused)?;
             let ended = revoke_all(tx, id, Some(session), keep).await?;
             let sessions = ended.len() as u64;
@@ -79,11 +79,11 @@ pub async fn change_password(
         .await;
     let ended = match ended {
         Err(PasswordError::Refused) => {
-            visit.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
+            ctx.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
             return Err(PasswordError::Refused);
         }
         ended => ended?,
     };
-    visit.rooms.revocations.add(&ended, keep);
+    ctx.services.revocations.add(&ended, keep);
     Ok(())
 }

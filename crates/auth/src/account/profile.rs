@@ -1,12 +1,12 @@
 //! The caller's own account: reading and changing it.
 
 use model::profile::{FieldError, Profile};
-use model::{Event, Intent, Kind, Username};
+use model::{Event, EventKind, Intent, Username};
 use serde_json::{Map, Value};
-use store::noun::user::{self, State, User};
+use store::queries::user::{self, State, User};
 
 use super::register::parse_profile;
-use crate::Visit;
+use crate::OpContext;
 use crate::token::Caller;
 
 /// Why the caller's account is not shown.
@@ -41,23 +41,25 @@ impl From<store::Error> for PatchError {
 ///
 /// # Errors
 /// [`MeError`].
-pub async fn me(visit: &mut Visit<'_>, caller: &Caller) -> Result<User, MeError> {
-    let rooms = visit.rooms;
-    if let Some(user) = rooms.memory.user(caller.user).filter(|_| rooms.outage.is_on()) {
+pub async fn me(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<User, MeError> {
+    let services = ctx.services;
+    if let Some(user) = services.memory.user(caller.user).filter(|_| services.outage.is_on()) {
         return Ok(user);
     }
-    let asked = async { visit.lease.read().await?.one(user::find(caller.user)).await }.await;
-    rooms.outage.note(&asked);
+    let asked = async { ctx.lease.read().await?.one(user::find(caller.user)).await }.await;
+    services.outage.note(&asked);
     match asked {
         Ok(Some(user)) if user.state == State::Active => {
-            rooms.memory.keep(&user);
+            services.memory.keep(&user);
             Ok(user)
         }
         Ok(_) => {
-            rooms.memory.forget(caller.user);
+            services.memory.forget(caller.user);
             Err(MeError::Gone)
         }
-        Err(error) if error.is_unavailable() => rooms.memory.user(caller.user).ok_or(MeError::Store(error)),
+        Err(error) if error.is_unavailable() => {
+            services.memory.user(caller.user).ok_or(MeError::Store(error))
+        }
         Err(error) => Err(MeError::Store(error)),
     }
 }
@@ -70,23 +72,23 @@ const TRIES: usize = 16;
 /// # Errors
 /// [`PatchError`]; nothing was changed then.
 pub async fn patch(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     caller: &Caller,
     members: Map<String, Value>,
 ) -> Result<User, PatchError> {
-    let mut user = current(visit, caller).await?;
+    let mut user = current(ctx, caller).await?;
     for _ in 0..TRIES {
-        if let Some(changed) = change(visit, &user, members.clone()).await? {
-            visit.rooms.memory.keep(&changed);
+        if let Some(changed) = change(ctx, &user, members.clone()).await? {
+            ctx.services.memory.keep(&changed);
             return Ok(changed);
         }
-        user = current(visit, caller).await?;
+        user = current(ctx, caller).await?;
     }
     Err(PatchError::Store(store::Error::Serialization))
 }
 
-async fn current(visit: &mut Visit<'_>, caller: &Caller) -> Result<User, PatchError> {
-    let found = visit.lease.read().await?.one(user::find(caller.user)).await?;
+async fn current(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<User, PatchError> {
+    let found = ctx.lease.read().await?.one(user::find(caller.user)).await?;
     found.filter(|user| user.state == State::Active).ok_or(PatchError::Gone)
 }
 
@@ -110,7 +112,7 @@ fn same(left: &User, right: &User) -> bool {
 
 /// Puts the members into this very state of the user; None when it is not his any more.
 async fn change(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     user: &User,
     mut members: Map<String, Value>,
 ) -> Result<Option<User>, PatchError> {
@@ -118,17 +120,17 @@ async fn change(
     let username = new_username(members.remove("username"), user, &mut errors);
     let old = serde_json::from_str::<Profile>(&user.profile)
         .map_err(|error| store::Error::Corrupt(format!("users.profile: {error}")))?;
-    let profile = parse_profile(visit, old, members, &mut errors);
+    let profile = parse_profile(ctx, old, members, &mut errors);
     let (Some(profile), true) = (profile, errors.is_empty()) else {
         return Err(PatchError::Invalid(errors));
     };
     let profile = serde_json::to_string(&profile).unwrap_or_else(|_| "{}".to_owned());
-    let (old, now, text, name) = (user.clone(), visit.now, profile.clone(), username.clone());
-    let set = visit
+    let (old, now, text, name) = (user.clone(), ctx.now, profile.clone(), username.clone());
+    let set = ctx
         .lease
-        .transact(Intent::to(Kind::ProfileChanged).user(user.uuid).stamp(now), async move |tx| {
+        .transact(Intent::to(EventKind::ProfileChanged).user(user.uuid).stamp(now), async move |tx| {
             let set = user::set_profile(&old, name.as_ref(), &text, now);
-            let (changed, found) = tx.last((set, user::find(old.id))).await?;
+            let (changed, found) = tx.commit_with((set, user::find(old.id))).await?;
             match (changed.first(), found.first()) {
                 (Some(_), _) => Ok((Event::ProfileChanged { user: old.uuid }, ())),
                 (None, Some(now)) if now.state != State::Active => Err(Unchanged::Gone),

@@ -2,14 +2,14 @@
 
 use model::event::Obstacle;
 use model::profile::{FieldError, Profile};
-use model::{Email, Event, Intent, Kind, Now, Secret, UserId, UserUuid, Username};
+use model::{Email, Event, EventKind, Intent, Now, Secret, UserId, UserUuid, Username};
 use serde_json::{Map, Value};
-use store::noun::{credential, session, user};
+use store::queries::{credential, session, user};
 
 use super::BASIC_USER;
-use crate::Visit;
-use crate::password::{NotHashed, Policy, Purpose, Refusal, hash_new};
-use crate::session::{Live, Opening};
+use crate::OpContext;
+use crate::password::{NotHashed, Policy, Priority, Refusal, hash_new};
+use crate::session::{ActiveSession, PendingSession};
 use crate::token::{MintError, Tokens, mint};
 
 /// Somebody who wants an account: every word of his has been checked.
@@ -68,7 +68,7 @@ impl Candidate {
     /// # Errors
     /// Everything that is wrong, a line each.
     pub fn parse(
-        visit: &Visit<'_>,
+        ctx: &OpContext<'_>,
         email: &str,
         username: Option<&str>,
         password: &Secret<String>,
@@ -78,18 +78,18 @@ impl Candidate {
         let email = Email::parse(email).map_err(|error| errors.push(error.into())).ok();
         let username =
             username.and_then(|name| Username::parse(name).map_err(|error| errors.push(error.into())).ok());
-        let policy = Policy(&visit.rooms.settings.passwords);
+        let policy = Policy(&ctx.services.settings.passwords);
         let password = policy
             .accept("password", password.expose(), email.as_ref(), username.as_ref())
             .map_err(|error| errors.push(error))
             .ok();
-        let profile = parse_profile(visit, Profile::default(), members, &mut errors);
+        let profile = parse_profile(ctx, Profile::default(), members, &mut errors);
         match (email, password, profile) {
             (Some(email), Some(password), Some(profile)) if errors.is_empty() => {
                 Ok(Self { email, username, password, profile })
             }
             _ => {
-                refuse(visit, Obstacle::Invalid);
+                refuse(ctx, Obstacle::Invalid);
                 Err(errors)
             }
         }
@@ -97,28 +97,28 @@ impl Candidate {
 }
 
 /// Says that no account was made.
-fn refuse(visit: &Visit<'_>, reason: Obstacle) {
-    visit.trail.note(Event::RegistrationRefused { reason });
+fn refuse(ctx: &OpContext<'_>, reason: Obstacle) {
+    ctx.trail.note(Event::RegistrationRefused { reason });
 }
 
 /// The hash of a new account's password.
-pub(super) async fn hash_of(visit: &mut Visit<'_>, candidate: &Candidate) -> Result<String, NotHashed> {
+pub(super) async fn hash_of(ctx: &mut OpContext<'_>, candidate: &Candidate) -> Result<String, NotHashed> {
     let password = candidate.password.clone();
-    let hashed = hash_new(visit, "password", Purpose::Registration, None, password).await;
+    let hashed = hash_new(ctx, "password", Priority::Registration, None, password).await;
     if matches!(hashed, Err(NotHashed::Invalid(_))) {
-        refuse(visit, Obstacle::Invalid);
+        refuse(ctx, Obstacle::Invalid);
     }
     hashed
 }
 
 /// A profile with members put in, if that is one.
 pub(super) fn parse_profile(
-    visit: &Visit<'_>,
+    ctx: &OpContext<'_>,
     profile: Profile,
     mut members: Map<String, Value>,
     errors: &mut Vec<FieldError>,
 ) -> Option<Profile> {
-    let attributes = &visit.rooms.settings.attributes;
+    let attributes = &ctx.services.settings.attributes;
     attributes.select(&mut members);
     let merged = profile.merge(members).map_err(|some| errors.extend(some)).ok()?;
     attributes.check(merged.extra()).map_err(|error| errors.push(error)).ok()?;
@@ -130,30 +130,31 @@ pub(super) fn parse_profile(
 /// # Errors
 /// [`RegisterError`]; nothing was changed then.
 pub async fn register(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     candidate: Candidate,
     log_in: bool,
 ) -> Result<Registered, RegisterError> {
-    let hash = hash_of(visit, &candidate).await?;
-    let new = new_user(visit, &candidate, BASIC_USER);
-    let hash = visit.rooms.vault.store(new.uuid, &hash);
-    let opening = log_in.then(|| {
-        let scope = visit.rooms.settings.scopes.get(BASIC_USER).cloned().unwrap_or_default();
-        Opening::new(visit, scope)
+    let hash = hash_of(ctx, &candidate).await?;
+    let new = new_user(ctx, &candidate, BASIC_USER);
+    let hash = ctx.services.peppers.store(new.uuid, &hash);
+    let pending = log_in.then(|| {
+        let scope = ctx.services.settings.scopes.get(BASIC_USER).cloned().unwrap_or_default();
+        PendingSession::new(ctx, scope)
     });
-    let (row, first) = (new.clone(), opening.as_ref().map(|opening| opening.row.clone()));
-    let intent = Intent { session: first.as_ref().map(|first| first.id), ..Intent::to(Kind::UserRegistered) };
+    let (row, first) = (new.clone(), pending.as_ref().map(|pending| pending.row.clone()));
+    let intent =
+        Intent { session: first.as_ref().map(|first| first.id), ..Intent::to(EventKind::UserRegistered) };
     let intent = intent.user(row.uuid);
-    let inserted = visit
+    let inserted = ctx
         .lease
         .transact(intent, async move |tx| {
             let (user, session) = (row.uuid, first.as_ref().map(|first| first.id));
             // Each statement but the first finds the user by uuid, so all of them do nothing when he is taken.
             let account = (user::insert(&row), credential::insert(user, &hash, row.at));
             let ids = match &first {
-                None => tx.last(account).await?.0,
+                None => tx.commit_with(account).await?.0,
                 Some(first) => {
-                    tx.last((account.0, account.1, session::open_registered(user, first))).await?.0
+                    tx.commit_with((account.0, account.1, session::open_registered(user, first))).await?.0
                 }
             };
             let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
@@ -163,12 +164,12 @@ pub async fn register(
     let id = match inserted {
         Ok(id) => id,
         Err(Conflict::Store(error)) => return Err(error.into()),
-        Err(Conflict::Taken) => return Err(whose(visit, &candidate).await?),
+        Err(Conflict::Taken) => return Err(whose(ctx, &candidate).await?),
     };
     let user = stored(id, &new);
-    let tokens = opening.map(|opening| {
-        let live = Live::registered(&opening, id, user.uuid, &user.role);
-        mint(visit, &live, &opening.token)
+    let tokens = pending.map(|pending| {
+        let live = ActiveSession::registered(&pending, id, user.uuid, &user.role);
+        mint(ctx, &live, &pending.token)
     });
     Ok(Registered { user, tokens: tokens.transpose().map_err(RegisterError::Mint)? })
 }
@@ -187,28 +188,28 @@ impl From<store::Error> for Conflict {
 
 /// Whether the email or the username is in the way.
 pub(super) async fn whose(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     candidate: &Candidate,
 ) -> Result<RegisterError, RegisterError> {
     let call = user::taken(&candidate.email, candidate.username.as_ref());
-    let taken = visit.lease.read().await?.one(call).await?;
+    let taken = ctx.lease.read().await?.one(call).await?;
     // Whoever was in the way a moment ago may have gone; the email is what most likely was.
     let (error, reason) = match taken {
         Some((false, true)) => (RegisterError::UsernameTaken, Obstacle::UsernameTaken),
         _ => (RegisterError::EmailTaken, Obstacle::EmailTaken),
     };
-    refuse(visit, reason);
+    refuse(ctx, reason);
     Ok(error)
 }
 
-pub(super) fn new_user(visit: &Visit<'_>, candidate: &Candidate, role: &str) -> user::NewUser {
+pub(super) fn new_user(ctx: &OpContext<'_>, candidate: &Candidate, role: &str) -> user::NewUser {
     user::NewUser {
-        uuid: UserUuid::generate(visit.now, &visit.rooms.rng),
+        uuid: UserUuid::generate(ctx.now, &ctx.services.rng),
         email: candidate.email.clone(),
         username: candidate.username.clone(),
         role: role.to_owned(),
         profile: serde_json::to_string(&candidate.profile).unwrap_or_else(|_| "{}".to_owned()),
-        at: visit.now,
+        at: ctx.now,
     }
 }
 

@@ -1,19 +1,19 @@
 //! The audit trail: every event becomes a record of the journal, and what it says of a person is encrypted under a key
 //! that can be destroyed.
 
-mod book;
+mod detail_keys;
 mod documents;
-mod intents;
+mod intent_log;
+mod reconcile;
 mod recorder;
-mod settle;
-mod shipping;
+mod ship_stats;
 
-pub use book::KeyBook;
+pub use detail_keys::DetailKeyFile;
 pub use documents::markdown;
-pub use intents::{Intents, Left, SEGMENTS};
+pub use intent_log::{IntentLog, SEGMENTS, UnresolvedIntent};
+pub use reconcile::{ReconcileError, settle};
 pub use recorder::{Auditor, Condition};
-pub use settle::{SettleError, settle};
-pub use shipping::Shipping;
+pub use ship_stats::ShipStats;
 
 use model::trail::Entry;
 use model::{Event, Now, RequestId};

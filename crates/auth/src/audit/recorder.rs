@@ -10,14 +10,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Gap, Hooks, Journal, Limits, Notice, Signer, State, Stopped, Ticket, Time, Writer};
-use model::trail::{Entry, Promise, Receipt, Recorder};
+use model::trail::{Entry, IntentReceipt, Receipt, Recorder};
 use model::{Clock, Event, Intent, Now, Origin, Rng, UserUuid, hex};
 use protocol::checkpoint::CheckpointKey;
 use protocol::seal::Keyring;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Detail, Intents, KeyBook, Left, Line, Plain, Shipping, step_aside};
+use super::{Detail, DetailKeyFile, IntentLog, Line, Plain, ShipStats, UnresolvedIntent, step_aside};
 
 /// A record that waits longer than this to be written is late enough to say so.
 const LATE: Duration = Duration::from_secs(1);
@@ -25,14 +25,14 @@ const LATE: Duration = Duration::from_secs(1);
 /// Takes events and hands them to the journal's thread.
 pub struct Auditor {
     writer: Writer,
-    intents: Arc<Intents>,
-    book: KeyBook,
+    intents: Arc<IntentLog>,
+    book: DetailKeyFile,
     rng: Rng,
     clock: Clock,
     kinds: Mutex<BTreeMap<&'static str, u64>>,
     looked: AtomicBool,
-    shipping: Arc<Shipping>,
-    sinks: Mutex<Vec<(&'static str, Arc<Shipping>)>>,
+    shipping: Arc<ShipStats>,
+    sinks: Mutex<Vec<(&'static str, Arc<ShipStats>)>>,
 }
 
 /// How the trail is.
@@ -51,8 +51,8 @@ impl Auditor {
     /// When the journal's thread cannot be started.
     pub fn start(
         journal: Journal,
-        intents: Intents,
-        book: KeyBook,
+        intents: IntentLog,
+        book: DetailKeyFile,
         keyring: &Keyring,
         clock: Clock,
         rng: Rng,
@@ -111,12 +111,12 @@ impl Auditor {
     }
 
     /// What processes before this one were about to do, and nobody knows whether they did. See [`super::settle`].
-    pub fn left(&self) -> Vec<Left> {
+    pub fn left(&self) -> Vec<UnresolvedIntent> {
         self.intents.left()
     }
 
     /// Ends an intent of [`Auditor::left`] by the event that says how it went, at the time of the intent.
-    pub(super) fn settle(&self, left: &Left, event: &Event) {
+    pub(super) fn settle(&self, left: &UnresolvedIntent, event: &Event) {
         self.count(event);
         let line = Line {
             v: 1,
@@ -144,12 +144,12 @@ impl Auditor {
     }
 
     /// Ends an intent of [`Auditor::left`] whose event is there.
-    pub(super) fn found(&self, left: &Left) {
+    pub(super) fn found(&self, left: &UnresolvedIntent) {
         self.intents.found(left.number);
     }
 
     /// Ends an intent of [`Auditor::left`] that came to nothing.
-    pub(super) fn came_to_nothing(&self, left: &Left) {
+    pub(super) fn rolled_back(&self, left: &UnresolvedIntent) {
         self.intents.withdraw(left.number);
     }
 
@@ -170,25 +170,25 @@ impl Auditor {
     }
 
     /// How the journal is shipped; whoever ships tells it.
-    pub fn shipping(&self) -> &Arc<Shipping> {
+    pub fn shipping(&self) -> &Arc<ShipStats> {
         &self.shipping
     }
 
     /// Another sink than the database: whoever ships into it tells how it goes.
-    pub fn add_sink(&self, name: &'static str) -> Arc<Shipping> {
-        let shipping = Arc::<Shipping>::default();
+    pub fn add_sink(&self, name: &'static str) -> Arc<ShipStats> {
+        let shipping = Arc::<ShipStats>::default();
         let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         sinks.push((name, Arc::clone(&shipping)));
         shipping
     }
 
     /// The other sinks, by their names.
-    pub fn sinks(&self) -> Vec<(&'static str, Arc<Shipping>)> {
+    pub fn sinks(&self) -> Vec<(&'static str, Arc<ShipStats>)> {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The keys of people's details.
-    pub fn book(&self) -> &KeyBook {
+    pub fn book(&self) -> &DetailKeyFile {
         &self.book
     }
 
@@ -260,7 +260,7 @@ impl Recorder for Auditor {
         }))
     }
 
-    fn announce(&self, at: Now, intent: &Intent, origin: &Origin) -> Option<Promise> {
+    fn announce(&self, at: Now, intent: &Intent, origin: &Origin) -> Option<IntentReceipt> {
         let (number, ticket) = self.intents.begin(at, intent, origin, &self.state())?;
         let written = ticket.map(|ticket| -> Receipt {
             let intents = Arc::clone(&self.intents);
@@ -269,7 +269,7 @@ impl Recorder for Auditor {
                 ticket.await;
             })
         });
-        Some(Promise { number, written })
+        Some(IntentReceipt { number, written })
     }
 
     fn withdraw(&self, number: u64) {

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Checkpoint, Journal, JournalId, Kind, Options, Reader};
 use model::event::Reason;
-use model::{Clock, Now, Origin, RequestId, Rng, SessionId, Trail, UserUuid};
+use model::{AuditContext, Clock, Now, Origin, RequestId, Rng, SessionId, UserUuid};
 use protocol::checkpoint::CheckpointKey;
 use protocol::seal::Keyring;
 use serde_json::Value;
@@ -34,19 +34,19 @@ impl Place {
     fn open(&self) -> Arc<Auditor> {
         let (journal, _) = Journal::open(self.folder.path(), Options::default(), JournalId([7; 16])).unwrap();
         let intents = self.intents(Options::default());
-        let book = KeyBook::open(&self.path("keys"), self.keyring.clone(), Rng::seeded(2)).unwrap();
+        let book = DetailKeyFile::open(&self.path("keys"), self.keyring.clone(), Rng::seeded(2)).unwrap();
         let clock = Clock::test(Now::from_seconds(1_767_225_600));
         Arc::new(Auditor::start(journal, intents, book, &self.keyring, clock, Rng::seeded(3)).unwrap())
     }
 
-    fn intents(&self, options: Options) -> Intents {
+    fn intents(&self, options: Options) -> IntentLog {
         let path = self.path("intents");
         let (journal, _) = Journal::open(&path, options, JournalId([8; 16])).unwrap();
-        Intents::start(journal, &path, &Clock::test(Now::from_seconds(1_767_225_600))).unwrap()
+        IntentLog::start(journal, &path, &Clock::test(Now::from_seconds(1_767_225_600))).unwrap()
     }
 
     fn keys(&self) -> std::collections::HashMap<[u8; 8], (UserUuid, protocol::detail::DetailKey)> {
-        KeyBook::read(&self.path("keys"), &self.keyring).unwrap()
+        DetailKeyFile::read(&self.path("keys"), &self.keyring).unwrap()
     }
 
     /// The detail of a record, if somebody still can read it.
@@ -60,7 +60,7 @@ impl Place {
     }
 }
 
-fn trail(auditor: &Arc<Auditor>) -> Trail {
+fn trail(auditor: &Arc<Auditor>) -> AuditContext {
     let origin = Origin {
         via: "http",
         request_id: Some(RequestId("r-1".to_owned())),
@@ -69,7 +69,7 @@ fn trail(auditor: &Arc<Auditor>) -> Trail {
         user_agent: Some("curl/8.0 canary".to_owned()),
         ..Origin::default()
     };
-    Trail::new(auditor.clone(), Clock::test(Now::from_seconds(1_767_225_601)), origin)
+    AuditContext::new(auditor.clone(), Clock::test(Now::from_seconds(1_767_225_601)), origin)
 }
 
 fn user(number: u128) -> UserUuid {

@@ -3,10 +3,10 @@
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use model::{ClientId, Event, Intent, Kind, Secret};
-use store::noun::client::{self, Client};
+use model::{ClientId, Event, EventKind, Intent, Secret};
+use store::queries::client::{self, Client};
 
-use crate::Visit;
+use crate::OpContext;
 
 /// Why a client verb failed.
 #[derive(Debug)]
@@ -36,19 +36,19 @@ const SECRET_PREFIX: &str = "gwc_";
 /// # Errors
 /// [`ClientError::Refused`] for an unknown id and a wrong secret alike.
 pub async fn authenticate(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     id: &str,
     secret: &Secret<String>,
 ) -> Result<Client, ClientError> {
     let id = ClientId(id.to_owned());
-    let found = visit.lease.read().await?.one(client::find(&id)).await?;
+    let found = ctx.lease.read().await?.one(client::find(&id)).await?;
     let given = secret_hash(secret.expose());
     let wanted = found.as_ref().map_or([0; 32], |client| client.secret_hash);
     let same = constant_time::verify_slices_are_equal(&given, &wanted).is_ok();
     match found {
         Some(client) if same => Ok(client),
         found => {
-            visit.trail.note(Event::ClientRefused { client: found.map(|client| client.id) });
+            ctx.trail.note(Event::ClientRefused { client: found.map(|client| client.id) });
             Err(ClientError::Refused)
         }
     }
@@ -58,18 +58,17 @@ pub async fn authenticate(
 ///
 /// # Errors
 /// [`ClientError::Taken`], [`ClientError::BadId`].
-pub async fn add(visit: &mut Visit<'_>, id: &str, name: &str) -> Result<Secret<String>, ClientError> {
+pub async fn add(ctx: &mut OpContext<'_>, id: &str, name: &str) -> Result<Secret<String>, ClientError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if id.is_empty() || id.len() > 64 || !id.chars().all(fits) {
         return Err(ClientError::BadId);
     }
-    let secret = new_secret(visit);
+    let secret = new_secret(ctx);
     let (client, name, hash, now) =
-        (ClientId(id.to_owned()), name.to_owned(), secret_hash(secret.expose()), visit.now);
-    visit
-        .lease
-        .transact(Intent::to(Kind::ClientAdded), async move |tx| {
-            let (added,) = tx.last((client::insert(&client, &name, hash, now),)).await?;
+        (ClientId(id.to_owned()), name.to_owned(), secret_hash(secret.expose()), ctx.now);
+    ctx.lease
+        .transact(Intent::to(EventKind::ClientAdded), async move |tx| {
+            let (added,) = tx.commit_with((client::insert(&client, &name, hash, now),)).await?;
             let client = added.into_iter().next().ok_or(ClientError::Taken)?;
             Ok::<_, ClientError>((Event::ClientAdded { client }, ()))
         })
@@ -81,21 +80,20 @@ pub async fn add(visit: &mut Visit<'_>, id: &str, name: &str) -> Result<Secret<S
 ///
 /// # Errors
 /// [`ClientError::Store`].
-pub async fn list(visit: &mut Visit<'_>) -> Result<Vec<Client>, ClientError> {
-    Ok(visit.lease.read().await?.all(client::all()).await?)
+pub async fn list(ctx: &mut OpContext<'_>) -> Result<Vec<Client>, ClientError> {
+    Ok(ctx.lease.read().await?.all(client::all()).await?)
 }
 
 /// Gives a client another secret; the old one is refused from now on.
 ///
 /// # Errors
 /// [`ClientError::Unknown`].
-pub async fn rotate(visit: &mut Visit<'_>, id: &str) -> Result<Secret<String>, ClientError> {
-    let secret = new_secret(visit);
-    let (client, hash, now) = (ClientId(id.to_owned()), secret_hash(secret.expose()), visit.now);
-    visit
-        .lease
-        .transact(Intent::to(Kind::ClientRotated), async move |tx| {
-            let (rotated,) = tx.last((client::rotate(&client, hash, now),)).await?;
+pub async fn rotate(ctx: &mut OpContext<'_>, id: &str) -> Result<Secret<String>, ClientError> {
+    let secret = new_secret(ctx);
+    let (client, hash, now) = (ClientId(id.to_owned()), secret_hash(secret.expose()), ctx.now);
+    ctx.lease
+        .transact(Intent::to(EventKind::ClientRotated), async move |tx| {
+            let (rotated,) = tx.commit_with((client::rotate(&client, hash, now),)).await?;
             let client = rotated.into_iter().next().ok_or(ClientError::Unknown)?;
             Ok::<_, ClientError>((Event::ClientRotated { client }, ()))
         })
@@ -107,20 +105,19 @@ pub async fn rotate(visit: &mut Visit<'_>, id: &str) -> Result<Secret<String>, C
 ///
 /// # Errors
 /// [`ClientError::Unknown`].
-pub async fn remove(visit: &mut Visit<'_>, id: &str) -> Result<(), ClientError> {
+pub async fn remove(ctx: &mut OpContext<'_>, id: &str) -> Result<(), ClientError> {
     let client = ClientId(id.to_owned());
-    visit
-        .lease
-        .transact(Intent::to(Kind::ClientRemoved), async move |tx| {
-            let (removed,) = tx.last((client::remove(&client),)).await?;
+    ctx.lease
+        .transact(Intent::to(EventKind::ClientRemoved), async move |tx| {
+            let (removed,) = tx.commit_with((client::remove(&client),)).await?;
             let client = removed.into_iter().next().ok_or(ClientError::Unknown)?;
             Ok((Event::ClientRemoved { client }, ()))
         })
         .await
 }
 
-fn new_secret(visit: &Visit<'_>) -> Secret<String> {
-    Secret::new(format!("{SECRET_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(visit.rooms.rng.bytes::<32>())))
+fn new_secret(ctx: &OpContext<'_>) -> Secret<String> {
+    Secret::new(format!("{SECRET_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(ctx.services.rng.bytes::<32>())))
 }
 
 /// SHA-256: a secret of 256 random bits needs no slow hash.

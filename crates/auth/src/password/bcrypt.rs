@@ -16,7 +16,7 @@ use zeroize::Zeroize as _;
 use super::scheme::BCRYPT_BYTES;
 
 /// One password to hash with one salt.
-pub(super) struct Question<'a> {
+pub(super) struct BcryptJob<'a> {
     cost: u8,
     salt: [u8; 16],
     bytes: Cow<'a, [u8]>,
@@ -27,7 +27,7 @@ pub(super) struct Question<'a> {
     whole: bool,
 }
 
-impl<'a> Question<'a> {
+impl<'a> BcryptJob<'a> {
     /// A new hash, of a password that bcrypt takes whole.
     pub(super) fn new_hash(cost: u8, salt: [u8; 16], password: &'a [u8]) -> Self {
         let whole = password.len() <= BCRYPT_BYTES && !password.contains(&0);
@@ -39,7 +39,7 @@ impl<'a> Question<'a> {
         match stored.format() {
             Format::Bcrypt(hash) => Some(Self::plain(hash, Cow::Borrowed(password), stored.rules())),
             Format::BcryptSha256(hash) => {
-                Some(Self::plain(&hash.bcrypt, Cow::Owned(before(hash, password)), Rules::Imported))
+                Some(Self::plain(&hash.bcrypt, Cow::Owned(prehash(hash, password)), Rules::Imported))
             }
             _ => None,
         }
@@ -76,7 +76,7 @@ impl<'a> Question<'a> {
     }
 }
 
-impl Drop for Question<'_> {
+impl Drop for BcryptJob<'_> {
     fn drop(&mut self) {
         if let Cow::Owned(bytes) = &mut self.bytes {
             bytes.zeroize();
@@ -85,7 +85,7 @@ impl Drop for Question<'_> {
 }
 
 /// What becomes of a password before bcrypt over SHA-256: any length, and NUL is a byte.
-fn before(hash: &BcryptSha256Hash, password: &[u8]) -> Vec<u8> {
+fn prehash(hash: &BcryptSha256Hash, password: &[u8]) -> Vec<u8> {
     let sha256 = || digest::digest(&digest::SHA256, password);
     let text = match hash.prehash {
         Prehash::Hex => hex::encode(sha256().as_ref()),
@@ -99,7 +99,7 @@ fn before(hash: &BcryptSha256Hash, password: &[u8]) -> Vec<u8> {
 }
 
 /// Hashes questions of one cost together, in their order; None for those of a cost that there is not.
-pub(super) fn many(lanes: &mut Lanes, questions: &[&Question<'_>]) -> Vec<Option<Hash>> {
+pub(super) fn hash_batch(lanes: &mut Lanes, questions: &[&BcryptJob<'_>]) -> Vec<Option<Hash>> {
     let mut hashes = vec![None; questions.len()];
     let Some(cost) = questions.first().and_then(|first| Cost::new(first.cost)) else { return hashes };
     let jobs: Vec<_> = questions.iter().map(|question| question.job()).collect();

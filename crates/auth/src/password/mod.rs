@@ -3,27 +3,27 @@
 mod bcrypt;
 mod blocklist;
 mod breach;
-mod foreign;
 mod hasher;
-mod new;
+mod imported;
 pub mod pepper;
 mod policy;
+mod rehash;
 mod scheme;
-mod upkeep;
+mod set;
 
 use std::time::Duration;
 
 pub use blocklist::Blocklist;
 pub use breach::{BREACH_BITS, BREACH_KIND, Breaches, hash as breach_hash};
-pub use hasher::{Asker, Counts, Hasher, HasherCounts, Purpose, Refusal, Rehashed};
-pub use new::NotHashed;
-pub(crate) use new::hash_new;
+pub use hasher::{Counts, HashingMetrics, PasswordHasher, Priority, Refusal, Rehashed, Requester};
 pub(crate) use pepper::open_stored;
-pub use pepper::{Unreadable, Vault};
+pub use pepper::{PepperService, Unreadable};
 pub(crate) use policy::received;
 pub use policy::{Policy, normalise};
+pub use rehash::{keep_rehashed, learn_kinds};
 pub use scheme::Scheme;
-pub use upkeep::{keep_rehashed, learn_kinds};
+pub use set::NotHashed;
+pub(crate) use set::hash_new;
 
 /// What the configuration says about passwords.
 #[derive(Clone, Debug)]

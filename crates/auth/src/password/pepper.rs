@@ -1,22 +1,22 @@
 //! The pepper in use: which versions there are, what is stored and what was, and how stored hashes move on.
 //!
-//! Every hash that is stored goes through [`Vault::store`], and every one that was through [`open_stored`] or
-//! [`Vault::open`]; the store takes and gives nothing else than the text between them.
+//! Every hash that is stored goes through [`PepperService::store`], and every one that was through [`open_stored`] or
+//! [`PepperService::open`]; the store takes and gives nothing else than the text between them.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use model::{Event, Intent, Kind, Rng, UserId, UserUuid};
+use model::{Event, EventKind, Intent, Rng, UserId, UserUuid};
 use protocol::password_hash::{StoredHash, Unusable};
 use protocol::pepper::{Pepper, PepperError, Peppers, StoredText};
-use store::noun::credential::{self, Owned};
-use store::noun::pepper::{self, Pepper as Row};
+use store::queries::credential::{self, Owned};
+use store::queries::pepper::{self, Pepper as Row};
 
 use super::PasswordSettings;
-use super::upkeep::Moved;
-use crate::{Rooms, Visit};
+use super::rehash::Moved;
+use crate::{OpContext, Services};
 
 /// Hashes that are sealed together: one transaction.
 const BATCH: i64 = 100;
@@ -25,7 +25,7 @@ const KEPT: Duration = Duration::from_hours(1);
 
 /// The versions of the pepper in memory.
 #[derive(Debug)]
-pub struct Vault {
+pub struct PepperService {
     /// Whether new hashes are sealed.
     seals: bool,
     rng: Rng,
@@ -36,7 +36,7 @@ pub struct Vault {
 
 /// Why the pepper is of no use.
 #[derive(Debug)]
-pub enum VaultError {
+pub enum PepperServiceError {
     /// New hashes are to be sealed, and no version can be opened that would.
     NoneUsable,
     /// The setting is off, so there is nothing to rotate.
@@ -49,13 +49,13 @@ pub enum VaultError {
     Store(store::Error),
 }
 
-impl From<store::Error> for VaultError {
+impl From<store::Error> for PepperServiceError {
     fn from(error: store::Error) -> Self {
         Self::Store(error)
     }
 }
 
-impl fmt::Display for VaultError {
+impl fmt::Display for PepperServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoneUsable => f.write_str("no pepper can be opened with the master key"),
@@ -67,7 +67,7 @@ impl fmt::Display for VaultError {
     }
 }
 
-impl std::error::Error for VaultError {}
+impl std::error::Error for PepperServiceError {}
 
 /// Why a stored hash cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-impl Vault {
+impl PepperService {
     /// A vault that knows no version yet: [`open`] fills it.
     pub(crate) fn new(settings: &PasswordSettings, rng: &Rng) -> Self {
         let (peppers, missing) = (RwLock::default(), Mutex::default());
@@ -130,20 +130,20 @@ impl Vault {
 /// # Errors
 /// When the database had to be asked and did not answer.
 pub(crate) async fn open_stored(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     user: UserUuid,
     stored: &StoredText,
-) -> Result<Result<StoredHash, Unreadable>, VaultError> {
-    let vault = &visit.rooms.vault;
-    let opened = vault.open(user, stored);
+) -> Result<Result<StoredHash, Unreadable>, PepperServiceError> {
+    let service = &ctx.services.peppers;
+    let opened = service.open(user, stored);
     let Err(Unreadable::Sealed(PepperError::Unknown(version))) = opened else { return Ok(opened) };
-    if vault.missing().contains(&version) {
+    if service.missing().contains(&version) {
         return Ok(opened);
     }
-    load(visit).await?;
-    let opened = vault.open(user, stored);
+    load(ctx).await?;
+    let opened = service.open(user, stored);
     if matches!(opened, Err(Unreadable::Sealed(PepperError::Unknown(_)))) {
-        vault.missing().insert(version);
+        service.missing().insert(version);
     }
     Ok(opened)
 }
@@ -151,13 +151,13 @@ pub(crate) async fn open_stored(
 /// Loads the versions into memory. One that cannot be opened is left out and named in the log.
 ///
 /// # Errors
-/// [`VaultError::NoneUsable`] when hashes are to be sealed and none could be; the versions in memory stay as they were.
-pub async fn load(visit: &mut Visit<'_>) -> Result<(), VaultError> {
-    let rows = list(visit).await?;
+/// [`PepperServiceError::NoneUsable`] when hashes are to be sealed and none could be; the versions in memory stay as they were.
+pub async fn load(ctx: &mut OpContext<'_>) -> Result<(), PepperServiceError> {
+    let rows = list(ctx).await?;
     let mut sealing = None;
     let mut all = Vec::new();
     for row in &rows {
-        match Pepper::open(&visit.rooms.keyring, row.version, &row.sealed) {
+        match Pepper::open(&ctx.services.keyring, row.version, &row.sealed) {
             Ok(pepper) => {
                 all.push(pepper);
                 sealing = Some(row.version).filter(|_| row.is_active).or(sealing);
@@ -167,70 +167,71 @@ pub async fn load(visit: &mut Visit<'_>) -> Result<(), VaultError> {
             }
         }
     }
-    let vault = &visit.rooms.vault;
-    if vault.seals && sealing.is_none() {
-        return Err(VaultError::NoneUsable);
+    let service = &ctx.services.peppers;
+    if service.seals && sealing.is_none() {
+        return Err(PepperServiceError::NoneUsable);
     }
-    let peppers = Peppers::new(all, sealing.filter(|_| vault.seals));
-    *vault.peppers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(peppers);
-    vault.missing().clear();
+    let peppers = Peppers::new(all, sealing.filter(|_| service.seals));
+    *service.peppers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(peppers);
+    service.missing().clear();
     Ok(())
 }
 
 /// Loads the versions, making the first where hashes are to be sealed and there is none.
 ///
 /// # Errors
-/// [`VaultError::NoneUsable`], [`VaultError::Store`].
-pub async fn open(visit: &mut Visit<'_>) -> Result<(), VaultError> {
-    if visit.rooms.vault.seals && list(visit).await?.is_empty() {
-        match make(visit, 1).await {
+/// [`PepperServiceError::NoneUsable`], [`PepperServiceError::Store`].
+pub async fn open(ctx: &mut OpContext<'_>) -> Result<(), PepperServiceError> {
+    if ctx.services.peppers.seals && list(ctx).await?.is_empty() {
+        match make(ctx, 1).await {
             // Another process that starts at the same time was faster; its pepper is as good.
-            Ok(()) | Err(VaultError::Raced) => {}
+            Ok(()) | Err(PepperServiceError::Raced) => {}
             Err(error) => return Err(error),
         }
     }
-    load(visit).await
+    load(ctx).await
 }
 
 /// Every version, oldest first.
 ///
 /// # Errors
 /// When the database did not answer.
-pub async fn list(visit: &mut Visit<'_>) -> Result<Vec<Row>, store::Error> {
-    visit.lease.read().await?.all(pepper::all()).await
+pub async fn list(ctx: &mut OpContext<'_>) -> Result<Vec<Row>, store::Error> {
+    ctx.lease.read().await?.all(pepper::all()).await
 }
 
 /// Makes a new version, which seals from now on; the stored hashes follow in the background.
 ///
 /// # Errors
-/// [`VaultError`].
-pub async fn rotate(visit: &mut Visit<'_>) -> Result<i64, VaultError> {
-    if !visit.rooms.vault.seals {
-        return Err(VaultError::Off);
+/// [`PepperServiceError`].
+pub async fn rotate(ctx: &mut OpContext<'_>) -> Result<i64, PepperServiceError> {
+    if !ctx.services.peppers.seals {
+        return Err(PepperServiceError::Off);
     }
-    let version = list(visit).await?.last().map_or(1, |last| last.version + 1);
-    make(visit, version).await?;
-    load(visit).await?;
+    let version = list(ctx).await?.last().map_or(1, |last| last.version + 1);
+    make(ctx, version).await?;
+    load(ctx).await?;
     Ok(version)
 }
 
-async fn make(visit: &mut Visit<'_>, version: i64) -> Result<(), VaultError> {
-    let Rooms { keyring, rng, .. } = visit.rooms;
-    let (sealed, now) = (Pepper::generate(version, rng).seal(keyring, rng), visit.now);
-    visit
-        .lease
-        .transact(Intent::to(Kind::PepperCreated), async move |tx| {
-            tx.one(pepper::insert(version, sealed.clone(), now)).await?.ok_or(VaultError::Raced)?;
-            tx.last((pepper::retire_older(version, now), store::noun::key::bump())).await?;
+async fn make(ctx: &mut OpContext<'_>, version: i64) -> Result<(), PepperServiceError> {
+    let Services { keyring, rng, .. } = ctx.services;
+    let (sealed, now) = (Pepper::generate(version, rng).seal(keyring, rng), ctx.now);
+    ctx.lease
+        .transact(Intent::to(EventKind::PepperCreated), async move |tx| {
+            tx.one(pepper::insert(version, sealed.clone(), now)).await?.ok_or(PepperServiceError::Raced)?;
+            tx.commit_with((pepper::retire_older(version, now), store::queries::signing_key::bump())).await?;
             Ok((Event::PepperCreated { version }, ()))
         })
         .await
 }
 
 /// Every version sealed anew under the first master key; None when one of them cannot be opened.
-pub(crate) async fn sealed_anew(visit: &mut Visit<'_>) -> Result<Option<Vec<(i64, Vec<u8>)>>, store::Error> {
-    let rows = list(visit).await?;
-    let Rooms { keyring, rng, .. } = visit.rooms;
+pub(crate) async fn sealed_anew(
+    ctx: &mut OpContext<'_>,
+) -> Result<Option<Vec<(i64, Vec<u8>)>>, store::Error> {
+    let rows = list(ctx).await?;
+    let Services { keyring, rng, .. } = ctx.services;
     let anew = |row: &Row| {
         Some((row.version, Pepper::open(keyring, row.version, &row.sealed).ok()?.seal(keyring, rng)))
     };
@@ -255,47 +256,47 @@ impl Default for Place {
 ///
 /// # Errors
 /// When the database did not answer.
-pub async fn step(visit: &mut Visit<'_>, mut place: Place) -> Result<Option<Place>, VaultError> {
-    let vault = &visit.rooms.vault;
-    let Some(version) = vault.peppers().sealing() else { return Ok(None) };
-    let mut read = visit.lease.read().await?;
+pub async fn step(ctx: &mut OpContext<'_>, mut place: Place) -> Result<Option<Place>, PepperServiceError> {
+    let service = &ctx.services.peppers;
+    let Some(version) = service.peppers().sealing() else { return Ok(None) };
+    let mut read = ctx.lease.read().await?;
     let mut page = read.all(credential::plain(place.plain, BATCH)).await?;
     if let Some(last) = page.last() {
         place.plain = last.user;
     } else {
         page = read.all(credential::sealed_before(version, place.sealed, BATCH)).await?;
-        let Some(last) = page.last() else { return clear(visit).await.map(|()| None) };
+        let Some(last) = page.last() else { return clear(ctx).await.map(|()| None) };
         place.sealed = (last.hash.pepper().unwrap_or_default(), last.user);
     }
-    move_page(visit, page).await?;
+    move_page(ctx, page).await?;
     Ok(Some(place))
 }
 
 /// Takes the seal off some of the stored hashes, where the setting is off. Returns the next place, or None at the end.
 ///
 /// # Errors
-/// [`VaultError::On`], [`VaultError::Store`].
-pub async fn unseal(visit: &mut Visit<'_>, mut place: Place) -> Result<Option<Place>, VaultError> {
-    if visit.rooms.vault.seals {
-        return Err(VaultError::On);
+/// [`PepperServiceError::On`], [`PepperServiceError::Store`].
+pub async fn unseal(ctx: &mut OpContext<'_>, mut place: Place) -> Result<Option<Place>, PepperServiceError> {
+    if ctx.services.peppers.seals {
+        return Err(PepperServiceError::On);
     }
     let call = credential::sealed_before(i64::MAX, place.sealed, BATCH);
-    let page = visit.lease.read().await?.all(call).await?;
+    let page = ctx.lease.read().await?.all(call).await?;
     let Some(last) = page.last() else { return Ok(None) };
     place.sealed = (last.hash.pepper().unwrap_or_default(), last.user);
-    move_page(visit, page).await?;
+    move_page(ctx, page).await?;
     Ok(Some(place))
 }
 
 /// Stores hashes as the vault stores them now.
-async fn move_page(visit: &mut Visit<'_>, page: Vec<Owned>) -> Result<(), VaultError> {
-    let vault = &visit.rooms.vault;
+async fn move_page(ctx: &mut OpContext<'_>, page: Vec<Owned>) -> Result<(), PepperServiceError> {
+    let service = &ctx.services.peppers;
     // One version for all of them, whatever is loaded meanwhile.
-    let peppers = vault.peppers();
+    let peppers = service.peppers();
     let mut moved = Vec::with_capacity(page.len());
     for Owned { user, uuid, hash } in page {
         match peppers.open(uuid, &hash) {
-            Ok(text) => moved.push((user, peppers.store(uuid, &text, &vault.rng), hash)),
+            Ok(text) => moved.push((user, peppers.store(uuid, &text, &service.rng), hash)),
             Err(why) => tracing::warn!(user = %uuid, %why, "a stored password hash stays as it is"),
         }
     }
@@ -303,11 +304,11 @@ async fn move_page(visit: &mut Visit<'_>, page: Vec<Owned>) -> Result<(), VaultE
         return Ok(());
     }
     let pepper = peppers.sealing();
-    let done = visit
+    let done = ctx
         .lease
-        .transact(Intent::to(Kind::PasswordsSealed), async move |tx| {
+        .transact(Intent::to(EventKind::PasswordsSealed), async move |tx| {
             let hashes = moved.iter().map(|(user, new, old)| (*user, old, new));
-            let (sealed,) = tx.last((credential::seal(pepper, hashes),)).await?;
+            let (sealed,) = tx.commit_with((credential::seal(pepper, hashes),)).await?;
             let passwords = sealed.len() as u64;
             if passwords == 0 {
                 Err(Moved::On)
@@ -323,16 +324,16 @@ async fn move_page(visit: &mut Visit<'_>, page: Vec<Owned>) -> Result<(), VaultE
 }
 
 /// Removes the versions that have long been replaced and that no hash needs.
-async fn clear(visit: &mut Visit<'_>) -> Result<(), VaultError> {
-    let before = visit.now.minus(KEPT);
-    let rows = list(visit).await?;
+async fn clear(ctx: &mut OpContext<'_>) -> Result<(), PepperServiceError> {
+    let before = ctx.now.minus(KEPT);
+    let rows = list(ctx).await?;
     for row in rows.iter().filter(|row| !row.is_active && row.changed_at <= before) {
         let version = row.version;
-        let removed = visit
+        let removed = ctx
             .lease
-            .transact(Intent::to(Kind::PepperRemoved), async move |tx| {
+            .transact(Intent::to(EventKind::PepperRemoved), async move |tx| {
                 tx.one(pepper::remove_unused(version)).await?.ok_or(Moved::On)?;
-                tx.last((store::noun::key::bump(),)).await?;
+                tx.commit_with((store::queries::signing_key::bump(),)).await?;
                 Ok((Event::PepperRemoved { version }, ()))
             })
             .await;

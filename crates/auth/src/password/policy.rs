@@ -1,6 +1,6 @@
 //! What may be a new password (NIST SP 800-63B-4 §3.1.1.2: length and a blocklist, no composition rules).
 
-use model::limit::PASSWORD_CHARS;
+use model::bounds::PASSWORD_CHARS;
 use model::profile::FieldError;
 use model::{Email, Secret, Username};
 use protocol::password_hash::Rules;

@@ -8,8 +8,8 @@ use model::Rng;
 use protocol::password_hash::{Argon2Hash, Argon2Kind, CostClass, Format, StoredHash};
 use zeroize::Zeroize;
 
-use super::bcrypt::{self, Question};
-use super::foreign;
+use super::bcrypt::{self, BcryptJob};
+use super::imported;
 
 /// How new passwords are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +35,12 @@ pub(crate) const BCRYPT_BYTES: usize = 72;
 
 /// What a thread hashes with, made at first use and kept from hash to hash.
 #[derive(Default)]
-pub(crate) struct Tools {
+pub(crate) struct WorkerBuffers {
     pub(super) arena: Arena,
     lanes: Option<Lanes>,
 }
 
-impl Tools {
+impl WorkerBuffers {
     /// The memory for bcrypt, as wide as it gets: whoever uses it says how many go together.
     pub(super) fn lanes(&mut self) -> &mut Lanes {
         self.lanes.get_or_insert_with(|| {
@@ -107,18 +107,18 @@ impl Scheme {
 
 /// Whether `password` is the one behind `stored`: its bytes by the rules of the stored hash. None when there is no
 /// memory to find out. bcrypt is checked on its own here; the engine takes several together.
-pub(crate) fn verify(stored: &StoredHash, password: &[u8], tools: &mut Tools) -> Option<bool> {
+pub(crate) fn verify(stored: &StoredHash, password: &[u8], buffers: &mut WorkerBuffers) -> Option<bool> {
     match stored.format() {
-        Format::Argon2(hash) => argon2(hash, password, &mut tools.arena),
+        Format::Argon2(hash) => argon2(hash, password, &mut buffers.arena),
         Format::Bcrypt(_) | Format::BcryptSha256(_) => {
-            let question = Question::check(stored, password)?;
-            let hashes = bcrypt::many(tools.lanes(), &[&question]);
+            let question = BcryptJob::check(stored, password)?;
+            let hashes = bcrypt::hash_batch(buffers.lanes(), &[&question]);
             Some(hashes.into_iter().flatten().any(|hash| question.is_answered_by(&hash)))
         }
-        Format::Pbkdf2(hash) => Some(foreign::pbkdf2(hash, password)),
-        Format::Scrypt(hash) => foreign::scrypt(hash, password),
-        Format::Firebase(hash) => foreign::firebase(hash, password),
-        Format::ShaCrypt(hash) => Some(foreign::sha_crypt(hash, password)),
+        Format::Pbkdf2(hash) => Some(imported::pbkdf2(hash, password)),
+        Format::Scrypt(hash) => imported::scrypt(hash, password),
+        Format::Firebase(hash) => imported::firebase(hash, password),
+        Format::ShaCrypt(hash) => Some(imported::sha_crypt(hash, password)),
     }
 }
 

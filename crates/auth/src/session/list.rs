@@ -1,9 +1,9 @@
 //! The caller's sessions.
 
 use model::{Now, SessionId};
-use store::noun::session;
+use store::queries::session;
 
-use crate::Visit;
+use crate::OpContext;
 use crate::token::Caller;
 
 /// One session as its owner sees it.
@@ -29,9 +29,9 @@ pub struct SessionInfo {
 ///
 /// # Errors
 /// When the database did not answer.
-pub async fn list(visit: &mut Visit<'_>, caller: &Caller) -> Result<Vec<SessionInfo>, store::Error> {
-    let idle_since = visit.now.minus(visit.rooms.settings.refresh_ttl);
-    let rows = visit.lease.read().await?.all(session::of_user(caller.user, visit.now, idle_since)).await?;
+pub async fn list(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<Vec<SessionInfo>, store::Error> {
+    let idle_since = ctx.now.minus(ctx.services.settings.refresh_ttl);
+    let rows = ctx.lease.read().await?.all(session::of_user(caller.user, ctx.now, idle_since)).await?;
     let info = |row: session::Session| SessionInfo {
         id: row.id,
         created_at: row.created_at,

@@ -1,15 +1,15 @@
 //! Login: one read, one hash without a connection, one write.
 
-use model::{Email, Event, Intent, Kind, Secret, SessionId, UserId, Username, event::Reason};
+use model::{Email, Event, EventKind, Intent, Secret, SessionId, UserId, Username, event::Reason};
 use protocol::password_hash::{Rules, StoredHash};
 use protocol::scope::Scope;
-use store::noun::{credential, revocation, session};
+use store::queries::{credential, revocation, session};
 use store::{Call, Tx};
 
-use super::live::{Live, Opening};
+use super::active::{ActiveSession, PendingSession};
 use crate::password::{Refusal, normalise, open_stored, received};
 use crate::token::{MintError, Tokens, mint};
-use crate::{Rooms, Visit};
+use crate::{OpContext, Services};
 
 /// What a login form says.
 #[derive(Debug)]
@@ -51,33 +51,33 @@ const NO_PEPPER: std::time::Duration = std::time::Duration::from_secs(1);
 /// # Errors
 /// [`LoginError`]; nothing was changed then.
 pub async fn login(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     given: &Credentials,
-) -> Result<(Tokens, store::noun::user::User), LoginError> {
-    let digest = visit.rooms.identifier_digest(&identifier_key(&given.identifier));
+) -> Result<(Tokens, store::queries::user::User), LoginError> {
+    let digest = ctx.services.identifier_digest(&identifier_key(&given.identifier));
     let found = match lookup(&given.identifier) {
-        Some(call) => visit.lease.read().await?.one(call).await?,
+        Some(call) => ctx.lease.read().await?.one(call).await?,
         None => None,
     };
     let failed = |user, reason| Event::LoginFailed { user, identifier: digest.clone(), reason };
-    let checked = check_password(visit, found, &given.password, &digest).await;
+    let checked = check_password(ctx, found, &given.password, &digest).await;
     let login = match checked.map_err(LoginError::Hash)? {
         Ok(login) => login,
         Err((user, reason)) => {
-            visit.trail.note(failed(user, reason));
+            ctx.trail.note(failed(user, reason));
             return Err(LoginError::Refused);
         }
     };
-    let Some(scope) = granted(visit, &login.user.role, given.scope.as_deref()) else {
-        visit.trail.note(failed(Some(login.user.uuid), Reason::Scope));
+    let Some(scope) = granted(ctx, &login.user.role, given.scope.as_deref()) else {
+        ctx.trail.note(failed(Some(login.user.uuid), Reason::Scope));
         return Err(LoginError::Scope);
     };
-    let opening = Opening::new(visit, scope);
-    let (user, full) = (login.user.clone(), login.sessions >= model::limit::SESSIONS_PER_USER);
+    let pending = PendingSession::new(ctx, scope);
+    let (user, full) = (login.user.clone(), login.sessions >= model::bounds::SESSIONS_PER_USER);
     let (row, version, uuid, keep) =
-        (opening.row.clone(), login.version, user.uuid, visit.rooms.keep_until(visit.now));
-    let intent = Intent::to(Kind::LoginSucceeded).user(uuid).session(row.id);
-    let opened = visit
+        (pending.row.clone(), login.version, user.uuid, ctx.services.keep_until(ctx.now));
+    let intent = Intent::to(EventKind::LoginSucceeded).user(uuid).session(row.id);
+    let opened = ctx
         .lease
         .transact(intent, async move |tx: &mut Tx| {
             let event = Event::LoginSucceeded { user: uuid, session: row.id };
@@ -87,29 +87,29 @@ pub async fn login(
                 return Ok((event, ended));
             }
             // The world moved while we hashed: the statement repeats that the user is active and the version stands.
-            let (opened,) = tx.last((session::open(user.id, version, &row),)).await?;
+            let (opened,) = tx.commit_with((session::open(user.id, version, &row),)).await?;
             opened.first().ok_or(LoginError::Refused)?;
             Ok((event, Vec::new()))
         })
         .await;
     match opened {
-        Ok(ended) => visit.rooms.revocations.add(&ended, keep),
+        Ok(ended) => ctx.services.revocations.add(&ended, keep),
         Err(LoginError::Refused) => {
-            visit.trail.note(failed(Some(uuid), Reason::Changed));
+            ctx.trail.note(failed(Some(uuid), Reason::Changed));
             return Err(LoginError::Refused);
         }
         Err(other) => return Err(other),
     }
-    rehash_if_outdated(visit, &login, &given.password);
-    let live = Live::opened(&opening, &login.user);
-    let tokens = mint(visit, &live, &opening.token).map_err(LoginError::Mint)?;
+    rehash_if_outdated(ctx, &login, &given.password);
+    let live = ActiveSession::opened(&pending, &login.user);
+    let tokens = mint(ctx, &live, &pending.token).map_err(LoginError::Mint)?;
     Ok((tokens, login.user))
 }
 
 /// Checks a password against what was found, doing the same work whatever was found. `account` stands for what was
 /// asked for, the same each time.
 pub(crate) async fn check_password(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     found: Option<credential::Login>,
     password: &Secret<String>,
     account: &str,
@@ -118,7 +118,7 @@ pub(crate) async fn check_password(
     let (stored, missing) = match found.as_ref().map(|login| (login.user.uuid, login.hash.as_ref())) {
         None => (None, Reason::UnknownUser),
         Some((_, None)) => (None, Reason::NoPassword),
-        Some((uuid, Some(stored))) => match open_stored(visit, uuid, stored).await {
+        Some((uuid, Some(stored))) => match open_stored(ctx, uuid, stored).await {
             Ok(Ok(stored)) => (Some(stored), Reason::WrongPassword),
             Ok(Err(why)) => {
                 tracing::warn!(user = %uuid, %why, "a stored password hash cannot be used");
@@ -130,19 +130,19 @@ pub(crate) async fn check_password(
             }
         },
     };
-    let active = found.as_ref().is_none_or(|login| login.user.state == store::noun::user::State::Active);
+    let active = found.as_ref().is_none_or(|login| login.user.state == store::queries::user::State::Active);
     let missing = if active { missing } else { Reason::Inactive };
     // Without a hash that can be checked, a decoy's is computed; from here on all of them go the same way.
     let real = stored.is_some();
-    let stored = stored.or_else(|| visit.rooms.hasher.decoy(account));
+    let stored = stored.or_else(|| ctx.services.hasher.decoy(account));
     let rules = stored.as_ref().map_or(Rules::Ours, StoredHash::rules);
     // Longer passwords cannot be anybody's; they cost what every other one costs, and no more.
-    let fits = password.expose().len() <= model::limit::PASSWORD_CHARS * 4;
+    let fits = password.expose().len() <= model::bounds::PASSWORD_CHARS * 4;
     let given = if fits { password.expose().as_str() } else { "" };
     let bytes = received(given, rules);
-    let asker = visit.asker(account.to_owned());
+    let requester = ctx.requester(account.to_owned());
     let same = match stored {
-        Some(stored) => visit.rooms.hasher.verify(visit.lease.park(), asker, bytes, stored).await?,
+        Some(stored) => ctx.services.hasher.verify(ctx.lease.park(), requester, bytes, stored).await?,
         None => false,
     };
     Ok(match found {
@@ -153,14 +153,14 @@ pub(crate) async fn check_password(
 
 /// Has a password that was right hashed anew, in the background, where its hash is of an older kind; where only the
 /// pepper is missing or an older one, has the same hash stored anew.
-fn rehash_if_outdated(visit: &Visit<'_>, login: &credential::Login, password: &Secret<String>) {
-    let Rooms { hasher, vault, .. } = visit.rooms;
+fn rehash_if_outdated(ctx: &OpContext<'_>, login: &credential::Login, password: &Secret<String>) {
+    let Services { hasher, peppers, .. } = ctx.services;
     let Some(text) = &login.hash else { return };
-    match vault.open(login.user.uuid, text) {
+    match peppers.open(login.user.uuid, text) {
         Ok(stored) if hasher.should_rehash(&stored, password.expose()) => {
             hasher.rehash(login, normalise(password.expose()));
         }
-        Ok(stored) if vault.is_outdated(text) => hasher.keep(login, &stored),
+        Ok(stored) if peppers.is_outdated(text) => hasher.keep(login, &stored),
         Ok(_) | Err(_) => {}
     }
 }
@@ -182,8 +182,8 @@ fn identifier_key(identifier: &str) -> String {
 }
 
 /// The scope a role is granted: what was asked for if it may have all of that, or everything it may have.
-pub(crate) fn granted(visit: &Visit<'_>, role: &str, asked: Option<&str>) -> Option<Scope> {
-    let allowed = visit.rooms.settings.scopes.get(role).cloned().unwrap_or_default();
+pub(crate) fn granted(ctx: &OpContext<'_>, role: &str, asked: Option<&str>) -> Option<Scope> {
+    let allowed = ctx.services.settings.scopes.get(role).cloned().unwrap_or_default();
     match asked.filter(|asked| !asked.is_empty()) {
         None => Some(allowed),
         Some(asked) => Scope::parse(asked).ok().filter(|asked| asked.is_subset(&allowed)),
@@ -191,10 +191,10 @@ pub(crate) fn granted(visit: &Visit<'_>, role: &str, asked: Option<&str>) -> Opt
 }
 
 async fn revoke_oldest(tx: &mut Tx, user: UserId, keep: model::Now) -> Result<Vec<SessionId>, store::Error> {
-    let most = model::limit::SESSIONS_PER_USER;
+    let most = model::bounds::SESSIONS_PER_USER;
     let calls =
         (revocation::bump(), session::revoke_oldest(user, most, keep), revocation::record(user, keep));
-    let (_, ended, _) = tx.last(calls).await?;
+    let (_, ended, _) = tx.commit_with(calls).await?;
     Ok(ended)
 }
 
@@ -207,6 +207,6 @@ pub(crate) async fn revoke_all(
 ) -> Result<Vec<SessionId>, store::Error> {
     let calls =
         (revocation::bump(), session::revoke_of_user(user, except, keep), revocation::record(user, keep));
-    let (_, ended, _) = tx.last(calls).await?;
+    let (_, ended, _) = tx.commit_with(calls).await?;
     Ok(ended)
 }

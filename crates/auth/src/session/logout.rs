@@ -1,11 +1,11 @@
 //! Logout: of one session, of all, by token or from the list.
 
-use model::{Event, Intent, Kind, Secret, SessionId, UserId, UserUuid};
+use model::{Event, EventKind, Intent, Secret, SessionId, UserId, UserUuid};
 use protocol::refresh_token::RefreshToken;
-use store::noun::{revocation, session};
+use store::queries::{revocation, session};
 
 use super::revoke_all;
-use crate::Visit;
+use crate::OpContext;
 use crate::token::Caller;
 
 /// Why a session could not be ended.
@@ -29,15 +29,15 @@ impl From<store::Error> for LogoutError {
 /// # Errors
 /// [`LogoutError::Store`]: the session may go on.
 pub async fn logout_with_refresh_token(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     token: &Secret<String>,
 ) -> Result<(), LogoutError> {
-    let Ok(token) = RefreshToken::decode(token.expose(), &visit.rooms.macs) else {
+    let Ok(token) = RefreshToken::decode(token.expose(), &ctx.services.macs) else {
         return Ok(());
     };
-    let found = visit.lease.read().await?.one(session::find(token.session)).await?;
+    let found = ctx.lease.read().await?.one(session::find(token.session)).await?;
     match found {
-        Some(found) => idempotent(end(visit, found.id, found.user, found.user_uuid).await),
+        Some(found) => idempotent(end(ctx, found.id, found.user, found.user_uuid).await),
         None => Ok(()),
     }
 }
@@ -46,26 +46,26 @@ pub async fn logout_with_refresh_token(
 ///
 /// # Errors
 /// [`LogoutError::Store`]: the session may go on.
-pub async fn logout(visit: &mut Visit<'_>, caller: &Caller) -> Result<(), LogoutError> {
-    idempotent(end(visit, caller.session, caller.user, caller.user_uuid).await)
+pub async fn logout(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), LogoutError> {
+    idempotent(end(ctx, caller.session, caller.user, caller.user_uuid).await)
 }
 
 /// Ends one of the caller's sessions.
 ///
 /// # Errors
 /// [`LogoutError::Unknown`] when it is not the caller's, or over.
-pub async fn logout_one(visit: &mut Visit<'_>, caller: &Caller, id: SessionId) -> Result<(), LogoutError> {
-    end(visit, id, caller.user, caller.user_uuid).await
+pub async fn logout_one(ctx: &mut OpContext<'_>, caller: &Caller, id: SessionId) -> Result<(), LogoutError> {
+    end(ctx, id, caller.user, caller.user_uuid).await
 }
 
 /// Ends every session of the caller.
 ///
 /// # Errors
 /// [`LogoutError::Store`]: they may go on.
-pub async fn logout_all(visit: &mut Visit<'_>, caller: &Caller) -> Result<(), LogoutError> {
-    let (user, uuid, keep) = (caller.user, caller.user_uuid, visit.rooms.keep_until(visit.now));
-    let intent = Intent::to(Kind::SessionsRevoked).user(uuid).stamp(keep);
-    let ended = visit
+pub async fn logout_all(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), LogoutError> {
+    let (user, uuid, keep) = (caller.user, caller.user_uuid, ctx.services.keep_until(ctx.now));
+    let intent = Intent::to(EventKind::SessionsRevoked).user(uuid).stamp(keep);
+    let ended = ctx
         .lease
         .transact(intent, async move |tx| {
             let ended = revoke_all(tx, user, None, keep).await?;
@@ -73,23 +73,27 @@ pub async fn logout_all(visit: &mut Visit<'_>, caller: &Caller) -> Result<(), Lo
             Ok::<_, LogoutError>((Event::SessionsRevoked { user: uuid, sessions }, ended))
         })
         .await?;
-    visit.rooms.revocations.add(&ended, keep);
+    ctx.services.revocations.add(&ended, keep);
     Ok(())
 }
 
-async fn end(visit: &mut Visit<'_>, id: SessionId, user: UserId, uuid: UserUuid) -> Result<(), LogoutError> {
-    let keep = visit.rooms.keep_until(visit.now);
-    let intent = Intent::to(Kind::SessionRevoked).user(uuid).session(id).stamp(keep);
-    visit
-        .lease
+async fn end(
+    ctx: &mut OpContext<'_>,
+    id: SessionId,
+    user: UserId,
+    uuid: UserUuid,
+) -> Result<(), LogoutError> {
+    let keep = ctx.services.keep_until(ctx.now);
+    let intent = Intent::to(EventKind::SessionRevoked).user(uuid).session(id).stamp(keep);
+    ctx.lease
         .transact(intent, async move |tx| {
             let calls = (revocation::bump(), session::revoke(id, user, keep), revocation::record(user, keep));
-            let (_, revoked, _) = tx.last(calls).await?;
+            let (_, revoked, _) = tx.commit_with(calls).await?;
             revoked.first().ok_or(LogoutError::Unknown)?;
             Ok::<_, LogoutError>((Event::SessionRevoked { user: uuid, session: id }, ()))
         })
         .await?;
-    visit.rooms.revocations.add(&[id], keep);
+    ctx.services.revocations.add(&[id], keep);
     Ok(())
 }
 

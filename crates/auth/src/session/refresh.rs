@@ -5,14 +5,14 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use model::{Event, Intent, Kind, Now, Secret, SessionId, UserUuid, event::Reason};
+use model::{Event, EventKind, Intent, Now, Secret, SessionId, UserUuid, event::Reason};
 use protocol::refresh_token::{RefreshToken, SEALED_BYTES};
 use protocol::scope::Scope;
-use store::noun::session::{self, Rotation, Session};
-use store::noun::{revocation, user};
+use store::queries::session::{self, Rotation, Session};
+use store::queries::{revocation, user};
 
-use super::live::{Live, end_of_day};
-use crate::Visit;
+use super::active::{ActiveSession, end_of_day};
+use crate::OpContext;
 use crate::token::{MintError, Tokens, mint};
 
 /// Why a session does not go on.
@@ -46,30 +46,31 @@ const ENTRY_CHARS: usize = ENTRY_BYTES.div_ceil(3) * 4 - (3 - ENTRY_BYTES % 3) %
 /// # Errors
 /// [`RefreshError`]. A stolen token's session has been ended when this returns.
 pub async fn refresh(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     token: &Secret<String>,
     scope: Option<&str>,
 ) -> Result<Tokens, RefreshError> {
-    let Ok(token) = RefreshToken::decode(token.expose(), &visit.rooms.macs) else {
-        visit.trail.note(Event::RefreshFailed { user: None, session: None, reason: Reason::UnknownToken });
+    let Ok(token) = RefreshToken::decode(token.expose(), &ctx.services.macs) else {
+        ctx.trail.note(Event::RefreshFailed { user: None, session: None, reason: Reason::UnknownToken });
         return Err(RefreshError::Refused);
     };
     let scope = scope.filter(|scope| !scope.is_empty());
     if let Some(asked) = scope {
         // Rare, and worth a read: a refusal must not use the token up.
-        check_scope(visit, &token, asked).await?;
+        check_scope(ctx, &token, asked).await?;
     }
-    let successor = token.successor(&visit.rooms.rng);
-    let step = rotation(visit, &token, &successor);
+    let successor = token.successor(&ctx.services.rng);
+    let step = rotation(ctx, &token, &successor);
     // Whose session it is, it says itself when it is loaded.
-    let intent = Intent::to(Kind::SessionRefreshed)
+    let intent = Intent::to(EventKind::SessionRefreshed)
         .session(token.session)
         .generation(token.generation.saturating_add(1))
-        .stamp(visit.now);
-    let loaded = visit
+        .stamp(ctx.now);
+    let loaded = ctx
         .lease
         .transact(intent, async move |tx| {
-            let (rotated, loaded) = tx.last((session::rotate(&step), session::find(step.session))).await?;
+            let (rotated, loaded) =
+                tx.commit_with((session::rotate(&step), session::find(step.session))).await?;
             match (rotated.first(), loaded.into_iter().next()) {
                 (Some(_), Some(session)) => {
                     let event = Event::SessionRefreshed {
@@ -85,15 +86,15 @@ pub async fn refresh(
         .await;
     let (session, token) = match loaded {
         Ok(session) => (session, successor),
-        Err(Unrotated::Used(session)) => replay(visit, &token, *session).await?,
+        Err(Unrotated::Used(session)) => replay(ctx, &token, *session).await?,
         Err(Unrotated::Store(error)) => return Err(error.into()),
     };
-    let Some(live) = Live::of(&session, visit.now, &visit.rooms.settings) else {
-        return Err(refused(visit, session.id, Some(session.user_uuid), Reason::Expired));
+    let Some(live) = ActiveSession::of(&session, ctx.now, &ctx.services.settings) else {
+        return Err(refused(ctx, session.id, Some(session.user_uuid), Reason::Expired));
     };
     let (id, user) = (session.id, session.user_uuid);
-    let live = narrow(live, scope).ok_or_else(|| out_of_scope(visit, id, Some(user)))?;
-    let tokens = mint(visit, &live, &token);
+    let live = narrow(live, scope).ok_or_else(|| out_of_scope(ctx, id, Some(user)))?;
+    let tokens = mint(ctx, &live, &token);
     tokens.map_err(RefreshError::Mint)
 }
 
@@ -108,37 +109,37 @@ impl From<store::Error> for Unrotated {
     }
 }
 
-fn rotation(visit: &Visit<'_>, token: &RefreshToken, successor: &RefreshToken) -> Rotation {
-    let settings = &visit.rooms.settings;
-    let origin = visit.trail.origin();
+fn rotation(ctx: &OpContext<'_>, token: &RefreshToken, successor: &RefreshToken) -> Rotation {
+    let settings = &ctx.services.settings;
+    let origin = ctx.trail.origin();
     Rotation {
         session: token.session,
         generation: token.generation,
         secret_hash: token.secret_hash(),
         successor_hash: successor.secret_hash(),
-        successor: Entry::seal(token, successor, visit).encode(),
-        at: visit.now,
-        idle_since: visit.now.minus(settings.refresh_ttl),
-        grace_since: visit.now.minus(settings.refresh_grace),
+        successor: Entry::seal(token, successor, ctx).encode(),
+        at: ctx.now,
+        idle_since: ctx.now.minus(settings.refresh_ttl),
+        grace_since: ctx.now.minus(settings.refresh_grace),
         kept_chars: i64::try_from(KEPT_ENTRIES * ENTRY_CHARS).unwrap_or(0),
-        expires_at: end_of_day(visit.now.plus(settings.refresh_ttl)),
+        expires_at: end_of_day(ctx.now.plus(settings.refresh_ttl)),
         address: origin.address.map(|address| address.to_string()),
         user_agent: origin.user_agent.clone(),
     }
 }
 
 /// Whether the session was granted all of what is asked for; a session that is not live is refused later.
-async fn check_scope(visit: &mut Visit<'_>, token: &RefreshToken, asked: &str) -> Result<(), RefreshError> {
-    let found = visit.lease.read().await?.one(session::find(token.session)).await?;
+async fn check_scope(ctx: &mut OpContext<'_>, token: &RefreshToken, asked: &str) -> Result<(), RefreshError> {
+    let found = ctx.lease.read().await?.one(session::find(token.session)).await?;
     let user = found.as_ref().map(|found| found.user_uuid);
-    let live = found.and_then(|found| Live::of(&found, visit.now, &visit.rooms.settings));
+    let live = found.and_then(|found| ActiveSession::of(&found, ctx.now, &ctx.services.settings));
     match Scope::parse(asked) {
         Ok(asked) if live.is_none_or(|live| asked.is_subset(&live.scope)) => Ok(()),
-        _ => Err(out_of_scope(visit, token.session, user)),
+        _ => Err(out_of_scope(ctx, token.session, user)),
     }
 }
 
-fn narrow(live: Live, asked: Option<&str>) -> Option<Live> {
+fn narrow(live: ActiveSession, asked: Option<&str>) -> Option<ActiveSession> {
     match asked {
         None => Some(live),
         Some(asked) => {
@@ -148,49 +149,49 @@ fn narrow(live: Live, asked: Option<&str>) -> Option<Live> {
     }
 }
 
-fn out_of_scope(visit: &Visit<'_>, session: SessionId, user: Option<UserUuid>) -> RefreshError {
-    visit.trail.note(Event::RefreshFailed { user, session: Some(session), reason: Reason::Scope });
+fn out_of_scope(ctx: &OpContext<'_>, session: SessionId, user: Option<UserUuid>) -> RefreshError {
+    ctx.trail.note(Event::RefreshFailed { user, session: Some(session), reason: Reason::Scope });
     RefreshError::Scope
 }
 
 /// Names the user of a session that is known: what is kept of him is under his key then.
-fn refused(visit: &Visit<'_>, session: SessionId, user: Option<UserUuid>, reason: Reason) -> RefreshError {
-    visit.trail.note(Event::RefreshFailed { user, session: Some(session), reason });
+fn refused(ctx: &OpContext<'_>, session: SessionId, user: Option<UserUuid>, reason: Reason) -> RefreshError {
+    ctx.trail.note(Event::RefreshFailed { user, session: Some(session), reason });
     RefreshError::Refused
 }
 
 /// What a token is told that was not the newest of its session.
 async fn replay(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     token: &RefreshToken,
     session: Option<Session>,
 ) -> Result<(Session, RefreshToken), RefreshError> {
-    let settings = &visit.rooms.settings;
+    let settings = &ctx.services.settings;
     let Some(session) = session else {
-        return Err(refused(visit, token.session, None, Reason::UnknownToken));
+        return Err(refused(ctx, token.session, None, Reason::UnknownToken));
     };
-    if Live::of(&session, visit.now, settings).is_none() {
+    if ActiveSession::of(&session, ctx.now, settings).is_none() {
         let reason = match (session.revoked, session.state) {
             (true, _) => Reason::Revoked,
             (false, user::State::Active) => Reason::Expired,
             (false, _) => Reason::Inactive,
         };
-        return Err(refused(visit, session.id, Some(session.user_uuid), reason));
+        return Err(refused(ctx, session.id, Some(session.user_uuid), reason));
     }
     if token.generation >= session.generation {
         // Genuine by its MAC, and yet not issued: a database was restored from a backup, or the key has leaked.
-        return Err(refused(visit, session.id, Some(session.user_uuid), Reason::UnknownToken));
+        return Err(refused(ctx, session.id, Some(session.user_uuid), Reason::UnknownToken));
     }
     let unused = token.generation == session.generation - 1;
     let entry = Entry::of(&session, token.generation);
-    let in_grace = entry.as_ref().is_some_and(|e| e.rotated_at > visit.now.minus(settings.refresh_grace));
+    let in_grace = entry.as_ref().is_some_and(|e| e.rotated_at > ctx.now.minus(settings.refresh_grace));
     let successor = entry.and_then(|entry| token.open_successor(&entry.sealed).ok());
     let Some(successor) = successor.filter(|_| in_grace || (unused && settings.refresh_late_replay)) else {
-        return Err(stolen(visit, &session, token.generation).await);
+        return Err(stolen(ctx, &session, token.generation).await);
     };
     let (user, id, generation) = (session.user_uuid, session.id, token.generation);
     if in_grace {
-        visit.trail.note(Event::RefreshReplayed { user, session: id, generation });
+        ctx.trail.note(Event::RefreshReplayed { user, session: id, generation });
         return Ok((session, successor));
     }
     let replays = match generation - session.late_generation {
@@ -199,53 +200,54 @@ async fn replay(
         _ => 1,
     };
     if replays >= LATE_REPLAYS {
-        return Err(stolen(visit, &session, generation).await);
+        return Err(stolen(ctx, &session, generation).await);
     }
     let newest = session.generation;
-    let intent = Intent::to(Kind::RefreshReplayedLate).user(user).session(id).generation(generation);
-    let noted: Result<(), Unrotated> = visit
+    let intent = Intent::to(EventKind::RefreshReplayedLate).user(user).session(id).generation(generation);
+    let noted: Result<(), Unrotated> = ctx
         .lease
         .transact(intent, async move |tx| {
             let call = session::replayed_late(id, newest, generation, replays);
-            tx.last((call,)).await?.0.first().ok_or(Unrotated::Used(Box::new(None)))?;
+            tx.commit_with((call,)).await?.0.first().ok_or(Unrotated::Used(Box::new(None)))?;
             Ok((Event::RefreshReplayedLate { user, session: id, generation }, ()))
         })
         .await;
     match noted {
         Ok(()) => Ok((session, successor)),
         // The successor was used, or the session ended, between the two statements.
-        Err(Unrotated::Used(_)) => Err(refused(visit, id, Some(user), Reason::Revoked)),
+        Err(Unrotated::Used(_)) => Err(refused(ctx, id, Some(user), Reason::Revoked)),
         Err(Unrotated::Store(error)) => Err(error.into()),
     }
 }
 
 /// Ends the session of a token that two parties have used.
-async fn stolen(visit: &mut Visit<'_>, session: &Session, generation: i64) -> RefreshError {
+async fn stolen(ctx: &mut OpContext<'_>, session: &Session, generation: i64) -> RefreshError {
     let (id, owner, user, keep) =
-        (session.id, session.user, session.user_uuid, visit.rooms.keep_until(visit.now));
-    let intent = Intent::to(Kind::RefreshStolen).user(user).session(id).generation(generation).stamp(keep);
-    let ended: Result<(), Unrotated> = visit
+        (session.id, session.user, session.user_uuid, ctx.services.keep_until(ctx.now));
+    let intent =
+        Intent::to(EventKind::RefreshStolen).user(user).session(id).generation(generation).stamp(keep);
+    let ended: Result<(), Unrotated> = ctx
         .lease
         .transact(intent, async move |tx| {
             let calls =
                 (revocation::bump(), session::revoke(id, owner, keep), revocation::record(owner, keep));
-            let (_, revoked, _) = tx.last(calls).await?;
+            let (_, revoked, _) = tx.commit_with(calls).await?;
             revoked.first().ok_or(Unrotated::Used(Box::new(None)))?;
             Ok((Event::RefreshStolen { user, session: id, generation }, ()))
         })
         .await;
     match ended {
         Ok(()) => {
-            visit.rooms.revocations.add(&[id], keep);
+            ctx.services.revocations.add(&[id], keep);
             RefreshError::Refused
         }
-        Err(Unrotated::Used(_)) => refused(visit, id, Some(user), Reason::Revoked),
+        Err(Unrotated::Used(_)) => refused(ctx, id, Some(user), Reason::Revoked),
         Err(Unrotated::Store(error)) => error.into(),
     }
 }
 
 /// When a session reached a generation of refresh token, where it still shows that.
-pub(crate) fn reached(session: &session::Trace, generation: i64) -> Option<Now> {
+pub(crate) fn rotated_at(session: &session::Trace, generation: i64) -> Option<Now> {
     if session.generation == generation {
         return Some(session.rotated_at);
     }
@@ -260,11 +262,11 @@ struct Entry {
 }
 
 impl Entry {
-    fn seal(token: &RefreshToken, successor: &RefreshToken, visit: &Visit<'_>) -> Self {
+    fn seal(token: &RefreshToken, successor: &RefreshToken, ctx: &OpContext<'_>) -> Self {
         Self {
             generation: token.generation,
-            rotated_at: visit.now,
-            sealed: token.seal_successor(successor.secret.expose(), &visit.rooms.rng),
+            rotated_at: ctx.now,
+            sealed: token.seal_successor(successor.secret.expose(), &ctx.services.rng),
         }
     }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use model::{SessionId, UserId, UserUuid};
 use protocol::access_token::{AccessClaims, LEEWAY, TYP};
 use protocol::jwt::{self, Invalid};
-use store::noun::session;
-use store::noun::user::State;
+use store::queries::session;
+use store::queries::user::State;
 
-use crate::Visit;
-use crate::session::view::FRESH;
+use crate::OpContext;
+use crate::session::revocation_cache::FRESH;
 
 /// Whoever showed a valid access token. His role is not here: it is read from the user where it matters.
 #[derive(Clone, Debug)]
@@ -41,19 +41,19 @@ pub enum CallerError {
 ///
 /// # Errors
 /// [`CallerError`].
-pub async fn authenticate(visit: &mut Visit<'_>, token: &str) -> Result<Caller, CallerError> {
-    let claims = read(visit, token)?;
-    let settings = &visit.rooms.settings;
+pub async fn authenticate(ctx: &mut OpContext<'_>, token: &str) -> Result<Caller, CallerError> {
+    let claims = read(ctx, token)?;
+    let settings = &ctx.services.settings;
     claims
-        .check(visit.now, &settings.issuer, settings.audience.as_deref(), LEEWAY)
+        .check(ctx.now, &settings.issuer, settings.audience.as_deref(), LEEWAY)
         .map_err(CallerError::Invalid)?;
-    let caller = caller(visit, claims).await?;
-    if visit.rooms.revocations.has(caller.session) {
+    let caller = caller(ctx, claims).await?;
+    if ctx.services.revocations.has(caller.session) {
         return Err(CallerError::Revoked);
     }
-    let age = visit.rooms.revocations.age();
+    let age = ctx.services.revocations.age();
     if age.is_none_or(|age| age > FRESH) {
-        ask(visit, &caller, age).await?;
+        ask(ctx, &caller, age).await?;
     }
     Ok(caller)
 }
@@ -63,23 +63,26 @@ pub async fn authenticate(visit: &mut Visit<'_>, token: &str) -> Result<Caller, 
 ///
 /// # Errors
 /// [`CallerError::Invalid`].
-pub async fn authenticate_even_if_expired(visit: &mut Visit<'_>, token: &str) -> Result<Caller, CallerError> {
-    let claims = read(visit, token)?;
-    let settings = &visit.rooms.settings;
+pub async fn authenticate_even_if_expired(
+    ctx: &mut OpContext<'_>,
+    token: &str,
+) -> Result<Caller, CallerError> {
+    let claims = read(ctx, token)?;
+    let settings = &ctx.services.settings;
     claims
-        .check_even_if_expired(visit.now, &settings.issuer, settings.audience.as_deref(), LEEWAY)
+        .check_even_if_expired(ctx.now, &settings.issuer, settings.audience.as_deref(), LEEWAY)
         .map_err(CallerError::Invalid)?;
-    caller(visit, claims).await
+    caller(ctx, claims).await
 }
 
-fn read(visit: &Visit<'_>, token: &str) -> Result<AccessClaims, CallerError> {
-    let keys = visit.rooms.keys();
+fn read(ctx: &OpContext<'_>, token: &str) -> Result<AccessClaims, CallerError> {
+    let keys = ctx.services.keys();
     jwt::verify(token, TYP, |kid| keys.verifying.get(kid).cloned()).map_err(CallerError::Invalid)
 }
 
-async fn caller(visit: &mut Visit<'_>, claims: AccessClaims) -> Result<Caller, CallerError> {
-    let user = if visit.rooms.settings.subject_is_uuid {
-        number(visit, &claims).await?
+async fn caller(ctx: &mut OpContext<'_>, claims: AccessClaims) -> Result<Caller, CallerError> {
+    let user = if ctx.services.settings.subject_is_uuid {
+        number(ctx, &claims).await?
     } else {
         UserId(claims.sub.parse().map_err(|_| CallerError::Invalid(Invalid::Claims))?)
     };
@@ -87,15 +90,15 @@ async fn caller(visit: &mut Visit<'_>, claims: AccessClaims) -> Result<Caller, C
 }
 
 /// The number of a user whose tokens name his uuid only: from memory, or else from the session's row.
-async fn number(visit: &mut Visit<'_>, claims: &AccessClaims) -> Result<UserId, CallerError> {
-    if let Some(known) = visit.rooms.memory.number_of(claims.uuid) {
+async fn number(ctx: &mut OpContext<'_>, claims: &AccessClaims) -> Result<UserId, CallerError> {
+    if let Some(known) = ctx.services.memory.number_of(claims.uuid) {
         return Ok(known);
     }
-    let asked = async { visit.lease.read().await?.one(session::find(claims.sid)).await }.await;
-    visit.rooms.outage.note(&asked);
+    let asked = async { ctx.lease.read().await?.one(session::find(claims.sid)).await }.await;
+    ctx.services.outage.note(&asked);
     match asked {
         Ok(Some(found)) if found.user_uuid == claims.uuid => {
-            visit.rooms.memory.number(claims.uuid, found.user);
+            ctx.services.memory.number(claims.uuid, found.user);
             Ok(found.user)
         }
         Ok(_) => Err(CallerError::Revoked),
@@ -103,18 +106,18 @@ async fn number(visit: &mut Visit<'_>, claims: &AccessClaims) -> Result<UserId, 
     }
 }
 
-async fn ask(visit: &mut Visit<'_>, caller: &Caller, age: Option<Duration>) -> Result<(), CallerError> {
-    let found = if visit.rooms.outage.is_on() {
+async fn ask(ctx: &mut OpContext<'_>, caller: &Caller, age: Option<Duration>) -> Result<(), CallerError> {
+    let found = if ctx.services.outage.is_on() {
         Err(store::Error::Unavailable("it failed less than a second ago".into()))
     } else {
-        let asked = async { visit.lease.read().await?.one(session::find(caller.session)).await }.await;
-        visit.rooms.outage.note(&asked);
+        let asked = async { ctx.lease.read().await?.one(session::find(caller.session)).await }.await;
+        ctx.services.outage.note(&asked);
         asked
     };
     match found {
         Ok(Some(found)) if !found.revoked && found.state == State::Active => Ok(()),
         Ok(_) => Err(CallerError::Revoked),
-        Err(_) if age.is_some_and(|age| age <= visit.rooms.settings.revocation_max_stale) => Ok(()),
+        Err(_) if age.is_some_and(|age| age <= ctx.services.settings.revocation_max_stale) => Ok(()),
         Err(error) => Err(CallerError::Stale(error)),
     }
 }

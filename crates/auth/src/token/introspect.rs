@@ -4,10 +4,10 @@ use model::Secret;
 use protocol::access_token::{AccessClaims, LEEWAY, TYP};
 use protocol::jwt;
 use protocol::refresh_token::RefreshToken;
-use store::noun::session::{self, Session};
-use store::noun::user::State;
+use store::queries::session::{self, Session};
+use store::queries::user::State;
 
-use crate::Visit;
+use crate::OpContext;
 
 /// What a live token is.
 #[derive(Clone, Debug)]
@@ -25,24 +25,24 @@ pub enum Introspection {
 /// # Errors
 /// When the database did not answer: nothing is said from memory here.
 pub async fn introspect(
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     token: &Secret<String>,
 ) -> Result<Introspection, store::Error> {
-    if let Ok(token) = RefreshToken::decode(token.expose(), &visit.rooms.macs) {
-        let found = visit.lease.read().await?.one(session::find(token.session)).await?;
-        let live = found.filter(|found| is_live(visit, found) && found.generation == token.generation);
+    if let Ok(token) = RefreshToken::decode(token.expose(), &ctx.services.macs) {
+        let found = ctx.lease.read().await?.one(session::find(token.session)).await?;
+        let live = found.filter(|found| is_live(ctx, found) && found.generation == token.generation);
         return Ok(live.map_or(Introspection::Inactive, |found| Introspection::Refresh(Box::new(found))));
     }
-    let keys = visit.rooms.keys();
-    let settings = &visit.rooms.settings;
+    let keys = ctx.services.keys();
+    let settings = &ctx.services.settings;
     let claims: Option<AccessClaims> =
         jwt::verify(token.expose(), TYP, |kid| keys.verifying.get(kid).cloned()).ok().filter(
             |claims: &AccessClaims| {
-                claims.check(visit.now, &settings.issuer, settings.audience.as_deref(), LEEWAY).is_ok()
+                claims.check(ctx.now, &settings.issuer, settings.audience.as_deref(), LEEWAY).is_ok()
             },
         );
     let Some(claims) = claims else { return Ok(Introspection::Inactive) };
-    let found = visit.lease.read().await?.one(session::find(claims.sid)).await?;
+    let found = ctx.lease.read().await?.one(session::find(claims.sid)).await?;
     Ok(match found {
         Some(found) if !found.revoked && found.state == State::Active => {
             // The role, and what it allows, are the user's of now, not the token's of then.
@@ -53,9 +53,9 @@ pub async fn introspect(
     })
 }
 
-fn is_live(visit: &Visit<'_>, found: &Session) -> bool {
+fn is_live(ctx: &OpContext<'_>, found: &Session) -> bool {
     !found.revoked
         && found.state == State::Active
-        && found.ends_at > visit.now
-        && found.rotated_at > visit.now.minus(visit.rooms.settings.refresh_ttl)
+        && found.ends_at > ctx.now
+        && found.rotated_at > ctx.now.minus(ctx.services.settings.refresh_ttl)
 }

@@ -5,8 +5,8 @@ use protocol::access_token::{AccessClaims, Audience, FIRST_PARTY, TYP};
 use protocol::jwt::KeyError;
 use protocol::refresh_token::RefreshToken;
 
-use crate::Visit;
-use crate::session::Live;
+use crate::OpContext;
+use crate::session::ActiveSession;
 
 /// A pair of tokens for a client (RFC 6749 §5.1).
 #[derive(Debug)]
@@ -30,10 +30,14 @@ pub enum MintError {
     Key(KeyError),
 }
 
-/// Issues tokens for a session that is live. [`Live`] is the proof, and this is the only function that takes it.
-pub(crate) fn mint(visit: &Visit<'_>, live: &Live, refresh: &RefreshToken) -> Result<Tokens, MintError> {
-    let settings = &visit.rooms.settings;
-    let keys = visit.rooms.keys();
+/// Issues tokens for a session that is live. [`ActiveSession`] is the proof, and this is the only function that takes it.
+pub(crate) fn mint(
+    ctx: &OpContext<'_>,
+    live: &ActiveSession,
+    refresh: &RefreshToken,
+) -> Result<Tokens, MintError> {
+    let settings = &ctx.services.settings;
+    let keys = ctx.services.keys();
     let signer = keys.signing.as_ref().ok_or(MintError::NoKey)?;
     let claims = AccessClaims {
         iss: settings.issuer.clone(),
@@ -41,17 +45,17 @@ pub(crate) fn mint(visit: &Visit<'_>, live: &Live, refresh: &RefreshToken) -> Re
         uuid: live.user_uuid,
         aud: settings.audience.as_deref().map(Audience::from),
         client_id: FIRST_PARTY.to_owned(),
-        exp: visit.now.plus(settings.access_ttl).seconds(),
-        iat: visit.now.seconds(),
+        exp: ctx.now.plus(settings.access_ttl).seconds(),
+        iat: ctx.now.seconds(),
         nbf: None,
         auth_time: live.auth_time.seconds(),
-        jti: model::id::uuid_v7(visit.now, &visit.rooms.rng).to_string(),
+        jti: model::id::uuid_v7(ctx.now, &ctx.services.rng).to_string(),
         sid: live.session,
         role: live.role.clone(),
         scope: live.scope.clone(),
     };
     let access_token = Secret::new(signer.sign(TYP, &claims).map_err(MintError::Key)?);
-    let mac = visit.rooms.macs.first().ok_or(MintError::NoKey)?;
+    let mac = ctx.services.macs.first().ok_or(MintError::NoKey)?;
     Ok(Tokens {
         access_token,
         refresh_token: refresh.encode(mac),

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use journal::{Hash, JournalId, Kind, Record, Skipped, Time};
 use model::{Now, hex};
 use serde_json::{Value, json};
-use store::audit;
+use store::audit_db;
 
 /// The kind of the row that stands in the trail for a record whose own row was refused.
 pub const SET_ASIDE: &str = "audit_set_aside";
@@ -67,7 +67,7 @@ pub struct Refused {
 
 impl Refused {
     /// The letter of a row.
-    pub(super) fn of(row: &audit::Record, why: &str) -> Self {
+    pub(super) fn of(row: &audit_db::Record, why: &str) -> Self {
         Self {
             journal: JournalId(row.journal),
             sequence: row.sequence.unsigned_abs(),
@@ -80,8 +80,8 @@ impl Refused {
     }
 
     /// The row that stands for it in the trail: the letter is its payload, so that nothing is missing there.
-    pub(super) fn row(&self, now: Now) -> audit::Record {
-        audit::Record {
+    pub(super) fn row(&self, now: Now) -> audit_db::Record {
+        audit_db::Record {
             at: now,
             journal: self.journal.0,
             sequence: super::record::signed(self.sequence),
@@ -95,7 +95,7 @@ impl Refused {
     }
 
     /// The letter in a row that stands for a record; `None` where the row is a record itself, or is no such row.
-    pub fn in_row(row: &audit::Record) -> Option<Self> {
+    pub fn in_row(row: &audit_db::Record) -> Option<Self> {
         let is_letter = row.record_kind == LETTER && row.kind == SET_ASIDE;
         let bare = row.user.is_none() && row.request_id.is_none();
         let Some(DeadLetter::Refused(letter)) = DeadLetter::parse(&row.payload).filter(|_| is_letter && bare)

@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use auth::Visit;
+use auth::OpContext;
 use model::{UserUuid, hex};
-use store::noun::audit_key::{self, AuditKey};
+use store::queries::audit_key::{self, AuditKey};
 use uuid::Uuid;
 
 use super::blocking;
@@ -70,10 +70,10 @@ impl KeyFile {
     }
 
     /// Ships what is new: called after a batch was read, so that every key in it is in the file.
-    pub(super) async fn ship(&mut self, visit: &mut Visit<'_>) -> Result<(), JobError> {
+    pub(super) async fn ship(&mut self, ctx: &mut OpContext<'_>) -> Result<(), JobError> {
         loop {
             let place = match self.place {
-                None => self.behind_shipped(visit).await?,
+                None => self.behind_shipped(ctx).await?,
                 Some(place) => place,
             };
             let path = self.path.clone();
@@ -88,7 +88,7 @@ impl KeyFile {
             }
             let keys: Vec<_> = lines.into_iter().map(Line::key).collect();
             if !keys.is_empty() {
-                visit.lease.keep_audit_keys(keys, visit.now).await?;
+                ctx.lease.keep_audit_keys(keys, ctx.now).await?;
             }
             // Only now: what was not kept is read again.
             self.place = Some(next);
@@ -100,7 +100,7 @@ impl KeyFile {
 
     /// Where the keys begin that the database does not have. They went there in the order of the file: what is before
     /// some that are all there is there, too.
-    async fn behind_shipped(&self, visit: &mut Visit<'_>) -> Result<Place, JobError> {
+    async fn behind_shipped(&self, ctx: &mut OpContext<'_>) -> Result<Place, JobError> {
         let mut end = Place { offset: u64::MAX, ..Place::default() };
         loop {
             let path = self.path.clone();
@@ -108,8 +108,8 @@ impl KeyFile {
                 blocking(move || read_back(&path, end)).await?.map_err(|error| unread(&error))?;
             if !lines.is_empty() {
                 let missing = audit_key::missing(lines.iter().map(|line| line.id.as_slice()));
-                let missing = visit.lease.read().await?.all(missing).await;
-                visit.lease.park();
+                let missing = ctx.lease.read().await?.all(missing).await;
+                ctx.lease.park();
                 if missing?.is_empty() {
                     return Ok(last);
                 }

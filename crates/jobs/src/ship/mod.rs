@@ -6,12 +6,12 @@
 //! refused for good, is set aside with its reason, and shipping goes on.
 
 mod dead_letters;
-mod end;
 pub(crate) mod keys;
-mod outside;
 mod record;
 mod sink;
+mod sinks;
 mod source;
+mod tail;
 
 #[cfg(test)]
 mod tests;
@@ -21,11 +21,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::Visit;
-use auth::audit::Shipping;
+use auth::OpContext;
+use auth::audit::ShipStats;
 use journal::JournalId;
 use model::Now;
-use store::audit::{Place, Shipment, Shipped};
+use store::audit_db::{Place, Shipment, Shipped};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -34,10 +34,10 @@ use self::source::{Found, Source};
 use crate::job::{Job, JobError, Runs, Step};
 
 pub use self::dead_letters::{DeadLetter, Refused, SET_ASIDE};
-pub use self::end::End;
-pub use self::outside::{Carrier, Endpoint, Lines, Logs, Outside, TRIES, Webhook};
 pub use self::record::of as row;
 pub use self::sink::{Database, Sink, SinkError};
+pub use self::sinks::{Endpoint, JsonLines, Otlp, RemoteSink, TRIES, Transport, Webhook};
+pub use self::tail::JournalTail;
 
 /// How long it rests when it is idle: an event is in the database within about this.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -76,7 +76,7 @@ pub struct ShipperSettings {
     /// power failure takes back. `u64::MAX` where that is not known: then all that is written. It may block.
     pub ready: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Told how it goes.
-    pub shipping: Arc<Shipping>,
+    pub shipping: Arc<ShipStats>,
     /// Told what the journal need not keep any more; without it everything stays.
     pub forget: Option<Forget>,
 }
@@ -85,11 +85,11 @@ pub struct ShipperSettings {
 pub struct Shipper<S> {
     settings: ShipperSettings,
     sink: S,
-    desk: Mutex<Desk>,
+    desk: Mutex<ShipperState>,
 }
 
 /// What is known between two steps. After a failure nothing is: the sink is asked anew.
-struct Desk {
+struct ShipperState {
     open: Option<Open>,
     keys: Option<KeyFile>,
     rest: Option<Rest>,
@@ -102,7 +102,7 @@ struct Desk {
     arrived: Option<u64>,
     /// When to tidy next; not before there is a journal.
     tidy_at: Option<Now>,
-    forgetting: source::Old,
+    forgetting: source::RetentionCursor,
 }
 
 /// Waits before it tries again.
@@ -123,7 +123,7 @@ struct Open {
 impl<S: Sink> Shipper<S> {
     /// Ships by these settings into `sink`.
     pub fn new(settings: ShipperSettings, sink: S) -> Self {
-        let desk = Desk {
+        let desk = ShipperState {
             open: None,
             keys: settings.keys.as_deref().map(KeyFile::new),
             rest: None,
@@ -132,13 +132,13 @@ impl<S: Sink> Shipper<S> {
             ready: u64::MAX,
             arrived: None,
             tidy_at: None,
-            forgetting: source::Old::default(),
+            forgetting: source::RetentionCursor::default(),
         };
         Self { settings, sink, desk: Mutex::new(desk) }
     }
 
     /// How it is.
-    pub fn shipping(&self) -> &Shipping {
+    pub fn shipping(&self) -> &ShipStats {
         &self.settings.shipping
     }
 
@@ -147,7 +147,7 @@ impl<S: Sink> Shipper<S> {
         &self.sink
     }
 
-    async fn ship(&self, desk: &mut Desk, visit: &mut Visit<'_>) -> Result<Step, JobError> {
+    async fn ship(&self, desk: &mut ShipperState, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {
         let open = match desk.open.take() {
             None => self.begin(desk).await?,
             open => open,
@@ -177,10 +177,10 @@ impl<S: Sink> Shipper<S> {
             Found::OtherJournal => return Ok(Step::Again),
         };
         if let Some(keys) = &mut desk.keys {
-            keys.ship(visit).await?;
+            keys.ship(ctx).await?;
         }
         // Whatever the sink does is not done on a connection of the pool.
-        visit.lease.park();
+        ctx.lease.park();
         let shipment = Shipment {
             journal: open.journal.0,
             node: self.settings.node.clone(),
@@ -189,7 +189,7 @@ impl<S: Sink> Shipper<S> {
             after: batch.after,
             records: batch.records,
             heads: batch.heads,
-            now: visit.now,
+            now: ctx.now,
         };
         open.known = Some(shipment.after);
         if self.deliver(desk, shipment).await? {
@@ -199,12 +199,12 @@ impl<S: Sink> Shipper<S> {
     }
 
     /// Has the sink take a shipment; false where it has to be made anew.
-    async fn deliver(&self, desk: &mut Desk, shipment: Shipment) -> Result<bool, JobError> {
+    async fn deliver(&self, desk: &mut ShipperState, shipment: Shipment) -> Result<bool, JobError> {
         let (count, after) = (shipment.records.len(), shipment.after);
         let alone = (count == 1).then(|| shipment.clone());
         let begun = Instant::now();
         let taken = self.sink.take(shipment).await;
-        if let Err(SinkError::Outside { after, .. }) = &taken {
+        if let Err(SinkError::Remote { after, .. }) = &taken {
             desk.asked = *after;
         }
         let stored = match (taken?, alone) {
@@ -227,7 +227,7 @@ impl<S: Sink> Shipper<S> {
     }
 
     /// Finds the journal and the place to go on from.
-    async fn begin(&self, desk: &mut Desk) -> Result<Option<Open>, JobError> {
+    async fn begin(&self, desk: &mut ShipperState) -> Result<Option<Open>, JobError> {
         let directory = self.settings.journal.clone();
         let Some(journal) = blocking(move || source::journal(&directory)).await?.map_err(JobError::Audit)?
         else {
@@ -268,17 +268,17 @@ impl<S: Sink> Shipper<S> {
     }
 
     /// How long to wait after a failure: about as long again as before, so that many nodes do not come all at once.
-    fn rest(&self, desk: &mut Desk, visit: &Visit<'_>, why: String) -> Option<Rest> {
+    fn rest(&self, desk: &mut ShipperState, ctx: &OpContext<'_>, why: String) -> Option<Rest> {
         let (first, longest) = self.settings.patience?;
         let failures = desk.rest.take().map_or(1, |rest| rest.failures.saturating_add(1));
         let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(longest);
-        let [byte] = visit.rooms.rng.bytes::<1>();
+        let [byte] = ctx.services.rng.bytes::<1>();
         let rest = doubled / 2 + doubled / 2 * u32::from(byte) / 255;
-        let until = visit.now.plus(rest.max(desk.asked.take().unwrap_or_default()));
+        let until = ctx.now.plus(rest.max(desk.asked.take().unwrap_or_default()));
         Some(Rest { until, failures, why })
     }
 
-    fn tell(&self, desk: &Desk, error: Option<String>) {
+    fn tell(&self, desk: &ShipperState, error: Option<String>) {
         if let (Some(arrived), true) = (desk.arrived, desk.ready != u64::MAX) {
             self.shipping().left(desk.ready.saturating_sub(arrived));
         }
@@ -286,7 +286,7 @@ impl<S: Sink> Shipper<S> {
     }
 
     /// Makes room: in the sink what is past its retention, in the journal what is shipped and old.
-    async fn tidy(&self, desk: &mut Desk, now: Now) -> Result<(), JobError> {
+    async fn tidy(&self, desk: &mut ShipperState, now: Now) -> Result<(), JobError> {
         desk.tidy_at = Some(now.plus(TIDY_AGAIN));
         let mut more = self.sink.tidy(now, now.minus(self.settings.retention)).await?;
         if let (Some(forget), Some(Open { known: Some(known), .. })) = (&self.settings.forget, &desk.open) {
@@ -327,22 +327,22 @@ impl<S: Sink> Job for Shipper<S> {
         self.settings.patience.is_none()
     }
 
-    async fn step(&self, visit: &mut Visit<'_>) -> Result<Step, JobError> {
+    async fn step(&self, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {
         let mut desk = self.desk.lock().await;
         let ready = Arc::clone(&self.settings.ready);
         desk.ready = blocking(move || ready()).await?;
         let resting =
-            desk.rest.as_ref().filter(|rest| visit.now < rest.until && rest.until < visit.now.plus(REST));
+            desk.rest.as_ref().filter(|rest| ctx.now < rest.until && rest.until < ctx.now.plus(REST));
         if let Some(rest) = resting {
             let why = rest.why.clone();
             self.tell(&desk, Some(why.clone()));
             return Err(JobError::Audit(why));
         }
-        let mut stepped = self.ship(&mut desk, visit).await;
-        let is_due = desk.open.is_some() && desk.tidy_at.is_none_or(|at| visit.now >= at);
+        let mut stepped = self.ship(&mut desk, ctx).await;
+        let is_due = desk.open.is_some() && desk.tidy_at.is_none_or(|at| ctx.now >= at);
         if stepped.is_ok() && is_due {
             let is_idle = matches!(stepped, Ok(Step::Idle));
-            stepped = self.tidy(&mut desk, visit.now).await.and(stepped);
+            stepped = self.tidy(&mut desk, ctx.now).await.and(stepped);
             if is_idle {
                 // Files that were replaced under the reader are found by who looks anew.
                 desk.open = None;
@@ -353,7 +353,7 @@ impl<S: Sink> Job for Shipper<S> {
             desk.open = None;
             desk.keys.iter_mut().for_each(KeyFile::look_again);
         }
-        desk.rest = error.clone().and_then(|why| self.rest(&mut desk, visit, why));
+        desk.rest = error.clone().and_then(|why| self.rest(&mut desk, ctx, why));
         self.tell(&desk, error);
         stepped
     }

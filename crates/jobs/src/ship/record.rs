@@ -3,7 +3,7 @@
 use journal::{Checkpoint, Kind};
 use model::{Now, UserUuid};
 use serde_json::Value;
-use store::audit;
+use store::audit_db;
 use uuid::Uuid;
 
 /// The kind of a checkpoint.
@@ -12,7 +12,7 @@ pub(super) const CHECKPOINT: &str = "audit_checkpoint";
 const UNKNOWN: &str = "unknown";
 
 /// The row of a record: what its columns say comes from its payload.
-pub fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit::Record {
+pub fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit_db::Record {
     let value = match record.kind {
         Kind::Data => serde_json::from_slice(record.payload).unwrap_or(Value::Null),
         Kind::Checkpoint => Value::Null,
@@ -22,7 +22,7 @@ pub fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit::Record {
         Kind::Data => text("kind").unwrap_or(UNKNOWN),
         Kind::Checkpoint => CHECKPOINT,
     };
-    audit::Record {
+    audit_db::Record {
         at: Now::from_micros(record.time.0),
         journal,
         sequence: signed(record.sequence),
@@ -36,9 +36,9 @@ pub fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit::Record {
 }
 
 /// What a checkpoint vouches for.
-pub(super) fn head(record: &journal::Record<'_>) -> Option<audit::Head> {
+pub(super) fn head(record: &journal::Record<'_>) -> Option<audit_db::Head> {
     let checkpoint = Checkpoint::parse(record.payload)?;
-    Some(audit::Head {
+    Some(audit_db::Head {
         journal: checkpoint.head.journal.0,
         sequence: signed(checkpoint.head.sequence),
         hash: checkpoint.head.hash.0,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Now;
-use store::audit::{Audit, Place, Shipment, Shipped};
+use store::audit_db::{Audit, Place, Shipment, Shipped};
 
 use crate::job::JobError;
 
@@ -36,7 +36,7 @@ pub enum SinkError {
     /// A file or a pipe did not.
     Io(std::io::Error),
     /// A program elsewhere did not.
-    Outside {
+    Remote {
         /// Why.
         why: String,
         /// When it wants to be asked again, at the earliest.
@@ -47,7 +47,7 @@ pub enum SinkError {
 impl SinkError {
     /// Somebody elsewhere did not, for this reason.
     pub(super) fn outside(why: String) -> Self {
-        Self::Outside { why, after: None }
+        Self::Remote { why, after: None }
     }
 }
 
@@ -56,7 +56,7 @@ impl fmt::Display for SinkError {
         match self {
             Self::Store(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
-            Self::Outside { why, .. } => f.write_str(why),
+            Self::Remote { why, .. } => f.write_str(why),
         }
     }
 }

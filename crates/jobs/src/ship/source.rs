@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use journal::{Hash, Head, JournalId, Kind, ReadError, Reader};
 use model::Now;
-use store::audit;
-use store::audit::Place;
+use store::audit_db;
+use store::audit_db::Place;
 
 use super::dead_letters::DeadLetter;
 use super::record;
@@ -25,8 +25,8 @@ pub(super) struct Source {
 pub(super) struct Batch {
     pub(super) before: Place,
     pub(super) after: Place,
-    pub(super) records: Vec<audit::Record>,
-    pub(super) heads: Vec<audit::Head>,
+    pub(super) records: Vec<audit_db::Record>,
+    pub(super) heads: Vec<audit_db::Head>,
 }
 
 /// What was found.
@@ -144,14 +144,14 @@ fn place(head: &Head) -> Place {
 
 /// Follows, far behind, the record from which on the journal is to be kept.
 #[derive(Default)]
-pub(super) struct Old {
+pub(super) struct RetentionCursor {
     reader: Option<Reader>,
     /// The oldest record that is to be kept, and its time: it was read, and was too young.
     next: Option<(u64, i64)>,
     kept_from: Option<u64>,
 }
 
-impl Old {
+impl RetentionCursor {
     /// The sequence of the oldest record that is to be kept, where that is known.
     pub(super) fn kept_from(&self) -> Option<u64> {
         self.kept_from

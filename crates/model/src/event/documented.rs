@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::{ClientId, KeyId, Kind, Now, SessionId, UserUuid};
+use crate::{ClientId, EventKind, KeyId, Now, SessionId, UserUuid};
 
 /// How what an event tells ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -115,16 +115,16 @@ shown! {
     "true or false": bool;
     "time (RFC 3339)": Now;
     "list of texts": Vec<&'static str>;
-    "kind of event": Kind;
+    "kind of event": EventKind;
 }
 
-impl Serialize for Kind {
+impl Serialize for EventKind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -169,7 +169,7 @@ macro_rules! words {
 pub(crate) use words;
 
 /// Declares kinds of events: `Name("kind", Outcome) { members }`. Nothing of it can be left undocumented: a line of
-/// documentation is part of the syntax. `Event / Kind` makes an enum of the kinds alone besides.
+/// documentation is part of the syntax. `Event / EventKind` makes an enum of the kinds alone besides.
 macro_rules! events {
     (
         $(#[doc = $whole:literal])+

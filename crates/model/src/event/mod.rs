@@ -53,7 +53,7 @@ words! {
 
 events! {
     /// One thing that happened.
-    Event / Kind {
+    Event / EventKind {
         /// The server has come up, and serves from now on.
         ServerStarted("server_started", Done) {
             /// The version that runs.
@@ -328,7 +328,7 @@ events! {
         /// killed before it came.
         OutcomeUnknown("outcome_unknown", Unknown) {
             /// What was begun: the kind of event that would have followed.
-            intended: Kind,
+            intended: EventKind,
             /// To whom, where that is known.
             user: Option<UserUuid>,
             /// To which session, where it is about one.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Documented, Event, Kind, Member, Notice, Obstacle, Reason};
+use super::{Documented, Event, EventKind, Member, Notice, Obstacle, Reason};
 use crate::{ClientId, KeyId, Now, SessionId, UserUuid};
 
 /// One event of each kind, by the name of its variant.
@@ -44,7 +44,7 @@ samples! {
     Vec<&'static str>: vec!["text"],
     Reason: Reason::UnknownUser,
     Obstacle: Obstacle::EmailTaken,
-    Kind: Kind::LoginSucceeded,
+    EventKind: EventKind::LoginSucceeded,
 }
 
 impl<T: Sample> Sample for Option<T> {
@@ -73,7 +73,7 @@ fn fits(member: &Member, value: &Value) -> bool {
         "number" => value.is_i64() || value.is_u64(),
         "true or false" => value.is_boolean(),
         "list of texts" => value.as_array().is_some_and(|all| all.iter().all(Value::is_string)),
-        "kind of event" => value.as_str().and_then(Kind::parse).is_some(),
+        "kind of event" => value.as_str().and_then(EventKind::parse).is_some(),
         "word" => member.words.iter().any(|(word, _)| value == word),
         other => panic!("{other} is no shape of JSON"),
     }
@@ -125,10 +125,10 @@ fn an_event_names_the_user_whom_its_documentation_promises() {
 
 #[test]
 fn a_word_is_the_name_of_its_event_and_is_read_back() {
-    assert_eq!(Kind::ALL.len(), Event::DOCUMENTED.len());
-    for (&kind, (name, sample)) in Kind::ALL.iter().zip(Event::samples()) {
+    assert_eq!(EventKind::ALL.len(), Event::DOCUMENTED.len());
+    for (&kind, (name, sample)) in EventKind::ALL.iter().zip(Event::samples()) {
         assert_eq!((format!("{kind:?}").as_str(), kind), (name, sample.what()));
-        assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+        assert_eq!(EventKind::parse(kind.as_str()), Some(kind));
     }
-    assert_eq!(Kind::parse("made_up"), None);
+    assert_eq!(EventKind::parse("made_up"), None);
 }

@@ -6,8 +6,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::bounds::PROFILE_BYTES;
 use crate::email::EmailError;
-use crate::limit::PROFILE_BYTES;
 use crate::username::UsernameError;
 
 /// What is wrong with one member of a request. A web floor answers it as 422 with `loc` `["body", field]`.

@@ -18,7 +18,7 @@ mod key;
 pub use key::{HS256_SECRET_BYTES, KeyError, SigningKey, VerifyingKey};
 
 /// Longest token that is looked at, in bytes.
-pub const TOKEN_BYTES: usize = model::limit::TOKEN_BYTES;
+pub const TOKEN_BYTES: usize = model::bounds::TOKEN_BYTES;
 
 /// Header members that are refused wherever they stand: keys and addresses of keys that the token brings
 /// along (RFC 8725 §3.10), extensions and encodings that change what was signed, encryption, and nesting.

@@ -4,10 +4,10 @@ use clap::{Args, Subcommand};
 use model::Secret;
 use serde_json::json;
 
-use super::desk::{Desk, configure};
+use super::command_context::{CommandContext, configure};
 use super::secret::confirm;
 use super::{Failure, Global, Output};
-use crate::foundation::Missing;
+use crate::app::bootstrap::IfMissing;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientCommand {
@@ -48,31 +48,31 @@ pub(super) struct Remove {
 impl ClientCommand {
     pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
         let config = configure(global)?;
-        let missing = if matches!(self, Self::Add(_)) { Missing::Made } else { Missing::Refused };
+        let missing = if matches!(self, Self::Add(_)) { IfMissing::Create } else { IfMissing::Fail };
         if let Self::Remove(remove) = &self {
             confirm(remove.yes, &format!("Client {} will be refused from now on.", remove.which.id))?;
         }
-        let desk = Desk::open(config, missing).await?;
+        let command = CommandContext::open(config, missing).await?;
         if !matches!(self, Self::List) {
-            desk.must_record().await?;
+            command.ensure_auditable().await?;
         }
-        let mut lease = desk.lease();
-        let visit = &mut desk.visit(&mut lease);
+        let mut lease = command.lease();
+        let ctx = &mut command.op_context(&mut lease);
         match self {
             Self::Add(Add { which, name }) => {
-                let secret = auth::client::add(visit, &which.id, &name).await?;
+                let secret = auth::client::add(ctx, &which.id, &name).await?;
                 show(out, &which.id, &secret)
             }
             Self::Rotate(which) => {
-                let secret = auth::client::rotate(visit, &which.id).await?;
+                let secret = auth::client::rotate(ctx, &which.id).await?;
                 show(out, &which.id, &secret)
             }
             Self::Remove(Remove { which, .. }) => {
-                auth::client::remove(visit, &which.id).await?;
+                auth::client::remove(ctx, &which.id).await?;
                 Ok(out.tell(&format!("client {} was removed", which.id), &json!({ "client_id": which.id }))?)
             }
             Self::List => {
-                let clients = auth::client::list(visit).await?;
+                let clients = auth::client::list(ctx).await?;
                 let rows: Vec<_> = clients
                     .iter()
                     .map(|client| {

@@ -4,9 +4,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{Failure, Global, Output};
+use crate::app::settings_mapping;
+use crate::app::start_error::StartError;
 use crate::config::{Config, Loaded, default_toml, environment};
-use crate::start_error::StartError;
-use crate::wiring;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
@@ -101,10 +101,10 @@ fn check(global: &Global, out: &mut Output) -> Result<(), Failure> {
 
 /// Reads the files that settings name, as the start would.
 fn files(config: &Config) -> Result<(), StartError> {
-    let public_url = wiring::public_url(config, config.server.listen);
-    wiring::auth(config, &public_url)?;
-    wiring::web(config, &public_url)?;
-    wiring::shared_secret(config)?;
+    let public_url = settings_mapping::public_url(config, config.server.listen);
+    settings_mapping::auth(config, &public_url)?;
+    settings_mapping::web(config, &public_url)?;
+    settings_mapping::shared_secret(config)?;
     if let (Some(cert), Some(key)) = (&config.server.tls_cert_file, &config.server.tls_key_file) {
         crate::listen::Tls::load(cert, key).map_err(StartError::Tls)?;
     }

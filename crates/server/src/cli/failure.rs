@@ -4,16 +4,16 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use auth::account::{OperateError, RegisterError};
+use auth::account::{AdminError, RegisterError};
 use auth::client::ClientError;
-use auth::key::KeyRoomError;
 use auth::password::Refusal;
-use auth::password::pepper::VaultError;
+use auth::password::pepper::PepperServiceError;
+use auth::signing_keys::SigningKeyError;
 use model::profile::FieldError;
 
+use crate::app::master_key::MasterKeyError;
+use crate::app::start_error::StartError;
 use crate::config::ConfigErrors;
-use crate::master_key::MasterKeyError;
-use crate::start_error::StartError;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -84,30 +84,30 @@ impl From<MasterKeyError> for Failure {
     }
 }
 
-impl From<KeyRoomError> for Failure {
-    fn from(error: KeyRoomError) -> Self {
+impl From<SigningKeyError> for Failure {
+    fn from(error: SigningKeyError) -> Self {
         Self::failed(error.to_string())
     }
 }
 
-impl From<VaultError> for Failure {
-    fn from(error: VaultError) -> Self {
+impl From<PepperServiceError> for Failure {
+    fn from(error: PepperServiceError) -> Self {
         match error {
-            VaultError::Off | VaultError::On => Self::usage(error.to_string()),
+            PepperServiceError::Off | PepperServiceError::On => Self::usage(error.to_string()),
             other => Self::failed(other.to_string()),
         }
     }
 }
 
-impl From<OperateError> for Failure {
-    fn from(error: OperateError) -> Self {
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
         match error {
-            OperateError::Unknown => Self::failed("there is no such user"),
-            OperateError::Role => Self::usage("there is no such role"),
-            OperateError::Invalid(error) => Self::fields(&[error]),
-            OperateError::Hash(refusal) => Self::hash(refusal),
-            OperateError::Register(error) => error.into(),
-            OperateError::Store(error) => error.into(),
+            AdminError::Unknown => Self::failed("there is no such user"),
+            AdminError::Role => Self::usage("there is no such role"),
+            AdminError::Invalid(error) => Self::fields(&[error]),
+            AdminError::Hash(refusal) => Self::hash(refusal),
+            AdminError::Register(error) => error.into(),
+            AdminError::Store(error) => error.into(),
         }
     }
 }

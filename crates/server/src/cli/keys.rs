@@ -1,15 +1,15 @@
 //! `gatewright keys …`
 
-use auth::Visit;
+use auth::OpContext;
 use auth::password::pepper;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::desk::{Desk, configure};
+use super::command_context::{CommandContext, configure};
 use super::secret::confirm;
 use super::{Failure, Global, Output};
-use crate::foundation::{Given, Missing};
-use crate::master_key;
+use crate::app::bootstrap::{IfMissing, RuntimeDeps};
+use crate::app::master_key;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
@@ -54,7 +54,7 @@ impl KeysCommand {
     pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
         let config = configure(global)?;
         if matches!(self, Self::Init) {
-            let keyring = master_key::create(&config.master_key_file, &Given::system().rng)?;
+            let keyring = master_key::create(&config.master_key_file, &RuntimeDeps::system().rng)?;
             let (id, file) = (keyring.first_key_id(), config.master_key_file.display().to_string());
             let text = format!("the master key {id} was made in {file}; keep a copy of it in a safe place");
             return Ok(out.tell(&text, &json!({ "master_key_id": id, "file": file }))?);
@@ -62,17 +62,17 @@ impl KeysCommand {
         if let Self::Rotate(Rotate { compromised: true, yes, .. }) = &self {
             confirm(*yes, "Every access token that there is will be refused.")?;
         }
-        let desk = Desk::open(config, Missing::Refused).await?;
+        let command = CommandContext::open(config, IfMissing::Fail).await?;
         if !matches!(self, Self::List(_)) {
-            desk.must_record().await?;
+            command.ensure_auditable().await?;
         }
-        let mut lease = desk.lease();
-        let visit = &mut desk.visit(&mut lease);
+        let mut lease = command.lease();
+        let ctx = &mut command.op_context(&mut lease);
         match self {
             Self::Init => Ok(()),
-            Self::List(List { pepper: true }) => peppers(visit, out).await,
+            Self::List(List { pepper: true }) => peppers(ctx, out).await,
             Self::List(_) => {
-                let keys = auth::key::list(visit).await?;
+                let keys = auth::signing_keys::list(ctx).await?;
                 let rows: Vec<_> = keys
                     .iter()
                     .map(|key| {
@@ -88,16 +88,16 @@ impl KeysCommand {
                 Ok(out.table(&["id", "algorithm", "state", "created_at", "changed_at"], &rows)?)
             }
             Self::Rotate(Rotate { pepper: true, .. }) => {
-                let version = pepper::rotate(visit).await?;
+                let version = pepper::rotate(ctx).await?;
                 let text =
                     format!("pepper {version} seals from now on; stored hashes follow in the background");
                 Ok(out.tell(&text, &json!({ "pepper": version }))?)
             }
             Self::Rotate(Rotate { compromised, .. }) => {
                 let key = if compromised {
-                    auth::key::remove_compromised(visit).await?
+                    auth::signing_keys::remove_compromised(ctx).await?
                 } else {
-                    auth::key::rotate_now(visit).await?
+                    auth::signing_keys::rotate_now(ctx).await?
                 };
                 let text = if compromised {
                     format!("{key} signs from now on; every older key was removed")
@@ -107,8 +107,8 @@ impl KeysCommand {
                 Ok(out.tell(&text, &json!({ "key": key, "compromised": compromised }))?)
             }
             Self::Reseal => {
-                let keys = auth::key::reseal(visit).await?;
-                let master = visit.rooms.keyring.first_key_id().to_owned();
+                let keys = auth::signing_keys::reseal(ctx).await?;
+                let master = ctx.services.keyring.first_key_id().to_owned();
                 let text = format!("{keys} keys are sealed by the master key {master} now");
                 Ok(out.tell(&text, &json!({ "keys": keys, "master_key_id": master }))?)
             }
@@ -117,8 +117,8 @@ impl KeysCommand {
 }
 
 /// Lists the versions of the pepper.
-async fn peppers(visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
-    let row = |row: &store::noun::pepper::Pepper| {
+async fn peppers(ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
+    let row = |row: &store::queries::pepper::Pepper| {
         json!({
             "version": row.version,
             "state": if row.is_active { "active" } else { "retiring" },
@@ -126,6 +126,6 @@ async fn peppers(visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure>
             "changed_at": row.changed_at,
         })
     };
-    let rows: Vec<_> = pepper::list(visit).await?.iter().map(row).collect();
+    let rows: Vec<_> = pepper::list(ctx).await?.iter().map(row).collect();
     Ok(out.table(&["version", "state", "created_at", "changed_at"], &rows)?)
 }

@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::json;
 
-use super::desk::configure;
+use super::command_context::configure;
 use super::{Failure, Global, Output};
-use crate::foundation::{Given, data_dir};
-use crate::lifecycle::{Deadlines, Lifecycle, Stage};
-use crate::wiring;
+use crate::app::bootstrap::{RuntimeDeps, data_dir};
+use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
+use crate::app::settings_mapping;
 
 /// Brings the database to the state that this version needs.
 #[derive(Args, Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Migrate {
 impl Migrate {
     pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
         let config = configure(global)?;
-        let settings = wiring::store(&config);
+        let settings = settings_mapping::store(&config);
         let lifecycle = Lifecycle::new(Deadlines::after(std::time::Duration::ZERO));
         let spawner = lifecycle.tasks().spawner(Stage::Working);
         let steps = if self.dry_run {
@@ -29,7 +29,7 @@ impl Migrate {
             if config.database.url.is_embedded() {
                 data_dir(&config.data_dir)?;
             }
-            store::migrate(&settings, Given::system().clock.now(), &spawner).await?
+            store::migrate(&settings, RuntimeDeps::system().clock.now(), &spawner).await?
         };
         let names: Vec<_> = steps.iter().map(|step| step.name).collect();
         out.value(&json!({ "dry_run": self.dry_run, "migrations": names }))?;

@@ -2,9 +2,9 @@
 
 mod audit;
 mod client;
+mod command_context;
+mod completions;
 mod config;
-mod desk;
-mod document;
 mod failure;
 mod keys;
 mod migrate;
@@ -81,9 +81,9 @@ enum Command {
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Prints completions for a shell
-    Completions(document::Completions),
+    Completions(completions::Completions),
     /// Prints the manual page, or writes those of all commands into a directory
-    Man(document::Man),
+    Man(completions::Man),
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -108,7 +108,7 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-pub use document::markdown;
+pub use completions::markdown;
 
 /// Runs what the arguments ask for; the first is the program's name. 0: done, 1: it failed, 2: the arguments or the
 /// configuration are wrong.

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write};
 
 use serde_json::Value;
 
-use crate::logging::escape;
+use crate::app::logging::escape;
 
 /// Where answers go, and for whom.
 pub(super) struct Output {

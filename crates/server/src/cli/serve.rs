@@ -4,16 +4,16 @@ use serde_json::json;
 
 use super::{Failure, Global, Output};
 use crate::app::App;
+use crate::app::bootstrap::RuntimeDeps;
+use crate::app::lifecycle::{Cause, Deadlines, Lifecycle, Signal, Signals};
+use crate::app::listeners::BoundListeners;
+use crate::app::reload::Reload;
+use crate::app::{logging, settings_mapping};
 use crate::config::{Config, DatabaseUrl};
-use crate::foundation::Given;
-use crate::lifecycle::{Cause, Deadlines, Lifecycle, Signal, Signals};
-use crate::ports::Ports;
-use crate::reload::Reload;
-use crate::{logging, wiring};
 
 pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure> {
     let loaded = global.load()?;
-    let given = Given::system();
+    let given = RuntimeDeps::system();
     let logging = logging::init(&loaded.config.telemetry, &given.clock);
     let logging = logging.map_err(|why| Failure::failed(why.to_string()))?;
     for warning in &loaded.warnings {
@@ -22,7 +22,7 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure
     let config = loaded.config;
     let signals = Signals::system();
     let mut signals = signals.map_err(|why| Failure::failed(format!("signals cannot be taken: {why}")))?;
-    let ports = Ports::bind(&config).await?;
+    let ports = BoundListeners::bind(&config).await?;
     let lifecycle = Lifecycle::new(Deadlines::after(config.server.shutdown_delay));
     let tasks = lifecycle.tasks();
     let built = tokio::select! {
@@ -57,7 +57,7 @@ struct Greeting {
 }
 
 impl Greeting {
-    fn of(config: &Config, app: &App, ports: &Ports, global: &Global) -> Self {
+    fn of(config: &Config, app: &App, ports: &BoundListeners, global: &Global) -> Self {
         let operations = ports.operations.as_ref().and_then(|listener| listener.local_addr().ok());
         let data = match &config.database.url {
             DatabaseUrl::Sqlite(path) => path.display().to_string(),
@@ -65,7 +65,7 @@ impl Greeting {
         };
         Self {
             public_url: app.public_url.clone(),
-            operations_url: operations.map(|at| format!("http://{}", wiring::reachable(at))),
+            operations_url: operations.map(|at| format!("http://{}", settings_mapping::reachable(at))),
             data,
             first_admin: app.is_empty.then(|| first_admin(global)),
         }

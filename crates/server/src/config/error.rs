@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::settings::Setting;
 use super::source::Source;
-use super::value::{Given, Value};
+use super::value::{RawValue, Value};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +26,12 @@ impl ConfigError {
         Self { key: key.to_owned(), source, given: None, problem: problem.into(), expected: None }
     }
 
-    pub(crate) fn value(setting: &Setting, given: &Given, source: Source, problem: String) -> Self {
+    pub(crate) fn value(setting: &Setting, given: &RawValue, source: Source, problem: String) -> Self {
         let given = match given {
             _ if setting.secret => None,
-            Given::Text(text) => Some(text.clone()),
-            Given::List(items) => Some(items.toml()),
-            Given::Table(_) | Given::Other(_) => None,
+            RawValue::Text(text) => Some(text.clone()),
+            RawValue::List(items) => Some(items.toml()),
+            RawValue::Table(_) | RawValue::Other(_) => None,
         };
         let expected = Some(setting.expected.to_owned());
         Self { key: setting.key.to_owned(), source, given, problem, expected }

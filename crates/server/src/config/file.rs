@@ -6,12 +6,12 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::value::Given;
+use super::value::RawValue;
 
 /// One value of the file: its key, what it says, its line.
 pub(crate) struct Entry {
     pub(crate) key: String,
-    pub(crate) given: Given,
+    pub(crate) given: RawValue,
     pub(crate) line: usize,
 }
 
@@ -59,24 +59,24 @@ fn walk(
     }
 }
 
-fn given(value: &DeValue<'_>) -> Given {
+fn given(value: &DeValue<'_>) -> RawValue {
     match value {
         DeValue::Array(items) => items
             .iter()
             .map(scalar)
             .collect::<Option<_>>()
-            .map_or(Given::Other("a list of lists or tables"), Given::List),
-        DeValue::Table(table) => rows(table).map_or(Given::Other("a table of tables"), Given::Table),
-        value => text(value).map_or(Given::Other("this kind of value"), Given::Text),
+            .map_or(RawValue::Other("a list of lists or tables"), RawValue::List),
+        DeValue::Table(table) => rows(table).map_or(RawValue::Other("a table of tables"), RawValue::Table),
+        value => text(value).map_or(RawValue::Other("this kind of value"), RawValue::Text),
     }
 }
 
 fn rows(table: &DeTable<'_>) -> Option<BTreeMap<String, Vec<String>>> {
     let row = |(name, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
         let items = match given(value.get_ref()) {
-            Given::Text(text) => vec![text],
-            Given::List(items) => items,
-            Given::Table(_) | Given::Other(_) => return None,
+            RawValue::Text(text) => vec![text],
+            RawValue::List(items) => items,
+            RawValue::Table(_) | RawValue::Other(_) => return None,
         };
         let name: &std::borrow::Cow<'_, str> = name.get_ref();
         Some((name.to_string(), items))

@@ -26,7 +26,7 @@ pub use url::{DatabaseUrl, PostgresUrl, RedisUrl, WebOrigin, WebUrl};
 pub use value::{ByteSize, RoleScopes};
 
 use self::source::Layers;
-use self::value::Given;
+use self::value::RawValue;
 
 /// A configuration, and where each of its values came from.
 #[derive(Clone, Debug)]
@@ -113,7 +113,7 @@ impl Config {
         for setting in Self::settings().into_iter().filter(|setting| setting.reload) {
             if let Some(text) = new.text(setting.key) {
                 // a value's own text is always read back: see the tests of `settings`
-                let _ = next.set(setting.key, &Given::Text(text));
+                let _ = next.set(setting.key, &RawValue::Text(text));
             }
         }
         next

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::ConfigError;
 use super::file;
 use super::settings::{Config, Setting};
-use super::value::Given;
+use super::value::RawValue;
 
 /// How environment variables of settings begin.
 pub(crate) const PREFIX: &str = "GATEWRIGHT_";
@@ -78,13 +78,13 @@ pub fn environment() -> Vec<(String, String)> {
 /// The winning value of each setting, as the layers are laid one on another.
 #[derive(Default)]
 pub(crate) struct Layers {
-    pub(crate) winners: BTreeMap<&'static str, (&'static Setting, Given, Source)>,
+    pub(crate) winners: BTreeMap<&'static str, (&'static Setting, RawValue, Source)>,
     pub(crate) errors: Vec<ConfigError>,
     pub(crate) warnings: Vec<String>,
 }
 
 impl Layers {
-    fn put(&mut self, key: &str, given: Given, source: Source) {
+    fn put(&mut self, key: &str, given: RawValue, source: Source) {
         match Config::setting(key) {
             Some(setting) => {
                 self.winners.insert(setting.key, (setting, given, source));
@@ -132,14 +132,14 @@ impl Layers {
             if let Some((_, _, source @ Source::File(..))) = self.winners.get(key) {
                 self.warnings.push(format!("{name} in the environment overrides {key} ({source})"));
             }
-            self.put(key, Given::Text(value.clone()), Source::Environment(name.to_owned()));
+            self.put(key, RawValue::Text(value.clone()), Source::Environment(name.to_owned()));
         }
         for (name, value) in env {
             let Some(rest) = name.strip_prefix(PREFIX) else { continue };
             let key = rest.replacen("__", ".", 1).to_ascii_lowercase();
             let source = Source::Environment(name.clone());
             if Config::setting(&key).is_some() {
-                self.put(&key, Given::Text(value), source);
+                self.put(&key, RawValue::Text(value), source);
             } else if !is_service_link(rest) {
                 self.errors.push(ConfigError::new("", source, unknown(&name, Setting::variable)));
             }
@@ -149,7 +149,7 @@ impl Layers {
     /// Lays the flags on top.
     pub(crate) fn add_flags(&mut self, flags: &[(String, String)]) {
         for (key, value) in flags {
-            self.put(key, Given::Text(value.clone()), Source::Flag(format!("--set {key}")));
+            self.put(key, RawValue::Text(value.clone()), Source::Flag(format!("--set {key}")));
         }
     }
 }

@@ -20,13 +20,13 @@ use tower::ServiceExt as _;
 use super::body::AnswerBody;
 use super::io::Io;
 use super::watch::{Overdue, Watch};
-use super::{Answer, App, Door, Limits, Owned, RequestBody, Stream};
+use super::{Answer, App, Limits, ListenerConfig, Owned, RequestBody, Stream};
 
 /// How often an HTTP/2 peer is asked whether it is still there, and how long it has to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
 /// Serves one accepted connection until it ends.
-pub(super) async fn accepted<T, S, A, R, B>(io: T, peer: SocketAddr, door: Arc<Door<S, A, R>>)
+pub(super) async fn accepted<T, S, A, R, B>(io: T, peer: SocketAddr, door: Arc<ListenerConfig<S, A, R>>)
 where
     T: Stream,
     S: App<B>,
@@ -60,7 +60,7 @@ fn builder(limits: &Limits, executor: Owned) -> auto::Builder<Owned> {
     builder
 }
 
-async fn plain<T, S, A, R, B>(io: T, peer: SocketAddr, door: Arc<Door<S, A, R>>)
+async fn plain<T, S, A, R, B>(io: T, peer: SocketAddr, door: Arc<ListenerConfig<S, A, R>>)
 where
     T: Stream,
     S: App<B>,
@@ -130,7 +130,7 @@ async fn overdue(watch: &Watch, mut sleep: Pin<&mut Sleep>) -> Overdue {
 
 /// The requests of one connection.
 struct Requests<S, A, R> {
-    door: Arc<Door<S, A, R>>,
+    door: Arc<ListenerConfig<S, A, R>>,
     peer: SocketAddr,
     watch: Watch,
 }

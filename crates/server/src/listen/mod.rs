@@ -32,7 +32,7 @@ pub use accept::Accept;
 pub use body::{BodyError, RequestBody};
 pub use tls::{Tls, TlsError};
 
-use crate::lifecycle::Stop;
+use crate::app::lifecycle::Stop;
 
 /// Bounds of one listener and of each of its connections.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl Limits {
         Self {
             connections,
             header_timeout: Duration::from_secs(10),
-            header_bytes: model::limit::HEADER_BYTES,
+            header_bytes: model::bounds::HEADER_BYTES,
             body_timeout: Duration::from_secs(15),
             write_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),
@@ -71,7 +71,7 @@ impl Limits {
 
 /// What a listener serves, and how.
 #[derive(Clone, Debug)]
-pub struct Door<S, A, R> {
+pub struct ListenerConfig<S, A, R> {
     /// The application.
     pub service: S,
     /// Told the peer's address of every request before the application sees the request.
@@ -120,7 +120,7 @@ impl<B> Answer for B where
 
 /// Serves `listener` until it is told to stop and every connection has ended. Fails only when the listener
 /// itself is beyond use; running out of file descriptors is waited out.
-pub async fn serve<L, S, A, R, B>(mut listener: L, door: Door<S, A, R>) -> std::io::Result<()>
+pub async fn serve<L, S, A, R, B>(mut listener: L, door: ListenerConfig<S, A, R>) -> std::io::Result<()>
 where
     L: Accept,
     S: App<B>,

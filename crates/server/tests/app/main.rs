@@ -14,12 +14,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Body;
+use gatewright::StartError;
 use gatewright::app::App;
+use gatewright::app::bootstrap::RuntimeDeps;
+use gatewright::app::lifecycle::{Cause, Deadlines, Lifecycle, Phase, Signal, Signals, Tasks};
+use gatewright::app::listeners::BoundListeners;
+use gatewright::app::master_key;
 use gatewright::config::{Config, LoadArgs};
-use gatewright::foundation::Given;
-use gatewright::lifecycle::{Cause, Deadlines, Lifecycle, Phase, Signal, Signals, Tasks};
-use gatewright::ports::Ports;
-use gatewright::{StartError, master_key};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use model::{Clock, Now, Rng};
@@ -47,8 +48,8 @@ fn config(folder: &Path, more: &[(&str, &str)]) -> Config {
     Config::load(&args, []).unwrap().config
 }
 
-fn given() -> Given {
-    Given {
+fn given() -> RuntimeDeps {
+    RuntimeDeps {
         clock: Clock::test(Now::from_seconds(1_767_225_600)),
         rng: Rng::seeded(1),
         recorder: None,
@@ -125,10 +126,11 @@ async fn it_serves_until_it_is_told_to_stop() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), &[]);
     let (lifecycle, tasks) = lifecycle();
-    let ports = Ports::bind(&config).await.unwrap();
+    let ports = BoundListeners::bind(&config).await.unwrap();
     let public = ports.address().unwrap();
     let operations = ports.operations.as_ref().unwrap().local_addr().unwrap();
-    let app = App::build(&config, public, &tasks, Given { clock: Clock::system(), ..given() }).await.unwrap();
+    let app =
+        App::build(&config, public, &tasks, RuntimeDeps { clock: Clock::system(), ..given() }).await.unwrap();
     assert_eq!(app.public_url, format!("http://{public}"));
     let asked = async {
         let client = testkit::Client::new();
@@ -154,9 +156,10 @@ async fn it_serves_until_it_is_told_to_stop() {
 #[tokio::test]
 async fn a_taken_port_is_named_with_its_setting() {
     let folder = tempfile::tempdir().unwrap();
-    let first = Ports::bind(&config(folder.path(), &[])).await.unwrap();
+    let first = BoundListeners::bind(&config(folder.path(), &[])).await.unwrap();
     let address = first.address().unwrap().to_string();
-    let taken = Ports::bind(&config(folder.path(), &[("server.listen", &address)])).await.unwrap_err();
+    let taken =
+        BoundListeners::bind(&config(folder.path(), &[("server.listen", &address)])).await.unwrap_err();
     let text = taken.to_string();
     assert!(text.contains("server.listen") && text.contains(&address) && text.contains("taken"), "{text}");
 }
@@ -192,8 +195,8 @@ async fn a_shared_secret_signs_without_any_key_in_the_database() {
     assert!(short.is_configuration() && short.to_string().contains("hs256_secret_file"), "{short}");
     std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
     let app = App::build(&config, LISTENING, &tasks, given()).await.unwrap();
-    assert!(app.rooms.keys().signing.is_some() && app.rooms.keys().jwks.keys.is_empty());
+    assert!(app.services.keys().signing.is_some() && app.services.keys().jwks.keys.is_empty());
     app.runner.settle(&*app.jobs.keys).await.unwrap();
     app.runner.step(&*app.jobs.revocations).await.unwrap();
-    assert!(app.rooms.keys().signing.is_some());
+    assert!(app.services.keys().signing.is_some());
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use gatewright::app::App;
+use gatewright::app::bootstrap::RuntimeDeps;
+use gatewright::app::lifecycle::{Deadlines, Lifecycle};
+use gatewright::app::master_key;
 use gatewright::config::Config;
-use gatewright::foundation::Given;
-use gatewright::lifecycle::{Deadlines, Lifecycle};
-use gatewright::master_key;
 use http::{Method, Request, header};
 use http_body_util::BodyExt as _;
 use model::{Clock, Now, Rng};
@@ -197,7 +197,7 @@ async fn flow(app: &App) -> Vec<String> {
 
 async fn page_after_a_flow(config: &Config) -> (String, Vec<String>) {
     let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));
-    let given = Given {
+    let given = RuntimeDeps {
         clock: Clock::test(Now::from_seconds(1_767_225_600)),
         rng: Rng::seeded(1),
         recorder: None,
@@ -240,8 +240,8 @@ async fn the_page_is_what_is_promised(config: &Config) {
     at("job_runs_total{job=\"cleanup\",outcome=\"done\"} 1");
     at("job_last_success_timestamp_seconds{job=\"keys\"} 1767225600");
     at("db_statement_duration_seconds_count{statement=\"session.rotate\"} 1");
-    at("db_pool_connections{pool=\"front\",state=\"used\"} 0");
-    at("db_pool_connections{pool=\"front\",state=\"idle\"} 1");
+    at("db_pool_connections{pool=\"requests\",state=\"used\"} 0");
+    at("db_pool_connections{pool=\"requests\",state=\"idle\"} 1");
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
 //! PostgreSQL: a small pool, transactions in as few round trips as they need, deadlines kept by the client.
 
 mod connection;
-mod held;
 mod migrate;
 mod pool;
+mod pooled_connection;
 pub(crate) mod tls;
 mod transaction;
 
 pub(crate) use connection::{Conn, Fault};
-pub(crate) use held::{Again, Held};
 pub(crate) use migrate::migrate;
 pub(crate) use pool::{Pool, PoolSettings};
+pub(crate) use pooled_connection::{Again, PooledConnection};
 pub(crate) use transaction::transact;
 
 use tokio_postgres::error::Severity;

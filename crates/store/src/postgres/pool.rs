@@ -8,13 +8,13 @@ use model::Spawner;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::Held;
+use super::PooledConnection;
 use super::connection::Conn;
 use super::tls::Tls;
 use crate::Error;
-use crate::counts::{PoolTimes, StatementTimes};
-use crate::faults::{Faults, acquire};
-use crate::holders::Holders;
+use crate::fault_injection::{Faults, acquire};
+use crate::metrics::{PoolTimes, StatementTimes};
+use crate::second_acquire_check::SecondAcquireCheck;
 
 /// What a pool needs to know.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub(crate) struct PoolSettings {
     pub(crate) acquire_timeout: Duration,
     pub(crate) statement_timeout: Duration,
     /// Panics when a task acquires twice: for tests.
-    pub(crate) holders: Holders,
+    pub(crate) holders: SecondAcquireCheck,
     pub(crate) spawner: Spawner,
     /// Shared by the pools of a store.
     pub(crate) statements: Arc<StatementTimes>,
@@ -77,14 +77,14 @@ impl Pool {
     }
 
     /// A connection, within the acquire deadline.
-    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Held, Error> {
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<PooledConnection, Error> {
         let begun = Instant::now();
         let acquired = self.acquire_by(begun + self.settings.acquire_timeout).await;
         self.times.wait.observe(begun.elapsed());
         acquired
     }
 
-    async fn acquire_by(self: &Arc<Self>, deadline: Instant) -> Result<Held, Error> {
+    async fn acquire_by(self: &Arc<Self>, deadline: Instant) -> Result<PooledConnection, Error> {
         let entry = self.settings.holders.enter();
         acquire(self.settings.faults.as_ref())?;
         let waited = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await;
@@ -95,7 +95,7 @@ impl Pool {
             Some(conn) => (conn, true),
             None => (self.open(deadline).await?, false),
         };
-        Ok(Held::new(conn, pooled, Arc::clone(self), permit, entry))
+        Ok(PooledConnection::new(conn, pooled, Arc::clone(self), permit, entry))
     }
 
     fn take_idle(&self) -> Option<Conn> {

@@ -1,9 +1,9 @@
 //! A whole transaction on one connection, run again when PostgreSQL asks for it.
 
 use model::Event;
-use model::trail::Announced;
+use model::trail::PendingAudit;
 
-use super::{Again, Held};
+use super::{Again, PooledConnection};
 use crate::Error;
 use crate::tx::{Engine, State, Tx};
 
@@ -14,10 +14,10 @@ const RUNS: u32 = 4;
 /// have died since its last use is replaced once, as long as COMMIT was not on the wire. The connection carries what
 /// was announced: whoever drops this drops both, and then it counts whether COMMIT was on the wire.
 pub(crate) async fn transact<T, E, F>(
-    mut held: Held,
-    announced: Option<Announced>,
+    mut held: PooledConnection,
+    announced: Option<PendingAudit>,
     closure: F,
-) -> (Option<Held>, Result<T, E>)
+) -> (Option<PooledConnection>, Result<T, E>)
 where
     F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync,
     E: From<Error>,
@@ -56,7 +56,7 @@ where
                 let value = outcome.map(|(event, value)| {
                     if let Some(mut announced) = announced {
                         announced.check(&event);
-                        announced.done(event);
+                        announced.committed(event);
                     }
                     value
                 });

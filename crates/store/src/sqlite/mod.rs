@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use model::Event;
 use model::metric::{Histogram, HistogramSnapshot};
-use model::trail::Announced;
+use model::trail::PendingAudit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
@@ -20,9 +20,9 @@ pub(crate) use connection::{Connection, sort};
 pub(crate) use migrate::{create, migrate};
 
 use crate::Error;
-use crate::counts::{PoolTimes, durations};
-use crate::faults::{Failure, Faults, Site, acquire, ask};
-use crate::holders::{Entry, Holders};
+use crate::fault_injection::{Failure, Faults, Site, acquire, ask};
+use crate::metrics::{PoolTimes, durations};
+use crate::second_acquire_check::{Entry, SecondAcquireCheck};
 use crate::statement::{RawCall, registry};
 use crate::tx::Tx;
 use crate::value::Row;
@@ -31,17 +31,17 @@ use writer::Writer;
 /// Which of the two lanes into the one writer: requests first, jobs when no request waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lane {
-    Front,
-    Back,
+    Request,
+    Background,
 }
 
 /// What a database needs to know.
 pub(crate) struct Settings {
     pub(crate) acquire_timeout: Duration,
     pub(crate) statement_timeout: Duration,
-    pub(crate) front: usize,
-    pub(crate) back: usize,
-    pub(crate) holders: Holders,
+    pub(crate) request: usize,
+    pub(crate) background: usize,
+    pub(crate) holders: SecondAcquireCheck,
     pub(crate) faults: Option<Faults>,
 }
 
@@ -70,9 +70,9 @@ pub(crate) struct Database {
     path: Box<Path>,
     texts: Texts,
     readers: Mutex<Vec<Connection>>,
-    front: Arc<Semaphore>,
+    request: Arc<Semaphore>,
     writes: Arc<Semaphore>,
-    back: Arc<Semaphore>,
+    background: Arc<Semaphore>,
     settings: Settings,
     writer: Writer,
     trips: AtomicU64,
@@ -90,9 +90,9 @@ impl Database {
             path: path.into(),
             texts,
             readers: Mutex::default(),
-            front: Arc::new(Semaphore::new(settings.front)),
+            request: Arc::new(Semaphore::new(settings.request)),
             writes: Arc::new(Semaphore::new(WRITES)),
-            back: Arc::new(Semaphore::new(settings.back)),
+            background: Arc::new(Semaphore::new(settings.background)),
             settings,
             writer,
             trips: AtomicU64::new(0),
@@ -114,8 +114,8 @@ impl Database {
     /// How long readers of a lane were waited for and held.
     pub(crate) fn times(&self, lane: Lane) -> &PoolTimes {
         match lane {
-            Lane::Front => &self.front_times,
-            Lane::Back => &self.back_times,
+            Lane::Request => &self.front_times,
+            Lane::Background => &self.back_times,
         }
     }
 
@@ -132,11 +132,13 @@ impl Database {
     /// Readers of a lane in use, and those that are idle: both lanes share these, and the front shows them.
     pub(crate) fn readers(&self, lane: Lane) -> (usize, usize) {
         match lane {
-            Lane::Front => {
-                let used = self.settings.front.saturating_sub(self.front.available_permits());
+            Lane::Request => {
+                let used = self.settings.request.saturating_sub(self.request.available_permits());
                 (used, self.idle().len())
             }
-            Lane::Back => (self.settings.back.saturating_sub(self.back.available_permits()), 0),
+            Lane::Background => {
+                (self.settings.background.saturating_sub(self.background.available_permits()), 0)
+            }
         }
     }
 
@@ -152,8 +154,8 @@ impl Database {
         acquire(self.settings.faults.as_ref())?;
         let begun = Instant::now();
         let permit = self.permit(match lane {
-            Lane::Front => &self.front,
-            Lane::Back => &self.back,
+            Lane::Request => &self.request,
+            Lane::Background => &self.background,
         });
         let permit = permit.await;
         let since = Instant::now();
@@ -179,7 +181,7 @@ impl Database {
     pub(crate) async fn transact<T, E, F>(
         &self,
         lane: Lane,
-        announced: Option<Announced>,
+        announced: Option<PendingAudit>,
         closure: F,
     ) -> Result<T, E>
     where
@@ -190,8 +192,8 @@ impl Database {
         let _entry = self.settings.holders.enter();
         acquire(self.settings.faults.as_ref())?;
         let permit = self.permit(match lane {
-            Lane::Front => &self.writes,
-            Lane::Back => &self.back,
+            Lane::Request => &self.writes,
+            Lane::Background => &self.background,
         });
         let _permit = permit.await?;
         self.trips.fetch_add(1, Ordering::Relaxed);

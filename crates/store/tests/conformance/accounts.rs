@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use model::{Email, Event, Now, UserId, Username};
-use store::noun::user::{NewUser, State};
-use store::noun::{credential, session, user};
+use store::queries::user::{NewUser, State};
+use store::queries::{credential, session, user};
 use store::{Call, Error, Lease};
 
-use crate::ground::{
+use crate::fixtures::{
     NOON, World, email, new_session, new_user, register, session_id, stored, username, uuid,
 };
 
@@ -22,7 +22,7 @@ on_both!(
 );
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
-const INTENT: model::Intent = model::Intent::to(model::Kind::RowsCleaned);
+const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
 
 /// One call as a transaction.
 async fn write<T: Send + 'static>(
@@ -62,7 +62,7 @@ async fn a_taken_user_inserts_nothing(world: Arc<World>) {
     let same_email = NewUser { email: email(1), ..new_user(2) };
     let same_name = NewUser { username: Some(Username::parse("USER1").unwrap()), ..new_user(3) };
     for (n, user) in [(2, same_email), (3, same_name)] {
-        let taken = crate::ground::register_as(&mut lease, user, new_session(n)).await.unwrap();
+        let taken = crate::fixtures::register_as(&mut lease, user, new_session(n)).await.unwrap();
         assert_eq!(taken, None);
     }
     let counts = ["users", "credentials", "sessions"].map(|table| world.count(table));

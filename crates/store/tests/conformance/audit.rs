@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Now;
-use store::audit::{Audit, Cursor, Filter, Head, Place, Record, Shipment, Shipped, statements};
-use store::noun::audit_key::{self, AuditKey};
+use store::audit_db::{Audit, Cursor, Filter, Head, Place, Record, Shipment, Shipped, statements};
+use store::queries::audit_key::{self, AuditKey};
 use testkit::postgres::rows;
 
-use crate::ground::{NOON, World, register, spawner, uuid};
+use crate::fixtures::{NOON, World, register, spawner, uuid};
 
 on_both! {
     a_record_is_stored_once,
@@ -112,7 +112,7 @@ async fn a_refused_shipment_leaves_nothing(world: Arc<World>) {
     let mut bad = shipment(Some(place(2)), 3..=5);
     if world.is_sqlite() {
         // A row that the file refuses, as a check of its own would.
-        let file = store::audit::trail_path(&world.path());
+        let file = store::audit_db::trail_path(&world.path());
         let trigger = "CREATE TRIGGER no BEFORE INSERT ON audit_events WHEN new.sequence = 4 \
                        BEGIN SELECT RAISE(ABORT, 'no'); END";
         rusqlite::Connection::open(file).unwrap().execute_batch(trigger).unwrap();
@@ -201,7 +201,7 @@ async fn retention_removes_what_is_older_and_remembers_where_the_rest_begins(wor
         assert_eq!(retired.partitions, before[..retired.partitions.len()], "the oldest, whole");
         assert_eq!(audit.partitions().await.unwrap(), before[retired.partitions.len()..]);
     }
-    assert_eq!(audit.retire(NOON.minus(DAY * 40)).await.unwrap(), store::audit::Retired::default());
+    assert_eq!(audit.retire(NOON.minus(DAY * 40)).await.unwrap(), store::audit_db::Retired::default());
 }
 
 async fn keys_of_the_erased_are_not_kept(world: Arc<World>) {
@@ -216,11 +216,11 @@ async fn keys_of_the_erased_are_not_kept(world: Arc<World>) {
     let missing = audit_key::missing(asked.iter().map(Vec::as_slice));
     assert_eq!(lease.read().await.unwrap().all(missing).await.unwrap(), [[9; 8]]);
     let erase = async move |tx: &mut store::Tx| {
-        tx.one(store::noun::user::erase(id, NOON)).await?;
+        tx.one(store::queries::user::erase(id, NOON)).await?;
         let removed = tx.all(audit_key::remove_of_user(uuid(1))).await?;
         Ok::<_, store::Error>((model::Event::UserErased { user: uuid(1), sessions: 0 }, removed.len()))
     };
-    assert_eq!(lease.transact(model::Intent::to(model::Kind::UserErased), erase).await.unwrap(), 2);
+    assert_eq!(lease.transact(model::Intent::to(model::EventKind::UserErased), erase).await.unwrap(), 2);
     assert_eq!(
         lease.keep_audit_keys(given.clone(), NOON).await.unwrap(),
         0,
@@ -293,7 +293,7 @@ async fn no_statement_of_the_trail_walks_the_events() {
         let mut wrong = Vec::new();
         for stmt in statements().filter(|stmt| stmt.scans.is_none()) {
             let steps: Vec<String> = if world.is_sqlite() {
-                let file = rusqlite::Connection::open(store::audit::trail_path(&world.path())).unwrap();
+                let file = rusqlite::Connection::open(store::audit_db::trail_path(&world.path())).unwrap();
                 let mut plan = file.prepare(&format!("EXPLAIN QUERY PLAN {}", stmt.sqlite())).unwrap();
                 let rows = plan.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>();
                 rows.unwrap()
@@ -328,13 +328,13 @@ async fn a_key_does_not_slip_in_beside_an_erasure() {
     let (is_gone, may_go) = (Arc::clone(&gone), Arc::clone(&go));
     let erasure = tokio::task::spawn(async move {
         let erase = async move |tx: &mut store::Tx| {
-            tx.one(store::noun::user::erase(id, NOON)).await?;
+            tx.one(store::queries::user::erase(id, NOON)).await?;
             tx.all(audit_key::remove_of_user(uuid(1))).await?;
             is_gone.notify_one();
             may_go.notified().await;
             Ok::<_, store::Error>((model::Event::UserErased { user: uuid(1), sessions: 0 }, ()))
         };
-        eraser.transact(model::Intent::to(model::Kind::UserErased), erase).await
+        eraser.transact(model::Intent::to(model::EventKind::UserErased), erase).await
     });
     gone.notified().await;
     let key = AuditKey { id: vec![1; 8], user: uuid(1), sealed: vec![1] };

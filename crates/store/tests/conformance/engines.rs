@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use model::{Event, UserId};
-use store::noun::{realm, user};
+use store::queries::{realm, user};
 use store::{Error, Store};
 use testkit::Postgres;
 use tokio_postgres::{Client, NoTls};
 
-use crate::ground::{NOON, World, at_url, new_user, register, session_id, settings, spawner, uuid};
+use crate::fixtures::{NOON, World, at_url, new_user, register, session_id, settings, spawner, uuid};
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
-const INTENT: model::Intent = model::Intent::to(model::Kind::RowsCleaned);
+const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
 
 #[tokio::test]
 async fn a_closure_that_waits_is_slow_on_sqlite() {
-    crate::ground::run(World::sqlite(), async |world: Arc<World>| {
+    crate::fixtures::run(World::sqlite(), async |world: Arc<World>| {
         let store = world.open().await;
         for wait in 0..3 {
             let slow: Result<(), Error> = world
@@ -85,7 +85,7 @@ async fn one_connection(world: &World) -> Arc<Store> {
 
 #[tokio::test]
 async fn a_lease_dropped_in_a_statement_does_not_delay_the_next() {
-    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
         let store = one_connection(&world).await;
         let locker = Locker::lock(&world).await;
         for writes in [false, true] {
@@ -116,7 +116,7 @@ async fn a_lease_dropped_in_a_statement_does_not_delay_the_next() {
 /// COMMIT is on the wire with the statements: whoever is dropped then cannot know, and the trail says so.
 #[tokio::test]
 async fn what_is_dropped_behind_its_commit_is_called_unknown() {
-    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
         let store = one_connection(&world).await;
         register(&mut world.lease(&store), 1).await.unwrap();
         let locker = Locker::lock(&world).await;
@@ -134,7 +134,7 @@ async fn what_is_dropped_behind_its_commit_is_called_unknown() {
 
 #[tokio::test]
 async fn a_lease_goes_on_after_a_statement_that_was_dropped() {
-    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
         let store = one_connection(&world).await;
         let locker = Locker::lock(&world).await;
         let mut lease = world.lease(&store);
@@ -158,7 +158,7 @@ async fn a_lease_goes_on_after_a_statement_that_was_dropped() {
 /// F-06: a locked table costs those who need it their deadline, and nobody else anything.
 #[tokio::test]
 async fn fault_f06_a_statement_past_its_deadline_is_given_up() {
-    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
         let store = world
             .open_with(|settings| {
                 settings.pool_max = 1;
@@ -185,7 +185,7 @@ async fn fault_f06_a_statement_past_its_deadline_is_given_up() {
         locker.waiting("0").await;
         locker.unlock().await;
         let (user, session) = (Some(uuid(1)), Some(session_id(1)));
-        let unknown = Event::OutcomeUnknown { intended: model::Kind::UserRegistered, user, session };
+        let unknown = Event::OutcomeUnknown { intended: model::EventKind::UserRegistered, user, session };
         assert_eq!(world.events.all(), [unknown], "only where COMMIT was sent");
     })
     .await;

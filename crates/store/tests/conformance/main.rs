@@ -14,24 +14,24 @@ macro_rules! on_both {
     ($($name:ident),* $(,)?) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { crate::ground::run(crate::ground::World::sqlite(), super::$name).await; })*
+            async fn $name() { crate::fixtures::run(crate::fixtures::World::sqlite(), super::$name).await; })*
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { crate::ground::run(crate::ground::World::postgres(), super::$name).await; })*
+            async fn $name() { crate::fixtures::run(crate::fixtures::World::postgres(), super::$name).await; })*
         }
     };
 }
 
 mod accounts;
-mod announced;
 mod audit;
 mod engines;
-#[path = "../ground/mod.rs"]
-mod ground;
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
 mod migrations;
-mod nouns;
+mod pending_audit;
 mod plans;
+mod queries;
 mod schema;
 mod sharing;
 mod transactions;

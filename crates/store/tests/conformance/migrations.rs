@@ -6,7 +6,7 @@ use store::{Error, Location, Settings};
 use testkit::Postgres;
 use testkit::postgres::rows;
 
-use crate::ground::{World, at_url, settings, spawner};
+use crate::fixtures::{World, at_url, settings, spawner};
 
 on_both!(migrations_are_idempotent, an_edited_or_newer_step_is_refused, two_migrators_at_once_both_succeed);
 
@@ -27,7 +27,7 @@ async fn an_edited_or_newer_step_is_refused(world: Arc<World>) {
 async fn assert_refused(settings: &Settings, word: &str) {
     let pending = store::pending(settings, &spawner()).await.map(|_| ());
     let opened = store::open(settings, &spawner()).await.map(|_| ());
-    let migrated = store::migrate(settings, crate::ground::NOON, &spawner()).await.map(|_| ());
+    let migrated = store::migrate(settings, crate::fixtures::NOON, &spawner()).await.map(|_| ());
     for refused in [pending, opened, migrated] {
         assert!(matches!(&refused, Err(Error::Refused(why)) if why.contains(word)), "{refused:?}");
     }
@@ -42,7 +42,7 @@ async fn two_migrators_at_once_both_succeed(world: Arc<World>) {
     let mut migrators = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let fresh = fresh.clone();
-        migrators.spawn(async move { store::migrate(&fresh, crate::ground::NOON, &spawner()).await });
+        migrators.spawn(async move { store::migrate(&fresh, crate::fixtures::NOON, &spawner()).await });
     }
     let applied: usize = migrators.join_all().await.into_iter().map(|steps| steps.unwrap().len()).sum();
     let all = world.count("migrations");
@@ -87,7 +87,7 @@ async fn a_file_that_is_not_there_is_made_for_its_owner_alone() {
     let opened = store::open(&new, &spawner()).await.map(|_| ());
     assert!(matches!(opened, Err(Error::Refused(why)) if why.contains("migrate")));
     assert!(!path.exists(), "who only asks makes nothing");
-    store::migrate(&new, crate::ground::NOON, &spawner()).await.unwrap();
+    store::migrate(&new, crate::fixtures::NOON, &spawner()).await.unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -113,7 +113,7 @@ async fn a_foreign_schema_stays_as_it_is() {
         assert_refused(&settings(location), "of its own").await;
     }
     let ours = settings(at_url(database.url()));
-    assert!(!store::migrate(&ours, crate::ground::NOON, &spawner()).await.unwrap().is_empty());
+    assert!(!store::migrate(&ours, crate::fixtures::NOON, &spawner()).await.unwrap().is_empty());
     store::open(&ours, &spawner()).await.unwrap();
     assert_eq!(look(), before);
     assert_eq!(rows(database.url(), "SELECT email FROM users").unwrap(), [[Some("a@b.c".to_owned())]]);
@@ -130,7 +130,7 @@ async fn a_schema_of_any_name_works_without_the_right_to_make_it() {
     rows(database.url(), sql).unwrap();
     let url = database.url().replacen("postgres@", "gw_plain@", 1);
     let named = settings(Location::Postgres { url, schema: "My \"Schema\"".into(), tls_ca_file: None });
-    assert!(!store::migrate(&named, crate::ground::NOON, &spawner()).await.unwrap().is_empty());
+    assert!(!store::migrate(&named, crate::fixtures::NOON, &spawner()).await.unwrap().is_empty());
     let store = store::open(&named, &spawner()).await.unwrap();
     store.probe.check(std::time::Duration::from_secs(20)).await.unwrap();
     drop(store);

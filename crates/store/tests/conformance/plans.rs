@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use store::{Stmt, registry};
 use testkit::postgres::rows;
 
-use crate::ground::World;
+use crate::fixtures::World;
 
 /// Tables of one row, or of one a counter, by their schema: there is nothing to walk.
 const CONSTANT: [&str; 2] = ["realm", "counters"];
@@ -23,14 +23,14 @@ fn names_are_unique_and_say_their_noun() {
 /// A statement outside `statements!` would be unknown to the registry: there is none in the sources.
 #[test]
 fn every_statement_of_the_nouns_is_registered() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/noun");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queries");
     let names: BTreeSet<&str> = registry().map(|stmt| stmt.name).collect();
     let mut written = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         let noun = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let text = text.replace("Stmt::each(", "Stmt::new(");
+        let text = text.replace("Stmt::per_engine(", "Stmt::new(");
         written += text.matches("Stmt::new(").count();
         for piece in text.split("Stmt::new(").skip(1) {
             let name = piece.split('"').nth(1).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ground::World;
+use crate::fixtures::World;
 
 /// What one column is: its type in the words of PostgreSQL, and whether it may be NULL.
 type Columns = BTreeMap<(String, String), (String, bool)>;

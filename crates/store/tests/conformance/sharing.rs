@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Event, Now, SessionId};
-use store::noun::{realm, revocation, session, user};
+use store::queries::{realm, revocation, session, user};
 use store::{Error, Settings, Store};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::ground::{NOON, World, new_session, new_user, register, session_id, uuid};
+use crate::fixtures::{NOON, World, new_session, new_user, register, session_id, uuid};
 
 on_both!(
     a_parked_lease_gives_its_connection_back,
@@ -23,7 +23,7 @@ on_both!(
 );
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
-const INTENT: model::Intent = model::Intent::to(model::Kind::RowsCleaned);
+const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
 
 fn one_connection(settings: &mut Settings) {
     settings.pool_max = 1;
@@ -46,7 +46,7 @@ async fn a_parked_lease_gives_its_connection_back(world: Arc<World>) {
 async fn a_second_acquire_in_one_task_panics(world: Arc<World>) {
     let store = world.open().await;
     let (mut first, mut second) = (world.lease(&store), world.lease(&store));
-    let mut back = store.back.lease(world.trail());
+    let mut back = store.background.lease(world.trail());
     first.read().await.unwrap();
     for lease in [&mut second, &mut back] {
         let acquire = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(lease.read()));
@@ -83,7 +83,7 @@ async fn one_of_many_registers_an_email(world: Arc<World>) {
         let (world, store) = (Arc::clone(&world), Arc::clone(&store));
         tasks.spawn(async move {
             let user = user::NewUser { uuid: uuid(n), username: None, ..new_user(0) };
-            crate::ground::register_as(&mut world.lease(&store), user, new_session(n)).await.unwrap()
+            crate::fixtures::register_as(&mut world.lease(&store), user, new_session(n)).await.unwrap()
         });
     }
     let won = tasks.join_all().await.into_iter().flatten().count();
@@ -107,7 +107,7 @@ async fn revocations_are_seen_in_the_order_of_their_commits(world: Arc<World>) {
                 let opened: Result<_, Error> = lease
                     .transact(INTENT, async move |tx| {
                         let opened = tx.one(session::open(user, 1, &new)).await?;
-                        tx.last((
+                        tx.commit_with((
                             revocation::bump(),
                             session::revoke(id, user, NOON),
                             revocation::record(user, NOON),
@@ -128,7 +128,7 @@ async fn revocations_are_seen_in_the_order_of_their_commits(world: Arc<World>) {
 }
 
 async fn poll(world: Arc<World>, store: Arc<Store>, expected: usize) -> BTreeSet<SessionId> {
-    let mut lease = store.back.lease(world.trail());
+    let mut lease = store.background.lease(world.trail());
     let (mut newest, mut seen) = ((0, SessionId(Uuid::nil())), BTreeSet::new());
     while seen.len() < expected {
         let rows = lease.read().await.unwrap().all(revocation::after(newest.0, newest.1, 7)).await.unwrap();
@@ -174,11 +174,11 @@ async fn jobs_have_their_turn_among_requests(world: Arc<World>) {
             }
         });
     }
-    let mut lease = store.back.lease(world.trail());
+    let mut lease = store.background.lease(world.trail());
     for _ in 0..20 {
         let cleaned: Result<_, Error> = lease
             .transact(INTENT, async |tx| {
-                Ok((EVENT, tx.last((session::delete_expired(Now::from_micros(0), 10),)).await?))
+                Ok((EVENT, tx.commit_with((session::delete_expired(Now::from_micros(0), 10),)).await?))
             })
             .await;
         cleaned.unwrap();

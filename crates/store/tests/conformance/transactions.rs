@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use model::{Event, UserId};
-use store::noun::{credential, realm, session, user};
+use store::queries::{credential, realm, session, user};
 use store::{Error, Tx};
 
-use crate::ground::{NOON, Refusal, World, email, new_session, new_user, register, registered, stored, uuid};
+use crate::fixtures::{
+    NOON, Refusal, World, email, new_session, new_user, register, registered, stored, uuid,
+};
 
 on_both!(
     an_error_rolls_back,
@@ -24,7 +26,7 @@ on_both!(
 );
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
-const INTENT: model::Intent = model::Intent::to(model::Kind::RowsCleaned);
+const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
 
 async fn insert(tx: &mut Tx, n: u128) -> Result<UserId, Error> {
     Ok(tx.one(user::insert(&new_user(n))).await?.unwrap())
@@ -121,7 +123,7 @@ async fn a_failed_statement_in_a_batch_poisons(world: Arc<World>) {
             let user = new_user(1);
             let calls =
                 (user::insert(&user), credential::insert(uuid(1), &stored("bad"), NOON), realm::find());
-            assert!(tx.last(calls).await.is_err());
+            assert!(tx.commit_with(calls).await.is_err());
             Ok((EVENT, ()))
         })
         .await;
@@ -148,9 +150,9 @@ async fn nothing_comes_after_the_last_statements(world: Arc<World>) {
     let done: Result<(), Error> = lease
         .transact(INTENT, async |tx| {
             insert(tx, 1).await?;
-            tx.last((realm::find(),)).await?;
+            tx.commit_with((realm::find(),)).await?;
             assert!(matches!(tx.one(realm::find()).await, Err(Error::Finished)));
-            assert!(matches!(tx.last((realm::find(),)).await, Err(Error::Finished)));
+            assert!(matches!(tx.commit_with((realm::find(),)).await, Err(Error::Finished)));
             Ok((EVENT, ()))
         })
         .await;
@@ -161,19 +163,19 @@ async fn nothing_comes_after_the_last_statements(world: Arc<World>) {
 async fn last_commits_a_batch_or_a_lone_statement(world: Arc<World>) {
     let store = world.open().await;
     let mut lease = world.lease(&store);
-    let before = store.front.meter().trips();
+    let before = store.requests.meter().trips();
     assert!(register(&mut lease, 1).await.unwrap().is_some());
     let lone: Result<_, Error> = lease
         .transact(INTENT, async |tx| {
             let user = new_user(2);
-            Ok((EVENT, tx.last((user::insert(&user),)).await?.0))
+            Ok((EVENT, tx.commit_with((user::insert(&user),)).await?.0))
         })
         .await;
     assert_eq!(lone.unwrap().len(), 1);
-    assert_eq!(store.front.meter().trips() - before, 2, "each is one round trip");
+    assert_eq!(store.requests.meter().trips() - before, 2, "each is one round trip");
     assert_eq!(world.count("users"), 2);
     lease.read().await.unwrap().batch((user::find(UserId(1)), realm::find())).await.unwrap();
-    assert_eq!(store.front.meter().trips() - before, 3, "a batch of reads is one too");
+    assert_eq!(store.requests.meter().trips() - before, 3, "a batch of reads is one too");
 }
 
 async fn an_event_is_noted_once_and_only_after_commit(world: Arc<World>) {
@@ -181,7 +183,7 @@ async fn an_event_is_noted_once_and_only_after_commit(world: Arc<World>) {
     let mut lease = world.lease(&store);
     let events = Arc::clone(&world.events);
     let done: Result<(), Error> = lease
-        .transact(model::Intent::to(model::Kind::UserRegistered), async move |tx| {
+        .transact(model::Intent::to(model::EventKind::UserRegistered), async move |tx| {
             insert(tx, 1).await?;
             assert_eq!(events.all(), []);
             Ok((registered(1), ()))
@@ -210,7 +212,10 @@ async fn a_race_for_a_username_has_one_winner(world: Arc<World>) {
                 let set: Result<_, Error> = lease
                     .transact(INTENT, async move |tx| {
                         let old = tx.one(user::find(id)).await?.unwrap();
-                        Ok((EVENT, tx.last((user::set_profile(&old, Some(&name), "{}", NOON),)).await?.0))
+                        Ok((
+                            EVENT,
+                            tx.commit_with((user::set_profile(&old, Some(&name), "{}", NOON),)).await?.0,
+                        ))
                     })
                     .await;
                 set.unwrap().len()
@@ -232,7 +237,7 @@ async fn fault_f33_a_poisoned_row_is_corrupt(world: Arc<World>) {
     let short = if world.is_sqlite() { "x'0102'" } else { "'\\x0102'::bytea" };
     let at = NOON.micros();
     world.sql(&format!("INSERT INTO gw.clients VALUES ('bad', 'b', {short}, {at}, {at})"));
-    let bad = store::noun::client::find(&model::ClientId("bad".into()));
+    let bad = store::queries::client::find(&model::ClientId("bad".into()));
     let mut read = lease.read().await.unwrap();
     assert!(matches!(read.one(bad).await, Err(Error::Corrupt(_))));
     if world.is_sqlite() {
@@ -245,7 +250,7 @@ async fn fault_f33_a_poisoned_row_is_corrupt(world: Arc<World>) {
     let corrupt: Result<(), Error> = lease
         .transact(INTENT, async |tx| {
             insert(tx, 3).await?;
-            let bad = store::noun::client::find(&model::ClientId("bad".into()));
+            let bad = store::queries::client::find(&model::ClientId("bad".into()));
             assert!(matches!(tx.one(bad).await, Err(Error::Corrupt(_))));
             Ok((EVENT, ()))
         })
@@ -257,7 +262,7 @@ async fn fault_f33_a_poisoned_row_is_corrupt(world: Arc<World>) {
 /// Two transactions that lock two rows in opposite order: PostgreSQL stops one, which runs again (F-07).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_f07_a_deadlock_ends_with_both_committed() {
-    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
         let store = Arc::new(world.open().await);
         let mut lease = world.lease(&store);
         let one = register(&mut lease, 1).await.unwrap().unwrap();
@@ -299,7 +304,7 @@ async fn fault_f07_a_deadlock_ends_with_both_committed() {
 /// A conflict that the caller swallowed must not be committed, nor one of an earlier read run it again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_of_the_closure_does_not_run_it_again() {
-    crate::ground::run(World::postgres(), async |world: Arc<World>| {
+    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
         let store = world.open().await;
         let mut lease = world.lease(&store);
         let id = register(&mut lease, 1).await.unwrap().unwrap();

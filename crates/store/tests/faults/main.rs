@@ -9,8 +9,8 @@
 )]
 #![expect(unreachable_pub, dead_code, reason = "modules of a test, shared with the other suite")]
 
-#[path = "../ground/mod.rs"]
-mod ground;
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
 mod server;
 mod wire;
 mod writer;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::UserId;
-use store::noun::{realm, user};
+use store::queries::{realm, user};
 use store::{Error, Store};
 use testkit::Postgres;
 use testkit::postgres::rows;
 use tokio_postgres::NoTls;
 
-use crate::ground::{World, new_session, register, run};
+use crate::fixtures::{World, new_session, register, run};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -170,11 +170,11 @@ async fn fault_f02_an_ended_backend_is_replaced() {
             );
             lease.park();
             let opened: Result<_, Error> = lease
-                .transact(model::Intent::to(model::Kind::UserRegistered), async move |tx| {
-                    let new = crate::ground::new_user(n);
+                .transact(model::Intent::to(model::EventKind::UserRegistered), async move |tx| {
+                    let new = crate::fixtures::new_user(n);
                     let id = tx.one(user::insert(&new)).await?.unwrap();
-                    tx.one(store::noun::session::open_registered(new.uuid, &new_session(n))).await?;
-                    Ok((crate::ground::registered(n), id))
+                    tx.one(store::queries::session::open_registered(new.uuid, &new_session(n))).await?;
+                    Ok((crate::fixtures::registered(n), id))
                 })
                 .await;
             opened.unwrap();

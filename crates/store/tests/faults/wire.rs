@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::noun::realm;
-use store::noun::user::NewUser;
+use store::queries::realm;
+use store::queries::user::NewUser;
 use store::{Error, Store};
 use testkit::{Direction, Postgres, Proxy};
 
-use crate::ground::{
+use crate::fixtures::{
     World, at_url, email, new_session, new_user, register, register_as, run, settings, spawner, uuid,
 };
 
@@ -121,17 +121,17 @@ async fn fault_f20_a_migration_cut_off_anywhere_runs_again() {
         let database = wire.server.fresh_database();
         let ours = settings(at_url(&wire.proxy.url_for(database.url())));
         let before = wire.proxy.bytes(Direction::Up);
-        store::migrate(&ours, crate::ground::NOON, &spawner()).await.unwrap();
+        store::migrate(&ours, crate::fixtures::NOON, &spawner()).await.unwrap();
         wire.proxy.bytes(Direction::Up) - before
     };
     for part in 1..12 {
         let database = wire.server.fresh_database();
         let ours = settings(at_url(&wire.proxy.url_for(database.url())));
         wire.proxy.cut_after(Direction::Up, whole * part / 12);
-        let cut = store::migrate(&ours, crate::ground::NOON, &spawner()).await;
+        let cut = store::migrate(&ours, crate::fixtures::NOON, &spawner()).await;
         assert!(matches!(&cut, Err(Error::Unavailable(_))), "{part}: {cut:?}");
         wire.proxy.no_cut();
-        store::migrate(&ours, crate::ground::NOON, &spawner()).await.unwrap();
+        store::migrate(&ours, crate::fixtures::NOON, &spawner()).await.unwrap();
         assert!(store::pending(&ours, &spawner()).await.unwrap().is_empty());
         store::open(&ours, &spawner()).await.unwrap();
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use store::{Error, Location};
 
-use crate::ground::{NOON, World, register, run, settings, spawner};
+use crate::fixtures::{NOON, World, register, run, settings, spawner};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_f15_a_file_held_by_another_process_is_waited_for_and_not_for_ever() {

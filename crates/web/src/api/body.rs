@@ -6,10 +6,10 @@ use model::Secret;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use store::noun::user::{State, User};
+use store::queries::user::{State, User};
 
-use crate::gate::input::{FromFields, FromMembers, Members};
 use crate::problem::Problem;
+use crate::request::input::{FromFields, FromMembers, Members};
 
 /// A user, as he sees himself.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -3,7 +3,7 @@
 use axum::response::IntoResponse;
 use http::header;
 
-use crate::gate::cx::Document;
+use crate::request::context::Document;
 
 const PAGE: &str = include_str!("../docs/page.html");
 const SCRIPT: &str = include_str!("../docs/page.js");

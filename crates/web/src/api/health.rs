@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::gate::cx::{MetricsPage, Readiness};
 use crate::layers::RequestOrigin;
 use crate::problem::Problem;
+use crate::request::context::{MetricsPage, Readiness};
 
 /// Touches nothing: the process answers.
 pub(crate) async fn liveness() -> Answer<Value> {

@@ -1,10 +1,8 @@
-//! The handlers: one verb of the rooms each, and its answer.
+//! The handlers: one operation of `auth` each, and its answer.
 
-pub(crate) mod account;
 pub(crate) mod body;
+pub(crate) mod compat;
 pub(crate) mod docs;
 pub(crate) mod health;
-pub(crate) mod introspect;
-pub(crate) mod s1;
-pub(crate) mod session;
+pub(crate) mod v1;
 pub(crate) mod well_known;

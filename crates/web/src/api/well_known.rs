@@ -3,11 +3,11 @@
 use axum::response::IntoResponse;
 use http::header;
 
-use crate::gate::cx::Cx;
+use crate::request::context::RequestContext;
 
 /// The public keys (RFC 7517), for scripts of any origin too.
-pub(crate) async fn jwks(cx: Cx<()>) -> impl IntoResponse {
-    let body = serde_json::to_string(&cx.rooms().keys().jwks).unwrap_or_default();
+pub(crate) async fn jwks(cx: RequestContext<()>) -> impl IntoResponse {
+    let body = serde_json::to_string(&cx.services().keys().jwks).unwrap_or_default();
     let headers = [
         (header::CONTENT_TYPE, "application/jwk-set+json"),
         (header::CACHE_CONTROL, "public, max-age=300"),

@@ -78,10 +78,10 @@ pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: N
 async fn read(headers: &http::HeaderMap, body: Body) -> Result<Bytes, Problem> {
     let announced =
         headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > model::limit::BODY_BYTES as u64) {
+    if announced.is_some_and(|length: u64| length > model::bounds::BODY_BYTES as u64) {
         return Err(Problem::BodyTooLarge);
     }
-    match Limited::new(body, model::limit::BODY_BYTES).collect().await {
+    match Limited::new(body, model::bounds::BODY_BYTES).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(Problem::BodyTooLarge),
         Err(_) => Err(Problem::BodyTimeout),

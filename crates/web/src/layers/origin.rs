@@ -11,7 +11,7 @@ use model::{Clock, Origin, RequestId, Rng};
 use protocol::forwarded::TrustedProxies;
 
 use super::RequestOrigin;
-use crate::gate::Peer;
+use crate::Peer;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -81,7 +81,7 @@ fn trace_id(value: &HeaderValue) -> Option<String> {
 fn agent(value: &HeaderValue) -> String {
     let text = String::from_utf8_lossy(value.as_bytes());
     let clean = |c: char| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { '\u{FFFD}' } else { c };
-    text.chars().take(model::limit::USER_AGENT_CHARS).map(clean).collect()
+    text.chars().take(model::bounds::USER_AGENT_CHARS).map(clean).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use auth::Rooms;
+use auth::Services;
 use auth::audit::{Auditor, Condition};
 use http::Method;
 use model::metric::{Histogram, HistogramSnapshot, Jobs};
@@ -45,9 +45,9 @@ impl Default for Metrics {
 
 /// What else the page shows.
 pub(crate) struct Sources<'a> {
-    pub(crate) rooms: &'a Rooms,
+    pub(crate) services: &'a Services,
     pub(crate) auditor: Option<&'a Auditor>,
-    pub(crate) store: &'a store::Counts,
+    pub(crate) store: &'a store::StoreMetrics,
     pub(crate) jobs: &'a Jobs,
 }
 
@@ -168,7 +168,7 @@ impl Metrics {
 
     /// The page that a scraper reads.
     pub(crate) fn page(&self, sources: &Sources<'_>) -> String {
-        let Sources { rooms, auditor, store, jobs: of_jobs } = sources;
+        let Sources { services, auditor, store, jobs: of_jobs } = sources;
         let mut page = Page::default();
         page.family("build_info", "gauge", "The running version.");
         page.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -179,13 +179,13 @@ impl Metrics {
         }
         self.requests(&mut page);
         database(&mut page, store);
-        passwords(&mut page, rooms);
+        passwords(&mut page, services);
         jobs(&mut page, of_jobs);
         if let Some(auditor) = auditor {
             audit(&mut page, auditor);
             sinks::write(&mut page, auditor);
         }
-        if let Some(age) = rooms.revocations.age() {
+        if let Some(age) = services.revocations.age() {
             page.family("revocation_lag_seconds", "gauge", "Age of the view of revocations.");
             page.sample("revocation_lag_seconds", &[], age.as_secs_f64());
         }
@@ -194,7 +194,7 @@ impl Metrics {
 }
 
 /// What the connections to the database do.
-fn database(page: &mut Page, counts: &store::Counts) {
+fn database(page: &mut Page, counts: &store::StoreMetrics) {
     let pools = counts.pools();
     let connections = "db_pool_connections";
     page.family(connections, "gauge", "Connections to the database, by what they do.");
@@ -242,8 +242,8 @@ fn jobs(page: &mut Page, jobs: &Jobs) {
 }
 
 /// What the hashing engine does.
-fn passwords(page: &mut Page, rooms: &Rooms) {
-    let hasher = &rooms.hasher;
+fn passwords(page: &mut Page, services: &Services) {
+    let hasher = &services.hasher;
     let duration = "password_hash_duration_seconds";
     page.family(duration, "histogram", "Time of a hash, or of a batch of them.");
     for (algorithm, histogram) in hasher.counts().durations() {

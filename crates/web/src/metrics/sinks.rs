@@ -10,7 +10,7 @@ pub(super) fn write(page: &mut Page, auditor: &Auditor) {
     if sinks.is_empty() {
         return;
     }
-    let mut family = |name: &str, kind: &str, help: &str, value: fn(&auth::audit::Shipping) -> f64| {
+    let mut family = |name: &str, kind: &str, help: &str, value: fn(&auth::audit::ShipStats) -> f64| {
         page.family(name, kind, help);
         for (sink, shipping) in &sinks {
             page.sample(name, &[("sink", *sink)], value(shipping));

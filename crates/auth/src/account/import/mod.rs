@@ -8,16 +8,16 @@ mod row;
 use std::collections::{BTreeSet, HashMap};
 
 use aws_lc_rs::digest;
-use model::{Event, Intent, Kind, UserId};
+use model::{Event, EventKind, Intent, UserId};
 use protocol::password_hash::FirebaseProject;
 use serde_json::{Map, Value};
-use store::noun::transfer::{self, Identity, Match};
-use store::noun::user::State;
+use store::queries::transfer::{self, Identity, Match};
+use store::queries::user::State;
 
 use self::row::Ready;
 use super::ADMIN;
-use crate::Visit;
-use crate::password::Vault;
+use crate::OpContext;
+use crate::password::PepperService;
 
 /// Rows that are looked up and inserted together: one transaction.
 pub const IMPORT_BATCH: usize = 500;
@@ -65,9 +65,9 @@ impl Importer {
     }
 
     /// Takes the row of a line: an object, or why the line is none. Returns whether the batch is full.
-    pub fn add(&mut self, visit: &Visit<'_>, line: u64, row: Result<Map<String, Value>, String>) -> bool {
+    pub fn add(&mut self, ctx: &OpContext<'_>, line: u64, row: Result<Map<String, Value>, String>) -> bool {
         let ready = row.and_then(|members| {
-            let (ready, ignored) = row::read(visit, members, self.firebase.as_ref())?;
+            let (ready, ignored) = row::read(ctx, members, self.firebase.as_ref())?;
             for name in ignored {
                 if self.ignored.len() < IGNORED {
                     self.ignored.insert(name);
@@ -113,7 +113,7 @@ impl Importer {
     /// # Errors
     /// When the database did not answer. Nothing of this batch was written then, unless the connection was lost
     /// while it was being committed; run again, the import finds out.
-    pub async fn flush(&mut self, visit: &mut Visit<'_>) -> Result<Vec<(u64, Verdict)>, store::Error> {
+    pub async fn flush(&mut self, ctx: &mut OpContext<'_>) -> Result<Vec<(u64, Verdict)>, store::Error> {
         let pending = std::mem::take(&mut self.pending);
         let asked: Vec<usize> =
             (0..).zip(&pending).filter(|(_, (_, row))| row.is_ok()).map(|(at, _)| at).collect();
@@ -121,7 +121,7 @@ impl Importer {
         let found = if asked.is_empty() {
             Vec::new()
         } else {
-            visit.lease.read().await?.all(transfer::matches(identities)).await?
+            ctx.lease.read().await?.all(transfer::matches(identities)).await?
         };
         let mut in_the_way: HashMap<usize, Vec<Match>> = HashMap::new();
         for found in found {
@@ -135,7 +135,7 @@ impl Importer {
                 line,
                 match (row, in_the_way.get(&at)) {
                     (Err(reason), _) => Verdict::Refused(reason),
-                    (Ok(ready), Some(found)) => judge(&visit.rooms.vault, &ready, found),
+                    (Ok(ready), Some(found)) => judge(&ctx.services.peppers, &ready, found),
                     (Ok(ready), None) => {
                         let verdict = Verdict::Imported(ready.identity().id);
                         fresh.push((at, ready));
@@ -146,7 +146,7 @@ impl Importer {
         }
         if !self.dry_run && !fresh.is_empty() {
             let (places, rows): (Vec<usize>, Vec<Ready>) = fresh.into_iter().unzip();
-            for (at, verdict) in places.into_iter().zip(insert(visit, rows).await?) {
+            for (at, verdict) in places.into_iter().zip(insert(ctx, rows).await?) {
                 if let Some(slot) = verdicts.get_mut(at) {
                     slot.1 = verdict;
                 }
@@ -157,27 +157,27 @@ impl Importer {
 }
 
 /// Inserts rows in one transaction; the verdict of each.
-async fn insert(visit: &mut Visit<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict>, store::Error> {
+async fn insert(ctx: &mut OpContext<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict>, store::Error> {
     let uuids: Vec<_> = rows.iter().map(|row| row.user.uuid).collect();
     let mut hashes = HashMap::new();
     let mut users = Vec::with_capacity(rows.len());
     for row in rows {
         let uuid = row.user.uuid;
-        hashes.extend(row.hash.map(|hash| (uuid, visit.rooms.vault.store(uuid, &hash))));
+        hashes.extend(row.hash.map(|hash| (uuid, ctx.services.peppers.store(uuid, &hash))));
         users.push(row.user);
     }
     let highest = users.iter().filter_map(|user| user.id).max().unwrap_or(UserId(0));
-    let now = visit.now;
-    let inserted = visit
+    let now = ctx.now;
+    let inserted = ctx
         .lease
-        .transact(Intent::to(Kind::UsersImported), async move |tx| {
+        .transact(Intent::to(EventKind::UsersImported), async move |tx| {
             let (_, inserted) = tx.batch((transfer::raise(highest), transfer::insert(&users))).await?;
             let passwords: Vec<_> =
                 inserted.iter().filter_map(|(id, uuid)| Some((*id, hashes.get(uuid)?))).collect();
             if inserted.is_empty() {
                 return Err(Untouched::Nobody);
             }
-            tx.last((transfer::insert_passwords(&passwords, now),)).await?;
+            tx.commit_with((transfer::insert_passwords(&passwords, now),)).await?;
             let ids: HashMap<_, _> = inserted.into_iter().map(|(id, uuid)| (uuid, id)).collect();
             let made = || users.iter().filter(|user| ids.contains_key(&user.uuid));
             let event = Event::UsersImported {
@@ -202,7 +202,7 @@ async fn insert(visit: &mut Visit<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict>,
 }
 
 /// What becomes of a row that finds somebody in its way.
-fn judge(vault: &Vault, ready: &Ready, found: &[Match]) -> Verdict {
+fn judge(peppers: &PepperService, ready: &Ready, found: &[Match]) -> Verdict {
     let wanted = ready.identity();
     let (email, username) = (wanted.email.map(model::Email::key), wanted.username.map(model::Username::key));
     if let [only] = found {
@@ -213,7 +213,7 @@ fn judge(vault: &Vault, ready: &Ready, found: &[Match]) -> Verdict {
             let same = match (&ready.hash, &only.hash) {
                 (None, None) => true,
                 (Some(hash), Some(stored)) => {
-                    vault.open(only.uuid, stored).is_ok_and(|found| found.to_string() == *hash)
+                    peppers.open(only.uuid, stored).is_ok_and(|found| found.to_string() == *hash)
                 }
                 _ => false,
             };

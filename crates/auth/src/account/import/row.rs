@@ -4,13 +4,13 @@ use model::profile::{FieldError, Profile};
 use model::{Email, Now, UserId, UserUuid, Username};
 use protocol::password_hash::{FirebaseProject, Rules, StoredHash, keycloak};
 use serde_json::{Map, Value};
-use store::noun::transfer::{Identity, Imported};
-use store::noun::user::State;
+use store::queries::transfer::{Identity, Imported};
+use store::queries::user::State;
 use uuid::Uuid;
 
 use super::super::register::parse_profile;
 use super::super::{BASIC_USER, ROLES};
-use crate::Visit;
+use crate::OpContext;
 
 /// Largest number of a user that is taken. Every JSON reader keeps numbers up to 2^53 - 1 exactly (RFC 8259 §6), and
 /// new accounts get numbers above the largest one: as many again are left for them.
@@ -50,7 +50,7 @@ struct Members {
 /// # Errors
 /// Everything that is wrong, in one sentence.
 pub(super) fn read(
-    visit: &Visit<'_>,
+    ctx: &OpContext<'_>,
     mut row: Map<String, Value>,
     firebase: Option<&FirebaseProject>,
 ) -> Result<(Ready, Vec<String>), String> {
@@ -65,10 +65,10 @@ pub(super) fn read(
     let role = members.role();
     let state = members.state();
     let hash = members.hash(firebase);
-    let created_at = members.read("created_at", moment).unwrap_or(visit.now);
+    let created_at = members.read("created_at", moment).unwrap_or(ctx.now);
     let updated_at = members.read("updated_at", moment).unwrap_or(created_at);
     let email_verified_at = members.verified(updated_at);
-    let (profile, mut ignored) = members.profile(visit);
+    let (profile, mut ignored) = members.profile(ctx);
     if members.left.remove("password").is_some() {
         members.errors.push("password: plain passwords are not taken, only password_hash".to_owned());
     }
@@ -91,7 +91,7 @@ pub(super) fn read(
     ignored.extend(members.left.into_iter().map(|(name, _)| name.chars().take(64).collect()));
     let user = Imported {
         id,
-        uuid: uuid.unwrap_or_else(|| UserUuid::generate(visit.now, &visit.rooms.rng)),
+        uuid: uuid.unwrap_or_else(|| UserUuid::generate(ctx.now, &ctx.services.rng)),
         email,
         email_verified_at,
         username,
@@ -212,7 +212,7 @@ impl Members {
     }
 
     /// `profile` or `attributes`, and attributes that stand in the row itself; also the names that are none.
-    fn profile(&mut self, visit: &Visit<'_>) -> (Profile, Vec<String>) {
+    fn profile(&mut self, ctx: &OpContext<'_>) -> (Profile, Vec<String>) {
         let mut all = Map::new();
         for name in ["profile", "attributes"] {
             let value = match self.left.remove(name) {
@@ -228,12 +228,12 @@ impl Members {
         }
         all.extend(ATTRIBUTES.iter().filter_map(|name| self.left.remove_entry(*name)));
         let mut kept = all.clone();
-        visit.rooms.settings.attributes.select(&mut kept);
+        ctx.services.settings.attributes.select(&mut kept);
         let ignored = all.keys().filter(|name| !kept.contains_key(*name));
         let ignored =
             ignored.map(|name| format!("profile.{}", name.chars().take(64).collect::<String>())).collect();
         let mut errors = Vec::new();
-        let profile = parse_profile(visit, Profile::default(), kept, &mut errors);
+        let profile = parse_profile(ctx, Profile::default(), kept, &mut errors);
         self.errors.extend(errors.iter().map(ToString::to_string));
         (profile.unwrap_or_default(), ignored)
     }

@@ -13,10 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::super::Scheme;
-use super::counts::Counts;
-use super::governor::{Glance, Governor, LOOK};
-use super::pace::Pace;
-use super::queue::{Asker, Purpose, Queue, Turn};
+use super::capacity::Capacity;
+use super::metrics::Counts;
+use super::queue::{Priority, Queue, Requester, Turn};
+use super::worker_priority::{LOOK, Sample, WorkerPriority};
 use super::{Refusal, Rehashed};
 
 /// Most jobs that may wait, whatever the deadline: a bound of the queue's memory.
@@ -29,7 +29,7 @@ pub(super) struct Engine {
     pub(super) filled: Condvar,
     /// Waited on by threads that rest, and by the governor.
     pub(super) watch: Condvar,
-    pub(super) governor: Governor,
+    pub(super) priority: WorkerPriority,
     pub(super) rng: Rng,
     pub(super) counts: Counts,
     pub(super) deadline: Duration,
@@ -41,7 +41,7 @@ pub(super) struct Engine {
 
 pub(super) struct State {
     pub(super) queue: Queue<CostClass, Job>,
-    pub(super) pace: Pace,
+    pub(super) capacity: Capacity,
     /// Threads that wait for something to do.
     pub(super) idle: usize,
     /// Threads that hash.
@@ -51,7 +51,7 @@ pub(super) struct State {
 }
 
 pub(super) struct Job {
-    pub(super) purpose: Purpose,
+    pub(super) purpose: Priority,
     pub(super) task: Task,
     pub(super) password: Secret<Vec<u8>>,
     pub(super) queued: Instant,
@@ -103,23 +103,23 @@ impl Engine {
     /// away at once: the newcomer, or somebody who asked for more before.
     pub(super) fn enqueue(
         &self,
-        purpose: Purpose,
-        asker: Asker,
+        purpose: Priority,
+        requester: Requester,
         class: &CostClass,
         job: Job,
     ) -> Result<Turn, Refusal> {
         let mut state = self.lock();
         let state = &mut *state;
         let now = job.queued.saturating_duration_since(self.made);
-        let mine = state.queue.push(now, purpose, asker, *class, job);
+        let mine = state.queue.push(now, purpose, requester, *class, job);
         let mut refused = Ok(mine);
         loop {
-            let wait = state.pace.wait(state.queue.waiting());
+            let wait = state.capacity.wait(state.queue.waiting());
             let first = state.queue.len() <= 1;
-            let ahead = wait.saturating_sub(state.pace.wait([(class, 1)].into_iter()));
+            let ahead = wait.saturating_sub(state.capacity.wait([(class, 1)].into_iter()));
             if first || (ahead <= self.deadline && state.queue.len() <= QUEUE) {
                 if ahead < self.deadline / 4 {
-                    state.pace.forget_slots();
+                    state.capacity.forget_slots();
                 }
                 break;
             }
@@ -139,10 +139,10 @@ impl Engine {
         refused
     }
 
-    pub(super) fn retry_after(&self, state: &mut State, purpose: Purpose, class: &CostClass) -> Duration {
-        let wait = state.pace.wait(state.queue.waiting());
+    pub(super) fn retry_after(&self, state: &mut State, purpose: Priority, class: &CostClass) -> Duration {
+        let wait = state.capacity.wait(state.queue.waiting());
         let jitter = f64::from(u16::from_be_bytes(self.rng.bytes())) / 65_536.0;
-        state.pace.retry_after(purpose, class, wait, self.deadline, jitter)
+        state.capacity.retry_after(purpose, class, wait, self.deadline, jitter)
     }
 
     /// Measures batches of bcrypt, once, on a thread that takes nothing from others.
@@ -151,7 +151,7 @@ impl Engine {
             return;
         }
         let (done, measured) = oneshot::channel();
-        let lowest = self.governor.lowest();
+        let lowest = self.priority.lowest();
         thread("hash calibration", move || {
             // Where it is refused, it takes its share for 50 ms.
             let _ = Thread::current().set_class(lowest);
@@ -164,19 +164,19 @@ impl Engine {
             let _ = done.send((curve, calibration.best(BATCH_LATENCY).get()));
         });
         if let Ok((curve, width)) = measured.await {
-            self.lock().pace.calibrate(curve, width);
+            self.lock().capacity.calibrate(curve, width);
         }
     }
 
     /// Looks at the threads while they hash, until the engine is closed.
     pub(super) fn govern(&self) {
-        let mut glance = Glance::default();
+        let mut glance = Sample::default();
         let mut state = self.lock();
         while !state.closed {
             let is_idle = state.busy == 0 && state.queue.len() == 0;
             if is_idle && glance.is_calm() {
                 drop(state);
-                self.governor.pause(&mut glance);
+                self.priority.pause(&mut glance);
                 state = self.lock();
                 if state.busy == 0 && state.queue.len() == 0 && !state.closed {
                     state = self.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -185,7 +185,7 @@ impl Engine {
             }
             let (busy, open) = (state.busy, state.busy + state.queue.len());
             drop(state);
-            self.governor.look(&mut glance, busy, open);
+            self.priority.look(&mut glance, busy, open);
             state = self.lock();
             if !state.closed {
                 (state, _) = self.watch.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
@@ -229,7 +229,7 @@ impl Reply {
 /// A place in the queue, left when whoever waits there goes away.
 pub(super) struct Ticket<'a> {
     pub(super) engine: &'a Engine,
-    pub(super) purpose: Purpose,
+    pub(super) purpose: Priority,
     pub(super) class: CostClass,
     pub(super) turn: Option<Turn>,
 }

@@ -1,12 +1,12 @@
 //! The hashing engine: threads of its own, a bounded and fair queue with deadlines, and 503 before anything is spent.
 
-mod counts;
-mod decoys;
+mod capacity;
+mod dummy_hashes;
 mod engine;
-mod governor;
-mod pace;
+mod metrics;
 mod queue;
 mod worker;
+mod worker_priority;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
@@ -16,18 +16,18 @@ use model::{Rng, Secret, UserId, UserUuid};
 use protocol::password_hash::{CostClass, Format, Rules, StoredHash};
 use protocol::pepper::StoredText;
 use store::Parked;
-use store::noun::credential;
+use store::queries::credential;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use self::counts::{Counts, HasherCounts};
-use self::decoys::Decoys;
+use self::capacity::{Capacity, is_bcrypt};
+use self::dummy_hashes::DummyHashes;
 use self::engine::{Answer, Engine, Job, Rehash, Reply, State, Task, Ticket, float, thread};
-use self::governor::Governor;
-use self::pace::{Pace, is_bcrypt};
+pub use self::metrics::{Counts, HashingMetrics};
 use self::queue::Queue;
-pub use self::queue::{Asker, Purpose};
+pub use self::queue::{Priority, Requester};
+use self::worker_priority::WorkerPriority;
 use super::scheme::BCRYPT_BYTES;
 use super::{PasswordSettings, Scheme};
 
@@ -41,10 +41,10 @@ pub enum Refusal {
 }
 
 /// Hashes passwords on threads of its own. Whoever asks must prove that he holds no connection.
-pub struct Hasher {
+pub struct PasswordHasher {
     engine: Arc<Engine>,
     scheme: Scheme,
-    decoys: RwLock<Arc<Decoys>>,
+    dummy_hashes: RwLock<Arc<DummyHashes>>,
     rehashes: Arc<Semaphore>,
     results: Mutex<mpsc::Receiver<Rehashed>>,
 }
@@ -74,7 +74,7 @@ const REHASHES: usize = 64;
 const ARENA_KEPT: usize = 64 << 20;
 /// Longest wait of one of them.
 const REHASH_DEADLINE: Duration = Duration::from_secs(30);
-impl Hasher {
+impl PasswordHasher {
     /// Starts the threads; they end when the hasher is dropped.
     pub fn start(settings: &PasswordSettings, rng: &Rng) -> Self {
         let hasher = Self::asleep(settings, rng);
@@ -90,7 +90,7 @@ impl Hasher {
         let engine = Arc::new(Engine {
             state: Mutex::new(State {
                 queue: Queue::new(),
-                pace: Pace::new(float(threads)),
+                capacity: Capacity::new(float(threads)),
                 idle: 0,
                 busy: 0,
                 calibrated: false,
@@ -98,7 +98,7 @@ impl Hasher {
             }),
             filled: Condvar::new(),
             watch: Condvar::new(),
-            governor: Governor::new(part),
+            priority: WorkerPriority::new(part),
             rng: rng.clone(),
             counts: Counts::default(),
             deadline: settings.queue_deadline,
@@ -109,7 +109,7 @@ impl Hasher {
         Self {
             engine,
             scheme: settings.scheme,
-            decoys: RwLock::new(Arc::new(Decoys::of_scheme(settings.scheme, rng))),
+            dummy_hashes: RwLock::new(Arc::new(DummyHashes::of_scheme(settings.scheme, rng))),
             rehashes: Arc::new(Semaphore::new(REHASHES)),
             results: Mutex::new(receiver),
         }
@@ -131,11 +131,11 @@ impl Hasher {
     pub async fn hash(
         &self,
         parked: Parked<'_>,
-        purpose: Purpose,
-        asker: Asker,
+        purpose: Priority,
+        requester: Requester,
         password: Secret<Vec<u8>>,
     ) -> Result<String, Refusal> {
-        match self.submit(parked.gone(), purpose, asker, Task::Hash(self.scheme), password).await? {
+        match self.submit(parked.gone(), purpose, requester, Task::Hash(self.scheme), password).await? {
             Answer::Hash(Some(hash)) => Ok(hash),
             // The configuration checks the parameters and the policy the password: a thread has failed.
             Answer::Hash(None) | Answer::Verdict(_) | Answer::NoMemory => {
@@ -151,12 +151,12 @@ impl Hasher {
     pub async fn verify(
         &self,
         parked: Parked<'_>,
-        asker: Asker,
+        requester: Requester,
         password: Secret<Vec<u8>>,
         stored: StoredHash,
     ) -> Result<bool, Refusal> {
         let task = Task::Verify(Box::new(stored));
-        match self.submit(parked.gone(), Purpose::Login, asker, task, password).await? {
+        match self.submit(parked.gone(), Priority::Login, requester, task, password).await? {
             Answer::Verdict(same) => Ok(same),
             Answer::Hash(_) => Ok(false),
             Answer::NoMemory => Err(Refusal::Busy(self.engine.deadline)),
@@ -166,7 +166,7 @@ impl Hasher {
     /// The hash that stands for an account without one: computing it takes an unknown user as long as a known one.
     /// Always the same for one `account`; of a kind that users have here.
     pub fn decoy(&self, account: &str) -> Option<StoredHash> {
-        self.decoys().choose(account).cloned()
+        self.dummy_hashes().choose(account).cloned()
     }
 
     /// Whether a password that was right, as received, is hashed anew: its hash is not what the configuration says, the
@@ -186,7 +186,7 @@ impl Hasher {
         let reply = Reply::Rehash(Box::new(Rehash { user, uuid, version, old, place }));
         let now = Instant::now();
         let job = Job {
-            purpose: Purpose::Background,
+            purpose: Priority::Background,
             task: Task::Hash(self.scheme),
             password,
             queued: now,
@@ -194,7 +194,7 @@ impl Hasher {
             reply,
         };
         // Whoever is refused here has been counted; nobody waits for an answer.
-        let _ = self.engine.enqueue(Purpose::Background, Asker::default(), &self.scheme.class(), job);
+        let _ = self.engine.enqueue(Priority::Background, Requester::default(), &self.scheme.class(), job);
     }
 
     /// Has the hash that was checked stored anew, as a better one would be: its seal is outdated.
@@ -216,9 +216,10 @@ impl Hasher {
     /// Takes over which kinds of hashes users have: unknown users look like them from now on. Without any, they look
     /// like users of the configured scheme.
     pub fn resemble(&self, sample: Vec<StoredHash>) {
-        let decoys = Decoys::of_sample(sample);
-        let decoys = decoys.unwrap_or_else(|| Decoys::of_scheme(self.scheme, &self.engine.rng));
-        *self.decoys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(decoys);
+        let dummy_hashes = DummyHashes::of_sample(sample);
+        let dummy_hashes =
+            dummy_hashes.unwrap_or_else(|| DummyHashes::of_scheme(self.scheme, &self.engine.rng));
+        *self.dummy_hashes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(dummy_hashes);
     }
 
     /// Measures each kind of hash that users have, when nothing else is to be hashed, and tells how many of the kinds
@@ -231,39 +232,39 @@ impl Hasher {
     }
 
     async fn measure_until(&self, gone: &CancellationToken) -> Result<Vec<(CostClass, f64)>, Refusal> {
-        let decoys = self.decoys();
-        if decoys.classes().any(is_bcrypt) || is_bcrypt(&self.scheme.class()) {
+        let dummy_hashes = self.dummy_hashes();
+        if dummy_hashes.classes().any(is_bcrypt) || is_bcrypt(&self.scheme.class()) {
             self.engine.calibrate().await;
         }
-        let own = Decoys::of_scheme(self.scheme, &self.engine.rng);
+        let own = DummyHashes::of_scheme(self.scheme, &self.engine.rng);
         let mut found = Vec::new();
-        for stored in decoys.each().chain(own.each()) {
+        for stored in dummy_hashes.each().chain(own.each()) {
             let class = stored.cost_class();
             let (known, batch) = {
                 let state = self.engine.lock();
-                (state.pace.knows(&class), state.pace.width(&class))
+                (state.capacity.knows(&class), state.capacity.width(&class))
             };
             if known {
                 continue;
             }
             let one = || {
                 let (task, password) = (Task::Verify(Box::new(stored.clone())), Secret::new(vec![b'x'; 12]));
-                self.submit(gone, Purpose::Background, Asker::default(), task, password)
+                self.submit(gone, Priority::Background, Requester::default(), task, password)
             };
             futures_util::future::try_join_all((0..batch).map(|_| one())).await?;
-            found.extend(self.engine.lock().pace.capacity(&class).map(|capacity| (class, capacity)));
+            found.extend(self.engine.lock().capacity.capacity(&class).map(|capacity| (class, capacity)));
         }
         Ok(found)
     }
 
     /// Hashes a second of each algorithm, of its dearest kind that users have here.
     pub fn capacity(&self) -> Vec<(&'static str, f64)> {
-        let decoys = self.decoys();
+        let dummy_hashes = self.dummy_hashes();
         let own = self.scheme.class();
         let state = self.engine.lock();
         let mut least = BTreeMap::<&'static str, f64>::new();
-        for class in decoys.classes().chain([&own]) {
-            if let Some(capacity) = state.pace.capacity(class) {
+        for class in dummy_hashes.classes().chain([&own]) {
+            if let Some(capacity) = state.capacity.capacity(class) {
                 let entry = least.entry(class.algorithm()).or_insert(capacity);
                 *entry = entry.min(capacity);
             }
@@ -281,15 +282,15 @@ impl Hasher {
         self.engine.lock().queue.len()
     }
 
-    fn decoys(&self) -> Arc<Decoys> {
-        Arc::clone(&self.decoys.read().unwrap_or_else(PoisonError::into_inner))
+    fn dummy_hashes(&self) -> Arc<DummyHashes> {
+        Arc::clone(&self.dummy_hashes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn submit(
         &self,
         gone: &CancellationToken,
-        purpose: Purpose,
-        asker: Asker,
+        purpose: Priority,
+        requester: Requester,
         task: Task,
         password: Secret<Vec<u8>>,
     ) -> Result<Answer, Refusal> {
@@ -297,7 +298,7 @@ impl Hasher {
         let (queued, class) = (Instant::now(), task.class());
         let begin_by = queued + self.engine.deadline;
         let job = Job { purpose, task, password, queued, begin_by, reply: Reply::Waiter(reply) };
-        let turn = self.engine.enqueue(purpose, asker, &class, job)?;
+        let turn = self.engine.enqueue(purpose, requester, &class, job)?;
         let mut ticket = Ticket { engine: &self.engine, purpose, class, turn: Some(turn) };
         let answered = tokio::select! {
             biased;
@@ -331,7 +332,7 @@ fn covers(format: &Format, password: &[u8]) -> bool {
     }
 }
 
-impl Drop for Hasher {
+impl Drop for PasswordHasher {
     fn drop(&mut self) {
         self.engine.lock().closed = true;
         self.engine.filled.notify_all();

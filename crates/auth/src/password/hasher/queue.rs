@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Why a password is hashed, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Purpose {
+pub enum Priority {
     /// Somebody with an account waits for it.
     Login,
     /// Somebody who wants an account waits for it.
@@ -23,7 +23,7 @@ pub enum Purpose {
 
 /// Who asks: what turns are fair between.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asker {
+pub struct Requester {
     /// The client's address, where there is a client.
     pub address: Option<IpAddr>,
     /// What stands for the account: the same for each attempt at it.
@@ -49,7 +49,7 @@ fn network(address: IpAddr, bits: u32) -> IpAddr {
 /// A place in the queue. The smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
-    purpose: Purpose,
+    purpose: Priority,
     at: Duration,
     sequence: u64,
 }
@@ -91,7 +91,7 @@ pub(super) struct Queue<C, J> {
 #[derive(Debug)]
 struct Place<J> {
     job: J,
-    asker: Asker,
+    requester: Requester,
 }
 
 impl<C: Clone + Eq + Hash, J> Queue<C, J> {
@@ -113,27 +113,34 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
     }
 
     /// Puts a job in its place; `now` is the time since the queue was made.
-    pub(super) fn push(&mut self, now: Duration, purpose: Purpose, asker: Asker, class: C, job: J) -> Turn {
+    pub(super) fn push(
+        &mut self,
+        now: Duration,
+        purpose: Priority,
+        requester: Requester,
+        class: C,
+        job: J,
+    ) -> Turn {
         let mut back = Duration::ZERO;
-        if let Some(address) = asker.address {
+        if let Some(address) = requester.address {
             back += STEP * self.networks.add(&network(address, 64));
             if address.to_canonical().is_ipv6() {
                 back += STEP * self.sites.add(&network(address, 48)) / SITE_SHARE;
             }
         }
-        if let Some(account) = &asker.account {
+        if let Some(account) = &requester.account {
             back += STEP * self.accounts.add(account).min(ACCOUNT_STEPS);
         }
         self.sequence += 1;
         let mut at = now + back;
-        if let Some(address) = asker.address {
+        if let Some(address) = requester.address {
             // Nobody overtakes those of his own network who came before him.
             let last = self.last.entry(network(address, 64)).or_insert(at);
             at = at.max(*last);
             *last = at;
         }
         let turn = Turn { purpose, at, sequence: self.sequence };
-        self.classes.entry(class).or_default().insert(turn, Place { job, asker });
+        self.classes.entry(class).or_default().insert(turn, Place { job, requester });
         turn
     }
 
@@ -148,7 +155,7 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
     }
 
     fn leave(&mut self, place: Place<J>) -> J {
-        if let Some(address) = place.asker.address {
+        if let Some(address) = place.requester.address {
             let own = network(address, 64);
             self.networks.take_away(&own);
             if !self.networks.0.contains_key(&own) {
@@ -158,7 +165,7 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
                 self.sites.take_away(&network(address, 48));
             }
         }
-        if let Some(account) = &place.asker.account {
+        if let Some(account) = &place.requester.account {
             self.accounts.take_away(account);
         }
         place.job
@@ -200,8 +207,8 @@ mod tests {
 
     const NOON: Duration = Duration::from_hours(12);
 
-    fn from(address: u8, account: &str) -> Asker {
-        Asker { address: Some([192, 0, 2, address].into()), account: Some(account.to_owned()) }
+    fn from(address: u8, account: &str) -> Requester {
+        Requester { address: Some([192, 0, 2, address].into()), account: Some(account.to_owned()) }
     }
 
     fn all(queue: &mut Queue<&'static str, String>, most: usize) -> Vec<String> {
@@ -216,12 +223,12 @@ mod tests {
     fn one_login_of_another_address_goes_ahead_of_the_rest_of_500() {
         let mut queue = Queue::new();
         for number in 0..500 {
-            let asker = from(1, &format!("account {number}"));
-            queue.push(NOON, Purpose::Login, asker, "bcrypt", format!("a{number}"));
+            let requester = from(1, &format!("account {number}"));
+            queue.push(NOON, Priority::Login, requester, "bcrypt", format!("a{number}"));
         }
         // One batch is under way when the other comes.
         assert_eq!(queue.take(|_, _| 4).unwrap().1, ["a0", "a1", "a2", "a3"]);
-        queue.push(NOON, Purpose::Login, from(2, "mine"), "bcrypt", "mine".to_owned());
+        queue.push(NOON, Priority::Login, from(2, "mine"), "bcrypt", "mine".to_owned());
         let (_, next) = queue.take(|_, _| 4).unwrap();
         assert!(next.contains(&"mine".to_owned()), "{next:?}");
     }
@@ -230,11 +237,11 @@ mod tests {
     fn whoever_is_attacked_from_one_address_is_not_delayed_at_his_own() {
         let mut queue = Queue::new();
         for number in 0..500 {
-            queue.push(NOON, Purpose::Login, from(1, "victim"), "bcrypt", format!("a{number}"));
+            queue.push(NOON, Priority::Login, from(1, "victim"), "bcrypt", format!("a{number}"));
         }
         queue.take(|_, _| 4).unwrap();
         for login in 0..5 {
-            queue.push(NOON, Purpose::Login, from(2, "victim"), "bcrypt", format!("mine {login}"));
+            queue.push(NOON, Priority::Login, from(2, "victim"), "bcrypt", format!("mine {login}"));
             let (_, next) = queue.take(|_, _| 4).unwrap();
             assert!(next.contains(&format!("mine {login}")), "{next:?}");
         }
@@ -244,10 +251,10 @@ mod tests {
     fn an_account_that_500_addresses_try_does_not_delay_another() {
         let mut queue = Queue::new();
         for number in 0..250_u8 {
-            queue.push(NOON, Purpose::Login, from(number, "victim"), "bcrypt", format!("v{number}"));
+            queue.push(NOON, Priority::Login, from(number, "victim"), "bcrypt", format!("v{number}"));
         }
         queue.take(|_, _| 1).unwrap();
-        queue.push(NOON, Purpose::Login, from(251, "other"), "bcrypt", "other".to_owned());
+        queue.push(NOON, Priority::Login, from(251, "other"), "bcrypt", "other".to_owned());
         assert_eq!(queue.take(|_, _| 1).unwrap().1, ["other"]);
     }
 
@@ -262,13 +269,15 @@ mod tests {
     #[test]
     fn logins_come_before_registrations_before_rehashes() {
         let mut queue = Queue::new();
-        for (purpose, name) in
-            [(Purpose::Background, "rehash"), (Purpose::Registration, "register"), (Purpose::Login, "login")]
-        {
-            queue.push(NOON, purpose, Asker::default(), "argon2", name.to_owned());
+        for (purpose, name) in [
+            (Priority::Background, "rehash"),
+            (Priority::Registration, "register"),
+            (Priority::Login, "login"),
+        ] {
+            queue.push(NOON, purpose, Requester::default(), "argon2", name.to_owned());
         }
         assert_eq!(queue.pop_last().unwrap().2, "rehash");
-        queue.push(NOON, Purpose::Background, Asker::default(), "argon2", "rehash".to_owned());
+        queue.push(NOON, Priority::Background, Requester::default(), "argon2", "rehash".to_owned());
         assert_eq!(all(&mut queue, 1), ["login", "register", "rehash"]);
     }
 
@@ -278,7 +287,7 @@ mod tests {
         for (class, name) in
             [("bcrypt", "b1"), ("argon2", "a1"), ("bcrypt", "b2"), ("argon2", "a2"), ("bcrypt", "b3")]
         {
-            queue.push(NOON, Purpose::Login, Asker::default(), class, name.to_owned());
+            queue.push(NOON, Priority::Login, Requester::default(), class, name.to_owned());
         }
         assert_eq!(queue.len(), 5);
         assert_eq!(all(&mut queue, 2), ["b1 b2", "a1 a2", "b3"]);
@@ -288,7 +297,7 @@ mod tests {
     #[test]
     fn whoever_leaves_is_out_of_the_queue() {
         let mut queue = Queue::new();
-        let turn = queue.push(NOON, Purpose::Login, from(1, "x"), "bcrypt", "one".to_owned());
+        let turn = queue.push(NOON, Priority::Login, from(1, "x"), "bcrypt", "one".to_owned());
         assert_eq!(queue.remove(&"bcrypt", turn).as_deref(), Some("one"));
         assert_eq!(queue.remove(&"bcrypt", turn), None);
         assert!(queue.take(|_, _| 1).is_none() && queue.pop_last().is_none());
@@ -301,7 +310,7 @@ mod tests {
         let mut number = 0_u32;
         let mut come = |queue: &mut Queue<&str, u32>, now| {
             number += 1;
-            queue.push(now, Purpose::Login, from(1, &number.to_string()), "bcrypt", number);
+            queue.push(now, Priority::Login, from(1, &number.to_string()), "bcrypt", number);
         };
         for _ in 0..64 {
             come(&mut queue, NOON);
@@ -323,7 +332,7 @@ mod tests {
         for number in 0..5000_u32 {
             let address = Some(Ipv6Addr::from_bits(u128::from(number) << 64).into());
             let account = Some(format!("account {number}"));
-            let turn = queue.push(NOON, Purpose::Login, Asker { address, account }, "argon2", number);
+            let turn = queue.push(NOON, Priority::Login, Requester { address, account }, "argon2", number);
             if number % 2 == 0 {
                 queue.remove(&"argon2", turn).unwrap();
             }
@@ -344,11 +353,11 @@ mod tests {
             for arrival in 0..capacity + 10 {
                 next += 1;
                 let address = Some(std::net::Ipv4Addr::from(next).into());
-                queue.push(now, Purpose::Login, Asker { address, account: None }, "argon2", false);
+                queue.push(now, Priority::Login, Requester { address, account: None }, "argon2", false);
                 // Somewhere among them.
                 if arrival == usize::try_from(tick * 37).unwrap() % capacity {
-                    let office = Asker { address: Some([203, 0, 113, 1].into()), account: None };
-                    queue.push(now, Purpose::Login, office, "argon2", true);
+                    let office = Requester { address: Some([203, 0, 113, 1].into()), account: None };
+                    queue.push(now, Priority::Login, office, "argon2", true);
                 }
             }
             while queue.len() > capacity * usize::try_from(deadline.as_secs()).unwrap() {
@@ -364,16 +373,16 @@ mod tests {
     #[test]
     fn many_networks_of_one_ipv6_site_wait_for_each_other() {
         let mut queue = Queue::new();
-        let site = |number: u128| Asker {
+        let site = |number: u128| Requester {
             address: Some(Ipv6Addr::from_bits((0x2001_0db8_0001_u128 << 80) | (number << 64)).into()),
             account: None,
         };
         for number in 0..400 {
-            queue.push(NOON, Purpose::Login, site(number), "bcrypt", "site".to_owned());
+            queue.push(NOON, Priority::Login, site(number), "bcrypt", "site".to_owned());
         }
         queue.take(|_, _| 16).unwrap();
         let later = NOON + Duration::from_secs(1);
-        queue.push(later, Purpose::Login, from(2, "mine"), "bcrypt", "mine".to_owned());
+        queue.push(later, Priority::Login, from(2, "mine"), "bcrypt", "mine".to_owned());
         let (_, next) = queue.take(|_, _| 8).unwrap();
         assert!(next.contains(&"mine".to_owned()), "{next:?}");
     }

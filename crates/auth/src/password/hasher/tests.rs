@@ -21,8 +21,8 @@ fn settings(scheme: Scheme) -> PasswordSettings {
     }
 }
 
-fn hasher(scheme: Scheme) -> Hasher {
-    Hasher::start(&settings(scheme), &Rng::seeded(7))
+fn hasher(scheme: Scheme) -> PasswordHasher {
+    PasswordHasher::start(&settings(scheme), &Rng::seeded(7))
 }
 
 const BCRYPT: Scheme = Scheme::Bcrypt { cost: 4 };
@@ -32,29 +32,32 @@ fn bytes(text: &str) -> Secret<Vec<u8>> {
     Secret::new(text.as_bytes().to_vec())
 }
 
-impl Hasher {
-    async fn ask(&self, asker: Asker, task: Task, password: &str) -> Result<Answer, Refusal> {
-        self.submit(&CancellationToken::new(), Purpose::Login, asker, task, bytes(password)).await
+impl PasswordHasher {
+    async fn ask(&self, requester: Requester, task: Task, password: &str) -> Result<Answer, Refusal> {
+        self.submit(&CancellationToken::new(), Priority::Login, requester, task, bytes(password)).await
     }
 
     async fn make(&self, password: &str) -> StoredHash {
-        let made = self.ask(Asker::default(), Task::Hash(self.scheme), password).await;
+        let made = self.ask(Requester::default(), Task::Hash(self.scheme), password).await;
         let Ok(Answer::Hash(Some(text))) = made else { panic!("no hash") };
         StoredHash::parse(&text).unwrap()
     }
 
     async fn is(&self, stored: &StoredHash, password: &str) -> bool {
         let task = Task::Verify(Box::new(stored.clone()));
-        matches!(self.ask(Asker::default(), task, password).await, Ok(Answer::Verdict(true)))
+        matches!(self.ask(Requester::default(), task, password).await, Ok(Answer::Verdict(true)))
     }
 
-    fn totals(&self) -> HasherCounts {
+    fn totals(&self) -> HashingMetrics {
         self.counts().totals()
     }
 }
 
-fn from(last: u8) -> Asker {
-    Asker { address: Some(Ipv4Addr::new(192, 0, 2, last).into()), account: Some(format!("account {last}")) }
+fn from(last: u8) -> Requester {
+    Requester {
+        address: Some(Ipv4Addr::new(192, 0, 2, last).into()),
+        account: Some(format!("account {last}")),
+    }
 }
 
 #[tokio::test]
@@ -87,7 +90,7 @@ async fn n_06_passwords_that_begin_alike_are_different_passwords() {
     let stored = hasher.make(&"b".repeat(72)).await;
     assert!(hasher.is(&stored, &"b".repeat(72)).await);
     assert!(!hasher.is(&stored, &"b".repeat(73)).await);
-    let long = hasher.ask(Asker::default(), Task::Hash(BCRYPT), &"b".repeat(73)).await;
+    let long = hasher.ask(Requester::default(), Task::Hash(BCRYPT), &"b".repeat(73)).await;
     assert!(matches!(long, Ok(Answer::Hash(None))), "never truncated");
 }
 
@@ -107,11 +110,11 @@ async fn a_batch_answers_each_its_own_question() {
 }
 
 /// A hasher that takes everything in, and hashes when it is woken.
-fn asleep(scheme: Scheme) -> Hasher {
+fn asleep(scheme: Scheme) -> PasswordHasher {
     let settings = PasswordSettings { queue_deadline: Duration::from_secs(5), ..settings(scheme) };
-    let hasher = Hasher::asleep(&settings, &Rng::seeded(7));
+    let hasher = PasswordHasher::asleep(&settings, &Rng::seeded(7));
     // As if a hash took a second.
-    hasher.engine.lock().pace.measured(&scheme.class(), 1, Duration::from_secs(1));
+    hasher.engine.lock().capacity.measured(&scheme.class(), 1, Duration::from_secs(1));
     hasher
 }
 
@@ -119,7 +122,7 @@ fn asleep(scheme: Scheme) -> Hasher {
 async fn who_hangs_up_in_the_queue_costs_no_hash() {
     let (hasher, gone) = (asleep(ARGON2), CancellationToken::new());
     let asked = (0..5).map(|number| {
-        hasher.submit(&gone, Purpose::Login, from(number), Task::Hash(ARGON2), bytes("a password"))
+        hasher.submit(&gone, Priority::Login, from(number), Task::Hash(ARGON2), bytes("a password"))
     });
     let stays = hasher.ask(from(9), Task::Hash(ARGON2), "a password");
     let hang_up = async {
@@ -183,8 +186,8 @@ async fn a_36_who_would_wait_too_long_is_refused_at_once_and_told_when_to_come()
 async fn one_address_that_floods_the_queue_is_sent_away_before_another_one() {
     let hasher = asleep(ARGON2);
     let flood = |number: u8| {
-        let asker = Asker { address: from(1).address, account: Some(format!("account {number}")) };
-        hasher.ask(asker, Task::Hash(ARGON2), "a password")
+        let requester = Requester { address: from(1).address, account: Some(format!("account {number}")) };
+        hasher.ask(requester, Task::Hash(ARGON2), "a password")
     };
     let flood = futures_util::future::join_all((0..20).map(flood));
     let other = hasher.ask(from(2), Task::Hash(ARGON2), "a password");
@@ -196,17 +199,17 @@ async fn one_address_that_floods_the_queue_is_sent_away_before_another_one() {
 
 #[tokio::test]
 async fn a_password_is_hashed_anew_in_the_background_for_at_most_64_at_once() {
-    let hasher = Hasher::asleep(&settings(ARGON2), &Rng::seeded(7));
+    let hasher = PasswordHasher::asleep(&settings(ARGON2), &Rng::seeded(7));
     let old = self::hasher(BCRYPT).make("a password").await;
     let now = model::Now::from_seconds(1);
     let login = credential::Login {
-        user: store::noun::user::User {
+        user: store::queries::user::User {
             id: UserId(1),
             uuid: UserUuid(model::id::uuid_v7(now, &Rng::seeded(1))),
             email: None,
             username: None,
             role: String::new(),
-            state: store::noun::user::State::Active,
+            state: store::queries::user::State::Active,
             profile: String::new(),
             created_at: now,
             updated_at: now,

@@ -11,11 +11,11 @@ use sched_policy::Thread;
 use tokio::time::Instant;
 
 use super::super::Scheme;
-use super::super::bcrypt::{self, Question};
-use super::super::scheme::{Tools, verify};
+use super::super::bcrypt::{self, BcryptJob};
+use super::super::scheme::{WorkerBuffers, verify};
 use super::Refusal;
+use super::capacity::is_bcrypt;
 use super::engine::{Answer, Engine, Job, State, Task};
-use super::pace::is_bcrypt;
 
 /// How long a thread keeps its memory while there is nothing to hash.
 const KEEP: Duration = Duration::from_secs(30);
@@ -30,8 +30,8 @@ enum Next {
 
 /// Hashes until the engine is closed.
 pub(super) fn work(engine: &Engine) {
-    engine.governor.enter();
-    let mut tools = Tools::default();
+    engine.priority.enter();
+    let mut buffers = WorkerBuffers::default();
     let mut patience = Some(KEEP);
     loop {
         match engine.next(patience) {
@@ -39,12 +39,12 @@ pub(super) fn work(engine: &Engine) {
                 patience = Some(KEEP);
                 let jobs = engine.admit(jobs);
                 if !jobs.is_empty() {
-                    engine.run(&mut tools, &class, jobs);
+                    engine.run(&mut buffers, &class, jobs);
                 }
                 engine.lock().busy -= 1;
             }
             Next::Rest => {
-                tools = Tools::default();
+                buffers = WorkerBuffers::default();
                 patience = None;
             }
             Next::End => return,
@@ -60,8 +60,9 @@ impl Engine {
             if state.closed {
                 return Next::End;
             }
-            let State { queue, pace, idle, busy, .. } = &mut *state;
-            let most = |class: &CostClass, waiting: usize| pace.width(class).min(waiting.div_ceil(*idle + 1));
+            let State { queue, capacity, idle, busy, .. } = &mut *state;
+            let most =
+                |class: &CostClass, waiting: usize| capacity.width(class).min(waiting.div_ceil(*idle + 1));
             if let Some((class, jobs)) = queue.take(most) {
                 *busy += 1;
                 return Next::Hash(class, jobs);
@@ -102,24 +103,24 @@ impl Engine {
         admitted
     }
 
-    fn run(&self, tools: &mut Tools, class: &CostClass, jobs: Vec<Job>) {
+    fn run(&self, buffers: &mut WorkerBuffers, class: &CostClass, jobs: Vec<Job>) {
         let (count, begun, cpu) = (jobs.len(), Instant::now(), cpu_time());
         self.counts.begun.fetch_add(count as u64, Relaxed);
-        let computed = catch_unwind(AssertUnwindSafe(|| compute(tools, &self.rng, class, &jobs)));
+        let computed = catch_unwind(AssertUnwindSafe(|| compute(buffers, &self.rng, class, &jobs)));
         let took = begun.elapsed();
         let Ok(answers) = computed else {
             // Whoever waits hears that his question was dropped.
             tracing::error!(%class, "a hash panicked");
-            *tools = Tools::default();
+            *buffers = WorkerBuffers::default();
             return;
         };
         self.counts.done.fetch_add(count as u64, Relaxed);
         self.counts.hashed(class.algorithm(), took);
-        if tools.arena.reserved_bytes() > self.arena_kept {
-            tools.arena.release();
+        if buffers.arena.reserved_bytes() > self.arena_kept {
+            buffers.arena.release();
         }
-        let rest = self.governor.rest(cpu_time().saturating_sub(cpu), took);
-        self.lock().pace.measured(class, count, took + rest);
+        let rest = self.priority.rest(cpu_time().saturating_sub(cpu), took);
+        self.lock().capacity.measured(class, count, took + rest);
         for (job, answer) in jobs.into_iter().zip(answers) {
             job.reply.send(self, Ok(answer));
         }
@@ -145,26 +146,28 @@ fn cpu_time() -> Duration {
 }
 
 /// The answers of jobs of one class, in their order.
-fn compute(tools: &mut Tools, rng: &Rng, class: &CostClass, jobs: &[Job]) -> Vec<Answer> {
+fn compute(buffers: &mut WorkerBuffers, rng: &Rng, class: &CostClass, jobs: &[Job]) -> Vec<Answer> {
     if is_bcrypt(class) {
-        return together(tools, rng, jobs);
+        return together(buffers, rng, jobs);
     }
     let one = |job: &Job| {
         let password = job.password.expose();
         match &job.task {
-            Task::Hash(scheme) => Answer::Hash(scheme.hash(password, rng, &mut tools.arena)),
-            Task::Verify(stored) => verify(stored, password, tools).map_or(Answer::NoMemory, Answer::Verdict),
+            Task::Hash(scheme) => Answer::Hash(scheme.hash(password, rng, &mut buffers.arena)),
+            Task::Verify(stored) => {
+                verify(stored, password, buffers).map_or(Answer::NoMemory, Answer::Verdict)
+            }
         }
     };
     jobs.iter().map(one).collect()
 }
 
 /// New hashes and checks of bcrypt, of one cost.
-fn together(tools: &mut Tools, rng: &Rng, jobs: &[Job]) -> Vec<Answer> {
+fn together(buffers: &mut WorkerBuffers, rng: &Rng, jobs: &[Job]) -> Vec<Answer> {
     let questions: Vec<_> = jobs.iter().map(|job| question(job, rng)).collect();
     let asked: Vec<_> = questions.iter().flatten().collect();
-    let mut hashes = bcrypt::many(tools.lanes(), &asked).into_iter();
-    let answer = |(job, question): (&Job, &Option<Question<'_>>)| {
+    let mut hashes = bcrypt::hash_batch(buffers.lanes(), &asked).into_iter();
+    let answer = |(job, question): (&Job, &Option<BcryptJob<'_>>)| {
         let hash = question.as_ref().and_then(|_| hashes.next().flatten());
         let answered = question.as_ref().zip(hash);
         match &job.task {
@@ -178,13 +181,13 @@ fn together(tools: &mut Tools, rng: &Rng, jobs: &[Job]) -> Vec<Answer> {
 }
 
 /// What a job asks of bcrypt.
-fn question<'a>(job: &'a Job, rng: &Rng) -> Option<Question<'a>> {
+fn question<'a>(job: &'a Job, rng: &Rng) -> Option<BcryptJob<'a>> {
     let password = job.password.expose();
     match &job.task {
         Task::Hash(Scheme::Bcrypt { cost }) => {
-            Some(Question::new_hash(u8::try_from(*cost).ok()?, rng.bytes(), password))
+            Some(BcryptJob::new_hash(u8::try_from(*cost).ok()?, rng.bytes(), password))
         }
         Task::Hash(Scheme::Argon2id { .. }) => None,
-        Task::Verify(stored) => Question::check(stored, password),
+        Task::Verify(stored) => BcryptJob::check(stored, password),
     }
 }

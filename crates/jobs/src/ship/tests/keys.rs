@@ -31,7 +31,7 @@ async fn lose(node: &Node, keys: RangeInclusive<u64>) {
         }
         Ok::<_, store::Error>((Event::RowsCleaned { sessions: 0, revocations: 0 }, ()))
     };
-    node.lease().transact(Intent::to(model::Kind::RowsCleaned), lose).await.unwrap();
+    node.lease().transact(Intent::to(model::EventKind::RowsCleaned), lose).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 mod keys;
-mod outside;
 mod receiver;
 mod room;
+mod sinks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use journal::{Checkpoint, Entry, Journal, JournalId, Kind, Options, Time};
 use model::Now;
 use serde_json::Value;
 use store::Location;
-use store::audit::{Audit, Cursor, Filter, Record};
-use store::noun::audit_key;
+use store::audit_db::{Audit, Cursor, Filter, Record};
+use store::queries::audit_key;
 use tokio_util::sync::CancellationToken;
 
 use super::*;

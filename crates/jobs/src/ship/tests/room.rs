@@ -6,11 +6,11 @@ use super::*;
 async fn the_backlog_is_told_also_while_the_database_is_away() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
-    let end = End::of(&node.folder.path().join("journal"));
+    let end = JournalTail::of(&node.folder.path().join("journal"));
     assert_eq!(end.sequence(), 0, "no journal yet");
     append(&mut journal, &node, 1, 5);
     assert_eq!(end.sequence(), 5);
-    let whole = Arc::new(Shipping::default());
+    let whole = Arc::new(ShipStats::default());
     let ready: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || end.sequence());
     let settings = ShipperSettings { ready, shipping: whole.part(), ..settings(node.folder.path()) };
     let job = Shipper::new(settings, Moody::new(audit(&node)));
@@ -100,9 +100,9 @@ async fn a_sink_that_was_away_for_too_long_misses_what_is_gone_and_says_so() {
     let out = folder.join("out");
     let sink = || {
         let file = std::fs::OpenOptions::new().append(true).create(true).open(&out).unwrap();
-        let carrier = Carrier::Lines(Lines::new(file));
+        let carrier = Transport::JsonLines(JsonLines::new(file));
         let settings = ShipperSettings { keys: None, ..settings(&folder) };
-        Shipper::new(settings, Outside::new(carrier, folder.join("sink"), CancellationToken::new()))
+        Shipper::new(settings, RemoteSink::new(carrier, folder.join("sink"), CancellationToken::new()))
     };
     node.runner.settle(&sink()).await.unwrap();
     append(&mut journal, &node, 31, 30);

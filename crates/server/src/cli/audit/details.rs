@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use auth::audit::KeyBook;
+use auth::audit::DetailKeyFile;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::JournalId;
@@ -10,20 +10,20 @@ use model::{Clock, Origin, UserUuid, hex};
 use protocol::detail::{DetailKey, DetailKeyId};
 use protocol::seal::Keyring;
 use serde_json::{Map, Value, json};
-use store::audit::Record;
-use store::noun::audit_key;
-use store::{Back, Store};
+use store::audit_db::Record;
+use store::queries::audit_key;
+use store::{BackgroundPool, Store};
 
 use super::Failure;
-use crate::audit::{Writes, place};
+use crate::app::audit::{JournalOwner, audit_dir};
+use crate::app::{master_key, settings_mapping};
 use crate::config::Config;
-use crate::{master_key, wiring};
 
 /// Finds keys: those of this data directory, and those in the database.
 pub(super) struct Details {
     keyring: Option<Keyring>,
     known: HashMap<DetailKeyId, Option<(UserUuid, DetailKey)>>,
-    back: Back,
+    background: BackgroundPool,
 }
 
 impl Details {
@@ -31,16 +31,16 @@ impl Details {
     pub(super) async fn open(config: &Config, spawner: &model::Spawner) -> Result<Self, Failure> {
         let keyring = master_key::read(&config.master_key_file).ok();
         let mut known = HashMap::new();
-        for writes in [Writes::Server, Writes::Command] {
-            let path = place(&config.data_dir, writes).join("keys");
-            if let Some(Ok(keys)) = keyring.as_ref().map(|keyring| KeyBook::read(&path, keyring)) {
+        for writes in [JournalOwner::Server, JournalOwner::Command] {
+            let path = audit_dir(&config.data_dir, writes).join("keys");
+            if let Some(Ok(keys)) = keyring.as_ref().map(|keyring| DetailKeyFile::read(&path, keyring)) {
                 known.extend(keys.into_iter().map(|(id, key)| (id, Some(key))));
             }
         }
-        let mut settings = wiring::store(config);
+        let mut settings = settings_mapping::store(config);
         (settings.pool_min, settings.pool_max) = (0, 1);
-        let Store { back, .. } = store::open(&settings, spawner).await?;
-        Ok(Self { keyring, known, back })
+        let Store { background, .. } = store::open(&settings, spawner).await?;
+        Ok(Self { keyring, known, background })
     }
 
     /// An event as one object: what its payload says, and where it stands.
@@ -73,13 +73,14 @@ impl Details {
 
     async fn key(&mut self, id: DetailKeyId) -> Result<Option<&(UserUuid, DetailKey)>, Failure> {
         if !self.known.contains_key(&id) {
-            let trail = model::Trail::new(std::sync::Arc::new(Nothing), Clock::system(), Origin::default());
-            let mut lease = self.back.lease(trail);
+            let trail =
+                model::AuditContext::new(std::sync::Arc::new(Nothing), Clock::system(), Origin::default());
+            let mut lease = self.background.lease(trail);
             let row = lease.read().await?.one(audit_key::find(&id)).await?;
             let unseal = |row: audit_key::AuditKey| {
                 let sealed = String::from_utf8(row.sealed).ok()?;
                 let line = format!("{:016x} {} {sealed}", u64::from_be_bytes(id), row.user);
-                KeyBook::unseal(&line, self.keyring.as_ref()?)
+                DetailKeyFile::unseal(&line, self.keyring.as_ref()?)
             };
             let key = row.and_then(unseal);
             self.known.insert(id, key);

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use journal::{Hash, JournalId};
 use serde_json::{Map, Value, json};
-use store::audit::{Cursor, Record};
+use store::audit_db::{Cursor, Record};
 
 use super::super::progress::Progress;
 use super::super::user::rows::{Format, table_row};

@@ -1,27 +1,27 @@
 //! `gatewright audit …`
 
+mod dead_letters;
 mod details;
 mod export;
 mod heads;
-mod letters;
 mod tail;
+mod time_arg;
 mod verify;
 mod verify_database;
-mod when;
 
 use clap::{Args, Subcommand};
 use model::{Now, Spawner, UserUuid};
-use store::audit::{Audit, Filter};
+use store::audit_db::{Audit, Filter};
 
 use self::export::Export;
 use self::tail::Tail;
 use self::verify::Verify;
-use super::desk::configure;
+use super::command_context::configure;
 use super::{Failure, Global, Output};
+use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
+use crate::app::settings_mapping;
+use crate::app::start_error::StartError;
 use crate::config::{Config, DatabaseUrl};
-use crate::lifecycle::{Deadlines, Lifecycle, Stage};
-use crate::start_error::StartError;
-use crate::wiring;
 
 /// Records read from the database at once.
 const PAGE: i64 = 500;
@@ -52,10 +52,10 @@ struct Which {
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// Only events from this time on: `2026-01-31`, or `2026-01-31T12:00:00Z`
-    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
     from: Option<Now>,
     /// Only events before this time
-    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
     to: Option<Now>,
 }
 
@@ -95,7 +95,7 @@ impl Trail {
         {
             return Err(StartError::NoDatabase(path.clone()).into());
         }
-        let settings = wiring::store(config);
+        let settings = settings_mapping::store(config);
         let lifecycle = Lifecycle::new(Deadlines::after(std::time::Duration::ZERO));
         let spawner = lifecycle.tasks().spawner(Stage::Working);
         if !store::pending(&settings, &spawner).await?.is_empty() {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value};
-use store::audit::{Audit, Cursor, Filter, Record};
+use store::audit_db::{Audit, Cursor, Filter, Record};
 
 use super::details::Details;
 use super::{Failure, Output, PAGE, Trail, Which};
 use crate::config::Config;
 
 /// How often it looks for more.
-const LOOK: Duration = Duration::from_secs(1);
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How far back it looks for events that came late.
 const LATE: Duration = Duration::from_secs(30);
 
@@ -52,7 +52,7 @@ impl Tail {
             return Ok(());
         }
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(WATCH_INTERVAL).await;
             // What comes is not in the order of time: each node ships for itself.
             let newest = shown.last().map_or(begin, |last| last.at);
             let from = newest.minus(LATE).max(begin);

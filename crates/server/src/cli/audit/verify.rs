@@ -10,13 +10,13 @@ use protocol::checkpoint::CheckpointKey;
 use serde_json::{Value, json};
 
 use super::super::progress::Progress;
+use super::dead_letters::Letters;
 use super::heads;
-use super::letters::Letters;
 use super::verify_database::{self, Checked, SetAside};
 use super::{Failure, Output, Trail};
-use crate::audit::{Writes, node_name, place};
+use crate::app::audit::{JournalOwner, audit_dir, node_name};
+use crate::app::master_key;
 use crate::config::Config;
-use crate::master_key;
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Verify {
@@ -91,7 +91,8 @@ impl Verify {
         let heads: Vec<Head> = self.head.iter().map(|known| known.0).collect();
         let checked = if self.database {
             let trail = Trail::open(config).await?;
-            let ours = [Writes::Server, Writes::Command].map(|writes| place(&config.data_dir, writes));
+            let ours = [JournalOwner::Server, JournalOwner::Command]
+                .map(|writes| audit_dir(&config.data_dir, writes));
             let ours = ours.iter().map(|place| place.join("dead-letter.jsonl"));
             let letters = Letters::read(&ours.chain(self.dead_letters.clone()).collect::<Vec<_>>())?;
             let heads = [heads, kept].concat();
@@ -114,8 +115,8 @@ impl Verify {
     ) -> Result<Vec<Checked>, Failure> {
         let directories = match &self.journal {
             Some(directory) => vec![directory.clone()],
-            None => [Writes::Server, Writes::Command]
-                .map(|writes| place(&config.data_dir, writes).join("journal"))
+            None => [JournalOwner::Server, JournalOwner::Command]
+                .map(|writes| audit_dir(&config.data_dir, writes).join("journal"))
                 .into_iter()
                 .filter(|directory| directory.exists())
                 .collect(),

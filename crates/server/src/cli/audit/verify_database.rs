@@ -3,12 +3,12 @@
 use journal::{Chain, Checker, Checkpoint, Counts, Fault, Hash, Head, JournalId, Kind, Record, Time};
 use model::Now;
 use serde_json::{Value, json};
-use store::audit::{self, Audit};
+use store::audit_db::{self, Audit};
 
 use jobs::Refused;
 
 use super::super::progress::Progress;
-use super::letters::{Found, Letters};
+use super::dead_letters::{Found, Letters};
 use super::verify::Signatures;
 use super::{Failure, PAGE};
 
@@ -129,7 +129,7 @@ pub(super) async fn heads(
     Ok(heads)
 }
 
-async fn signed_heads(audit: &Audit, journal: JournalId, after: i64) -> Result<Vec<audit::Head>, Failure> {
+async fn signed_heads(audit: &Audit, journal: JournalId, after: i64) -> Result<Vec<audit_db::Head>, Failure> {
     let (mut all, mut after) = (Vec::new(), after);
     loop {
         let page = audit.heads(journal.0, after, PAGE).await?;
@@ -140,7 +140,7 @@ async fn signed_heads(audit: &Audit, journal: JournalId, after: i64) -> Result<V
 }
 
 /// What a row of heads vouches for, if its checkpoint says the same and is signed.
-fn confirmed(row: &audit::Head, signatures: &Signatures) -> Option<Head> {
+fn confirmed(row: &audit_db::Head, signatures: &Signatures) -> Option<Head> {
     let known = head(JournalId(row.journal), row.sequence, row.hash);
     let checkpoint = Checkpoint::parse(&row.checkpoint)?;
     (checkpoint.head == known && signatures.are_right(&checkpoint)).then_some(known)
@@ -152,7 +152,7 @@ fn head(journal: JournalId, sequence: i64, hash: [u8; 32]) -> Head {
 
 async fn one(
     audit: &Audit,
-    journal: &audit::Journal,
+    journal: &audit_db::Journal,
     known: &[Head],
     signatures: &Signatures,
     letters: &Letters,
@@ -265,7 +265,7 @@ impl<F: FnMut(&Checkpoint) -> bool> Walk<'_, F> {
 /// Goes through the rows, to the first bad one.
 async fn records<F: FnMut(&Checkpoint) -> bool>(
     audit: &Audit,
-    journal: &audit::Journal,
+    journal: &audit_db::Journal,
     walk: &mut Walk<'_, F>,
 ) -> Result<Option<Bad>, Failure> {
     let total = journal.shipped.sequence.saturating_sub(journal.kept.sequence);
@@ -288,10 +288,10 @@ async fn records<F: FnMut(&Checkpoint) -> bool>(
 
 /// One row, with those behind it; else where what is wrong.
 fn one_row<F: FnMut(&Checkpoint) -> bool>(
-    journal: &audit::Journal,
+    journal: &audit_db::Journal,
     walk: &mut Walk<'_, F>,
-    row: &audit::Record,
-    rest: &[audit::Record],
+    row: &audit_db::Record,
+    rest: &[audit_db::Record],
 ) -> Result<(), (u64, String)> {
     let filled = walk.fill(u64::try_from(row.sequence).unwrap_or(0));
     let next = walk.next();
@@ -318,7 +318,7 @@ fn signed(sequence: u64) -> i64 {
 }
 
 /// A row as a record of this sequence.
-fn record(row: &audit::Record, sequence: i64) -> Option<Record<'_>> {
+fn record(row: &audit_db::Record, sequence: i64) -> Option<Record<'_>> {
     Some(Record {
         sequence: u64::try_from(sequence).ok()?,
         time: Time(row.at.micros()),
@@ -329,9 +329,9 @@ fn record(row: &audit::Record, sequence: i64) -> Option<Record<'_>> {
 }
 
 /// Whether the record that belongs in the next place stands further on, under another number.
-fn moved(chain: &Chain, rest: &[audit::Record]) -> Option<Fault> {
+fn moved(chain: &Chain, rest: &[audit_db::Record]) -> Option<Fault> {
     let next = i64::try_from(chain.next_sequence()).ok()?;
-    let fits = |row: &&audit::Record| {
+    let fits = |row: &&audit_db::Record| {
         record(row, next).is_some_and(|record| {
             let mut chain = *chain;
             chain.check(&record).is_ok()

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 
 use auth::password::{breach_hash, normalise};
-use model::limit::PASSWORD_CHARS;
+use model::bounds::PASSWORD_CHARS;
 
 use super::super::Failure;
 

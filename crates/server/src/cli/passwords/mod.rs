@@ -13,9 +13,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use self::lines::{Lines, Meter};
-use super::desk::{Desk, configure};
+use super::command_context::{CommandContext, configure};
 use super::{Failure, Global, Output};
-use crate::foundation::Missing;
+use crate::app::bootstrap::IfMissing;
 
 /// Hashes that are sorted at once: 256 MiB.
 const IN_MEMORY: usize = 1 << 25;
@@ -59,13 +59,13 @@ impl PasswordsCommand {
 }
 
 async fn unseal(global: &Global, out: &mut Output) -> Result<(), Failure> {
-    let desk = Desk::open(configure(global)?, Missing::Refused).await?;
-    desk.must_record().await?;
-    let mut lease = desk.lease();
-    let visit = &mut desk.visit(&mut lease);
+    let command = CommandContext::open(configure(global)?, IfMissing::Fail).await?;
+    command.ensure_auditable().await?;
+    let mut lease = command.lease();
+    let ctx = &mut command.op_context(&mut lease);
     let mut next = Some(Place::default());
     while let Some(place) = next {
-        next = pepper::unseal(visit, place).await?;
+        next = pepper::unseal(ctx, place).await?;
     }
     Ok(out.tell("no stored password hash that can be opened is sealed", &json!({ "unsealed": true }))?)
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use auth::Visit;
+use auth::OpContext;
 use auth::account::{self, EXPORT_HASH_MEMBERS, EXPORT_MEMBERS};
 use clap::Args;
 use model::UserId;
@@ -33,7 +33,7 @@ pub(in crate::cli) struct Export {
 }
 
 impl Export {
-    pub(in crate::cli) async fn run(self, visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
+    pub(in crate::cli) async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
         let to_output = self.file == Path::new("-");
         let format =
             Format::of(self.format, &self.file).or(to_output.then_some(Format::Jsonl)).ok_or_else(|| {
@@ -43,7 +43,7 @@ impl Export {
             })?;
         if to_output {
             let mut to = BufWriter::new(io::stdout().lock());
-            self.write(visit, format, &mut to, Failure::from).await?;
+            self.write(ctx, format, &mut to, Failure::from).await?;
             return Ok(());
         }
         let unwritable =
@@ -55,7 +55,7 @@ impl Export {
             .open(&self.file)
             .map_err(unwritable)?;
         let mut to = BufWriter::new(file);
-        match self.write(visit, format, &mut to, unwritable).await {
+        match self.write(ctx, format, &mut to, unwritable).await {
             Ok(users) => {
                 to.get_ref().sync_all().map_err(unwritable)?;
                 let file = self.file.display().to_string();
@@ -75,27 +75,27 @@ impl Export {
     /// Writes every account; how many there were.
     async fn write(
         &self,
-        visit: &mut Visit<'_>,
+        ctx: &mut OpContext<'_>,
         format: Format,
         to: &mut impl Write,
         failed: impl Fn(io::Error) -> Failure,
     ) -> Result<u64, Failure> {
         let hashes: &[&str] = if self.with_hashes { &EXPORT_HASH_MEMBERS } else { &[] };
         let columns: Vec<&str> = EXPORT_MEMBERS.iter().chain(hashes).copied().collect();
-        account::begin_export(visit, self.with_hashes);
+        account::begin_export(ctx, self.with_hashes);
         if format == Format::Csv {
             to.write_all(table_row(columns.iter().copied()).as_bytes()).map_err(&failed)?;
         }
         let mut progress = Progress::begin(None);
         let (mut after, mut users) = (UserId(0), 0);
         loop {
-            let page = account::export_page(visit, after, PAGE).await?;
+            let page = account::export_page(ctx, after, PAGE).await?;
             // While somebody reads slowly, nobody holds a connection.
-            visit.lease.park();
+            ctx.lease.park();
             let Some(last) = page.last() else { break };
             after = last.id;
             for user in &page {
-                let members = account::export_members(visit.rooms, user, self.with_hashes);
+                let members = account::export_members(ctx.services, user, self.with_hashes);
                 let row = match format {
                     Format::Jsonl => Value::Object(members).to_string() + "\n",
                     Format::Csv => {

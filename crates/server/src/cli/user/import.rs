@@ -4,18 +4,18 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use auth::Visit;
+use auth::OpContext;
 use auth::account::{Importer, Verdict};
 use clap::Args;
 use protocol::password_hash::FirebaseProject;
 use serde_json::{Value, json};
 
-use super::super::desk::Desk;
+use super::super::command_context::CommandContext;
 use super::super::progress::Progress;
 use super::super::{Failure, Output};
 use super::rows::{Format, Rows};
+use crate::app::bootstrap::IfMissing;
 use crate::config::Config;
-use crate::foundation::Missing;
 
 /// Refused rows that are shown one by one.
 const SHOWN: usize = 20;
@@ -64,13 +64,15 @@ impl Import {
         let name = self.file.display();
         let mut rows = Rows::open(from, format)
             .map_err(|why| Failure::failed(format!("{name} cannot be read: {why}")))?;
-        let desk = Desk::open(config, if self.dry_run { Missing::Refused } else { Missing::Made }).await?;
+        let command =
+            CommandContext::open(config, if self.dry_run { IfMissing::Fail } else { IfMissing::Create })
+                .await?;
         if !self.dry_run {
-            desk.must_record().await?;
+            command.ensure_auditable().await?;
         }
         let mut report = self.report.as_deref().map(Report::create).transpose()?;
-        let mut lease = desk.lease();
-        let visit = &mut desk.visit(&mut lease);
+        let mut lease = command.lease();
+        let ctx = &mut command.op_context(&mut lease);
 
         let mut importer = Importer::new(firebase, self.dry_run);
         let mut tally = Tally::default();
@@ -86,11 +88,11 @@ impl Import {
                 }
             };
             let more = row.is_some();
-            let full = row.is_some_and(|(line, row)| importer.add(visit, line, row));
+            let full = row.is_some_and(|(line, row)| importer.add(ctx, line, row));
             if full || !more {
                 // What happened is told on standard error too.
                 progress.hide();
-                batch(&mut importer, visit, &mut tally, report.as_mut()).await?;
+                batch(&mut importer, ctx, &mut tally, report.as_mut()).await?;
                 progress.show(rows.bytes, &format!("{} rows", tally.rows()));
             }
             if !more {
@@ -123,11 +125,11 @@ impl Import {
 /// Imports what was taken, and writes down what became of it.
 async fn batch(
     importer: &mut Importer,
-    visit: &mut Visit<'_>,
+    ctx: &mut OpContext<'_>,
     tally: &mut Tally,
     mut report: Option<&mut Report>,
 ) -> Result<(), Failure> {
-    for (line, verdict) in importer.flush(visit).await? {
+    for (line, verdict) in importer.flush(ctx).await? {
         if let Some(report) = &mut report {
             report.write(line, &verdict)?;
         }

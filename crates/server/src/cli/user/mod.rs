@@ -4,19 +4,19 @@ mod export;
 mod import;
 pub(super) mod rows;
 
-use auth::Visit;
-use auth::account::{self, ADMIN, BASIC_USER, Candidate, OperateError};
+use auth::OpContext;
+use auth::account::{self, ADMIN, AdminError, BASIC_USER, Candidate};
 use clap::{Args, Subcommand};
 use model::UserId;
 use serde_json::{Map, Value, json};
-use store::noun::user::{State, User};
+use store::queries::user::{State, User};
 
 use self::export::Export;
 use self::import::Import;
-use super::desk::{Desk, configure};
+use super::command_context::{CommandContext, configure};
 use super::secret::{PasswordArgs, confirm};
 use super::{Failure, Global, Output};
-use crate::foundation::Missing;
+use crate::app::bootstrap::IfMissing;
 
 /// Users read from the database at once.
 const PAGE: i64 = 500;
@@ -119,61 +119,61 @@ impl UserCommand {
         let config = configure(global)?;
         if let Self::Add(add) = self {
             let password = add.password.read(&add.email)?;
-            let desk = Desk::open(config, Missing::Made).await?;
-            desk.must_record().await?;
-            let mut lease = desk.lease();
-            let mut visit = desk.visit(&mut lease);
+            let command = CommandContext::open(config, IfMissing::Create).await?;
+            command.ensure_auditable().await?;
+            let mut lease = command.lease();
+            let mut ctx = command.op_context(&mut lease);
             let username = add.username.as_deref();
-            let candidate = Candidate::parse(&visit, &add.email, username, &password, Map::new());
+            let candidate = Candidate::parse(&ctx, &add.email, username, &password, Map::new());
             let candidate = candidate.map_err(|errors| Failure::fields(&errors))?;
-            let user = account::add(&mut visit, candidate, &add.role).await?;
+            let user = account::add(&mut ctx, candidate, &add.role).await?;
             return Ok(out.tell(&format!("user {} was made", name(&user)), &value(&user))?);
         }
         if let Self::Import(import) = self {
             return import.run(config, out).await;
         }
-        let desk = Desk::open(config, Missing::Refused).await?;
+        let command = CommandContext::open(config, IfMissing::Fail).await?;
         if !matches!(self, Self::List(_) | Self::Show(_)) {
-            desk.must_record().await?;
+            command.ensure_auditable().await?;
         }
-        let mut lease = desk.lease();
-        let visit = &mut desk.visit(&mut lease);
+        let mut lease = command.lease();
+        let ctx = &mut command.op_context(&mut lease);
         match self {
             Self::Add(_) | Self::Import(_) => Ok(()),
-            Self::List(list) => list.run(visit, out).await,
+            Self::List(list) => list.run(ctx, out).await,
             Self::Show(who) => {
-                let user = who.find(visit).await?;
-                account::showing(visit, &user);
+                let user = who.find(ctx).await?;
+                account::showing(ctx, &user);
                 Ok(out.fields(&FIELDS, &value(&user))?)
             }
-            Self::SetRole(set) => set.run(visit, out).await,
-            Self::SetPassword(set) => set.run(visit, out).await,
-            Self::Activate(who) => set_state(&who, visit, out, true).await,
-            Self::Deactivate(who) => set_state(&who, visit, out, false).await,
-            Self::Delete(delete) => delete.run(visit, out).await,
-            Self::Export(export) => export.run(visit, out).await,
+            Self::SetRole(set) => set.run(ctx, out).await,
+            Self::SetPassword(set) => set.run(ctx, out).await,
+            Self::Activate(who) => set_state(&who, ctx, out, true).await,
+            Self::Deactivate(who) => set_state(&who, ctx, out, false).await,
+            Self::Delete(delete) => delete.run(ctx, out).await,
+            Self::Export(export) => export.run(ctx, out).await,
         }
     }
 }
 
 impl Who {
-    async fn find(&self, visit: &mut Visit<'_>) -> Result<User, Failure> {
-        account::find(visit, &self.user).await.map_err(|error| match error {
-            OperateError::Unknown => Failure::failed(format!("there is no user {:?}", self.user)),
+    async fn find(&self, ctx: &mut OpContext<'_>) -> Result<User, Failure> {
+        account::find(ctx, &self.user).await.map_err(|error| match error {
+            AdminError::Unknown => Failure::failed(format!("there is no user {:?}", self.user)),
             other => other.into(),
         })
     }
 }
 
 impl List {
-    async fn run(self, visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
-        account::begin_list(visit);
+    async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
+        account::begin_list(ctx);
         let mut left = self.limit.map_or(i64::MAX, i64::from);
         let mut after = UserId(self.after);
         let mut users = Vec::new();
         while left > 0 {
             let wanted = left.min(PAGE);
-            let page = account::page(visit, after, wanted).await?;
+            let page = account::page(ctx, after, wanted).await?;
             let read = i64::try_from(page.len()).unwrap_or(wanted);
             left -= read;
             after = page.last().map_or(after, |user| user.id);
@@ -187,47 +187,52 @@ impl List {
 }
 
 impl SetRole {
-    async fn run(self, visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
-        let user = self.who.find(visit).await?;
-        account::set_role(visit, &user, &self.role).await?;
-        tell(visit, out, &user, &format!("user {} is {} now", name(&user), self.role)).await
+    async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
+        let user = self.who.find(ctx).await?;
+        account::set_role(ctx, &user, &self.role).await?;
+        tell(ctx, out, &user, &format!("user {} is {} now", name(&user), self.role)).await
     }
 }
 
 impl SetPassword {
-    async fn run(self, visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
-        let user = self.who.find(visit).await?;
+    async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
+        let user = self.who.find(ctx).await?;
         // While somebody types, nobody holds a connection.
-        visit.lease.park();
+        ctx.lease.park();
         let password = self.password.read(&name(&user))?;
-        account::set_password(visit, &user, &password).await?;
+        account::set_password(ctx, &user, &password).await?;
         let text = format!("user {} has a new password; every session is over", name(&user));
-        tell(visit, out, &user, &text).await
+        tell(ctx, out, &user, &text).await
     }
 }
 
 impl Delete {
-    async fn run(self, visit: &mut Visit<'_>, out: &mut Output) -> Result<(), Failure> {
-        let user = self.who.find(visit).await?;
-        visit.lease.park();
+    async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
+        let user = self.who.find(ctx).await?;
+        ctx.lease.park();
         confirm(self.yes, &format!("User {} will be erased for ever.", name(&user)))?;
-        account::delete(visit, &user).await?;
-        tell(visit, out, &user, &format!("user {} was erased", name(&user))).await
+        account::delete(ctx, &user).await?;
+        tell(ctx, out, &user, &format!("user {} was erased", name(&user))).await
     }
 }
 
-async fn set_state(who: &Who, visit: &mut Visit<'_>, out: &mut Output, active: bool) -> Result<(), Failure> {
-    let user = who.find(visit).await?;
-    account::set_state(visit, &user, active).await?;
+async fn set_state(
+    who: &Who,
+    ctx: &mut OpContext<'_>,
+    out: &mut Output,
+    active: bool,
+) -> Result<(), Failure> {
+    let user = who.find(ctx).await?;
+    account::set_state(ctx, &user, active).await?;
     let text = if active { "may log in" } else { "is deactivated; every session is over" };
-    tell(visit, out, &user, &format!("user {} {text}", name(&user))).await
+    tell(ctx, out, &user, &format!("user {} {text}", name(&user))).await
 }
 
 /// Says what was done, and how the account is now.
-async fn tell(visit: &mut Visit<'_>, out: &mut Output, user: &User, text: &str) -> Result<(), Failure> {
+async fn tell(ctx: &mut OpContext<'_>, out: &mut Output, user: &User, text: &str) -> Result<(), Failure> {
     out.line(text)?;
     if out.is_json() {
-        let user = account::find(visit, &user.id.to_string()).await?;
+        let user = account::find(ctx, &user.id.to_string()).await?;
         out.value(&value(&user))?;
     }
     Ok(())

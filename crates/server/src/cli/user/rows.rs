@@ -47,7 +47,7 @@ pub(super) struct Rows {
 }
 
 enum Kind {
-    Lines { next: u64, buffer: Vec<u8> },
+    JsonLines { next: u64, buffer: Vec<u8> },
     Table(Box<Table>),
 }
 
@@ -72,7 +72,7 @@ impl Rows {
         let rest = if first == BYTE_ORDER_MARK { Vec::new() } else { first };
         let from = Box::new(io::Cursor::new(rest).chain(from));
         let kind = match format {
-            Format::Jsonl => Kind::Lines { next: 1, buffer: Vec::new() },
+            Format::Jsonl => Kind::JsonLines { next: 1, buffer: Vec::new() },
             Format::Csv => Kind::Table(Box::new(Table {
                 reader: csv_core::Reader::new(),
                 line: 1,
@@ -105,7 +105,7 @@ impl Rows {
     /// When the file cannot be read any further. A bad row is no error of the file.
     pub(super) fn next(&mut self) -> io::Result<Option<Row>> {
         match &mut self.kind {
-            Kind::Lines { next, buffer } => loop {
+            Kind::JsonLines { next, buffer } => loop {
                 let line = *next;
                 *next += 1;
                 let Some(text) = read_line(&mut self.from, buffer, &mut self.bytes)? else { return Ok(None) };

@@ -16,7 +16,7 @@ pub use passwords::{Blocklist, PasswordAlgorithm, PasswordsConfig};
 pub use server::ServerConfig;
 pub use tokens::{Audience, SigningAlgorithm, Subject, TokensConfig};
 
-use super::value::Given;
+use super::value::RawValue;
 
 /// What is known of one setting.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(crate) trait Section {
     /// What the section is about.
     fn about(&self) -> &'static str;
     /// Sets the field `name`, or says why it cannot.
-    fn set(&mut self, name: &str, given: &Given) -> Result<(), String>;
+    fn set(&mut self, name: &str, given: &RawValue) -> Result<(), String>;
     /// The field `name` as text, secrets included.
     fn text(&self, name: &str) -> Option<String>;
     /// The field `name` for people.
@@ -110,7 +110,7 @@ macro_rules! section {
                 concat!($($about),+).trim_ascii()
             }
 
-            fn set(&mut self, name: &str, given: &$crate::config::value::Given) -> Result<(), String> {
+            fn set(&mut self, name: &str, given: &$crate::config::value::RawValue) -> Result<(), String> {
                 use $crate::config::value::Value;
                 match name {
                     $(stringify!($field) => self.$field = <$ty as Value>::read(given)?,)*
@@ -208,7 +208,7 @@ impl Config {
         Self::settings().into_iter().find(|setting| setting.key == key)
     }
 
-    pub(crate) fn set(&mut self, key: &str, given: &Given) -> Result<(), String> {
+    pub(crate) fn set(&mut self, key: &str, given: &RawValue) -> Result<(), String> {
         let (section, name) = split(key);
         self.section_mut(section).ok_or_else(|| "there is no such section".to_owned())?.set(name, given)
     }
@@ -244,11 +244,11 @@ mod tests {
             let mut config = Config::default();
             let text = config.text(setting.key).unwrap();
             config
-                .set(setting.key, &Given::Text(text.clone()))
+                .set(setting.key, &RawValue::Text(text.clone()))
                 .unwrap_or_else(|why| panic!("{}: {why}", setting.key));
             assert_eq!(config.text(setting.key).unwrap(), text, "{}", setting.key);
             config
-                .set(setting.key, &Given::Text(setting.example.to_owned()))
+                .set(setting.key, &RawValue::Text(setting.example.to_owned()))
                 .unwrap_or_else(|why| panic!("example of {}: {why}", setting.key));
         }
     }

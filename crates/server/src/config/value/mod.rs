@@ -10,7 +10,7 @@ use model::Secret;
 
 /// What somebody wrote for a setting, whichever way it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Given {
+pub(crate) enum RawValue {
     /// One value, as text: an environment variable, a flag, or a TOML string, number, boolean or date.
     Text(String),
     /// A TOML array of values.
@@ -29,12 +29,12 @@ pub(crate) trait Value: Sized {
     const SECRET: bool = false;
 
     /// The value that `given` says, or what is wrong with it. The message never repeats a secret.
-    fn read(given: &Given) -> Result<Self, String> {
+    fn read(given: &RawValue) -> Result<Self, String> {
         match given {
-            Given::Text(text) => Self::parse(text),
-            Given::List(_) => Err("one value is expected, not a list".to_owned()),
-            Given::Table(_) => Err("one value is expected, not a table".to_owned()),
-            Given::Other(what) => Err(format!("{what} is not taken here")),
+            RawValue::Text(text) => Self::parse(text),
+            RawValue::List(_) => Err("one value is expected, not a list".to_owned()),
+            RawValue::Table(_) => Err("one value is expected, not a table".to_owned()),
+            RawValue::Other(what) => Err(format!("{what} is not taken here")),
         }
     }
 
@@ -267,12 +267,12 @@ impl<T: Value> Value for Option<T> {
 impl<T: Value> Value for Vec<T> {
     const EXPECTED: &'static str = T::EXPECTED;
 
-    fn read(given: &Given) -> Result<Self, String> {
+    fn read(given: &RawValue) -> Result<Self, String> {
         match given {
-            Given::Text(text) => Self::parse(text),
-            Given::List(items) => items.iter().map(|item| T::parse(item)).collect(),
-            Given::Table(_) => Err("a list is expected, not a table".to_owned()),
-            Given::Other(what) => Err(format!("{what} is not taken here")),
+            RawValue::Text(text) => Self::parse(text),
+            RawValue::List(items) => items.iter().map(|item| T::parse(item)).collect(),
+            RawValue::Table(_) => Err("a list is expected, not a table".to_owned()),
+            RawValue::Other(what) => Err(format!("{what} is not taken here")),
         }
     }
 
@@ -315,12 +315,12 @@ impl Value for RoleScopes {
     const EXPECTED: &'static str =
         "a table of roles with lists of scopes; as text `admin=users:read users:write,basic_user=profile`";
 
-    fn read(given: &Given) -> Result<Self, String> {
+    fn read(given: &RawValue) -> Result<Self, String> {
         match given {
-            Given::Text(text) => Self::parse(text),
-            Given::List(_) => Err("a table is expected, not a list".to_owned()),
-            Given::Table(table) => Self::checked(table.clone()),
-            Given::Other(what) => Err(format!("{what} is not taken here")),
+            RawValue::Text(text) => Self::parse(text),
+            RawValue::List(_) => Err("a table is expected, not a list".to_owned()),
+            RawValue::Table(table) => Self::checked(table.clone()),
+            RawValue::Other(what) => Err(format!("{what} is not taken here")),
         }
     }
 

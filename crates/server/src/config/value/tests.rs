@@ -31,7 +31,7 @@ fn what_has_no_unit_or_no_number_is_refused_with_the_reason() {
 #[test]
 fn lists_come_from_commas_or_arrays_and_networks_from_addresses() {
     assert_eq!(round::<Vec<IpNet>>("10.1.2.3/8, ::1,"), "10.0.0.0/8,::1/128");
-    let list = Given::List(vec!["192.0.2.7".to_owned()]);
+    let list = RawValue::List(vec!["192.0.2.7".to_owned()]);
     assert_eq!(Vec::<IpNet>::read(&list).unwrap().text(), "192.0.2.7/32");
     assert!(Vec::<IpNet>::parse("").unwrap().is_empty());
     assert!(IpNet::read(&list).is_err(), "a list where one value is expected");

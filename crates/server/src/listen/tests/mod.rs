@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::lifecycle::{Deadlines, Lifecycle, Stage, Tasks};
+use crate::app::lifecycle::{Deadlines, Lifecycle, Stage, Tasks};
 
 type Reply = Response<Full<Bytes>>;
 
@@ -84,7 +84,7 @@ fn running(limits: Limits) -> Running {
     let spawner = tasks.spawner(Stage::Serving);
     let stop = tasks.stop().clone();
     let service = tower::service_fn(app);
-    let door = Door { service, admit, refuse, limits, tls: None, spawner: spawner.clone(), stop };
+    let door = ListenerConfig { service, admit, refuse, limits, tls: None, spawner: spawner.clone(), stop };
     spawner.spawn("listener", async move {
         let _ = end.send(serve(Feed(fed), door).await);
     });

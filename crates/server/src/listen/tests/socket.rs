@@ -1,5 +1,5 @@
 use super::*;
-use crate::lifecycle::{Signal, Signals};
+use crate::app::lifecycle::{Signal, Signals};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 

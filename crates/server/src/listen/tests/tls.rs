@@ -43,7 +43,7 @@ async fn a_certificate_is_served_and_replaced_and_a_bad_one_is_not_taken() {
     let spawner = tasks.spawner(Stage::Serving);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
-    let door = Door {
+    let door = ListenerConfig {
         service: tower::service_fn(app),
         admit,
         refuse,

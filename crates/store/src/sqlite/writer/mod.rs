@@ -13,20 +13,20 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use model::Event;
-use model::trail::{Announced, Receipt};
+use model::trail::{PendingAudit, Receipt};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Connection, Lane};
 use crate::Error;
-use crate::counts::PoolTimes;
 use crate::lease::ANNOUNCED_WITHIN;
+use crate::metrics::PoolTimes;
 use crate::tx::{Engine, State, Tx};
 
 /// Most jobs in one COMMIT.
 const GROUP: usize = 256;
 /// Jobs of the front in a row before one of the back has its turn: low priority is not none.
-const FRONTS: usize = 64;
+const REQUESTS_IN_A_ROW: usize = 64;
 
 /// The way to the writer's thread, which ends when this is dropped and its queue is empty.
 pub(crate) struct Writer {
@@ -43,10 +43,10 @@ struct Queue {
 
 #[derive(Default)]
 struct Lanes {
-    front: VecDeque<Box<dyn Job>>,
-    back: VecDeque<Box<dyn Job>>,
+    request: VecDeque<Box<dyn Job>>,
+    background: VecDeque<Box<dyn Job>>,
     /// Jobs of the front since the last one of the back.
-    fronts: usize,
+    requests_in_a_row: usize,
     closed: bool,
 }
 
@@ -75,9 +75,9 @@ impl Claim {
     }
 }
 
-/// What became of a write. The trail is told when the [`Announced`] is dropped: by whoever waited for it, or by the
+/// What became of a write. The trail is told when the [`PendingAudit`] is dropped: by whoever waited for it, or by the
 /// writer where nobody does.
-type Outcome<T, E> = (Option<Announced>, Result<T, E>);
+type Outcome<T, E> = (Option<PendingAudit>, Result<T, E>);
 type Answer<T, E> = oneshot::Receiver<Outcome<T, E>>;
 
 impl Writer {
@@ -116,7 +116,7 @@ impl Writer {
     pub(crate) fn submit<T, E, F>(
         &self,
         lane: Lane,
-        announced: Option<Announced>,
+        announced: Option<PendingAudit>,
         closure: F,
     ) -> (Answer<T, E>, Claim)
     where
@@ -131,8 +131,8 @@ impl Writer {
         let mut lanes = self.queue.lanes();
         match lane {
             _ if lanes.closed => {}
-            Lane::Front => lanes.front.push_back(job),
-            Lane::Back => lanes.back.push_back(job),
+            Lane::Request => lanes.request.push_back(job),
+            Lane::Background => lanes.background.push_back(job),
         }
         drop(lanes);
         self.queue.filled.notify_one();
@@ -154,7 +154,7 @@ impl Drop for Ended {
     fn drop(&mut self) {
         let mut lanes = self.0.lanes();
         lanes.closed = true;
-        let left = (std::mem::take(&mut lanes.front), std::mem::take(&mut lanes.back));
+        let left = (std::mem::take(&mut lanes.request), std::mem::take(&mut lanes.background));
         drop(lanes);
         drop(left);
     }
@@ -187,14 +187,14 @@ impl Queue {
 
 impl Lanes {
     fn pop(&mut self) -> Option<Box<dyn Job>> {
-        let turn_of_back = self.fronts >= FRONTS && !self.back.is_empty();
-        let first = if turn_of_back { None } else { self.front.pop_front() };
+        let turn_of_back = self.requests_in_a_row >= REQUESTS_IN_A_ROW && !self.background.is_empty();
+        let first = if turn_of_back { None } else { self.request.pop_front() };
         if let Some(job) = first {
-            self.fronts = self.fronts.saturating_add(1);
+            self.requests_in_a_row = self.requests_in_a_row.saturating_add(1);
             return Some(job);
         }
-        self.fronts = 0;
-        self.back.pop_front()
+        self.requests_in_a_row = 0;
+        self.background.pop_front()
     }
 }
 
@@ -364,7 +364,7 @@ fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connect
 
 struct Write<F, T, E> {
     closure: F,
-    announced: Option<Announced>,
+    announced: Option<PendingAudit>,
     outcome: Option<Result<(Event, T), E>>,
     reply: oneshot::Sender<Outcome<T, E>>,
     claim: Claim,
@@ -376,7 +376,7 @@ struct Write<F, T, E> {
 impl<F, T, E> Write<F, T, E> {
     fn new(
         closure: F,
-        announced: Option<Announced>,
+        announced: Option<PendingAudit>,
         reply: oneshot::Sender<Outcome<T, E>>,
         claim: Claim,
         times: Arc<PoolTimes>,
@@ -427,7 +427,7 @@ where
         };
         let good = outcome.is_ok();
         if let Some(announced) = self.announced.as_mut().filter(|_| !good) {
-            announced.undone();
+            announced.rolled_back();
         }
         self.outcome = Some(outcome);
         match engine {
@@ -437,7 +437,7 @@ where
     }
 
     fn announcement(&mut self) -> Option<Receipt> {
-        self.announced.as_mut().and_then(Announced::written)
+        self.announced.as_mut().and_then(PendingAudit::written)
     }
 
     fn settle(self: Box<Self>, failure: Option<Error>) {
@@ -456,8 +456,8 @@ where
         };
         if let Some(announced) = &mut announced {
             match event {
-                Some(event) => announced.done(event),
-                None => announced.undone(),
+                Some(event) => announced.committed(event),
+                None => announced.rolled_back(),
             }
         }
         let _ = reply.send((announced, outcome));

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::trail::{Entry, Promise, Recorder};
-use model::{Clock, Event, Intent, Kind, Now, Origin, Trail};
+use model::trail::{Entry, IntentReceipt, Recorder};
+use model::{AuditContext, Clock, Event, EventKind, Intent, Now, Origin};
 use tempfile::TempDir;
 
 use super::*;
-use crate::noun::{client, realm};
+use crate::queries::{client, realm};
 use crate::sqlite::Text;
 use crate::statement::registry;
 
@@ -40,7 +40,7 @@ fn announced_job(
     id: &str,
     bytes: usize,
     good: bool,
-    announced: Option<Announced>,
+    announced: Option<PendingAudit>,
 ) -> (Box<dyn Job>, Waiting, Claim) {
     let (reply, answer) = oneshot::channel();
     let (id, name) = (model::ClientId(id.to_owned()), "x".repeat(bytes));
@@ -105,7 +105,7 @@ impl Recorder for Slow {
         None
     }
 
-    fn announce(&self, _: Now, _: &Intent, _: &Origin) -> Option<Promise> {
+    fn announce(&self, _: Now, _: &Intent, _: &Origin) -> Option<IntentReceipt> {
         let (path, mut polled) = (self.0.clone(), false);
         let written = std::future::poll_fn(move |context: &mut Context<'_>| {
             let other = rusqlite::Connection::open(&path).unwrap();
@@ -118,7 +118,7 @@ impl Recorder for Slow {
             thread::spawn(move || waker.wake());
             Poll::Pending
         });
-        Some(Promise { number: 1, written: Some(Box::pin(written)) })
+        Some(IntentReceipt { number: 1, written: Some(Box::pin(written)) })
     }
 }
 
@@ -126,8 +126,8 @@ impl Recorder for Slow {
 fn nothing_is_committed_before_it_is_written_what_is_about_to_happen() {
     let (connection, file) = open();
     let slow = Arc::new(Slow(file.path.clone()));
-    let trail = Trail::new(slow, Clock::test(Now::from_seconds(1)), Origin::default());
-    let announced = || Some(trail.announce(Intent::to(Kind::RowsCleaned)));
+    let trail = AuditContext::new(slow, Clock::test(Now::from_seconds(1)), Origin::default());
+    let announced = || Some(trail.announce(Intent::to(EventKind::RowsCleaned)));
     let (first, mut first_answer, _) = announced_job("a", 1, true, announced());
     let (second, mut second_answer, _) = announced_job("b", 1, true, announced());
     let mut more = vec![second];
@@ -197,23 +197,23 @@ fn a_withdrawn_job_never_runs_and_one_that_has_begun_cannot_be_withdrawn() {
 #[test]
 fn the_back_has_its_turn_after_many_of_the_front() {
     let mut lanes = Lanes::default();
-    for n in 0..FRONTS * 3 {
-        lanes.front.push_back(job(&n.to_string(), 1, true).0);
+    for n in 0..REQUESTS_IN_A_ROW * 3 {
+        lanes.request.push_back(job(&n.to_string(), 1, true).0);
     }
     for n in 0..2 {
-        lanes.back.push_back(job(&format!("back{n}"), 1, true).0);
+        lanes.background.push_back(job(&format!("back{n}"), 1, true).0);
     }
     let mut turns = Vec::new();
     for turn in 0.. {
-        let before = lanes.back.len();
+        let before = lanes.background.len();
         if lanes.pop().is_none() {
             break;
         }
-        if lanes.back.len() < before {
+        if lanes.background.len() < before {
             turns.push(turn);
         }
     }
-    assert_eq!(turns, [FRONTS, 2 * FRONTS + 1]);
+    assert_eq!(turns, [REQUESTS_IN_A_ROW, 2 * REQUESTS_IN_A_ROW + 1]);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn whoever_waits_for_a_thread_that_ended_is_told() {
     assert!(writer.lives());
     drop(Ended(Arc::clone(&writer.queue)));
     assert!(!writer.lives());
-    let (mut answer, claim) = writer.submit(Lane::Front, None, async |tx: &mut Tx| {
+    let (mut answer, claim) = writer.submit(Lane::Request, None, async |tx: &mut Tx| {
         Ok::<_, Error>((EVENT, drop(tx.one(realm::find()).await?)))
     });
     assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));

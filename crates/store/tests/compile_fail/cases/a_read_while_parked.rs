@@ -1,6 +1,6 @@
 //! Whoever holds the proof of having no connection takes none.
 
-use store::noun::realm;
+use store::queries::realm;
 use store::{Error, Lease, Parked};
 
 async fn hash(_: Parked<'_>) {}

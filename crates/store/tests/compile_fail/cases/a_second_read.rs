@@ -1,6 +1,6 @@
 //! One lease, one connection, one use of it at a time.
 
-use store::noun::realm;
+use store::queries::realm;
 use store::{Error, Lease};
 
 async fn handler(lease: &mut Lease) -> Result<(), Error> {

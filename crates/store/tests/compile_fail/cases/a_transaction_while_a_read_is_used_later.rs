@@ -1,7 +1,7 @@
 //! A transaction runs on the connection that the read would still be using.
 
 use model::{Event, Intent};
-use store::noun::realm;
+use store::queries::realm;
 use store::{Error, Lease};
 
 async fn handler(lease: &mut Lease, intent: Intent, event: Event) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! Nothing is announced that no event can say.
 
-use model::{Intent, Kind};
+use model::{Intent, EventKind};
 
-const INTENT: Intent = Intent::to(Kind::PasswordGuessed);
+const INTENT: Intent = Intent::to(EventKind::PasswordGuessed);
 
 fn main() {}

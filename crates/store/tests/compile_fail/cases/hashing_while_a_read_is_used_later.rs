@@ -1,6 +1,6 @@
 //! A read that is used again after the hash would hold its connection through it.
 
-use store::noun::realm;
+use store::queries::realm;
 use store::{Error, Lease, Parked};
 
 async fn hash(_: Parked<'_>) {}

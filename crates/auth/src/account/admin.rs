@@ -1,0 +1,196 @@
+//! What an operator does to accounts, from the command line.
+
+use model::{Email, Event, EventKind, Intent, Secret, UserId, Username};
+use store::queries::user::{State, User};
+use store::queries::{audit_key, credential, user};
+
+use super::register::{Candidate, Conflict, hash_of, new_user, stored, whose};
+use super::{ROLES, RegisterError};
+use crate::OpContext;
+use crate::password::{NotHashed, Policy, Priority, Refusal, hash_new};
+use crate::session::revoke_all;
+
+/// Why an operator's change was not made.
+#[derive(Debug)]
+pub enum AdminError {
+    /// No user is called so.
+    Unknown,
+    /// There is no such role.
+    Role,
+    /// What is wrong with the password.
+    Invalid(model::profile::FieldError),
+    /// The password was not hashed.
+    Hash(Refusal),
+    /// The account was not made.
+    Register(RegisterError),
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for AdminError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<NotHashed> for AdminError {
+    fn from(error: NotHashed) -> Self {
+        match error {
+            NotHashed::Invalid(error) => Self::Invalid(error),
+            NotHashed::Refused(refusal) => Self::Hash(refusal),
+        }
+    }
+}
+
+/// Makes an account with a role.
+///
+/// # Errors
+/// [`AdminError`]; nothing was changed then.
+pub async fn add(ctx: &mut OpContext<'_>, candidate: Candidate, role: &str) -> Result<User, AdminError> {
+    check_role(role)?;
+    let hash = hash_of(ctx, &candidate).await?;
+    let new = new_user(ctx, &candidate, role);
+    let hash = ctx.services.peppers.store(new.uuid, &hash);
+    let row = new.clone();
+    let inserted = ctx
+        .lease
+        .transact(Intent::to(EventKind::UserRegistered).user(row.uuid), async move |tx| {
+            let account = (user::insert(&row), credential::insert(row.uuid, &hash, row.at));
+            let (ids, _) = tx.commit_with(account).await?;
+            let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
+            Ok((Event::UserRegistered { user: row.uuid, session: None }, id))
+        })
+        .await;
+    match inserted {
+        Ok(id) => Ok(stored(id, &new)),
+        Err(Conflict::Store(error)) => Err(error.into()),
+        Err(Conflict::Taken) => {
+            Err(AdminError::Register(whose(ctx, &candidate).await.map_err(AdminError::Register)?))
+        }
+    }
+}
+
+/// The user of this number, email or username.
+///
+/// # Errors
+/// [`AdminError::Unknown`].
+pub async fn find(ctx: &mut OpContext<'_>, name: &str) -> Result<User, AdminError> {
+    // `2` is a number; `02` and `+2` are names that somebody may have.
+    let number = name.parse::<i64>().ok().filter(|number| number.to_string() == name);
+    let call = if let Some(number) = number {
+        user::find(UserId(number))
+    } else if name.contains('@') {
+        user::find_by_email(&Email::parse(name).map_err(|_| AdminError::Unknown)?)
+    } else {
+        user::find_by_username(&Username::parse(name).map_err(|_| AdminError::Unknown)?)
+    };
+    ctx.lease.read().await?.one(call).await?.ok_or(AdminError::Unknown)
+}
+
+/// Says that an operator looked at an account: before it is shown.
+pub fn showing(ctx: &OpContext<'_>, user: &User) {
+    ctx.trail.note(Event::UserShown { user: user.uuid });
+}
+
+/// Says that an operator begins to list accounts: before the first is shown.
+pub fn begin_list(ctx: &OpContext<'_>) {
+    ctx.trail.note(Event::UsersListed {});
+}
+
+/// At most `limit` users after a number.
+///
+/// # Errors
+/// When the database did not answer.
+pub async fn page(ctx: &mut OpContext<'_>, after: UserId, limit: i64) -> Result<Vec<User>, AdminError> {
+    Ok(ctx.lease.read().await?.all(user::page(after, limit)).await?)
+}
+
+/// Gives a user a role; his next token says it, and his rights follow it at once.
+///
+/// # Errors
+/// [`AdminError::Role`], [`AdminError::Unknown`].
+pub async fn set_role(ctx: &mut OpContext<'_>, user: &User, role: &str) -> Result<(), AdminError> {
+    check_role(role)?;
+    let (id, uuid, now, role) = (user.id, user.uuid, ctx.now, role.to_owned());
+    ctx.lease
+        .transact(Intent::to(EventKind::RoleChanged).user(uuid).stamp(now), async move |tx| {
+            let (set,) = tx.commit_with((user::set_role(id, &role, now),)).await?;
+            set.first().ok_or(AdminError::Unknown)?;
+            Ok((Event::RoleChanged { user: uuid, role: role.clone() }, ()))
+        })
+        .await
+}
+
+/// Sets a password whatever there was; every session of the user ends.
+///
+/// # Errors
+/// [`AdminError::Invalid`], [`AdminError::Unknown`].
+pub async fn set_password(
+    ctx: &mut OpContext<'_>,
+    user: &User,
+    password: &Secret<String>,
+) -> Result<(), AdminError> {
+    if user.state == State::Erased {
+        return Err(AdminError::Unknown);
+    }
+    let email = user.email.as_deref().and_then(|email| Email::parse(email).ok());
+    let username = user.username.as_deref().and_then(|name| Username::parse(name).ok());
+    let policy = Policy(&ctx.services.settings.passwords);
+    let bytes = policy
+        .accept("password", password.expose(), email.as_ref(), username.as_ref())
+        .map_err(AdminError::Invalid)?;
+    let hash = hash_new(ctx, "password", Priority::Login, Some(user.uuid.to_string()), bytes).await?;
+    let hash = ctx.services.peppers.store(user.uuid, &hash);
+    let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
+    ctx.lease
+        .transact(Intent::to(EventKind::PasswordChanged).user(uuid).stamp(now), async move |tx| {
+            tx.one(credential::set(id, &hash, now)).await?;
+            let ended = revoke_all(tx, id, None, keep).await?;
+            Ok((Event::PasswordChanged { user: uuid, sessions: ended.len() as u64 }, ()))
+        })
+        .await
+}
+
+/// Activates or deactivates; a deactivated user's sessions end.
+///
+/// # Errors
+/// [`AdminError::Unknown`] for a tombstone.
+pub async fn set_state(ctx: &mut OpContext<'_>, user: &User, active: bool) -> Result<(), AdminError> {
+    let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
+    let (state, kind) = if active {
+        (State::Active, EventKind::UserActivated)
+    } else {
+        (State::Inactive, EventKind::UserDeactivated)
+    };
+    ctx.lease
+        .transact(Intent::to(kind).user(uuid).stamp(now), async move |tx| {
+            tx.one(user::set_state(id, state, now)).await?.ok_or(AdminError::Unknown)?;
+            if active {
+                return Ok((Event::UserActivated { user: uuid }, ()));
+            }
+            let ended = revoke_all(tx, id, None, keep).await?;
+            Ok((Event::UserDeactivated { user: uuid, sessions: ended.len() as u64 }, ()))
+        })
+        .await
+}
+
+/// Erases an account as its owner could, without his password.
+///
+/// # Errors
+/// [`AdminError::Unknown`] when it is erased already.
+pub async fn delete(ctx: &mut OpContext<'_>, user: &User) -> Result<(), AdminError> {
+    let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
+    ctx.lease
+        .transact(Intent::to(EventKind::UserErased).user(uuid).stamp(now), async move |tx| {
+            tx.one(user::erase(id, now)).await?.ok_or(AdminError::Unknown)?;
+            // His details in the audit trail can be read no more; the trail itself stays whole.
+            tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
+            let ended = revoke_all(tx, id, None, keep).await?;
+            Ok((Event::UserErased { user: uuid, sessions: ended.len() as u64 }, ()))
+        })
+        .await
+}
+
+fn check_role(role: &str) -> Result<(), AdminError> {
+    if ROLES.contains(&role) { Ok(()) } else { Err(AdminError::Role) }
+}

@@ -1,0 +1,85 @@
+//! Further profile attributes, by a JSON Schema of the configuration.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use model::profile::{FieldError, RESERVED};
+use serde_json::{Map, Value};
+
+/// Which attributes there are besides country, annual income and timezone. Without a schema there are none, and
+/// unknown members of a request are ignored.
+#[derive(Clone, Debug, Default)]
+pub struct ProfileSchema(Option<Arc<Schema>>);
+
+#[derive(Debug)]
+struct Schema {
+    validator: jsonschema::Validator,
+    names: BTreeSet<String>,
+}
+
+const OWN: [&str; 3] = ["country", "annual_income", "timezone"];
+
+impl ProfileSchema {
+    /// The attributes that `schema` (an object with `properties`) names and checks.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the schema.
+    pub fn new(schema: &Value) -> Result<Self, String> {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let names: BTreeSet<String> = properties.into_iter().flat_map(Map::keys).cloned().collect();
+        if names.is_empty() {
+            return Err("it names no properties".into());
+        }
+        if let Some(name) = names.iter().find(|name| RESERVED.contains(&name.as_str())) {
+            return Err(format!("{name} is not an attribute: an account has it already"));
+        }
+        let validator = jsonschema::validator_for(schema).map_err(|error| error.to_string())?;
+        Ok(Self(Some(Arc::new(Schema { validator, names }))))
+    }
+
+    /// Leaves the members that are attributes.
+    pub(crate) fn select(&self, members: &mut Map<String, Value>) {
+        members.retain(|name, _| {
+            OWN.contains(&name.as_str()) || self.0.as_ref().is_some_and(|schema| schema.names.contains(name))
+        });
+    }
+
+    /// Checks the further attributes of a whole profile.
+    pub(crate) fn check(&self, extra: &Map<String, Value>) -> Result<(), FieldError> {
+        let Some(schema) = &self.0 else { return Ok(()) };
+        let instance = Value::Object(extra.clone());
+        match schema.validator.iter_errors(&instance).next() {
+            None => Ok(()),
+            Some(error) => {
+                let at = error.instance_path().to_string();
+                let place = if at.is_empty() { "attributes".to_owned() } else { at };
+                Err(FieldError::value("attributes", format!("{place} does not fit the schema of attributes")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_schema_selects_and_checks() {
+        let schema = json!({"type": "object", "properties": {"plan": {"enum": ["free", "pro"]}}});
+        let attributes = ProfileSchema::new(&schema).unwrap();
+        let mut members = json!({"plan": "pro", "other": 1, "country": "US"}).as_object().unwrap().clone();
+        attributes.select(&mut members);
+        assert_eq!(members.keys().collect::<Vec<_>>(), ["country", "plan"]);
+        assert!(attributes.check(json!({"plan": "pro"}).as_object().unwrap()).is_ok());
+        let error = attributes.check(json!({"plan": "gold"}).as_object().unwrap()).unwrap_err();
+        assert!(error.message.contains("/plan"), "{error}");
+    }
+
+    #[test]
+    fn a_schema_without_properties_is_refused() {
+        assert!(ProfileSchema::new(&json!({"type": "object"})).is_err());
+        assert!(ProfileSchema::new(&json!({"properties": {"role": {}}})).is_err());
+        assert!(ProfileSchema::new(&json!({"properties": {"a": {"type": 5}}})).is_err());
+    }
+}

@@ -1,0 +1,400 @@
+//! The keys of people's details, in a file beside the journal.
+//!
+//! A person's key is random, made at his first event on this node, sealed by the master key and appended to the file
+//! before the record that needs it counts as written. Nothing is looked up on the way: a person who has not been met
+//! for long gets another key. Erasing a person writes the file anew without his keys.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use model::{Rng, UserUuid, hex};
+use protocol::detail::{DetailKey, DetailKeyId};
+use protocol::seal::Keyring;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+/// People whose keys are remembered, twice: those met lately, and those met before them.
+const REMEMBERED: usize = 50_000;
+/// Keys and erasures that wait for the file.
+const WAITING: usize = 4096;
+const PURPOSE: &str = "audit detail key";
+
+/// The keys of this node.
+pub struct DetailKeyFile {
+    known: Mutex<Known>,
+    rng: Rng,
+    keyring: Keyring,
+    tasks: SyncSender<Task>,
+}
+
+#[derive(Default)]
+struct Known {
+    lately: HashMap<UserUuid, DetailKey>,
+    before: HashMap<UserUuid, DetailKey>,
+}
+
+enum Task {
+    Keep {
+        line: String,
+        kept: oneshot::Sender<()>,
+    },
+    Forget {
+        users: HashSet<UserUuid>,
+        forgotten: Option<oneshot::Sender<usize>>,
+    },
+    /// Tells that everything before it was done, or tried.
+    Tell(SyncSender<()>),
+}
+
+/// A person's key, and what to wait for where it is new.
+pub(super) struct Given {
+    pub(super) key: DetailKey,
+    pub(super) kept: Option<oneshot::Receiver<()>>,
+}
+
+impl DetailKeyFile {
+    /// Opens the file, making it where there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or the thread that writes it cannot be started.
+    pub fn open(path: &Path, keyring: Keyring, rng: Rng) -> io::Result<Self> {
+        let mut file = append(path)?;
+        let is_cut = is_cut(&mut file)?;
+        let (tasks, receiver) = sync_channel(WAITING);
+        let path = path.to_owned();
+        std::thread::Builder::new()
+            .name("audit keys".to_owned())
+            .spawn(move || write(&path, file, is_cut, &receiver))?;
+        Ok(Self { known: Mutex::default(), rng, keyring, tasks })
+    }
+
+    /// The key of a person; None where the file is so slow that a new one could not be kept.
+    pub(super) fn key_of(&self, user: UserUuid) -> Option<Given> {
+        if let Some(key) = self.known().find(user) {
+            return Some(Given { key, kept: None });
+        }
+        let key = DetailKey::generate(&self.rng);
+        let (kept, receipt) = oneshot::channel();
+        self.tasks.try_send(Task::Keep { line: self.line(user, &key), kept }).ok()?;
+        self.known().remember(user, key.clone());
+        Some(Given { key, kept: Some(receipt) })
+    }
+
+    /// Destroys every key of a person in this file. It may take a moment.
+    pub fn forget(&self, user: UserUuid) {
+        self.known().forget(user);
+        let task = Task::Forget { users: HashSet::from([user]), forgotten: None };
+        if let Err(TrySendError::Full(_)) = self.tasks.try_send(task) {
+            // The job that compares the file with the database comes to it.
+            tracing::warn!("the keys of an erased user will be destroyed later: the disk is slow");
+        }
+    }
+
+    /// Destroys every key of these people in this file, and waits for it: how many there were. Not for async code.
+    ///
+    /// # Errors
+    /// When too much waits for the file already, or it cannot be written; nothing is destroyed then.
+    pub fn forget_all(&self, users: &HashSet<UserUuid>) -> io::Result<usize> {
+        for user in users {
+            self.known().forget(*user);
+        }
+        let (forgotten, count) = oneshot::channel();
+        let task = Task::Forget { users: users.clone(), forgotten: Some(forgotten) };
+        self.tasks.try_send(task).map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
+        count.blocking_recv().map_err(|_| io::Error::other("the file of keys cannot be written"))
+    }
+
+    /// Destroys every key of these people in a file that nobody has open: how many there were.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; it is as it was then.
+    pub fn destroy(path: &Path, users: &HashSet<UserUuid>) -> io::Result<usize> {
+        without(path, users).map(|(_, count)| count)
+    }
+
+    /// Waits until what was asked for is done, `most` at the longest; whether it is.
+    pub fn settle(&self, most: Duration) -> bool {
+        let (told, done) = sync_channel(1);
+        self.tasks.try_send(Task::Tell(told)).is_ok() && done.recv_timeout(most).is_ok()
+    }
+
+    /// Reads every key of a file; lines that cannot be opened are left out.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(path: &Path, keyring: &Keyring) -> io::Result<HashMap<DetailKeyId, (UserUuid, DetailKey)>> {
+        let text = fs::read_to_string(path)?;
+        let open = |line| Self::unseal(line, keyring).map(|(user, key)| (key.id(), (user, key)));
+        Ok(text.lines().filter_map(open).collect())
+    }
+
+    /// The key of one line, `KEYID USERUUID SEALED`, and whose it is; None where it cannot be opened.
+    pub fn unseal(line: &str, keyring: &Keyring) -> Option<(UserUuid, DetailKey)> {
+        let (id, user, sealed) = parse(line)?;
+        let key = keyring.open(PURPOSE, &aad(id, user), &sealed).ok()?;
+        Some((user, DetailKey::new(id, key.expose().as_slice().try_into().ok()?)))
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn line(&self, user: UserUuid, key: &DetailKey) -> String {
+        let sealed = self.keyring.seal(PURPOSE, &aad(key.id(), user), key.expose(), &self.rng);
+        format!("{} {user} {}\n", hex::encode(&key.id()), STANDARD.encode(sealed))
+    }
+}
+
+fn aad(id: DetailKeyId, user: UserUuid) -> Vec<u8> {
+    [id.as_slice(), user.0.as_bytes()].concat()
+}
+
+/// `KEYID USERUUID SEALED`
+fn parse(line: &str) -> Option<(DetailKeyId, UserUuid, Vec<u8>)> {
+    let mut words = line.split(' ');
+    let (id, user, sealed) = (words.next()?, words.next()?, words.next()?);
+    Some((hex::decode_array(id)?, UserUuid(Uuid::parse_str(user).ok()?), STANDARD.decode(sealed).ok()?))
+}
+
+impl Known {
+    fn find(&mut self, user: UserUuid) -> Option<DetailKey> {
+        if let Some(key) = self.lately.get(&user) {
+            return Some(key.clone());
+        }
+        let key = self.before.remove(&user)?;
+        self.remember(user, key.clone());
+        Some(key)
+    }
+
+    fn remember(&mut self, user: UserUuid, key: DetailKey) {
+        if self.lately.len() >= REMEMBERED {
+            self.before = std::mem::take(&mut self.lately);
+        }
+        self.lately.insert(user, key);
+    }
+
+    fn forget(&mut self, user: UserUuid) {
+        self.lately.remove(&user);
+        self.before.remove(&user);
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)
+}
+
+/// Whether the last line was cut, by a crash or a full disk.
+fn is_cut(file: &mut File) -> io::Result<bool> {
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    Ok(last != *b"\n")
+}
+
+/// Keeps and forgets, until nobody can ask any more. A line that was cut is ended before the next one, which is whole
+/// then.
+fn write(path: &Path, mut file: File, mut is_cut: bool, tasks: &Receiver<Task>) {
+    let mut failing = false;
+    while let Ok(task) = tasks.recv() {
+        let done = match task {
+            Task::Keep { line, kept } => {
+                let line = if is_cut { format!("\n{line}") } else { line };
+                let written = file.write_all(line.as_bytes());
+                is_cut = written.is_err();
+                written.map(|()| {
+                    // Whoever has stopped waiting does not mind.
+                    let _ = kept.send(());
+                })
+            }
+            Task::Forget { users, forgotten } => without(path, &users).map(|(written, count)| {
+                file = written;
+                is_cut &= count == 0;
+                let _ = forgotten.map(|forgotten| forgotten.send(count));
+            }),
+            Task::Tell(told) => {
+                let _ = told.send(());
+                continue;
+            }
+        };
+        if let (Err(error), false) = (&done, failing) {
+            tracing::error!(%error, file = %path.display(), "the keys of the audit trail cannot be written");
+        }
+        failing = done.is_err();
+    }
+}
+
+/// Writes the file anew without people's keys, if it has any; the one to append to from now on, and how many it had.
+fn without(path: &Path, users: &HashSet<UserUuid>) -> io::Result<(File, usize)> {
+    let mut beside: PathBuf = path.to_owned();
+    beside.set_extension("new");
+    // What a crash left of an attempt before this one has keys too.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let count = lines(path)?.filter(|line| line.as_ref().is_ok_and(|line| is_of(line, users))).count();
+    if count == 0 {
+        return Ok((append(path)?, 0));
+    }
+    let mut new = BufWriter::new(append(&beside)?);
+    for line in lines(path)? {
+        let line = line?;
+        if !is_of(&line, users) {
+            new.write_all(&line)?;
+            new.write_all(b"\n")?;
+        }
+    }
+    let new = new.into_inner().map_err(io::IntoInnerError::into_error)?;
+    new.sync_all()?;
+    fs::rename(&beside, path)?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok((new, count))
+}
+
+fn lines(path: &Path) -> io::Result<io::Split<BufReader<File>>> {
+    Ok(BufReader::new(File::open(path)?).split(b'\n'))
+}
+
+/// Whether a line names one of these people, wherever: one that a crash has damaged may hold two keys.
+fn is_of(line: &[u8], users: &HashSet<UserUuid>) -> bool {
+    let words = line.split(u8::is_ascii_whitespace);
+    words.filter_map(|word| Uuid::try_parse_ascii(word).ok()).any(|uuid| users.contains(&UserUuid(uuid)))
+}
+
+impl std::fmt::Debug for DetailKeyFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyBook").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keyring() -> Keyring {
+        Keyring::parse(Keyring::generate_line(&Rng::seeded(1)).expose()).unwrap()
+    }
+
+    fn user(number: u128) -> UserUuid {
+        UserUuid(Uuid::from_u128(number))
+    }
+
+    async fn kept(given: Given) -> DetailKey {
+        if let Some(kept) = given.kept {
+            kept.await.unwrap();
+        }
+        given.key
+    }
+
+    #[tokio::test]
+    async fn a_key_is_in_the_file_before_it_counts_and_is_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let book = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        let one = kept(book.key_of(user(1)).unwrap()).await;
+        let other = kept(book.key_of(user(2)).unwrap()).await;
+        let again = book.key_of(user(1)).unwrap();
+        assert!(again.kept.is_none() && again.key.id() == one.id());
+        let read = DetailKeyFile::read(&path, &keyring()).unwrap();
+        assert_eq!(read.len(), 2);
+        assert_eq!(read[&one.id()].0, user(1));
+        assert_eq!(read[&other.id()].1.expose(), other.expose());
+        // Without the master key the file says nothing.
+        let stranger = Keyring::parse(Keyring::generate_line(&Rng::seeded(9)).expose()).unwrap();
+        assert!(DetailKeyFile::read(&path, &stranger).unwrap().is_empty());
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn who_is_forgotten_has_no_key_and_others_keep_theirs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let book = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        let gone = kept(book.key_of(user(1)).unwrap()).await;
+        let stays = kept(book.key_of(user(2)).unwrap()).await;
+        book.forget(user(1));
+        // Tasks are done in order: when this one is, so is that.
+        let next = kept(book.key_of(user(3)).unwrap()).await;
+        let read = DetailKeyFile::read(&path, &keyring()).unwrap();
+        assert!(!read.contains_key(&gone.id()));
+        assert!(read.contains_key(&stays.id()) && read.contains_key(&next.id()));
+        assert_ne!(kept(book.key_of(user(1)).unwrap()).await.id(), gone.id());
+    }
+
+    #[tokio::test]
+    async fn many_are_forgotten_at_once_and_nothing_is_left_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let book = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        for number in 1..=5 {
+            kept(book.key_of(user(number)).unwrap()).await;
+        }
+        let before = fs::metadata(&path).unwrap();
+        let strangers = HashSet::from([user(8), user(9)]);
+        let (book, strangers) = (std::sync::Arc::new(book), std::sync::Arc::new(strangers));
+        let forget = async |users: std::sync::Arc<HashSet<UserUuid>>| {
+            let book = std::sync::Arc::clone(&book);
+            tokio::task::spawn_blocking(move || book.forget_all(&users)).await.unwrap().unwrap()
+        };
+        // Half a file that a crash has left.
+        fs::write(folder.path().join("keys.new"), fs::read(&path).unwrap()).unwrap();
+        assert_eq!(forget(strangers).await, 0);
+        assert!(!folder.path().join("keys.new").exists());
+        let inode = |about: &fs::Metadata| std::os::unix::fs::MetadataExt::ino(about);
+        assert_eq!(inode(&fs::metadata(&path).unwrap()), inode(&before), "nothing to write");
+        assert_eq!(forget(std::sync::Arc::new(HashSet::from([user(1), user(3), user(9)]))).await, 2);
+        let read = DetailKeyFile::read(&path, &keyring()).unwrap();
+        let mut left: Vec<_> = read.values().map(|(user, _)| user.0.as_u128()).collect();
+        left.sort_unstable();
+        assert_eq!(left, [2, 4, 5]);
+        assert!(book.settle(Duration::from_secs(10)));
+        assert_eq!(DetailKeyFile::destroy(&path, &HashSet::from([user(5)])).unwrap(), 1);
+        assert_eq!(DetailKeyFile::read(&path, &keyring()).unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_was_cut_spoils_no_other_and_is_destroyed_with_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let book = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        kept(book.key_of(user(1)).unwrap()).await;
+        drop(book);
+        let whole = fs::read_to_string(&path).unwrap();
+        let cut = whole.get(..whole.len() - 5).unwrap();
+        // As older versions went on: two keys in one line.
+        fs::write(
+            &path,
+            format!("{whole}{cut}{}{cut}", whole.replace(&user(1).to_string(), &user(2).to_string())),
+        )
+        .unwrap();
+        let book = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        let next = kept(book.key_of(user(3)).unwrap()).await;
+        assert!(DetailKeyFile::read(&path, &keyring()).unwrap().contains_key(&next.id()));
+        assert_eq!(DetailKeyFile::destroy(&path, &HashSet::from([user(2)])).unwrap(), 1);
+        assert!(!fs::read_to_string(&path).unwrap().contains(&user(2).to_string()));
+    }
+
+    #[test]
+    fn the_memory_of_people_is_bounded() {
+        let mut known = Known::default();
+        for number in 0..3 * REMEMBERED as u128 {
+            known.remember(user(number), DetailKey::new([0; 8], [0; 32]));
+        }
+        assert!(known.lately.len() + known.before.len() <= 2 * REMEMBERED);
+        let last = user(3 * REMEMBERED as u128 - 1);
+        assert!(known.find(last).is_some() && known.find(user(0)).is_none());
+    }
+}

@@ -1,0 +1,204 @@
+//! How fast passwords are hashed here: what is predicted of it, and when those who are sent away may come back.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use protocol::password_hash::CostClass;
+use tokio::time::Instant;
+
+use super::queue::Priority;
+
+/// Bounds of a `Retry-After`.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
+
+/// How many times as long a batch takes as a single hash, for batches from one up: what is assumed of bcrypt before
+/// it is measured here.
+const CURVE: [f64; 8] = [1.0, 1.05, 1.1, 1.15, 1.25, 1.4, 1.6, 1.8];
+
+/// What each class of hashes takes, as a moving average of real jobs.
+#[derive(Debug)]
+pub(super) struct Capacity {
+    /// Threads that hash.
+    threads: f64,
+    /// Batches of bcrypt against a single hash, and how many go together.
+    curve: [f64; 8],
+    width: usize,
+    /// A single hash, in seconds of a thread, and of how many samples.
+    single: HashMap<CostClass, (f64, u32)>,
+    /// When the next of those who were sent away is expected, by purpose.
+    slots: [Option<Instant>; 3],
+}
+
+impl Capacity {
+    pub(super) fn new(threads: f64) -> Self {
+        Self { threads: threads.max(1.0), curve: CURVE, width: 4, single: HashMap::new(), slots: [None; 3] }
+    }
+
+    /// Takes over what was measured of bcrypt.
+    pub(super) fn calibrate(&mut self, curve: [f64; 8], width: usize) {
+        (self.curve, self.width) = (curve, width.clamp(1, curve.len()));
+    }
+
+    /// The most jobs of a class that are computed together.
+    pub(super) fn width(&self, class: &CostClass) -> usize {
+        if is_bcrypt(class) { self.width } else { 1 }
+    }
+
+    /// A batch of `jobs` has taken `took`. One that took much longer than those before it (the machine was stopped, or
+    /// a neighbour had it) counts as twice the mean: it takes several of them to be believed.
+    pub(super) fn measured(&mut self, class: &CostClass, jobs: usize, took: Duration) {
+        let sample = took.as_secs_f64() / self.stretch(class, jobs);
+        let (mean, samples) = self.single.entry(*class).or_insert((sample, 0));
+        *samples = samples.saturating_add(1);
+        let believed = sample.min(*mean * 2.0);
+        *mean += (believed - *mean) / f64::from((*samples).min(8));
+    }
+
+    /// A single hash, in seconds of a thread: as measured, or scaled from another cost of the same algorithm; zero
+    /// while nothing is known.
+    fn single(&self, class: &CostClass) -> f64 {
+        if let Some((mean, _)) = self.single.get(class) {
+            return *mean;
+        }
+        let alike = self.single.iter().filter(|(known, _)| known.algorithm() == class.algorithm());
+        alike.map(|(known, (mean, _))| mean * class.work() / known.work()).fold(0.0, f64::max)
+    }
+
+    /// Time of a thread for one job of a class in a full batch; zero while nothing is known.
+    pub(super) fn unit(&self, class: &CostClass) -> Duration {
+        let width = self.width(class);
+        let seconds = self.single(class) * self.stretch(class, width) / float(width);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 1_000_000)
+    }
+
+    /// How long it takes until what waits has been computed.
+    pub(super) fn wait<'a>(&self, waiting: impl Iterator<Item = (&'a CostClass, usize)>) -> Duration {
+        let work: f64 = waiting.map(|(class, jobs)| self.unit(class).as_secs_f64() * float(jobs)).sum();
+        Duration::try_from_secs_f64(work / self.threads).unwrap_or(Duration::MAX / 1_000_000)
+    }
+
+    /// Hashes of a class a second.
+    pub(super) fn capacity(&self, class: &CostClass) -> Option<f64> {
+        let unit = self.unit(class).as_secs_f64();
+        (unit > 0.0).then(|| self.threads / unit)
+    }
+
+    /// Whether a class was measured itself.
+    pub(super) fn knows(&self, class: &CostClass) -> bool {
+        self.single.contains_key(class)
+    }
+
+    /// There is room again: whoever was to come back by now has come or will not.
+    pub(super) fn forget_slots(&mut self) {
+        self.slots = [None; 3];
+    }
+
+    /// When somebody who is sent away now may come back: each of one purpose gets a slot of his own, one job after the
+    /// one before him, beginning when the queue will have been worked off to half its deadline. So those who obey find
+    /// room. `jitter` is between 0 and 1.
+    pub(super) fn retry_after(
+        &mut self,
+        purpose: Priority,
+        class: &CostClass,
+        wait: Duration,
+        deadline: Duration,
+        jitter: f64,
+    ) -> Duration {
+        let now = Instant::now();
+        let first = now + wait.saturating_sub(deadline / 2).min(RETRY.1);
+        let step = Duration::from_secs_f64(self.unit(class).as_secs_f64() / self.threads);
+        let line = match purpose {
+            Priority::Login => &mut self.slots[0],
+            Priority::Registration => &mut self.slots[1],
+            Priority::Background => &mut self.slots[2],
+        };
+        let slot = line.map_or(first, |slot| slot.max(first)) + step.min(RETRY.1);
+        // Whoever is sent away for the longest time holds no slot beyond it.
+        *line = Some(slot.min(now + RETRY.1));
+        let after = slot.duration_since(now).as_secs_f64() + jitter;
+        Duration::from_secs_f64(after.ceil()).clamp(RETRY.0, RETRY.1)
+    }
+
+    fn stretch(&self, class: &CostClass, jobs: usize) -> f64 {
+        if is_bcrypt(class) {
+            let last = self.curve.len();
+            self.curve.get(jobs.clamp(1, last) - 1).copied().unwrap_or(1.0)
+        } else {
+            float(jobs.max(1))
+        }
+    }
+}
+
+/// Whether several hashes of a class are computed together.
+pub(super) fn is_bcrypt(class: &CostClass) -> bool {
+    matches!(class, CostClass::Bcrypt { .. })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a queue has at most thousands")]
+fn float(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn argon2() -> CostClass {
+        CostClass::Argon2 {
+            kind: protocol::password_hash::Argon2Kind::Id,
+            memory: 19_456,
+            iterations: 2,
+            parallelism: 1,
+        }
+    }
+
+    #[test]
+    fn a_batch_of_bcrypt_counts_by_its_curve() {
+        let mut capacity = Capacity::new(2.0);
+        let class = CostClass::Bcrypt { cost: 12 };
+        capacity.calibrate([1.0, 1.0, 1.0, 1.2, 2.0, 3.0, 4.0, 5.0], 4);
+        capacity.measured(&class, 4, Duration::from_millis(240));
+        // A single one takes 200 ms, four together 240: 60 ms each, on two threads.
+        assert_eq!(capacity.unit(&class), Duration::from_millis(60));
+        assert_eq!(capacity.wait([(&class, 100)].into_iter()), 3 * SECOND);
+        assert!((capacity.capacity(&class).unwrap() - 33.3).abs() < 0.1);
+        assert_eq!((capacity.width(&class), capacity.width(&argon2())), (4, 1));
+        // What nobody has measured yet is not predicted.
+        assert_eq!((capacity.unit(&argon2()), capacity.capacity(&argon2())), (Duration::ZERO, None));
+        // Another cost of the same algorithm is predicted by its work.
+        assert_eq!(capacity.unit(&CostClass::Bcrypt { cost: 13 }), Duration::from_millis(120));
+        // One that takes much longer is not believed at once; those that follow are.
+        capacity.measured(&class, 1, 60 * SECOND);
+        assert_eq!(capacity.unit(&class), Duration::from_millis(90));
+        for _ in 0..40 {
+            capacity.measured(&class, 1, SECOND);
+        }
+        assert!(capacity.unit(&class) > Duration::from_millis(290), "{:?}", capacity.unit(&class));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_who_is_sent_away_gets_a_later_slot_within_bounds() {
+        let mut capacity = Capacity::new(1.0);
+        capacity.measured(&argon2(), 1, SECOND / 10);
+        let mut after =
+            || capacity.retry_after(Priority::Login, &argon2(), 5 * SECOND, 5 * SECOND, 0.0).as_secs();
+        let first: Vec<_> = (0..30).map(|_| after()).collect();
+        assert_eq!((first[0], first[10], first[29]), (3, 4, 6), "{first:?}");
+        let last = (0..5000).map(|_| after()).last();
+        assert_eq!(last, Some(120));
+        let mut idle = Capacity::new(1.0);
+        assert_eq!(idle.retry_after(Priority::Login, &argon2(), Duration::ZERO, SECOND, 0.0), SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slots_that_have_passed_are_not_given_again() {
+        let mut capacity = Capacity::new(1.0);
+        capacity.measured(&argon2(), 1, SECOND);
+        assert_eq!(capacity.retry_after(Priority::Login, &argon2(), 4 * SECOND, 4 * SECOND, 0.0), 3 * SECOND);
+        assert_eq!(capacity.retry_after(Priority::Login, &argon2(), 4 * SECOND, 4 * SECOND, 0.0), 4 * SECOND);
+        tokio::time::advance(60 * SECOND).await;
+        assert_eq!(capacity.retry_after(Priority::Login, &argon2(), 4 * SECOND, 4 * SECOND, 0.5), 4 * SECOND);
+    }
+}

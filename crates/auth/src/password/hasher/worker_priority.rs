@@ -1,0 +1,166 @@
+//! How much of the processors hashing may have.
+//!
+//! The threads begin in the lowest scheduling class, where they take nothing from requests. Beside busy neighbours
+//! that is too little, so the governor raises them step by step while passwords wait and the threads get less than
+//! half a core each, and lowers them again when the rush is over. Where a thread that went down may not come up again
+//! (in most containers), none goes below the batch class.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sched_policy::{Class, Thread};
+use tokio::time::Instant;
+
+/// How often the governor looks while there is work.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+/// Less of a core than this for a thread, while others wait, is too little.
+const ENOUGH: f64 = 0.5;
+/// Looks without anybody waiting before the threads go down a step: five seconds.
+const CALM: u32 = 50;
+
+/// Watches over the threads.
+#[derive(Debug)]
+pub(super) struct WorkerPriority {
+    lowest: Class,
+    class: AtomicU8,
+    threads: Mutex<Vec<Thread>>,
+    /// Part of a core that each thread may have; None without a quota.
+    share: Option<f64>,
+}
+
+/// What the governor remembers between two looks.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    cpu: Option<(Instant, Duration)>,
+    calm: u32,
+}
+
+impl Sample {
+    /// Whether nothing has been open for a while.
+    pub(super) fn is_calm(&self) -> bool {
+        self.cpu.is_none() || self.calm >= CALM
+    }
+}
+
+impl WorkerPriority {
+    /// `share` is the part of a core that each thread may have, where a quota says so.
+    pub(super) fn new(share: Option<f64>) -> Self {
+        let lowest = if sched_policy::may_raise() { Class::Idle } else { Class::Batch };
+        Self { lowest, class: AtomicU8::new(number(lowest)), threads: Mutex::default(), share }
+    }
+
+    /// Called by each thread when it begins.
+    pub(super) fn enter(&self) {
+        let thread = Thread::current();
+        set(thread, self.class());
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
+
+    /// The class of the threads.
+    pub(super) fn class(&self) -> Class {
+        match self.class.load(Ordering::Relaxed) {
+            0 => Class::Idle,
+            1 => Class::Batch,
+            _ => Class::Normal,
+        }
+    }
+
+    /// How long a thread rests after it has used `cpu` within `wall`, so that the quota leaves something to others.
+    pub(super) fn rest(&self, cpu: Duration, wall: Duration) -> Duration {
+        self.share.map_or(Duration::ZERO, |share| cpu.div_f64(share.max(0.001)).saturating_sub(wall))
+    }
+
+    /// The class that the threads are in while nobody waits.
+    pub(super) fn lowest(&self) -> Class {
+        self.lowest
+    }
+
+    /// One look at the threads, while `busy` of them hash and `open` jobs wait or are computed: raises or lowers them.
+    pub(super) fn look(&self, glance: &mut Sample, busy: usize, open: usize) {
+        let now = Instant::now();
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let cpu = threads.iter().filter_map(|thread| thread.cpu_time().ok()).sum();
+        let had = glance.cpu.replace((now, cpu)).map(|(then, before)| {
+            let wall =
+                now.duration_since(then).as_secs_f64() * f64::from(u32::try_from(busy).unwrap_or(1).max(1));
+            cpu.saturating_sub(before).as_secs_f64() / wall.max(1e-6)
+        });
+        glance.calm = if open > 0 { 0 } else { glance.calm + 1 };
+        let enough = ENOUGH.min(self.share.unwrap_or(1.0) * ENOUGH);
+        let class = self.class();
+        if had.is_some_and(|had| had < enough) && open > 0 {
+            self.set(class.up(), &threads);
+        } else if glance.calm >= CALM && class > self.lowest {
+            self.set(class.down().max(self.lowest), &threads);
+        }
+    }
+
+    /// Forgets a look: nothing was hashed meanwhile.
+    pub(super) fn pause(&self, glance: &mut Sample) {
+        *glance = Sample::default();
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.set(self.lowest, &threads);
+    }
+
+    fn set(&self, class: Class, threads: &[Thread]) {
+        if class == self.class() {
+            return;
+        }
+        tracing::debug!(?class, "the hashing threads change their scheduling class");
+        self.class.store(number(class), Ordering::Relaxed);
+        for thread in threads {
+            set(*thread, class);
+        }
+    }
+}
+
+fn set(thread: Thread, class: Class) {
+    if let Err(error) = thread.set_class(class) {
+        tracing::debug!(%error, ?class, "a hashing thread keeps its scheduling class");
+    }
+}
+
+fn number(class: Class) -> u8 {
+    match class {
+        Class::Idle => 0,
+        Class::Batch => 1,
+        Class::Normal => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn f_26_threads_that_starve_while_others_wait_go_up_and_come_down_in_peace() {
+        let priority = WorkerPriority::new(None);
+        let mut glance = Sample::default();
+        // No thread has entered, so none gets any time at all.
+        let mut look = async |waiting| {
+            tokio::time::advance(LOOK).await;
+            priority.look(&mut glance, 2, waiting);
+            priority.class()
+        };
+        assert_eq!(look(9).await, priority.lowest, "one look says nothing");
+        look(9).await;
+        assert_eq!(look(9).await, Class::Normal);
+        for _ in 0..2 * CALM {
+            look(0).await;
+        }
+        assert_eq!(priority.class(), priority.lowest);
+        look(0).await;
+        assert_eq!(look(0).await, priority.lowest, "nobody waits");
+    }
+
+    #[test]
+    fn a_quota_is_kept_by_resting() {
+        let millis = Duration::from_millis;
+        let priority = WorkerPriority::new(Some(0.2));
+        assert_eq!(priority.rest(millis(100), millis(100)), millis(400));
+        // The kernel has made it wait already.
+        assert_eq!(priority.rest(millis(100), millis(600)), millis(0));
+        assert_eq!(WorkerPriority::new(None).rest(millis(100), millis(100)), millis(0));
+    }
+}

@@ -1,0 +1,72 @@
+//! What the engine needs of the database, in the background.
+
+use model::{Event, EventKind, Intent, UserId};
+use store::queries::credential;
+
+use super::hasher::Rehashed;
+use crate::OpContext;
+
+/// Places in the table that are looked at, and hashes that are read at each.
+const PLACES: i64 = 32;
+const EACH: i64 = 32;
+
+/// Looks at about a thousand stored hashes, evenly spread and the same ones on every node, and makes unknown users
+/// resemble them. Hashes that cannot be used are left out.
+///
+/// # Errors
+/// When the database did not answer; the kinds known so far stay.
+pub async fn learn_kinds(ctx: &mut OpContext<'_>) -> Result<(), store::Error> {
+    let mut read = ctx.lease.read().await?;
+    let mut sample = Vec::new();
+    if let Some(last) = read.one(credential::last()).await? {
+        let step = last.0 / PLACES + 1;
+        for place in 0..PLACES {
+            let (from, before) = (UserId(place * step), UserId((place + 1) * step));
+            let page = read.all(credential::sample(from, before, EACH)).await?;
+            sample.extend(page.iter().filter_map(|(uuid, text)| ctx.services.peppers.open(*uuid, text).ok()));
+        }
+    }
+    ctx.services.hasher.resemble(sample);
+    Ok(())
+}
+
+/// Stores a better hash of a password that was right, if the old one still stands.
+///
+/// # Errors
+/// When the database did not answer; the next login makes another one.
+pub async fn keep_rehashed(ctx: &mut OpContext<'_>, rehashed: Rehashed) -> Result<(), store::Error> {
+    let now = ctx.now;
+    let new = ctx.services.peppers.store(rehashed.uuid, &rehashed.new);
+    let kind = if rehashed.is_same { EventKind::PasswordsSealed } else { EventKind::PasswordRehashed };
+    let intent = Intent::to(kind).user(rehashed.uuid).stamp(now);
+    let kept = ctx
+        .lease
+        .transact(intent, async move |tx| {
+            let Rehashed { user, uuid, version, old, is_same, .. } = &rehashed;
+            let (kept,) = tx.commit_with((credential::rehash(*user, *version, old, &new, now),)).await?;
+            kept.first().ok_or(Moved::On)?;
+            let event = match (is_same, new.pepper()) {
+                (true, pepper) => Event::PasswordsSealed { pepper, passwords: 1 },
+                (false, _) => Event::PasswordRehashed { user: *uuid },
+            };
+            Ok((event, ()))
+        })
+        .await;
+    match kept {
+        Ok(()) | Err(Moved::On) => Ok(()),
+        Err(Moved::Failed(error)) => Err(error),
+    }
+}
+
+/// Why nothing was changed.
+pub(super) enum Moved {
+    /// Somebody else was faster, or what it was about is not as it was.
+    On,
+    Failed(store::Error),
+}
+
+impl From<store::Error> for Moved {
+    fn from(error: store::Error) -> Self {
+        Self::Failed(error)
+    }
+}

@@ -1,0 +1,115 @@
+//! The proof that a token may be issued.
+
+use model::{Now, SessionId, UserId, UserUuid};
+use protocol::refresh_token::RefreshToken;
+use protocol::scope::Scope;
+use store::queries::session::{NewSession, Session};
+use store::queries::user::{State, User};
+
+use crate::{OpContext, Settings};
+
+/// A session that is live, of a user who is active: what every token is minted from. Only this room makes one,
+/// after the statement that says so.
+#[derive(Clone, Debug)]
+pub struct ActiveSession {
+    pub(crate) session: SessionId,
+    pub(crate) user: UserId,
+    pub(crate) user_uuid: UserUuid,
+    pub(crate) role: String,
+    pub(crate) scope: Scope,
+    pub(crate) auth_time: Now,
+    _proof: (),
+}
+
+impl ActiveSession {
+    /// From a session whose row was inserted just now, which happens only for an active user.
+    pub(super) fn opened(pending: &PendingSession, user: &User) -> Self {
+        Self {
+            session: pending.row.id,
+            user: user.id,
+            user_uuid: user.uuid,
+            role: user.role.clone(),
+            scope: pending.scope.clone(),
+            auth_time: pending.row.at,
+            _proof: (),
+        }
+    }
+
+    /// From a session opened with the account itself.
+    pub(crate) fn registered(
+        pending: &PendingSession,
+        user: UserId,
+        user_uuid: UserUuid,
+        role: &str,
+    ) -> Self {
+        Self {
+            session: pending.row.id,
+            user,
+            user_uuid,
+            role: role.to_owned(),
+            scope: pending.scope.clone(),
+            auth_time: pending.row.at,
+            _proof: (),
+        }
+    }
+
+    /// From a stored session, if it and its user are live now.
+    /// What it was granted counts only as far as the user's role allows it today.
+    pub(super) fn of(session: &Session, now: Now, settings: &Settings) -> Option<Self> {
+        let live = !session.revoked
+            && session.state == State::Active
+            && session.ends_at > now
+            && session.rotated_at > now.minus(settings.refresh_ttl);
+        live.then(|| Self {
+            session: session.id,
+            user: session.user,
+            user_uuid: session.user_uuid,
+            role: session.role.clone(),
+            scope: settings.granted(&session.role, &Scope::parse(&session.scope).unwrap_or_default()),
+            auth_time: session.created_at,
+            _proof: (),
+        })
+    }
+
+    /// The same session with less scope.
+    pub(super) fn narrowed(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+}
+
+/// A session about to be opened, with its first refresh token.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingSession {
+    pub(crate) row: NewSession,
+    pub(crate) scope: Scope,
+    pub(crate) token: RefreshToken,
+}
+
+impl PendingSession {
+    /// A new session of this request, with the given scope.
+    pub(crate) fn new(ctx: &OpContext<'_>, scope: Scope) -> Self {
+        let settings = &ctx.services.settings;
+        let id = SessionId::generate(ctx.now, &ctx.services.rng);
+        let token = RefreshToken::first(id, &ctx.services.rng);
+        let ends_at = ctx.now.plus(settings.session_ttl);
+        let origin = ctx.trail.origin();
+        let row = NewSession {
+            id,
+            scope: scope.to_string(),
+            address: origin.address.map(|address| address.to_string()),
+            user_agent: origin.user_agent.clone(),
+            at: ctx.now,
+            ends_at,
+            expires_at: ends_at.min(end_of_day(ctx.now.plus(settings.refresh_ttl))),
+            secret_hash: token.secret_hash(),
+        };
+        Self { row, scope, token }
+    }
+}
+
+/// The end of the UTC day in which `at` lies: an index over it changes once a day at most.
+pub(super) fn end_of_day(at: Now) -> Now {
+    const DAY: i64 = 86_400;
+    Now::from_seconds((at.seconds().div_euclid(DAY) + 1).saturating_mul(DAY))
+}

@@ -1,0 +1,75 @@
+//! The view of revocations: which sessions have ended, in memory, on every node.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use model::{Now, SessionId};
+use store::queries::revocation::Revocation;
+use tokio::time::Instant;
+
+/// A view younger than this is believed without asking the database.
+pub const FRESH: Duration = Duration::from_secs(1);
+
+/// Sessions that have ended and may still have access tokens, as far as this node has seen.
+#[derive(Debug, Default)]
+pub struct RevocationCache {
+    ended: RwLock<HashMap<SessionId, Now>>,
+    place: Mutex<Place>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    number: i64,
+    session: Option<SessionId>,
+    seen: Option<Instant>,
+}
+
+impl RevocationCache {
+    /// Whether this session is known to have ended.
+    pub fn has(&self, session: SessionId) -> bool {
+        self.ended.read().unwrap_or_else(PoisonError::into_inner).contains_key(&session)
+    }
+
+    /// How old the view is; None before it was first filled.
+    pub fn age(&self) -> Option<Duration> {
+        self.place().seen.map(|at| at.elapsed())
+    }
+
+    /// Adds sessions that this node has ended itself: they are over here at once.
+    pub(crate) fn add(&self, sessions: &[SessionId], expires_at: Now) {
+        if sessions.is_empty() {
+            return;
+        }
+        let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+        ended.extend(sessions.iter().map(|session| (*session, expires_at)));
+    }
+
+    /// The place after which the next poll reads.
+    pub fn after(&self) -> (i64, SessionId) {
+        let place = self.place();
+        (place.number, place.session.unwrap_or(SessionId(uuid::Uuid::nil())))
+    }
+
+    /// Adds what a poll has read.
+    pub fn extend(&self, read: &[Revocation]) {
+        let Some(last) = read.last() else { return };
+        let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+        ended.extend(read.iter().map(|revocation| (revocation.session, revocation.expires_at)));
+        drop(ended);
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        place.number = last.number;
+        place.session = Some(last.session);
+    }
+
+    /// Notes that the view was complete when a poll began at `asked`, and drops what no token needs any more.
+    pub fn seen(&self, asked: Instant, now: Now) {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).seen = Some(asked);
+        let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+        ended.retain(|_, expires_at| *expires_at > now);
+    }
+
+    fn place(&self) -> Place {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,154 @@
+//! Signing keys: next, active, retiring, gone; sealed at rest, in memory while in use.
+
+mod rotate;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use model::KeyId;
+use protocol::jwk::JwkSet;
+use protocol::jwt::{Algorithm, SigningKey, VerifyingKey};
+use store::queries::signing_key::{self, Key, State};
+
+use crate::{OpContext, Services};
+
+pub use rotate::{Rotated, remove_compromised, reseal, rotate_now, step};
+
+/// How long a key is published before it signs.
+pub const PUBLISHED_AHEAD: std::time::Duration = std::time::Duration::from_hours(24);
+
+const PURPOSE: &str = "signing key";
+
+/// The keys as they stand.
+#[derive(Debug, Default)]
+pub struct KeySet {
+    /// What signs now.
+    pub signing: Option<Arc<SigningKey>>,
+    /// What verifies, by `kid`.
+    pub verifying: HashMap<String, Arc<VerifyingKey>>,
+    /// What is published.
+    pub jwks: JwkSet,
+}
+
+/// Why the keys are of no use.
+#[derive(Debug)]
+pub enum SigningKeyError {
+    /// No active key could be opened.
+    NoneUsable,
+    /// A key could not be made.
+    Make(protocol::jwt::KeyError),
+    /// No such key.
+    Unknown,
+    /// The secret of HS256 comes from a file; there is nothing to rotate here.
+    SharedSecret,
+    /// The database did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for SigningKeyError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl std::fmt::Display for SigningKeyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoneUsable => f.write_str("no signing key can be opened with the master key"),
+            Self::Make(why) => write!(f, "a signing key could not be made: {why}"),
+            Self::Unknown => f.write_str("there is no such key"),
+            Self::SharedSecret => f.write_str(
+                "with tokens.algorithm = HS256 the key is tokens.hs256_secret_file; change that file",
+            ),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SigningKeyError {}
+
+/// Loads the keys into memory. A key that cannot be opened is left out and named in the log.
+///
+/// # Errors
+/// [`SigningKeyError::NoneUsable`] when nothing could sign; the keys in memory stay as they were.
+pub async fn load(ctx: &mut OpContext<'_>) -> Result<(), SigningKeyError> {
+    let rows = ctx.lease.read().await?.all(signing_key::all()).await?;
+    let mut set = KeySet::default();
+    let mut jwks = Vec::new();
+    for row in &rows {
+        let Some(signer) = open(ctx.services, row) else { continue };
+        let verifier = Arc::new(signer.verifying_key());
+        jwks.extend(verifier.jwk());
+        set.verifying.insert(signer.kid().to_owned(), verifier);
+        if row.state == State::Active && signer.algorithm() == ctx.services.settings.algorithm {
+            set.signing = Some(Arc::new(signer));
+        }
+    }
+    if set.signing.is_none() {
+        return Err(SigningKeyError::NoneUsable);
+    }
+    set.jwks = jwks.into_iter().collect();
+    ctx.services.set_keys(set);
+    Ok(())
+}
+
+/// Uses one secret that applications share (HS256): there is no key in the database and nothing is published.
+///
+/// # Errors
+/// [`SigningKeyError::Make`] for a secret under 32 bytes.
+pub fn use_shared_secret(services: &Services, secret: &[u8]) -> Result<(), SigningKeyError> {
+    let signer = SigningKey::from_private(Algorithm::Hs256, secret).map_err(SigningKeyError::Make)?;
+    let verifier = Arc::new(signer.verifying_key());
+    let verifying = HashMap::from([(signer.kid().to_owned(), verifier)]);
+    services.set_keys(KeySet { signing: Some(Arc::new(signer)), verifying, jwks: JwkSet::default() });
+    Ok(())
+}
+
+/// Every key, oldest first.
+///
+/// # Errors
+/// When the database did not answer.
+pub async fn list(ctx: &mut OpContext<'_>) -> Result<Vec<Key>, SigningKeyError> {
+    Ok(ctx.lease.read().await?.all(signing_key::all()).await?)
+}
+
+fn open(services: &Services, row: &Key) -> Option<SigningKey> {
+    let usable =
+        Algorithm::parse(&row.algorithm).ok_or_else(|| format!("unknown algorithm {}", row.algorithm));
+    let signer = usable.and_then(|algorithm| {
+        let private =
+            services.keyring.open(PURPOSE, row.id.0.as_bytes(), &row.sealed).map_err(|e| e.to_string())?;
+        SigningKey::from_private(algorithm, private.expose()).map_err(|e| e.to_string())
+    });
+    match signer {
+        Ok(signer) if signer.kid() == row.id.0 => Some(signer),
+        Ok(_) => {
+            tracing::error!(key = %row.id, "a signing key is not the one that its row names; it is left out");
+            None
+        }
+        Err(why) => {
+            tracing::error!(key = %row.id, %why, "a signing key cannot be used; it is left out");
+            None
+        }
+    }
+}
+
+/// A new key and its row.
+fn make(ctx: &OpContext<'_>, state: State) -> Result<Key, SigningKeyError> {
+    let algorithm = ctx.services.settings.algorithm;
+    if algorithm == Algorithm::Hs256 {
+        return Err(SigningKeyError::SharedSecret);
+    }
+    let (signer, private) =
+        SigningKey::generate(algorithm, &ctx.services.rng).map_err(SigningKeyError::Make)?;
+    let id = KeyId(signer.kid().to_owned());
+    let sealed = ctx.services.keyring.seal(PURPOSE, id.0.as_bytes(), private.expose(), &ctx.services.rng);
+    Ok(Key {
+        id,
+        algorithm: algorithm.as_str().to_owned(),
+        state,
+        sealed,
+        created_at: ctx.now,
+        changed_at: ctx.now,
+    })
+}

@@ -1,0 +1,193 @@
+//! How keys move on: by schedule, by command, and at once when one is compromised.
+
+use model::{Event, EventKind, Intent, KeyId, Now};
+use protocol::jwt::Algorithm;
+use store::queries::realm;
+use store::queries::signing_key::{self, Key, State};
+
+use super::{PUBLISHED_AHEAD, PURPOSE, SigningKeyError, list, make};
+use crate::OpContext;
+use crate::password::pepper;
+
+/// What a step has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// Everything is as it should be.
+    Nothing,
+    /// A key was made, and signs.
+    Activated(KeyId),
+    /// A key was made that will sign in a day.
+    Published(KeyId),
+    /// A key whose last token has expired was removed.
+    Removed(KeyId),
+}
+
+/// One step of the schedule; run until it has nothing to do.
+///
+/// # Errors
+/// [`SigningKeyError`].
+pub async fn step(ctx: &mut OpContext<'_>) -> Result<Rotated, SigningKeyError> {
+    let settings = &ctx.services.settings;
+    if settings.algorithm == Algorithm::Hs256 {
+        return Ok(Rotated::Nothing);
+    }
+    let (now, rotation) = (ctx.now, settings.key_rotation);
+    let gone = now.minus(settings.access_ttl).minus(protocol::access_token::LEEWAY * 2);
+    let keys = list(ctx).await?;
+    let (active, next) = current(&keys, ctx.services.settings.algorithm);
+    let Some(active) = active else {
+        return activate(ctx, None, next).await;
+    };
+    if let Some(next) = next {
+        let due = active.changed_at <= now.minus(rotation) && next.created_at <= now.minus(PUBLISHED_AHEAD);
+        if due {
+            return activate(ctx, Some(active), Some(next)).await;
+        }
+    } else if active.changed_at <= now.minus(rotation.saturating_sub(PUBLISHED_AHEAD)) {
+        let new = make(ctx, State::Next)?;
+        let id = new.id.clone();
+        insert(ctx, new).await?;
+        return Ok(Rotated::Published(id));
+    }
+    // A key of another algorithm stays active until the configured one has signed; then it retires like any other.
+    if let Some(other) = keys.iter().find(|key| key.state == State::Active && key.id != active.id) {
+        retire(ctx, &other.id).await?;
+        return Ok(Rotated::Activated(active.id.clone()));
+    }
+    match keys.iter().find(|key| key.state == State::Retiring && key.changed_at <= gone) {
+        Some(old) => {
+            remove(ctx, &old.id, false).await?;
+            Ok(Rotated::Removed(old.id.clone()))
+        }
+        None => Ok(Rotated::Nothing),
+    }
+}
+
+/// Rotates now: the next key, or a new one, signs at once; the old one verifies until its tokens have expired.
+///
+/// # Errors
+/// [`SigningKeyError`].
+pub async fn rotate_now(ctx: &mut OpContext<'_>) -> Result<KeyId, SigningKeyError> {
+    let keys = list(ctx).await?;
+    let (active, next) = current(&keys, ctx.services.settings.algorithm);
+    match activate(ctx, active, next).await? {
+        Rotated::Activated(key) => Ok(key),
+        _ => Err(SigningKeyError::Unknown),
+    }
+}
+
+/// Removes every key that has signed, at once: their tokens are refused from now on, and a new key signs.
+///
+/// # Errors
+/// [`SigningKeyError`].
+pub async fn remove_compromised(ctx: &mut OpContext<'_>) -> Result<KeyId, SigningKeyError> {
+    let old = list(ctx).await?;
+    let new = make(ctx, State::Active)?;
+    let id = new.id.clone();
+    insert(ctx, new).await?;
+    for key in &old {
+        remove(ctx, &key.id, true).await?;
+    }
+    Ok(id)
+}
+
+/// Seals every key and every pepper anew under the first master key, and notes it in the realm.
+///
+/// # Errors
+/// [`SigningKeyError::NoneUsable`] when a key cannot be opened with any of the keyring; nothing is changed then.
+pub async fn reseal(ctx: &mut OpContext<'_>) -> Result<u64, SigningKeyError> {
+    let keyring = &ctx.services.keyring;
+    let mut sealed = Vec::new();
+    for row in list(ctx).await? {
+        let private = keyring
+            .open(PURPOSE, row.id.0.as_bytes(), &row.sealed)
+            .map_err(|_| SigningKeyError::NoneUsable)?;
+        let anew = keyring.seal(PURPOSE, row.id.0.as_bytes(), private.expose(), &ctx.services.rng);
+        sealed.push((row.id, anew));
+    }
+    let peppers = pepper::sealed_anew(ctx).await?.ok_or(SigningKeyError::NoneUsable)?;
+    let master = keyring.first_key_id().to_owned();
+    ctx.lease
+        .transact(Intent::to(EventKind::KeysResealed), async move |tx| {
+            for (id, anew) in &sealed {
+                tx.one(signing_key::set_sealed(id, anew.clone())).await?;
+            }
+            for (version, anew) in &peppers {
+                tx.one(store::queries::pepper::set_sealed(*version, anew.clone())).await?;
+            }
+            tx.commit_with((realm::reseal(&master), signing_key::bump())).await?;
+            let keys = (sealed.len() + peppers.len()) as u64;
+            Ok((Event::KeysResealed { keys }, keys))
+        })
+        .await
+}
+
+fn current(keys: &[Key], algorithm: Algorithm) -> (Option<&Key>, Option<&Key>) {
+    let of = |state| keys.iter().rfind(|key| key.state == state && key.algorithm == algorithm.as_str());
+    (of(State::Active), of(State::Next))
+}
+
+async fn activate(
+    ctx: &mut OpContext<'_>,
+    active: Option<&Key>,
+    next: Option<&Key>,
+) -> Result<Rotated, SigningKeyError> {
+    let new = if next.is_some() { None } else { Some(make(ctx, State::Active)?) };
+    let Some(id) = new.as_ref().or(next).map(|key| key.id.clone()) else {
+        return Err(SigningKeyError::Unknown);
+    };
+    let (old, now, event) =
+        (active.map(|key| key.id.clone()), ctx.now, Event::KeyActivated { key: id.clone() });
+    let signs = id.clone();
+    ctx.lease
+        .transact(Intent::to(EventKind::KeyActivated), async move |tx| {
+            if let Some(old) = &old {
+                // Another node was faster: it has retired this key and activated one of its own.
+                let call = signing_key::set_state(old, State::Active, State::Retiring, now);
+                tx.one(call).await?.ok_or(SigningKeyError::Unknown)?;
+            }
+            match &new {
+                Some(new) => tx.one(signing_key::insert(new)).await?,
+                None => tx.one(signing_key::set_state(&signs, State::Next, State::Active, now)).await?,
+            }
+            .ok_or(SigningKeyError::Unknown)?;
+            tx.commit_with((signing_key::bump(),)).await?;
+            Ok::<_, SigningKeyError>((event.clone(), ()))
+        })
+        .await?;
+    Ok(Rotated::Activated(id))
+}
+
+async fn insert(ctx: &mut OpContext<'_>, new: Key) -> Result<(), SigningKeyError> {
+    ctx.lease
+        .transact(Intent::to(EventKind::KeyCreated), async move |tx| {
+            let event = Event::KeyCreated { key: new.id.clone(), algorithm: new.algorithm.clone() };
+            tx.one(signing_key::insert(&new)).await?.ok_or(SigningKeyError::Unknown)?;
+            tx.commit_with((signing_key::bump(),)).await?;
+            Ok((event, ()))
+        })
+        .await
+}
+
+async fn retire(ctx: &mut OpContext<'_>, id: &KeyId) -> Result<(), SigningKeyError> {
+    let (id, now): (KeyId, Now) = (id.clone(), ctx.now);
+    ctx.lease
+        .transact(Intent::to(EventKind::KeyRetired), async move |tx| {
+            let call = signing_key::set_state(&id, State::Active, State::Retiring, now);
+            tx.one(call).await?.ok_or(SigningKeyError::Unknown)?;
+            tx.commit_with((signing_key::bump(),)).await?;
+            Ok((Event::KeyRetired { key: id.clone() }, ()))
+        })
+        .await
+}
+
+async fn remove(ctx: &mut OpContext<'_>, id: &KeyId, compromised: bool) -> Result<(), SigningKeyError> {
+    let id = id.clone();
+    ctx.lease
+        .transact(Intent::to(EventKind::KeyRemoved), async move |tx| {
+            tx.one(signing_key::remove(&id)).await?.ok_or(SigningKeyError::Unknown)?;
+            tx.commit_with((signing_key::bump(),)).await?;
+            Ok((Event::KeyRemoved { key: id.clone(), compromised }, ()))
+        })
+        .await
+}

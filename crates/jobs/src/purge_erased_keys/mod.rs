@@ -1,0 +1,149 @@
+//! Erased users' keys go from this node's files, too: whoever erases destroys those in the database and in his file.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::OpContext;
+use model::{Now, UserUuid};
+use store::queries::audit_key;
+use tokio::sync::Mutex;
+
+use crate::job::{Job, JobError, Runs, Step};
+use crate::ship::{blocking, keys};
+
+/// How often it looks whether a sweep is due, or could not be finished.
+const PERIOD: Duration = Duration::from_mins(1);
+/// Keys that one step asks the database about.
+const KEYS: usize = 500;
+/// Erased users who are found before their keys are destroyed: each time the file is written anew.
+const FOUND: usize = 10_000;
+
+/// Destroys the keys of these people in a file: how many there were. It blocks.
+pub type Destroy = Arc<dyn Fn(&HashSet<UserUuid>) -> io::Result<usize> + Send + Sync>;
+
+/// A file of keys.
+pub struct KeysOnDisk {
+    /// Where it is; it need not be there.
+    pub path: PathBuf,
+    /// What destroys keys in it. [`io::ErrorKind::WouldBlock`] says that somebody else writes just now.
+    pub destroy: Destroy,
+}
+
+/// Compares the files of keys with the users, and destroys the keys of those who are erased.
+pub struct PurgeErasedKeys {
+    files: Vec<KeysOnDisk>,
+    interval: Duration,
+    sweep: Mutex<Sweep>,
+}
+
+/// How far it is.
+#[derive(Default)]
+struct Sweep {
+    due: Option<Now>,
+    /// Which file.
+    file: usize,
+    place: keys::Place,
+    /// Whose keys are to be destroyed in this file.
+    found: HashSet<UserUuid>,
+}
+
+impl PurgeErasedKeys {
+    /// A sweep at the start and every `interval`.
+    pub fn every(interval: Duration, files: Vec<KeysOnDisk>) -> Self {
+        Self { files, interval, sweep: Mutex::default() }
+    }
+
+    /// Asks about some keys; true at the end of the file.
+    async fn look(
+        &self,
+        sweep: &mut Sweep,
+        file: &KeysOnDisk,
+        ctx: &mut OpContext<'_>,
+    ) -> Result<bool, JobError> {
+        let (path, place) = (file.path.clone(), sweep.place);
+        let read = blocking(move || keys::read(&path, place, KEYS)).await?;
+        let (next, lines) = read.map_err(|error| failed(file, &error))?;
+        // Nobody's details are under the nil UUID: those of who is not known.
+        let users: HashSet<UserUuid> =
+            lines.iter().map(|line| line.user).filter(|user| !user.0.is_nil()).collect();
+        if !users.is_empty() {
+            let erased = ctx.lease.read().await?.all(audit_key::erased(&users)).await;
+            ctx.lease.park();
+            sweep.found.extend(erased?);
+        }
+        let is_through = next == sweep.place;
+        sweep.place = next;
+        Ok(is_through)
+    }
+
+    /// Destroys what was found; false where somebody else has the file.
+    async fn destroy(sweep: &mut Sweep, file: &KeysOnDisk) -> Result<bool, JobError> {
+        if sweep.found.is_empty() {
+            return Ok(true);
+        }
+        let (destroy, found) = (Arc::clone(&file.destroy), sweep.found.clone());
+        match blocking(move || destroy(&found)).await? {
+            Ok(keys) => {
+                let users = sweep.found.len();
+                tracing::info!(users, keys, file = %file.path.display(), "keys of erased users were destroyed");
+                sweep.found.clear();
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(failed(file, &error)),
+        }
+    }
+}
+
+fn failed(file: &KeysOnDisk, error: &io::Error) -> JobError {
+    JobError::Audit(format!("the keys in {}: {error}", file.path.display()))
+}
+
+impl Job for PurgeErasedKeys {
+    fn name(&self) -> &'static str {
+        "erased keys"
+    }
+
+    fn period(&self) -> Duration {
+        PERIOD
+    }
+
+    fn runs(&self) -> Runs {
+        Runs::EveryNode
+    }
+
+    async fn step(&self, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {
+        let mut sweep = self.sweep.lock().await;
+        if sweep.due.is_some_and(|due| ctx.now < due) {
+            return Ok(Step::Idle);
+        }
+        let Some(file) = self.files.get(sweep.file) else {
+            *sweep = Sweep { due: Some(ctx.now.plus(self.interval)), ..Sweep::default() };
+            return Ok(Step::Idle);
+        };
+        let is_through = self.look(&mut sweep, file, ctx).await?;
+        let is_time = is_through || sweep.found.len() >= FOUND;
+        if is_time && !Self::destroy(&mut sweep, file).await? {
+            return Ok(Step::Idle);
+        }
+        if is_through {
+            sweep.file += 1;
+            sweep.place = keys::Place::default();
+        }
+        Ok(Step::Again)
+    }
+}
+
+impl fmt::Debug for PurgeErasedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files: Vec<_> = self.files.iter().map(|file| &file.path).collect();
+        f.debug_struct("ErasedKeys").field("files", &files).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! What the server and the commands beside it stand on: the database, the master key, the rooms.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use auth::audit::Auditor;
+use auth::signing_keys::{Rotated, SigningKeyError};
+use auth::{OpContext, Services};
+use model::trail::{Entry, Receipt, Recorder};
+use model::{AuditContext, Clock, Origin, Rng, Spawner};
+use protocol::seal::Keyring;
+use store::audit_db::Audit;
+use store::{Lease, Store};
+
+use crate::app::audit::{self, JournalOwner};
+use crate::app::master_key::{self, MasterKeyError};
+use crate::app::settings_mapping;
+use crate::app::start_error::StartError;
+use crate::config::{Config, DatabaseUrl};
+
+/// What is given instead of being taken from the surroundings, so that a test can give its own.
+#[derive(Clone)]
+pub struct RuntimeDeps {
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub rng: Rng,
+    /// Where the trail leads instead of into the journal.
+    pub recorder: Option<Arc<dyn Recorder>>,
+    /// Panic when a task takes a second connection. For tests.
+    pub forbid_second_acquire: bool,
+}
+
+impl RuntimeDeps {
+    /// The system's clock and randomness; the trail leads into the journal.
+    pub fn system() -> Self {
+        Self { clock: Clock::system(), rng: Rng::system(), recorder: None, forbid_second_acquire: false }
+    }
+}
+
+/// Takes what is noted before there is a journal, which is nothing.
+struct Nowhere;
+
+impl Recorder for Nowhere {
+    fn record(&self, _: Entry) -> Option<Receipt> {
+        None
+    }
+}
+
+impl std::fmt::Debug for RuntimeDeps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Given").field("clock", &self.clock).field("rng", &self.rng).finish_non_exhaustive()
+    }
+}
+
+/// Whether what is missing is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfMissing {
+    /// A data directory, an embedded database and its master key are made, and migrations applied where the
+    /// configuration says so.
+    Create,
+    /// Everything has to be there.
+    Fail,
+}
+
+/// The database, the master key and the rooms.
+pub struct Core {
+    /// The doors of the database.
+    pub store: Store,
+    /// The rooms.
+    pub services: Arc<Services>,
+    /// The trail of whoever stands here.
+    pub trail: AuditContext,
+    /// What writes the trail, unless a recorder was given.
+    pub auditor: Option<Arc<Auditor>>,
+}
+
+impl Core {
+    /// Opens everything.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(
+        config: &Config,
+        public_url: &str,
+        given: &RuntimeDeps,
+        via: &'static str,
+        missing: IfMissing,
+        spawner: &Spawner,
+    ) -> Result<Self, StartError> {
+        let settings = settings_mapping::auth(config, public_url)?;
+        let secret = settings_mapping::shared_secret(config)?;
+        let mut database = settings_mapping::store(config);
+        database.forbid_second_acquire = given.forbid_second_acquire;
+        let embedded = prepare(config, missing)?;
+        let keyring = match master_key::read(&config.master_key_file) {
+            Ok(keyring) => Some(keyring),
+            Err(MasterKeyError::Missing(_)) if embedded => None,
+            Err(error) => return Err(error.into()),
+        };
+        if missing == IfMissing::Create && (embedded || config.database.auto_migrate) {
+            migrate(&database, given, spawner).await?;
+        }
+        let store = store::open(&database, spawner).await?;
+        let origin = Origin { via, ..Origin::default() };
+        let trail = |recorder| AuditContext::new(recorder, given.clock.clone(), origin.clone());
+        let keyring = match keyring {
+            Some(keyring) => keyring,
+            None => first_master_key(config, given, store.background.lease(trail(Arc::new(Nowhere)))).await?,
+        };
+        let writes = if via == "cli" { JournalOwner::Command } else { JournalOwner::Server };
+        let auditor = if given.recorder.is_some() {
+            None
+        } else {
+            let shipped = match writes {
+                JournalOwner::Server => Some(Audit::open(&database, spawner)?),
+                JournalOwner::Command => None,
+            };
+            let (data, clock, rng) = (&config.data_dir, &given.clock, &given.rng);
+            Some(audit::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?)
+        };
+        let recorder: Arc<dyn Recorder> = match (&given.recorder, &auditor) {
+            (Some(recorder), _) => Arc::clone(recorder),
+            (None, Some(auditor)) => Arc::<Auditor>::clone(auditor),
+            (None, None) => Arc::new(Nowhere),
+        };
+        let trail = trail(recorder);
+        let services = Arc::new(Services::new(settings, keyring, given.rng.clone()));
+        let mut lease = store.background.lease(trail.clone());
+        let mut ctx =
+            OpContext { services: &services, lease: &mut lease, trail: &trail, now: given.clock.now() };
+        auth::realm::open(&mut ctx).await?;
+        auth::password::pepper::open(&mut ctx).await?;
+        if let Some(secret) = secret {
+            auth::signing_keys::use_shared_secret(&services, secret.expose()).map_err(|why| {
+                StartError::Setting { key: "tokens.hs256_secret_file", why: why.to_string() }
+            })?;
+        }
+        if let Some(auditor) = &auditor {
+            let journal = audit::audit_dir(&config.data_dir, writes).join("journal");
+            // Before anything is changed that would hide it. What cannot be found out now is tried again later.
+            if let Err(error) = auth::audit::settle(&mut ctx, auditor, &journal).await {
+                tracing::warn!(%error, "what a killed process has left in the audit trail is found out later");
+            }
+        }
+        drop(lease);
+        Ok(Self { store, services, trail, auditor })
+    }
+
+    /// Makes the signing keys that are missing or due.
+    ///
+    /// # Errors
+    /// [`StartError::Keys`], [`StartError::Store`].
+    pub async fn ensure_signing_keys(&self, clock: &Clock) -> Result<(), StartError> {
+        let mut lease = self.store.background.lease(self.trail.clone());
+        let mut ctx =
+            OpContext { services: &self.services, lease: &mut lease, trail: &self.trail, now: clock.now() };
+        loop {
+            match auth::signing_keys::step(&mut ctx).await {
+                // Another node that starts at the same time was faster; its keys are as good.
+                Ok(Rotated::Nothing) | Err(SigningKeyError::Unknown) => return Ok(()),
+                Ok(Rotated::Activated(_) | Rotated::Published(_) | Rotated::Removed(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Foundation").field("trail", &self.trail).finish_non_exhaustive()
+    }
+}
+
+/// Makes the data directory; says whether the database is the embedded one.
+fn prepare(config: &Config, missing: IfMissing) -> Result<bool, StartError> {
+    let embedded = match &config.database.url {
+        DatabaseUrl::Sqlite(path) if missing == IfMissing::Fail && !path.exists() => {
+            return Err(StartError::NoDatabase(path.clone()));
+        }
+        DatabaseUrl::Sqlite(_) => true,
+        DatabaseUrl::Postgres(_) => false,
+    };
+    if missing == IfMissing::Create {
+        data_dir(&config.data_dir)?;
+    }
+    Ok(embedded)
+}
+
+/// Makes the data directory, for its owner only.
+pub(crate) fn data_dir(path: &Path) -> Result<(), StartError> {
+    let failed = |why| StartError::DataDir(path.to_owned(), why);
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let mode = path.metadata().map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            path = %path.display(),
+            mode = format!("{:04o}", mode & 0o7777),
+            "other users of this machine can enter the data directory: chmod 700"
+        );
+    }
+    Ok(())
+}
+
+async fn migrate(
+    settings: &store::Settings,
+    given: &RuntimeDeps,
+    spawner: &Spawner,
+) -> Result<(), StartError> {
+    for step in store::migrate(settings, given.clock.now(), spawner).await? {
+        tracing::info!(migration = step.name, "a migration was applied");
+    }
+    Ok(())
+}
+
+/// The master key of an embedded database that is still empty.
+async fn first_master_key(
+    config: &Config,
+    given: &RuntimeDeps,
+    mut lease: Lease,
+) -> Result<Keyring, StartError> {
+    let file = &config.master_key_file;
+    if let Some(realm) = lease.read().await?.one(store::queries::realm::find()).await? {
+        return Err(StartError::MasterKeyLost { file: file.clone(), wanted: realm.master_key_id });
+    }
+    let keyring = match master_key::create(file, &given.rng) {
+        // Another process that starts at the same time was faster.
+        Err(MasterKeyError::Exists(_)) => master_key::read(file)?,
+        made => made?,
+    };
+    tracing::info!(path = %file.display(), key = keyring.first_key_id(), "a master key was made; keep a copy of it");
+    Ok(keyring)
+}

@@ -1,0 +1,57 @@
+//! The sockets that are listened on, taken before anything else is begun.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+use crate::app::start_error::StartError;
+use crate::config::Config;
+use crate::listen::Tls;
+
+/// The bound listeners.
+#[derive(Debug)]
+pub struct BoundListeners {
+    /// For clients.
+    pub public: TcpListener,
+    /// For operators.
+    pub operations: Option<TcpListener>,
+    /// The certificate of the public listener.
+    pub tls: Option<Tls>,
+}
+
+impl BoundListeners {
+    /// Binds the addresses of the configuration and loads the certificate.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`], [`StartError::Tls`].
+    pub async fn bind(config: &Config) -> Result<Self, StartError> {
+        let server = &config.server;
+        let tls = match (&server.tls_cert_file, &server.tls_key_file) {
+            (Some(cert), Some(key)) => Some(Tls::load(cert, key).map_err(StartError::Tls)?),
+            _ => None,
+        };
+        let public = bind("server.listen", server.listen).await?;
+        let operations = match server.ops_listen {
+            Some(address) => Some(bind("server.ops_listen", address).await?),
+            None => None,
+        };
+        Ok(Self { public, operations, tls })
+    }
+
+    /// The address of the public listener.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`] when the system does not say.
+    pub fn address(&self) -> Result<SocketAddr, StartError> {
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.public.local_addr().map_err(|why| StartError::Bind {
+            key: "server.listen",
+            address: unknown,
+            why,
+        })
+    }
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|why| StartError::Bind { key, address, why })
+}

@@ -1,0 +1,312 @@
+//! The whole application: put together by [`App::build`], run by [`App::run`].
+
+pub mod audit;
+pub mod bootstrap;
+mod cpu_quota;
+pub mod generated_docs;
+pub mod lifecycle;
+pub mod listeners;
+pub mod logging;
+pub mod master_key;
+pub mod reload;
+pub mod settings_mapping;
+mod sinks;
+pub mod start_error;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use auth::Services;
+use auth::audit::Auditor;
+use http::Request;
+use jobs::{
+    Cleanup, Database, Job, LearnHashMix, PollRevocations, PurgeErasedKeys, ReconcileIntents, RemoteSink,
+    RepepperHashes, Report, RotateSigningKeys, Runner, Shipper, StoreRehashes,
+};
+use model::{AuditContext, Event, Origin};
+use web::{Peer, Router, ServerHealth, WebDeps};
+
+use self::bootstrap::{Core, IfMissing, RuntimeDeps};
+use self::lifecycle::{Ended, Health, Lifecycle, Phase, Signals, Stage, Tasks};
+use self::listeners::BoundListeners;
+use self::start_error::StartError;
+use crate::config::Config;
+use crate::listen::{self, Limits, ListenerConfig, RequestBody, Tls};
+
+/// The application, ready to be run. Tests use its parts without listeners.
+pub struct App {
+    /// What the public listener serves.
+    pub public: Router,
+    /// What the operations listener serves.
+    pub operations: Router,
+    /// The rooms.
+    pub services: Arc<Services>,
+    /// The door for jobs and commands.
+    pub background: Arc<store::BackgroundPool>,
+    /// Counts the round trips of requests.
+    pub meter: store::TripCounter,
+    /// Steps the jobs.
+    pub runner: Runner,
+    /// The jobs.
+    pub jobs: Jobs,
+    /// The URL that clients use.
+    pub public_url: String,
+    /// Whether nobody has an account yet.
+    pub is_empty: bool,
+    /// The trail of the server itself.
+    pub trail: AuditContext,
+    auditor: Option<Arc<Auditor>>,
+    settling: Option<Arc<ReconcileIntents>>,
+    shippers: Vec<Arc<Shipper<Database>>>,
+    sinks: Vec<Arc<Shipper<RemoteSink>>>,
+    limits: Limits,
+    tasks: Tasks,
+}
+
+/// The jobs, each with what it remembers.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    /// The view of revocations and keys.
+    pub revocations: Arc<PollRevocations>,
+    /// The schedule of signing keys.
+    pub keys: Arc<RotateSigningKeys>,
+    /// Removal of what has expired.
+    pub cleanup: Arc<Cleanup>,
+    /// Destruction of erased users' keys in the files of this node.
+    pub erased_keys: Arc<PurgeErasedKeys>,
+    /// The kinds of hashes that users have, and what they cost here.
+    pub hash_kinds: Arc<LearnHashMix>,
+    /// Better hashes for old ones.
+    pub rehashes: Arc<StoreRehashes>,
+    /// The newest pepper for stored hashes.
+    pub peppered_hashes: Arc<RepepperHashes>,
+}
+
+impl Jobs {
+    fn of(config: &Config, erased_keys: PurgeErasedKeys) -> Self {
+        Self {
+            revocations: Arc::default(),
+            keys: Arc::default(),
+            cleanup: Arc::new(Cleanup::every(config.cleanup.interval)),
+            erased_keys: Arc::new(erased_keys),
+            hash_kinds: Arc::default(),
+            rehashes: Arc::default(),
+            peppered_hashes: Arc::default(),
+        }
+    }
+}
+
+impl App {
+    /// Opens the database (making an embedded one, and migrating where the configuration says so), the master key and
+    /// the signing keys, and fills the view of revocations. `listening` is the public listener's address, of which the
+    /// public URL is made when none is configured. Tasks go through `tasks`; nothing is served yet.
+    ///
+    /// # Errors
+    /// [`StartError`]: one sentence for the operator.
+    pub async fn build(
+        config: &Config,
+        listening: SocketAddr,
+        tasks: &Tasks,
+        given: RuntimeDeps,
+    ) -> Result<Self, StartError> {
+        let public_url = settings_mapping::public_url(config, listening);
+        let doors = settings_mapping::web(config, &public_url)?;
+        let spawner = tasks.spawner(Stage::Working);
+        let core = Core::open(config, &public_url, &given, "start", IfMissing::Create, &spawner).await?;
+        core.ensure_signing_keys(&given.clock).await?;
+        let is_empty = is_empty(&core).await?;
+        let Core { store, services, trail, auditor } = core;
+        let (health, report) = (tasks.health().clone(), report(tasks.health()));
+        let background = Arc::new(store.background);
+        let runner = Runner::new(
+            Arc::clone(&background),
+            Arc::clone(&services),
+            trail.clone(),
+            given.clock.clone(),
+            report,
+        );
+        let jobs = Jobs::of(config, audit::erased_keys(config, auditor.as_ref(), &given.rng));
+        let settling = auditor.as_ref().map(|auditor| audit::settling(config, auditor));
+        let shippers = audit::shippers(config, auditor.as_ref(), &spawner, &given.rng)?;
+        let sinks = sinks::shippers(config, auditor.as_ref(), &tasks.stop().working)?;
+        // Nothing is served before it is known which sessions have ended and which keys sign.
+        runner.settle(&*jobs.revocations).await.map_err(StartError::Job)?;
+        let meter = store.requests.meter();
+        let routers = web::routers(WebDeps {
+            requests: store.requests,
+            probe: store.probe,
+            services: Arc::clone(&services),
+            trail: trail.clone(),
+            auditor: auditor.clone(),
+            store_metrics: store.metrics,
+            jobs: Arc::clone(runner.jobs()),
+            clock: given.clock,
+            spawner: tasks.spawner(Stage::Serving),
+            health: Arc::new(move || ServerHealth {
+                stopping: health.phase() != Phase::Running,
+                degraded: health.degraded().into_iter().map(str::to_owned).collect(),
+            }),
+            settings: doors,
+        });
+        let limits = Limits::for_connections(config.server.max_connections);
+        Ok(Self {
+            public: routers.public,
+            operations: routers.operations,
+            services,
+            background,
+            meter,
+            runner,
+            jobs,
+            public_url,
+            is_empty,
+            trail,
+            auditor,
+            settling,
+            shippers,
+            sinks,
+            limits,
+            tasks: tasks.clone(),
+        })
+    }
+
+    /// Starts the jobs and the listeners, and says that it is running.
+    pub fn start(self, ports: BoundListeners) {
+        let Self {
+            public,
+            operations,
+            runner,
+            jobs,
+            trail,
+            auditor,
+            settling,
+            shippers,
+            sinks,
+            tasks,
+            limits,
+            ..
+        } = self;
+        note_life(&tasks, &trail);
+        if let Some(auditor) = auditor {
+            watch_audit(&tasks, auditor);
+        }
+        start_job(&tasks, "revocations poll", &runner, jobs.revocations);
+        start_job(&tasks, "keys schedule", &runner, jobs.keys);
+        start_job(&tasks, "cleanup schedule", &runner, jobs.cleanup);
+        start_job(&tasks, "erased keys schedule", &runner, jobs.erased_keys);
+        start_job(&tasks, "hash kinds schedule", &runner, jobs.hash_kinds);
+        start_job(&tasks, "rehashes schedule", &runner, jobs.rehashes);
+        start_job(&tasks, "peppered hashes schedule", &runner, jobs.peppered_hashes);
+        if let Some(settling) = settling {
+            start_job(&tasks, "audit settling", &runner, settling);
+        }
+        for shipper in shippers {
+            start_job(&tasks, shipper.name(), &runner, shipper);
+        }
+        for sink in sinks {
+            start_job(&tasks, sink.name(), &runner, sink);
+        }
+        if let Some(tls) = &ports.tls {
+            let tls = tls.clone();
+            tasks.restartable(Stage::Serving, "certificate watch", move || {
+                let tls = tls.clone();
+                async move { tls.watch().await }
+            });
+        }
+        start_listener(&tasks, "public listener", ports.public, public, limits, ports.tls);
+        if let Some(listener) = ports.operations {
+            start_listener(&tasks, "operations listener", listener, operations, limits, None);
+        }
+        tasks.health().enter(Phase::Running);
+    }
+
+    /// Runs until a signal, or until a part that it cannot be without has failed; `reload` is called for SIGHUP.
+    pub async fn run(
+        self,
+        ports: BoundListeners,
+        lifecycle: Lifecycle,
+        signals: Signals,
+        reload: impl FnMut(),
+    ) -> Ended {
+        self.start(ports);
+        lifecycle.run(signals, reload).await
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("public_url", &self.public_url).finish_non_exhaustive()
+    }
+}
+
+/// Tells readiness how a component is.
+fn report(health: &Health) -> Report {
+    let health = health.clone();
+    Arc::new(move |component, works| {
+        if works {
+            health.recover(component);
+        } else {
+            health.degrade(component);
+        }
+    })
+}
+
+/// Whether there is no user at all.
+async fn is_empty(core: &Core) -> Result<bool, StartError> {
+    let mut lease = core.store.background.lease(core.trail.clone());
+    let users = lease.read().await?.all(store::queries::user::page(model::UserId(0), 1)).await?;
+    Ok(users.is_empty())
+}
+
+/// Notes that the server has come up, and when everything else has ended that it ended.
+fn note_life(tasks: &Tasks, trail: &AuditContext) {
+    let version = env!("CARGO_PKG_VERSION");
+    trail.note(Event::ServerStarted { version, node: audit::node_name() });
+    let trail = trail.of(Origin { via: "stop", ..Origin::default() });
+    tasks.at_end(move || trail.note(Event::ServerStopped { version, node: audit::node_name() }));
+}
+
+/// Watches the trail while the server works, and drains it when everything else has ended.
+fn watch_audit(tasks: &Tasks, auditor: Arc<Auditor>) {
+    let (health, stop) = (tasks.health().clone(), tasks.stop().working.clone());
+    let last = Arc::clone(&auditor);
+    tasks.at_end(move || audit::drain(&last));
+    tasks.restartable(Stage::Working, "audit watch", move || {
+        let watching = audit::watch(Arc::clone(&auditor), health.clone());
+        let stop = stop.clone();
+        async move {
+            stop.run_until_cancelled(watching).await;
+            Ok::<_, Infallible>(())
+        }
+    });
+}
+
+fn start_job<J: Job>(tasks: &Tasks, name: &'static str, runner: &Runner, job: Arc<J>) {
+    let (runner, stop) = (runner.clone(), tasks.stop().working.clone());
+    tasks.restartable(Stage::Working, name, move || runner.clone().run(Arc::clone(&job), stop.clone()));
+}
+
+fn start_listener(
+    tasks: &Tasks,
+    name: &'static str,
+    listener: tokio::net::TcpListener,
+    service: Router,
+    limits: Limits,
+    tls: Option<Tls>,
+) {
+    let door = ListenerConfig {
+        service,
+        admit,
+        refuse: web::refusal,
+        limits,
+        tls,
+        spawner: tasks.spawner(Stage::Serving),
+        stop: tasks.stop().clone(),
+    };
+    tasks.critical(Stage::Serving, name, listen::serve(listener, door));
+}
+
+/// Tells the doors who is at the other end.
+fn admit(request: &mut Request<RequestBody>, peer: SocketAddr) {
+    request.extensions_mut().insert(Peer(peer));
+}

@@ -1,0 +1,66 @@
+//! SIGHUP: the configuration is read again; what cannot be applied while running is named.
+
+use model::{AuditContext, Event, Origin};
+
+use crate::app::audit::node_name;
+use crate::app::logging::Logging;
+use crate::config::{Config, LoadArgs, environment};
+
+/// The configuration in effect, and where it was read from.
+#[derive(Debug)]
+pub struct Reload {
+    args: LoadArgs,
+    config: Config,
+    logging: Logging,
+    trail: AuditContext,
+}
+
+impl Reload {
+    /// Nothing was changed yet; what will be is noted in `trail`.
+    pub fn new(args: LoadArgs, config: Config, logging: Logging, trail: &AuditContext) -> Self {
+        let trail = trail.of(Origin { via: "reload", ..Origin::default() });
+        Self { args, config, logging, trail }
+    }
+
+    /// Reads the configuration again and applies what can be; a bad one changes nothing.
+    pub fn run(&mut self) {
+        let loaded = match Config::load(&self.args, environment()) {
+            Ok(loaded) => loaded,
+            Err(errors) => {
+                for error in errors.all() {
+                    tracing::error!("the configuration stays as it is: {error}");
+                }
+                self.refused(errors.all().len() as u64);
+                return;
+            }
+        };
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let changes = Config::reloadable_changes(&self.config, &loaded.config);
+        let next = self.config.reloaded(&loaded.config);
+        // What is marked `reload` in the table of settings is applied here, and nothing else.
+        if let Err(error) = self.logging.set(&next.telemetry.log_level) {
+            tracing::error!("the log level stays as it is: {error}");
+            self.refused(1);
+            return;
+        }
+        self.config = next;
+        tracing::info!(
+            applied = changes.applied.join(", "),
+            need_restart = changes.need_restart.join(", "),
+            "the configuration was read again"
+        );
+        self.trail.note(Event::ConfigurationReloaded {
+            version: env!("CARGO_PKG_VERSION"),
+            node: node_name(),
+            applied: changes.applied,
+            need_restart: changes.need_restart,
+        });
+    }
+
+    fn refused(&self, mistakes: u64) {
+        let (version, node) = (env!("CARGO_PKG_VERSION"), node_name());
+        self.trail.note(Event::ConfigurationRefused { version, node, mistakes });
+    }
+}

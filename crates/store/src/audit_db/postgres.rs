@@ -1,0 +1,276 @@
+//! The trail on PostgreSQL: one connection outside the pools, whole batches in one statement, partitions by month.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use model::{Now, Spawner, UserUuid};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::month::Month;
+use super::sql::{self, call};
+use super::{Record, Retired, Shipment, Shipped};
+use crate::postgres::tls::Tls;
+use crate::postgres::{Conn, Fault, sort};
+use crate::statement::RawCall;
+use crate::store::postgres_parts;
+use crate::value::{Row, Value};
+use crate::{Error, Settings};
+
+/// Longest wait for a partition that somebody uses: everybody who comes after would wait behind us.
+const LOCK_WAITS: &str = "SET LOCAL lock_timeout = '40ms'";
+/// Tries at a partition, each from the beginning.
+const TRIES: u32 = 3;
+/// Longer than a statement may take: an index or two is walked, a file of a month is removed.
+const CHANGE: Duration = Duration::from_secs(30);
+
+/// The connection, and what it is made of.
+pub(super) struct PostgresAudit {
+    config: tokio_postgres::Config,
+    tls: Tls,
+    schema: String,
+    connect: Duration,
+    limit: Duration,
+    spawner: Spawner,
+    idle: Mutex<Option<Conn>>,
+    /// Those whose partitions were there when they were last looked at.
+    months: std::sync::Mutex<BTreeSet<Month>>,
+}
+
+impl std::fmt::Debug for PostgresAudit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+const INSERT: &str = "INSERT INTO gw.audit_events \
+     (at, journal, sequence, kind, user_uuid, request_id, record_kind, payload, hash) \
+     SELECT t.at, $9, t.sequence, t.kind, t.user_uuid, t.request_id, t.record_kind, t.payload, t.hash \
+     FROM unnest(CAST($1 AS BIGINT[]), CAST($2 AS BIGINT[]), CAST($3 AS TEXT[]), CAST($4 AS UUID[]), \
+     CAST($5 AS TEXT[]), CAST($6 AS BIGINT[]), CAST($7 AS BYTEA[]), CAST($8 AS BYTEA[])) \
+     AS t (at, sequence, kind, user_uuid, request_id, record_kind, payload, hash) \
+     ON CONFLICT (at, journal, sequence) DO NOTHING";
+const PARTITIONS: &str = "SELECT c.relname::text FROM pg_catalog.pg_inherits i \
+     JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass($1) ORDER BY 1";
+
+impl PostgresAudit {
+    pub(super) fn new(settings: &Settings, spawner: &Spawner) -> Result<Self, Error> {
+        let (mut config, tls, schema) = postgres_parts(&settings.location)?;
+        config.application_name("gatewright audit");
+        let (connect, limit) = (settings.acquire_timeout, settings.statement_timeout);
+        let (idle, months) = (Mutex::default(), std::sync::Mutex::default());
+        Ok(Self { config, tls, schema, connect, limit, spawner: spawner.clone(), idle, months })
+    }
+
+    pub(super) async fn run(&self, call: RawCall) -> Result<Vec<Row>, Error> {
+        self.with(self.limit, async move |conn| answer(conn, call).await).await
+    }
+
+    pub(super) async fn insert(&self, shipment: &Shipment) -> Result<Shipped, Error> {
+        if let Some(record) = shipment.records.iter().find(|record| Month::of(record.at).is_none()) {
+            let micros = record.at.micros();
+            return Ok(Shipped::Refused(format!("its time, {micros} microseconds, is in no calendar")));
+        }
+        let times: Vec<Now> = shipment.records.iter().map(|record| record.at).collect();
+        self.prepare(&times).await?;
+        let text = self.named(INSERT);
+        self.with(self.limit, async move |conn| {
+            simple(conn, "BEGIN").await?;
+            if answer(conn, sql::shift(shipment)).await?.is_empty() {
+                simple(conn, "ROLLBACK").await?;
+                return Ok(Shipped::Moved);
+            }
+            let stored = match insert(conn, &text, shipment).await {
+                Ok(stored) => stored,
+                Err(error) if is_refusal(&error) => {
+                    simple(conn, "ROLLBACK").await?;
+                    return Ok(Shipped::Refused(sort(&error).to_string()));
+                }
+                Err(error) => {
+                    self.months().clear();
+                    return Err(sort(&error));
+                }
+            };
+            for head in &shipment.heads {
+                answer(conn, sql::insert_head(head)).await?;
+            }
+            match simple(conn, "COMMIT").await {
+                Ok(()) => Ok(Shipped::Stored(stored)),
+                Err(Error::Unavailable(_)) => Err(Error::OutcomeUnknown),
+                Err(other) => Err(other),
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn partitions(&self) -> Result<Vec<String>, Error> {
+        let table = format!("{}.audit_events", self.schema);
+        self.with(self.limit, async move |conn| {
+            let rows = conn.client.query(PARTITIONS, &[&table]).await;
+            let rows = rows.map_err(|error| sort(&error))?;
+            rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|error| sort(&error))
+        })
+        .await
+    }
+
+    /// A partition is made beside the table and then attached, which keeps neither readers nor writers out.
+    pub(super) async fn prepare(&self, times: &[Now]) -> Result<Vec<String>, Error> {
+        let mut wanted: BTreeSet<Month> = times.iter().filter_map(|at| Month::of(*at)).collect();
+        wanted.retain(|month| !self.months().contains(month));
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let there: BTreeSet<String> = self.partitions().await?.into_iter().collect();
+        let mut made = Vec::new();
+        for month in wanted {
+            let name = month.partition();
+            let (Some(start), Some(end)) = (month.start(), month.end()) else { continue };
+            if there.contains(&name) {
+                self.months().insert(month);
+                continue;
+            }
+            let text = self.named(&format!(
+                "BEGIN; {LOCK_WAITS}; SELECT pg_advisory_xact_lock(hashtext('gatewright.audit'), hashtext('{}')); \
+                 CREATE TABLE gw.{name} (LIKE gw.audit_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS); \
+                 ALTER TABLE gw.audit_events ATTACH PARTITION gw.{name} FOR VALUES FROM ({start}) TO ({end}); COMMIT",
+                self.schema.replace('\'', "''"),
+            ));
+            match self.change(&text).await {
+                Ok(()) => made.push(name),
+                // Another node was faster.
+                Err(_) if self.partitions().await?.contains(&name) => {}
+                Err(error) => return Err(error),
+            }
+            self.months().insert(month);
+        }
+        Ok(made)
+    }
+
+    pub(super) async fn retire(&self, before: Now) -> Result<Retired, Error> {
+        let mut retired = Retired::default();
+        for name in self.partitions().await? {
+            let end = Month::of_partition(&name).and_then(Month::end);
+            if end.is_none_or(|end| end > before.micros()) {
+                continue;
+            }
+            // What is named like a month is letters and digits; each journal remembers where it begins now.
+            let text = self.named(&format!(
+                "BEGIN; {LOCK_WAITS}; \
+                 UPDATE gw.audit_journals AS j SET kept_sequence = l.sequence, kept_hash = l.hash \
+                 FROM (SELECT o.id, e.sequence, e.hash FROM gw.audit_journals o CROSS JOIN LATERAL \
+                 (SELECT p.sequence, p.hash FROM gw.{name} p WHERE p.journal = o.id \
+                 ORDER BY p.sequence DESC, p.at DESC LIMIT 1) e) l \
+                 WHERE j.id = l.id AND j.kept_sequence < l.sequence; DROP TABLE gw.{name}; COMMIT"
+            ));
+            self.months().clear();
+            match self.change(&text).await {
+                Ok(()) => retired.partitions.push(name),
+                Err(_) if !self.partitions().await?.contains(&name) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let heads = self.run(call(&sql::DELETE_HEADS, [Value::from(before)])).await?.len();
+        retired.more = heads >= 1000;
+        Ok(retired)
+    }
+
+    /// Runs a whole transaction in one text, again where somebody held what it needs.
+    async fn change(&self, text: &str) -> Result<(), Error> {
+        let mut tries = 1;
+        loop {
+            match self.with(CHANGE, async move |conn| simple(conn, text).await).await {
+                Err(Error::Unavailable(_) | Error::Serialization) if tries < TRIES => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Does something on the connection, within a limit. One that failed in any way is not used again.
+    async fn with<T>(
+        &self,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut Conn) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut idle = self.idle.lock().await;
+        let mut conn = match idle.take().filter(|conn| !conn.client.is_closed()) {
+            Some(conn) => conn,
+            None => self.connect().await?,
+        };
+        match timeout(limit, work(&mut conn)).await {
+            Ok(Ok(value)) => {
+                *idle = Some(conn);
+                Ok(value)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                conn.cancel(&self.spawner);
+                Err(Error::Unavailable("the trail's statement took longer than its deadline".into()))
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Conn, Error> {
+        let connecting = async {
+            let conn = Conn::unprepared(&self.config, &self.tls, &self.schema, &self.spawner).await?;
+            // The backstop for what a client that died has left there.
+            let most = CHANGE.saturating_add(Duration::from_secs(1)).as_millis();
+            let limits = format!(
+                "SET statement_timeout = {most}; SET idle_in_transaction_session_timeout = {}",
+                most.saturating_mul(2)
+            );
+            simple(&conn, &limits).await?;
+            Ok(conn)
+        };
+        let late = || Error::Unavailable("no connection could be made within the deadline".into());
+        timeout(self.connect, connecting).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    fn months(&self) -> std::sync::MutexGuard<'_, BTreeSet<Month>> {
+        self.months.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn named(&self, text: &str) -> String {
+        text.replace("gw.", &format!("{}.", self.schema))
+    }
+}
+
+async fn simple(conn: &Conn, text: &str) -> Result<(), Error> {
+    conn.client.batch_execute(text).await.map_err(|error| sort(&error))
+}
+
+/// Runs a call, which is prepared where it was not yet.
+async fn answer(conn: &mut Conn, call: RawCall) -> Result<Vec<Row>, Error> {
+    let calls = [call];
+    conn.complete(&calls).await.map_err(|error| sort(&error))?;
+    conn.check(&calls)?;
+    let [call] = &calls;
+    conn.call(call).await.map_err(|fault| match fault {
+        Fault::Driver(error) => sort(&error),
+        Fault::Rows(error) => error,
+    })
+}
+
+/// Whether it is the values that the server does not take. A month that was dropped meanwhile is no such thing.
+fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    let state = error.code().map(tokio_postgres::error::SqlState::code);
+    state.is_some_and(|state| matches!(state.get(..2), Some("22" | "23" | "54")) && state != "23514")
+}
+
+/// All records in one statement.
+async fn insert(conn: &Conn, text: &str, shipment: &Shipment) -> Result<u64, tokio_postgres::Error> {
+    let records = &shipment.records;
+    let at: Vec<i64> = records.iter().map(|record| record.at.micros()).collect();
+    let sequence: Vec<i64> = records.iter().map(|record| record.sequence).collect();
+    let kind: Vec<&str> = records.iter().map(|record| record.kind.as_str()).collect();
+    let user: Vec<Option<Uuid>> = records.iter().map(|record| record.user.map(|UserUuid(id)| id)).collect();
+    let request: Vec<Option<&str>> = records.iter().map(|record| record.request_id.as_deref()).collect();
+    let record_kind: Vec<i64> = records.iter().map(|record| record.record_kind).collect();
+    let payload: Vec<&[u8]> = records.iter().map(|record| record.payload.as_slice()).collect();
+    let hash: Vec<&[u8]> = records.iter().map(|record: &Record| record.hash.as_slice()).collect();
+    let journal = Uuid::from_bytes(shipment.journal);
+    let params: [&(dyn ToSql + Sync); 9] =
+        [&at, &sequence, &kind, &user, &request, &record_kind, &payload, &hash, &journal];
+    conn.client.execute(text, &params).await
+}

@@ -1,0 +1,264 @@
+//! The trail of an embedded database: a file beside it, with a thread and a connection of its own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use model::Now;
+use rusqlite::params_from_iter;
+use sched_policy::{Class, Thread};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::sql::{self, call, uuid};
+use super::{Place, Record, Retired, Shipment, Shipped};
+use crate::sqlite::{Connection, Text, create, sort};
+use crate::statement::RawCall;
+use crate::value::{Row, Value};
+use crate::{Error, Settings};
+
+/// The tables, and their version.
+const SCHEMA: &str = include_str!("../../../../migrations/0002_audit/sqlite_trail.sql");
+const VERSION: i64 = 1;
+/// Jobs that wait for the thread; more than one only where somebody gave up waiting.
+const WAITING: usize = 8;
+/// Rows that one step of retention removes, and pages that it gives back.
+const ROWS: i64 = 1000;
+const VACUUM: &str = "PRAGMA incremental_vacuum(500);";
+
+const INSERT: &str = "INSERT INTO audit_events \
+     (at, journal, sequence, kind, user_uuid, request_id, record_kind, payload, hash) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (at, journal, sequence) DO NOTHING";
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The way to the thread.
+#[derive(Debug)]
+pub(super) struct SqliteAudit {
+    path: PathBuf,
+    limit: Duration,
+    wait: Duration,
+    thread: std::sync::Mutex<Option<SyncSender<Job>>>,
+}
+
+/// Where the trail of the database in this file is: beside it.
+pub fn trail_path(database: &Path) -> PathBuf {
+    let stem = database.file_stem().unwrap_or_default().to_string_lossy();
+    database.with_file_name(format!("{stem}-audit.db"))
+}
+
+impl SqliteAudit {
+    pub(super) fn new(database: &Path, settings: &Settings) -> Self {
+        let (limit, wait) = (settings.statement_timeout, settings.acquire_timeout);
+        Self { path: trail_path(database), limit, wait, thread: std::sync::Mutex::default() }
+    }
+
+    pub(super) async fn run(&self, calls: Vec<RawCall>) -> Result<Vec<Vec<Row>>, Error> {
+        self.ask(move |connection| connection.run(&calls)).await
+    }
+
+    pub(super) async fn insert(&self, shipment: Shipment) -> Result<Shipped, Error> {
+        self.ask(move |connection| {
+            write(connection, |connection| {
+                let shipped = insert(connection, &shipment)?;
+                let is_stored = matches!(shipped, Shipped::Stored(_));
+                Ok((shipped, is_stored))
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn retire(&self, before: Now) -> Result<Retired, Error> {
+        self.ask(move |connection| {
+            let retired =
+                write(connection, |connection| retire(connection, before).map(|retired| (retired, true)))?;
+            if retired.rows > 0 {
+                connection.script(VACUUM)?;
+            }
+            // After a tidying the journal may forget what is here: it is on disk now.
+            let synced = connection.inner.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            synced.map_err(|error| sort(&error))?;
+            Ok(retired)
+        })
+        .await
+    }
+
+    /// Has the thread do something, and waits for it as long as one may wait for a connection and a statement.
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // Whoever gave up waiting does not know what became of it: nothing is begun for him.
+            if !reply.is_closed() {
+                let _ = reply.send(work(connection));
+            }
+        });
+        self.submit(job)?;
+        match timeout(self.wait.saturating_add(self.limit), answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Error::Unavailable("the trail's thread ended".into())),
+            Err(_) => Err(Error::OutcomeUnknown),
+        }
+    }
+
+    fn submit(&self, job: Job) -> Result<(), Error> {
+        let mut thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let sender = match thread.take() {
+            Some(sender) => sender,
+            None => self.start()?,
+        };
+        let sent = sender.try_send(job);
+        if matches!(sent, Err(std::sync::mpsc::TrySendError::Disconnected(_))) {
+            return Err(Error::Unavailable("the trail's thread ended".into()));
+        }
+        *thread = Some(sender);
+        sent.map_err(|_| Error::Unavailable("the trail's thread has too much to do".into()))
+    }
+
+    fn start(&self) -> Result<SyncSender<Job>, Error> {
+        let connection = open(&self.path, self.limit)?;
+        let (sender, jobs) = sync_channel(WAITING);
+        std::thread::Builder::new()
+            .name("sqlite audit".into())
+            .spawn(move || {
+                // It displaces no request that runs; where that is not to be had it is as every other thread.
+                let _ = Thread::current().set_class(Class::Batch);
+                work(connection, &jobs);
+            })
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        Ok(sender)
+    }
+}
+
+/// Ends with the sender.
+fn work(mut connection: Connection, jobs: &Receiver<Job>) {
+    while let Ok(job) = jobs.recv() {
+        job(&mut connection);
+    }
+}
+
+/// Opens the file; makes it where it is missing.
+fn open(path: &Path, limit: Duration) -> Result<Connection, Error> {
+    create(path)?;
+    let texts: HashMap<_, _> = sql::statements().map(|stmt| (stmt.name, Text::new(stmt.sqlite()))).collect();
+    let bare = Connection::bare(path)?;
+    // Only an empty file takes it; it is what lets removed rows give their pages back.
+    bare.script("PRAGMA auto_vacuum = INCREMENTAL")?;
+    bare.use_wal()?;
+    let connection = Connection::writer(path, Arc::new(texts), limit)?;
+    // What a power failure takes back takes its place back too, and is shipped again: no flush for each batch, which
+    // the database of the requests would wait for.
+    connection.script("PRAGMA synchronous = NORMAL")?;
+    let version = |connection: &Connection| -> Result<i64, Error> {
+        let asked = connection.inner.query_row("PRAGMA user_version", [], |row| row.get(0));
+        asked.map_err(|error| sort(&error))
+    };
+    if version(&connection)? == 0 {
+        bare.execute("BEGIN IMMEDIATE")?;
+        if version(&bare)? == 0 {
+            bare.script(SCHEMA)?;
+        }
+        bare.execute("COMMIT")?;
+    }
+    match version(&connection)? {
+        VERSION => Ok(connection),
+        other => Err(Error::Refused(format!(
+            "{} has version {other} of the trail's tables; this version of Gatewright knows {VERSION}",
+            path.display()
+        ))),
+    }
+}
+
+/// One transaction; the work says whether it is to be committed.
+fn write<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&mut Connection) -> Result<(T, bool), Error>,
+) -> Result<T, Error> {
+    connection.execute("BEGIN IMMEDIATE")?;
+    let outcome = work(connection).and_then(|(value, commits)| {
+        if commits {
+            connection.execute("COMMIT")?;
+        }
+        Ok(value)
+    });
+    if connection.in_transaction() {
+        connection.execute("ROLLBACK")?;
+    }
+    outcome
+}
+
+fn insert(connection: &mut Connection, shipment: &Shipment) -> Result<Shipped, Error> {
+    let moved = connection.run(&[sql::shift(shipment)])?;
+    if moved.iter().all(Vec::is_empty) {
+        return Ok(Shipped::Moved);
+    }
+    let mut stored = 0;
+    let mut statement = connection.inner.prepare_cached(INSERT).map_err(|error| sort(&error))?;
+    for record in &shipment.records {
+        match statement.execute(params_from_iter(values(record))) {
+            Ok(rows) => stored += rows as u64,
+            Err(error) if is_refusal(&error) => return Ok(Shipped::Refused(error.to_string())),
+            Err(error) => return Err(sort(&error)),
+        }
+    }
+    drop(statement);
+    for head in &shipment.heads {
+        connection.run(&[sql::insert_head(head)])?;
+    }
+    Ok(Shipped::Stored(stored))
+}
+
+/// Whether it is the values that the file does not take.
+fn is_refusal(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
+}
+
+fn values(record: &Record) -> [Value; 9] {
+    [
+        record.at.into(),
+        uuid(record.journal),
+        record.sequence.into(),
+        record.kind.as_str().into(),
+        record.user.into(),
+        record.request_id.as_deref().into(),
+        record.record_kind.into(),
+        record.payload.as_slice().into(),
+        record.hash.into(),
+    ]
+}
+
+fn retire(connection: &mut Connection, before: Now) -> Result<Retired, Error> {
+    let calls =
+        [call(&sql::OLDEST, [before.into(), ROWS.into()]), call(&sql::DELETE_HEADS, [Value::from(before)])];
+    let mut answers = connection.run(&calls)?;
+    let heads = answers.pop().unwrap_or_default().len();
+    let mut last = None;
+    let mut kept: BTreeMap<Uuid, Place> = BTreeMap::new();
+    let mut rows: u64 = 0;
+    for mut row in answers.pop().unwrap_or_default() {
+        let (at, journal): (Now, Uuid) = (row.next()?, row.next()?);
+        let place = Place { sequence: row.next()?, hash: row.next()? };
+        rows += 1;
+        last = Some((at, journal, place.sequence));
+        let known = kept.entry(journal).or_insert(place);
+        if known.sequence < place.sequence {
+            *known = place;
+        }
+    }
+    for (journal, place) in kept {
+        let params: [Value; 3] = [journal.into(), place.sequence.into(), place.hash.into()];
+        connection.run(&[call(&sql::KEEP_AFTER, params)])?;
+    }
+    if let Some((at, journal, sequence)) = last {
+        let params: [Value; 3] = [at.into(), journal.into(), sequence.into()];
+        connection.run(&[call(&sql::DELETE_EVENTS, params)])?;
+    }
+    let more = rows >= ROWS.unsigned_abs() || heads >= 1000;
+    Ok(Retired { partitions: Vec::new(), rows, more })
+}

@@ -1,0 +1,326 @@
+//! One connection in hand: trips, and what a failed one means.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use model::trail::PendingAudit;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::{Conn, Fault};
+use super::{Pool, is_fatal, is_stale, sort, wants_retry};
+use crate::Error;
+use crate::fault_injection::{Failure, Site, ask};
+use crate::metrics::StatementTimes;
+use crate::second_acquire_check::Entry;
+use crate::statement::RawCall;
+use crate::value::Row;
+
+/// One connection in hand. Dropping it gives it back, or throws it away when its state is not known.
+pub(crate) struct PooledConnection {
+    conn: Option<Conn>,
+    pool: Arc<Pool>,
+    /// It was not made for what runs now: the server may have gone since it last answered.
+    old: bool,
+    in_flight: bool,
+    in_transaction: bool,
+    again: Option<Again>,
+    /// The transaction under way.
+    pub(super) announced: Option<Box<PendingAudit>>,
+    since: Instant,
+    _permit: OwnedSemaphorePermit,
+    _entry: Option<Entry>,
+}
+
+/// Why what has just failed may be done again from its beginning: surely nothing of it was committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Again {
+    /// PostgreSQL asked for it.
+    Conflict,
+    /// The connection was one of before, and has died since.
+    Stale,
+}
+
+/// What one trip carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Trip {
+    /// Statements that read, outside a transaction.
+    Read,
+    /// Statements of a transaction that goes on.
+    Inner { begin: bool },
+    /// The end of a transaction.
+    Last { begin: bool },
+    /// A transaction of one statement.
+    Alone,
+}
+
+impl Trip {
+    fn begins(self) -> bool {
+        matches!(self, Self::Inner { begin: true } | Self::Last { begin: true })
+    }
+
+    fn commits(self) -> bool {
+        matches!(self, Self::Last { .. })
+    }
+
+    /// Whether the transaction may be committed although the answer never comes.
+    fn decides(self) -> bool {
+        matches!(self, Self::Last { .. } | Self::Alone)
+    }
+}
+
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Fault>> + Send + 'a>>;
+
+impl PooledConnection {
+    pub(super) fn new(
+        conn: Conn,
+        pooled: bool,
+        pool: Arc<Pool>,
+        permit: OwnedSemaphorePermit,
+        entry: Option<Entry>,
+    ) -> Self {
+        Self {
+            conn: Some(conn),
+            pool,
+            old: pooled,
+            in_flight: false,
+            in_transaction: false,
+            again: None,
+            announced: None,
+            since: Instant::now(),
+            _permit: permit,
+            _entry: entry,
+        }
+    }
+
+    /// Makes sure of a connection that can be used: one that was lost, or whose statement was dropped before its
+    /// answer came, is replaced.
+    pub(crate) async fn ready(&mut self) -> Result<(), Error> {
+        self.again = None;
+        if self.in_flight {
+            self.discard();
+        }
+        if self.conn.as_ref().is_some_and(|conn| !conn.client.is_closed()) {
+            return Ok(());
+        }
+        self.discard();
+        let deadline = Instant::now() + self.pool.settings.acquire_timeout;
+        self.conn = Some(self.pool.open(deadline).await?);
+        self.old = false;
+        Ok(())
+    }
+
+    /// Runs calls outside a transaction, in one trip; once more when the connection had died since its last use.
+    pub(crate) async fn run(&mut self, calls: Vec<RawCall>) -> Result<Vec<Vec<Row>>, Error> {
+        self.ready().await?;
+        let outcome = self.trip(&calls, Trip::Read).await;
+        if self.take_again() != Some(Again::Stale) {
+            return outcome;
+        }
+        self.ready().await?;
+        self.trip(&calls, Trip::Read).await
+    }
+
+    /// Runs calls of a transaction in one trip, with BEGIN in front or COMMIT behind. A lone first and last call
+    /// is a transaction by itself.
+    pub(crate) async fn step(
+        &mut self,
+        calls: Vec<RawCall>,
+        begin: bool,
+        last: bool,
+    ) -> Result<Vec<Vec<Row>>, Error> {
+        let trip = match (begin, last) {
+            (true, true) if calls.len() == 1 => Trip::Alone,
+            (_, true) => Trip::Last { begin },
+            (_, false) => Trip::Inner { begin },
+        };
+        self.trip(&calls, trip).await
+    }
+
+    /// Sends COMMIT and waits for it.
+    pub(crate) async fn commit(&mut self) -> Result<(), Error> {
+        self.trip(&[], Trip::Last { begin: false }).await.map(|_| ())
+    }
+
+    /// Puts ROLLBACK on the wire; whatever comes next is answered after it.
+    pub(crate) fn rollback(&mut self) {
+        if self.in_flight {
+            self.discard();
+        }
+        if !std::mem::take(&mut self.in_transaction) {
+            return;
+        }
+        if let Some(conn) = &self.conn {
+            // The first poll sends; the answer is nobody's.
+            let _ = conn.client.batch_execute("ROLLBACK").now_or_never();
+        }
+    }
+
+    /// Whether, and why, what has just failed may be done again; asking clears it.
+    pub(crate) fn take_again(&mut self) -> Option<Again> {
+        self.again.take()
+    }
+
+    /// Lets some time pass before the `run`-th try.
+    pub(crate) async fn pause(&self, run: u32) {
+        tokio::time::sleep(self.pool.pause(run)).await;
+    }
+
+    async fn trip(&mut self, calls: &[RawCall], trip: Trip) -> Result<Vec<Vec<Row>>, Error> {
+        let deadline = Instant::now() + self.pool.settings.statement_timeout;
+        self.complete(calls, deadline).await?;
+        let Some(conn) = &self.conn else {
+            return Err(Error::Unavailable("the connection was lost".into()));
+        };
+        conn.check(calls)?;
+        let fault = ask(self.pool.settings.faults.as_ref(), Site::Trip);
+        if fault == Some(Failure::Before) {
+            return Err(self.late());
+        }
+        self.in_flight = true;
+        self.in_transaction |= trip.begins();
+        if let Some(announced) = self.announced.as_mut().filter(|_| trip.decides()) {
+            announced.sent();
+        }
+        self.pool.count_trip();
+        let mut answers: Vec<Answer<'_>> = Vec::with_capacity(calls.len() + 2);
+        if trip.begins() {
+            answers.push(Box::pin(conn.simple("BEGIN")));
+        }
+        let (sent, times) = (Instant::now(), &self.pool.settings.statements);
+        answers.extend(calls.iter().map(|call| Box::pin(timed(conn, call, sent, times)) as Answer<'_>));
+        if trip.commits() {
+            answers.push(Box::pin(conn.simple("COMMIT")));
+        }
+        let answered = timeout_at(deadline, join_all(answers)).await;
+        let Some(outcomes) = answered.ok().filter(|_| fault.is_none()) else {
+            let late = self.late();
+            return Err(if trip.decides() { Error::OutcomeUnknown } else { late });
+        };
+        self.in_flight = false;
+        let settled = self.settle(calls, trip, outcomes);
+        // What cannot be read may be committed; what was refused, or does nothing by its own word, is not.
+        let in_doubt = matches!(settled, Err(Error::OutcomeUnknown | Error::Corrupt(_)));
+        if let Some(announced) = self.announced.as_mut().filter(|_| !in_doubt) {
+            announced.rolled_back();
+        }
+        settled
+    }
+
+    /// What came back from the end of the transaction cannot be read: it may have been committed all the same.
+    pub(crate) fn doubt(&mut self) {
+        if let Some(announced) = &mut self.announced {
+            announced.sent();
+        }
+    }
+
+    /// Prepares the statements that could not be when the connection was made, before anything else is on the wire.
+    async fn complete(&mut self, calls: &[RawCall], deadline: Instant) -> Result<(), Error> {
+        let Some(conn) = &mut self.conn else { return Ok(()) };
+        self.in_flight = true;
+        let Ok(completed) = timeout_at(deadline, conn.complete(calls)).await else {
+            return Err(self.late());
+        };
+        self.in_flight = false;
+        match completed {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.pool.count_trip();
+                Ok(())
+            }
+            Err(error) => Err(self.failed(Trip::Read, false, &error)),
+        }
+    }
+
+    /// `in_flight` stands: the server may still be at it, so the connection is cancelled and dropped.
+    fn late(&mut self) -> Error {
+        self.discard();
+        Error::Unavailable("a statement took longer than its deadline".into())
+    }
+
+    fn settle(
+        &mut self,
+        calls: &[RawCall],
+        trip: Trip,
+        outcomes: Vec<Result<Vec<Row>, Fault>>,
+    ) -> Result<Vec<Vec<Row>>, Error> {
+        let (begins, answers) = (usize::from(trip.begins()), outcomes.len());
+        let mut rows = Vec::with_capacity(answers);
+        for (index, outcome) in outcomes.into_iter().enumerate() {
+            match outcome {
+                Ok(some) => rows.push(some),
+                Err(Fault::Rows(error)) => return Err(error),
+                Err(Fault::Driver(error)) => {
+                    let decisive = trip.decides() && index + 1 == answers;
+                    let call = index.checked_sub(begins).and_then(|at| calls.get(at));
+                    return Err(match (self.failed(trip, decisive, &error), call) {
+                        (Error::Database(why), Some(call)) => {
+                            Error::Database(format!("{}: {why}", call.stmt.name))
+                        }
+                        (other, _) => other,
+                    });
+                }
+            }
+        }
+        self.old = true;
+        if trip.commits() {
+            self.in_transaction = false;
+        }
+        Ok(rows.into_iter().skip(begins).take(calls.len()).collect())
+    }
+
+    /// What a failed answer means, and what becomes of the connection. `decisive` is the answer that says whether
+    /// the transaction is committed: the one to COMMIT, or to its only statement.
+    fn failed(&mut self, trip: Trip, decisive: bool, error: &tokio_postgres::Error) -> Error {
+        let refused = error.as_db_error();
+        // Whoever was refused before COMMIT is not committed; whoever has no answer at all may be.
+        let unknown = match refused {
+            None => trip.decides(),
+            Some(_) => decisive && is_fatal(error),
+        };
+        if is_stale(error) {
+            if self.old && !unknown {
+                self.again = Some(Again::Stale);
+            }
+            self.discard();
+        } else if wants_retry(error) {
+            self.again = Some(Again::Conflict);
+        }
+        if unknown { Error::OutcomeUnknown } else { sort(error) }
+    }
+
+    fn discard(&mut self) {
+        let in_flight = std::mem::take(&mut self.in_flight);
+        self.in_transaction = false;
+        if let Some(conn) = self.conn.take().filter(|conn| in_flight && !conn.client.is_closed()) {
+            conn.cancel(&self.pool.settings.spawner);
+        }
+    }
+}
+
+impl Drop for PooledConnection {
+    fn drop(&mut self) {
+        self.rollback();
+        if let Some(conn) = self.conn.take() {
+            self.pool.give_back(conn);
+        }
+        self.pool.times.held.observe(self.since.elapsed());
+    }
+}
+
+/// Runs one call and counts how long its answer took.
+async fn timed(
+    conn: &Conn,
+    call: &RawCall,
+    sent: Instant,
+    times: &StatementTimes,
+) -> Result<Vec<Row>, Fault> {
+    let outcome = conn.call(call).await;
+    if let Some(took) = times.get(call.stmt.name) {
+        took.observe(sent.elapsed());
+    }
+    outcome
+}

@@ -1,0 +1,220 @@
+//! Credentials: what proves that a user is himself. Today a password hash; the version moves with each change.
+//!
+//! A hash that is sealed names its pepper in a column of its own: a pepper that is needed cannot be removed.
+
+use model::{Email, Now, UserId, UserUuid, Username};
+use protocol::pepper::StoredText;
+use serde_json::{Value as Json, json};
+
+use super::user::User;
+use crate::Error;
+use crate::statement::{Call, Stmt, statements};
+use crate::value::Row;
+
+statements! {
+    BY_EMAIL = Stmt::new(
+        "credential.by_email",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
+         c.data, c.version, \
+         (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) \
+         FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
+         WHERE u.email_key = $1",
+    );
+    BY_USERNAME = Stmt::new(
+        "credential.by_username",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
+         c.data, c.version, \
+         (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) \
+         FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
+         WHERE u.username_key = $1",
+    );
+    BY_ID = Stmt::new(
+        "credential.by_id",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
+         c.data, c.version, \
+         (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) \
+         FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
+         WHERE u.id = $1",
+    );
+    INSERT = Stmt::new(
+        "credential.insert",
+        "INSERT INTO gw.credentials (user_id, kind, data, pepper, version, updated_at) \
+         SELECT u.id, 'password', $2, $3, 1, $4 FROM gw.users u WHERE u.uuid = $1 RETURNING version",
+    );
+    REPLACE = Stmt::new(
+        "credential.replace",
+        "UPDATE gw.credentials AS c SET data = $3, pepper = $4, version = version + 1, updated_at = $5 \
+         WHERE c.user_id = $1 AND c.kind = 'password' AND c.version = $2 \
+         AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = $1 AND u.state = 'active') RETURNING version",
+    );
+    SET = Stmt::new(
+        "credential.set",
+        "INSERT INTO gw.credentials (user_id, kind, data, pepper, version, updated_at) \
+         VALUES ($1, 'password', $2, $3, 1, $4) \
+         ON CONFLICT (user_id, kind) DO UPDATE SET data = excluded.data, pepper = excluded.pepper, \
+         version = credentials.version + 1, updated_at = excluded.updated_at RETURNING version",
+    );
+    REHASH = Stmt::new(
+        "credential.rehash",
+        "UPDATE gw.credentials SET data = $4, pepper = $5, updated_at = $6 \
+         WHERE user_id = $1 AND kind = 'password' AND version = $2 AND data = $3 RETURNING version",
+    );
+    LAST = Stmt::new(
+        "credential.last",
+        "SELECT c.user_id FROM gw.credentials c ORDER BY c.user_id DESC LIMIT 1",
+    );
+    SAMPLE = Stmt::new(
+        "credential.sample",
+        "SELECT (SELECT u.uuid FROM gw.users u WHERE u.id = c.user_id), c.data \
+         FROM gw.credentials c WHERE c.user_id >= $1 AND c.user_id < $2 AND c.kind = 'password' \
+         ORDER BY c.user_id LIMIT $3",
+    );
+    // The order is the index's, and no other one's: whoever has none or few left to find does not walk the others.
+    PLAIN = Stmt::new(
+        "credential.plain",
+        "SELECT c.user_id, (SELECT u.uuid FROM gw.users u WHERE u.id = c.user_id), c.data \
+         FROM gw.credentials c WHERE c.pepper IS NULL AND c.kind = 'password' AND c.user_id > $1 \
+         ORDER BY c.pepper, c.user_id LIMIT $2",
+    );
+    SEALED_BEFORE = Stmt::new(
+        "credential.sealed_before",
+        "SELECT c.user_id, (SELECT u.uuid FROM gw.users u WHERE u.id = c.user_id), c.data \
+         FROM gw.credentials c WHERE c.pepper < $1 AND (c.pepper, c.user_id) > ($2, $3) AND c.kind = 'password' \
+         ORDER BY c.pepper, c.user_id LIMIT $4",
+    );
+    // Each row of the first parameter: [number, text that stands, text instead of it].
+    SEAL = Stmt::per_engine(
+        "credential.seal",
+        "UPDATE gw.credentials AS c SET data = e.value->>2, pepper = $2 \
+         FROM jsonb_array_elements(CAST(CAST($1 AS text) AS jsonb)) AS e(value) \
+         WHERE c.user_id = CAST(e.value->>0 AS bigint) AND c.kind = 'password' AND c.data = e.value->>1 \
+         RETURNING c.version",
+        "UPDATE gw.credentials AS c SET data = e.value->>2, pepper = $2 FROM json_each($1) AS e \
+         WHERE c.user_id = e.value->>0 AND c.kind = 'password' AND c.data = e.value->>1 RETURNING version",
+    );
+    REMOVE = Stmt::new(
+        "credential.remove",
+        "DELETE FROM gw.credentials WHERE user_id = $1 RETURNING version",
+    );
+}
+
+/// A user with the password hash that a login is checked against.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The user.
+    pub user: User,
+    /// The stored hash, if he has a password.
+    pub hash: Option<StoredText>,
+    /// The version of the credential: a write after the check repeats it.
+    pub version: i64,
+    /// How many sessions he has that were not revoked.
+    pub sessions: i64,
+}
+
+impl Login {
+    fn read(mut row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            user: User::read(&mut row)?,
+            hash: row.next()?,
+            version: row.next::<Option<i64>>()?.unwrap_or(0),
+            sessions: row.next()?,
+        })
+    }
+}
+
+/// The login of the user with this email.
+pub fn by_email(email: &Email) -> Call<Login> {
+    Call::new(&BY_EMAIL, [email.key().into()], Login::read)
+}
+
+/// The login of the user with this username.
+pub fn by_username(username: &Username) -> Call<Login> {
+    Call::new(&BY_USERNAME, [username.key().into()], Login::read)
+}
+
+/// The login of the user with this number.
+pub fn by_id(id: UserId) -> Call<Login> {
+    Call::new(&BY_ID, [id.into()], Login::read)
+}
+
+/// Gives a user who was inserted in the same transaction his password; no row when he was not.
+pub fn insert(user: UserUuid, hash: &StoredText, at: Now) -> Call<i64> {
+    Call::new(&INSERT, [user.into(), hash.into(), hash.pepper().into(), at.into()], version)
+}
+
+/// Changes an active user's password if its version still stands; the new version.
+pub fn replace(user: UserId, expected: i64, hash: &StoredText, at: Now) -> Call<i64> {
+    let params = [user.into(), expected.into(), hash.into(), hash.pepper().into(), at.into()];
+    Call::new(&REPLACE, params, version)
+}
+
+/// Sets a password whatever there was; the new version.
+pub fn set(user: UserId, hash: &StoredText, at: Now) -> Call<i64> {
+    Call::new(&SET, [user.into(), hash.into(), hash.pepper().into(), at.into()], version)
+}
+
+/// Replaces a hash by another one of the same password, if exactly that still stands. The version stays: whoever is
+/// logging in with the password right now is not in anybody's way.
+pub fn rehash(user: UserId, version: i64, old: &StoredText, new: &StoredText, at: Now) -> Call<i64> {
+    let params = [user.into(), version.into(), old.into(), new.into(), new.pepper().into(), at.into()];
+    Call::new(&REHASH, params, self::version)
+}
+
+/// The last user who has a credential.
+pub fn last() -> Call<UserId> {
+    Call::new(&LAST, [], |mut row| row.next())
+}
+
+/// At most `limit` stored hashes and whose they are, of users from this one on and before that one.
+pub fn sample(from: UserId, before: UserId, limit: i64) -> Call<(UserUuid, StoredText)> {
+    Call::new(&SAMPLE, [from.into(), before.into(), limit.into()], |mut row| Ok((row.next()?, row.next()?)))
+}
+
+/// A stored hash, and whose it is.
+#[derive(Clone, Debug)]
+pub struct Owned {
+    /// The user's number.
+    pub user: UserId,
+    /// His other name.
+    pub uuid: UserUuid,
+    /// The stored hash.
+    pub hash: StoredText,
+}
+
+impl Owned {
+    fn read(mut row: Row) -> Result<Self, Error> {
+        Ok(Self { user: row.next()?, uuid: row.next()?, hash: row.next()? })
+    }
+}
+
+/// At most `limit` hashes that are not sealed, of users after this one.
+pub fn plain(after: UserId, limit: i64) -> Call<Owned> {
+    Call::new(&PLAIN, [after.into(), limit.into()], Owned::read)
+}
+
+/// At most `limit` hashes that are sealed with a pepper before this version, after this place: a version and a user.
+pub fn sealed_before(version: i64, after: (i64, UserId), limit: i64) -> Call<Owned> {
+    let params = [version.into(), after.0.into(), after.1.into(), limit.into()];
+    Call::new(&SEALED_BEFORE, params, Owned::read)
+}
+
+/// Stores hashes sealed anew, all with the same pepper or with none, where exactly the old text still stands. Nothing
+/// else about a credential changes: whoever is logging in right now is not in anybody's way.
+pub fn seal<'a>(
+    pepper: Option<i64>,
+    hashes: impl IntoIterator<Item = (UserId, &'a StoredText, &'a StoredText)>,
+) -> Call<i64> {
+    let row =
+        |(user, old, new): (UserId, &StoredText, &StoredText)| json!([user, old.as_str(), new.as_str()]);
+    let rows: Vec<Json> = hashes.into_iter().map(row).collect();
+    Call::new(&SEAL, [Json::Array(rows).to_string().into(), pepper.into()], version)
+}
+
+/// Removes every credential of a user.
+pub fn remove(user: UserId) -> Call<i64> {
+    Call::new(&REMOVE, [user.into()], version)
+}
+
+fn version(mut row: Row) -> Result<i64, Error> {
+    row.next()
+}

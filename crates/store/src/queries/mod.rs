@@ -1,0 +1,28 @@
+//! The nouns that are stored: one file each, with its statements, its rows and nothing else.
+
+pub mod audit_key;
+pub mod client;
+pub mod credential;
+pub mod job;
+pub mod pepper;
+pub mod realm;
+pub mod revocation;
+pub mod session;
+pub mod signing_key;
+pub mod transfer;
+pub mod user;
+
+/// Every noun's statements.
+pub(crate) static STATEMENTS: &[&[&crate::Stmt]] = &[
+    audit_key::STATEMENTS,
+    client::STATEMENTS,
+    credential::STATEMENTS,
+    job::STATEMENTS,
+    signing_key::STATEMENTS,
+    pepper::STATEMENTS,
+    realm::STATEMENTS,
+    revocation::STATEMENTS,
+    session::STATEMENTS,
+    transfer::STATEMENTS,
+    user::STATEMENTS,
+];

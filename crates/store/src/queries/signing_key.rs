@@ -1,0 +1,131 @@
+//! Signing keys, sealed by the master key.
+
+use model::{KeyId, Now};
+
+use crate::Error;
+use crate::statement::{Call, Stmt, statements};
+use crate::value::Row;
+
+statements! {
+    ALL = Stmt::new(
+        "signing_key.all",
+        "SELECT id, algorithm, state, sealed, created_at, changed_at FROM gw.keys ORDER BY created_at, id",
+    )
+    .scanning("every key is wanted; there are a handful");
+    INSERT = Stmt::new(
+        "signing_key.insert",
+        "INSERT INTO gw.keys (id, algorithm, state, sealed, created_at, changed_at) \
+         VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT DO NOTHING RETURNING id",
+    );
+    SET_STATE = Stmt::new(
+        "signing_key.set_state",
+        "UPDATE gw.keys SET state = $3, changed_at = $4 WHERE id = $1 AND state = $2 RETURNING id",
+    );
+    SET_SEALED = Stmt::new(
+        "signing_key.set_sealed",
+        "UPDATE gw.keys SET sealed = $2 WHERE id = $1 RETURNING id",
+    );
+    REMOVE = Stmt::new("signing_key.remove", "DELETE FROM gw.keys WHERE id = $1 RETURNING id");
+    BUMP = Stmt::new(
+        "signing_key.bump",
+        "UPDATE gw.counters SET value = value + 1 WHERE name = 'keys' RETURNING name",
+    );
+}
+
+/// Where a key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Published, so that verifiers know it before it signs.
+    Next,
+    /// Signs.
+    Active,
+    /// Signs no more; published until its last token has expired.
+    Retiring,
+}
+
+impl State {
+    /// As stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Active => "active",
+            Self::Retiring => "retiring",
+        }
+    }
+}
+
+/// One signing key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its `kid`.
+    pub id: KeyId,
+    /// Its `alg`.
+    pub algorithm: String,
+    /// Where it stands.
+    pub state: State,
+    /// Its private half, sealed.
+    pub sealed: Vec<u8>,
+    /// When it was made.
+    pub created_at: Now,
+    /// When its state last changed.
+    pub changed_at: Now,
+}
+
+impl Key {
+    fn read(mut row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.next()?,
+            algorithm: row.next()?,
+            state: match row.next::<String>()?.as_str() {
+                "next" => State::Next,
+                "active" => State::Active,
+                "retiring" => State::Retiring,
+                other => return Err(Error::Corrupt(format!("keys.state is {other:?}"))),
+            },
+            sealed: row.next()?,
+            created_at: row.next()?,
+            changed_at: row.next()?,
+        })
+    }
+}
+
+/// Every key, oldest first.
+pub fn all() -> Call<Key> {
+    Call::new(&ALL, [], Key::read)
+}
+
+/// Adds a key; no row when it is there.
+pub fn insert(key: &Key) -> Call<KeyId> {
+    let params = [
+        (&key.id).into(),
+        key.algorithm.as_str().into(),
+        key.state.as_str().into(),
+        key.sealed.clone().into(),
+        key.created_at.into(),
+    ];
+    Call::new(&INSERT, params, id)
+}
+
+/// Moves a key from one state to another; no row when it was not there.
+pub fn set_state(key: &KeyId, from: State, to: State, at: Now) -> Call<KeyId> {
+    Call::new(&SET_STATE, [key.into(), from.as_str().into(), to.as_str().into(), at.into()], id)
+}
+
+/// Stores the private half sealed anew.
+pub fn set_sealed(key: &KeyId, sealed: Vec<u8>) -> Call<KeyId> {
+    Call::new(&SET_SEALED, [key.into(), sealed.into()], id)
+}
+
+/// Removes a key.
+pub fn remove(key: &KeyId) -> Call<KeyId> {
+    Call::new(&REMOVE, [key.into()], id)
+}
+
+/// Tells every node that the keys have changed.
+pub fn bump() -> Call<String> {
+    Call::new(&BUMP, [], |mut row| row.next())
+}
+
+fn id(mut row: Row) -> Result<KeyId, Error> {
+    row.next()
+}

@@ -1,0 +1,322 @@
+//! Sessions, revocations, keys, clients, jobs and the realm, on both engines.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{ClientId, Event, KeyId, Now, SessionId};
+use store::queries::realm::Realm;
+use store::queries::session::Rotation;
+use store::queries::signing_key::{Key, State};
+use store::queries::{client, credential, job, pepper, realm, revocation, session, signing_key};
+use store::{Call, Error, Lease};
+use uuid::Uuid;
+
+use crate::fixtures::{NOON, World, new_session, register, session_id, stored, uuid};
+
+on_both!(
+    the_realm_is_made_once,
+    a_client_is_added_rotated_and_removed,
+    a_key_moves_through_its_states,
+    a_pepper_that_a_hash_needs_cannot_go,
+    hashes_are_sealed_where_they_still_stand,
+    a_job_is_claimed_by_one,
+    a_session_rotates_for_one_of_two,
+    sessions_are_revoked_and_recorded,
+    the_oldest_sessions_end,
+    expired_rows_are_deleted_in_batches
+);
+
+const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
+const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
+
+async fn write<T: Send + 'static>(
+    lease: &mut Lease,
+    call: impl Fn() -> Call<T> + Send + Sync + 'static,
+) -> Vec<T> {
+    let done: Result<_, Error> =
+        lease.transact(INTENT, async move |tx| Ok((EVENT, tx.all(call()).await?))).await;
+    done.unwrap()
+}
+
+async fn read<T>(lease: &mut Lease, call: Call<T>) -> Vec<T> {
+    lease.read().await.unwrap().all(call).await.unwrap()
+}
+
+async fn the_realm_is_made_once(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    assert!(read(&mut lease, realm::find()).await.is_empty());
+    let made = Realm { uuid: Uuid::from_u128(u128::MAX - 1), master_key_id: "k1".into(), created_at: NOON };
+    let (one, two) = (made.clone(), Realm { uuid: Uuid::nil(), ..made.clone() });
+    assert_eq!(write(&mut lease, move || realm::insert(&one)).await, [made.uuid]);
+    assert!(write(&mut lease, move || realm::insert(&two)).await.is_empty());
+    assert_eq!(write(&mut lease, || realm::reseal("k2")).await, [made.uuid]);
+    assert_eq!(read(&mut lease, realm::find()).await, [Realm { master_key_id: "k2".into(), ..made }]);
+}
+
+async fn a_pepper_that_a_hash_needs_cannot_go(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let user = register(&mut lease, 1).await.unwrap().unwrap();
+    for version in [1, 2] {
+        assert_eq!(write(&mut lease, move || pepper::insert(version, vec![9], NOON)).await, [version]);
+    }
+    assert!(write(&mut lease, || pepper::insert(2, vec![8], NOON)).await.is_empty());
+    let later = NOON.plus(Duration::from_mins(1));
+    assert_eq!(write(&mut lease, move || pepper::retire_older(2, later)).await, [1]);
+    assert_eq!(write(&mut lease, || pepper::set_sealed(2, vec![7])).await, [2]);
+    let all = read(&mut lease, pepper::all()).await;
+    let states: Vec<_> = all.iter().map(|row| (row.version, row.is_active, row.changed_at)).collect();
+    assert_eq!(states, [(1, false, later), (2, true, NOON)]);
+    assert_eq!(all[1].sealed, [7]);
+
+    assert_eq!(write(&mut lease, move || credential::set(user, &stored("pepper:1:AA"), NOON)).await, [2]);
+    assert!(write(&mut lease, || pepper::remove_unused(1)).await.is_empty(), "a hash needs it");
+    let needed = if world.is_sqlite() { "FOREIGN KEY" } else { "foreign key" };
+    let unknown: Result<(), Error> = lease
+        .transact(INTENT, async move |tx| {
+            tx.one(credential::set(user, &stored("pepper:3:AA"), NOON)).await?;
+            Ok((EVENT, ()))
+        })
+        .await;
+    assert!(
+        unknown.unwrap_err().to_string().contains(needed),
+        "nothing is sealed with a pepper that is not there"
+    );
+    assert_eq!(write(&mut lease, move || credential::set(user, &stored("$hash"), NOON)).await, [3]);
+    assert!(write(&mut lease, || pepper::remove_unused(2)).await.is_empty(), "it seals");
+    assert_eq!(write(&mut lease, || pepper::remove_unused(1)).await, [1]);
+    // A text that looks sealed names its pepper, whoever writes it.
+    let forged: Result<(), Error> = lease
+        .transact(INTENT, async move |tx| {
+            tx.one(credential::set(user, &stored("pepper:x:AA"), NOON)).await?;
+            Ok((EVENT, ()))
+        })
+        .await;
+    assert!(forged.is_err());
+}
+
+async fn hashes_are_sealed_where_they_still_stand(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let mut users = Vec::new();
+    for number in 1..=4 {
+        users.push(register(&mut lease, number).await.unwrap().unwrap());
+    }
+    for version in [1, 2] {
+        write(&mut lease, move || pepper::insert(version, vec![9], NOON)).await;
+    }
+    let plain = read(&mut lease, credential::plain(users[0], 2)).await;
+    assert_eq!(plain.iter().map(|row| row.user).collect::<Vec<_>>(), users[1..3]);
+    assert_eq!((plain[0].uuid, plain[0].hash.as_str()), (uuid(2), "hash"));
+    let (one, two, three) = (users[0], users[1], users[2]);
+    let sealed = write(&mut lease, move || {
+        let (was, other, new) = (stored("hash"), stored("another"), stored("pepper:1:AA"));
+        credential::seal(Some(1), [(one, &was, &new), (two, &other, &new), (three, &was, &new)])
+    });
+    assert_eq!(sealed.await, [1, 1], "the versions stay, and what changed meanwhile is left alone");
+    let plain = read(&mut lease, credential::plain(model::UserId(0), 9)).await;
+    assert_eq!(plain.iter().map(|row| row.user).collect::<Vec<_>>(), [two, users[3]]);
+    assert_eq!(write(&mut lease, move || credential::set(two, &stored("pepper:2:AA"), NOON)).await, [2]);
+    let before = async |lease: &mut Lease, version, after| {
+        let rows = read(lease, credential::sealed_before(version, after, 9)).await;
+        rows.iter().map(|row| (row.hash.pepper(), row.user)).collect::<Vec<_>>()
+    };
+    let start = (0, model::UserId(0));
+    assert_eq!(before(&mut lease, 2, start).await, [(Some(1), one), (Some(1), three)]);
+    assert_eq!(before(&mut lease, 2, (1, one)).await, [(Some(1), three)]);
+    assert_eq!(before(&mut lease, 9, (1, three)).await, [(Some(2), two)]);
+    assert_eq!(before(&mut lease, 1, start).await, []);
+    let bare =
+        write(&mut lease, move || credential::seal(None, [(one, &stored("pepper:1:AA"), &stored("hash"))]));
+    assert_eq!(bare.await, [1]);
+    assert_eq!(before(&mut lease, 2, start).await, [(Some(1), three)]);
+}
+
+async fn a_client_is_added_rotated_and_removed(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let id = || ClientId("introspector".into());
+    assert_eq!(write(&mut lease, move || client::insert(&id(), "An API ✓", [1; 32], NOON)).await, [id()]);
+    assert!(write(&mut lease, move || client::insert(&id(), "x", [2; 32], NOON)).await.is_empty());
+    let later = NOON.plus(Duration::from_mins(1));
+    assert_eq!(write(&mut lease, move || client::rotate(&id(), [3; 32], later)).await, [id()]);
+    let found = read(&mut lease, client::find(&id())).await.remove(0);
+    assert_eq!((found.name.as_str(), found.secret_hash, found.rotated_at), ("An API ✓", [3; 32], later));
+    assert_eq!(read(&mut lease, client::all()).await, [found]);
+    assert_eq!(write(&mut lease, move || client::remove(&id())).await, [id()]);
+    assert!(write(&mut lease, move || client::remove(&id())).await.is_empty());
+    assert!(write(&mut lease, move || client::rotate(&id(), [3; 32], NOON)).await.is_empty());
+}
+
+async fn a_key_moves_through_its_states(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let made = Key {
+        id: KeyId("k1".into()),
+        algorithm: "ES256".into(),
+        state: State::Next,
+        sealed: vec![0, 255, 0],
+        created_at: NOON,
+        changed_at: NOON,
+    };
+    let (row, id) = (made.clone(), || KeyId("k1".into()));
+    assert_eq!(write(&mut lease, move || signing_key::insert(&row)).await, [id()]);
+    let row = made.clone();
+    assert!(write(&mut lease, move || signing_key::insert(&row)).await.is_empty());
+    let to_active = move || signing_key::set_state(&id(), State::Next, State::Active, NOON);
+    assert_eq!(write(&mut lease, to_active).await, [id()]);
+    assert!(write(&mut lease, to_active).await.is_empty());
+    assert_eq!(write(&mut lease, move || signing_key::set_sealed(&id(), vec![])).await, [id()]);
+    let before = read(&mut lease, revocation::heads()).await;
+    assert_eq!(write(&mut lease, signing_key::bump).await, ["keys"]);
+    let after = read(&mut lease, revocation::heads()).await;
+    let keys = |heads: &[(String, i64)]| heads.iter().find(|(name, _)| name == "keys").unwrap().1;
+    assert_eq!(keys(&after), keys(&before) + 1);
+    let found = read(&mut lease, signing_key::all()).await;
+    assert_eq!(found, [Key { state: State::Active, sealed: vec![], ..made }]);
+    assert_eq!(write(&mut lease, move || signing_key::remove(&id())).await, [id()]);
+}
+
+async fn a_job_is_claimed_by_one(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let at = |minutes| NOON.plus(Duration::from_mins(minutes));
+    let claim = |who, now: Now| move || job::claim("cleanup", who, now.plus(Duration::from_mins(5)), now);
+    assert_eq!(write(&mut lease, claim(a, at(0))).await, ["cleanup"]);
+    assert!(write(&mut lease, claim(b, at(1))).await.is_empty());
+    assert_eq!(write(&mut lease, claim(a, at(2))).await, ["cleanup"]);
+    assert_eq!(write(&mut lease, claim(b, at(7))).await, ["cleanup"]);
+    assert!(write(&mut lease, move || job::release("cleanup", a, at(8))).await.is_empty());
+    assert_eq!(write(&mut lease, move || job::release("cleanup", b, at(8))).await, ["cleanup"]);
+    assert_eq!(write(&mut lease, claim(a, at(8))).await, ["cleanup"]);
+}
+
+fn rotation(generation: i64, secret: u8) -> Rotation {
+    Rotation {
+        session: session_id(1),
+        generation,
+        secret_hash: [secret; 32],
+        successor_hash: [secret + 1; 32],
+        successor: format!("entry{generation}"),
+        at: NOON.plus(Duration::from_secs(1)),
+        idle_since: NOON.minus(Duration::from_hours(1)),
+        grace_since: NOON.minus(Duration::from_secs(10)),
+        kept_chars: 6,
+        expires_at: NOON.plus(Duration::from_hours(1)),
+        address: Some("192.0.2.1".into()),
+        user_agent: None,
+    }
+}
+
+async fn a_session_rotates_for_one_of_two(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let user = register(&mut lease, 1).await.unwrap().unwrap();
+    assert_eq!(write(&mut lease, || session::rotate(&rotation(1, 7))).await, [user]);
+    assert!(write(&mut lease, || session::rotate(&rotation(1, 7))).await.is_empty());
+    assert!(write(&mut lease, || session::rotate(&rotation(2, 9))).await.is_empty());
+    assert_eq!(write(&mut lease, || session::rotate(&rotation(2, 8))).await, [user]);
+    let found = read(&mut lease, session::find(session_id(1))).await.remove(0);
+    assert_eq!((found.generation, found.successors.as_str()), (3, "entry2entry1"));
+    assert_eq!((found.address.as_deref(), found.user_uuid), (Some("192.0.2.1"), uuid(1)));
+    assert_eq!(write(&mut lease, || session::rotate(&rotation(3, 9))).await, [user]);
+    let found = read(&mut lease, session::find(session_id(1))).await.remove(0);
+    assert_eq!(found.successors, "entry3entry2", "only what is kept stays");
+    assert!(write(&mut lease, || session::replayed_late(session_id(1), 3, 2, 1)).await.is_empty());
+    assert_eq!(write(&mut lease, || session::replayed_late(session_id(1), 4, 3, 1)).await, [user]);
+    let idle = Rotation { idle_since: NOON.plus(Duration::from_mins(1)), ..rotation(4, 10) };
+    assert!(write(&mut lease, move || session::rotate(&idle)).await.is_empty());
+    let ended = Rotation { at: NOON.plus(Duration::from_hours(25)), ..rotation(4, 10) };
+    assert!(write(&mut lease, move || session::rotate(&ended)).await.is_empty());
+}
+
+async fn sessions_are_revoked_and_recorded(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let user = register(&mut lease, 1).await.unwrap().unwrap();
+    for n in 2..=4 {
+        write(&mut lease, move || session::open(user, 1, &new_session(n))).await;
+    }
+    let keep = NOON.plus(Duration::from_mins(31));
+    let one: Result<_, Error> = lease
+        .transact(INTENT, async move |tx| {
+            let calls = (
+                revocation::bump(),
+                session::revoke(session_id(1), user, keep),
+                revocation::record(user, keep),
+            );
+            Ok((EVENT, tx.commit_with(calls).await?))
+        })
+        .await;
+    assert_eq!(one.unwrap(), (vec![1], vec![session_id(1)], vec![1]));
+    let rest: Result<_, Error> = lease
+        .transact(INTENT, async move |tx| {
+            let number = tx.one(revocation::bump()).await?;
+            let ended = tx.all(session::revoke_of_user(user, Some(session_id(3)), keep)).await?;
+            Ok((EVENT, (number, ended, tx.all(revocation::record(user, keep)).await?)))
+        })
+        .await;
+    let (number, mut ended, recorded) = rest.unwrap();
+    ended.sort();
+    assert_eq!((number, ended), (Some(2), vec![session_id(2), session_id(4)]));
+    assert_eq!(recorded, [2, 2]);
+    for (n, is_kept) in [(1, false), (2, false), (3, true), (4, false)] {
+        let found = read(&mut lease, session::find(session_id(n))).await.remove(0);
+        assert_eq!((found.address.is_some(), found.user_agent.is_some()), (is_kept, is_kept), "{n}");
+    }
+    let all = read(&mut lease, revocation::after(0, SessionId(Uuid::nil()), 100)).await;
+    let ids: Vec<_> = all.iter().map(|row| (row.number, row.session)).collect();
+    assert_eq!(ids, [(1, session_id(1)), (2, session_id(2)), (2, session_id(4))]);
+    assert_eq!(all[0].expires_at, keep);
+    let some = read(&mut lease, revocation::after(2, session_id(2), 1)).await;
+    assert_eq!(some, all[2..]);
+    let live = read(&mut lease, session::of_user(user, NOON, NOON.minus(Duration::from_secs(1)))).await;
+    assert_eq!(live.iter().map(|session| session.id).collect::<Vec<_>>(), [session_id(3)]);
+    assert!(write(&mut lease, move || session::revoke(session_id(1), user, keep)).await.is_empty());
+}
+
+async fn the_oldest_sessions_end(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let user = register(&mut lease, 1).await.unwrap().unwrap();
+    for n in 2..=5 {
+        let mut new = new_session(n);
+        new.at = NOON.plus(Duration::from_secs(u64::try_from(n).unwrap()));
+        write(&mut lease, move || session::open(user, 1, &new)).await;
+    }
+    let mut ended = write(&mut lease, move || session::revoke_oldest(user, 3, NOON)).await;
+    ended.sort();
+    assert_eq!(ended, [session_id(1), session_id(2)]);
+    assert!(write(&mut lease, move || session::revoke_oldest(user, 3, NOON)).await.is_empty());
+}
+
+async fn expired_rows_are_deleted_in_batches(world: Arc<World>) {
+    let store = world.open().await;
+    let mut lease = world.lease(&store);
+    let user = register(&mut lease, 1).await.unwrap().unwrap();
+    for n in 2..=5 {
+        write(&mut lease, move || session::open(user, 1, &new_session(n))).await;
+    }
+    let (soon, keep) = (NOON.plus(Duration::from_hours(25)), NOON.plus(Duration::from_mins(31)));
+    let ended: Result<_, Error> = lease
+        .transact(INTENT, async move |tx| {
+            let calls = (
+                revocation::bump(),
+                session::revoke(session_id(5), user, keep),
+                revocation::record(user, keep),
+            );
+            Ok((EVENT, tx.commit_with(calls).await?))
+        })
+        .await;
+    ended.unwrap();
+    assert!(write(&mut lease, move || session::delete_expired(NOON, 10)).await.is_empty());
+    assert_eq!(write(&mut lease, move || session::delete_expired(soon, 3)).await.len(), 3);
+    assert_eq!(write(&mut lease, move || session::delete_expired(soon, 3)).await.len(), 1);
+    assert!(write(&mut lease, move || session::delete_revoked(NOON, 3)).await.is_empty());
+    assert_eq!(write(&mut lease, move || session::delete_revoked(keep, 3)).await, [session_id(5)]);
+    assert!(write(&mut lease, move || revocation::delete_expired(NOON, 3)).await.is_empty());
+    assert_eq!(write(&mut lease, move || revocation::delete_expired(keep, 3)).await, [1]);
+    assert_eq!((world.count("sessions"), world.count("revocations")), (0, 0));
+}

@@ -1,0 +1,3 @@
+//! Dialects that clients of earlier servers speak.
+
+pub(crate) mod fastapi;

@@ -1,0 +1,68 @@
+//! Introspection (RFC 7662), for clients with credentials.
+
+use auth::client;
+use auth::token::{Introspection, introspect as look};
+use axum::Json as Answer;
+use model::Secret;
+use protocol::access_token::FIRST_PARTY;
+use protocol::authorization::Authorization;
+use serde_json::{Value, json};
+
+use crate::api::body::IntrospectInput;
+use crate::problem::Problem;
+use crate::request::context::{ClientCredentials, RequestContext};
+use crate::request::input::Form;
+
+pub(crate) async fn introspect(
+    mut cx: RequestContext<Form<IntrospectInput>, ClientCredentials>,
+) -> Result<Answer<Value>, Problem> {
+    let (Form(input), presented, mut ctx) = cx.parts();
+    let (id, secret) = credentials(presented, input)?;
+    client::authenticate(&mut ctx, &id, &secret).await?;
+    let found = look(&mut ctx, &input.token).await?;
+    Ok(Answer(body(&found, ctx.services)))
+}
+
+/// One way of authentication, and only one (RFC 6749 §2.3).
+fn credentials(
+    presented: &ClientCredentials,
+    input: &IntrospectInput,
+) -> Result<(String, Secret<String>), Problem> {
+    match (&presented.0, &input.client_id, &input.client_secret) {
+        (Some(Authorization::Basic { id, secret }), None, None) | (None, Some(id), Some(secret)) => {
+            Ok((id.clone(), Secret::clone(secret)))
+        }
+        (Some(Authorization::Basic { .. }), ..) => Err(Problem::MalformedBody),
+        _ => Err(Problem::ClientInvalid),
+    }
+}
+
+fn body(found: &Introspection, services: &auth::Services) -> Value {
+    match found {
+        Introspection::Inactive => json!({ "active": false }),
+        Introspection::Access(claims) => {
+            let mut body = json!(claims);
+            if let Some(members) = body.as_object_mut() {
+                members.insert("active".to_owned(), true.into());
+                members.insert("token_type".to_owned(), "Bearer".into());
+            }
+            body
+        }
+        Introspection::Refresh(session) => {
+            let uuid = session.user_uuid.to_string();
+            let sub = if services.settings.subject_is_uuid { uuid.clone() } else { session.user.to_string() };
+            json!({
+                "active": true,
+                "token_type": "refresh_token",
+                "client_id": FIRST_PARTY,
+                "iss": services.settings.issuer,
+                "sub": sub,
+                "uuid": uuid,
+                "sid": session.id,
+                "scope": session.scope,
+                "iat": session.rotated_at.seconds(),
+                "exp": session.ends_at.min(session.rotated_at.plus(services.settings.refresh_ttl)).seconds(),
+            })
+        }
+    }
+}

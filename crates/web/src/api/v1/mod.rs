@@ -1,0 +1,5 @@
+//! `/api/v1`
+
+pub(crate) mod account;
+pub(crate) mod introspect;
+pub(crate) mod session;

@@ -1,0 +1,173 @@
+//! The context: what one request brings, with the one lease it may use.
+
+use std::convert::Infallible;
+use std::future::Future;
+
+use auth::token::{Caller, authenticate, authenticate_even_if_expired};
+use auth::{OpContext, Services};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use bytes::Bytes;
+use http::HeaderMap;
+use http::request::Parts;
+use model::trail::Receipts;
+use model::{AuditContext, Now};
+use protocol::authorization::Authorization;
+use store::Lease;
+use tokio_util::sync::CancellationToken;
+
+use super::AppState;
+use super::input::{Input, authorization};
+use crate::layers::{Gone, ReadBody, RequestOrigin};
+use crate::metrics::Sources;
+use crate::problem::Problem;
+
+/// One request, read and authenticated. A handler takes exactly one, as its last argument: it consumes the body,
+/// so two of them do not compile.
+pub(crate) struct RequestContext<I, W = Anonymous> {
+    input: I,
+    caller: W,
+    now: Now,
+    lease: Lease,
+    trail: AuditContext,
+    app: AppState,
+}
+
+impl<I, W> RequestContext<I, W> {
+    /// The input, who calls, and the way into the rooms.
+    pub(crate) fn parts(&mut self) -> (&I, &W, OpContext<'_>) {
+        let ctx = OpContext {
+            services: &self.app.0.services,
+            lease: &mut self.lease,
+            trail: &self.trail,
+            now: self.now,
+        };
+        (&self.input, &self.caller, ctx)
+    }
+
+    /// The rooms, for what needs no visit.
+    pub(crate) fn services(&self) -> &Services {
+        &self.app.0.services
+    }
+}
+
+/// Who calls, as far as a handler cares.
+pub(crate) trait Authenticate: Sized + Send + Sync + 'static {
+    /// Finds out, on the request's own lease.
+    fn identify(
+        ctx: &mut OpContext<'_>,
+        headers: &HeaderMap,
+    ) -> impl Future<Output = Result<Self, Problem>> + Send;
+}
+
+/// It does not matter.
+#[derive(Debug)]
+pub(crate) struct Anonymous;
+
+impl Authenticate for Anonymous {
+    async fn identify(_: &mut OpContext<'_>, _: &HeaderMap) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+}
+
+/// A valid access token.
+impl Authenticate for Caller {
+    async fn identify(ctx: &mut OpContext<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
+        match authorization(headers) {
+            Some(Authorization::Bearer(token)) => Ok(authenticate(ctx, token.expose()).await?),
+            _ => Err(Problem::TokenMissing),
+        }
+    }
+}
+
+/// An access token, an expired one too, or nothing.
+#[derive(Debug)]
+pub(crate) struct MaybeExpired(pub(crate) Option<Result<Caller, Problem>>);
+
+impl Authenticate for MaybeExpired {
+    async fn identify(ctx: &mut OpContext<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
+        match authorization(headers) {
+            Some(Authorization::Bearer(token)) => {
+                let caller = authenticate_even_if_expired(ctx, token.expose()).await;
+                Ok(Self(Some(caller.map_err(Problem::from))))
+            }
+            _ => Ok(Self(None)),
+        }
+    }
+}
+
+/// Whether the server is ready, and what of it is degraded; or what is not.
+#[derive(Debug)]
+pub(crate) struct Readiness(pub(crate) Result<Vec<String>, &'static str>);
+
+impl FromRequestParts<AppState> for Readiness {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, app: &AppState) -> Result<Self, Infallible> {
+        let condition = (app.0.health)();
+        if condition.stopping {
+            return Ok(Self(Err("the server is stopping")));
+        }
+        let database = app.0.probe.check(app.0.settings.health_timeout).await;
+        Ok(Self(database.map(|()| condition.degraded).map_err(|_| "the database does not answer")))
+    }
+}
+
+/// The page of metrics.
+#[derive(Debug)]
+pub(crate) struct MetricsPage(pub(crate) String);
+
+impl FromRequestParts<AppState> for MetricsPage {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, app: &AppState) -> Result<Self, Infallible> {
+        let inside = &app.0;
+        let (auditor, store) = (inside.auditor.as_deref(), &inside.store_metrics);
+        let sources = Sources { services: &inside.services, auditor, store, jobs: &inside.jobs };
+        Ok(Self(inside.metrics.page(&sources)))
+    }
+}
+
+/// The OpenAPI document.
+#[derive(Debug)]
+pub(crate) struct Document(pub(crate) Bytes);
+
+impl FromRequestParts<AppState> for Document {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, app: &AppState) -> Result<Self, Infallible> {
+        Ok(Self(app.0.openapi.clone()))
+    }
+}
+
+/// The `Authorization` header as it is, for client credentials.
+#[derive(Debug)]
+pub(crate) struct ClientCredentials(pub(crate) Option<Authorization>);
+
+impl Authenticate for ClientCredentials {
+    async fn identify(_: &mut OpContext<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
+        Ok(Self(authorization(headers)))
+    }
+}
+
+impl<I: Input, W: Authenticate> FromRequest<AppState> for RequestContext<I, W> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
+        let (mut parts, _) = request.into_parts();
+        if !app.may_be_audited(&parts.method) {
+            return Err(Problem::AuditUnavailable);
+        }
+        let origin =
+            parts.extensions.get::<RequestOrigin>().map(|origin| (*origin.0).clone()).unwrap_or_default();
+        let gone = parts.extensions.get::<Gone>().map_or_else(CancellationToken::new, |gone| gone.0.clone());
+        let receipts = parts.extensions.get::<Receipts>().cloned().unwrap_or_default();
+        let trail = app.0.trail.of(origin).gathering(receipts);
+        let mut lease = app.0.requests.lease(gone, trail.clone());
+        let now = app.0.clock.now();
+        let body = parts.extensions.remove::<ReadBody>().map(|body| body.0).unwrap_or_default();
+        let mut ctx = OpContext { services: &app.0.services, lease: &mut lease, trail: &trail, now };
+        let caller = W::identify(&mut ctx, &parts.headers).await?;
+        let input = I::read(&parts.headers, &body)?;
+        Ok(Self { input, caller, now, lease, trail, app: app.clone() })
+    }
+}

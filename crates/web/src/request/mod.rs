@@ -1,0 +1,66 @@
+//! What a request becomes on its way to its handler: the context with its one lease, the caller, the input.
+//!
+//! The fields of [`AppState`] are visible in this folder only, so that no handler reaches the pool behind it.
+
+pub(crate) mod context;
+pub(crate) mod input;
+
+use std::sync::Arc;
+
+use auth::Services;
+use auth::audit::{self, Auditor};
+use bytes::Bytes;
+use model::metric::Jobs;
+use model::{AuditContext, Clock};
+
+use crate::metrics::Metrics;
+use crate::openapi;
+use crate::{ServerHealth, Settings, WebDeps};
+
+/// The router's state. Only `router` names it beside this folder, which `cargo xtask tidy` checks.
+#[derive(Clone)]
+pub(crate) struct AppState(Arc<SharedState>);
+
+impl AppState {
+    /// The state of both routers.
+    pub(crate) fn new(deps: WebDeps, metrics: Arc<Metrics>) -> Self {
+        let openapi = openapi::document(&deps.settings.public_url).to_string().into();
+        Self(Arc::new(SharedState {
+            requests: deps.requests,
+            probe: deps.probe,
+            services: deps.services,
+            trail: deps.trail,
+            auditor: deps.auditor,
+            clock: deps.clock,
+            health: deps.health,
+            settings: deps.settings,
+            openapi,
+            metrics,
+            store_metrics: deps.store_metrics,
+            jobs: deps.jobs,
+        }))
+    }
+
+    /// Whether a request of this method may go on: it leaves no event, or its events can be written.
+    fn may_be_audited(&self, method: &http::Method) -> bool {
+        let failing = || {
+            self.0.auditor.as_ref().is_some_and(|auditor| auditor.condition() == audit::Condition::Failing)
+        };
+        method.is_safe() || !self.0.settings.audit_required || !failing()
+    }
+}
+
+struct SharedState {
+    requests: store::RequestPool,
+    probe: store::HealthProbe,
+    services: Arc<Services>,
+    trail: AuditContext,
+    auditor: Option<Arc<Auditor>>,
+    clock: Clock,
+    health: Arc<dyn Fn() -> ServerHealth + Send + Sync>,
+    settings: Settings,
+    openapi: Bytes,
+    metrics: Arc<Metrics>,
+    store_metrics: store::StoreMetrics,
+    jobs: Arc<Jobs>,
+}
