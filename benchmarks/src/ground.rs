@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::trail::{Entry, Receipt, Recorder};
-use model::{
-    AuditContext, Clock, Email, Event, EventKind, Intent, Now, Origin, SessionId, Spawner, UserId, UserUuid,
-};
+use model::{Clock, Email, Event, EventKind, Intent, Now, Origin, SessionId, UserId, UserUuid};
 use protocol::pepper::StoredText;
+use runtime::{AuditContext, NoopRecorder, Spawner};
 use store::queries::session::{NewSession, Rotation};
 use store::queries::user::NewUser;
 use store::queries::{credential, session, user};
@@ -34,14 +32,6 @@ fn stored(hash: &str) -> StoredText {
 pub(super) struct Ground {
     pub(super) store: Arc<Store>,
     next: Arc<AtomicU64>,
-}
-
-struct Nobody;
-
-impl Recorder for Nobody {
-    fn record(&self, _: Entry) -> Option<Receipt> {
-        None
-    }
 }
 
 /// The tasks of a benchmark end with its runtime.
@@ -83,7 +73,7 @@ impl Ground {
     }
 
     pub(super) fn lease(&self) -> Lease {
-        let trail = AuditContext::new(Arc::new(Nobody), Clock::test(NOON), Origin::default());
+        let trail = AuditContext::new(Arc::new(NoopRecorder), Clock::test(NOON), Origin::default());
         self.store.requests.lease(CancellationToken::new(), trail)
     }
 

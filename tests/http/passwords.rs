@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use auth::password::{
-    BREACH_BITS, BREACH_KIND, Blocklist, Breaches, Policy, Scheme, breach_hash, learn_kinds,
-};
+use auth::password::{BREACH_BITS, BREACH_KIND, Blocklist, Breaches, Policy, breach_hash, learn_kinds};
 use fixtures::{Answer, Engine, Options, TestApp, on_both};
+use hashing::Scheme;
 use serde_json::{Value, json};
 use store::queries::credential;
 
@@ -258,7 +257,7 @@ async fn n_09_a_raised_cost_reaches_every_hash_at_its_next_login() {
     let database = app.database.clone();
     app.close().await;
     let mut options = Options { keyring: Some(keyring), ..Options::default() };
-    options.auth.passwords.scheme = Scheme::Argon2id { memory_kib: 16, iterations: 2 };
+    options.auth.passwords.hashing.scheme = Scheme::Argon2id { memory_kib: 16, iterations: 2 };
     let app = TestApp::on(database, options).await;
     log_in(&app, "alice").await;
     app.keep_next().await;
@@ -319,7 +318,7 @@ async fn n_08_a_password_that_appeared_in_a_breach_is_refused_whole() {
 #[tokio::test]
 async fn bcrypt_refuses_what_it_would_not_take_whole() {
     let mut options = Options::default();
-    options.auth.passwords.scheme = Scheme::Bcrypt { cost: 4 };
+    options.auth.passwords.hashing.scheme = Scheme::Bcrypt { cost: 4 };
     let app = TestApp::with(Engine::Sqlite, options).await;
     works(&app, "just", &"b".repeat(72)).await;
     try_log_in(&app, "just", &"b".repeat(73)).await.expect(401);

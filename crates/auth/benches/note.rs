@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use auth::audit::{Auditor, DetailKeyFile, IntentLog, SEGMENTS};
 use journal::{Journal, JournalId, Options};
-use model::{AuditContext, Clock, Event, EventKind, Intent, Origin, RequestId, Rng, SessionId, UserUuid};
+use model::{Clock, Event, EventKind, Intent, Origin, RequestId, Rng, SessionId, UserUuid};
 use protocol::seal::Keyring;
+use runtime::AuditContext;
 use uuid::Uuid;
 
 const EVENTS: u128 = 100_000;

@@ -5,19 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use model::{AuditContext, Now, Rng, hex};
+use model::{Now, Rng, hex};
 use protocol::jwt::Algorithm;
 use protocol::refresh_token::MacKey;
 use protocol::scope::Scope;
 use protocol::seal::Keyring;
+use runtime::AuditContext;
 use store::Lease;
 use tokio::time::Instant;
 
 use crate::account::ProfileSchema;
 use crate::account::user_cache::UserCache;
-use crate::password::{PasswordHasher, PasswordSettings, PepperService, Requester};
+use crate::password::{PasswordSettings, PepperService};
 use crate::session::revocation_cache::RevocationCache;
 use crate::signing_keys::KeySet;
+use hashing::{PasswordHasher, Requester};
 
 /// What the configuration says about accounts, sessions and tokens.
 #[derive(Clone, Debug)]
@@ -88,7 +90,7 @@ impl Services {
         let macs: Vec<_> = keyring.derive("refresh-token mac").iter().map(MacKey::new).collect();
         let digest = keyring.derive("identifier digest").into_iter().next().unwrap_or_default();
         Self {
-            hasher: PasswordHasher::start(&settings.passwords, &rng),
+            hasher: PasswordHasher::start(&settings.passwords.hashing, &rng),
             peppers: PepperService::new(&settings.passwords, &rng),
             settings,
             rng,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::{OpContext, Services};
-use model::metric::{Jobs, RunOutcome};
-use model::{AuditContext, Clock, Origin};
+use model::{Clock, Origin};
+use runtime::AuditContext;
+use runtime::metric::{Jobs, RunOutcome};
 use store::BackgroundPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

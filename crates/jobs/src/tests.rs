@@ -2,12 +2,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use auth::account::{self, Candidate, ProfileSchema};
-use auth::password::{Blocklist, PasswordSettings, Scheme, pepper};
+use auth::password::{Blocklist, PasswordSettings, pepper};
 use auth::{OpContext, Services, Settings};
-use model::trail::{Entry, Receipt, Recorder};
-use model::{AuditContext, Clock, Event, Now, Origin, Rng, Secret, SessionId, Spawner};
+use hashing::Scheme;
+use model::{Clock, Event, Now, Origin, Rng, Secret, SessionId};
 use protocol::jwt::Algorithm;
 use protocol::seal::Keyring;
+use runtime::audit::{Entry, Receipt, Recorder};
+use runtime::{AuditContext, Spawner};
 use store::{BackgroundPool, Lease, Location, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -50,10 +52,12 @@ fn settings() -> Settings {
         revocation_max_stale: Duration::from_mins(5),
         key_rotation: Duration::from_hours(90 * 24),
         passwords: PasswordSettings {
-            scheme: Scheme::Argon2id { memory_kib: 8, iterations: 1 },
-            threads: 1,
-            processor_share: None,
-            queue_deadline: Duration::from_secs(5),
+            hashing: hashing::Settings {
+                scheme: Scheme::Argon2id { memory_kib: 8, iterations: 1 },
+                threads: 1,
+                processor_share: None,
+                queue_deadline: Duration::from_secs(5),
+            },
             min_length: 8,
             blocklist: Blocklist::Common,
             breaches: None,

@@ -11,15 +11,7 @@ use gatewright::app::lifecycle::{Deadlines, Lifecycle, Signals};
 use gatewright::app::listeners::BoundListeners;
 use gatewright::app::logging;
 use gatewright::config::{Config, LoadArgs, environment};
-use model::trail::{Entry, Receipt, Recorder};
-
-struct Nowhere;
-
-impl Recorder for Nowhere {
-    fn record(&self, _: Entry) -> Option<Receipt> {
-        None
-    }
-}
+use runtime::NoopRecorder;
 
 fn main() -> Result<(), Box<dyn Error>> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve())
@@ -27,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve() -> Result<(), Box<dyn Error>> {
     let config = Config::load(&LoadArgs::default(), environment())?.config;
-    let given = RuntimeDeps { recorder: Some(Arc::new(Nowhere)), ..RuntimeDeps::system() };
+    let given = RuntimeDeps { recorder: Some(Arc::new(NoopRecorder)), ..RuntimeDeps::system() };
     logging::init(&config.telemetry, &given.clock)?;
     let ports = BoundListeners::bind(&config).await?;
     let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));

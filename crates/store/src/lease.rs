@@ -1,11 +1,10 @@
 //! The lease: one request's place for one connection, and the proof that it is parked.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::trail::PendingAudit;
-use model::{AuditContext, Event, Intent, Now};
+use model::{Event, Intent, Now};
+use runtime::{AuditContext, Parked, PendingAudit, ReleasesConnection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -45,7 +44,7 @@ const UNNOTED: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
 /// connection back: whatever is slow asks for the [`Parked`] that only `park` makes.
 ///
 /// ```compile_fail,E0499
-/// # async fn slow(_: store::Parked<'_>) {}
+/// # async fn slow(_: runtime::Parked<'_>) {}
 /// async fn hashing_while_reading(lease: &mut store::Lease) -> Result<(), store::Error> {
 ///     let mut read = lease.read().await?;
 ///     slow(lease.park()).await;               // error: `*lease` is borrowed by `read`
@@ -57,7 +56,7 @@ const UNNOTED: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
 /// Nor is the lease to be had inside a transaction:
 ///
 /// ```compile_fail
-/// # async fn slow(_: store::Parked<'_>) {}
+/// # async fn slow(_: runtime::Parked<'_>) {}
 /// async fn hashing_in_a_transaction(
 ///     lease: &mut store::Lease,
 ///     intent: model::Intent,
@@ -204,28 +203,17 @@ impl Lease {
 
     /// Gives the connection back and proves it: what takes a [`Parked`] may be slow.
     pub fn park(&mut self) -> Parked<'_> {
+        Parked::new(self)
+    }
+}
+
+impl ReleasesConnection for Lease {
+    fn release(&mut self) {
         self.held = None;
-        Parked { gone: &self.gone, lease: PhantomData }
     }
 
-    /// Whether the client has hung up.
-    pub fn gone(&self) -> &CancellationToken {
+    fn gone(&self) -> &CancellationToken {
         &self.gone
-    }
-}
-
-/// The proof that a request holds no connection, for as long as it exists.
-#[derive(Debug)]
-pub struct Parked<'lease> {
-    gone: &'lease CancellationToken,
-    // The borrow of the lease, without its contents: a proof may be shared between threads.
-    lease: PhantomData<&'lease mut ()>,
-}
-
-impl Parked<'_> {
-    /// Cancelled when the client has hung up: slow work gives up then.
-    pub fn gone(&self) -> &CancellationToken {
-        self.gone
     }
 }
 

@@ -22,7 +22,7 @@ mod value;
 
 pub use error::Error;
 pub use fault_injection::{Failure, Faults, Site};
-pub use lease::{Lease, Parked, Read};
+pub use lease::{Lease, Read};
 pub use metrics::{PoolMetrics, StoreMetrics};
 pub use migrate::Step;
 pub use statement::{Batch, Call, Stmt, registry};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::metric::{Histogram, HistogramSnapshot};
+use runtime::metric::{Histogram, HistogramSnapshot};
 
 use crate::sqlite::Lane;
 use crate::statement::registry;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use model::{AuditContext, Now, Spawner};
+use model::Now;
+use runtime::{AuditContext, NoopRecorder, Spawner};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -280,7 +281,7 @@ async fn ask(backend: Backend) -> Result<(), String> {
     if !writes {
         return Err("its writer has ended; restart this process".into());
     }
-    let trail = AuditContext::new(Arc::new(Nobody), model::Clock::system(), model::Origin::default());
+    let trail = AuditContext::new(Arc::new(NoopRecorder), model::Clock::system(), model::Origin::default());
     let mut lease = Lease::new(backend, CancellationToken::new(), trail);
     let asked = async {
         let mut read = lease.read().await?;
@@ -290,13 +291,4 @@ async fn ask(backend: Backend) -> Result<(), String> {
         tracing::debug!(%error, "the health probe failed");
         "it cannot be reached".into()
     })
-}
-
-/// A probe changes nothing, so it has nothing to record.
-struct Nobody;
-
-impl model::trail::Recorder for Nobody {
-    fn record(&self, _: model::trail::Entry) -> Option<model::trail::Receipt> {
-        None
-    }
 }

@@ -24,9 +24,10 @@ use std::time::Duration;
 
 use auth::Services;
 use auth::audit::Auditor;
-use model::metric::Jobs;
-use model::{AuditContext, Clock, Spawner};
+use model::Clock;
 use protocol::forwarded::TrustedProxies;
+use runtime::metric::Jobs;
+use runtime::{AuditContext, Spawner};
 
 pub use axum::Router;
 pub use layers::refusal;

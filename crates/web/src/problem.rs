@@ -295,12 +295,12 @@ impl From<store::Error> for Problem {
     }
 }
 
-impl From<auth::password::Refusal> for Problem {
-    fn from(refusal: auth::password::Refusal) -> Self {
+impl From<hashing::Refusal> for Problem {
+    fn from(refusal: hashing::Refusal) -> Self {
         match refusal {
-            auth::password::Refusal::Busy(after) => Self::Busy(after),
+            hashing::Refusal::Busy(after) => Self::Busy(after),
             // Nobody is there to read it.
-            auth::password::Refusal::Gone => Self::Unavailable,
+            hashing::Refusal::Gone => Self::Unavailable,
         }
     }
 }

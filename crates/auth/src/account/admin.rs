@@ -7,8 +7,9 @@ use store::queries::{audit_key, credential, user};
 use super::register::{Candidate, Conflict, hash_of, new_user, stored, whose};
 use super::{ROLES, RegisterError};
 use crate::OpContext;
-use crate::password::{NotHashed, Policy, Priority, Refusal, hash_new};
+use crate::password::{NotHashed, Policy, hash_new};
 use crate::session::revoke_all;
+use hashing::{Priority, Refusal};
 
 /// Why an operator's change was not made.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use model::{Event, EventKind, Intent, Secret};
 use store::queries::{audit_key, credential, user};
 
 use crate::OpContext;
-use crate::password::Refusal;
 use crate::session::{check_password, revoke_all};
 use crate::token::Caller;
+use hashing::Refusal;
 
 /// Why the account stays.
 #[derive(Debug)]

@@ -6,9 +6,10 @@ use model::{Email, Event, EventKind, Intent, Secret, Username};
 use store::queries::credential;
 
 use crate::OpContext;
-use crate::password::{NotHashed, Policy, Priority, Refusal, hash_new};
+use crate::password::{NotHashed, Policy, hash_new};
 use crate::session::{check_password, revoke_all};
 use crate::token::Caller;
+use hashing::{Priority, Refusal};
 
 /// Why the password stays.
 #[derive(Debug)]

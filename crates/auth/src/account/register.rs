@@ -8,9 +8,10 @@ use store::queries::{credential, session, user};
 
 use super::BASIC_USER;
 use crate::OpContext;
-use crate::password::{NotHashed, Policy, Priority, Refusal, hash_new};
+use crate::password::{NotHashed, Policy, hash_new};
 use crate::session::{ActiveSession, PendingSession};
 use crate::token::{MintError, Tokens, mint};
+use hashing::{Priority, Refusal};
 
 /// Somebody who wants an account: every word of his has been checked.
 #[derive(Debug)]

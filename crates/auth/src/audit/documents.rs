@@ -142,7 +142,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use model::Origin;
-    use model::trail::Entry;
+    use runtime::audit::Entry;
     use serde_json::Value;
 
     use super::super::Plain;

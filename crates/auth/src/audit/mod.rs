@@ -15,8 +15,8 @@ pub use reconcile::{ReconcileError, settle};
 pub use recorder::{Auditor, Condition};
 pub use ship_stats::ShipStats;
 
-use model::trail::Entry;
 use model::{Event, Now, RequestId};
+use runtime::audit::Entry;
 use sched_policy::{Class, Thread};
 use serde::Serialize;
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Gap, Hooks, Journal, Limits, Notice, Signer, State, Stopped, Ticket, Time, Writer};
-use model::trail::{Entry, IntentReceipt, Receipt, Recorder};
 use model::{Clock, Event, Intent, Now, Origin, Rng, UserUuid, hex};
 use protocol::checkpoint::CheckpointKey;
 use protocol::seal::Keyring;
+use runtime::audit::{Entry, IntentReceipt, Receipt, Recorder};
 use serde::Serialize;
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::metric::{Histogram, HistogramSnapshot};
+use runtime::metric::{Histogram, HistogramSnapshot};
 
 /// Counts what was shipped, and what was not. Cheap to read.
 #[derive(Debug, Default)]

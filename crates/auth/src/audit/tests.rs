@@ -8,9 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Checkpoint, Journal, JournalId, Kind, Options, Reader};
 use model::event::Reason;
-use model::{AuditContext, Clock, Now, Origin, RequestId, Rng, SessionId, UserUuid};
+use model::{Clock, Now, Origin, RequestId, Rng, SessionId, UserUuid};
 use protocol::checkpoint::CheckpointKey;
 use protocol::seal::Keyring;
+use runtime::AuditContext;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -175,7 +176,7 @@ async fn what_was_noted_before_the_end_is_there_after_it() {
     let place = Place::new();
     for round in 0..3_u128 {
         let auditor = place.open();
-        let receipts = model::trail::Receipts::default();
+        let receipts = runtime::audit::Receipts::default();
         let trail = trail(&auditor).gathering(receipts.clone());
         trail.note(Event::ProfileChanged { user: user(round) });
         let gathered = receipts.take();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use breach_filter::{Filter, OpenError};
 use model::Secret;
-use store::Parked;
+use runtime::Parked;
 
 /// Hashes of this kind are the beginning of the SHA-1 of the password, whole and as it is, in UTF-8.
 pub const BREACH_KIND: u8 = 2;

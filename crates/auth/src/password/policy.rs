@@ -1,21 +1,16 @@
 //! What may be a new password (NIST SP 800-63B-4 §3.1.1.2: length and a blocklist, no composition rules).
 
+use hashing::{BCRYPT_BYTES, Scheme, normalise};
 use model::bounds::PASSWORD_CHARS;
 use model::profile::FieldError;
 use model::{Email, Secret, Username};
 use protocol::password_hash::Rules;
 use unicode_normalization::UnicodeNormalization;
 
-use super::scheme::BCRYPT_BYTES;
-use super::{PasswordSettings, Scheme};
+use super::PasswordSettings;
 
 /// The rules for new passwords.
 pub struct Policy<'a>(pub &'a PasswordSettings);
-
-/// The bytes that are hashed: NFC, never truncated.
-pub fn normalise(password: &str) -> Secret<Vec<u8>> {
-    Secret::new(password.nfc().collect::<String>().into_bytes())
-}
 
 /// The bytes that are compared with a stored hash: by its rules, ours or as received. The work is the same for both.
 pub(crate) fn received(password: &str, rules: Rules) -> Secret<Vec<u8>> {
@@ -54,7 +49,7 @@ impl Policy<'_> {
         if password.contains('\0') {
             return refuse("password_invalid", "must not contain a NUL character".into());
         }
-        if matches!(self.0.scheme, Scheme::Bcrypt { .. }) && bytes.expose().len() > BCRYPT_BYTES {
+        if matches!(self.0.hashing.scheme, Scheme::Bcrypt { .. }) && bytes.expose().len() > BCRYPT_BYTES {
             return refuse("password_too_long", format!("must be at most {BCRYPT_BYTES} bytes of UTF-8"));
         }
         let folded = password.nfc().collect::<String>().to_lowercase();

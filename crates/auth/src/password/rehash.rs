@@ -1,9 +1,9 @@
 //! What the engine needs of the database, in the background.
 
+use hashing::{RehashTicket, Rehashed};
 use model::{Event, EventKind, Intent, UserId};
 use store::queries::credential;
 
-use super::hasher::Rehashed;
 use crate::OpContext;
 
 /// Places in the table that are looked at, and hashes that are read at each.
@@ -36,13 +36,13 @@ pub async fn learn_kinds(ctx: &mut OpContext<'_>) -> Result<(), store::Error> {
 /// When the database did not answer; the next login makes another one.
 pub async fn keep_rehashed(ctx: &mut OpContext<'_>, rehashed: Rehashed) -> Result<(), store::Error> {
     let now = ctx.now;
-    let new = ctx.services.peppers.store(rehashed.uuid, &rehashed.new);
+    let new = ctx.services.peppers.store(rehashed.ticket.uuid, &rehashed.new);
     let kind = if rehashed.is_same { EventKind::PasswordsSealed } else { EventKind::PasswordRehashed };
-    let intent = Intent::to(kind).user(rehashed.uuid).stamp(now);
+    let intent = Intent::to(kind).user(rehashed.ticket.uuid).stamp(now);
     let kept = ctx
         .lease
         .transact(intent, async move |tx| {
-            let Rehashed { user, uuid, version, old, is_same, .. } = &rehashed;
+            let Rehashed { ticket: RehashTicket { user, uuid, version, old }, is_same, .. } = &rehashed;
             let (kept,) = tx.commit_with((credential::rehash(*user, *version, old, &new, now),)).await?;
             kept.first().ok_or(Moved::On)?;
             let event = match (is_same, new.pepper()) {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use hashing::{Priority, Refusal};
 use model::Secret;
 use model::profile::FieldError;
 
-use super::hasher::{Priority, Refusal};
 use crate::OpContext;
 
 /// Why a new password was not hashed.

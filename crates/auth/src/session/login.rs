@@ -7,9 +7,10 @@ use store::queries::{credential, revocation, session};
 use store::{Call, Tx};
 
 use super::active::{ActiveSession, PendingSession};
-use crate::password::{Refusal, normalise, open_stored, received};
+use crate::password::{open_stored, received};
 use crate::token::{MintError, Tokens, mint};
 use crate::{OpContext, Services};
+use hashing::{Refusal, RehashTicket, normalise};
 
 /// What a login form says.
 #[derive(Debug)]
@@ -156,11 +157,18 @@ pub(crate) async fn check_password(
 fn rehash_if_outdated(ctx: &OpContext<'_>, login: &credential::Login, password: &Secret<String>) {
     let Services { hasher, peppers, .. } = ctx.services;
     let Some(text) = &login.hash else { return };
+    let ticket = || RehashTicket {
+        user: login.user.id,
+        uuid: login.user.uuid,
+        version: login.version,
+        old: text.clone(),
+    };
+
     match peppers.open(login.user.uuid, text) {
         Ok(stored) if hasher.should_rehash(&stored, password.expose()) => {
-            hasher.rehash(login, normalise(password.expose()));
+            hasher.rehash(ticket(), normalise(password.expose()));
         }
-        Ok(stored) if peppers.is_outdated(text) => hasher.keep(login, &stored),
+        Ok(stored) if peppers.is_outdated(text) => hasher.keep(ticket(), &stored),
         Ok(_) | Err(_) => {}
     }
 }

@@ -7,11 +7,10 @@ use auth::account::{self, Candidate};
 use auth::audit::{DetailKeyFile, IntentLog, SEGMENTS};
 use auth::session::{self, Credentials};
 use journal::{Journal, JournalId, Options, Reader};
-use model::trail::{Entry, IntentReceipt, Receipt, Recorder};
-use model::{
-    AuditContext, Event, EventKind, Intent, Now, Origin, RequestId, Rng, Secret, SessionId, UserUuid,
-};
+use model::{Event, EventKind, Intent, Now, Origin, RequestId, Rng, Secret, SessionId, UserUuid};
 use protocol::seal::Keyring;
+use runtime::AuditContext;
+use runtime::audit::{Entry, IntentReceipt, Receipt, Recorder};
 use serde_json::Value;
 use store::Location;
 use testkit::Postgres;

@@ -12,8 +12,9 @@ use jobs::{
     Database, Destroy, JournalTail, KeysOnDisk, PurgeErasedKeys, ReconcileIntents, Shipper, ShipperSettings,
 };
 use journal::{Head, Journal, JournalId, OpenError, Options};
-use model::{Clock, Rng, Spawner};
+use model::{Clock, Rng};
 use protocol::seal::Keyring;
+use runtime::Spawner;
 use store::audit_db::Audit;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use auth::audit::Auditor;
 use auth::signing_keys::{Rotated, SigningKeyError};
 use auth::{OpContext, Services};
-use model::trail::{Entry, Receipt, Recorder};
-use model::{AuditContext, Clock, Origin, Rng, Spawner};
+use model::{Clock, Origin, Rng};
 use protocol::seal::Keyring;
+use runtime::{AuditContext, NoopRecorder, Recorder, Spawner};
 use store::audit_db::Audit;
 use store::{Lease, Store};
 
@@ -37,15 +37,6 @@ impl RuntimeDeps {
     /// The system's clock and randomness; the trail leads into the journal.
     pub fn system() -> Self {
         Self { clock: Clock::system(), rng: Rng::system(), recorder: None, forbid_second_acquire: false }
-    }
-}
-
-/// Takes what is noted before there is a journal, which is nothing.
-struct Nowhere;
-
-impl Recorder for Nowhere {
-    fn record(&self, _: Entry) -> Option<Receipt> {
-        None
     }
 }
 
@@ -108,7 +99,9 @@ impl Core {
         let trail = |recorder| AuditContext::new(recorder, given.clock.clone(), origin.clone());
         let keyring = match keyring {
             Some(keyring) => keyring,
-            None => first_master_key(config, given, store.background.lease(trail(Arc::new(Nowhere)))).await?,
+            None => {
+                first_master_key(config, given, store.background.lease(trail(Arc::new(NoopRecorder)))).await?
+            }
         };
         let writes = if via == "cli" { JournalOwner::Command } else { JournalOwner::Server };
         let auditor = if given.recorder.is_some() {
@@ -124,7 +117,7 @@ impl Core {
         let recorder: Arc<dyn Recorder> = match (&given.recorder, &auditor) {
             (Some(recorder), _) => Arc::clone(recorder),
             (None, Some(auditor)) => Arc::<Auditor>::clone(auditor),
-            (None, None) => Arc::new(Nowhere),
+            (None, None) => Arc::new(NoopRecorder),
         };
         let trail = trail(recorder);
         let services = Arc::new(Services::new(settings, keyring, given.rng.clone()));

@@ -24,7 +24,8 @@ use jobs::{
     Cleanup, Database, Job, LearnHashMix, PollRevocations, PurgeErasedKeys, ReconcileIntents, RemoteSink,
     RepepperHashes, Report, RotateSigningKeys, Runner, Shipper, StoreRehashes,
 };
-use model::{AuditContext, Event, Origin};
+use model::{Event, Origin};
+use runtime::AuditContext;
 use web::{Peer, Router, ServerHealth, WebDeps};
 
 use self::bootstrap::{Core, IfMissing, RuntimeDeps};

@@ -1,6 +1,7 @@
 //! SIGHUP: the configuration is read again; what cannot be applied while running is named.
 
-use model::{AuditContext, Event, Origin};
+use model::{Event, Origin};
+use runtime::AuditContext;
 
 use crate::app::audit::node_name;
 use crate::app::logging::Logging;

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use auth::account::ProfileSchema;
-use auth::password::{Blocklist, Breaches, PasswordSettings, Scheme};
+use auth::password::{Blocklist, Breaches, PasswordSettings};
+use hashing::Scheme;
 use model::{Now, Secret};
 use protocol::forwarded::TrustedProxies;
 use protocol::jwt::Algorithm;
@@ -152,11 +153,15 @@ fn passwords(config: &Config, issuer: &str) -> Result<PasswordSettings, StartErr
     let breaches = breaches.transpose()?;
     let host = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
     let host = host.split(['/', ':']).next().unwrap_or_default();
-    Ok(PasswordSettings {
+    let hashing = hashing::Settings {
         scheme,
         threads,
         processor_share: quota.map(|quota| quota * SHARE_OF_QUOTA),
         queue_deadline: passwords.queue_deadline,
+    };
+
+    Ok(PasswordSettings {
+        hashing,
         min_length: passwords.min_length as usize,
         blocklist,
         breaches,

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use auth::account::{AdminError, RegisterError};
 use auth::client::ClientError;
-use auth::password::Refusal;
 use auth::password::pepper::PepperServiceError;
 use auth::signing_keys::SigningKeyError;
+use hashing::Refusal;
 use model::profile::FieldError;
 
 use crate::app::master_key::MasterKeyError;

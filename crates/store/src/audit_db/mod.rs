@@ -9,7 +9,8 @@ mod postgres;
 mod sql;
 mod sqlite;
 
-use model::{Now, Spawner, UserUuid};
+use model::{Now, UserUuid};
+use runtime::Spawner;
 
 use crate::value::Row;
 use crate::{Error, Location, Settings};

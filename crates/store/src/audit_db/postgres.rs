@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::{Now, Spawner, UserUuid};
+use model::{Now, UserUuid};
+use runtime::Spawner;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use model::{Now, Spawner};
+use model::Now;
+use runtime::Spawner;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::Spawner;
+use runtime::Spawner;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 

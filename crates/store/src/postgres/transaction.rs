@@ -1,7 +1,7 @@
 //! A whole transaction on one connection, run again when PostgreSQL asks for it.
 
 use model::Event;
-use model::trail::PendingAudit;
+use runtime::audit::PendingAudit;
 
 use super::{Again, PooledConnection};
 use crate::Error;

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::Event;
-use model::metric::{Histogram, HistogramSnapshot};
-use model::trail::PendingAudit;
+use runtime::audit::PendingAudit;
+use runtime::metric::{Histogram, HistogramSnapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use auth::Services;
 use auth::audit::{Auditor, Condition};
 use http::Method;
-use model::metric::{Histogram, HistogramSnapshot, Jobs};
+use runtime::metric::{Histogram, HistogramSnapshot, Jobs};
 
 use self::page::{Page, float};
 use crate::layers::Timed;

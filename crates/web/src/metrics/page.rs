@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use model::metric::HistogramSnapshot;
+use runtime::metric::HistogramSnapshot;
 
 /// A page so far. Names and labels are ours, so that nothing has to be escaped.
 #[derive(Default)]

@@ -9,9 +9,10 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
-use model::trail::Receipts;
-use model::{AuditContext, Now};
+use model::Now;
 use protocol::authorization::Authorization;
+use runtime::AuditContext;
+use runtime::audit::Receipts;
 use store::Lease;
 use tokio_util::sync::CancellationToken;
 

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use auth::Services;
 use auth::audit::{self, Auditor};
 use bytes::Bytes;
-use model::metric::Jobs;
-use model::{AuditContext, Clock};
+use model::Clock;
+use runtime::AuditContext;
+use runtime::metric::Jobs;
 
 use crate::metrics::Metrics;
 use crate::openapi;

@@ -9,6 +9,7 @@ use journal::JournalId;
 use model::{Clock, Origin, UserUuid, hex};
 use protocol::detail::{DetailKey, DetailKeyId};
 use protocol::seal::Keyring;
+use runtime::NoopRecorder;
 use serde_json::{Map, Value, json};
 use store::audit_db::Record;
 use store::queries::audit_key;
@@ -28,7 +29,7 @@ pub(super) struct Details {
 
 impl Details {
     /// Reads the keys that this node has; without a master key every detail stays sealed.
-    pub(super) async fn open(config: &Config, spawner: &model::Spawner) -> Result<Self, Failure> {
+    pub(super) async fn open(config: &Config, spawner: &runtime::Spawner) -> Result<Self, Failure> {
         let keyring = master_key::read(&config.master_key_file).ok();
         let mut known = HashMap::new();
         for writes in [JournalOwner::Server, JournalOwner::Command] {
@@ -73,8 +74,11 @@ impl Details {
 
     async fn key(&mut self, id: DetailKeyId) -> Result<Option<&(UserUuid, DetailKey)>, Failure> {
         if !self.known.contains_key(&id) {
-            let trail =
-                model::AuditContext::new(std::sync::Arc::new(Nothing), Clock::system(), Origin::default());
+            let trail = runtime::AuditContext::new(
+                std::sync::Arc::new(NoopRecorder),
+                Clock::system(),
+                Origin::default(),
+            );
             let mut lease = self.background.lease(trail);
             let row = lease.read().await?.one(audit_key::find(&id)).await?;
             let unseal = |row: audit_key::AuditKey| {
@@ -86,14 +90,5 @@ impl Details {
             self.known.insert(id, key);
         }
         Ok(self.known.get(&id).and_then(Option::as_ref))
-    }
-}
-
-/// Who only reads leaves nothing in the trail.
-struct Nothing;
-
-impl model::trail::Recorder for Nothing {
-    fn record(&self, _: model::trail::Entry) -> Option<model::trail::Receipt> {
-        None
     }
 }

@@ -10,7 +10,8 @@ mod verify;
 mod verify_database;
 
 use clap::{Args, Subcommand};
-use model::{Now, Spawner, UserUuid};
+use model::{Now, UserUuid};
+use runtime::Spawner;
 use store::audit_db::{Audit, Filter};
 
 use self::export::Export;

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::io::{self, BufRead, IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 
-use auth::password::{breach_hash, normalise};
+use auth::password::breach_hash;
+use hashing::normalise;
 use model::bounds::PASSWORD_CHARS;
 
 use super::super::Failure;

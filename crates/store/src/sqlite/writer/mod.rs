@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use model::Event;
-use model::trail::{PendingAudit, Receipt};
+use runtime::audit::{PendingAudit, Receipt};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::trail::{Entry, IntentReceipt, Recorder};
-use model::{AuditContext, Clock, Event, EventKind, Intent, Now, Origin};
+use model::{Clock, Event, EventKind, Intent, Now, Origin};
+use runtime::AuditContext;
+use runtime::audit::{Entry, IntentReceipt, Recorder};
 use tempfile::TempDir;
 
 use super::*;

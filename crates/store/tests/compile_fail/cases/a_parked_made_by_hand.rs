@@ -1,6 +1,6 @@
 //! Only `park` makes the proof.
 
-use store::Parked;
+use runtime::Parked;
 
 fn handler(gone: &tokio_util::sync::CancellationToken) -> Parked<'_> {
     Parked { gone, lease: std::marker::PhantomData }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::Now;
+use model::Now;
 
 /// Durations, counted by upper bounds.
 #[derive(Debug)]

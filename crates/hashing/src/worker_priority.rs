@@ -13,7 +13,7 @@ use sched_policy::{Class, Thread};
 use tokio::time::Instant;
 
 /// How often the governor looks while there is work.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 /// Less of a core than this for a thread, while others wait, is too little.
 const ENOUGH: f64 = 0.5;
 /// Looks without anybody waiting before the threads go down a step: five seconds.
@@ -21,7 +21,7 @@ const CALM: u32 = 50;
 
 /// Watches over the threads.
 #[derive(Debug)]
-pub(super) struct WorkerPriority {
+pub(crate) struct WorkerPriority {
     lowest: Class,
     class: AtomicU8,
     threads: Mutex<Vec<Thread>>,
@@ -31,34 +31,34 @@ pub(super) struct WorkerPriority {
 
 /// What the governor remembers between two looks.
 #[derive(Debug, Default)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     cpu: Option<(Instant, Duration)>,
     calm: u32,
 }
 
 impl Sample {
     /// Whether nothing has been open for a while.
-    pub(super) fn is_calm(&self) -> bool {
+    pub(crate) fn is_calm(&self) -> bool {
         self.cpu.is_none() || self.calm >= CALM
     }
 }
 
 impl WorkerPriority {
     /// `share` is the part of a core that each thread may have, where a quota says so.
-    pub(super) fn new(share: Option<f64>) -> Self {
+    pub(crate) fn new(share: Option<f64>) -> Self {
         let lowest = if sched_policy::may_raise() { Class::Idle } else { Class::Batch };
         Self { lowest, class: AtomicU8::new(number(lowest)), threads: Mutex::default(), share }
     }
 
     /// Called by each thread when it begins.
-    pub(super) fn enter(&self) {
+    pub(crate) fn enter(&self) {
         let thread = Thread::current();
         set(thread, self.class());
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
     }
 
     /// The class of the threads.
-    pub(super) fn class(&self) -> Class {
+    pub(crate) fn class(&self) -> Class {
         match self.class.load(Ordering::Relaxed) {
             0 => Class::Idle,
             1 => Class::Batch,
@@ -67,17 +67,17 @@ impl WorkerPriority {
     }
 
     /// How long a thread rests after it has used `cpu` within `wall`, so that the quota leaves something to others.
-    pub(super) fn rest(&self, cpu: Duration, wall: Duration) -> Duration {
+    pub(crate) fn rest(&self, cpu: Duration, wall: Duration) -> Duration {
         self.share.map_or(Duration::ZERO, |share| cpu.div_f64(share.max(0.001)).saturating_sub(wall))
     }
 
     /// The class that the threads are in while nobody waits.
-    pub(super) fn lowest(&self) -> Class {
+    pub(crate) fn lowest(&self) -> Class {
         self.lowest
     }
 
     /// One look at the threads, while `busy` of them hash and `open` jobs wait or are computed: raises or lowers them.
-    pub(super) fn look(&self, glance: &mut Sample, busy: usize, open: usize) {
+    pub(crate) fn look(&self, glance: &mut Sample, busy: usize, open: usize) {
         let now = Instant::now();
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let cpu = threads.iter().filter_map(|thread| thread.cpu_time().ok()).sum();
@@ -97,7 +97,7 @@ impl WorkerPriority {
     }
 
     /// Forgets a look: nothing was hashed meanwhile.
-    pub(super) fn pause(&self, glance: &mut Sample) {
+    pub(crate) fn pause(&self, glance: &mut Sample) {
         *glance = Sample::default();
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.set(self.lowest, &threads);

@@ -2,23 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use super::super::Blocklist;
 use super::*;
 
 const LONG: Duration = Duration::from_mins(10);
 
-fn settings(scheme: Scheme) -> PasswordSettings {
-    PasswordSettings {
-        scheme,
-        threads: 1,
-        processor_share: None,
-        queue_deadline: LONG,
-        min_length: 8,
-        blocklist: Blocklist::Off,
-        breaches: None,
-        pepper: false,
-        service_names: Vec::new(),
-    }
+fn settings(scheme: Scheme) -> Settings {
+    Settings { scheme, threads: 1, processor_share: None, queue_deadline: LONG }
 }
 
 fn hasher(scheme: Scheme) -> PasswordHasher {
@@ -111,7 +100,7 @@ async fn a_batch_answers_each_its_own_question() {
 
 /// A hasher that takes everything in, and hashes when it is woken.
 fn asleep(scheme: Scheme) -> PasswordHasher {
-    let settings = PasswordSettings { queue_deadline: Duration::from_secs(5), ..settings(scheme) };
+    let settings = Settings { queue_deadline: Duration::from_secs(5), ..settings(scheme) };
     let hasher = PasswordHasher::asleep(&settings, &Rng::seeded(7));
     // As if a hash took a second.
     hasher.engine.lock().capacity.measured(&scheme.class(), 1, Duration::from_secs(1));
@@ -201,25 +190,14 @@ async fn one_address_that_floods_the_queue_is_sent_away_before_another_one() {
 async fn a_password_is_hashed_anew_in_the_background_for_at_most_64_at_once() {
     let hasher = PasswordHasher::asleep(&settings(ARGON2), &Rng::seeded(7));
     let old = self::hasher(BCRYPT).make("a password").await;
-    let now = model::Now::from_seconds(1);
-    let login = credential::Login {
-        user: store::queries::user::User {
-            id: UserId(1),
-            uuid: UserUuid(model::id::uuid_v7(now, &Rng::seeded(1))),
-            email: None,
-            username: None,
-            role: String::new(),
-            state: store::queries::user::State::Active,
-            profile: String::new(),
-            created_at: now,
-            updated_at: now,
-        },
-        hash: Some(StoredText::from_row(old.to_string())),
+    let ticket = RehashTicket {
+        user: UserId(1),
+        uuid: UserUuid(model::id::uuid_v7(model::Now::from_seconds(1), &Rng::seeded(1))),
         version: 3,
-        sessions: 0,
+        old: StoredText::from_row(old.to_string()),
     };
     for _ in 0..100 {
-        hasher.rehash(&login, bytes("a password"));
+        hasher.rehash(ticket.clone(), bytes("a password"));
     }
     assert_eq!(hasher.queue_depth(), 64);
     hasher.wake(1);
@@ -229,7 +207,7 @@ async fn a_password_is_hashed_anew_in_the_background_for_at_most_64_at_once() {
         tokio::task::yield_now().await;
     }
     assert!(hasher.rehashed().is_none());
-    let Rehashed { version, old: was, new, .. } = results.swap_remove(0);
+    let Rehashed { ticket: RehashTicket { version, old: was, .. }, new, .. } = results.swap_remove(0);
     assert_eq!((version, was), (3, StoredText::from_row(old.to_string())));
     assert!(hasher.is(&StoredHash::parse(&new).unwrap(), "a password").await);
 }

@@ -10,12 +10,12 @@ use protocol::password_hash::CostClass;
 use sched_policy::Thread;
 use tokio::time::Instant;
 
-use super::super::Scheme;
-use super::super::bcrypt::{self, BcryptJob};
-use super::super::scheme::{WorkerBuffers, verify};
-use super::Refusal;
-use super::capacity::is_bcrypt;
-use super::engine::{Answer, Engine, Job, State, Task};
+use crate::Refusal;
+use crate::bcrypt::{self, BcryptJob};
+use crate::capacity::is_bcrypt;
+use crate::engine::{Answer, Engine, Job, State, Task};
+use crate::scheme::Scheme;
+use crate::scheme::{WorkerBuffers, verify};
 
 /// How long a thread keeps its memory while there is nothing to hash.
 const KEEP: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ enum Next {
 }
 
 /// Hashes until the engine is closed.
-pub(super) fn work(engine: &Engine) {
+pub(crate) fn work(engine: &Engine) {
     engine.priority.enter();
     let mut buffers = WorkerBuffers::default();
     let mut patience = Some(KEEP);

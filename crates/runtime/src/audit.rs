@@ -1,32 +1,11 @@
-//! The trail: where a request, a job or a command says what happened.
+//! The audit context: how a request, a job or a command records what happened.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use model::{Clock, Event, Intent, Now, Origin};
 use serde::Serialize;
-
-use crate::{Clock, Event, Intent, Now, RequestId};
-
-/// Where something came from: part of every entry.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Origin {
-    /// `http`, `cli` or the name of a job.
-    pub via: &'static str,
-    /// The request's id, where there is a request.
-    pub request_id: Option<RequestId>,
-    /// The id that the client itself gave the request: its word, not ours.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_request_id: Option<String>,
-    /// The trace that the request belongs to (W3C Trace Context).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<String>,
-    /// The client's address after trusted proxies.
-    pub address: Option<IpAddr>,
-    /// The client's `User-Agent`, cut to 256 characters, control characters replaced.
-    pub user_agent: Option<String>,
-}
 
 /// One line of the audit trail.
 #[derive(Clone, Debug, Serialize)]
@@ -57,6 +36,16 @@ pub trait Recorder: Send + Sync {
 
     /// What was announced under this number surely did not happen.
     fn withdraw(&self, _number: u64) {}
+}
+
+/// A recorder that keeps nothing: for what changes nothing, or runs before there is a journal.
+#[derive(Clone, Copy, Debug)]
+pub struct NoopRecorder;
+
+impl Recorder for NoopRecorder {
+    fn record(&self, _: Entry) -> Option<Receipt> {
+        None
+    }
 }
 
 /// An intent on its way to the disk.
@@ -223,7 +212,7 @@ impl Drop for PendingAudit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventKind, UserUuid};
+    use model::{EventKind, UserUuid};
 
     const USER: UserUuid = UserUuid(uuid::Uuid::from_u128(1));
 

@@ -6,11 +6,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use model::Rng;
 use protocol::password_hash::{Argon2Hash, Argon2Kind, BcryptHash, CostClass, StoredHash};
 
-use super::super::Scheme;
+use crate::scheme::Scheme;
 
 /// Kinds of stored hashes, each with how often it is met and one hash that stands for it.
 #[derive(Clone, Debug)]
-pub(super) struct DummyHashes(Vec<DummyHash>);
+pub(crate) struct DummyHashes(Vec<DummyHash>);
 
 #[derive(Clone, Debug)]
 struct DummyHash {
@@ -21,7 +21,7 @@ struct DummyHash {
 
 impl DummyHashes {
     /// All unknown users look like users of `scheme`.
-    pub(super) fn of_scheme(scheme: Scheme, rng: &Rng) -> Self {
+    pub(crate) fn of_scheme(scheme: Scheme, rng: &Rng) -> Self {
         let text = match scheme {
             Scheme::Argon2id { memory_kib, iterations } => Argon2Hash {
                 kind: Argon2Kind::Id,
@@ -41,7 +41,7 @@ impl DummyHashes {
     }
 
     /// Unknown users look like these; None when there are none.
-    pub(super) fn of_sample(sample: Vec<StoredHash>) -> Option<Self> {
+    pub(crate) fn of_sample(sample: Vec<StoredHash>) -> Option<Self> {
         let mut kinds: BTreeMap<CostClass, (f64, StoredHash)> = BTreeMap::new();
         for stored in sample {
             kinds.entry(stored.cost_class()).or_insert((0.0, stored)).0 += 1.0;
@@ -53,19 +53,19 @@ impl DummyHashes {
     }
 
     /// The kinds.
-    pub(super) fn classes(&self) -> impl Iterator<Item = &CostClass> {
+    pub(crate) fn classes(&self) -> impl Iterator<Item = &CostClass> {
         self.0.iter().map(|decoy| &decoy.class)
     }
 
     /// A hash of each kind.
-    pub(super) fn each(&self) -> impl Iterator<Item = &StoredHash> {
+    pub(crate) fn each(&self) -> impl Iterator<Item = &StoredHash> {
         self.0.iter().map(|decoy| &decoy.stored)
     }
 
     /// The decoy of an account that does not exist: always the same for one `account`, and over all of them as
     /// frequent as the kind is (weighted rendezvous hashing, so that when the mix changes a little, few accounts change
     /// their kind). `account` is a keyed hash already: nobody outside can tell which kind a name will get.
-    pub(super) fn choose(&self, account: &str) -> Option<&StoredHash> {
+    pub(crate) fn choose(&self, account: &str) -> Option<&StoredHash> {
         let score = |decoy: &DummyHash| {
             let hash = digest(&SHA256, format!("{account} {}", decoy.class).as_bytes());
             let (head, _) = hash.as_ref().split_first_chunk().unwrap_or((&[0; 4], &[]));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use model::metric::{Histogram, HistogramSnapshot};
+use runtime::metric::{Histogram, HistogramSnapshot};
 
 /// How many hashes were begun, computed, shed and cancelled since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,11 +23,11 @@ pub struct HashingMetrics {
 /// Counters and histograms of the engine.
 #[derive(Debug)]
 pub struct Counts {
-    pub(super) begun: AtomicU64,
-    pub(super) done: AtomicU64,
-    pub(super) shed: AtomicU64,
-    pub(super) cancelled: AtomicU64,
-    pub(super) wait: Histogram,
+    pub(crate) begun: AtomicU64,
+    pub(crate) done: AtomicU64,
+    pub(crate) shed: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+    pub(crate) wait: Histogram,
     durations: Mutex<BTreeMap<&'static str, Histogram>>,
 }
 
@@ -71,7 +71,7 @@ impl Counts {
         durations.iter().map(|(algorithm, histogram)| (*algorithm, histogram.snapshot())).collect()
     }
 
-    pub(super) fn hashed(&self, algorithm: &'static str, took: Duration) {
+    pub(crate) fn hashed(&self, algorithm: &'static str, took: Duration) {
         let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
         durations.entry(algorithm).or_insert_with(|| Histogram::new(BOUNDS)).observe(took);
     }

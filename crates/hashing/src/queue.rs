@@ -48,7 +48,7 @@ fn network(address: IpAddr, bits: u32) -> IpAddr {
 
 /// A place in the queue. The smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     purpose: Priority,
     at: Duration,
     sequence: u64,
@@ -78,7 +78,7 @@ impl<K: Clone + Eq + Hash> Tally<K> {
 
 /// Jobs by class (what is computed together) and turn.
 #[derive(Debug)]
-pub(super) struct Queue<C, J> {
+pub(crate) struct Queue<C, J> {
     classes: HashMap<C, BTreeMap<Turn, Place<J>>>,
     networks: Tally<IpAddr>,
     /// The last turn of each network that waits.
@@ -95,7 +95,7 @@ struct Place<J> {
 }
 
 impl<C: Clone + Eq + Hash, J> Queue<C, J> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (networks, sites, accounts) =
             (Tally(HashMap::new()), Tally(HashMap::new()), Tally(HashMap::new()));
         let last = HashMap::new();
@@ -103,17 +103,17 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
     }
 
     /// How many jobs wait.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.classes.values().map(BTreeMap::len).sum()
     }
 
     /// How many jobs of each class wait.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (&C, usize)> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (&C, usize)> {
         self.classes.iter().map(|(class, jobs)| (class, jobs.len()))
     }
 
     /// Puts a job in its place; `now` is the time since the queue was made.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         now: Duration,
         purpose: Priority,
@@ -145,7 +145,7 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
     }
 
     /// Takes a job out of the queue, if it still waits.
-    pub(super) fn remove(&mut self, class: &C, turn: Turn) -> Option<J> {
+    pub(crate) fn remove(&mut self, class: &C, turn: Turn) -> Option<J> {
         let jobs = self.classes.get_mut(class)?;
         let place = jobs.remove(&turn)?;
         if jobs.is_empty() {
@@ -172,7 +172,7 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
     }
 
     /// Takes out whichever job would be served last.
-    pub(super) fn pop_last(&mut self) -> Option<(C, Turn, J)> {
+    pub(crate) fn pop_last(&mut self) -> Option<(C, Turn, J)> {
         let lasts = self.classes.iter().filter_map(|(class, jobs)| Some((*jobs.keys().next_back()?, class)));
         let (turn, class) = lasts.max_by_key(|(turn, _)| *turn)?;
         let class = class.clone();
@@ -182,7 +182,7 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
 
     /// Takes the next job and, with it, the next ones of its class: as many as `most` says of a class and of how many
     /// of it wait.
-    pub(super) fn take(&mut self, most: impl FnOnce(&C, usize) -> usize) -> Option<(C, Vec<J>)> {
+    pub(crate) fn take(&mut self, most: impl FnOnce(&C, usize) -> usize) -> Option<(C, Vec<J>)> {
         let firsts = self.classes.iter().filter_map(|(class, jobs)| Some((*jobs.keys().next()?, class)));
         let (_, class) = firsts.min_by_key(|(turn, _)| *turn)?;
         let class = class.clone();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::password_hash::CostClass;
 use tokio::time::Instant;
 
-use super::queue::Priority;
+use crate::queue::Priority;
 
 /// Bounds of a `Retry-After`.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
@@ -17,7 +17,7 @@ const CURVE: [f64; 8] = [1.0, 1.05, 1.1, 1.15, 1.25, 1.4, 1.6, 1.8];
 
 /// What each class of hashes takes, as a moving average of real jobs.
 #[derive(Debug)]
-pub(super) struct Capacity {
+pub(crate) struct Capacity {
     /// Threads that hash.
     threads: f64,
     /// Batches of bcrypt against a single hash, and how many go together.
@@ -30,23 +30,23 @@ pub(super) struct Capacity {
 }
 
 impl Capacity {
-    pub(super) fn new(threads: f64) -> Self {
+    pub(crate) fn new(threads: f64) -> Self {
         Self { threads: threads.max(1.0), curve: CURVE, width: 4, single: HashMap::new(), slots: [None; 3] }
     }
 
     /// Takes over what was measured of bcrypt.
-    pub(super) fn calibrate(&mut self, curve: [f64; 8], width: usize) {
+    pub(crate) fn calibrate(&mut self, curve: [f64; 8], width: usize) {
         (self.curve, self.width) = (curve, width.clamp(1, curve.len()));
     }
 
     /// The most jobs of a class that are computed together.
-    pub(super) fn width(&self, class: &CostClass) -> usize {
+    pub(crate) fn width(&self, class: &CostClass) -> usize {
         if is_bcrypt(class) { self.width } else { 1 }
     }
 
     /// A batch of `jobs` has taken `took`. One that took much longer than those before it (the machine was stopped, or
     /// a neighbour had it) counts as twice the mean: it takes several of them to be believed.
-    pub(super) fn measured(&mut self, class: &CostClass, jobs: usize, took: Duration) {
+    pub(crate) fn measured(&mut self, class: &CostClass, jobs: usize, took: Duration) {
         let sample = took.as_secs_f64() / self.stretch(class, jobs);
         let (mean, samples) = self.single.entry(*class).or_insert((sample, 0));
         *samples = samples.saturating_add(1);
@@ -65,38 +65,38 @@ impl Capacity {
     }
 
     /// Time of a thread for one job of a class in a full batch; zero while nothing is known.
-    pub(super) fn unit(&self, class: &CostClass) -> Duration {
+    pub(crate) fn unit(&self, class: &CostClass) -> Duration {
         let width = self.width(class);
         let seconds = self.single(class) * self.stretch(class, width) / float(width);
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 1_000_000)
     }
 
     /// How long it takes until what waits has been computed.
-    pub(super) fn wait<'a>(&self, waiting: impl Iterator<Item = (&'a CostClass, usize)>) -> Duration {
+    pub(crate) fn wait<'a>(&self, waiting: impl Iterator<Item = (&'a CostClass, usize)>) -> Duration {
         let work: f64 = waiting.map(|(class, jobs)| self.unit(class).as_secs_f64() * float(jobs)).sum();
         Duration::try_from_secs_f64(work / self.threads).unwrap_or(Duration::MAX / 1_000_000)
     }
 
     /// Hashes of a class a second.
-    pub(super) fn capacity(&self, class: &CostClass) -> Option<f64> {
+    pub(crate) fn capacity(&self, class: &CostClass) -> Option<f64> {
         let unit = self.unit(class).as_secs_f64();
         (unit > 0.0).then(|| self.threads / unit)
     }
 
     /// Whether a class was measured itself.
-    pub(super) fn knows(&self, class: &CostClass) -> bool {
+    pub(crate) fn knows(&self, class: &CostClass) -> bool {
         self.single.contains_key(class)
     }
 
     /// There is room again: whoever was to come back by now has come or will not.
-    pub(super) fn forget_slots(&mut self) {
+    pub(crate) fn forget_slots(&mut self) {
         self.slots = [None; 3];
     }
 
     /// When somebody who is sent away now may come back: each of one purpose gets a slot of his own, one job after the
     /// one before him, beginning when the queue will have been worked off to half its deadline. So those who obey find
     /// room. `jitter` is between 0 and 1.
-    pub(super) fn retry_after(
+    pub(crate) fn retry_after(
         &mut self,
         purpose: Priority,
         class: &CostClass,
@@ -130,7 +130,7 @@ impl Capacity {
 }
 
 /// Whether several hashes of a class are computed together.
-pub(super) fn is_bcrypt(class: &CostClass) -> bool {
+pub(crate) fn is_bcrypt(class: &CostClass) -> bool {
     matches!(class, CostClass::Bcrypt { .. })
 }
 

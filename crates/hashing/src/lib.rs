@@ -1,10 +1,16 @@
-//! The hashing engine: threads of its own, a bounded and fair queue with deadlines, and 503 before anything is spent.
+//! The password engine: hashing threads, a bounded and fair queue with deadlines, and a refusal before anything is spent.
+//!
+//! Promise of this crate: it knows neither database nor HTTP. Everything that hashes takes [`Parked`], the proof that the
+//! caller holds no connection.
 
+mod bcrypt;
 mod capacity;
 mod dummy_hashes;
 mod engine;
+mod imported;
 mod metrics;
 mod queue;
+mod scheme;
 mod worker;
 mod worker_priority;
 
@@ -15,21 +21,38 @@ use std::time::Duration;
 use model::{Rng, Secret, UserId, UserUuid};
 use protocol::password_hash::{CostClass, Format, Rules, StoredHash};
 use protocol::pepper::StoredText;
-use store::Parked;
-use store::queries::credential;
+use runtime::Parked;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use unicode_normalization::UnicodeNormalization as _;
 
-use self::capacity::{Capacity, is_bcrypt};
-use self::dummy_hashes::DummyHashes;
-use self::engine::{Answer, Engine, Job, Rehash, Reply, State, Task, Ticket, float, thread};
-pub use self::metrics::{Counts, HashingMetrics};
-use self::queue::Queue;
-pub use self::queue::{Priority, Requester};
-use self::worker_priority::WorkerPriority;
-use super::scheme::BCRYPT_BYTES;
-use super::{PasswordSettings, Scheme};
+use crate::capacity::{Capacity, is_bcrypt};
+use crate::dummy_hashes::DummyHashes;
+use crate::engine::{Answer, Engine, Job, Rehash, Reply, State, Task, Ticket, float, thread};
+pub use crate::metrics::{Counts, HashingMetrics};
+use crate::queue::Queue;
+pub use crate::queue::{Priority, Requester};
+pub use crate::scheme::{BCRYPT_BYTES, Scheme};
+use crate::worker_priority::WorkerPriority;
+
+/// How the engine hashes, and how much.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How new passwords are hashed.
+    pub scheme: Scheme,
+    /// Threads that hash.
+    pub threads: usize,
+    /// How many processors they may use all together, where a quota says so.
+    pub processor_share: Option<f64>,
+    /// Longest wait for a hash to begin.
+    pub queue_deadline: Duration,
+}
+
+/// The bytes that are hashed: NFC, never truncated.
+pub fn normalise(password: &str) -> Secret<Vec<u8>> {
+    Secret::new(password.nfc().collect::<String>().into_bytes())
+}
 
 /// Why a password was not hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,23 +72,30 @@ pub struct PasswordHasher {
     results: Mutex<mpsc::Receiver<Rehashed>>,
 }
 
+/// The credential whose password was right, as it was when that was checked.
+#[derive(Clone, Debug)]
+pub struct RehashTicket {
+    /// The user.
+    pub user: UserId,
+    /// The user's public identifier.
+    pub uuid: UserUuid,
+    /// The version of the credential.
+    pub version: i64,
+    /// The stored text of the credential.
+    pub old: StoredText,
+}
+
 /// A better hash of a password that was right, for the user whose hash it replaces if that still stands.
 #[derive(Debug)]
 pub struct Rehashed {
-    /// The user.
-    pub user: UserId,
-    /// His other name.
-    pub uuid: UserUuid,
-    /// The version of the credential that was checked.
-    pub version: i64,
-    /// The stored text that was checked.
-    pub old: StoredText,
+    /// The credential that was checked.
+    pub ticket: RehashTicket,
     /// The hash that is stored instead, before it is sealed.
     pub new: String,
     /// Whether that is the hash that was checked: only its seal is to be another one.
     pub is_same: bool,
-    /// A place among those that wait, free when this is dropped.
-    _place: OwnedSemaphorePermit,
+    /// A permit among those that wait, free when this is dropped.
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Most passwords that wait for a better hash or for its being stored.
@@ -76,14 +106,14 @@ const ARENA_KEPT: usize = 64 << 20;
 const REHASH_DEADLINE: Duration = Duration::from_secs(30);
 impl PasswordHasher {
     /// Starts the threads; they end when the hasher is dropped.
-    pub fn start(settings: &PasswordSettings, rng: &Rng) -> Self {
+    pub fn start(settings: &Settings, rng: &Rng) -> Self {
         let hasher = Self::asleep(settings, rng);
         hasher.wake(settings.threads.max(1));
         hasher
     }
 
     /// A hasher whose threads have yet to be started.
-    fn asleep(settings: &PasswordSettings, rng: &Rng) -> Self {
+    fn asleep(settings: &Settings, rng: &Rng) -> Self {
         let threads = settings.threads.max(1);
         let (results, receiver) = mpsc::channel(REHASHES);
         let part = settings.processor_share.map(|share| share / float(threads));
@@ -179,11 +209,9 @@ impl PasswordHasher {
 
     /// Hashes a password that was right anew, in the background. Nothing comes of it when too many wait already or
     /// there is no time within 30 seconds; the next login tries again.
-    pub fn rehash(&self, login: &credential::Login, password: Secret<Vec<u8>>) {
-        let Some(old) = login.hash.clone() else { return };
-        let Ok(place) = Arc::clone(&self.rehashes).try_acquire_owned() else { return };
-        let (user, uuid, version) = (login.user.id, login.user.uuid, login.version);
-        let reply = Reply::Rehash(Box::new(Rehash { user, uuid, version, old, place }));
+    pub fn rehash(&self, ticket: RehashTicket, password: Secret<Vec<u8>>) {
+        let Ok(permit) = Arc::clone(&self.rehashes).try_acquire_owned() else { return };
+        let reply = Reply::Rehash(Box::new(Rehash { ticket, permit }));
         let now = Instant::now();
         let job = Job {
             purpose: Priority::Background,
@@ -198,12 +226,9 @@ impl PasswordHasher {
     }
 
     /// Has the hash that was checked stored anew, as a better one would be: its seal is outdated.
-    pub fn keep(&self, login: &credential::Login, stored: &StoredHash) {
-        let Some(old) = login.hash.clone() else { return };
-        let Ok(place) = Arc::clone(&self.rehashes).try_acquire_owned() else { return };
-        let (user, uuid, version) = (login.user.id, login.user.uuid, login.version);
-        let new = stored.to_string();
-        let kept = Rehashed { user, uuid, version, old, new, is_same: true, _place: place };
+    pub fn keep(&self, ticket: RehashTicket, stored: &StoredHash) {
+        let Ok(permit) = Arc::clone(&self.rehashes).try_acquire_owned() else { return };
+        let kept = Rehashed { ticket, new: stored.to_string(), is_same: true, _permit: permit };
         // There is room for as many as have places.
         let _ = self.engine.results.try_send(kept);
     }

@@ -5,80 +5,76 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bcrypt_lanes::{Lanes, Width};
-use model::{Rng, Secret, UserId, UserUuid};
+use model::{Rng, Secret};
 use protocol::password_hash::{CostClass, StoredHash};
-use protocol::pepper::StoredText;
 use sched_policy::Thread;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::super::Scheme;
-use super::capacity::Capacity;
-use super::metrics::Counts;
-use super::queue::{Priority, Queue, Requester, Turn};
-use super::worker_priority::{LOOK, Sample, WorkerPriority};
-use super::{Refusal, Rehashed};
+use crate::capacity::Capacity;
+use crate::metrics::Counts;
+use crate::queue::{Priority, Queue, Requester, Turn};
+use crate::scheme::Scheme;
+use crate::worker_priority::{LOOK, Sample, WorkerPriority};
+use crate::{Refusal, RehashTicket, Rehashed};
 
 /// Most jobs that may wait, whatever the deadline: a bound of the queue's memory.
 const QUEUE: usize = 10_000;
 /// How many times as long as a single hash a batch of bcrypt may take.
 const BATCH_LATENCY: f64 = 1.35;
 
-pub(super) struct Engine {
-    pub(super) state: Mutex<State>,
-    pub(super) filled: Condvar,
+pub(crate) struct Engine {
+    pub(crate) state: Mutex<State>,
+    pub(crate) filled: Condvar,
     /// Waited on by threads that rest, and by the governor.
-    pub(super) watch: Condvar,
-    pub(super) priority: WorkerPriority,
-    pub(super) rng: Rng,
-    pub(super) counts: Counts,
-    pub(super) deadline: Duration,
-    pub(super) made: Instant,
+    pub(crate) watch: Condvar,
+    pub(crate) priority: WorkerPriority,
+    pub(crate) rng: Rng,
+    pub(crate) counts: Counts,
+    pub(crate) deadline: Duration,
+    pub(crate) made: Instant,
     /// Memory beyond this is given back after the hash that needed it, in bytes.
-    pub(super) arena_kept: usize,
-    pub(super) results: mpsc::Sender<Rehashed>,
+    pub(crate) arena_kept: usize,
+    pub(crate) results: mpsc::Sender<Rehashed>,
 }
 
-pub(super) struct State {
-    pub(super) queue: Queue<CostClass, Job>,
-    pub(super) capacity: Capacity,
+pub(crate) struct State {
+    pub(crate) queue: Queue<CostClass, Job>,
+    pub(crate) capacity: Capacity,
     /// Threads that wait for something to do.
-    pub(super) idle: usize,
+    pub(crate) idle: usize,
     /// Threads that hash.
-    pub(super) busy: usize,
-    pub(super) calibrated: bool,
-    pub(super) closed: bool,
+    pub(crate) busy: usize,
+    pub(crate) calibrated: bool,
+    pub(crate) closed: bool,
 }
 
-pub(super) struct Job {
-    pub(super) purpose: Priority,
-    pub(super) task: Task,
-    pub(super) password: Secret<Vec<u8>>,
-    pub(super) queued: Instant,
-    pub(super) begin_by: Instant,
-    pub(super) reply: Reply,
+pub(crate) struct Job {
+    pub(crate) purpose: Priority,
+    pub(crate) task: Task,
+    pub(crate) password: Secret<Vec<u8>>,
+    pub(crate) queued: Instant,
+    pub(crate) begin_by: Instant,
+    pub(crate) reply: Reply,
 }
 
-pub(super) enum Task {
+pub(crate) enum Task {
     Hash(Scheme),
     Verify(Box<StoredHash>),
 }
 
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Waiter(oneshot::Sender<Result<Answer, Refusal>>),
     Rehash(Box<Rehash>),
 }
 
 /// What becomes a [`Rehashed`].
-pub(super) struct Rehash {
-    pub(super) user: UserId,
-    pub(super) uuid: UserUuid,
-    pub(super) version: i64,
-    pub(super) old: StoredText,
-    pub(super) place: OwnedSemaphorePermit,
+pub(crate) struct Rehash {
+    pub(crate) ticket: RehashTicket,
+    pub(crate) permit: OwnedSemaphorePermit,
 }
 
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Hash(Option<String>),
     Verdict(bool),
     /// The system gave no memory to find out.
@@ -86,7 +82,7 @@ pub(super) enum Answer {
 }
 
 impl Task {
-    pub(super) fn class(&self) -> CostClass {
+    pub(crate) fn class(&self) -> CostClass {
         match self {
             Self::Hash(scheme) => scheme.class(),
             Self::Verify(stored) => stored.cost_class(),
@@ -95,13 +91,13 @@ impl Task {
 }
 
 impl Engine {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a job into the queue. While that is longer than the deadline allows, whoever would be served last is sent
     /// away at once: the newcomer, or somebody who asked for more before.
-    pub(super) fn enqueue(
+    pub(crate) fn enqueue(
         &self,
         purpose: Priority,
         requester: Requester,
@@ -139,14 +135,14 @@ impl Engine {
         refused
     }
 
-    pub(super) fn retry_after(&self, state: &mut State, purpose: Priority, class: &CostClass) -> Duration {
+    pub(crate) fn retry_after(&self, state: &mut State, purpose: Priority, class: &CostClass) -> Duration {
         let wait = state.capacity.wait(state.queue.waiting());
         let jitter = f64::from(u16::from_be_bytes(self.rng.bytes())) / 65_536.0;
         state.capacity.retry_after(purpose, class, wait, self.deadline, jitter)
     }
 
     /// Measures batches of bcrypt, once, on a thread that takes nothing from others.
-    pub(super) async fn calibrate(self: &Arc<Self>) {
+    pub(crate) async fn calibrate(self: &Arc<Self>) {
         if std::mem::replace(&mut self.lock().calibrated, true) {
             return;
         }
@@ -169,7 +165,7 @@ impl Engine {
     }
 
     /// Looks at the threads while they hash, until the engine is closed.
-    pub(super) fn govern(&self) {
+    pub(crate) fn govern(&self) {
         let mut glance = Sample::default();
         let mut state = self.lock();
         while !state.closed {
@@ -195,30 +191,22 @@ impl Engine {
 }
 
 impl Reply {
-    pub(super) fn send(self, engine: &Engine, answer: Result<Answer, Refusal>) {
+    pub(crate) fn send(self, engine: &Engine, answer: Result<Answer, Refusal>) {
         match (self, answer) {
             (Self::Waiter(waiter), answer) => {
                 // Whoever has gone meanwhile does not mind.
                 let _ = waiter.send(answer);
             }
             (Self::Rehash(rehash), Ok(Answer::Hash(Some(new)))) => {
-                let Rehash { user, uuid, version, old, place } = *rehash;
+                let Rehash { ticket, permit } = *rehash;
                 // There is a place for each permit, unless the server stops.
-                let _ = engine.results.try_send(Rehashed {
-                    user,
-                    uuid,
-                    version,
-                    old,
-                    new,
-                    is_same: false,
-                    _place: place,
-                });
+                let _ = engine.results.try_send(Rehashed { ticket, new, is_same: false, _permit: permit });
             }
             (Self::Rehash(_), _) => {}
         }
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         match self {
             Self::Waiter(waiter) => waiter.is_closed(),
             Self::Rehash(_) => false,
@@ -227,16 +215,16 @@ impl Reply {
 }
 
 /// A place in the queue, left when whoever waits there goes away.
-pub(super) struct Ticket<'a> {
-    pub(super) engine: &'a Engine,
-    pub(super) purpose: Priority,
-    pub(super) class: CostClass,
-    pub(super) turn: Option<Turn>,
+pub(crate) struct Ticket<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) purpose: Priority,
+    pub(crate) class: CostClass,
+    pub(crate) turn: Option<Turn>,
 }
 
 impl Ticket<'_> {
     /// Leaves the queue because the deadline has passed, unless hashing has begun; when to come back.
-    pub(super) fn give_up(&mut self) -> Option<Duration> {
+    pub(crate) fn give_up(&mut self) -> Option<Duration> {
         let mut state = self.engine.lock();
         state.queue.remove(&self.class, self.turn?)?;
         self.turn = None;
@@ -254,13 +242,13 @@ impl Drop for Ticket<'_> {
     }
 }
 
-pub(super) fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
+pub(crate) fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
     if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(work) {
         tracing::error!(%error, name, "a hashing thread could not be started");
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a machine has at most thousands of threads")]
-pub(super) fn float(count: usize) -> f64 {
+pub(crate) fn float(count: usize) -> f64 {
     count as f64
 }

@@ -13,10 +13,10 @@ use protocol::password_hash::{
 };
 use zeroize::Zeroize as _;
 
-use super::scheme::BCRYPT_BYTES;
+use crate::scheme::BCRYPT_BYTES;
 
 /// One password to hash with one salt.
-pub(super) struct BcryptJob<'a> {
+pub(crate) struct BcryptJob<'a> {
     cost: u8,
     salt: [u8; 16],
     bytes: Cow<'a, [u8]>,
@@ -29,13 +29,13 @@ pub(super) struct BcryptJob<'a> {
 
 impl<'a> BcryptJob<'a> {
     /// A new hash, of a password that bcrypt takes whole.
-    pub(super) fn new_hash(cost: u8, salt: [u8; 16], password: &'a [u8]) -> Self {
+    pub(crate) fn new_hash(cost: u8, salt: [u8; 16], password: &'a [u8]) -> Self {
         let whole = password.len() <= BCRYPT_BYTES && !password.contains(&0);
         Self { cost, salt, bytes: Cow::Borrowed(password), nul: Nul::Keep, wanted: None, whole }
     }
 
     /// A check of a stored hash; None when it is not of bcrypt.
-    pub(super) fn check(stored: &StoredHash, password: &'a [u8]) -> Option<Self> {
+    pub(crate) fn check(stored: &StoredHash, password: &'a [u8]) -> Option<Self> {
         match stored.format() {
             Format::Bcrypt(hash) => Some(Self::plain(hash, Cow::Borrowed(password), stored.rules())),
             Format::BcryptSha256(hash) => {
@@ -59,13 +59,13 @@ impl<'a> BcryptJob<'a> {
     }
 
     /// Whether the computed hash is the right one, in constant time.
-    pub(super) fn is_answered_by(&self, hash: &Hash) -> bool {
+    pub(crate) fn is_answered_by(&self, hash: &Hash) -> bool {
         let same = self.wanted.is_some_and(|tag| verify_slices_are_equal(&hash.digest(), &tag).is_ok());
         same && self.whole
     }
 
     /// The stored text of a computed hash, if all of the password went into it.
-    pub(super) fn text(&self, hash: &Hash) -> Option<String> {
+    pub(crate) fn text(&self, hash: &Hash) -> Option<String> {
         self.whole.then(|| BcryptHash::new(self.cost, hash.salt(), hash.digest()).to_string())
     }
 
@@ -99,7 +99,7 @@ fn prehash(hash: &BcryptSha256Hash, password: &[u8]) -> Vec<u8> {
 }
 
 /// Hashes questions of one cost together, in their order; None for those of a cost that there is not.
-pub(super) fn hash_batch(lanes: &mut Lanes, questions: &[&BcryptJob<'_>]) -> Vec<Option<Hash>> {
+pub(crate) fn hash_batch(lanes: &mut Lanes, questions: &[&BcryptJob<'_>]) -> Vec<Option<Hash>> {
     let mut hashes = vec![None; questions.len()];
     let Some(cost) = questions.first().and_then(|first| Cost::new(first.cost)) else { return hashes };
     let jobs: Vec<_> = questions.iter().map(|question| question.job()).collect();

@@ -8,8 +8,8 @@ use model::Rng;
 use protocol::password_hash::{Argon2Hash, Argon2Kind, CostClass, Format, StoredHash};
 use zeroize::Zeroize;
 
-use super::bcrypt::{self, BcryptJob};
-use super::imported;
+use crate::bcrypt::{self, BcryptJob};
+use crate::imported;
 
 /// How new passwords are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,18 +31,18 @@ pub enum Scheme {
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
 /// bcrypt reads no more than this; longer passwords are refused where it is selected.
-pub(crate) const BCRYPT_BYTES: usize = 72;
+pub const BCRYPT_BYTES: usize = 72;
 
 /// What a thread hashes with, made at first use and kept from hash to hash.
 #[derive(Default)]
 pub(crate) struct WorkerBuffers {
-    pub(super) arena: Arena,
+    pub(crate) arena: Arena,
     lanes: Option<Lanes>,
 }
 
 impl WorkerBuffers {
     /// The memory for bcrypt, as wide as it gets: whoever uses it says how many go together.
-    pub(super) fn lanes(&mut self) -> &mut Lanes {
+    pub(crate) fn lanes(&mut self) -> &mut Lanes {
         self.lanes.get_or_insert_with(|| {
             let mut lanes = Lanes::new();
             lanes.set_width(Width::MAX);
@@ -63,7 +63,7 @@ impl Scheme {
     }
 
     /// Memory of one hash, in bytes.
-    pub(super) fn memory_bytes(self) -> usize {
+    pub(crate) fn memory_bytes(self) -> usize {
         match self {
             Self::Argon2id { memory_kib, .. } => usize::try_from(memory_kib).unwrap_or(0) << 10,
             Self::Bcrypt { .. } => 0,
@@ -71,11 +71,11 @@ impl Scheme {
     }
 
     /// Whether it takes the whole of a password.
-    pub(super) fn takes(self, password: &str) -> bool {
+    pub(crate) fn takes(self, password: &str) -> bool {
         match self {
             Self::Argon2id { .. } => true,
             Self::Bcrypt { .. } => {
-                let bytes = super::normalise(password);
+                let bytes = crate::normalise(password);
                 bytes.expose().len() <= BCRYPT_BYTES && !bytes.expose().contains(&0)
             }
         }

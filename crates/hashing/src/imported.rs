@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 const PROBE_SLACK: usize = 64 * 1024;
 
 /// PBKDF2: any length, and NUL is a byte.
-pub(super) fn pbkdf2(hash: &Pbkdf2Hash, password: &[u8]) -> bool {
+pub(crate) fn pbkdf2(hash: &Pbkdf2Hash, password: &[u8]) -> bool {
     let algorithm = match hash.digest {
         Digest::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
         Digest::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
@@ -27,7 +27,7 @@ pub(super) fn pbkdf2(hash: &Pbkdf2Hash, password: &[u8]) -> bool {
 
 /// scrypt: any length, and NUL is a byte. Its memory is taken for each check, within the cap of the format; None when
 /// there is none.
-pub(super) fn scrypt(hash: &ScryptHash, password: &[u8]) -> Option<bool> {
+pub(crate) fn scrypt(hash: &ScryptHash, password: &[u8]) -> Option<bool> {
     let mut output = Zeroizing::new(vec![0; hash.tag.len()]);
     let computed = derive(hash.cost, password, &hash.salt, &mut output)?;
     Some(computed && verify_slices_are_equal(&output, &hash.tag).is_ok())
@@ -35,7 +35,7 @@ pub(super) fn scrypt(hash: &ScryptHash, password: &[u8]) -> Option<bool> {
 
 /// Firebase's scrypt: the key stream of AES-256 in counter mode, from counter zero, under 32 bytes of scrypt.
 /// None when there is no memory.
-pub(super) fn firebase(hash: &FirebaseHash, password: &[u8]) -> Option<bool> {
+pub(crate) fn firebase(hash: &FirebaseHash, password: &[u8]) -> Option<bool> {
     let mut key = Zeroizing::new([0; 32]);
     let mut stream = Zeroizing::new(vec![0; hash.tag.len()]);
     let computed = derive(hash.cost, password, &hash.salt, key.as_mut_slice())?;
@@ -73,7 +73,7 @@ fn probe(cost: ScryptCost) -> Option<()> {
 }
 
 /// SHA-crypt: a C string, so the password ends before a NUL; libxcrypt refuses more than 511 bytes.
-pub(super) fn sha_crypt(hash: &ShaCryptHash, password: &[u8]) -> bool {
+pub(crate) fn sha_crypt(hash: &ShaCryptHash, password: &[u8]) -> bool {
     let nul = password.iter().position(|&byte| byte == 0).unwrap_or(password.len());
     let password = password.get(..nul).unwrap_or(password);
     // What is too long costs what the longest costs, and no more.
@@ -96,11 +96,11 @@ mod tests {
     use protocol::password_hash::{FirebaseHash, ScryptCost, ScryptHash, StoredHash};
     use unicode_normalization::UnicodeNormalization as _;
 
-    use super::super::scheme::{WorkerBuffers, verify};
     use super::{firebase, scrypt};
+    use crate::scheme::{WorkerBuffers, verify};
 
     /// Texts that the real programs wrote: kind, text, and the password in JSON.
-    const VECTORS: &str = include_str!("../../../../testkit/data/password-hashes.tsv");
+    const VECTORS: &str = include_str!("../../../testkit/data/password-hashes.tsv");
 
     fn vectors() -> impl Iterator<Item = (&'static str, &'static str, String)> {
         VECTORS.lines().map(|line| {
