@@ -1,9 +1,14 @@
 //! The house style as a test. Each check says where, and what to do instead.
 
+mod commits;
 mod documents;
 mod exceptions;
 mod imports;
+mod lengths;
 mod mask;
+mod modules;
+mod plain_words;
+mod prose;
 mod source;
 mod style;
 mod words;
@@ -34,8 +39,8 @@ impl Finding {
     }
 }
 
-/// Checks every file that is tracked, or would be by `git add`; 1 where something is to be done, 2
-/// where the check itself failed.
+/// Checks every file that is tracked, or would be by `git add`, and the commits since the rules; 1 where
+/// something is to be done, 2 where the check itself failed.
 pub(crate) fn run(root: &Path, options: &[&str]) -> ExitCode {
     let done = match options {
         [] => report(root),
@@ -51,7 +56,10 @@ pub(crate) fn run(root: &Path, options: &[&str]) -> ExitCode {
 
 fn report(root: &Path) -> Result<ExitCode, String> {
     let sources = read(root)?;
-    let findings = exceptions::apply(&sources, &check(&sources));
+    let mut findings = check(&sources);
+    findings.extend(commits::check(root)?);
+
+    let findings = exceptions::apply(&sources, &findings);
     for Finding { path, line, check, advice } in &findings {
         println!("{path}:{line}: [{check}] {advice}");
     }
@@ -80,11 +88,14 @@ fn check(sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in sources {
         findings.extend(words::check(source));
+        findings.extend(plain_words::check(source));
         findings.extend(imports::check(source));
         if source.is_rust() {
+            findings.extend(lengths::check(source));
             findings.extend(style::check(source));
         }
     }
+    findings.extend(modules::check(sources));
     findings.extend(documents::decisions(sources));
     findings.extend(documents::invariants(sources));
     findings.sort();
@@ -129,10 +140,23 @@ mod tests {
         let sources = [
             Source::new("crates/web/src/utils.rs", "#[allow(dead_code)]\nfn f() {}\n"),
             Source::new("crates/model/Cargo.toml", "[dependencies]\naxum = \"1\"\n"),
+            Source::new("crates/web/src/utils/a.rs", "// for him\n"),
             Source::new("docs/adr/0001-x.md", ""),
         ];
         let checks: Vec<_> = check(&sources).into_iter().map(|finding| finding.check).collect();
-        assert_eq!(checks, ["invariant", "import", "allow", "module-name", "adr"]);
+        assert_eq!(
+            checks,
+            [
+                "invariant",
+                "import",
+                "allow",
+                "module-file",
+                "module-name",
+                "module-name",
+                "plain-words",
+                "adr"
+            ]
+        );
     }
 
     #[test]
