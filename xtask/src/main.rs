@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["tidy"] => tidy::run(root()),
+        ["tidy", options @ ..] => tidy::run(root(), options),
         ["gen"] => generate::run(root()),
         ["common-passwords", lists @ ..] if !lists.is_empty() => match common_passwords::run(root(), lists) {
             Ok(()) => ExitCode::SUCCESS,

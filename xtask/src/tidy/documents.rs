@@ -30,6 +30,7 @@ pub(super) fn invariants(sources: &[Source]) -> Vec<Finding> {
             "write the page: one page, each invariant with its test",
         )];
     };
+
     let tests: HashSet<&str> = sources.iter().flat_map(tests).collect();
     let unkept = paragraphs(&architecture.text).into_iter().filter_map(|(line, paragraph)| {
         let named: Vec<&str> = paragraph.split('`').skip(1).step_by(2).collect();

@@ -1,4 +1,4 @@
-//! Which crate may name which: the floors of the house, and the two crates that keep a foreign one to themselves.
+//! Which crate may use which other crate of the workspace, and which crates alone name a foreign one.
 
 use super::Finding;
 use super::source::Source;
@@ -136,11 +136,11 @@ mod tests {
     fn imports_run_one_way() {
         assert_eq!(found("auth", "[dependencies]\nmodel.workspace = true\nstore = { path = \"\" }"), NOTHING);
         assert_eq!(found("model", "[dependencies]\nserde = \"1\"\nprotocol.workspace = true"), [5]);
-        assert_eq!(found("web", "[dependencies]\nwork.workspace = true"), [4]);
+        assert_eq!(found("web", "[dependencies]\njobs.workspace = true"), [4]);
         assert_eq!(found("jobs", "[dependencies.web]\npath = \"\""), [3]);
         assert_eq!(found("store", "[target.'cfg(unix)'.dependencies]\nauth.workspace = true"), [4]);
         assert_eq!(found("store", "[dev-dependencies]\nauth.workspace = true"), [4]);
-        assert_eq!(found("web", "[dependencies]\nw = { package = \"work\" }"), [4]);
+        assert_eq!(found("web", "[dependencies]\nw = { package = \"jobs\" }"), [4]);
         assert_eq!(found("newcomer", ""), [1]);
     }
 

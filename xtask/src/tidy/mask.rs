@@ -1,29 +1,76 @@
-//! Rust without its comments and the contents of its literals, line for line.
+//! Rust text taken apart into code, comments and literals, line for line.
 
-/// The text with everything that is not code as spaces; lines keep their numbers and columns.
-pub(super) fn mask(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let mut masked = String::with_capacity(text.len());
-    let mut rest = chars.as_slice();
-    let mut previous = ' ';
-    while let Some(&first) = rest.first() {
-        let hidden = if is_word(previous) { literal_inside_word(rest) } else { hidden(rest) };
-        let (now, later) = rest.split_at(hidden.unwrap_or(1).clamp(1, rest.len()));
-        match hidden {
-            None => masked.push(first),
-            Some(_) => masked.extend(now.iter().map(|&char| if char == '\n' { '\n' } else { ' ' })),
+use std::collections::BTreeSet;
+
+/// A Rust text in three layers of the same shape: what belongs to another layer is spaces, and lines keep
+/// their numbers and columns.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    /// Code alone.
+    pub(super) code: String,
+    /// Comments of every kind, with their marks.
+    pub(super) comments: String,
+    /// Strings and characters, with their quotes.
+    pub(super) literals: String,
+    /// The lines that count as code, numbered from 1: those with code, and all that a literal runs over.
+    pub(super) counted: BTreeSet<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Layer {
+    Code,
+    Comments,
+    Literals,
+}
+
+impl Layers {
+    /// Takes `text` apart.
+    pub(super) fn of(text: &str) -> Self {
+        let chars: Vec<char> = text.chars().collect();
+        let mut layers = Self::default();
+        let mut rest = chars.as_slice();
+        let (mut previous, mut line) = (' ', 1);
+
+        while let Some(&first) = rest.first() {
+            let hidden = if is_word(previous) { literal_inside_word(rest) } else { hidden(rest) };
+            let (now, later) = rest.split_at(hidden.unwrap_or(1).clamp(1, rest.len()));
+            let layer = match hidden {
+                None => Layer::Code,
+                Some(_) if first == '/' => Layer::Comments,
+                Some(_) => Layer::Literals,
+            };
+            for &char in now {
+                layers.push(layer, line, char);
+                line += usize::from(char == '\n');
+            }
+
+            previous = if hidden.is_some() { ' ' } else { first };
+            rest = later;
         }
-        previous = if hidden.is_some() { ' ' } else { first };
-        rest = later;
+        layers
     }
-    masked
+
+    fn push(&mut self, layer: Layer, line: usize, char: char) {
+        let shown = |own: Layer| if char == '\n' || layer == own { char } else { ' ' };
+        self.code.push(shown(Layer::Code));
+        self.comments.push(shown(Layer::Comments));
+        self.literals.push(shown(Layer::Literals));
+        let counts = match layer {
+            Layer::Code => !char.is_whitespace(),
+            Layer::Comments => false,
+            Layer::Literals => true,
+        };
+        if counts {
+            self.counted.insert(line);
+        }
+    }
 }
 
 fn is_word(char: char) -> bool {
     char.is_alphanumeric() || char == '_'
 }
 
-/// The length of what is hidden at the start of `rest`, if anything is.
+/// The length of the comment or literal at the start of `rest`, if there is one.
 fn hidden(rest: &[char]) -> Option<usize> {
     let prefix = rest.iter().take_while(|char| matches!(char, 'b' | 'c' | 'r')).count();
     let hashes = rest.iter().skip(prefix).take_while(|&&char| char == '#').count();
@@ -89,7 +136,7 @@ fn raw_string(rest: &[char], start: usize, hashes: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::mask;
+    use super::Layers;
 
     #[test]
     fn comments_and_literals_are_hidden_and_code_stays() {
@@ -105,7 +152,27 @@ mod tests {
             ("\"never ends", "           "),
         ];
         for (text, expected) in cases {
-            assert_eq!(mask(text), expected, "{text}");
+            assert_eq!(Layers::of(text).code, expected, "{text}");
         }
+    }
+    #[test]
+    fn comments_and_literals_have_layers_of_their_own() {
+        let cases = [
+            ("a // b\n\"c // d\"", "  // b\n        ", "      \n\"c // d\""),
+            ("/// a `\"` b\n//! c\n", "/// a `\"` b\n//! c\n", "           \n     \n"),
+            ("/* a\n b */ r#\"c\"#", "/* a\n b */       ", "    \n      r#\"c\"#"),
+            ("f('/', b\"//\")", "              ", "  '/'  b\"//\" "),
+        ];
+        for (text, comments, literals) in cases {
+            let layers = Layers::of(text);
+            assert_eq!(layers.comments, comments.get(..layers.comments.len()).unwrap_or(comments), "{text}");
+            assert_eq!(layers.literals, literals, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_count_that_hold_code_or_are_inside_a_literal() {
+        let text = "// comment\n\nlet s = \"one\n\n  // not a comment\n\";\n/* a\n\n b */\n} // end\n   \n";
+        assert_eq!(Layers::of(text).counted.into_iter().collect::<Vec<_>>(), [3, 4, 5, 6, 10]);
     }
 }

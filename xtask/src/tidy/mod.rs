@@ -1,9 +1,14 @@
 //! The house style as a test. Each check says where, and what to do instead.
 
+mod commits;
 mod documents;
 mod exceptions;
 mod imports;
+mod lengths;
 mod mask;
+mod modules;
+mod plain_words;
+mod prose;
 mod source;
 mod style;
 mod words;
@@ -11,7 +16,13 @@ mod words;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use exceptions::Growth;
 use source::Source;
+
+const USAGE: &str = "usage: cargo xtask tidy [--write-exceptions [--raise]]
+
+  --write-exceptions   make the list of exceptions of what there is to put right, if it does not grow
+  --raise              let it grow";
 
 /// One departure from the house style.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,36 +39,63 @@ impl Finding {
     }
 }
 
-/// Checks every file that is tracked, or would be by `git add`; 1 where something is to be done, 2 where the check
-/// itself failed.
-pub(crate) fn run(root: &Path) -> ExitCode {
-    let sources = match read(root) {
-        Ok(sources) => sources,
-        Err(error) => {
-            eprintln!("tidy: {error}");
-            return ExitCode::from(2);
-        }
+/// Checks every file that is tracked, or would be by `git add`, and the commits since the rules; 1 where
+/// something is to be done, 2 where the check itself failed.
+pub(crate) fn run(root: &Path, options: &[&str]) -> ExitCode {
+    let done = match options {
+        [] => report(root),
+        ["--write-exceptions"] => write_exceptions(root, Growth::Refused),
+        ["--write-exceptions", "--raise"] => write_exceptions(root, Growth::Allowed),
+        _ => Err(USAGE.to_owned()),
     };
-    let findings = exceptions::apply(&sources, check(&sources));
+    done.unwrap_or_else(|error| {
+        eprintln!("tidy: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn report(root: &Path) -> Result<ExitCode, String> {
+    let sources = read(root)?;
+    let mut findings = check(&sources);
+    findings.extend(commits::check(root)?);
+
+    let findings = exceptions::apply(&sources, &findings);
     for Finding { path, line, check, advice } in &findings {
         println!("{path}:{line}: [{check}] {advice}");
     }
     if findings.is_empty() {
-        return ExitCode::SUCCESS;
+        return Ok(ExitCode::SUCCESS);
     }
     eprintln!("tidy: {} to put right", findings.len());
-    ExitCode::FAILURE
+    Ok(ExitCode::FAILURE)
+}
+
+/// Replaces the list of exceptions by one that covers what there is.
+fn write_exceptions(root: &Path, growth: Growth) -> Result<ExitCode, String> {
+    let sources = read(root)?;
+    let list = exceptions::rewrite(&sources, &check(&sources), growth)?;
+    std::fs::write(root.join(exceptions::LIST), &list.text)
+        .map_err(|error| format!("{}: {error}", exceptions::LIST))?;
+
+    for (check, count) in &list.of_checks {
+        println!("{count:6} {check}");
+    }
+    println!("AT_MOST in xtask/src/tidy/exceptions.rs must be {}", list.at_most);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in sources {
         findings.extend(words::check(source));
+        findings.extend(plain_words::check(source));
         findings.extend(imports::check(source));
         if source.is_rust() {
+            findings.extend(lengths::check(source));
             findings.extend(style::check(source));
         }
     }
+    findings.extend(modules::check(sources));
     findings.extend(documents::decisions(sources));
     findings.extend(documents::invariants(sources));
     findings.sort();
@@ -102,9 +140,29 @@ mod tests {
         let sources = [
             Source::new("crates/web/src/utils.rs", "#[allow(dead_code)]\nfn f() {}\n"),
             Source::new("crates/model/Cargo.toml", "[dependencies]\naxum = \"1\"\n"),
+            Source::new("crates/web/src/utils/a.rs", "// for him\n"),
             Source::new("docs/adr/0001-x.md", ""),
         ];
         let checks: Vec<_> = check(&sources).into_iter().map(|finding| finding.check).collect();
-        assert_eq!(checks, ["invariant", "import", "allow", "module-name", "adr"]);
+        assert_eq!(
+            checks,
+            [
+                "invariant",
+                "import",
+                "allow",
+                "module-file",
+                "module-name",
+                "module-name",
+                "plain-words",
+                "adr"
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_options_check_nothing() {
+        for options in [&["--raise"][..], &["--write"], &["--write-exceptions", "--all"]] {
+            assert_eq!(run(Path::new("/proc"), options), ExitCode::from(2), "{options:?}");
+        }
     }
 }

@@ -3,32 +3,43 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::mask::mask;
+use super::mask::Layers;
 
+/// One text file of the tree.
 #[derive(Debug)]
 pub(super) struct Source {
+    /// From the root of the workspace.
     pub(super) path: String,
+    /// As written.
     pub(super) text: String,
-    /// Rust code alone; empty for other files.
-    pub(super) code: String,
+    /// The Rust text taken apart; empty for other files.
+    pub(super) layers: Layers,
+    /// The Rust functions that have a body, in the order of the text.
     pub(super) functions: Vec<Function>,
     tests: Vec<RangeInclusive<usize>>,
 }
 
+/// One Rust function that has a body.
 #[derive(Debug, PartialEq)]
 pub(super) struct Function {
+    /// Without its path.
     pub(super) name: String,
+    /// From the one with `fn` to the one with the last brace, numbered from 1.
     pub(super) lines: RangeInclusive<usize>,
+    /// Whether an attribute makes it a test; what tests call has none.
+    pub(super) is_test: bool,
 }
 
 impl Source {
+    /// Reads what the path and the text say of it.
     pub(super) fn new(path: &str, text: &str) -> Self {
-        let code = if has_extension(path, "rs") { mask(text) } else { String::new() };
-        let functions = functions(&code);
-        let tests = tests(&code, &functions);
-        Self { path: path.to_owned(), text: text.to_owned(), code, functions, tests }
+        let layers = if has_extension(path, "rs") { Layers::of(text) } else { Layers::default() };
+        let functions = functions(&layers.code);
+        let tests = tests(&layers.code, &functions);
+        Self { path: path.to_owned(), text: text.to_owned(), layers, functions, tests }
     }
 
+    /// Whether its name ends in `.rs`.
     pub(super) fn is_rust(&self) -> bool {
         has_extension(&self.path, "rs")
     }
@@ -40,15 +51,22 @@ impl Source {
 
     /// The lines of code alone, numbered from 1.
     pub(super) fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        (1..).zip(self.code.lines())
+        (1..).zip(self.layers.code.lines())
     }
 
+    /// How many of `lines` count as code: blank lines and comments do not.
+    pub(super) fn count(&self, lines: RangeInclusive<usize>) -> usize {
+        self.layers.counted.range(lines).count()
+    }
+
+    /// Whether `line` is test code: by path, by module, or inside a test function.
     pub(super) fn is_test(&self, line: usize) -> bool {
         let by_path = self.path.split('/').any(|part| part == "tests" || part == "tests.rs");
         by_path || self.tests.iter().any(|lines| lines.contains(&line))
     }
 }
 
+/// Whether `path` ends in `.` and `extension`.
 pub(super) fn has_extension(path: &str, extension: &str) -> bool {
     Path::new(path).extension().is_some_and(|of_path| of_path == extension)
 }
@@ -64,6 +82,7 @@ pub(super) fn whole_words<'a>(line: &'a str, word: &'a str) -> impl Iterator<Ite
 }
 
 fn functions(code: &str) -> Vec<Function> {
+    let lines: Vec<&str> = code.lines().collect();
     let mut functions = Vec::new();
     for (before, after) in whole_words(code, "fn") {
         let name: String =
@@ -71,13 +90,22 @@ fn functions(code: &str) -> Vec<Function> {
         let first = 1 + newlines(before);
         // No name: a function pointer's type. No body: a declaration in a trait.
         if let Some(body) = body(after).filter(|_| !name.is_empty()) {
-            functions.push(Function { name, lines: first..=first + newlines(body) });
+            let is_test = has_test_attribute(&lines, first);
+            functions.push(Function { name, lines: first..=first + newlines(body), is_test });
         }
     }
     functions
 }
 
-/// The text up to and with the brace that closes the first block, unless a `;` ends the item before one opens.
+fn has_test_attribute(lines: &[&str], function: usize) -> bool {
+    let above = lines.iter().take(function - 1).rev();
+    let mut attributes =
+        above.take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+    attributes.any(|line| line.contains("test]") || line.contains("test("))
+}
+
+/// The text up to and with the brace that closes the first block, unless a `;` ends the item before one
+/// opens.
 fn body(code: &str) -> Option<&str> {
     let (mut brackets, mut braces) = (0_i32, 0_i32);
     for (at, char) in code.char_indices() {
@@ -99,14 +127,8 @@ fn body(code: &str) -> Option<&str> {
 }
 
 fn tests(code: &str, functions: &[Function]) -> Vec<RangeInclusive<usize>> {
-    let lines: Vec<&str> = code.lines().collect();
-    let marked = |function: &&Function| {
-        let above = lines.iter().take(function.lines.start() - 1).rev();
-        let mut attributes =
-            above.take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
-        attributes.any(|line| line.contains("test]") || line.contains("test("))
-    };
-    let by_attribute = functions.iter().filter(marked).map(|function| function.lines.clone());
+    let marked = functions.iter().filter(|function| function.is_test);
+    let by_attribute = marked.map(|function| function.lines.clone());
     let modules = code.match_indices("#[cfg(test)]").filter_map(|(at, attribute)| {
         let (before, rest) = code.split_at(at);
         let first = 1 + newlines(before);
@@ -149,6 +171,13 @@ fn after() {}
         let expected =
             [("one", 1..=3), ("given", 4..=4), ("a_test", 8..=10), ("inside", 14..=14), ("after", 16..=16)];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_function_is_a_test_by_its_attribute_alone() {
+        let source = Source::new("tests/a.rs", FIXTURE);
+        let tests = source.functions.iter().filter(|function| function.is_test);
+        assert_eq!(tests.map(|function| function.name.as_str()).collect::<Vec<_>>(), ["a_test"]);
     }
 
     #[test]

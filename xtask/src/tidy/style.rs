@@ -1,56 +1,20 @@
-//! What Rust files may look like.
+//! What Rust code may hold.
 
 use super::Finding;
 use super::source::{Source, whole_words};
 
-const MOST_LINES_OF_A_FILE: usize = 500;
-const MOST_LINES_OF_A_FUNCTION: usize = 70;
-const MOST_COLUMNS: usize = 120;
-const EMPTY_NAMES: [&str; 7] = ["utils", "util", "common", "prelude", "helpers", "helper", "misc"];
 const SLEEPS: [&str; 2] = ["sleep", "sleep_until"];
 const PAUSES: [&str; 2] = ["start_paused = true", "time::pause()"];
 
+/// What stands in one line and does not belong there.
 pub(super) fn check(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(file_length(source));
-    findings.extend(module_name(source));
-    findings.extend(functions(source));
-    for (line, text) in source.lines() {
-        let columns = text.chars().count();
-        if columns > MOST_COLUMNS {
-            let advice = format!("{columns} columns: break the line at {MOST_COLUMNS}");
-            findings.push(Finding::new(&source.path, line, "line-length", advice));
-        }
-    }
     for (line, code) in source.code_lines() {
         findings.extend(attributes(source, line, code));
         findings.extend(leftover_macros(source, line, code));
         findings.extend(sleeps(source, line, code));
     }
     findings
-}
-
-fn file_length(source: &Source) -> Option<Finding> {
-    let lines = source.text.lines().count();
-    let advice = format!("{lines} lines: split it by noun, at most {MOST_LINES_OF_A_FILE} each");
-    (lines > MOST_LINES_OF_A_FILE).then(|| Finding::new(&source.path, lines, "file-length", advice))
-}
-
-fn module_name(source: &Source) -> Option<Finding> {
-    let of_file = source.path.trim_end_matches(".rs").split('/');
-    let empty = of_file.into_iter().find(|part| EMPTY_NAMES.contains(part))?;
-    let advice = format!("`{empty}` says nothing: name the module after what it holds");
-    Some(Finding::new(&source.path, 1, "module-name", advice))
-}
-
-fn functions(source: &Source) -> impl Iterator<Item = Finding> {
-    source.functions.iter().filter_map(|function| {
-        let lines = function.lines.clone().count();
-        let advice = format!("`{}` has {lines} lines: at most {MOST_LINES_OF_A_FUNCTION}", function.name);
-        let first = *function.lines.start();
-        let too_long = lines > MOST_LINES_OF_A_FUNCTION;
-        too_long.then(|| Finding::new(&source.path, first, "function-length", advice))
-    })
 }
 
 fn attributes(source: &Source, line: usize, code: &str) -> Option<Finding> {
@@ -63,7 +27,7 @@ fn attributes(source: &Source, line: usize, code: &str) -> Option<Finding> {
         return Some(Finding::new(&source.path, line, "allow", advice));
     }
     let ignored = whole_words(attribute, "ignore").any(|(before, _)| before.ends_with("#["));
-    let advice = "a test that nobody runs rots: make it run, or remove it";
+    let advice = "a test that does not run rots: make it run, or remove it";
     ignored.then(|| Finding::new(&source.path, line, "ignored-test", advice))
 }
 
@@ -78,7 +42,7 @@ fn leftover_macros(source: &Source, line: usize, code: &str) -> Option<Finding> 
 
 /// Tokio's sleep in paused time costs nothing and is exact; it is how such a test lets time pass.
 fn sleeps(source: &Source, line: usize, code: &str) -> Option<Finding> {
-    let virtual_time = PAUSES.iter().any(|pause| source.code.contains(pause));
+    let virtual_time = PAUSES.iter().any(|pause| source.layers.code.contains(pause));
     let sleeps = SLEEPS.into_iter().flat_map(|name| whole_words(code, name));
     let real = sleeps
         .filter(|(before, after)| after.starts_with('(') && (!virtual_time || before.ends_with("thread::")))
@@ -94,27 +58,6 @@ mod tests {
 
     fn found(path: &str, text: &str) -> Vec<(&'static str, usize)> {
         check(&Source::new(path, text)).into_iter().map(|finding| (finding.check, finding.line)).collect()
-    }
-
-    #[test]
-    fn lengths_are_bounded() {
-        assert_eq!(found("a.rs", &"\n".repeat(500)), []);
-        assert_eq!(found("a.rs", &"\n".repeat(501)), [("file-length", 501)]);
-        let function = |lines: usize| format!("\nfn f() {{{}}}\n", "\n".repeat(lines - 1));
-        assert_eq!(found("a.rs", &function(70)), []);
-        assert_eq!(found("a.rs", &function(71)), [("function-length", 2)]);
-        assert_eq!(found("a.rs", &format!("// {}", "é".repeat(117))), []);
-        assert_eq!(found("a.rs", &format!("// {}", "é".repeat(118))), [("line-length", 1)]);
-    }
-
-    #[test]
-    fn modules_are_named_after_what_they_hold() {
-        for path in
-            ["src/utils.rs", "src/common/mod.rs", "tests/common/mod.rs", "src/prelude.rs", "src/helpers.rs"]
-        {
-            assert_eq!(found(path, ""), [("module-name", 1)], "{path}");
-        }
-        assert_eq!(found("src/misconduct.rs", ""), []);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Words that no tracked file holds: promises to ourselves, and paths of somebody's machine.
+//! Words that no tracked file holds: promises to ourselves, and paths of one machine.
 
 use super::Finding;
 use super::source::{Source, whole_words};
