@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use auth::audit::{Auditor, DetailKeyFile, IntentLog};
+use audit::{Auditor, DetailKeyFile, IntentLog};
 use fixtures::{Answer, Engine, Options, TestApp};
 use http::Method;
 use journal::disk::{Disk, FileSystem, Segment};

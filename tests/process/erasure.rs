@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use auth::audit::DetailKeyFile;
+use audit::DetailKeyFile;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::UserUuid;

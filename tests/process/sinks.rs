@@ -119,7 +119,7 @@ fn streamed(redis: &Redis) -> Vec<String> {
 fn is_signed(got: &Got) {
     let (headers, body) = got.hooks.lock().unwrap()[0].clone();
     let header = |name: &str| headers[name].to_str().unwrap();
-    let secrets = protocol::webhook::WebhookSecrets::parse(SECRET).unwrap();
+    let secrets = audit::sinks::WebhookSecrets::parse(SECRET).unwrap();
     let timestamp = header("webhook-timestamp").parse().unwrap();
     let signature = secrets.signature(header("webhook-id"), timestamp, body.as_bytes());
     assert_eq!(header("webhook-signature"), signature);
@@ -184,7 +184,7 @@ async fn every_sink_gets_what_the_database_gets_and_none_is_missed_when_it_is_do
     .await;
     let ready = node.client.get(&node.url("/health/readiness")).await.json();
     assert_eq!(ready["degraded"], Value::Null, "{ready}");
-    assert_eq!(node.server.stderr().matches("audit sink webhook").count(), 1, "{}", node.server.stderr());
+    assert_eq!(node.server.stderr().matches("ship_audit_webhook").count(), 1, "{}", node.server.stderr());
     *got.down.lock().unwrap() = false;
     all("what it missed comes later", before + 3).await;
     until(PATIENCE, "metrics show the end of it", async || {

@@ -4,11 +4,11 @@
 //! trail, the time) and its input, and returns a value or its room's small error.
 
 pub mod account;
-pub mod audit;
 pub mod client;
 pub mod context;
 pub mod password;
 pub mod realm;
+pub mod reconcile;
 pub mod session;
 pub mod signing_keys;
 pub mod token;

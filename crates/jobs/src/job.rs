@@ -5,7 +5,6 @@ use std::future::Future;
 use std::time::Duration;
 
 use auth::OpContext;
-use auth::audit::ReconcileError;
 use auth::password::pepper::PepperServiceError;
 use auth::signing_keys::SigningKeyError;
 
@@ -38,6 +37,8 @@ pub enum JobError {
     Audit(String),
     /// The pepper is of no use.
     Pepper(PepperServiceError),
+    /// There is no job of this name.
+    Unknown(&'static str),
 }
 
 impl fmt::Display for JobError {
@@ -47,6 +48,7 @@ impl fmt::Display for JobError {
             Self::Keys(error) => error.fmt(f),
             Self::Audit(why) => f.write_str(why),
             Self::Pepper(error) => error.fmt(f),
+            Self::Unknown(name) => write!(f, "there is no job {name}"),
         }
     }
 }
@@ -68,12 +70,15 @@ impl From<SigningKeyError> for JobError {
     }
 }
 
-impl From<ReconcileError> for JobError {
-    fn from(error: ReconcileError) -> Self {
-        match error {
-            ReconcileError::Store(error) => Self::Store(error),
-            ReconcileError::Journal(error) => Self::Audit(error.to_string()),
-        }
+impl From<std::io::Error> for JobError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Audit(error.to_string())
+    }
+}
+
+impl From<journal::ReadError> for JobError {
+    fn from(error: journal::ReadError) -> Self {
+        Self::Audit(error.to_string())
     }
 }
 

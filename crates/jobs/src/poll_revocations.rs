@@ -71,7 +71,7 @@ impl PollRevocations {
 
 impl Job for PollRevocations {
     fn name(&self) -> &'static str {
-        "revocations"
+        "poll_revocations"
     }
 
     fn period(&self) -> Duration {

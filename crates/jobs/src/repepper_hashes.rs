@@ -17,7 +17,7 @@ pub struct RepepperHashes(Mutex<Place>);
 
 impl Job for RepepperHashes {
     fn name(&self) -> &'static str {
-        "peppered hashes"
+        "repepper_hashes"
     }
 
     fn period(&self) -> Duration {

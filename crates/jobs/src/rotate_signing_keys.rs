@@ -17,7 +17,7 @@ pub struct RotateSigningKeys;
 
 impl Job for RotateSigningKeys {
     fn name(&self) -> &'static str {
-        "keys"
+        "rotate_signing_keys"
     }
 
     fn period(&self) -> Duration {

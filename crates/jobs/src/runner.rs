@@ -8,7 +8,7 @@ use std::time::Duration;
 use auth::{OpContext, Services};
 use model::{Clock, Origin};
 use runtime::AuditContext;
-use runtime::metric::{Jobs, RunOutcome};
+use runtime::metric::{JobMetrics, RunOutcome};
 use store::BackgroundPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -30,7 +30,7 @@ pub struct Runner {
     clock: Clock,
     node: Uuid,
     report: Report,
-    jobs: Arc<Jobs>,
+    jobs: Arc<JobMetrics>,
 }
 
 impl Runner {
@@ -62,7 +62,7 @@ impl Runner {
     }
 
     /// How the jobs ran: every step is a run.
-    pub fn jobs(&self) -> &Arc<Jobs> {
+    pub fn jobs(&self) -> &Arc<JobMetrics> {
         &self.jobs
     }
 

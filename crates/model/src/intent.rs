@@ -1,6 +1,6 @@
 //! What a transaction is about to do, said before it can be committed, so that its trace can be found afterwards.
 
-use crate::{Event, EventKind, Now, SessionId, UserUuid};
+use crate::{Event, EventKind, Now, RequestId, SessionId, UserUuid};
 
 /// What a transaction will have done once it is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,4 +56,21 @@ impl Intent {
     pub fn unknown(&self) -> Event {
         Event::OutcomeUnknown { intended: self.kind, user: self.user, session: self.session }
     }
+}
+
+/// An intent of a process that has ended, whose outcome is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnresolvedIntent {
+    /// Its number.
+    pub number: u64,
+    /// When it was announced.
+    pub at: Now,
+    /// The event, if there is one, follows the record of this sequence in the journal of events.
+    pub behind: u64,
+    /// What was about to be done.
+    pub intent: Intent,
+    /// The way in which it came.
+    pub via: String,
+    /// The request that it belonged to.
+    pub request_id: Option<RequestId>,
 }

@@ -20,7 +20,7 @@ pub use clock::{Clock, Now};
 pub use email::Email;
 pub use event::{Event, EventKind};
 pub use id::{ClientId, KeyId, RequestId, SessionId, UserId, UserUuid};
-pub use intent::Intent;
+pub use intent::{Intent, UnresolvedIntent};
 pub use origin::Origin;
 pub use rng::Rng;
 pub use secret::Secret;

@@ -31,4 +31,3 @@ pub mod seal;
 
 mod aead;
 pub mod strict_json;
-pub mod webhook;

@@ -36,6 +36,11 @@ pub trait Recorder: Send + Sync {
 
     /// What was announced under this number surely did not happen.
     fn withdraw(&self, _number: u64) {}
+
+    /// Whether entries are written now.
+    fn can_record(&self) -> bool {
+        true
+    }
 }
 
 /// A recorder that keeps nothing: for what changes nothing, or runs before there is a journal.
@@ -125,6 +130,11 @@ impl AuditContext {
         if let (Some(receipt), Some(receipts)) = (self.recorder.record(entry), &self.receipts) {
             receipts.add(receipt);
         }
+    }
+
+    /// Whether events are written now. Where they are not, they are counted, and kept as far as there is memory.
+    pub fn can_record(&self) -> bool {
+        self.recorder.can_record()
     }
 
     /// Where this trail's events come from.

@@ -23,10 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Services;
-use auth::audit::Auditor;
 use model::Clock;
 use protocol::forwarded::TrustedProxies;
-use runtime::metric::Jobs;
+use runtime::metric::{Collector, JobMetrics};
 use runtime::{AuditContext, Spawner};
 
 pub use axum::Router;
@@ -49,12 +48,12 @@ pub struct WebDeps {
     pub services: Arc<Services>,
     /// Where requests say what happened.
     pub trail: AuditContext,
-    /// What writes the trail, for its metrics.
-    pub auditor: Option<Arc<Auditor>>,
     /// What the store counts, for the metrics.
     pub store_metrics: store::StoreMetrics,
     /// How the jobs ran, for the metrics.
-    pub jobs: Arc<Jobs>,
+    pub jobs: Arc<JobMetrics>,
+    /// What writes the metrics of other parts.
+    pub collectors: Vec<Collector>,
     /// The time.
     pub clock: Clock,
     /// Starts the task of each request.

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::blocking;
+use audit::ship::{KeyFilePosition, read_keys};
 use auth::OpContext;
 use model::{Now, UserUuid};
 use store::queries::audit_key;
 use tokio::sync::Mutex;
 
 use crate::job::{Job, JobError, Runs, Step};
-use crate::ship::{blocking, keys};
 
 /// How often it looks whether a sweep is due, or could not be finished.
 const PERIOD: Duration = Duration::from_mins(1);
@@ -46,7 +47,7 @@ struct Sweep {
     due: Option<Now>,
     /// Which file.
     file: usize,
-    place: keys::Place,
+    place: KeyFilePosition,
     /// Whose keys are to be destroyed in this file.
     found: HashSet<UserUuid>,
 }
@@ -65,7 +66,7 @@ impl PurgeErasedKeys {
         ctx: &mut OpContext<'_>,
     ) -> Result<bool, JobError> {
         let (path, place) = (file.path.clone(), sweep.place);
-        let read = blocking(move || keys::read(&path, place, KEYS)).await?;
+        let read = blocking(move || read_keys(&path, place, KEYS)).await?;
         let (next, lines) = read.map_err(|error| failed(file, &error))?;
         // Nobody's details are under the nil UUID: those of who is not known.
         let users: HashSet<UserUuid> =
@@ -105,7 +106,7 @@ fn failed(file: &KeysOnDisk, error: &io::Error) -> JobError {
 
 impl Job for PurgeErasedKeys {
     fn name(&self) -> &'static str {
-        "erased keys"
+        "purge_erased_keys"
     }
 
     fn period(&self) -> Duration {
@@ -132,7 +133,7 @@ impl Job for PurgeErasedKeys {
         }
         if is_through {
             sweep.file += 1;
-            sweep.place = keys::Place::default();
+            sweep.place = KeyFilePosition::default();
         }
         Ok(Step::Again)
     }
@@ -141,7 +142,7 @@ impl Job for PurgeErasedKeys {
 impl fmt::Debug for PurgeErasedKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files: Vec<_> = self.files.iter().map(|file| &file.path).collect();
-        f.debug_struct("ErasedKeys").field("files", &files).finish_non_exhaustive()
+        f.debug_struct("PurgeErasedKeys").field("files", &files).finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use auth::audit::DetailKeyFile;
+use audit::DetailKeyFile;
 use model::Rng;
 use protocol::seal::Keyring;
 use store::queries::user;

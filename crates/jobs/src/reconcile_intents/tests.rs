@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use audit::{DetailKeyFile, IntentLog, SEGMENTS};
 use auth::account::{self, Candidate};
-use auth::audit::{DetailKeyFile, IntentLog, SEGMENTS};
 use auth::session::{self, Credentials};
 use journal::{Journal, JournalId, Options, Reader};
 use model::{Event, EventKind, Intent, Now, Origin, RequestId, Rng, Secret, SessionId, UserUuid};
@@ -227,12 +227,12 @@ async fn whatever_was_killed_is_found_out(node: Node) {
     assert_eq!(place.events().len(), 2, "the others were never written");
     let auditor = place.open(&node);
     let job = ReconcileIntents::new(Arc::clone(&auditor), place.journal());
-    assert_eq!(auditor.left().len(), 11, "{:?}", auditor.left());
+    assert_eq!(auditor.unresolved().len(), 11, "{:?}", auditor.unresolved());
     assert_eq!(node.runner.step(&job).await.unwrap(), Step::Idle);
     // A transaction may outlive its process at PostgreSQL, so what is not there yet may come.
     node.clock.advance(Duration::from_secs(11));
     assert_eq!(node.runner.step(&job).await.unwrap(), Step::Idle);
-    assert_eq!(auditor.left(), []);
+    assert_eq!(auditor.unresolved(), []);
     while auditor.state().queued > 0 {
         tokio::task::yield_now().await;
     }
@@ -265,7 +265,7 @@ async fn whatever_was_killed_is_found_out(node: Node) {
         let auditor = place.open(&node);
         let job = ReconcileIntents::new(Arc::clone(&auditor), place.journal());
         node.runner.step(&job).await.unwrap();
-        assert_eq!(auditor.left(), []);
+        assert_eq!(auditor.unresolved(), []);
         assert!(auditor.stop(Duration::from_secs(10)).finished);
         assert_eq!(place.events().len(), before, "each is settled once");
     }
@@ -315,5 +315,5 @@ async fn what_was_called_unknown_stays_so() {
         place.events()[0]["kind"],
         Event::OutcomeUnknown { intended: EventKind::UserRegistered, user: None, session: None }.kind()
     );
-    assert_eq!(place.open(&node).left(), []);
+    assert_eq!(place.open(&node).unresolved(), []);
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use auth::audit::Auditor;
+use audit::Auditor;
 use auth::signing_keys::{Rotated, SigningKeyError};
 use auth::{OpContext, Services};
 use model::{Clock, Origin, Rng};
@@ -14,7 +14,7 @@ use runtime::{AuditContext, NoopRecorder, Recorder, Spawner};
 use store::audit_db::Audit;
 use store::{Lease, Store};
 
-use crate::app::audit::{self, JournalOwner};
+use crate::app::audit_setup::{self, JournalOwner};
 use crate::app::master_key::{self, MasterKeyError};
 use crate::app::settings_mapping;
 use crate::app::start_error::StartError;
@@ -112,7 +112,7 @@ impl Core {
                 JournalOwner::Command => None,
             };
             let (data, clock, rng) = (&config.data_dir, &given.clock, &given.rng);
-            Some(audit::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?)
+            Some(audit_setup::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?)
         };
         let recorder: Arc<dyn Recorder> = match (&given.recorder, &auditor) {
             (Some(recorder), _) => Arc::clone(recorder),
@@ -132,9 +132,9 @@ impl Core {
             })?;
         }
         if let Some(auditor) = &auditor {
-            let journal = audit::audit_dir(&config.data_dir, writes).join("journal");
+            let journal = audit_setup::audit_dir(&config.data_dir, writes).join("journal");
             // Before anything is changed that would hide it. What cannot be found out now is tried again later.
-            if let Err(error) = auth::audit::settle(&mut ctx, auditor, &journal).await {
+            if let Err(error) = jobs::reconcile(&mut ctx, auditor, &journal).await {
                 tracing::warn!(%error, "what a killed process has left in the audit trail is found out later");
             }
         }

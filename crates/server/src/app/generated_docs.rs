@@ -8,7 +8,7 @@ pub fn files() -> Vec<(&'static str, String)> {
         ("docs/generated/gatewright.default.toml", crate::config::default_toml()),
         ("docs/generated/cli.md", crate::cli::markdown()),
         ("docs/generated/problems.md", web::problem::markdown()),
-        ("docs/events.md", auth::audit::markdown()),
+        ("docs/events.md", audit::markdown()),
         ("docs/generated/openapi.json", openapi()),
     ]
 }

@@ -1,6 +1,6 @@
 //! The whole application: put together by [`App::build`], run by [`App::run`].
 
-pub mod audit;
+pub mod audit_setup;
 pub mod bootstrap;
 mod cpu_quota;
 pub mod generated_docs;
@@ -17,17 +17,16 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use audit::Auditor;
 use auth::Services;
-use auth::audit::Auditor;
 use http::Request;
-use jobs::{
-    Cleanup, Database, Job, LearnHashMix, PollRevocations, PurgeErasedKeys, ReconcileIntents, RemoteSink,
-    RepepperHashes, Report, RotateSigningKeys, Runner, Shipper, StoreRehashes,
-};
+use jobs::{Registry, RegistrySettings, Report, Runner};
 use model::{Event, Origin};
 use runtime::AuditContext;
+use runtime::metric::Collector;
 use web::{Peer, Router, ServerHealth, WebDeps};
 
+use self::audit_setup::JournalOwner;
 use self::bootstrap::{Core, IfMissing, RuntimeDeps};
 use self::lifecycle::{Ended, Health, Lifecycle, Phase, Signals, Stage, Tasks};
 use self::listeners::BoundListeners;
@@ -41,61 +40,25 @@ pub struct App {
     pub public: Router,
     /// What the operations listener serves.
     pub operations: Router,
-    /// The rooms.
+    /// What the operations need.
     pub services: Arc<Services>,
-    /// The door for jobs and commands.
+    /// The connections for jobs and commands.
     pub background: Arc<store::BackgroundPool>,
     /// Counts the round trips of requests.
     pub meter: store::TripCounter,
     /// Steps the jobs.
     pub runner: Runner,
     /// The jobs.
-    pub jobs: Jobs,
+    pub jobs: Registry,
     /// The URL that clients use.
     pub public_url: String,
-    /// Whether nobody has an account yet.
+    /// Whether there is no account yet.
     pub is_empty: bool,
     /// The trail of the server itself.
     pub trail: AuditContext,
     auditor: Option<Arc<Auditor>>,
-    settling: Option<Arc<ReconcileIntents>>,
-    shippers: Vec<Arc<Shipper<Database>>>,
-    sinks: Vec<Arc<Shipper<RemoteSink>>>,
     limits: Limits,
     tasks: Tasks,
-}
-
-/// The jobs, each with what it remembers.
-#[derive(Clone, Debug)]
-pub struct Jobs {
-    /// The view of revocations and keys.
-    pub revocations: Arc<PollRevocations>,
-    /// The schedule of signing keys.
-    pub keys: Arc<RotateSigningKeys>,
-    /// Removal of what has expired.
-    pub cleanup: Arc<Cleanup>,
-    /// Destruction of erased users' keys in the files of this node.
-    pub erased_keys: Arc<PurgeErasedKeys>,
-    /// The kinds of hashes that users have, and what they cost here.
-    pub hash_kinds: Arc<LearnHashMix>,
-    /// Better hashes for old ones.
-    pub rehashes: Arc<StoreRehashes>,
-    /// The newest pepper for stored hashes.
-    pub peppered_hashes: Arc<RepepperHashes>,
-}
-
-impl Jobs {
-    fn of(config: &Config, erased_keys: PurgeErasedKeys) -> Self {
-        Self {
-            revocations: Arc::default(),
-            keys: Arc::default(),
-            cleanup: Arc::new(Cleanup::every(config.cleanup.interval)),
-            erased_keys: Arc::new(erased_keys),
-            hash_kinds: Arc::default(),
-            rehashes: Arc::default(),
-            peppered_hashes: Arc::default(),
-        }
-    }
 }
 
 impl App {
@@ -127,21 +90,26 @@ impl App {
             given.clock.clone(),
             report,
         );
-        let jobs = Jobs::of(config, audit::erased_keys(config, auditor.as_ref(), &given.rng));
-        let settling = auditor.as_ref().map(|auditor| audit::settling(config, auditor));
-        let shippers = audit::shippers(config, auditor.as_ref(), &spawner, &given.rng)?;
-        let sinks = sinks::shippers(config, auditor.as_ref(), &tasks.stop().working)?;
+        let server_audit = audit_setup::audit_dir(&config.data_dir, JournalOwner::Server);
+        let jobs = Registry::new(RegistrySettings {
+            cleanup_interval: config.cleanup.interval,
+            detail_keys: audit_setup::detail_keys(config, auditor.as_ref(), &given.rng),
+            auditor: auditor.clone().map(|auditor| (auditor, server_audit.join("journal"))),
+            database: audit_setup::shippers(config, auditor.as_ref(), &spawner, &given.rng)?,
+            sinks: sinks::shippers(config, auditor.as_ref(), &tasks.stop().working)?,
+        });
+
         // Nothing is served before it is known which sessions have ended and which keys sign.
-        runner.settle(&*jobs.revocations).await.map_err(StartError::Job)?;
+        jobs.settle(&runner, "poll_revocations").await.map_err(StartError::Job)?;
         let meter = store.requests.meter();
         let routers = web::routers(WebDeps {
             requests: store.requests,
             probe: store.probe,
             services: Arc::clone(&services),
             trail: trail.clone(),
-            auditor: auditor.clone(),
             store_metrics: store.metrics,
             jobs: Arc::clone(runner.jobs()),
+            collectors: auditor.clone().map(audit_metrics).into_iter().collect(),
             clock: given.clock,
             spawner: tasks.spawner(Stage::Serving),
             health: Arc::new(move || ServerHealth {
@@ -163,9 +131,6 @@ impl App {
             is_empty,
             trail,
             auditor,
-            settling,
-            shippers,
-            sinks,
             limits,
             tasks: tasks.clone(),
         })
@@ -173,39 +138,16 @@ impl App {
 
     /// Starts the jobs and the listeners, and says that it is running.
     pub fn start(self, ports: BoundListeners) {
-        let Self {
-            public,
-            operations,
-            runner,
-            jobs,
-            trail,
-            auditor,
-            settling,
-            shippers,
-            sinks,
-            tasks,
-            limits,
-            ..
-        } = self;
+        let Self { public, operations, runner, jobs, trail, auditor, tasks, limits, .. } = self;
         note_life(&tasks, &trail);
         if let Some(auditor) = auditor {
             watch_audit(&tasks, auditor);
         }
-        start_job(&tasks, "revocations poll", &runner, jobs.revocations);
-        start_job(&tasks, "keys schedule", &runner, jobs.keys);
-        start_job(&tasks, "cleanup schedule", &runner, jobs.cleanup);
-        start_job(&tasks, "erased keys schedule", &runner, jobs.erased_keys);
-        start_job(&tasks, "hash kinds schedule", &runner, jobs.hash_kinds);
-        start_job(&tasks, "rehashes schedule", &runner, jobs.rehashes);
-        start_job(&tasks, "peppered hashes schedule", &runner, jobs.peppered_hashes);
-        if let Some(settling) = settling {
-            start_job(&tasks, "audit settling", &runner, settling);
-        }
-        for shipper in shippers {
-            start_job(&tasks, shipper.name(), &runner, shipper);
-        }
-        for sink in sinks {
-            start_job(&tasks, sink.name(), &runner, sink);
+        for job in jobs.iter() {
+            let (job, runner, stop) = (Arc::clone(job), runner.clone(), tasks.stop().working.clone());
+            tasks.restartable(Stage::Working, job.name(), move || {
+                Arc::clone(&job).run(runner.clone(), stop.clone())
+            });
         }
         if let Some(tls) = &ports.tls {
             let tls = tls.clone();
@@ -262,18 +204,18 @@ async fn is_empty(core: &Core) -> Result<bool, StartError> {
 /// Notes that the server has come up, and when everything else has ended that it ended.
 fn note_life(tasks: &Tasks, trail: &AuditContext) {
     let version = env!("CARGO_PKG_VERSION");
-    trail.note(Event::ServerStarted { version, node: audit::node_name() });
+    trail.note(Event::ServerStarted { version, node: audit_setup::node_name() });
     let trail = trail.of(Origin { via: "stop", ..Origin::default() });
-    tasks.at_end(move || trail.note(Event::ServerStopped { version, node: audit::node_name() }));
+    tasks.at_end(move || trail.note(Event::ServerStopped { version, node: audit_setup::node_name() }));
 }
 
 /// Watches the trail while the server works, and drains it when everything else has ended.
 fn watch_audit(tasks: &Tasks, auditor: Arc<Auditor>) {
     let (health, stop) = (tasks.health().clone(), tasks.stop().working.clone());
     let last = Arc::clone(&auditor);
-    tasks.at_end(move || audit::drain(&last));
+    tasks.at_end(move || audit_setup::drain(&last));
     tasks.restartable(Stage::Working, "audit watch", move || {
-        let watching = audit::watch(Arc::clone(&auditor), health.clone());
+        let watching = audit_setup::watch(Arc::clone(&auditor), health.clone());
         let stop = stop.clone();
         async move {
             stop.run_until_cancelled(watching).await;
@@ -282,9 +224,9 @@ fn watch_audit(tasks: &Tasks, auditor: Arc<Auditor>) {
     });
 }
 
-fn start_job<J: Job>(tasks: &Tasks, name: &'static str, runner: &Runner, job: Arc<J>) {
-    let (runner, stop) = (runner.clone(), tasks.stop().working.clone());
-    tasks.restartable(Stage::Working, name, move || runner.clone().run(Arc::clone(&job), stop.clone()));
+/// Writes the metrics of the audit trail.
+fn audit_metrics(auditor: Arc<Auditor>) -> Collector {
+    Arc::new(move |page| audit::metrics::collect(page, &auditor))
 }
 
 fn start_listener(

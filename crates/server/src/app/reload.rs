@@ -3,7 +3,7 @@
 use model::{Event, Origin};
 use runtime::AuditContext;
 
-use crate::app::audit::node_name;
+use crate::app::audit_setup::node_name;
 use crate::app::logging::Logging;
 use crate::config::{Config, LoadArgs, environment};
 

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::audit::Auditor;
+use audit::Auditor;
+use audit::ship::{JournalTail, ShipperSettings};
+use audit::sinks::{JsonLines, Otlp, RemoteSink, Transport, Webhook, WebhookSecrets};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use jobs::{
-    Endpoint, JournalTail, JsonLines, Otlp, RemoteSink, Shipper, ShipperSettings, Transport, Webhook,
-};
-use protocol::webhook::WebhookSecrets;
+use outbound::Endpoint;
 use store::redis::RedisStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -17,7 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::audit::{JournalOwner, audit_dir, node_name};
+use crate::app::audit_setup::{JournalOwner, audit_dir, node_name};
 use crate::app::bootstrap::data_dir;
 use crate::app::start_error::StartError;
 use crate::config::{AuditConfig, Config, WebUrl};
@@ -58,14 +57,14 @@ impl Kind {
 
     fn job(self, writes: JournalOwner) -> &'static str {
         match (self, writes) {
-            (Self::Stdout, JournalOwner::Server) => "audit sink stdout",
-            (Self::Stdout, JournalOwner::Command) => "audit sink stdout of commands",
-            (Self::Redis, JournalOwner::Server) => "audit sink redis",
-            (Self::Redis, JournalOwner::Command) => "audit sink redis of commands",
-            (Self::Webhook, JournalOwner::Server) => "audit sink webhook",
-            (Self::Webhook, JournalOwner::Command) => "audit sink webhook of commands",
-            (Self::Otlp, JournalOwner::Server) => "audit sink otlp",
-            (Self::Otlp, JournalOwner::Command) => "audit sink otlp of commands",
+            (Self::Stdout, JournalOwner::Server) => "ship_audit_stdout",
+            (Self::Stdout, JournalOwner::Command) => "ship_audit_stdout_commands",
+            (Self::Redis, JournalOwner::Server) => "ship_audit_redis",
+            (Self::Redis, JournalOwner::Command) => "ship_audit_redis_commands",
+            (Self::Webhook, JournalOwner::Server) => "ship_audit_webhook",
+            (Self::Webhook, JournalOwner::Command) => "ship_audit_webhook_commands",
+            (Self::Otlp, JournalOwner::Server) => "ship_audit_otlp",
+            (Self::Otlp, JournalOwner::Command) => "ship_audit_otlp_commands",
         }
     }
 }
@@ -79,7 +78,7 @@ pub(crate) fn shippers(
     config: &Config,
     auditor: Option<&Arc<Auditor>>,
     stop: &CancellationToken,
-) -> Result<Vec<Arc<Shipper<RemoteSink>>>, StartError> {
+) -> Result<Vec<(ShipperSettings, RemoteSink)>, StartError> {
     let Some(auditor) = auditor else { return Ok(Vec::new()) };
     let mut shippers = Vec::new();
     let tls = Tls::new(config);
@@ -100,7 +99,7 @@ pub(crate) fn shippers(
                 dead_letters: folder.join(format!("{}.dead-letter.jsonl", kind.word())),
                 ..settings(config, writes, auditor)
             };
-            shippers.push(Arc::new(Shipper::new(settings, outside)));
+            shippers.push((settings, outside));
         }
     }
     Ok(shippers)

@@ -6,7 +6,7 @@ use auth::{OpContext, Services};
 use store::Lease;
 
 use super::{Failure, Global};
-use crate::app::audit::{self, JournalOwner};
+use crate::app::audit_setup::{self, JournalOwner};
 use crate::app::bootstrap::{Core, IfMissing, RuntimeDeps};
 use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
 use crate::app::{logging, settings_mapping};
@@ -37,7 +37,7 @@ pub(super) fn configure(global: &Global) -> Result<Config, Failure> {
 impl Drop for CommandContext {
     fn drop(&mut self) {
         if let Some(auditor) = &self.core.auditor {
-            audit::drain(auditor);
+            audit_setup::drain(auditor);
         }
     }
 }
@@ -59,7 +59,7 @@ impl CommandContext {
     /// Makes sure, before anything is changed, that it can be said in the trail what will have been changed. What a
     /// command changes is always audited, whatever `audit.required` says.
     pub(super) async fn ensure_auditable(&self) -> Result<(), Failure> {
-        let room = audit::can_write(&self.data_dir, JournalOwner::Command).await;
+        let room = audit_setup::can_write(&self.data_dir, JournalOwner::Command).await;
         room.map_err(|why| {
             Failure::failed(format!("nothing was changed, since the audit trail cannot be written: {why}"))
         })

@@ -85,9 +85,9 @@ async fn answers(config: &Config) {
     let account = json!({ "email": "a@example.org", "username": "anna", "password": "a fine long phrase" });
     let made = call(&app, Method::POST, "/api/v1/auth/register", Some(account)).await;
     assert_eq!(made.0, StatusCode::CREATED, "{}", made.1);
-    app.runner.settle(&*app.jobs.cleanup).await.unwrap();
-    app.runner.settle(&*app.jobs.keys).await.unwrap();
-    app.runner.step(&*app.jobs.revocations).await.unwrap();
+    app.jobs.settle(&app.runner, "cleanup").await.unwrap();
+    app.jobs.settle(&app.runner, "rotate_signing_keys").await.unwrap();
+    app.jobs.step(&app.runner, "poll_revocations").await.unwrap();
     drop(app);
 
     // A second start finds everything as it was.
@@ -139,7 +139,7 @@ async fn it_serves_until_it_is_told_to_stop() {
             assert_eq!((answer.status, answer.json()), (200, json!({ "status": "ready" })));
         }
         let names: Vec<_> = tasks.running().into_iter().map(|(name, _)| name).collect();
-        for name in ["public listener", "operations listener", "revocations poll", "cleanup schedule"] {
+        for name in ["public listener", "operations listener", "poll_revocations", "cleanup"] {
             assert!(names.contains(&name), "{names:?}");
         }
     };
@@ -196,7 +196,7 @@ async fn a_shared_secret_signs_without_any_key_in_the_database() {
     std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
     let app = App::build(&config, LISTENING, &tasks, given()).await.unwrap();
     assert!(app.services.keys().signing.is_some() && app.services.keys().jwks.keys.is_empty());
-    app.runner.settle(&*app.jobs.keys).await.unwrap();
-    app.runner.step(&*app.jobs.revocations).await.unwrap();
+    app.jobs.settle(&app.runner, "rotate_signing_keys").await.unwrap();
+    app.jobs.step(&app.runner, "poll_revocations").await.unwrap();
     assert!(app.services.keys().signing.is_some());
 }

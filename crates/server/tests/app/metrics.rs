@@ -28,7 +28,7 @@ const PASSWORD: &str = "canary-password-7f3a";
 
 /// Every family that is promised: name, type, labels.
 const PROMISED: [(&str, &str, &[&str]); 20] = [
-    ("http_server_request_duration_seconds", "histogram", &["method", "route", "status"]),
+    ("http_server_request_duration_seconds", "histogram", &["http_request_method", "http_route", "http_response_status_code"]),
     ("http_layer_duration_seconds", "histogram", &["layer"]),
     ("auth_operations_total", "counter", &["operation", "outcome"]),
     ("db_pool_connections", "gauge", &["pool", "state"]),
@@ -47,7 +47,7 @@ const PROMISED: [(&str, &str, &[&str]); 20] = [
     ("job_last_success_timestamp_seconds", "gauge", &["job"]),
     ("legacy_route_requests_total", "counter", &["route"]),
     ("revocation_lag_seconds", "gauge", &[]),
-    ("build_info", "gauge", &["version"]),
+    ("gatewright_build_info", "gauge", &["version"]),
 ];
 
 type Labels = BTreeMap<String, String>;
@@ -187,10 +187,10 @@ async fn flow(app: &App) -> Vec<String> {
     assert_eq!(send(public, Request::get("/canary-path?canary=query"), Body::empty()).await.0, 404);
     let newest = word(&next["refresh_token"]);
     assert_eq!(post(public, "/api/v1/auth/logout", json!({ "refresh_token": newest })).await.0, 204);
-    app.runner.step(&*app.jobs.cleanup).await.unwrap();
-    app.runner.step(&*app.jobs.keys).await.unwrap();
-    app.runner.step(&*app.jobs.revocations).await.unwrap();
-    app.runner.settle(&*app.jobs.hash_kinds).await.unwrap();
+    app.jobs.step(&app.runner, "cleanup").await.unwrap();
+    app.jobs.step(&app.runner, "rotate_signing_keys").await.unwrap();
+    app.jobs.step(&app.runner, "poll_revocations").await.unwrap();
+    app.jobs.settle(&app.runner, "learn_hash_mix").await.unwrap();
     let seen = [email, "canary", PASSWORD, "203.0.113.77", &access, &refresh, &newest];
     seen.into_iter().map(str::to_owned).collect()
 }
@@ -238,7 +238,7 @@ async fn the_page_is_what_is_promised(config: &Config) {
     at("http_layer_duration_seconds_count{layer=\"handler\"} 7");
     at("http_layer_duration_seconds_count{layer=\"origin\"} 8");
     at("job_runs_total{job=\"cleanup\",outcome=\"done\"} 1");
-    at("job_last_success_timestamp_seconds{job=\"keys\"} 1767225600");
+    at("job_last_success_timestamp_seconds{job=\"rotate_signing_keys\"} 1767225600");
     at("db_statement_duration_seconds_count{statement=\"session.rotate\"} 1");
     at("db_pool_connections{pool=\"requests\",state=\"used\"} 0");
     at("db_pool_connections{pool=\"requests\",state=\"idle\"} 1");

@@ -122,8 +122,12 @@ impl FromRequestParts<AppState> for MetricsPage {
 
     async fn from_request_parts(_: &mut Parts, app: &AppState) -> Result<Self, Infallible> {
         let inside = &app.0;
-        let (auditor, store) = (inside.auditor.as_deref(), &inside.store_metrics);
-        let sources = Sources { services: &inside.services, auditor, store, jobs: &inside.jobs };
+        let sources = Sources {
+            services: &inside.services,
+            store: &inside.store_metrics,
+            jobs: &inside.jobs,
+            collectors: &inside.collectors,
+        };
         Ok(Self(inside.metrics.page(&sources)))
     }
 }

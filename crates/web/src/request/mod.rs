@@ -8,11 +8,10 @@ pub(crate) mod input;
 use std::sync::Arc;
 
 use auth::Services;
-use auth::audit::{self, Auditor};
 use bytes::Bytes;
 use model::Clock;
 use runtime::AuditContext;
-use runtime::metric::Jobs;
+use runtime::metric::{Collector, JobMetrics};
 
 use crate::metrics::Metrics;
 use crate::openapi;
@@ -31,7 +30,6 @@ impl AppState {
             probe: deps.probe,
             services: deps.services,
             trail: deps.trail,
-            auditor: deps.auditor,
             clock: deps.clock,
             health: deps.health,
             settings: deps.settings,
@@ -39,15 +37,13 @@ impl AppState {
             metrics,
             store_metrics: deps.store_metrics,
             jobs: deps.jobs,
+            collectors: deps.collectors,
         }))
     }
 
     /// Whether a request of this method may go on: it leaves no event, or its events can be written.
     fn may_be_audited(&self, method: &http::Method) -> bool {
-        let failing = || {
-            self.0.auditor.as_ref().is_some_and(|auditor| auditor.condition() == audit::Condition::Failing)
-        };
-        method.is_safe() || !self.0.settings.audit_required || !failing()
+        method.is_safe() || !self.0.settings.audit_required || self.0.trail.can_record()
     }
 }
 
@@ -56,12 +52,12 @@ struct SharedState {
     probe: store::HealthProbe,
     services: Arc<Services>,
     trail: AuditContext,
-    auditor: Option<Arc<Auditor>>,
     clock: Clock,
     health: Arc<dyn Fn() -> ServerHealth + Send + Sync>,
     settings: Settings,
     openapi: Bytes,
     metrics: Arc<Metrics>,
     store_metrics: store::StoreMetrics,
-    jobs: Arc<Jobs>,
+    jobs: Arc<JobMetrics>,
+    collectors: Vec<Collector>,
 }

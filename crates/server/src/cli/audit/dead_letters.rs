@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
-use jobs::{DeadLetter, Refused};
+use audit::{DeadLetter, Refused};
 use journal::JournalId;
 
 use super::Failure;

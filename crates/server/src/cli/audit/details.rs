@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use auth::audit::DetailKeyFile;
+use audit::DetailKeyFile;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::JournalId;
@@ -16,7 +16,7 @@ use store::queries::audit_key;
 use store::{BackgroundPool, Store};
 
 use super::Failure;
-use crate::app::audit::{JournalOwner, audit_dir};
+use crate::app::audit_setup::{JournalOwner, audit_dir};
 use crate::app::{master_key, settings_mapping};
 use crate::config::Config;
 

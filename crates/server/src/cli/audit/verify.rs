@@ -14,7 +14,7 @@ use super::dead_letters::Letters;
 use super::heads;
 use super::verify_database::{self, Checked, SetAside};
 use super::{Failure, Output, Trail};
-use crate::app::audit::{JournalOwner, audit_dir, node_name};
+use crate::app::audit_setup::{JournalOwner, audit_dir, node_name};
 use crate::app::master_key;
 use crate::config::Config;
 

@@ -5,7 +5,7 @@ use model::Now;
 use serde_json::{Value, json};
 use store::audit_db::{self, Audit};
 
-use jobs::Refused;
+use audit::Refused;
 
 use super::super::progress::Progress;
 use super::dead_letters::{Found, Letters};
@@ -306,7 +306,7 @@ fn one_row<F: FnMut(&Checkpoint) -> bool>(
         Fault::Changed => (next, moved(walk.checker.chain(), rest).unwrap_or(fault).to_string()),
         other => (next, other.to_string()),
     })?;
-    if jobs::row(journal.id, &record) != *row {
+    if audit::row(journal.id, &record) != *row {
         return Err((next, "its columns do not say what its payload says".to_owned()));
     }
     Ok(())

@@ -1,0 +1,66 @@
+//! The record: what an event is in the journal, and what it is in a row of the database.
+
+mod documentation;
+pub(crate) mod row;
+
+use model::{Event, Now, RequestId};
+use runtime::audit::Entry;
+use serde::Serialize;
+
+pub use self::documentation::markdown;
+pub use self::row::of as row;
+
+/// One record of the journal, as JSON. What it names is public to whoever reads the trail, but for `detail`.
+#[derive(Serialize)]
+pub(crate) struct Line<'a> {
+    pub(crate) v: u8,
+    pub(crate) at: Now,
+    #[serde(flatten)]
+    pub(crate) event: &'a Event,
+    pub(crate) via: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) request_id: Option<&'a RequestId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<Detail>,
+    /// The number under which it was announced, where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) intent: Option<u64>,
+    /// True where it was found out afterwards, of what an earlier process was killed in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) settled: bool,
+}
+
+/// What only the holder of a person's key can read.
+#[derive(Serialize)]
+pub(crate) struct Detail {
+    /// The id of the key, in hexadecimal digits.
+    pub(crate) key: String,
+    /// The text, encrypted, in Base64.
+    pub(crate) sealed: String,
+}
+
+/// The text of a detail.
+#[derive(Serialize)]
+pub(crate) struct Plain<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<std::net::IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user_agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_request_id: Option<&'a str>,
+}
+
+impl<'a> Plain<'a> {
+    pub(crate) fn of(entry: &'a Entry) -> Option<Self> {
+        let origin = &entry.origin;
+        let plain = Self {
+            address: origin.address,
+            user_agent: origin.user_agent.as_deref(),
+            client_request_id: origin.client_request_id.as_deref(),
+        };
+        let says = plain.address.is_some() || plain.user_agent.is_some() || plain.client_request_id.is_some();
+        says.then_some(plain)
+    }
+}

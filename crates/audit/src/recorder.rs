@@ -1,0 +1,318 @@
+//! Writes events into the journal.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use journal::{Gap, Hooks, Journal, Limits, Notice, ReadError, Signer, State, Stopped, Ticket, Time, Writer};
+use model::{Clock, Event, Intent, Now, Origin, Rng, UnresolvedIntent, UserUuid, hex};
+use protocol::checkpoint::CheckpointKey;
+use protocol::seal::Keyring;
+use runtime::audit::{Entry, IntentReceipt, Receipt, Recorder};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::record::{Detail, Line, Plain};
+use crate::ship::ShipStats;
+use crate::{DetailKeyFile, IntentLog, intent_log, step_aside};
+
+/// A record that waits longer than this to be written is late enough to say so.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Takes events and hands them to the journal's thread.
+pub struct Auditor {
+    writer: Writer,
+    intents: Arc<IntentLog>,
+    detail_keys: DetailKeyFile,
+    rng: Rng,
+    clock: Clock,
+    kinds: Mutex<BTreeMap<&'static str, u64>>,
+    looked: AtomicBool,
+    shipping: Arc<ShipStats>,
+    sinks: Mutex<Vec<(&'static str, Arc<ShipStats>)>>,
+}
+
+/// How the trail is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Events are written.
+    Well,
+    /// Events wait, are refused by the disk, or were not written to stay.
+    Failing,
+}
+
+impl Auditor {
+    /// Begins to record into an open journal.
+    ///
+    /// # Errors
+    /// When the journal's thread cannot be started.
+    pub fn start(
+        journal: Journal,
+        intents: IntentLog,
+        detail_keys: DetailKeyFile,
+        keyring: &Keyring,
+        clock: Clock,
+        rng: Rng,
+    ) -> io::Result<Self> {
+        let (times, said) = (clock.clone(), clock.clone());
+        let signer = CheckpointKey::all(keyring).into_iter().next().map(|key| Signer {
+            key_id: key.id().to_vec(),
+            sign: Box::new(move |message| Some(key.attest(message))),
+        });
+        let hooks = Hooks {
+            clock: Box::new(move || Time(times.now().micros())),
+            notice: Box::new(move |notice| notice_line(&notice, &said)),
+            signer,
+            begin: Box::new(step_aside),
+        };
+        let writer = Writer::start(journal, Limits::default(), hooks)?;
+        Ok(Self {
+            writer,
+            intents: Arc::new(intents),
+            detail_keys,
+            rng,
+            clock,
+            kinds: Mutex::default(),
+            looked: AtomicBool::new(false),
+            shipping: Arc::default(),
+            sinks: Mutex::default(),
+        })
+    }
+
+    /// How the journal's thread is.
+    pub fn state(&self) -> State {
+        self.writer.state()
+    }
+
+    /// How the thread of the journal of intents is.
+    pub fn intents(&self) -> State {
+        self.intents.state()
+    }
+
+    /// Whether events are written, and what is about to happen.
+    pub fn condition(&self) -> Condition {
+        let failing = self.is_failing(&self.state()) || self.is_failing(&self.intents());
+        if failing { Condition::Failing } else { Condition::Well }
+    }
+
+    fn is_failing(&self, state: &State) -> bool {
+        let now = Time(self.clock.now().micros());
+        let late = |since: Option<Time>| {
+            since.and_then(|since| now.since(since)).is_some_and(|waited| waited > LATE)
+        };
+        !state.running
+            || state.write_failing.is_some()
+            || state.sync_failing.is_some()
+            || late(state.oldest_pending)
+            || late(state.busy.map(|(_, since)| since))
+    }
+
+    /// Intents of processes before this one whose outcome is not known.
+    pub fn unresolved(&self) -> Vec<UnresolvedIntent> {
+        self.intents.left()
+    }
+
+    /// Ends every unresolved intent whose event is in the journal of events, at `directory`. The journal is read once:
+    /// those processes write no more.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn end_recorded_intents(&self, directory: &Path) -> Result<(), ReadError> {
+        if self.looked.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let unresolved = self.unresolved();
+        for number in intent_log::recorded(directory, &unresolved)? {
+            self.intents.found(number);
+        }
+        self.looked.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Ends an unresolved intent by the event that says how it went, at the time of the intent.
+    pub fn resolve(&self, unresolved: &UnresolvedIntent, event: &Event) {
+        self.count(event);
+        let line = Line {
+            v: 1,
+            at: unresolved.at,
+            event,
+            via: &unresolved.via,
+            request_id: unresolved.request_id.as_ref(),
+            trace_id: None,
+            detail: None,
+            intent: Some(unresolved.number),
+            settled: true,
+        };
+        let line = serde_json::to_vec(&line).unwrap_or_default();
+        self.intents.note(unresolved.number, |announced| self.submit(line, announced));
+    }
+
+    /// Ends an unresolved intent that was rolled back.
+    pub fn discard(&self, unresolved: &UnresolvedIntent) {
+        self.intents.withdraw(unresolved.number);
+    }
+
+    /// What was announced is found out where its event is lost, and is not missing then.
+    fn submit(&self, line: Vec<u8>, announced: bool) -> Ticket {
+        if announced { self.writer.submit_vouched(line) } else { self.writer.submit(line) }
+    }
+
+    fn count(&self, event: &Event) {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        *kinds.entry(event.kind()).or_default() += 1;
+    }
+
+    /// How many events there were of each kind.
+    pub fn kinds(&self) -> Vec<(&'static str, u64)> {
+        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.iter().map(|(kind, count)| (*kind, *count)).collect()
+    }
+
+    /// How the journal is shipped; whoever ships tells it.
+    pub fn shipping(&self) -> &Arc<ShipStats> {
+        &self.shipping
+    }
+
+    /// Another sink than the database: whoever ships into it tells how it goes.
+    pub fn add_sink(&self, name: &'static str) -> Arc<ShipStats> {
+        let shipping = Arc::<ShipStats>::default();
+        let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        sinks.push((name, Arc::clone(&shipping)));
+        shipping
+    }
+
+    /// The other sinks, by their names.
+    pub fn sinks(&self) -> Vec<(&'static str, Arc<ShipStats>)> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The keys of people's details.
+    pub fn detail_keys(&self) -> &DetailKeyFile {
+        &self.detail_keys
+    }
+
+    /// Has whole segments removed that hold only records before this sequence.
+    pub fn remove_before(&self, sequence: u64) {
+        self.writer.remove_before(sequence);
+    }
+
+    /// Writes what waits and ends, within `most` for the keys and again for the journal.
+    pub fn stop(&self, most: Duration) -> Stopped {
+        // The keys first: whoever has the journal next may write them too.
+        if !self.detail_keys.settle(most) {
+            tracing::error!("keys of the audit trail may not be written, or not destroyed");
+        }
+        let stopped = self.writer.stop(most);
+        let ended = self.intents.stop(&stopped.state, most);
+        Stopped { finished: stopped.finished && ended, ..stopped }
+    }
+
+    fn detail(&self, entry: &Entry) -> (Option<Detail>, Option<tokio::sync::oneshot::Receiver<()>>) {
+        // What says that somebody was erased says nothing else about him: his key is being destroyed.
+        if matches!(entry.event, Event::UserErased { .. }) {
+            return (None, None);
+        }
+        let user = entry.event.user().unwrap_or(UserUuid(Uuid::nil()));
+        let given = Plain::of(entry).and_then(|plain| {
+            let plain = serde_json::to_vec(&plain).ok()?;
+            Some((self.detail_keys.key_of(user)?, plain))
+        });
+        let Some((given, plain)) = given else { return (None, None) };
+        let sealed = STANDARD.encode(given.key.seal(user, &plain, &self.rng));
+        (Some(Detail { key: hex::encode(&given.key.id()), sealed }), given.kept)
+    }
+}
+
+impl Recorder for Auditor {
+    fn record(&self, entry: Entry) -> Option<Receipt> {
+        self.count(&entry.event);
+        let (detail, kept) = self.detail(&entry);
+        // Unknown users share one key, which is there; the first failed login of a known one would wait for his, and
+        // its time would tell that he has an account.
+        let kept = kept.filter(|_| !matches!(entry.event, Event::LoginFailed { .. }));
+        let line = Line {
+            v: 1,
+            at: entry.at,
+            event: &entry.event,
+            via: entry.origin.via,
+            request_id: entry.origin.request_id.as_ref(),
+            trace_id: entry.origin.trace_id.as_deref(),
+            detail,
+            intent: entry.intent,
+            settled: false,
+        };
+        // A struct of words and numbers is always JSON.
+        let line = serde_json::to_vec(&line).unwrap_or_default();
+        let ticket = match entry.intent {
+            Some(number) => self.intents.note(number, |announced| self.submit(line, announced)),
+            None => self.submit(line, false),
+        };
+        if let Event::UserErased { user, .. } = entry.event {
+            self.detail_keys.forget(user);
+        }
+        Some(Box::pin(async move {
+            if let Some(kept) = kept {
+                // A key that was not kept loses a detail, not an event.
+                let _ = kept.await;
+            }
+            ticket.await;
+        }))
+    }
+
+    fn announce(&self, at: Now, intent: &Intent, origin: &Origin) -> Option<IntentReceipt> {
+        let (number, ticket) = self.intents.begin(at, intent, origin, &self.state())?;
+        let written = ticket.map(|ticket| -> Receipt {
+            let intents = Arc::clone(&self.intents);
+            Box::pin(async move {
+                intents.hurry();
+                ticket.await;
+            })
+        });
+        Some(IntentReceipt { number, written })
+    }
+
+    fn withdraw(&self, number: u64) {
+        self.intents.withdraw(number);
+    }
+
+    fn can_record(&self) -> bool {
+        self.condition() == Condition::Well
+    }
+}
+
+/// The record in which the journal speaks of itself.
+#[derive(Serialize)]
+struct OwnLine {
+    v: u8,
+    at: Now,
+    #[serde(flatten)]
+    notice: model::event::Notice,
+    via: &'static str,
+}
+
+fn notice_line(notice: &Notice, clock: &Clock) -> Vec<u8> {
+    let notice = match notice {
+        Notice::Gap(Gap { count, first, last }) => model::event::Notice::AuditGap {
+            records: *count,
+            first: Now::from_micros(first.0),
+            last: Now::from_micros(last.0),
+        },
+        Notice::Unsynced(range) => {
+            model::event::Notice::AuditUnsynced { from: *range.start(), to: *range.end() }
+        }
+    };
+    let line = OwnLine { v: 1, at: clock.now(), notice, via: "journal" };
+    serde_json::to_vec(&line).unwrap_or_default()
+}
+
+impl fmt::Debug for Auditor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auditor").field("writer", &self.writer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,433 @@
+//! Ships a journal of audit events to where they are read: reads behind the writer, and remembers with the records how
+//! far it came.
+//!
+//! Each record arrives once and in order: the place is stored in the transaction that stores the records, and moves
+//! only from where it is known to be. Keys go before the events whose details they open. What cannot be read, or is
+//! refused for good, is set aside with its reason, and shipping goes on.
+
+mod key_file;
+mod source;
+mod stats;
+mod tail;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::JournalId;
+use model::{Now, Rng};
+use runtime::Parked;
+use store::Lease;
+use store::audit_db::{Place, Shipment, Shipped};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use self::key_file::KeyFileReader;
+pub use self::key_file::{KeyFilePosition, read as read_keys};
+use self::source::{Found, Source};
+pub use self::stats::ShipStats;
+pub use self::tail::JournalTail;
+use crate::blocking;
+use crate::dead_letters::{self, DeadLetter, Refused};
+use crate::sinks::{Sink, SinkError};
+
+/// What a step of a shipper works with.
+pub struct ShipContext<'a> {
+    /// The one connection.
+    pub lease: &'a mut Lease,
+    /// Randomness.
+    pub rng: &'a Rng,
+    /// When the step began.
+    pub now: Now,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There is nothing left to ship for now.
+    Idle,
+    /// There is more to ship, at once.
+    More,
+}
+
+/// Why a step failed. Shipping goes on with the next one.
+#[derive(Debug)]
+pub enum ShipError {
+    /// The database did not answer.
+    Store(store::Error),
+    /// The journal, a file beside it or a sink failed, for this reason.
+    Other(String),
+}
+
+impl fmt::Display for ShipError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for ShipError {}
+
+impl From<store::Error> for ShipError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<io::Error> for ShipError {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+impl From<SinkError> for ShipError {
+    fn from(error: SinkError) -> Self {
+        match error {
+            SinkError::Store(error) => Self::Store(error),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+/// How long it rests when it is idle: an event is in the database within about this.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Longest rest that is believed: a clock that was set back makes it longer.
+const REST: Duration = Duration::from_mins(15);
+/// How often the sink is tidied and old segments are looked for.
+const TIDY: Duration = Duration::from_hours(1);
+/// The rest after a tidying that could not be finished.
+const TIDY_AGAIN: Duration = Duration::from_mins(1);
+
+/// Has the segments removed that hold only records before this sequence; false where that has to be tried again. It may
+/// block.
+pub type Forget = Arc<dyn Fn(u64) -> bool + Send + Sync>;
+
+/// Where a journal is, and what is done with it.
+pub struct ShipperSettings {
+    /// The job's name.
+    pub name: &'static str,
+    /// The journal's directory.
+    pub journal: PathBuf,
+    /// The file of the details' keys, which go before the events; nothing where they do not go at all.
+    pub keys: Option<PathBuf>,
+    /// Where records go that cannot be shipped: JSON Lines.
+    pub dead_letters: PathBuf,
+    /// The node's name.
+    pub node: String,
+    /// Most records, and bytes of payloads, in one batch; a lone record may have more.
+    pub batch: (usize, usize),
+    /// The rest after a failure, which doubles as long as it goes on, and the longest; none is a step later.
+    pub patience: Option<(Duration, Duration)>,
+    /// How long events stay in the sink.
+    pub retention: Duration,
+    /// How long the journal keeps what is shipped.
+    pub journal_keep: Duration,
+    /// The last record that may be shipped, by its sequence: the last one synced, so that nothing is shipped that a
+    /// power failure takes back. `u64::MAX` where that is not known: then all that is written. It may block.
+    pub ready: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Told how it goes.
+    pub shipping: Arc<ShipStats>,
+    /// Told what the journal need not keep any more; without it everything stays.
+    pub forget: Option<Forget>,
+}
+
+/// Ships one journal into one sink.
+pub struct Shipper<S> {
+    settings: ShipperSettings,
+    sink: S,
+    state: Mutex<ShipperState>,
+}
+
+/// What is known between two steps. After a failure nothing is: the sink is asked anew.
+struct ShipperState {
+    open: Option<Open>,
+    keys: Option<KeyFileReader>,
+    rest: Option<Rest>,
+    /// Most records of the next batch: halved where one of them is refused, until that is alone.
+    most: usize,
+    /// How long the sink wants to be left alone.
+    asked: Option<Duration>,
+    /// The last record that was ready, and the last that has arrived, as far as they are known.
+    ready: u64,
+    arrived: Option<u64>,
+    /// When to tidy next; not before there is a journal.
+    tidy_at: Option<Now>,
+    forgetting: source::RetentionCursor,
+}
+
+/// Waits before it tries again.
+struct Rest {
+    until: Now,
+    /// Failures one after the other.
+    failures: u32,
+    why: String,
+}
+
+/// A journal that is being read.
+struct Open {
+    source: Source,
+    journal: JournalId,
+    known: Option<Place>,
+}
+
+impl<S: Sink> Shipper<S> {
+    /// Ships by these settings into `sink`.
+    pub fn new(settings: ShipperSettings, sink: S) -> Self {
+        let state = ShipperState {
+            open: None,
+            keys: settings.keys.as_deref().map(KeyFileReader::new),
+            rest: None,
+            most: settings.batch.0,
+            asked: None,
+            ready: u64::MAX,
+            arrived: None,
+            tidy_at: None,
+            forgetting: source::RetentionCursor::default(),
+        };
+        Self { settings, sink, state: Mutex::new(state) }
+    }
+
+    /// How it is.
+    pub fn shipping(&self) -> &ShipStats {
+        &self.settings.shipping
+    }
+
+    /// The sink.
+    pub fn sink(&self) -> &S {
+        &self.sink
+    }
+
+    async fn ship(&self, state: &mut ShipperState, ctx: &mut ShipContext<'_>) -> Result<Progress, ShipError> {
+        let open = match state.open.take() {
+            None => self.begin(state).await?,
+            open => open,
+        };
+        let Some(mut open) = open else { return Ok(Progress::Idle) };
+        let (ready, most, bytes) = (state.ready, state.most, self.settings.batch.1);
+        let (source, found) = blocking(move || {
+            let mut source = open.source;
+            let found = source.batch(ready, most, bytes);
+            (source, found)
+        })
+        .await?;
+        open.source = source;
+        let batch = match found.map_err(ShipError::Other)? {
+            Found::Batch(batch) => batch,
+            Found::Nothing => {
+                state.arrived = Some(ready);
+                state.open = Some(open);
+                return Ok(Progress::Idle);
+            }
+            Found::Dead(letter) => {
+                self.set_aside(letter).await?;
+                state.open = Some(open);
+                return Ok(Progress::More);
+            }
+            // A directory that was wiped has another journal now.
+            Found::OtherJournal => return Ok(Progress::More),
+        };
+        if let Some(keys) = &mut state.keys {
+            keys.ship(ctx).await?;
+        }
+        let shipment = Shipment {
+            journal: open.journal.0,
+            node: self.settings.node.clone(),
+            known: open.known,
+            before: batch.before,
+            after: batch.after,
+            records: batch.records,
+            heads: batch.heads,
+            now: ctx.now,
+        };
+        open.known = Some(shipment.after);
+        // Whatever the sink does is not done on a connection of the pool.
+        let parked = ctx.lease.park();
+        if self.deliver(state, &parked, shipment).await? {
+            state.open = Some(open);
+        }
+        Ok(Progress::More)
+    }
+
+    /// Has the sink take a shipment; false where it has to be made anew.
+    async fn deliver(
+        &self,
+        state: &mut ShipperState,
+        parked: &Parked<'_>,
+        shipment: Shipment,
+    ) -> Result<bool, ShipError> {
+        let (count, after) = (shipment.records.len(), shipment.after);
+        let alone = (count == 1).then(|| shipment.clone());
+        let begun = Instant::now();
+        let taken = self.sink.take(parked, shipment).await;
+        if let Err(SinkError::Remote { after, .. }) = &taken {
+            state.asked = *after;
+        }
+        let stored = match (taken?, alone) {
+            (Shipped::Stored(_), _) => count as u64,
+            // Somebody restored the database, or another process ships this journal.
+            (Shipped::Moved, _) => {
+                state.keys.iter_mut().for_each(KeyFileReader::begin_again);
+                return Ok(false);
+            }
+            (Shipped::Refused(why), Some(alone)) => self.bury(parked, alone, &why).await?,
+            (Shipped::Refused(_), None) => {
+                state.most = (count / 2).max(1);
+                return Ok(false);
+            }
+        };
+        self.shipping().arrived(stored, begun.elapsed());
+        state.arrived = Some(after.sequence.unsigned_abs());
+        state.most = state.most.saturating_mul(2).min(self.settings.batch.0);
+        Ok(true)
+    }
+
+    /// Finds the journal and the place to go on from.
+    async fn begin(&self, state: &mut ShipperState) -> Result<Option<Open>, ShipError> {
+        let directory = self.settings.journal.clone();
+        let Some(journal) = blocking(move || source::journal(&directory)).await?.map_err(ShipError::Other)?
+        else {
+            return Ok(None);
+        };
+        let known = self.sink.resume(journal.0).await?;
+        state.arrived = Some(known.map_or(0, |place| place.sequence.unsigned_abs()));
+        Ok(Some(Open { source: Source::new(&self.settings.journal, journal, known), journal, known }))
+    }
+
+    /// Sets a lone record aside and moves on behind it: a row that holds the letter stands for it, if that is taken.
+    async fn bury(&self, parked: &Parked<'_>, mut shipment: Shipment, why: &str) -> Result<u64, ShipError> {
+        let Some(record) = shipment.records.pop() else { return Ok(0) };
+        let letter = Refused::of(&record, why);
+        self.set_aside(DeadLetter::Refused(letter.clone())).await?;
+        shipment.heads.clear();
+        shipment.records = vec![letter.row(shipment.now)];
+        let mut without = shipment.clone();
+        without.records.clear();
+        let taken = match self.sink.take(parked, shipment).await? {
+            Shipped::Refused(_) => self.sink.take(parked, without).await?,
+            taken => taken,
+        };
+        match taken {
+            Shipped::Stored(_) => Ok(0),
+            Shipped::Moved => Err(ShipError::Other("the sink's place moved meanwhile".to_owned())),
+            Shipped::Refused(why) => Err(ShipError::Other(format!("not even the place is taken: {why}"))),
+        }
+    }
+
+    async fn set_aside(&self, letter: DeadLetter) -> Result<(), ShipError> {
+        let count = letter.records();
+        let path = self.settings.dead_letters.clone();
+        let written = blocking(move || dead_letters::write(&path, &[letter])).await?;
+        written.map_err(|error| ShipError::Other(format!("the dead letters cannot be written: {error}")))?;
+        self.shipping().set_aside(count);
+        Ok(())
+    }
+
+    /// How long to wait after a failure: about as long again as before, so that many nodes do not come all at once.
+    fn rest(&self, state: &mut ShipperState, ctx: &ShipContext<'_>, why: String) -> Option<Rest> {
+        let (first, longest) = self.settings.patience?;
+        let failures = state.rest.take().map_or(1, |rest| rest.failures.saturating_add(1));
+        let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(longest);
+        let [byte] = ctx.rng.bytes::<1>();
+        let rest = doubled / 2 + doubled / 2 * u32::from(byte) / 255;
+        let until = ctx.now.plus(rest.max(state.asked.take().unwrap_or_default()));
+        Some(Rest { until, failures, why })
+    }
+
+    fn tell(&self, state: &ShipperState, error: Option<String>) {
+        if let (Some(arrived), true) = (state.arrived, state.ready != u64::MAX) {
+            self.shipping().left(state.ready.saturating_sub(arrived));
+        }
+        self.shipping().tell(error);
+    }
+
+    /// Makes room: in the sink what is past its retention, in the journal what is shipped and old.
+    async fn tidy(&self, state: &mut ShipperState, now: Now) -> Result<(), ShipError> {
+        state.tidy_at = Some(now.plus(TIDY_AGAIN));
+        let mut more = self.sink.tidy(now, now.minus(self.settings.retention)).await?;
+        if let (Some(forget), Some(Open { known: Some(known), .. })) = (&self.settings.forget, &state.open) {
+            let (directory, shipped) = (self.settings.journal.clone(), known.sequence.unsigned_abs());
+            let before = now.minus(self.settings.journal_keep);
+            let (mut old, forget) = (std::mem::take(&mut state.forgetting), Arc::clone(forget));
+            let (old, finished) = blocking(move || {
+                let finished = old.look(&directory, shipped, before);
+                let forgotten = old.kept_from().is_none_or(|sequence| forget(sequence));
+                (old, finished && forgotten)
+            })
+            .await?;
+            state.forgetting = old;
+            more |= !finished;
+        }
+        if !more {
+            state.tidy_at = Some(now.plus(TIDY));
+        }
+        Ok(())
+    }
+}
+
+impl<S: Sink> Shipper<S> {
+    /// The name of its job.
+    pub fn name(&self) -> &'static str {
+        self.settings.name
+    }
+
+    /// How long it rests when it is idle.
+    pub fn period(&self) -> Duration {
+        PERIOD
+    }
+
+    /// Whether readiness names it while it fails. A sink elsewhere is its receiver's business: metrics and the log say so.
+    pub fn degrades(&self) -> bool {
+        self.settings.patience.is_none()
+    }
+
+    /// Ships one batch, or tidies.
+    ///
+    /// # Errors
+    /// [`ShipError`]; the next step begins anew.
+    pub async fn step(&self, ctx: &mut ShipContext<'_>) -> Result<Progress, ShipError> {
+        let mut state = self.state.lock().await;
+        let ready = Arc::clone(&self.settings.ready);
+        state.ready = blocking(move || ready()).await?;
+        let resting =
+            state.rest.as_ref().filter(|rest| ctx.now < rest.until && rest.until < ctx.now.plus(REST));
+        if let Some(rest) = resting {
+            let why = rest.why.clone();
+            self.tell(&state, Some(why.clone()));
+            return Err(ShipError::Other(why));
+        }
+        let mut stepped = self.ship(&mut state, ctx).await;
+        let is_due = state.open.is_some() && state.tidy_at.is_none_or(|at| ctx.now >= at);
+        if stepped.is_ok() && is_due {
+            let is_idle = matches!(stepped, Ok(Progress::Idle));
+            stepped = self.tidy(&mut state, ctx.now).await.and(stepped);
+            if is_idle {
+                // Files that were replaced under the reader are found by who looks anew.
+                state.open = None;
+            }
+        }
+        let error = stepped.as_ref().err().map(ToString::to_string);
+        if error.is_some() {
+            state.open = None;
+            state.keys.iter_mut().for_each(KeyFileReader::look_again);
+        }
+        state.rest = error.clone().and_then(|why| self.rest(&mut state, ctx, why));
+        self.tell(&state, error);
+        stepped
+    }
+}
+
+impl<S> fmt::Debug for Shipper<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shipper").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ShipperSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShipperSettings").field("journal", &self.journal).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,186 @@
+//! The journal's side: batches of records, and what is old enough to go.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use journal::{Hash, Head, JournalId, Kind, ReadError, Reader};
+use model::Now;
+use store::audit_db;
+use store::audit_db::Place;
+
+use crate::dead_letters::DeadLetter;
+use crate::record::row;
+
+/// Most records that one look for old ones goes through.
+const LOOK: usize = 100_000;
+
+/// Reads batches.
+pub(super) struct Source {
+    directory: PathBuf,
+    journal: JournalId,
+    reader: Reader,
+}
+
+/// Records that follow each other.
+pub(super) struct Batch {
+    pub(super) before: Place,
+    pub(super) after: Place,
+    pub(super) records: Vec<audit_db::Record>,
+    pub(super) heads: Vec<audit_db::Head>,
+}
+
+/// What was found.
+pub(super) enum Found {
+    Batch(Batch),
+    /// Nothing is ready.
+    Nothing,
+    /// Something that cannot be read; behind it, it goes on.
+    Dead(DeadLetter),
+    /// The directory has another journal now, or none.
+    OtherJournal,
+}
+
+/// Which journal a directory has; `None` where it has none.
+pub(super) fn journal(directory: &Path) -> Result<Option<JournalId>, String> {
+    let mut reader = Reader::open(directory);
+    match reader.read_up_to(0).map(|_| ()) {
+        Ok(()) => Ok(reader.position().map(|head| head.journal)),
+        Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("the journal in {} cannot be read: {error}", directory.display())),
+    }
+}
+
+impl Source {
+    pub(super) fn new(directory: &Path, journal: JournalId, known: Option<Place>) -> Self {
+        let reader = match known {
+            Some(place) => Reader::after(directory, head(journal, place)),
+            None => Reader::open(directory),
+        };
+        Self { directory: directory.to_owned(), journal, reader }
+    }
+
+    /// At most `most` records up to `ready`, and about `most_bytes` of payloads; a lone record may have more.
+    pub(super) fn batch(&mut self, ready: u64, most: usize, most_bytes: usize) -> Result<Found, String> {
+        let journal = self.journal.0;
+        let mut batch: Option<Batch> = None;
+        let mut bytes = 0;
+        loop {
+            if batch.as_ref().is_some_and(|batch| batch.records.len() >= most) || bytes >= most_bytes {
+                break;
+            }
+            let error = match self.next(ready) {
+                Ok(Some((before, found))) => {
+                    bytes += found.payload.len();
+                    let after = Place { sequence: row::signed(found.sequence), hash: found.hash.0 };
+                    let batch = batch.get_or_insert_with(|| Batch::before(before));
+                    batch.records.push(row::of(journal, &found));
+                    batch.heads.extend((found.kind == Kind::Checkpoint).then(|| row::head(&found)).flatten());
+                    batch.after = after;
+                    continue;
+                }
+                Ok(None) => break,
+                Err(error) => error,
+            };
+            if batch.is_some() {
+                break;
+            }
+            return self.trouble(error);
+        }
+        Ok(batch.map_or(Found::Nothing, Found::Batch))
+    }
+
+    /// The next record, and the place before it.
+    fn next(&mut self, ready: u64) -> Result<Option<(Place, journal::Record<'_>)>, ReadError> {
+        if self.reader.position().is_none() {
+            // Only finds the oldest segment, whose header knows what was before it.
+            self.reader.read_up_to(0)?;
+        }
+        let Some(before) = self.reader.position() else { return Ok(None) };
+        Ok(self.reader.read_up_to(ready)?.map(|record| (place(&before), record)))
+    }
+
+    /// What to do where no record comes.
+    fn trouble(&mut self, error: ReadError) -> Result<Found, String> {
+        let last = self.reader.position().map_or(0, |head| head.sequence);
+        match error {
+            ReadError::OtherJournal(_) => Ok(Found::OtherJournal),
+            ReadError::Io(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::OtherJournal),
+            ReadError::Damaged(finding) => {
+                let skipped = self.reader.skip().map_err(|error| error.to_string())?;
+                // The end of the journal is damaged: what comes behind it will show how much is lost.
+                let Some(skipped) = skipped else { return Err(finding.to_string()) };
+                Ok(Found::Dead(DeadLetter::unreadable(self.journal, skipped, &finding.to_string())))
+            }
+            // What was shipped is not what is there any more: all that is there is gone through once more.
+            ReadError::Removed(_) | ReadError::Lost(_) | ReadError::Rewritten(_) => {
+                let lost = match error {
+                    ReadError::Removed(oldest) => oldest.saturating_sub(last).saturating_sub(1),
+                    _ => 0,
+                };
+                self.reader = Reader::open(&self.directory);
+                let (journal, reason) = (self.journal, error.to_string());
+                Ok(Found::Dead(DeadLetter::Lost { journal, shipped: last, records: lost, reason }))
+            }
+            ReadError::Version(_) | ReadError::Io(_) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Batch {
+    fn before(place: Place) -> Self {
+        Self { before: place, after: place, records: Vec::new(), heads: Vec::new() }
+    }
+}
+
+fn head(journal: JournalId, place: Place) -> Head {
+    Head { journal, sequence: place.sequence.unsigned_abs(), hash: Hash(place.hash) }
+}
+
+fn place(head: &Head) -> Place {
+    Place { sequence: row::signed(head.sequence), hash: head.hash.0 }
+}
+
+/// Follows, far behind, the record from which on the journal is to be kept.
+#[derive(Default)]
+pub(super) struct RetentionCursor {
+    reader: Option<Reader>,
+    /// The oldest record that is to be kept, and its time: it was read, and was too young.
+    next: Option<(u64, i64)>,
+    kept_from: Option<u64>,
+}
+
+impl RetentionCursor {
+    /// The sequence of the oldest record that is to be kept, where that is known.
+    pub(super) fn kept_from(&self) -> Option<u64> {
+        self.kept_from
+    }
+
+    /// Goes on over records that are shipped and from before a time; false where it is not through yet.
+    pub(super) fn look(&mut self, directory: &Path, shipped: u64, before: Now) -> bool {
+        let reader = self.reader.get_or_insert_with(|| Reader::open(directory));
+        for _ in 0..LOOK {
+            let (sequence, time) = match self.next.take() {
+                Some(next) => next,
+                None => match reader.read_up_to(shipped) {
+                    Ok(Some(record)) => (record.sequence, record.time.0),
+                    Ok(None) => return true,
+                    Err(ReadError::Damaged(_)) => match reader.skip() {
+                        Ok(Some(_)) => continue,
+                        _ => return true,
+                    },
+                    Err(_) => {
+                        *self = Self::default();
+                        return true;
+                    }
+                },
+            };
+            if time >= before.micros() {
+                self.next = Some((sequence, time));
+                self.kept_from = Some(sequence);
+                return true;
+            }
+            self.kept_from = Some(sequence.saturating_add(1));
+        }
+        false
+    }
+}

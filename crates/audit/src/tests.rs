@@ -1,0 +1,192 @@
+//! Events on their way into the journal, and what can be read of them there.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use journal::{Checkpoint, Journal, JournalId, Kind, Options, Reader};
+use model::event::Reason;
+use model::{Clock, Event, Now, Origin, RequestId, Rng, SessionId, UserUuid};
+use protocol::checkpoint::CheckpointKey;
+use protocol::seal::Keyring;
+use runtime::AuditContext;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::*;
+
+struct Place {
+    folder: tempfile::TempDir,
+    keyring: Keyring,
+}
+
+impl Place {
+    fn new() -> Self {
+        let keyring = Keyring::parse(Keyring::generate_line(&Rng::seeded(1)).expose()).unwrap();
+        Self { folder: tempfile::tempdir().unwrap(), keyring }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn open(&self) -> Arc<Auditor> {
+        let (journal, _) = Journal::open(self.folder.path(), Options::default(), JournalId([7; 16])).unwrap();
+        let intents = self.intents(Options::default());
+        let book = DetailKeyFile::open(&self.path("keys"), self.keyring.clone(), Rng::seeded(2)).unwrap();
+        let clock = Clock::test(Now::from_seconds(1_767_225_600));
+        Arc::new(Auditor::start(journal, intents, book, &self.keyring, clock, Rng::seeded(3)).unwrap())
+    }
+
+    fn intents(&self, options: Options) -> IntentLog {
+        let path = self.path("intents");
+        let (journal, _) = Journal::open(&path, options, JournalId([8; 16])).unwrap();
+        IntentLog::start(journal, &path, &Clock::test(Now::from_seconds(1_767_225_600))).unwrap()
+    }
+
+    fn keys(&self) -> std::collections::HashMap<[u8; 8], (UserUuid, protocol::detail::DetailKey)> {
+        DetailKeyFile::read(&self.path("keys"), &self.keyring).unwrap()
+    }
+
+    /// The detail of a record, if somebody still can read it.
+    fn detail(&self, record: &Value) -> Option<Value> {
+        let detail = record.get("detail")?;
+        let id = u64::from_str_radix(detail["key"].as_str()?, 16).ok()?.to_be_bytes();
+        let keys = self.keys();
+        let (user, key) = keys.get(&id)?;
+        let sealed = STANDARD.decode(detail["sealed"].as_str()?).ok()?;
+        serde_json::from_slice(&key.open(*user, &sealed)?).ok()
+    }
+}
+
+fn trail(auditor: &Arc<Auditor>) -> AuditContext {
+    let origin = Origin {
+        via: "http",
+        request_id: Some(RequestId("r-1".to_owned())),
+        client_request_id: Some("theirs".to_owned()),
+        address: "198.51.100.23".parse().ok(),
+        user_agent: Some("curl/8.0 canary".to_owned()),
+        ..Origin::default()
+    };
+    AuditContext::new(auditor.clone(), Clock::test(Now::from_seconds(1_767_225_601)), origin)
+}
+
+fn user(number: u128) -> UserUuid {
+    UserUuid(Uuid::from_u128(number))
+}
+
+/// Every event in a journal, by its JSON; and its checkpoints.
+fn read(folder: &Path) -> (Vec<Value>, Vec<Checkpoint>) {
+    let mut reader = Reader::open(folder);
+    let (mut events, mut checkpoints) = (Vec::new(), Vec::new());
+    while let Some(record) = reader.read().unwrap() {
+        match record.kind {
+            Kind::Data => events.push(serde_json::from_slice(record.payload).unwrap()),
+            Kind::Checkpoint => checkpoints.push(Checkpoint::parse(record.payload).unwrap()),
+        }
+    }
+    (events, checkpoints)
+}
+
+/// Whether any file of a folder holds these bytes.
+fn holds(folder: &Path, bytes: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|file| {
+        let content = std::fs::read(file.unwrap().path()).unwrap_or_default();
+        content.windows(bytes.len()).any(|window| window == bytes.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn an_event_says_who_and_what_and_only_its_key_says_from_where() {
+    let place = Place::new();
+    let auditor = place.open();
+    let event = Event::LoginSucceeded { user: user(1), session: SessionId(Uuid::from_u128(2)) };
+    trail(&auditor).note(event);
+    let failed =
+        Event::LoginFailed { user: None, identifier: "d1ge57".to_owned(), reason: Reason::UnknownUser };
+    trail(&auditor).note(failed);
+    assert!(auditor.stop(Duration::from_secs(10)).finished);
+    let (events, checkpoints) = read(place.folder.path());
+    assert_eq!(events.len(), 2);
+    let [known, unknown] = [&events[0], &events[1]];
+    for (member, value) in [
+        ("kind", "login_succeeded"),
+        ("user", &user(1).to_string()),
+        ("via", "http"),
+        ("request_id", "r-1"),
+        ("at", "2026-01-01T00:00:01Z"),
+    ] {
+        assert_eq!(known[member], value, "{known}");
+    }
+    assert_eq!((&unknown["kind"], &unknown["user"]), (&"login_failed".into(), &Value::Null));
+    for record in &events {
+        let detail = place.detail(record).unwrap();
+        assert_eq!(detail["address"], "198.51.100.23");
+        assert_eq!(detail["user_agent"], "curl/8.0 canary");
+        assert_eq!(detail["client_request_id"], "theirs");
+    }
+    for secret in ["198.51.100.23", "canary", "theirs"] {
+        assert!(!holds(place.folder.path(), secret), "{secret}");
+    }
+    // What was written is vouched for, and nobody else's key does.
+    let checkpoint = checkpoints.last().unwrap();
+    let confirms = |keyring: &Keyring| {
+        let keys = CheckpointKey::all(keyring);
+        CheckpointKey::confirms(&keys, &checkpoint.key_id, &checkpoint.message(), &checkpoint.signature)
+    };
+    assert_eq!(checkpoint.head.sequence, 2);
+    assert!(confirms(&place.keyring) && !confirms(&another()));
+    assert_eq!(auditor.kinds(), [("login_failed", 1), ("login_succeeded", 1)]);
+}
+
+fn another() -> Keyring {
+    Keyring::parse(Keyring::generate_line(&Rng::seeded(99)).expose()).unwrap()
+}
+
+#[tokio::test]
+async fn an_erased_user_cannot_be_read_any_more_and_the_chain_still_holds() {
+    let place = Place::new();
+    let auditor = place.open();
+    let trail = trail(&auditor);
+    for who in [1, 2] {
+        trail.note(Event::ProfileChanged { user: user(who) });
+    }
+    trail.note(Event::UserErased { user: user(1), sessions: 0 });
+    // Keys are kept and destroyed in order: when this one is kept, those are gone.
+    auditor.detail_keys().key_of(user(3)).unwrap().kept.unwrap().await.unwrap();
+    assert!(auditor.stop(Duration::from_secs(10)).finished);
+    let (events, _) = read(place.folder.path());
+    assert!(events[0].get("detail").is_some() && place.detail(&events[0]).is_none(), "{}", events[0]);
+    assert_eq!(place.detail(&events[1]).unwrap()["address"], "198.51.100.23");
+    assert_eq!(events[2]["kind"], "user_erased");
+    assert!(events[2].get("detail").is_none(), "{}", events[2]);
+    let keys = CheckpointKey::all(&place.keyring);
+    let check = |checkpoint: &Checkpoint| {
+        CheckpointKey::confirms(&keys, &checkpoint.key_id, &checkpoint.message(), &checkpoint.signature)
+    };
+    let report = journal::verify(place.folder.path(), None, &[], check, |_| {}).unwrap();
+    assert_eq!(report.finding, None);
+    assert_eq!(report.counts.records, 4, "three events and a checkpoint");
+}
+
+#[tokio::test]
+async fn what_was_noted_before_the_end_is_there_after_it() {
+    let place = Place::new();
+    for round in 0..3_u128 {
+        let auditor = place.open();
+        let receipts = runtime::audit::Receipts::default();
+        let trail = trail(&auditor).gathering(receipts.clone());
+        trail.note(Event::ProfileChanged { user: user(round) });
+        let gathered = receipts.take();
+        assert_eq!(gathered.len(), 1);
+        for receipt in gathered {
+            receipt.await;
+        }
+        // The receipt says that it is written: a reader sees it now, before any end.
+        assert_eq!(read(place.folder.path()).0.len(), usize::try_from(round).unwrap() + 1);
+        assert!(auditor.stop(Duration::from_secs(10)).finished);
+        assert_eq!(auditor.condition(), Condition::Failing, "an ended trail records nothing");
+    }
+}

@@ -1,0 +1,36 @@
+//! Learns which kinds of hashes are stored, and what they cost on this node.
+
+use std::time::Duration;
+
+use auth::OpContext;
+use auth::password::learn_kinds;
+
+use crate::job::{Job, JobError, Runs, Step};
+
+/// Learns which kinds of hashes users have, so that unknown users look alike, and measures what this node can do.
+#[derive(Debug, Default)]
+pub struct LearnHashMix;
+
+impl Job for LearnHashMix {
+    fn name(&self) -> &'static str {
+        "learn_hash_mix"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_mins(1)
+    }
+
+    fn runs(&self) -> Runs {
+        Runs::EveryNode
+    }
+
+    async fn step(&self, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {
+        learn_kinds(ctx).await?;
+        // Too busy with real logins to measure: they measure as well.
+        for (class, capacity) in ctx.services.hasher.measure(ctx.lease.park()).await.unwrap_or_default() {
+            let per_second = capacity.round();
+            tracing::info!(%class, per_second, "at {class} this node can verify {per_second} logins a second");
+        }
+        Ok(Step::Idle)
+    }
+}

@@ -1,0 +1,138 @@
+//! The one list of jobs: what the server starts, and what tests step by name.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::Auditor;
+use audit::ship::{Shipper, ShipperSettings};
+use audit::sinks::{Database, RemoteSink};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Cleanup, Job, JobError, KeysOnDisk, LearnHashMix, PollRevocations, PurgeErasedKeys, ReconcileIntents,
+    RepepperHashes, RotateSigningKeys, Runner, Step, StoreRehashes,
+};
+
+/// What the jobs need to know.
+pub struct RegistrySettings {
+    /// How often expired and revoked rows are removed, and the keys of erased users.
+    pub cleanup_interval: Duration,
+    /// The files of detail keys in this data directory.
+    pub detail_keys: Vec<KeysOnDisk>,
+    /// What records events, and the directory of its journal; none where events are not recorded in a journal.
+    pub auditor: Option<(Arc<Auditor>, PathBuf)>,
+    /// Journals that are shipped into the database.
+    pub database: Vec<(ShipperSettings, Database)>,
+    /// Journals that are shipped into sinks elsewhere.
+    pub sinks: Vec<(ShipperSettings, RemoteSink)>,
+}
+
+/// Every job of this server.
+#[derive(Clone)]
+pub struct Registry(Vec<Arc<dyn AnyJob>>);
+
+impl Registry {
+    /// Every job, in the order in which they are started.
+    pub fn new(settings: RegistrySettings) -> Self {
+        let RegistrySettings { cleanup_interval, detail_keys, auditor, database, sinks } = settings;
+        let mut jobs: Vec<Arc<dyn AnyJob>> = vec![
+            Arc::new(PollRevocations::default()),
+            Arc::new(RotateSigningKeys),
+            Arc::new(Cleanup::every(cleanup_interval)),
+            Arc::new(PurgeErasedKeys::every(cleanup_interval, detail_keys)),
+            Arc::new(LearnHashMix),
+            Arc::new(StoreRehashes),
+            Arc::new(RepepperHashes::default()),
+        ];
+
+        jobs.extend(auditor.map(|(auditor, journal)| -> Arc<dyn AnyJob> {
+            Arc::new(ReconcileIntents::new(auditor, journal))
+        }));
+        jobs.extend(
+            database
+                .into_iter()
+                .map(|(settings, sink)| -> Arc<dyn AnyJob> { Arc::new(Shipper::new(settings, sink)) }),
+        );
+        jobs.extend(
+            sinks
+                .into_iter()
+                .map(|(settings, sink)| -> Arc<dyn AnyJob> { Arc::new(Shipper::new(settings, sink)) }),
+        );
+        Self(jobs)
+    }
+
+    /// Every job.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn AnyJob>> {
+        self.0.iter()
+    }
+
+    /// One step of the job of this name.
+    ///
+    /// # Errors
+    /// What the step said; [`JobError::Unknown`] where there is no such job.
+    pub async fn step(&self, runner: &Runner, name: &'static str) -> Result<Step, JobError> {
+        self.find(name)?.step(runner).await
+    }
+
+    /// Steps the job of this name until it is idle.
+    ///
+    /// # Errors
+    /// What the first failing step said; [`JobError::Unknown`] where there is no such job.
+    pub async fn settle(&self, runner: &Runner, name: &'static str) -> Result<(), JobError> {
+        let job = self.find(name)?;
+        while job.step(runner).await? == Step::Again {
+            // Others who wait for the database come first.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    fn find(&self, name: &'static str) -> Result<&Arc<dyn AnyJob>, JobError> {
+        self.iter().find(|job| job.name() == name).ok_or(JobError::Unknown(name))
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|job| job.name())).finish()
+    }
+}
+
+/// A job of any kind.
+pub trait AnyJob: Send + Sync {
+    /// Its name, see [`Job::name`].
+    fn name(&self) -> &'static str;
+
+    /// One step, see [`Runner::step`].
+    fn step<'a>(&'a self, runner: &'a Runner) -> BoxFuture<'a, Result<Step, JobError>>;
+
+    /// Steps it by its period until `stop`, see [`Runner::run`].
+    fn run(
+        self: Arc<Self>,
+        runner: Runner,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, Result<(), Infallible>>;
+}
+
+impl<J: Job> AnyJob for J {
+    fn name(&self) -> &'static str {
+        Job::name(self)
+    }
+
+    fn step<'a>(&'a self, runner: &'a Runner) -> BoxFuture<'a, Result<Step, JobError>> {
+        runner.step(self).boxed()
+    }
+
+    fn run(
+        self: Arc<Self>,
+        runner: Runner,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, Result<(), Infallible>> {
+        runner.run(self, stop).boxed()
+    }
+}

@@ -1,0 +1,418 @@
+mod keys;
+mod receiver;
+mod room;
+mod sinks;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use journal::{Checkpoint, Entry, Journal, JournalId, Kind, Options, Time};
+use model::Now;
+use serde_json::Value;
+use store::Location;
+use store::audit_db::{Audit, Cursor, Filter, Record};
+use store::queries::audit_key;
+use tokio_util::sync::CancellationToken;
+
+use audit::ship::{JournalTail, ShipStats, ShipperSettings};
+use audit::sinks::{Database, SinkError};
+use audit::{Refused, SET_ASIDE};
+use store::audit_db::{Place, Shipment, Shipped};
+
+use super::*;
+use crate::tests::{Node, database, node, node_at, spawner};
+
+const ID: JournalId = JournalId([5; 16]);
+const OTHER: JournalId = JournalId([6; 16]);
+
+/// A database that is away, or refuses one sequence, when the test says so.
+struct Moody {
+    inner: std::sync::Mutex<Arc<Audit>>,
+    away: AtomicBool,
+    refused: AtomicI64,
+    /// The answer is lost, but the batch is there.
+    deaf: AtomicBool,
+}
+
+impl Moody {
+    fn new(audit: Audit) -> Self {
+        let [away, deaf] = [false, false].map(AtomicBool::new);
+        Self { inner: std::sync::Mutex::new(Arc::new(audit)), away, refused: AtomicI64::new(0), deaf }
+    }
+
+    fn inner(&self) -> Database {
+        Database(Arc::clone(&self.inner.lock().unwrap()))
+    }
+}
+
+impl Sink for Moody {
+    async fn resume(&self, journal: [u8; 16]) -> Result<Option<Place>, SinkError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(store::Error::Unavailable("away".to_owned()).into());
+        }
+        self.inner().resume(journal).await
+    }
+
+    async fn take(&self, parked: &runtime::Parked<'_>, shipment: Shipment) -> Result<Shipped, SinkError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(store::Error::Unavailable("away".to_owned()).into());
+        }
+        let refused = self.refused.load(Ordering::SeqCst);
+        if shipment.records.iter().any(|record| record.sequence == refused) {
+            return Ok(Shipped::Refused("it is poison".to_owned()));
+        }
+        let shipped = self.inner().take(parked, shipment).await;
+        if self.deaf.swap(false, Ordering::SeqCst) {
+            return Err(store::Error::OutcomeUnknown.into());
+        }
+        shipped
+    }
+
+    async fn tidy(&self, now: Now, before: Now) -> Result<bool, SinkError> {
+        self.inner().tidy(now, before).await
+    }
+}
+
+/// A journal in the node's data directory.
+fn open(folder: &Path, id: JournalId, segment_bytes: u64) -> Journal {
+    let options = Options { segment_bytes, ..Options::default() };
+    Journal::open(&folder.join("journal"), options, id).unwrap().0
+}
+
+fn payload(n: u64) -> Vec<u8> {
+    let user = uuid::Uuid::from_u128(u128::from(n));
+    let text = format!(
+        "{{\"v\":1,\"at\":\"2026-01-01T00:00:00.000000Z\",\"kind\":\"login_succeeded\",\"user\":\"{user}\",\
+         \"via\":\"http\",\"request_id\":\"r{n}\"}}"
+    );
+    text.into_bytes()
+}
+
+/// Appends events, numbered from `first`, a second apart.
+fn append(journal: &mut Journal, node: &Node, first: u64, count: u64) {
+    let now = node.clock.now().micros();
+    let payloads: Vec<_> = (first..first + count).map(payload).collect();
+    for (n, payload) in payloads.iter().enumerate() {
+        let time = Time(now + i64::try_from(n).unwrap());
+        let appended = journal.append(time, &[Entry { time, kind: Kind::Data, payload }]);
+        assert!(appended.failure.is_none());
+    }
+}
+
+fn settings(folder: &Path) -> ShipperSettings {
+    ShipperSettings {
+        name: "ship_audit",
+        shipping: Arc::default(),
+        journal: folder.join("journal"),
+        keys: Some(folder.join("keys")),
+        batch: (2000, 1 << 20),
+        patience: None,
+        dead_letters: folder.join("dead-letter.jsonl"),
+        node: "a node".to_owned(),
+        retention: Duration::from_hours(24 * 400),
+        journal_keep: Duration::from_hours(24 * 7),
+        ready: Arc::new(|| u64::MAX),
+        forget: None,
+    }
+}
+
+/// Another way to the same trail, as after a restart.
+fn audit(node: &Node) -> Audit {
+    Audit::open(&database(Location::Sqlite(node.folder.path().join("gatewright.db"))), &spawner()).unwrap()
+}
+
+fn shipper(node: &Node) -> Shipper<Moody> {
+    Shipper::new(settings(node.folder.path()), Moody::new(audit(node)))
+}
+
+async fn rows(node: &Node) -> Vec<Record> {
+    let begin = Cursor::before(Now::from_micros(i64::MIN));
+    let mut rows = node.audit.page(&Filter::default(), begin, 100_000).await.unwrap();
+    rows.sort_by_key(|row| (row.journal, row.sequence));
+    rows
+}
+
+async fn sequences(node: &Node) -> Vec<i64> {
+    rows(node).await.iter().map(|row| row.sequence).collect()
+}
+
+fn letters(node: &Node) -> Vec<Value> {
+    let text = std::fs::read_to_string(node.folder.path().join("dead-letter.jsonl")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn records_arrive_as_they_are_once_and_in_order() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 2000);
+    let job = shipper(&node);
+    append(&mut journal, &node, 1, 25);
+    node.runner.settle(&job).await.unwrap();
+    append(&mut journal, &node, 26, 5);
+    node.runner.settle(&job).await.unwrap();
+    let rows = rows(&node).await;
+    assert_eq!(rows.iter().map(|row| row.sequence).collect::<Vec<_>>(), (1..=30).collect::<Vec<_>>());
+    assert_eq!(rows[6].payload, payload(7));
+    assert_eq!((rows[6].kind.as_str(), rows[6].request_id.as_deref()), ("login_succeeded", Some("r7")));
+    assert_eq!(rows[6].user, Some(model::UserUuid(uuid::Uuid::from_u128(7))));
+    assert_eq!(rows[29].hash, journal.head().hash.0);
+    let known = node.audit.journal(ID.0).await.unwrap().unwrap();
+    assert_eq!((known.shipped.sequence, known.shipped.hash), (30, journal.head().hash.0));
+    assert_eq!((known.node.as_str(), known.kept.sequence), ("a node", 0));
+    let shipping = job.shipping();
+    assert_eq!((shipping.shipped(), shipping.dead(), shipping.last_error()), (30, 0, None));
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_it_was_whatever_was_answered() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1500);
+    append(&mut journal, &node, 1, 10);
+    let first = shipper(&node);
+    first.sink().deaf.store(true, Ordering::SeqCst);
+    node.runner.step(&first).await.unwrap_err();
+    assert!(first.shipping().last_error().is_some());
+    assert_eq!(sequences(&node).await.len(), 10, "they are there, but nobody knows");
+    node.runner.settle(&first).await.unwrap();
+    drop(first);
+    append(&mut journal, &node, 11, 10);
+    let second = shipper(&node);
+    node.runner.settle(&second).await.unwrap();
+    assert_eq!(sequences(&node).await, (1..=20).collect::<Vec<_>>());
+    assert_eq!(second.shipping().shipped(), 10, "what was there was not shipped again");
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_nothing_is_lost() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    let job = shipper(&node);
+    append(&mut journal, &node, 1, 3);
+    node.runner.settle(&job).await.unwrap();
+    job.sink().away.store(true, Ordering::SeqCst);
+    append(&mut journal, &node, 4, 3);
+    for _ in 0..3 {
+        node.runner.step(&job).await.unwrap_err();
+    }
+    job.sink().away.store(false, Ordering::SeqCst);
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await, (1..=6).collect::<Vec<_>>());
+    assert_eq!(job.shipping().last_error(), None);
+}
+
+#[tokio::test]
+async fn a_poisoned_record_is_set_aside_and_the_others_go_on() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 1, 40);
+    let job = shipper(&node);
+    job.sink().refused.store(17, Ordering::SeqCst);
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await, (1..=40).filter(|n| *n != 17).collect::<Vec<_>>());
+    let letters = letters(&node);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (letters[0]["sequence"].as_i64(), letters[0]["reason"].as_str()),
+        (Some(17), Some("it is poison"))
+    );
+    assert_eq!(letters[0]["journal"], ID.to_string());
+    assert_eq!((job.shipping().dead(), job.shipping().shipped()), (1, 39));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_gone_over_and_named() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 1, 10);
+    drop(journal);
+    let path = node.folder.path().join("journal/0000000001.journal");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(4).position(|some| some == b"\"r5\"").unwrap();
+    bytes[at + 1] = b'x';
+    std::fs::write(&path, bytes).unwrap();
+    let job = shipper(&node);
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await, [1, 2, 3, 4, 6, 7, 8, 9, 10]);
+    let letters = letters(&node);
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0]["from"].as_i64(), letters[0]["to"].as_i64()), (Some(5), Some(5)));
+    assert!(letters[0]["reason"].as_str().unwrap().contains("record 5"), "{letters:?}");
+    assert_eq!(job.shipping().dead(), 1);
+}
+
+#[tokio::test]
+async fn a_payload_that_is_no_event_is_shipped_all_the_same() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    let time = Time(node.clock.now().micros());
+    let entry = Entry { time, kind: Kind::Data, payload: b"\xff\x00 no JSON" };
+    assert!(journal.append(time, &[entry]).failure.is_none());
+    node.runner.settle(&shipper(&node)).await.unwrap();
+    let rows = rows(&node).await;
+    assert_eq!((rows[0].kind.as_str(), rows[0].payload.as_slice()), ("unknown", entry.payload));
+}
+
+#[tokio::test]
+async fn a_wiped_directory_begins_anew() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 1, 3);
+    let job = shipper(&node);
+    node.runner.settle(&job).await.unwrap();
+    drop(journal);
+    std::fs::remove_dir_all(node.folder.path().join("journal")).unwrap();
+    node.runner.settle(&job).await.unwrap();
+    let mut journal = open(node.folder.path(), OTHER, 1 << 20);
+    append(&mut journal, &node, 1, 2);
+    // Within the hour, or at a restart.
+    node.clock.advance(Duration::from_hours(1));
+    node.runner.settle(&job).await.unwrap();
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await, [1, 2, 3, 1, 2]);
+    assert_eq!(node.audit.journals().await.unwrap().len(), 2);
+    assert_eq!(letters(&node), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_tail_that_was_lost_and_written_anew_is_told_and_shipped() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 1, 3);
+    drop(journal);
+    let path = node.folder.path().join("journal/0000000001.journal");
+    let three = std::fs::read(&path).unwrap();
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 4, 2);
+    drop(journal);
+    node.runner.settle(&shipper(&node)).await.unwrap();
+    std::fs::write(&path, three).unwrap();
+    node.clock.advance(Duration::from_secs(1));
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 40, 3);
+    node.runner.settle(&shipper(&node)).await.unwrap();
+    assert_eq!(sequences(&node).await, [1, 2, 3, 4, 4, 5, 5, 6], "both stay: nobody decides which is true");
+    assert_eq!(letters(&node).len(), 1);
+    assert_eq!(node.audit.journal(ID.0).await.unwrap().unwrap().shipped.sequence, 6);
+}
+
+#[tokio::test]
+async fn only_what_is_ready_is_shipped() {
+    let node = node().await;
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 1, 5);
+    let synced = Arc::new(AtomicU64::new(3));
+    let ready = Arc::clone(&synced);
+    let settings = ShipperSettings {
+        ready: Arc::new(move || ready.load(Ordering::SeqCst)),
+        ..settings(node.folder.path())
+    };
+    let job = Shipper::new(settings, Moody::new(audit(&node)));
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await, [1, 2, 3]);
+    synced.store(5, Ordering::SeqCst);
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await, [1, 2, 3, 4, 5]);
+    assert_eq!(job.shipping().backlog(), 0);
+}
+
+#[tokio::test]
+async fn keys_go_before_the_events_and_checkpoints_become_heads() {
+    let node = node().await;
+    let keys = node.folder.path().join("keys");
+    let user = uuid::Uuid::from_u128(9);
+    std::fs::write(&keys, format!("00112233445566aa {user} c2VhbGVk\nno key\n0011223344556677 {user} cut"))
+        .unwrap();
+    let mut journal = open(node.folder.path(), ID, 1 << 20);
+    append(&mut journal, &node, 1, 2);
+    let (head, time) = (journal.head(), Time(node.clock.now().micros()));
+    let checkpoint = Checkpoint::sign(head, time, b"k1", |_| Some(vec![1; 64])).unwrap().format();
+    let entry = Entry { time, kind: Kind::Checkpoint, payload: &checkpoint };
+    assert!(journal.append(time, &[entry]).failure.is_none());
+    let job = shipper(&node);
+    job.sink().away.store(true, Ordering::SeqCst);
+    node.runner.step(&job).await.unwrap_err();
+    job.sink().away.store(false, Ordering::SeqCst);
+    node.runner.settle(&job).await.unwrap();
+    let mut lease = node.lease();
+    let mut read = lease.read().await.unwrap();
+    let id = 0x0011_2233_4455_66aa_u64.to_be_bytes();
+    let key = read.one(audit_key::find(&id)).await.unwrap().unwrap();
+    assert_eq!((key.user.0, key.sealed.as_slice()), (user, b"c2VhbGVk".as_slice()));
+    drop(lease);
+    let heads = node.audit.heads(ID.0, 0, 10).await.unwrap();
+    assert_eq!(heads.len(), 1);
+    assert_eq!((heads[0].sequence, heads[0].hash, &heads[0].checkpoint), (2, head.hash.0, &checkpoint));
+    assert_eq!(rows(&node).await[2].kind, "audit_checkpoint");
+
+    // A line that was cut is whole now.
+    std::fs::write(&keys, format!("0011223344556677 {user} whole\n")).unwrap();
+    append(&mut journal, &node, 4, 1);
+    node.runner.settle(&job).await.unwrap();
+    let mut lease = node.lease();
+    let whole = 0x0011_2233_4455_6677_u64.to_be_bytes();
+    assert!(lease.read().await.unwrap().one(audit_key::find(&whole)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_server_refuses_what_no_text_may_hold_and_takes_the_rest() {
+    let server = testkit::Postgres::shared();
+    let fresh = server.fresh_database();
+    let location = Location::Postgres {
+        url: fresh.url().to_owned(),
+        schema: "gatewright".to_owned(),
+        tls_ca_file: None,
+    };
+    let node = node_at(location.clone(), tempfile::tempdir().unwrap()).await;
+    let mut journal = open(node.folder.path(), ID, 3000);
+    append(&mut journal, &node, 1, 30);
+    let time = Time(node.clock.now().micros());
+    let entry = Entry { time, kind: Kind::Data, payload: br#"{"kind":"x","request_id":"a\u0000b"}"# };
+    assert!(journal.append(time, &[entry]).failure.is_none());
+    append(&mut journal, &node, 32, 30);
+    let audit = Audit::open(&database(location), &spawner()).unwrap();
+    let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(audit)));
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await, (1..=61).collect::<Vec<_>>());
+    let rows = rows(&node).await;
+    let letter = Refused::in_row(&rows[30]).unwrap();
+    assert_eq!((rows[30].kind.as_str(), letter.payload.as_slice()), (SET_ASIDE, entry.payload));
+    assert_eq!(letters(&node)[0]["sequence"], 31);
+    let mut reader = journal::Reader::open(&node.folder.path().join("journal"));
+    let mut chain = journal::Chain::new(ID);
+    while let Some(record) = reader.read().unwrap() {
+        chain.check(&record).unwrap();
+        if record.sequence == 31 {
+            assert_eq!(letter.record(), Some(record), "the letter has all of it");
+        }
+    }
+    assert_eq!(rows.iter().filter(|row| Refused::in_row(row).is_some()).count(), 1);
+    assert_eq!(node.audit.partitions().await.unwrap(), ["audit_events_2026_01", "audit_events_2026_02"]);
+}
+
+/// As many as take several batches, by their number and by their bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_arrive_in_whole_batches() {
+    let server = testkit::Postgres::shared();
+    let fresh = server.fresh_database();
+    let location = Location::Postgres {
+        url: fresh.url().to_owned(),
+        schema: "gatewright".to_owned(),
+        tls_ca_file: None,
+    };
+    let node = node_at(location.clone(), tempfile::tempdir().unwrap()).await;
+    let mut journal = open(node.folder.path(), ID, 64 << 20);
+    append(&mut journal, &node, 1, 4500);
+    let time = Time(node.clock.now().micros());
+    let long = vec![b'x'; 600 << 10];
+    for _ in 0..3 {
+        let entry = Entry { time, kind: Kind::Data, payload: &long };
+        assert!(journal.append(time, &[entry]).failure.is_none());
+    }
+    let audit = Audit::open(&database(location), &spawner()).unwrap();
+    let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(audit)));
+    node.runner.settle(&job).await.unwrap();
+    assert_eq!(sequences(&node).await, (1..=4503).collect::<Vec<_>>());
+    assert_eq!(job.shipping().batches().count, 4, "2000, 2000, 500 and two long ones, and the last");
+}
