@@ -10,6 +10,7 @@ use model::{Clock, Origin};
 use runtime::AuditContext;
 use runtime::metric::{JobMetrics, RunOutcome};
 use store::BackgroundPool;
+use store::queries::job as job_lease;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -72,14 +73,15 @@ impl Runner {
         let mut lease = self.background.lease(trail.clone());
         let now = self.clock.now();
         if let Runs::OneNode(held) = job.runs()
-            && !lease.claim_job(job.name(), self.node, now.plus(held), now).await?
+            && !job_lease::claim_lease(&mut lease, job.name(), self.node, now.plus(held), now).await?
         {
             return Ok(None);
         }
         let mut ctx = OpContext { services: &self.services, lease: &mut lease, trail: &trail, now };
         let stepped = job.step(&mut ctx).await.map(Some);
         if matches!(job.runs(), Runs::OneNode(_)) && !matches!(stepped, Ok(Some(Step::Again))) {
-            let released = lease.release_job(job.name(), self.node, self.clock.now()).await;
+            let released =
+                job_lease::release_lease(&mut lease, job.name(), self.node, self.clock.now()).await;
             // A row that stays runs out by itself; why the step failed says more.
             return stepped.and_then(|step| released.map(|()| step).map_err(JobError::from));
         }

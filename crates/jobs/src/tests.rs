@@ -339,7 +339,9 @@ async fn one_node_has_a_job_until_it_gives_it_back_or_dies() {
     other.settle(&RotateSigningKeys).await.unwrap();
     let mut lease = node.lease();
     let (until, now) = (node.clock.now().plus(Duration::from_secs(1)), node.clock.now());
-    assert!(lease.claim_job("keys", uuid::Uuid::nil(), until, now).await.unwrap());
+    assert!(
+        store::queries::job::claim_lease(&mut lease, "keys", uuid::Uuid::nil(), until, now).await.unwrap()
+    );
 }
 
 /// Fails as often as it is told to, then stops its runner.

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Event, Intent, Now};
+use model::{Event, Intent};
 use runtime::{AuditContext, Parked, PendingAudit, ReleasesConnection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use crate::queries::audit_key::AuditKey;
 use crate::statement::{Batch, Call};
 use crate::tx::Tx;
-use crate::{Error, postgres, queries, sqlite};
+use crate::{Error, postgres, sqlite};
 
 /// Which engine, and which of its two lanes.
 #[derive(Clone)]
@@ -34,8 +32,34 @@ pub(crate) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(50);
 /// when it answers. Twice the longest that a client waits for a statement, by default.
 const OUTLIVES: Duration = Duration::from_secs(10);
 
-/// Stands where a transaction's event stands in the writes of job leases and audit keys, which are not noted.
-const UNNOTED: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
+/// Why a transaction leaves no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unaudited {
+    /// The lease of a job is bookkeeping: the job's own writes leave events.
+    JobLease,
+    /// Keys of audit details are of the audit trail itself.
+    DetailKeys,
+}
+
+/// What a committed transaction leaves in the audit trail.
+pub(crate) trait Trace: Send + 'static {
+    /// Its event; none for a write that leaves none.
+    fn into_event(self) -> Option<Event>;
+}
+
+impl Trace for Event {
+    fn into_event(self) -> Option<Event> {
+        Some(self)
+    }
+}
+
+impl Trace for Unaudited {
+    fn into_event(self) -> Option<Event> {
+        match self {
+            Self::JobLease | Self::DetailKeys => None,
+        }
+    }
+}
 
 /// One request's, job's or command's only way to the database. It is lazy: nothing is taken before the first
 /// [`Lease::read`] or [`Lease::transact`], and it never takes a second connection.
@@ -125,58 +149,24 @@ impl Lease {
         }
     }
 
-    /// Claims a job for `holder` until `until`; false while another node has it. A job's lease is bookkeeping:
-    /// together with [`Lease::release_job`] and
-    /// [`Lease::keep_audit_keys`] the only writes that leave no event.
+    /// Runs a whole write as one transaction that leaves no event, and says why. Only this crate writes so, for the
+    /// closed list of [`Unaudited`].
     ///
     /// # Errors
-    /// [`Error::Unavailable`] as for [`Lease::transact`].
-    pub async fn claim_job(
-        &mut self,
-        name: &'static str,
-        holder: Uuid,
-        until: Now,
-        now: Now,
-    ) -> Result<bool, Error> {
-        // Owned: a borrowed word, even a static one, keeps the compiler from seeing that this may move threads.
-        let name = name.to_owned();
-        let claim = async move |tx: &mut Tx| {
-            let (claimed,) = tx.commit_with((queries::job::claim(&name, holder, until, now),)).await?;
-            Ok::<_, Error>((UNNOTED, !claimed.is_empty()))
-        };
-        self.write(None, claim).await
-    }
-
-    /// Gives a job back at `now`, if `holder` has it.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] as for [`Lease::transact`].
-    pub async fn release_job(&mut self, name: &'static str, holder: Uuid, now: Now) -> Result<(), Error> {
-        let name = name.to_owned();
-        let release = async move |tx: &mut Tx| {
-            tx.commit_with((queries::job::release(&name, holder, now),)).await?;
-            Ok::<_, Error>((UNNOTED, ()))
-        };
-        self.write(None, release).await
-    }
-
-    /// Keeps keys of the audit trail's details, which came at `now`, and tells how many are new; those of erased users
-    /// are left out.
-    /// They are of the trail itself, and leave no event in it.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] as for [`Lease::transact`].
-    pub async fn keep_audit_keys(&mut self, keys: Vec<AuditKey>, now: Now) -> Result<usize, Error> {
-        let keep = async move |tx: &mut Tx| {
-            let (kept,) = tx.commit_with((queries::audit_key::insert(&keys, now),)).await?;
-            Ok::<_, Error>((UNNOTED, kept.len()))
-        };
-        self.write(None, keep).await
-    }
-
-    async fn write<T, E, F>(&mut self, mut announced: Option<PendingAudit>, closure: F) -> Result<T, E>
+    /// As for [`Lease::transact`].
+    pub(crate) async fn write_unaudited<T, E, F>(&mut self, closure: F) -> Result<T, E>
     where
-        F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync + 'static,
+        F: AsyncFn(&mut Tx) -> Result<(Unaudited, T), E> + Send + Sync + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.write(None, closure).await
+    }
+
+    async fn write<R, T, E, F>(&mut self, mut announced: Option<PendingAudit>, closure: F) -> Result<T, E>
+    where
+        F: AsyncFn(&mut Tx) -> Result<(R, T), E> + Send + Sync + 'static,
+        R: Trace,
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {

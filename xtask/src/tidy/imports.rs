@@ -3,57 +3,39 @@
 use super::Finding;
 use super::source::Source;
 
-/// Each crate with the ones of ours that it may use.
-const FLOORS: [(&str, &[&str]); 17] = [
-    ("argon2-arena", &[]),
-    ("bcrypt-lanes", &[]),
-    ("sched-policy", &[]),
-    ("breach-filter", &[]),
-    ("journal", &[]),
-    ("model", &[]),
-    ("protocol", &["model"]),
-    ("store", &["model", "protocol", "sched-policy"]),
-    (
-        "auth",
-        &[
-            "model",
-            "protocol",
-            "store",
-            "argon2-arena",
-            "bcrypt-lanes",
-            "sched-policy",
-            "breach-filter",
-            "journal",
-        ],
-    ),
-    ("web", &["model", "protocol", "store", "auth"]),
-    ("jobs", &["model", "protocol", "store", "auth", "journal"]),
-    ("gatewright", &["model", "protocol", "store", "auth", "web", "jobs", "breach-filter", "journal"]),
-    ("tests", &["model", "protocol", "store", "auth", "web", "testkit", "breach-filter", "journal"]),
-    ("gatewright-fuzz", &["model", "protocol"]),
-    ("testkit", &[]),
-    (
-        "benchmarks",
-        &[
-            "model",
-            "protocol",
-            "store",
-            "testkit",
-            "argon2-arena",
-            "bcrypt-lanes",
-            "sched-policy",
-            "breach-filter",
-        ],
-    ),
-    ("xtask", &["testkit", "breach-filter"]),
+/// Libraries that know nothing of Gatewright. Each stands alone, and every crate may use them.
+const LIBRARIES: [&str; 6] =
+    ["argon2-arena", "bcrypt-lanes", "breach-filter", "journal", "listener", "sched-policy"];
+
+/// The floors of the server, from the ground up: a crate uses those below its own floor, and none beside it.
+const FLOORS: [&[&str]; 7] = [
+    &["model"],
+    &["protocol", "runtime"],
+    &["hashing", "outbound", "store"],
+    &["audit", "auth"],
+    &["jobs", "web"],
+    &["gatewright"],
+    &["benchmarks", "tests"],
 ];
 
+/// Pairs that the floors allow and the design does not: the first crate never names the second, and why.
+const NEVER: [(&str, &str, &str); 1] = [(
+    "web",
+    "audit",
+    "the server hands it metric collectors, and the recorder answers whether it can record",
+)];
+
+/// Tools, each with the ones of ours that it may use.
+const TOOLS: [(&str, &[&str]); 3] =
+    [("gatewright-fuzz", &["model", "protocol"]), ("testkit", &[]), ("xtask", &["breach-filter", "testkit"])];
+
 /// Foreign crates that only some of ours name, and why.
-const KEPT: [(&str, &[&str], &str); 4] = [
+const KEPT: [(&str, &[&str], &str); 5] = [
     ("axum", &["web", "tests", "benchmarks"], "HTTP belongs to web"),
     ("tokio-postgres", &["store", "testkit", "benchmarks"], "SQL belongs to store"),
     ("rusqlite", &["store", "testkit", "benchmarks"], "SQL belongs to store"),
     ("redis", &["store", "testkit", "benchmarks"], "Redis belongs to store"),
+    ("reqwest", &["outbound", "tests", "benchmarks"], "requests to other programs belong to outbound"),
 ];
 
 struct Dependency<'a> {
@@ -67,27 +49,61 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     let own = package(&source.text);
-    let Some((_, may_use)) = FLOORS.iter().find(|(name, _)| *name == own) else {
-        let advice = format!("say in FLOORS of xtask/src/tidy/imports.rs what the new crate `{own}` may use");
+    let Some(place) = Place::of(own) else {
+        let advice = format!("say in xtask/src/tidy/imports.rs on which floor the new crate `{own}` stands");
         return vec![Finding::new(&source.path, 1, "import", advice)];
     };
+
     let refused = |dependency: Dependency| {
-        let advice = refusal(own, may_use, &dependency)?;
+        let advice = refusal(own, &place, &dependency)?;
         Some(Finding::new(&source.path, dependency.line, "import", advice))
     };
     dependencies(&source.text).into_iter().filter_map(refused).collect()
 }
 
-fn refusal(own: &str, may_use: &[&str], dependency: &Dependency) -> Option<String> {
+/// Where a crate of ours stands.
+#[derive(PartialEq, Eq)]
+enum Place {
+    Library,
+    Floor(usize),
+    Tool(&'static [&'static str]),
+}
+
+impl Place {
+    /// The place of the crate of this name; `None` for a foreign one.
+    fn of(name: &str) -> Option<Self> {
+        if LIBRARIES.contains(&name) {
+            return Some(Self::Library);
+        }
+        let floor = FLOORS.iter().position(|floor| floor.contains(&name)).map(Self::Floor);
+        floor.or_else(|| TOOLS.iter().find(|(tool, _)| *tool == name).map(|(_, uses)| Self::Tool(uses)))
+    }
+
+    /// Whether a crate that stands here may use the crate `name`, which stands at `other`.
+    fn may_use(&self, name: &str, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Library, _) => false,
+            (Self::Tool(uses), _) => uses.contains(&name),
+            (Self::Floor(_), Self::Library) => true,
+            (Self::Floor(own), Self::Floor(other)) => other < own,
+            (Self::Floor(own), Self::Tool(_)) => name == "testkit" && own + 1 == FLOORS.len(),
+        }
+    }
+}
+
+fn refusal(own: &str, place: &Place, dependency: &Dependency) -> Option<String> {
     let name = dependency.name;
     if let Some((_, keepers, why)) = KEPT.iter().find(|(kept, ..)| *kept == name) {
         return (!keepers.contains(&own)).then(|| format!("`{own}` must not name `{name}`: {why}"));
     }
-    let is_ours = FLOORS.iter().any(|(ours, _)| *ours == name);
+    if let Some((.., why)) = NEVER.iter().find(|(from, to, _)| *from == own && *to == name) {
+        return Some(format!("`{own}` must not name `{name}`: {why}"));
+    }
+
+    let other = Place::of(name)?;
     let for_tests = dependency.for_tests && (name == "testkit" || name == own);
-    (is_ours && !for_tests && !may_use.contains(&name)).then(|| {
-        let may_use = if may_use.is_empty() { "none of ours".to_owned() } else { may_use.join(", ") };
-        format!("`{own}` must not use `{name}`: imports run one way, and it may use {may_use}")
+    (!for_tests && !place.may_use(name, &other)).then(|| {
+        format!("`{own}` must not use `{name}`: imports run down the floors, and libraries use none of ours")
     })
 }
 
@@ -145,6 +161,30 @@ mod tests {
     }
 
     #[test]
+    fn crates_on_one_floor_do_not_know_each_other() {
+        for (one, other) in [("auth", "audit"), ("audit", "auth"), ("hashing", "store"), ("web", "jobs")] {
+            assert_eq!(
+                found(one, &format!("[dependencies]\n{other}.workspace = true")),
+                [4],
+                "{one} {other}"
+            );
+        }
+        assert_eq!(
+            found("web", "[dependencies]\naudit.workspace = true"),
+            [4],
+            "although it is a floor below"
+        );
+    }
+
+    #[test]
+    fn libraries_stand_alone_and_every_crate_may_use_them() {
+        assert_eq!(found("journal", "[dependencies]\nsched-policy.workspace = true"), [4]);
+        assert_eq!(found("listener", "[dependencies]\nmodel.workspace = true"), [4]);
+        assert_eq!(found("store", "[dependencies]\nsched-policy.workspace = true"), NOTHING);
+        assert_eq!(found("xtask", "[dependencies]\nmodel.workspace = true"), [4]);
+    }
+
+    #[test]
     fn tools_for_tests_stay_in_tests() {
         assert_eq!(found("store", "[dev-dependencies]\ntestkit.workspace = true"), NOTHING);
         assert_eq!(found("store", "[dependencies]\ntestkit.workspace = true"), [4]);
@@ -158,6 +198,7 @@ mod tests {
             ("store", "jobs", "tokio-postgres"),
             ("store", "auth", "rusqlite"),
             ("store", "gatewright", "redis"),
+            ("outbound", "web", "reqwest"),
         ] {
             let named = format!("[dependencies]\n{foreign} = \"1\"");
             assert_eq!(found(keeper, &named), NOTHING, "{keeper} {foreign}");

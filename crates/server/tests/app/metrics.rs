@@ -28,7 +28,11 @@ const PASSWORD: &str = "canary-password-7f3a";
 
 /// Every family that is promised: name, type, labels.
 const PROMISED: [(&str, &str, &[&str]); 20] = [
-    ("http_server_request_duration_seconds", "histogram", &["http_request_method", "http_route", "http_response_status_code"]),
+    (
+        "http_server_request_duration_seconds",
+        "histogram",
+        &["http_request_method", "http_route", "http_response_status_code"],
+    ),
     ("http_layer_duration_seconds", "histogram", &["layer"]),
     ("auth_operations_total", "counter", &["operation", "outcome"]),
     ("db_pool_connections", "gauge", &["pool", "state"]),

@@ -89,10 +89,13 @@ async fn applied(conn: &Conn, schema: &str) -> Result<Vec<Applied>, Error> {
 /// A schema that holds tables but no step of ours was made by something else: nothing of it is touched.
 async fn refuse_foreign_schema(conn: &Conn, schema: &str) -> Result<Vec<Applied>, Error> {
     let known = applied(conn, schema).await?;
-    if known.is_empty() && exists(conn, schema, None).await? {
-        return Err(foreign(schema));
+    if !known.is_empty() || !exists(conn, schema, None).await? {
+        return Ok(known);
     }
-    Ok(known)
+
+    // Another migrator may have committed its first step, which makes the table, between the two looks.
+    let known = applied(conn, schema).await?;
+    if known.is_empty() { Err(foreign(schema)) } else { Ok(known) }
 }
 
 fn foreign(schema: &str) -> Error {

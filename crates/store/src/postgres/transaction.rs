@@ -1,10 +1,10 @@
 //! A whole transaction on one connection, run again when PostgreSQL asks for it.
 
-use model::Event;
 use runtime::audit::PendingAudit;
 
 use super::{Again, PooledConnection};
 use crate::Error;
+use crate::lease::Trace;
 use crate::tx::{Engine, State, Tx};
 
 /// How often a closure may run in all: PostgreSQL may answer 40001 or 40P01 to each but the last.
@@ -13,13 +13,14 @@ const RUNS: u32 = 4;
 /// Runs `closure` until it commits, fails for good, or was refused [`RUNS`] times. A connection that turns out to
 /// have died since its last use is replaced once, as long as COMMIT was not on the wire. The connection carries what
 /// was announced: whoever drops this drops both, and then it counts whether COMMIT was on the wire.
-pub(crate) async fn transact<T, E, F>(
+pub(crate) async fn transact<R, T, E, F>(
     mut held: PooledConnection,
     announced: Option<PendingAudit>,
     closure: F,
 ) -> (Option<PooledConnection>, Result<T, E>)
 where
-    F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync,
+    F: AsyncFn(&mut Tx) -> Result<(R, T), E> + Send + Sync,
+    R: Trace,
     E: From<Error>,
 {
     let (mut run, mut renewed) = (1, false);
@@ -53,8 +54,8 @@ where
             Some(Again::Stale) if outcome.is_err() && !renewed => renewed = true,
             _ => {
                 let announced = held.announced.take();
-                let value = outcome.map(|(event, value)| {
-                    if let Some(mut announced) = announced {
+                let value = outcome.map(|(trace, value)| {
+                    if let (Some(mut announced), Some(event)) = (announced, trace.into_event()) {
                         announced.check(&event);
                         announced.committed(event);
                     }

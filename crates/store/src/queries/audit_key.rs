@@ -3,9 +3,10 @@
 use model::{Now, UserUuid, hex};
 use serde_json::Value as Json;
 
-use crate::Error;
+use crate::lease::Unaudited;
 use crate::statement::{Call, Stmt, statements};
 use crate::value::Row;
+use crate::{Error, Lease};
 
 statements! {
     // The first parameter is an array of `[id, user, sealed]`, all in hex. PostgreSQL waits for whoever is just erasing
@@ -71,6 +72,20 @@ pub fn insert<'a>(keys: impl IntoIterator<Item = &'a AuditKey>, now: Now) -> Cal
     };
     let keys: Json = keys.into_iter().map(line).collect();
     Call::new(&INSERT, [keys.to_string().into(), now.into()], id)
+}
+
+/// Keeps keys of the audit trail's details, which came at `now`, and tells how many are new; those of erased users are
+/// left out.
+///
+/// # Errors
+/// [`Error::Unavailable`] as for [`Lease::transact`].
+pub async fn keep(lease: &mut Lease, keys: Vec<AuditKey>, now: Now) -> Result<usize, Error> {
+    lease
+        .write_unaudited(async move |tx| {
+            let (kept,) = tx.commit_with((insert(&keys, now),)).await?;
+            Ok::<_, Error>((Unaudited::DetailKeys, kept.len()))
+        })
+        .await
 }
 
 /// Those of these ids under which no key is here.

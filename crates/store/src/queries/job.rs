@@ -3,7 +3,9 @@
 use model::Now;
 use uuid::Uuid;
 
+use crate::lease::Unaudited;
 use crate::statement::{Call, Stmt, statements};
+use crate::{Error, Lease};
 
 statements! {
     CLAIM = Stmt::new(
@@ -18,12 +20,51 @@ statements! {
     );
 }
 
-/// Claims a job for `holder` until `until`; no row while another node has it.
-pub fn claim(name: &str, holder: Uuid, until: Now, now: Now) -> Call<String> {
+/// Claims a job for `holder` until `until`; false while another node has it.
+///
+/// # Errors
+/// [`Error::Unavailable`] as for [`Lease::transact`].
+pub async fn claim_lease(
+    lease: &mut Lease,
+    name: &'static str,
+    holder: Uuid,
+    until: Now,
+    now: Now,
+) -> Result<bool, Error> {
+    // Owned: a borrowed word, even a static one, keeps the compiler from seeing that this may move threads.
+    let name = name.to_owned();
+    lease
+        .write_unaudited(async move |tx| {
+            let (claimed,) = tx.commit_with((claim(&name, holder, until, now),)).await?;
+            Ok::<_, Error>((Unaudited::JobLease, !claimed.is_empty()))
+        })
+        .await
+}
+
+/// Gives a job back at `now`, if `holder` has it.
+///
+/// # Errors
+/// [`Error::Unavailable`] as for [`Lease::transact`].
+pub async fn release_lease(
+    lease: &mut Lease,
+    name: &'static str,
+    holder: Uuid,
+    now: Now,
+) -> Result<(), Error> {
+    let name = name.to_owned();
+    lease
+        .write_unaudited(async move |tx| {
+            tx.commit_with((release(&name, holder, now),)).await?;
+            Ok::<_, Error>((Unaudited::JobLease, ()))
+        })
+        .await
+}
+
+/// No row while another node has the job.
+fn claim(name: &str, holder: Uuid, until: Now, now: Now) -> Call<String> {
     Call::new(&CLAIM, [name.into(), holder.into(), until.into(), now.into()], |mut row| row.next())
 }
 
-/// Gives a job back at `now`.
-pub fn release(name: &str, holder: Uuid, now: Now) -> Call<String> {
+fn release(name: &str, holder: Uuid, now: Now) -> Call<String> {
     Call::new(&RELEASE, [name.into(), holder.into(), now.into()], |mut row| row.next())
 }

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::Event;
 use runtime::audit::PendingAudit;
 use runtime::metric::{Histogram, HistogramSnapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,6 +20,7 @@ pub(crate) use migrate::{create, migrate};
 
 use crate::Error;
 use crate::fault_injection::{Failure, Faults, Site, acquire, ask};
+use crate::lease::Trace;
 use crate::metrics::{PoolTimes, durations};
 use crate::second_acquire_check::{Entry, SecondAcquireCheck};
 use crate::statement::{RawCall, registry};
@@ -178,14 +178,15 @@ impl Database {
 
     /// Runs a whole write on the writer's thread; answered once its group is committed. What has begun there is ended
     /// there, and its event noted, also when nobody waits for it any more.
-    pub(crate) async fn transact<T, E, F>(
+    pub(crate) async fn transact<R, T, E, F>(
         &self,
         lane: Lane,
         announced: Option<PendingAudit>,
         closure: F,
     ) -> Result<T, E>
     where
-        F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + 'static,
+        F: AsyncFn(&mut Tx) -> Result<(R, T), E> + Send + 'static,
+        R: Trace,
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {

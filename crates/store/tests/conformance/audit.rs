@@ -210,8 +210,8 @@ async fn keys_of_the_erased_are_not_kept(world: Arc<World>) {
     let id = register(&mut lease, 1).await.unwrap().unwrap();
     let key = |n: u8, user| AuditKey { id: vec![n; 8], user: uuid(user), sealed: vec![n] };
     let given = vec![key(1, 1), key(2, 0), key(3, 1)];
-    assert_eq!(lease.keep_audit_keys(given.clone(), NOON).await.unwrap(), 3);
-    assert_eq!(lease.keep_audit_keys(given.clone(), NOON).await.unwrap(), 0, "they are there");
+    assert_eq!(audit_key::keep(&mut lease, given.clone(), NOON).await.unwrap(), 3);
+    assert_eq!(audit_key::keep(&mut lease, given.clone(), NOON).await.unwrap(), 0, "they are there");
     let asked = [[1; 8], [9; 8], [3; 8]].map(Vec::from);
     let missing = audit_key::missing(asked.iter().map(Vec::as_slice));
     assert_eq!(lease.read().await.unwrap().all(missing).await.unwrap(), [[9; 8]]);
@@ -222,7 +222,7 @@ async fn keys_of_the_erased_are_not_kept(world: Arc<World>) {
     };
     assert_eq!(lease.transact(model::Intent::to(model::EventKind::UserErased), erase).await.unwrap(), 2);
     assert_eq!(
-        lease.keep_audit_keys(given.clone(), NOON).await.unwrap(),
+        audit_key::keep(&mut lease, given.clone(), NOON).await.unwrap(),
         0,
         "a file that still has them brings none back"
     );
@@ -230,7 +230,7 @@ async fn keys_of_the_erased_are_not_kept(world: Arc<World>) {
     assert_eq!(lease.read().await.unwrap().all(audit_key::erased(&asked)).await.unwrap(), [uuid(1)]);
     assert_eq!(lease.read().await.unwrap().all(audit_key::erased(&[])).await.unwrap(), []);
     let many: Vec<AuditKey> = (10..27).map(|n| key(n, u128::from(n))).collect();
-    assert_eq!(lease.keep_audit_keys(many, NOON).await.unwrap(), 17);
+    assert_eq!(audit_key::keep(&mut lease, many, NOON).await.unwrap(), 17);
     assert_eq!(world.count("audit_keys"), 18);
     let mut read = lease.read().await.unwrap();
     assert_eq!(read.one(audit_key::find(&[1; 8])).await.unwrap(), None);
@@ -338,7 +338,7 @@ async fn a_key_does_not_slip_in_beside_an_erasure() {
     });
     gone.notified().await;
     let key = AuditKey { id: vec![1; 8], user: uuid(1), sealed: vec![1] };
-    let keeping = tokio::task::spawn(async move { keeper.keep_audit_keys(vec![key], NOON).await });
+    let keeping = tokio::task::spawn(async move { audit_key::keep(&mut keeper, vec![key], NOON).await });
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while !keeping.is_finished() && rows(world.url(), waits).unwrap()[0][0].as_deref() == Some("0") {
         tokio::task::yield_now().await;

@@ -183,14 +183,19 @@ async fn a_job_is_claimed_by_one(world: Arc<World>) {
     let mut lease = world.lease(&store);
     let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let at = |minutes| NOON.plus(Duration::from_mins(minutes));
-    let claim = |who, now: Now| move || job::claim("cleanup", who, now.plus(Duration::from_mins(5)), now);
-    assert_eq!(write(&mut lease, claim(a, at(0))).await, ["cleanup"]);
-    assert!(write(&mut lease, claim(b, at(1))).await.is_empty());
-    assert_eq!(write(&mut lease, claim(a, at(2))).await, ["cleanup"]);
-    assert_eq!(write(&mut lease, claim(b, at(7))).await, ["cleanup"]);
-    assert!(write(&mut lease, move || job::release("cleanup", a, at(8))).await.is_empty());
-    assert_eq!(write(&mut lease, move || job::release("cleanup", b, at(8))).await, ["cleanup"]);
-    assert_eq!(write(&mut lease, claim(a, at(8))).await, ["cleanup"]);
+    let until = |now: Now| now.plus(Duration::from_mins(5));
+
+    let held = at(0);
+    assert!(job::claim_lease(&mut lease, "cleanup", a, until(held), held).await.unwrap());
+    assert!(!job::claim_lease(&mut lease, "cleanup", b, until(at(1)), at(1)).await.unwrap());
+    assert!(job::claim_lease(&mut lease, "cleanup", a, until(at(2)), at(2)).await.unwrap());
+
+    // Expired, it goes to another holder, and only that one gives it back.
+    assert!(job::claim_lease(&mut lease, "cleanup", b, until(at(7)), at(7)).await.unwrap());
+    job::release_lease(&mut lease, "cleanup", a, at(8)).await.unwrap();
+    assert!(!job::claim_lease(&mut lease, "cleanup", a, until(at(8)), at(8)).await.unwrap());
+    job::release_lease(&mut lease, "cleanup", b, at(8)).await.unwrap();
+    assert!(job::claim_lease(&mut lease, "cleanup", a, until(at(8)), at(8)).await.unwrap());
 }
 
 fn rotation(generation: i64, secret: u8) -> Rotation {

@@ -5,6 +5,7 @@
 //! COMMIT: its success, and its failure too when it may tell of what others of the group have done.
 
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use super::{Connection, Lane};
 use crate::Error;
 use crate::lease::ANNOUNCED_WITHIN;
+use crate::lease::Trace;
 use crate::metrics::PoolTimes;
 use crate::tx::{Engine, State, Tx};
 
@@ -113,14 +115,15 @@ impl Writer {
     }
 
     /// Queues a write; its answer comes through the receiver, and not at all when the thread has ended.
-    pub(crate) fn submit<T, E, F>(
+    pub(crate) fn submit<R, T, E, F>(
         &self,
         lane: Lane,
         announced: Option<PendingAudit>,
         closure: F,
     ) -> (Answer<T, E>, Claim)
     where
-        F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + 'static,
+        F: AsyncFn(&mut Tx) -> Result<(R, T), E> + Send + 'static,
+        R: Trace,
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
@@ -362,10 +365,11 @@ fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connect
     connection
 }
 
-struct Write<F, T, E> {
+struct Write<F, R, T, E> {
     closure: F,
+    trace: PhantomData<fn() -> R>,
     announced: Option<PendingAudit>,
-    outcome: Option<Result<(Event, T), E>>,
+    outcome: Option<Result<(Option<Event>, T), E>>,
     reply: oneshot::Sender<Outcome<T, E>>,
     claim: Claim,
     times: Arc<PoolTimes>,
@@ -373,7 +377,7 @@ struct Write<F, T, E> {
     begun: Option<Instant>,
 }
 
-impl<F, T, E> Write<F, T, E> {
+impl<F, R, T, E> Write<F, R, T, E> {
     fn new(
         closure: F,
         announced: Option<PendingAudit>,
@@ -381,13 +385,24 @@ impl<F, T, E> Write<F, T, E> {
         claim: Claim,
         times: Arc<PoolTimes>,
     ) -> Self {
-        Self { closure, announced, outcome: None, reply, claim, times, queued: Instant::now(), begun: None }
+        Self {
+            closure,
+            trace: PhantomData,
+            announced,
+            outcome: None,
+            reply,
+            claim,
+            times,
+            queued: Instant::now(),
+            begun: None,
+        }
     }
 }
 
-impl<F, T, E> Job for Write<F, T, E>
+impl<F, R, T, E> Job for Write<F, R, T, E>
 where
-    F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send,
+    F: AsyncFn(&mut Tx) -> Result<(R, T), E> + Send,
+    R: Trace,
     T: Send,
     E: From<Error> + Send,
 {
@@ -413,7 +428,8 @@ where
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let running = pin!((self.closure)(&mut tx));
             let polled = running.poll(&mut Context::from_waker(Waker::noop()));
-            if let (Poll::Ready(Ok((event, _))), Some(announced)) = (&polled, &self.announced) {
+            let polled = polled.map_ok(|(trace, value)| (trace.into_event(), value));
+            if let (Poll::Ready(Ok((Some(event), _))), Some(announced)) = (&polled, &self.announced) {
                 announced.check(event);
             }
             polled
@@ -451,7 +467,7 @@ where
             (None, None) => Err(Error::Unavailable("the write did not run".into()).into()),
         };
         let (event, outcome) = match outcome {
-            Ok((event, value)) => (Some(event), Ok(value)),
+            Ok((event, value)) => (event, Ok(value)),
             Err(error) => (None, Err(error)),
         };
         if let Some(announced) = &mut announced {
