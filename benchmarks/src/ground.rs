@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::{Clock, Email, Event, EventKind, Intent, Now, Origin, SessionId, UserId, UserUuid};
-use protocol::pepper::StoredText;
+use protocol::sealed::pepper::StoredText;
 use runtime::{AuditContext, NoopRecorder, Spawner};
 use store::queries::session::{NewSession, Rotation};
 use store::queries::user::NewUser;

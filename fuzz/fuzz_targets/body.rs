@@ -7,9 +7,9 @@ use model::profile::Profile;
 use serde_json::Value;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some(value) = protocol::strict_json::parse(bytes) else { return };
+    let Some(value) = protocol::wire::strict_json::parse(bytes) else { return };
     let text = value.to_string();
-    assert!(protocol::strict_json::parse(text.as_bytes()).is_some(), "what was read is written as JSON");
+    assert!(protocol::wire::strict_json::parse(text.as_bytes()).is_some(), "what was read is written as JSON");
     if let Value::Object(members) = value
         && let Ok(profile) = Profile::parse(members)
     {

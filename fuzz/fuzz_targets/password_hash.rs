@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use protocol::password_hash::StoredHash;
+use protocol::wire::password_hash::StoredHash;
 
 fuzz_target!(|text: &str| {
     if let Ok(hash) = StoredHash::parse(text) {

@@ -255,7 +255,7 @@ async fn changes_at_once_do_not_undo_each_other() {
 #[tokio::test]
 async fn a_18_a_lower_role_takes_its_scopes_along() {
     let mut options = Options::default();
-    let scope = |text| protocol::scope::Scope::parse(text).unwrap();
+    let scope = |text| protocol::wire::scope::Scope::parse(text).unwrap();
     options.auth.scopes =
         [("basic_user".to_owned(), scope("read")), ("admin".to_owned(), scope("read admin:all"))].into();
     let app = TestApp::with(Engine::Sqlite, options).await;

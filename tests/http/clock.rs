@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fixtures::{Engine, Options, START, TestApp, TestDatabase};
-use protocol::seal::Keyring;
+use protocol::sealed::keyring::Keyring;
 
 use crate::people::{log_in, me, member, refresh, try_refresh};
 

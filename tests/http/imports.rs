@@ -144,7 +144,7 @@ async fn keycloak_and_firebase_bring_their_members(app: &TestApp) {
         "credentialData": r#"{"hashIterations":1000,"algorithm":"pbkdf2-sha256","additionalParameters":{}}"#,
         "secretData": r#"{"value":"YywoEuRtRgQQK6dhjp1tfS+BKPYma0oDJk0qBGC33LM=","salt":"c2FsdA=="}"#,
     });
-    let project = protocol::password_hash::FirebaseProject::parse(
+    let project = protocol::wire::password_hash::FirebaseProject::parse(
         r#"{"base64_signer_key":
             "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA==",
             "base64_salt_separator":"Bw==","rounds":8,"mem_cost":14}"#,

@@ -1,7 +1,7 @@
 //! Somebody to test with.
 
 use fixtures::{Answer, TestApp};
-use protocol::pepper::StoredText;
+use protocol::sealed::pepper::StoredText;
 use serde_json::{Value, json};
 
 /// S2's routes.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use auth::password::pepper::{self, PepperServiceError, Place};
 use fixtures::{Engine, Options, TestApp, TestDatabase};
 use model::{Email, UserUuid};
-use protocol::password_hash::{StoredHash, Unusable};
-use protocol::pepper::{Pepper, PepperError, Peppers, StoredText};
-use protocol::seal::Keyring;
+use protocol::sealed::keyring::Keyring;
+use protocol::sealed::pepper::{Pepper, PepperError, Peppers, StoredText};
+use protocol::wire::password_hash::{StoredHash, Unusable};
 use serde_json::json;
 use store::queries::credential;
 

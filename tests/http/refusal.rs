@@ -215,8 +215,8 @@ fn slow_hash_of_the_password() -> String {
     use std::sync::OnceLock;
     static HASH: OnceLock<String> = OnceLock::new();
     HASH.get_or_init(|| {
-        let stored = protocol::password_hash::StoredHash::parse(SLOW).unwrap();
-        let protocol::password_hash::Format::Argon2(mut hash) = stored.format().clone() else {
+        let stored = protocol::wire::password_hash::StoredHash::parse(SLOW).unwrap();
+        let protocol::wire::password_hash::Format::Argon2(mut hash) = stored.format().clone() else {
             unreachable!()
         };
         let params = argon2::Params::new(hash.memory, hash.iterations, 1, Some(hash.tag.len())).unwrap();

@@ -256,7 +256,7 @@ async fn legacy_names_can_be_switched_off_and_dated() {
 #[tokio::test]
 async fn a_trusted_proxys_request_id_and_address_are_taken() {
     let mut options = Options::default();
-    options.web.trusted_proxies = protocol::forwarded::TrustedProxies::parse(["127.0.0.0/8"]).unwrap();
+    options.web.trusted_proxies = protocol::wire::forwarded::TrustedProxies::parse(["127.0.0.0/8"]).unwrap();
     let app = TestApp::with(Engine::Sqlite, options).await;
     let request = Request::post(path("token"))
         .header("x-request-id", "edge-42")
@@ -283,6 +283,8 @@ fn only_the_mint_reaches_the_signer() {
                 folders.push(path);
             } else if path.extension().is_some_and(|kind| kind == "rs")
                 && !path
+                    .strip_prefix(crates)
+                    .unwrap()
                     .components()
                     .any(|part| part.as_os_str() == "protocol" || part.as_os_str() == "tests")
             {

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD as B64};
 use fixtures::{Engine, Options, TestApp, on_both};
 use model::Rng;
-use protocol::jwt::{Algorithm, SigningKey};
+use protocol::wire::jwt::{Algorithm, SigningKey};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ async fn a_08_alg_none(app: &TestApp) {
 }
 
 async fn a_09_a_public_key_is_no_secret(app: &TestApp) {
-    use protocol::jwt::SigningKey;
+    use protocol::wire::jwt::SigningKey;
     let pair = member(app, "alice").await;
     let (header, claims, _) = parts(&pair.access);
     let jwks = app.get("/.well-known/jwks.json", None).await.expect(200);

@@ -7,7 +7,7 @@ use audit::DetailKeyFile;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::UserUuid;
-use protocol::seal::Keyring;
+use protocol::sealed::keyring::Keyring;
 use serde_json::{Value, json};
 use testkit::Postgres;
 use testkit::postgres::rows;

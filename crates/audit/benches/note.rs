@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use audit::{Auditor, DetailKeyFile, IntentLog, SEGMENTS};
 use journal::{Journal, JournalId, Options};
 use model::{Clock, Event, EventKind, Intent, Origin, RequestId, Rng, SessionId, UserUuid};
-use protocol::seal::Keyring;
+use protocol::sealed::keyring::Keyring;
 use runtime::AuditContext;
 use uuid::Uuid;
 

@@ -16,8 +16,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::{Rng, UserUuid, hex};
-use protocol::detail::{DetailKey, DetailKeyId};
-use protocol::seal::Keyring;
+use protocol::sealed::detail::{DetailKey, DetailKeyId};
+use protocol::sealed::keyring::Keyring;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 

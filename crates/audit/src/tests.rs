@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use journal::{Checkpoint, Journal, JournalId, Kind, Options, Reader};
 use model::event::Reason;
 use model::{Clock, Event, Now, Origin, RequestId, Rng, SessionId, UserUuid};
-use protocol::checkpoint::CheckpointKey;
-use protocol::seal::Keyring;
+use protocol::sealed::checkpoint::CheckpointKey;
+use protocol::sealed::keyring::Keyring;
 use runtime::AuditContext;
 use serde_json::Value;
 use uuid::Uuid;
@@ -46,7 +46,7 @@ impl Place {
         IntentLog::start(journal, &path, &Clock::test(Now::from_seconds(1_767_225_600))).unwrap()
     }
 
-    fn keys(&self) -> std::collections::HashMap<[u8; 8], (UserUuid, protocol::detail::DetailKey)> {
+    fn keys(&self) -> std::collections::HashMap<[u8; 8], (UserUuid, protocol::sealed::detail::DetailKey)> {
         DetailKeyFile::read(&self.path("keys"), &self.keyring).unwrap()
     }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use model::{Now, Rng, hex};
-use protocol::jwt::Algorithm;
-use protocol::refresh_token::MacKey;
-use protocol::scope::Scope;
-use protocol::seal::Keyring;
+use protocol::sealed::keyring::Keyring;
+use protocol::wire::jwt::Algorithm;
+use protocol::wire::refresh_token::MacKey;
+use protocol::wire::scope::Scope;
 use runtime::AuditContext;
 use store::Lease;
 use tokio::time::Instant;
@@ -121,7 +121,7 @@ impl Services {
 
     /// Until when a revoked session's row and revocation are kept: its last access token is over by then.
     pub(crate) fn keep_until(&self, now: Now) -> Now {
-        now.plus(self.settings.access_ttl).plus(protocol::access_token::LEEWAY * 2)
+        now.plus(self.settings.access_ttl).plus(protocol::wire::access_token::LEEWAY * 2)
     }
 }
 

@@ -1,11 +1,12 @@
-//! The rooms: the rules of accounts, passwords, sessions, tokens, keys and clients.
+//! The rules of accounts, passwords, login, sessions, tokens, signing keys and clients.
 //!
-//! Promise of this crate: no HTTP, no pool, no clock of its own. A verb takes a [`OpContext`] (settings, one lease, the
-//! trail, the time) and its input, and returns a value or its room's small error.
+//! Promise of this crate: no HTTP, no pool, no clock of its own. An operation takes an [`OpContext`] (settings, one
+//! lease, the audit context, the time) and its input, and returns a value or a small error of its own.
 
 pub mod account;
 pub mod client;
 pub mod context;
+pub mod login;
 pub mod password;
 pub mod realm;
 pub mod reconcile;

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bcrypt_lanes::{Cost, Hash, Job, Lanes, Nul, Password, Rules as LaneRules, Truncation, Version};
 use model::hex;
-use protocol::password_hash::{
+use protocol::wire::password_hash::{
     BcryptHash, BcryptSha256Hash, BcryptVariant, Format, Prehash, Rules, StoredHash,
 };
 use zeroize::Zeroize as _;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use protocol::password_hash::CostClass;
+use protocol::wire::password_hash::CostClass;
 use tokio::time::Instant;
 
 use crate::queue::Priority;
@@ -147,7 +147,7 @@ mod tests {
 
     fn argon2() -> CostClass {
         CostClass::Argon2 {
-            kind: protocol::password_hash::Argon2Kind::Id,
+            kind: protocol::wire::password_hash::Argon2Kind::Id,
             memory: 19_456,
             iterations: 2,
             parallelism: 1,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use model::Rng;
-use protocol::password_hash::{Argon2Hash, Argon2Kind, BcryptHash, CostClass, StoredHash};
+use protocol::wire::password_hash::{Argon2Hash, Argon2Kind, BcryptHash, CostClass, StoredHash};
 
 use crate::scheme::Scheme;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bcrypt_lanes::{Lanes, Width};
 use model::{Rng, Secret};
-use protocol::password_hash::{CostClass, StoredHash};
+use protocol::wire::password_hash::{CostClass, StoredHash};
 use sched_policy::Thread;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;

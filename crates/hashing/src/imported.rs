@@ -6,7 +6,7 @@ use aws_lc_rs::cipher::{AES_256, EncryptingKey, EncryptionContext, UnboundCipher
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::pbkdf2;
-use protocol::password_hash::{
+use protocol::wire::password_hash::{
     Digest, FirebaseHash, Pbkdf2Hash, SHA_CRYPT_PASSWORD_BYTES, ScryptCost, ScryptHash, ShaCryptHash,
     ShaCryptTag,
 };
@@ -93,7 +93,7 @@ pub(crate) fn sha_crypt(hash: &ShaCryptHash, password: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use protocol::password_hash::{FirebaseHash, ScryptCost, ScryptHash, StoredHash};
+    use protocol::wire::password_hash::{FirebaseHash, ScryptCost, ScryptHash, StoredHash};
     use unicode_normalization::UnicodeNormalization as _;
 
     use super::{firebase, scrypt};

@@ -19,8 +19,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::{Rng, Secret, UserId, UserUuid};
-use protocol::password_hash::{CostClass, Format, Rules, StoredHash};
-use protocol::pepper::StoredText;
+use protocol::sealed::pepper::StoredText;
+use protocol::wire::password_hash::{CostClass, Format, Rules, StoredHash};
 use runtime::Parked;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;

@@ -5,7 +5,7 @@ use argon2_arena::{Error, Kind, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bcrypt_lanes::{Lanes, Width};
 use model::Rng;
-use protocol::password_hash::{Argon2Hash, Argon2Kind, CostClass, Format, StoredHash};
+use protocol::wire::password_hash::{Argon2Hash, Argon2Kind, CostClass, Format, StoredHash};
 use zeroize::Zeroize;
 
 use crate::bcrypt::{self, BcryptJob};

@@ -255,5 +255,5 @@ async fn a_kind_that_was_never_measured_is_predicted_by_its_cost() {
 }
 
 fn bcrypt_text(cost: u8) -> String {
-    protocol::password_hash::BcryptHash::new(cost, [1; 16], [2; 23]).to_string()
+    protocol::wire::password_hash::BcryptHash::new(cost, [1; 16], [2; 23]).to_string()
 }

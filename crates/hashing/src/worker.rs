@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use model::Rng;
-use protocol::password_hash::CostClass;
+use protocol::wire::password_hash::CostClass;
 use sched_policy::Thread;
 use tokio::time::Instant;
 

@@ -41,7 +41,7 @@ into_value! {
     &[u8] => |bytes: &[u8]| Value::Bytes(bytes.to_vec());
     [u8; 32] => |bytes: [u8; 32]| Value::Bytes(bytes.to_vec());
     model::Now => |now: model::Now| Value::Int(now.micros());
-    &protocol::pepper::StoredText => |stored: &protocol::pepper::StoredText| Value::Text(stored.as_str().to_owned());
+    &protocol::sealed::pepper::StoredText => |stored: &protocol::sealed::pepper::StoredText| Value::Text(stored.as_str().to_owned());
     model::UserId => |id: model::UserId| Value::Int(id.0);
     model::UserUuid => |id: model::UserUuid| Value::Uuid(id.0);
     model::SessionId => |id: model::SessionId| Value::Uuid(id.0);
@@ -81,7 +81,7 @@ from_value! {
     Uuid: Value::Uuid(id) => Some(id), Value::Bytes(bytes) => Uuid::from_slice(&bytes).ok();
     [u8; 32]: Value::Bytes(bytes) => bytes.try_into().ok();
     model::Now: Value::Int(n) => Some(model::Now::from_micros(n));
-    protocol::pepper::StoredText: Value::Text(text) => Some(protocol::pepper::StoredText::from_row(text));
+    protocol::sealed::pepper::StoredText: Value::Text(text) => Some(protocol::sealed::pepper::StoredText::from_row(text));
     model::UserId: Value::Int(n) => Some(model::UserId(n));
     model::ClientId: Value::Text(text) => Some(model::ClientId(text));
     model::KeyId: Value::Text(text) => Some(model::KeyId(text));

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use auth::Services;
 use model::Clock;
-use protocol::forwarded::TrustedProxies;
+use protocol::wire::forwarded::TrustedProxies;
 use runtime::metric::{Collector, JobMetrics};
 use runtime::{AuditContext, Spawner};
 

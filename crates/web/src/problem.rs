@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use model::profile::FieldError;
-use protocol::oauth::OAuthError;
+use protocol::wire::oauth::OAuthError;
 use serde_json::{Value, json};
 
 /// What went wrong, as far as a client may know.
@@ -312,9 +312,9 @@ impl From<auth::token::MintError> for Problem {
     }
 }
 
-impl From<auth::session::LoginError> for Problem {
-    fn from(error: auth::session::LoginError) -> Self {
-        use auth::session::LoginError;
+impl From<auth::login::LoginError> for Problem {
+    fn from(error: auth::login::LoginError) -> Self {
+        use auth::login::LoginError;
         match error {
             LoginError::Refused => Self::InvalidCredentials,
             LoginError::Scope => Self::ScopeNotGranted,

@@ -1,6 +1,6 @@
 //! What an operator does to accounts, from the command line.
 
-use model::{Email, Event, EventKind, Intent, Secret, UserId, Username};
+use model::{Email, Event, EventKind, Intent, Now, Secret, SessionId, UserId, Username};
 use store::queries::user::{State, User};
 use store::queries::{audit_key, credential, user};
 
@@ -143,13 +143,15 @@ pub async fn set_password(
     let hash = hash_new(ctx, "password", Priority::Login, Some(user.uuid.to_string()), bytes).await?;
     let hash = ctx.services.peppers.store(user.uuid, &hash);
     let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
-    ctx.lease
+    let ended = ctx
+        .lease
         .transact(Intent::to(EventKind::PasswordChanged).user(uuid).stamp(now), async move |tx| {
             tx.one(credential::set(id, &hash, now)).await?;
             let ended = revoke_all(tx, id, None, keep).await?;
-            Ok((Event::PasswordChanged { user: uuid, sessions: ended.len() as u64 }, ()))
+            Ok((Event::PasswordChanged { user: uuid, sessions: ended.len() as u64 }, ended))
         })
-        .await
+        .await;
+    ended_here(ctx, ended, keep)
 }
 
 /// Activates or deactivates; a deactivated user's sessions end.
@@ -163,16 +165,18 @@ pub async fn set_state(ctx: &mut OpContext<'_>, user: &User, active: bool) -> Re
     } else {
         (State::Inactive, EventKind::UserDeactivated)
     };
-    ctx.lease
+    let ended = ctx
+        .lease
         .transact(Intent::to(kind).user(uuid).stamp(now), async move |tx| {
             tx.one(user::set_state(id, state, now)).await?.ok_or(AdminError::Unknown)?;
             if active {
-                return Ok((Event::UserActivated { user: uuid }, ()));
+                return Ok((Event::UserActivated { user: uuid }, Vec::new()));
             }
             let ended = revoke_all(tx, id, None, keep).await?;
-            Ok((Event::UserDeactivated { user: uuid, sessions: ended.len() as u64 }, ()))
+            Ok((Event::UserDeactivated { user: uuid, sessions: ended.len() as u64 }, ended))
         })
-        .await
+        .await;
+    ended_here(ctx, ended, keep)
 }
 
 /// Erases an account as its owner could, without his password.
@@ -181,15 +185,27 @@ pub async fn set_state(ctx: &mut OpContext<'_>, user: &User, active: bool) -> Re
 /// [`AdminError::Unknown`] when it is erased already.
 pub async fn delete(ctx: &mut OpContext<'_>, user: &User) -> Result<(), AdminError> {
     let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
-    ctx.lease
+    let ended = ctx
+        .lease
         .transact(Intent::to(EventKind::UserErased).user(uuid).stamp(now), async move |tx| {
             tx.one(user::erase(id, now)).await?.ok_or(AdminError::Unknown)?;
             // His details in the audit trail can be read no more; the trail itself stays whole.
             tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
             let ended = revoke_all(tx, id, None, keep).await?;
-            Ok((Event::UserErased { user: uuid, sessions: ended.len() as u64 }, ()))
+            Ok((Event::UserErased { user: uuid, sessions: ended.len() as u64 }, ended))
         })
-        .await
+        .await;
+    ended_here(ctx, ended, keep)
+}
+
+/// Adds the sessions that an operation has ended to what this node knows: they are over here at once.
+fn ended_here(
+    ctx: &OpContext<'_>,
+    ended: Result<Vec<SessionId>, AdminError>,
+    keep: Now,
+) -> Result<(), AdminError> {
+    ctx.services.revocations.add(&ended?, keep);
+    Ok(())
 }
 
 fn check_role(role: &str) -> Result<(), AdminError> {

@@ -5,7 +5,8 @@ use model::{Event, EventKind, Intent, Secret};
 use store::queries::{audit_key, credential, user};
 
 use crate::OpContext;
-use crate::session::{check_password, revoke_all};
+use crate::password::check_password;
+use crate::session::revoke_all;
 use crate::token::Caller;
 use hashing::Refusal;
 

@@ -1,7 +1,7 @@
 //! Every account, for a backup or for another system.
 
 use model::{Event, UserId};
-use protocol::password_hash::StoredHash;
+use protocol::wire::password_hash::StoredHash;
 use serde_json::{Map, Value, json};
 use store::queries::transfer::{self, Exported};
 

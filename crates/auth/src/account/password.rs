@@ -6,8 +6,9 @@ use model::{Email, Event, EventKind, Intent, Secret, Username};
 use store::queries::credential;
 
 use crate::OpContext;
+use crate::password::check_password;
 use crate::password::{NotHashed, Policy, hash_new};
-use crate::session::{check_password, revoke_all};
+use crate::session::revoke_all;
 use crate::token::Caller;
 use hashing::{Priority, Refusal};
 

@@ -2,6 +2,7 @@
 
 mod blocklist;
 mod breach;
+mod check;
 pub mod pepper;
 mod policy;
 mod rehash;
@@ -9,10 +10,12 @@ mod set;
 
 pub use blocklist::Blocklist;
 pub use breach::{BREACH_BITS, BREACH_KIND, Breaches, hash as breach_hash};
+pub(crate) use check::check_password;
 pub(crate) use pepper::open_stored;
 pub use pepper::{PepperService, Unreadable};
 pub use policy::Policy;
 pub(crate) use policy::received;
+pub(crate) use rehash::rehash_if_outdated;
 pub use rehash::{keep_rehashed, learn_kinds};
 pub use set::NotHashed;
 pub(crate) use set::hash_new;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::{Event, EventKind, Intent, Rng, UserId, UserUuid};
-use protocol::password_hash::{StoredHash, Unusable};
-use protocol::pepper::{Pepper, PepperError, Peppers, StoredText};
+use protocol::sealed::pepper::{Pepper, PepperError, Peppers, StoredText};
+use protocol::wire::password_hash::{StoredHash, Unusable};
 use store::queries::credential::{self, Owned};
 use store::queries::pepper::{self, Pepper as Row};
 

@@ -4,7 +4,7 @@ use hashing::{BCRYPT_BYTES, Scheme, normalise};
 use model::bounds::PASSWORD_CHARS;
 use model::profile::FieldError;
 use model::{Email, Secret, Username};
-use protocol::password_hash::Rules;
+use protocol::wire::password_hash::Rules;
 use unicode_normalization::UnicodeNormalization;
 
 use super::PasswordSettings;

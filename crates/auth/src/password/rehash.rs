@@ -1,10 +1,10 @@
-//! What the engine needs of the database, in the background.
+//! Better hashes of passwords that were right, and what the engine needs of the database in the background.
 
-use hashing::{RehashTicket, Rehashed};
-use model::{Event, EventKind, Intent, UserId};
+use hashing::{RehashTicket, Rehashed, normalise};
+use model::{Event, EventKind, Intent, Secret, UserId};
 use store::queries::credential;
 
-use crate::OpContext;
+use crate::{OpContext, Services};
 
 /// Places in the table that are looked at, and hashes that are read at each.
 const PLACES: i64 = 32;
@@ -28,6 +28,27 @@ pub async fn learn_kinds(ctx: &mut OpContext<'_>) -> Result<(), store::Error> {
     }
     ctx.services.hasher.resemble(sample);
     Ok(())
+}
+
+/// Has a password that was right hashed anew, in the background, where its hash is of an older kind; where only the
+/// pepper is missing or an older one, has the same hash stored anew.
+pub(crate) fn rehash_if_outdated(ctx: &OpContext<'_>, login: &credential::Login, password: &Secret<String>) {
+    let Services { hasher, peppers, .. } = ctx.services;
+    let Some(text) = &login.hash else { return };
+    let ticket = || RehashTicket {
+        user: login.user.id,
+        uuid: login.user.uuid,
+        version: login.version,
+        old: text.clone(),
+    };
+
+    match peppers.open(login.user.uuid, text) {
+        Ok(stored) if hasher.should_rehash(&stored, password.expose()) => {
+            hasher.rehash(ticket(), normalise(password.expose()));
+        }
+        Ok(stored) if peppers.is_outdated(text) => hasher.keep(ticket(), &stored),
+        Ok(_) | Err(_) => {}
+    }
 }
 
 /// Stores a better hash of a password that was right, if the old one still stands.

@@ -1,8 +1,8 @@
 //! The proof that a token may be issued.
 
 use model::{Now, SessionId, UserId, UserUuid};
-use protocol::refresh_token::RefreshToken;
-use protocol::scope::Scope;
+use protocol::wire::refresh_token::RefreshToken;
+use protocol::wire::scope::Scope;
 use store::queries::session::{NewSession, Session};
 use store::queries::user::{State, User};
 
@@ -23,7 +23,7 @@ pub struct ActiveSession {
 
 impl ActiveSession {
     /// From a session whose row was inserted just now, which happens only for an active user.
-    pub(super) fn opened(pending: &PendingSession, user: &User) -> Self {
+    pub(crate) fn opened(pending: &PendingSession, user: &User) -> Self {
         Self {
             session: pending.row.id,
             user: user.id,

@@ -1,7 +1,7 @@
 //! Logout: of one session, of all, by token or from the list.
 
 use model::{Event, EventKind, Intent, Secret, SessionId, UserId, UserUuid};
-use protocol::refresh_token::RefreshToken;
+use protocol::wire::refresh_token::RefreshToken;
 use store::queries::{revocation, session};
 
 use super::revoke_all;

@@ -2,17 +2,16 @@
 
 mod active;
 mod list;
-mod login;
 mod logout;
 mod refresh;
 pub mod revocation_cache;
+mod revoke;
 
 pub use active::ActiveSession;
 pub use list::{SessionInfo, list};
-pub use login::{Credentials, LoginError, login};
 pub use logout::{LogoutError, logout, logout_all, logout_one, logout_with_refresh_token};
 pub(crate) use refresh::rotated_at;
 pub use refresh::{RefreshError, refresh};
 
 pub(crate) use active::PendingSession;
-pub(crate) use login::{check_password, revoke_all};
+pub(crate) use revoke::{revoke_all, revoke_oldest};

@@ -3,11 +3,10 @@
 //! A used token gets the same successor again within the grace time, and later as long as that successor was
 //! never used; three late generations in a row, or a token whose successor was used, are theft.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use model::{Event, EventKind, Intent, Now, Secret, SessionId, UserUuid, event::Reason};
-use protocol::refresh_token::{RefreshToken, SEALED_BYTES};
-use protocol::scope::Scope;
+use protocol::wire::refresh_successor::SuccessorEntry;
+use protocol::wire::refresh_token::RefreshToken;
+use protocol::wire::scope::Scope;
 use store::queries::session::{self, Rotation, Session};
 use store::queries::{revocation, user};
 
@@ -38,8 +37,6 @@ impl From<store::Error> for RefreshError {
 const LATE_REPLAYS: i64 = 3;
 /// Older successors that are kept for the grace time.
 const KEPT_ENTRIES: usize = 3;
-const ENTRY_BYTES: usize = 16 + SEALED_BYTES;
-const ENTRY_CHARS: usize = ENTRY_BYTES.div_ceil(3) * 4 - (3 - ENTRY_BYTES % 3) % 3;
 
 /// Exchanges a refresh token for its successor and a new access token.
 ///
@@ -117,11 +114,11 @@ fn rotation(ctx: &OpContext<'_>, token: &RefreshToken, successor: &RefreshToken)
         generation: token.generation,
         secret_hash: token.secret_hash(),
         successor_hash: successor.secret_hash(),
-        successor: Entry::seal(token, successor, ctx).encode(),
+        successor: SuccessorEntry::seal(token, successor, ctx.now, &ctx.services.rng).encode(),
         at: ctx.now,
         idle_since: ctx.now.minus(settings.refresh_ttl),
         grace_since: ctx.now.minus(settings.refresh_grace),
-        kept_chars: i64::try_from(KEPT_ENTRIES * ENTRY_CHARS).unwrap_or(0),
+        kept_chars: i64::try_from(KEPT_ENTRIES * SuccessorEntry::CHARS).unwrap_or(0),
         expires_at: end_of_day(ctx.now.plus(settings.refresh_ttl)),
         address: origin.address.map(|address| address.to_string()),
         user_agent: origin.user_agent.clone(),
@@ -183,7 +180,7 @@ async fn replay(
         return Err(refused(ctx, session.id, Some(session.user_uuid), Reason::UnknownToken));
     }
     let unused = token.generation == session.generation - 1;
-    let entry = Entry::of(&session, token.generation);
+    let entry = SuccessorEntry::find(&session.successors, token.generation);
     let in_grace = entry.as_ref().is_some_and(|e| e.rotated_at > ctx.now.minus(settings.refresh_grace));
     let successor = entry.and_then(|entry| token.open_successor(&entry.sealed).ok());
     let Some(successor) = successor.filter(|_| in_grace || (unused && settings.refresh_late_replay)) else {
@@ -251,68 +248,5 @@ pub(crate) fn rotated_at(session: &session::Trace, generation: i64) -> Option<No
     if session.generation == generation {
         return Some(session.rotated_at);
     }
-    Entry::among(&session.successors, generation.checked_sub(1)?).map(|entry| entry.rotated_at)
-}
-
-/// One successor in `sessions.successors`: whose, since when, and sealed under the token before it.
-struct Entry {
-    generation: i64,
-    rotated_at: Now,
-    sealed: Vec<u8>,
-}
-
-impl Entry {
-    fn seal(token: &RefreshToken, successor: &RefreshToken, ctx: &OpContext<'_>) -> Self {
-        Self {
-            generation: token.generation,
-            rotated_at: ctx.now,
-            sealed: token.seal_successor(successor.secret.expose(), &ctx.services.rng),
-        }
-    }
-
-    fn encode(&self) -> String {
-        let mut bytes = Vec::with_capacity(ENTRY_BYTES);
-        bytes.extend_from_slice(&self.generation.to_be_bytes());
-        bytes.extend_from_slice(&self.rotated_at.micros().to_be_bytes());
-        bytes.extend_from_slice(&self.sealed);
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
-    }
-
-    /// The entry of the token of `generation`, if it is still kept.
-    fn of(session: &Session, generation: i64) -> Option<Self> {
-        Self::among(&session.successors, generation)
-    }
-
-    fn among(successors: &str, generation: i64) -> Option<Self> {
-        successors
-            .as_bytes()
-            .chunks(ENTRY_CHARS)
-            .filter_map(Self::decode)
-            .find(|e| e.generation == generation)
-    }
-
-    fn decode(text: &[u8]) -> Option<Self> {
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (generation, rest) = bytes.split_first_chunk::<8>()?;
-        let (at, sealed) = rest.split_first_chunk::<8>()?;
-        Some(Self {
-            generation: i64::from_be_bytes(*generation),
-            rotated_at: Now::from_micros(i64::from_be_bytes(*at)),
-            sealed: sealed.to_vec(),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_has_its_fixed_width() {
-        let entry = Entry { generation: 1, rotated_at: Now::from_micros(2), sealed: vec![7; SEALED_BYTES] };
-        let text = entry.encode();
-        assert_eq!(text.len(), ENTRY_CHARS);
-        let back = Entry::decode(text.as_bytes()).unwrap();
-        assert_eq!((back.generation, back.rotated_at, back.sealed), (1, Now::from_micros(2), entry.sealed));
-    }
+    SuccessorEntry::find(&session.successors, generation.checked_sub(1)?).map(|entry| entry.rotated_at)
 }

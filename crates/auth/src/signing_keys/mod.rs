@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::KeyId;
-use protocol::jwk::JwkSet;
-use protocol::jwt::{Algorithm, SigningKey, VerifyingKey};
+use protocol::wire::jwk::JwkSet;
+use protocol::wire::jwt::{Algorithm, SigningKey, VerifyingKey};
 use store::queries::signing_key::{self, Key, State};
 
 use crate::{OpContext, Services};
@@ -36,7 +36,7 @@ pub enum SigningKeyError {
     /// No active key could be opened.
     NoneUsable,
     /// A key could not be made.
-    Make(protocol::jwt::KeyError),
+    Make(protocol::wire::jwt::KeyError),
     /// No such key.
     Unknown,
     /// The secret of HS256 comes from a file; there is nothing to rotate here.

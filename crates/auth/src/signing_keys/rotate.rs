@@ -1,7 +1,7 @@
 //! How keys move on: by schedule, by command, and at once when one is compromised.
 
 use model::{Event, EventKind, Intent, KeyId, Now};
-use protocol::jwt::Algorithm;
+use protocol::wire::jwt::Algorithm;
 use store::queries::realm;
 use store::queries::signing_key::{self, Key, State};
 
@@ -32,7 +32,7 @@ pub async fn step(ctx: &mut OpContext<'_>) -> Result<Rotated, SigningKeyError> {
         return Ok(Rotated::Nothing);
     }
     let (now, rotation) = (ctx.now, settings.key_rotation);
-    let gone = now.minus(settings.access_ttl).minus(protocol::access_token::LEEWAY * 2);
+    let gone = now.minus(settings.access_ttl).minus(protocol::wire::access_token::LEEWAY * 2);
     let keys = list(ctx).await?;
     let (active, next) = current(&keys, ctx.services.settings.algorithm);
     let Some(active) = active else {

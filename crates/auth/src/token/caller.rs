@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::{SessionId, UserId, UserUuid};
-use protocol::access_token::{AccessClaims, LEEWAY, TYP};
-use protocol::jwt::{self, Invalid};
+use protocol::wire::access_token::{AccessClaims, LEEWAY, TYP};
+use protocol::wire::jwt::{self, Invalid};
 use store::queries::session;
 use store::queries::user::State;
 

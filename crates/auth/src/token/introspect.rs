@@ -1,9 +1,9 @@
 //! Introspection (RFC 7662): what a token is worth now, always from the database.
 
 use model::Secret;
-use protocol::access_token::{AccessClaims, LEEWAY, TYP};
-use protocol::jwt;
-use protocol::refresh_token::RefreshToken;
+use protocol::wire::access_token::{AccessClaims, LEEWAY, TYP};
+use protocol::wire::jwt;
+use protocol::wire::refresh_token::RefreshToken;
 use store::queries::session::{self, Session};
 use store::queries::user::State;
 

@@ -1,9 +1,9 @@
 //! The mint: every token is issued here, and nothing else reaches the signer.
 
 use model::Secret;
-use protocol::access_token::{AccessClaims, Audience, FIRST_PARTY, TYP};
-use protocol::jwt::KeyError;
-use protocol::refresh_token::RefreshToken;
+use protocol::wire::access_token::{AccessClaims, Audience, FIRST_PARTY, TYP};
+use protocol::wire::jwt::KeyError;
+use protocol::wire::refresh_token::RefreshToken;
 
 use crate::OpContext;
 use crate::session::ActiveSession;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use audit::DetailKeyFile;
 use model::Rng;
-use protocol::seal::Keyring;
+use protocol::sealed::keyring::Keyring;
 use store::queries::user;
 use uuid::Uuid;
 

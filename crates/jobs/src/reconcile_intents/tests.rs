@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use audit::{DetailKeyFile, IntentLog, SEGMENTS};
 use auth::account::{self, Candidate};
-use auth::session::{self, Credentials};
+use auth::login::{Credentials, login};
+use auth::session;
 use journal::{Journal, JournalId, Options, Reader};
 use model::{Event, EventKind, Intent, Now, Origin, RequestId, Rng, Secret, SessionId, UserUuid};
-use protocol::seal::Keyring;
+use protocol::sealed::keyring::Keyring;
 use runtime::AuditContext;
 use runtime::audit::{Entry, IntentReceipt, Receipt, Recorder};
 use serde_json::Value;
@@ -148,7 +149,7 @@ impl<'a> Process<'a> {
                 password: Secret::new(PASSWORD.to_owned()),
                 scope: None,
             };
-            session::login(ctx, &given).await.unwrap().0.refresh_token
+            login(ctx, &given).await.unwrap().0.refresh_token
         })
         .await
     }

@@ -13,7 +13,7 @@ use audit::{Auditor, Condition, DetailKeyFile, IntentLog};
 use jobs::{Destroy, KeysOnDisk};
 use journal::{Head, Journal, JournalId, OpenError, Options};
 use model::{Clock, Rng};
-use protocol::seal::Keyring;
+use protocol::sealed::keyring::Keyring;
 use runtime::Spawner;
 use store::audit_db::Audit;
 use tokio::sync::oneshot;

@@ -9,7 +9,7 @@ use audit::Auditor;
 use auth::signing_keys::{Rotated, SigningKeyError};
 use auth::{OpContext, Services};
 use model::{Clock, Origin, Rng};
-use protocol::seal::Keyring;
+use protocol::sealed::keyring::Keyring;
 use runtime::{AuditContext, NoopRecorder, Recorder, Spawner};
 use store::audit_db::Audit;
 use store::{Lease, Store};

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use model::{Rng, Secret};
-use protocol::seal::{Keyring, KeyringError};
+use protocol::sealed::keyring::{Keyring, KeyringError};
 
 /// More than this is no keyring.
 const MOST_BYTES: u64 = 64 * 1024;

@@ -8,9 +8,9 @@ use auth::account::ProfileSchema;
 use auth::password::{Blocklist, Breaches, PasswordSettings};
 use hashing::Scheme;
 use model::{Now, Secret};
-use protocol::forwarded::TrustedProxies;
-use protocol::jwt::Algorithm;
-use protocol::scope::Scope;
+use protocol::wire::forwarded::TrustedProxies;
+use protocol::wire::jwt::Algorithm;
+use protocol::wire::scope::Scope;
 
 use crate::app::cpu_quota::cpu_quota;
 use crate::app::start_error::StartError;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use protocol::password_hash::{ARGON2_MAX_ITERATIONS, ARGON2_MAX_MEMORY, ARGON2_MAX_WORK, BCRYPT_COST};
+use protocol::wire::password_hash::{ARGON2_MAX_ITERATIONS, ARGON2_MAX_MEMORY, ARGON2_MAX_WORK, BCRYPT_COST};
 
 use super::error::ConfigError;
 use super::settings::{Audience, Config, SigningAlgorithm};

@@ -3,7 +3,7 @@
 //! A hash that is sealed names its pepper in a column of its own: a pepper that is needed cannot be removed.
 
 use model::{Email, Now, UserId, UserUuid, Username};
-use protocol::pepper::StoredText;
+use protocol::sealed::pepper::StoredText;
 use serde_json::{Value as Json, json};
 
 use super::user::User;

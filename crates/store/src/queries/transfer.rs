@@ -3,7 +3,7 @@
 //! Many rows travel as one parameter, a JSON array of arrays, so that a statement stays one text.
 
 use model::{Email, Now, UserId, UserUuid, Username};
-use protocol::pepper::StoredText;
+use protocol::sealed::pepper::StoredText;
 use serde_json::{Value as Json, json};
 
 use super::user::State;

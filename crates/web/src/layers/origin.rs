@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use model::{Clock, Origin, RequestId, Rng};
-use protocol::forwarded::TrustedProxies;
+use protocol::wire::forwarded::TrustedProxies;
 
 use super::RequestOrigin;
 use crate::Peer;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
 use model::Now;
-use protocol::authorization::Authorization;
+use protocol::wire::authorization::Authorization;
 use runtime::AuditContext;
 use runtime::audit::Receipts;
 use store::Lease;

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use model::Secret;
 use model::profile::FieldError;
-use protocol::authorization::Authorization;
+use protocol::wire::authorization::Authorization;
 use serde_json::{Map, Value};
 
 use crate::problem::Problem;
@@ -55,7 +55,7 @@ impl<T: FromMembers> Input for Json<T> {
         if !content_type(headers).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json")) {
             return Err(Problem::UnsupportedMediaType);
         }
-        let value = protocol::strict_json::parse(body).ok_or(Problem::MalformedBody)?;
+        let value = protocol::wire::strict_json::parse(body).ok_or(Problem::MalformedBody)?;
         let Value::Object(members) = value else {
             let message = "this has to be an object".to_owned();
             return Err(Problem::Validation(vec![FieldError {

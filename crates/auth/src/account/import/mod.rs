@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use aws_lc_rs::digest;
 use model::{Event, EventKind, Intent, UserId};
-use protocol::password_hash::FirebaseProject;
+use protocol::wire::password_hash::FirebaseProject;
 use serde_json::{Map, Value};
 use store::queries::transfer::{self, Identity, Match};
 use store::queries::user::State;

@@ -2,7 +2,7 @@
 
 use model::profile::{FieldError, Profile};
 use model::{Email, Now, UserId, UserUuid, Username};
-use protocol::password_hash::{FirebaseProject, Rules, StoredHash, keycloak};
+use protocol::wire::password_hash::{FirebaseProject, Rules, StoredHash, keycloak};
 use serde_json::{Map, Value};
 use store::queries::transfer::{Identity, Imported};
 use store::queries::user::State;
@@ -217,7 +217,7 @@ impl Members {
         for name in ["profile", "attributes"] {
             let value = match self.left.remove(name) {
                 // A cell of a table holds JSON.
-                Some(Value::String(text)) => protocol::strict_json::parse(text.as_bytes()),
+                Some(Value::String(text)) => protocol::wire::strict_json::parse(text.as_bytes()),
                 other => Some(other.unwrap_or_default()),
             };
             match value {
@@ -244,7 +244,7 @@ fn origin_text(value: Value, firebase: Option<&FirebaseProject>) -> Result<Strin
     let value = match value {
         // A cell of a table holds JSON.
         Value::String(text) if text.starts_with("{\"") => {
-            protocol::strict_json::parse(text.as_bytes()).ok_or("this is not JSON")?
+            protocol::wire::strict_json::parse(text.as_bytes()).ok_or("this is not JSON")?
         }
         other => other,
     };

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 use journal::{Checkpoint, Hash, Head, JournalId, Report};
 use model::{Now, hex};
-use protocol::checkpoint::CheckpointKey;
+use protocol::sealed::checkpoint::CheckpointKey;
 use serde_json::{Value, json};
 
 use super::super::progress::Progress;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use auth::OpContext;
 use auth::account::{Importer, Verdict};
 use clap::Args;
-use protocol::password_hash::FirebaseProject;
+use protocol::wire::password_hash::FirebaseProject;
 use serde_json::{Value, json};
 
 use super::super::command_context::CommandContext;

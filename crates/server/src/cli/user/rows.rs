@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use csv_core::ReadRecordResult;
-use protocol::strict_json;
+use protocol::wire::strict_json;
 use serde_json::{Map, Value};
 
 /// Longest row that is looked at, in bytes.

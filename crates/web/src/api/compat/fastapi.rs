@@ -1,7 +1,7 @@
 //! Registration and login in S1's shape: tokens and user in one answer. The legacy names lead here too.
 
 use auth::account::{self, Candidate};
-use auth::session::{self, Credentials};
+use auth::login::{self, Credentials};
 use axum::Json as Answer;
 use http::StatusCode;
 use model::Secret;
@@ -26,6 +26,6 @@ pub(crate) async fn login(mut cx: RequestContext<Json<LoginInput>>) -> Result<An
     let (Json(input), _, mut ctx) = cx.parts();
     let password = Secret::clone(&input.password);
     let credentials = Credentials { identifier: input.email.clone(), password, scope: None };
-    let (tokens, user) = session::login(&mut ctx, &credentials).await?;
+    let (tokens, user) = login::login(&mut ctx, &credentials).await?;
     Ok(Answer(LoginBody::new(tokens, user)?))
 }

@@ -4,8 +4,8 @@ use auth::client;
 use auth::token::{Introspection, introspect as look};
 use axum::Json as Answer;
 use model::Secret;
-use protocol::access_token::FIRST_PARTY;
-use protocol::authorization::Authorization;
+use protocol::wire::access_token::FIRST_PARTY;
+use protocol::wire::authorization::Authorization;
 use serde_json::{Value, json};
 
 use crate::api::body::IntrospectInput;

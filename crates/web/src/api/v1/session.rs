@@ -1,6 +1,7 @@
 //! Sessions, in S2's shape.
 
-use auth::session::{self, Credentials};
+use auth::login::{Credentials, login};
+use auth::session;
 use auth::token::Caller;
 use axum::Json as Answer;
 use axum::extract::Path;
@@ -24,7 +25,7 @@ pub(crate) async fn token(mut cx: RequestContext<Form<TokenInput>>) -> Result<An
         password: Secret::clone(&input.password),
         scope: input.scope.clone(),
     };
-    let (tokens, _) = session::login(&mut ctx, &credentials).await?;
+    let (tokens, _) = login(&mut ctx, &credentials).await?;
     Ok(Answer(tokens.into()))
 }
 

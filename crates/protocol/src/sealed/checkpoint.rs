@@ -2,7 +2,7 @@
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
-use crate::seal::Keyring;
+use crate::sealed::keyring::Keyring;
 
 const PURPOSE: &str = "audit checkpoint signing";
 

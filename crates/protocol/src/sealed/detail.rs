@@ -4,7 +4,7 @@
 use model::{Rng, UserUuid};
 use zeroize::Zeroizing;
 
-use crate::aead;
+use crate::sealed::aead;
 
 /// Names a [`DetailKey`] in a record: random.
 pub type DetailKeyId = [u8; 8];

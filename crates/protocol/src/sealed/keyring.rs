@@ -18,7 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::{Rng, Secret};
 use zeroize::Zeroizing;
 
-use crate::aead;
+use crate::sealed::aead;
 
 const VERSION: u8 = 1;
 const SALT_BYTES: usize = 16;

@@ -6,7 +6,7 @@ use proptest::prelude::{any, prop_assert, proptest};
 use serde_json::json;
 
 use super::*;
-use crate::jwk::Jwk;
+use crate::wire::jwk::Jwk;
 
 type Keys = BTreeMap<String, Arc<VerifyingKey>>;
 

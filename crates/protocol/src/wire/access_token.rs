@@ -5,9 +5,9 @@ use std::time::Duration;
 use model::{Now, SessionId, UserUuid};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::jwt::Invalid;
-use crate::scope::Scope;
-use crate::strict_json::numeric_date;
+use crate::wire::jwt::Invalid;
+use crate::wire::scope::Scope;
+use crate::wire::strict_json::numeric_date;
 
 /// The `typ` of an access token (RFC 9068 §2.1); a token of another kind never passes for one.
 pub const TYP: &str = "at+jwt";
@@ -168,7 +168,7 @@ mod tests {
         let mut value = serde_json::to_value(claims()).unwrap();
         change(&mut value);
         // As `jwt::verify` reads: from text, through the strict reader.
-        let value = crate::strict_json::parse(value.to_string().as_bytes()).unwrap();
+        let value = crate::wire::strict_json::parse(value.to_string().as_bytes()).unwrap();
         AccessClaims::deserialize(value).map_err(|_| ())
     }
 
@@ -239,7 +239,9 @@ mod tests {
         }
         // Out of the range of a number: JSON text that no number type holds.
         let text = serde_json::to_string(&claims()).unwrap().replace("3000", "99999999999999999999999");
-        assert!(AccessClaims::deserialize(crate::strict_json::parse(text.as_bytes()).unwrap()).is_err());
+        assert!(
+            AccessClaims::deserialize(crate::wire::strict_json::parse(text.as_bytes()).unwrap()).is_err()
+        );
     }
 
     #[test]

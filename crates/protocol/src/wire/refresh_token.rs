@@ -17,7 +17,7 @@ use model::{Rng, Secret, SessionId};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::aead;
+use crate::sealed::aead;
 
 /// What every refresh token begins with, so that scanners of leaked secrets know one when they see it.
 pub const PREFIX: &str = "gwr_";
@@ -58,7 +58,7 @@ impl std::error::Error for Malformed {}
 pub struct MacKey(hmac::Key);
 
 impl MacKey {
-    /// A key of 256 bits, one of [`crate::seal::Keyring::derive`].
+    /// A key of 256 bits, one of [`crate::sealed::keyring::Keyring::derive`].
     pub fn new(key: &[u8; 32]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }

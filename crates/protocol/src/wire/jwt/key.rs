@@ -17,7 +17,7 @@ use model::{Rng, Secret};
 use serde::Serialize;
 
 use super::{Algorithm, Header, signing_input};
-use crate::jwk::{Jwk, Parameters, Usage};
+use crate::wire::jwk::{Jwk, Parameters, Usage};
 
 /// Shortest HS256 secret, in bytes (RFC 7518 §3.2).
 pub const HS256_SECRET_BYTES: usize = 32;

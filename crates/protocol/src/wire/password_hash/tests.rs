@@ -93,7 +93,7 @@ fn a_37_odd_hashes_are_refused_with_the_part() {
 }
 
 /// Texts that the real programs wrote: kind, text, and the password in JSON.
-const VECTORS: &str = include_str!("../../../../testkit/data/password-hashes.tsv");
+const VECTORS: &str = include_str!("../../../../../testkit/data/password-hashes.tsv");
 
 fn vectors() -> impl Iterator<Item = (&'static str, &'static str)> {
     VECTORS.lines().map(|line| {
@@ -312,7 +312,7 @@ fn firebase_hashes_lose_the_signer_key() {
 /// The page for people names every kind, and the caps as they are.
 #[test]
 fn the_page_says_what_is_read() {
-    const PAGE: &str = include_str!("../../../../docs/password-hashes.md");
+    const PAGE: &str = include_str!("../../../../../docs/password-hashes.md");
     for (kind, _) in vectors() {
         assert!(PAGE.contains(&format!("`{kind}`")), "{kind}");
     }

@@ -1,16 +1,16 @@
 //! Login: one read, one hash without a connection, one write.
 
-use model::{Email, Event, EventKind, Intent, Secret, SessionId, UserId, Username, event::Reason};
-use protocol::password_hash::{Rules, StoredHash};
-use protocol::scope::Scope;
-use store::queries::{credential, revocation, session};
+use hashing::Refusal;
+use model::{Email, Event, EventKind, Intent, Secret, Username, event::Reason};
+use protocol::wire::scope::Scope;
+use store::queries::user::User;
+use store::queries::{credential, session};
 use store::{Call, Tx};
 
-use super::active::{ActiveSession, PendingSession};
-use crate::password::{open_stored, received};
+use crate::OpContext;
+use crate::password::{check_password, rehash_if_outdated};
+use crate::session::{ActiveSession, PendingSession, revoke_oldest};
 use crate::token::{MintError, Tokens, mint};
-use crate::{OpContext, Services};
-use hashing::{Refusal, RehashTicket, normalise};
 
 /// What a login form says.
 #[derive(Debug)]
@@ -44,17 +44,11 @@ impl From<store::Error> for LoginError {
     }
 }
 
-/// When to come back while the database cannot be asked for a new pepper.
-const NO_PEPPER: std::time::Duration = std::time::Duration::from_secs(1);
-
 /// Checks a password and opens a session.
 ///
 /// # Errors
 /// [`LoginError`]; nothing was changed then.
-pub async fn login(
-    ctx: &mut OpContext<'_>,
-    given: &Credentials,
-) -> Result<(Tokens, store::queries::user::User), LoginError> {
+pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Tokens, User), LoginError> {
     let digest = ctx.services.identifier_digest(&identifier_key(&given.identifier));
     let found = match lookup(&given.identifier) {
         Some(call) => ctx.lease.read().await?.one(call).await?,
@@ -107,72 +101,6 @@ pub async fn login(
     Ok((tokens, login.user))
 }
 
-/// Checks a password against what was found, doing the same work whatever was found. `account` stands for what was
-/// asked for, the same each time.
-pub(crate) async fn check_password(
-    ctx: &mut OpContext<'_>,
-    found: Option<credential::Login>,
-    password: &Secret<String>,
-    account: &str,
-) -> Result<Result<credential::Login, (Option<model::UserUuid>, Reason)>, Refusal> {
-    let user = found.as_ref().map(|login| login.user.uuid);
-    let (stored, missing) = match found.as_ref().map(|login| (login.user.uuid, login.hash.as_ref())) {
-        None => (None, Reason::UnknownUser),
-        Some((_, None)) => (None, Reason::NoPassword),
-        Some((uuid, Some(stored))) => match open_stored(ctx, uuid, stored).await {
-            Ok(Ok(stored)) => (Some(stored), Reason::WrongPassword),
-            Ok(Err(why)) => {
-                tracing::warn!(user = %uuid, %why, "a stored password hash cannot be used");
-                (None, Reason::UnusableHash)
-            }
-            Err(why) => {
-                tracing::warn!(%why, "a pepper that is not known here could not be asked for");
-                return Err(Refusal::Busy(NO_PEPPER));
-            }
-        },
-    };
-    let active = found.as_ref().is_none_or(|login| login.user.state == store::queries::user::State::Active);
-    let missing = if active { missing } else { Reason::Inactive };
-    // Without a hash that can be checked, a decoy's is computed; from here on all of them go the same way.
-    let real = stored.is_some();
-    let stored = stored.or_else(|| ctx.services.hasher.decoy(account));
-    let rules = stored.as_ref().map_or(Rules::Ours, StoredHash::rules);
-    // Longer passwords cannot be anybody's; they cost what every other one costs, and no more.
-    let fits = password.expose().len() <= model::bounds::PASSWORD_CHARS * 4;
-    let given = if fits { password.expose().as_str() } else { "" };
-    let bytes = received(given, rules);
-    let requester = ctx.requester(account.to_owned());
-    let same = match stored {
-        Some(stored) => ctx.services.hasher.verify(ctx.lease.park(), requester, bytes, stored).await?,
-        None => false,
-    };
-    Ok(match found {
-        Some(login) if same && real && fits && active => Ok(login),
-        _ => Err((user, missing)),
-    })
-}
-
-/// Has a password that was right hashed anew, in the background, where its hash is of an older kind; where only the
-/// pepper is missing or an older one, has the same hash stored anew.
-fn rehash_if_outdated(ctx: &OpContext<'_>, login: &credential::Login, password: &Secret<String>) {
-    let Services { hasher, peppers, .. } = ctx.services;
-    let Some(text) = &login.hash else { return };
-    let ticket = || RehashTicket {
-        user: login.user.id,
-        uuid: login.user.uuid,
-        version: login.version,
-        old: text.clone(),
-    };
-
-    match peppers.open(login.user.uuid, text) {
-        Ok(stored) if hasher.should_rehash(&stored, password.expose()) => {
-            hasher.rehash(ticket(), normalise(password.expose()));
-        }
-        Ok(stored) if peppers.is_outdated(text) => hasher.keep(ticket(), &stored),
-        Ok(_) | Err(_) => {}
-    }
-}
-
 /// The statement that finds whoever typed this; None when nobody can be called so.
 fn lookup(identifier: &str) -> Option<Call<credential::Login>> {
     if identifier.contains('@') {
@@ -196,25 +124,4 @@ pub(crate) fn granted(ctx: &OpContext<'_>, role: &str, asked: Option<&str>) -> O
         None => Some(allowed),
         Some(asked) => Scope::parse(asked).ok().filter(|asked| asked.is_subset(&allowed)),
     }
-}
-
-async fn revoke_oldest(tx: &mut Tx, user: UserId, keep: model::Now) -> Result<Vec<SessionId>, store::Error> {
-    let most = model::bounds::SESSIONS_PER_USER;
-    let calls =
-        (revocation::bump(), session::revoke_oldest(user, most, keep), revocation::record(user, keep));
-    let (_, ended, _) = tx.commit_with(calls).await?;
-    Ok(ended)
-}
-
-/// Ends every session of a user but one, as the last statements of a transaction.
-pub(crate) async fn revoke_all(
-    tx: &mut Tx,
-    user: UserId,
-    except: Option<SessionId>,
-    keep: model::Now,
-) -> Result<Vec<SessionId>, store::Error> {
-    let calls =
-        (revocation::bump(), session::revoke_of_user(user, except, keep), revocation::record(user, keep));
-    let (_, ended, _) = tx.commit_with(calls).await?;
-    Ok(ended)
 }

@@ -12,8 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::{Rng, UserUuid};
 use zeroize::Zeroizing;
 
-use crate::aead;
-use crate::seal::{Keyring, SealError};
+use crate::sealed::aead;
+use crate::sealed::keyring::{Keyring, SealError};
 
 const PREFIX: &str = "pepper:";
 const PURPOSE: &str = "pepper";
@@ -185,7 +185,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::password_hash::{StoredHash, Unusable};
+    use crate::wire::password_hash::{StoredHash, Unusable};
 
     const HASH: &str = "$2b$04$EGdrhbKUv8Oc9vGiXX0HQOxSg445d458Muh7DAHskb6QbtCvdxcie";
 

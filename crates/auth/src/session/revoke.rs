@@ -1,0 +1,34 @@
+//! The end of sessions, as the last statements of a transaction.
+
+use model::bounds::SESSIONS_PER_USER;
+use model::{Now, SessionId, UserId};
+use store::Tx;
+use store::queries::{revocation, session};
+
+/// Ends the oldest sessions of a user beyond the most that a user may have.
+pub(crate) async fn revoke_oldest(
+    tx: &mut Tx,
+    user: UserId,
+    keep: Now,
+) -> Result<Vec<SessionId>, store::Error> {
+    let calls = (
+        revocation::bump(),
+        session::revoke_oldest(user, SESSIONS_PER_USER, keep),
+        revocation::record(user, keep),
+    );
+    let (_, ended, _) = tx.commit_with(calls).await?;
+    Ok(ended)
+}
+
+/// Ends every session of a user but one, as the last statements of a transaction.
+pub(crate) async fn revoke_all(
+    tx: &mut Tx,
+    user: UserId,
+    except: Option<SessionId>,
+    keep: Now,
+) -> Result<Vec<SessionId>, store::Error> {
+    let calls =
+        (revocation::bump(), session::revoke_of_user(user, except, keep), revocation::record(user, keep));
+    let (_, ended, _) = tx.commit_with(calls).await?;
+    Ok(ended)
+}
