@@ -4,12 +4,13 @@ use super::Finding;
 use super::source::Source;
 
 /// Each crate with the ones of ours that it may use.
-const FLOORS: [(&str, &[&str]); 17] = [
+const FLOORS: [(&str, &[&str]); 18] = [
     ("argon2-arena", &[]),
     ("bcrypt-lanes", &[]),
     ("sched-policy", &[]),
     ("breach-filter", &[]),
     ("journal", &[]),
+    ("listener", &[]),
     ("model", &[]),
     ("protocol", &["model"]),
     ("store", &["model", "protocol", "sched-policy"]),
@@ -28,7 +29,10 @@ const FLOORS: [(&str, &[&str]); 17] = [
     ),
     ("web", &["model", "protocol", "store", "auth"]),
     ("jobs", &["model", "protocol", "store", "auth", "journal"]),
-    ("gatewright", &["model", "protocol", "store", "auth", "web", "jobs", "breach-filter", "journal"]),
+    (
+        "gatewright",
+        &["model", "protocol", "store", "auth", "web", "jobs", "breach-filter", "journal", "listener"],
+    ),
     ("tests", &["model", "protocol", "store", "auth", "web", "testkit", "breach-filter", "journal"]),
     ("gatewright-fuzz", &["model", "protocol"]),
     ("testkit", &[]),

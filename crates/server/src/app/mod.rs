@@ -24,6 +24,7 @@ use jobs::{
     Cleanup, Database, Job, LearnHashMix, PollRevocations, PurgeErasedKeys, ReconcileIntents, RemoteSink,
     RepepperHashes, Report, RotateSigningKeys, Runner, Shipper, StoreRehashes,
 };
+use listener::{Limits, ListenerConfig, RequestBody, Spawner, Tls};
 use model::{Event, Origin};
 use runtime::AuditContext;
 use web::{Peer, Router, ServerHealth, WebDeps};
@@ -33,7 +34,6 @@ use self::lifecycle::{Ended, Health, Lifecycle, Phase, Signals, Stage, Tasks};
 use self::listeners::BoundListeners;
 use self::start_error::StartError;
 use crate::config::Config;
-use crate::listen::{self, Limits, ListenerConfig, RequestBody, Tls};
 
 /// The application, ready to be run. Tests use its parts without listeners.
 pub struct App {
@@ -150,7 +150,7 @@ impl App {
             }),
             settings: doors,
         });
-        let limits = Limits::for_connections(config.server.max_connections);
+        let limits = listener_limits(config.server.max_connections);
         Ok(Self {
             public: routers.public,
             operations: routers.operations,
@@ -211,7 +211,10 @@ impl App {
             let tls = tls.clone();
             tasks.restartable(Stage::Serving, "certificate watch", move || {
                 let tls = tls.clone();
-                async move { tls.watch().await }
+                async move {
+                    tls.watch().await;
+                    Ok::<_, Infallible>(())
+                }
             });
         }
         start_listener(&tasks, "public listener", ports.public, public, limits, ports.tls);
@@ -295,19 +298,26 @@ fn start_listener(
     limits: Limits,
     tls: Option<Tls>,
 ) {
-    let door = ListenerConfig {
+    let stop = tasks.stop();
+    let config = ListenerConfig {
         service,
-        admit,
-        refuse: web::refusal,
+        prepare: insert_peer,
+        error_response: web::refusal,
         limits,
         tls,
-        spawner: tasks.spawner(Stage::Serving),
-        stop: tasks.stop().clone(),
+        spawner: Spawner::new(tasks.starter(Stage::Serving)),
+        draining: stop.draining.clone(),
+        stopping: stop.serving.clone(),
     };
-    tasks.critical(Stage::Serving, name, listen::serve(listener, door));
+    tasks.critical(Stage::Serving, name, listener::serve(listener, config));
 }
 
-/// Tells the doors who is at the other end.
-fn admit(request: &mut Request<RequestBody>, peer: SocketAddr) {
+/// The listener's defaults, with the bound on headers that `model` states.
+fn listener_limits(connections: u32) -> Limits {
+    Limits { header_bytes: model::bounds::HEADER_BYTES, ..Limits::for_connections(connections) }
+}
+
+/// Puts the peer's address into the request, where the layers of `web` read it.
+fn insert_peer(request: &mut Request<RequestBody>, peer: SocketAddr) {
     request.extensions_mut().insert(Peer(peer));
 }

@@ -1,5 +1,4 @@
 use super::*;
-use crate::app::lifecycle::{Signal, Signals};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -51,8 +50,8 @@ async fn shutdown_ends_idle_connections_and_lets_requests_finish() {
     answer(&mut idle, 14).await;
     busy.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\na").await.unwrap();
     pass(1).await;
-    let (signal, signals) = Signals::channel();
-    signal.send(Signal::Stop).await.unwrap();
+    running.draining.cancel();
+    running.stopping.cancel();
     let clients = async {
         assert_eq!(rest(&mut idle).await, "");
         pass(3).await;
@@ -60,9 +59,9 @@ async fn shutdown_ends_idle_connections_and_lets_requests_finish() {
         assert!(got.starts_with("HTTP/1.1 200 ") && got.contains("connection: close"), "{got}");
         assert!(got.ends_with("abc"));
     };
-    let (ended, ()) = tokio::join!(running.lifecycle.run(signals, || ()), clients);
-    assert_eq!(ended.unfinished, []);
-    assert!(running.ended.await.unwrap().is_ok());
+    let (ended, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(20), running.ended), clients);
+    assert!(ended.unwrap().unwrap().is_ok());
+    assert_eq!(running.tasks.count("connection"), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,7 +70,7 @@ async fn while_draining_every_answer_asks_the_client_to_go_elsewhere() {
     let mut client = running.connect().await;
     client.write_all(REQUEST).await.unwrap();
     assert!(!answer(&mut client, 14).await.contains("connection: close"));
-    running.tasks.stop().draining.cancel();
+    running.draining.cancel();
     assert!(exchange(client, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.contains("connection: close"));
     // new ones are still let in
     assert!(

@@ -9,6 +9,7 @@ mod body;
 mod connection;
 mod flood;
 mod io;
+mod spawner;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -16,23 +17,22 @@ mod watch;
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use runtime::Spawner;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 pub use accept::Accept;
 pub use body::{BodyError, RequestBody};
+pub use spawner::Spawner;
 pub use tls::{Tls, TlsError};
-
-use crate::app::lifecycle::Stop;
 
 /// Bounds of one listener and of each of its connections.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl Limits {
         Self {
             connections,
             header_timeout: Duration::from_secs(10),
-            header_bytes: model::bounds::HEADER_BYTES,
+            header_bytes: 16 * 1024,
             body_timeout: Duration::from_secs(15),
             write_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),
@@ -75,17 +75,19 @@ pub struct ListenerConfig<S, A, R> {
     /// The application.
     pub service: S,
     /// Told the peer's address of every request before the application sees the request.
-    pub admit: A,
+    pub prepare: A,
     /// Makes the answer to what is refused here: 408 and 431.
-    pub refuse: R,
+    pub error_response: R,
     /// The bounds.
     pub limits: Limits,
     /// The certificate, when the listener speaks TLS.
     pub tls: Option<Tls>,
     /// Starts connections and HTTP/2 streams.
     pub spawner: Spawner,
-    /// When to stop.
-    pub stop: Stop,
+    /// From now on every answer asks the client to close its connection.
+    pub draining: CancellationToken,
+    /// Accept no more, finish what has begun.
+    pub stopping: CancellationToken,
 }
 
 /// An application: what `axum::Router` is.
@@ -128,7 +130,7 @@ where
     R: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
     B: Answer,
 {
-    let stopping = door.stop.serving.clone();
+    let stopping = door.stopping.clone();
     let spawner = door.spawner.clone();
     let limits = door.limits;
     let places = Arc::new(Semaphore::new(limits.connections as usize));
@@ -168,13 +170,3 @@ where
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
-
-/// Runs hyper's own tasks (one a stream of HTTP/2) as tasks of the lifecycle.
-#[derive(Clone, Debug)]
-struct Owned(Spawner);
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Owned {
-    fn execute(&self, task: F) {
-        self.0.spawn("stream", task);
-    }
-}

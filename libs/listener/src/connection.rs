@@ -20,7 +20,7 @@ use tower::ServiceExt as _;
 use super::body::AnswerBody;
 use super::io::Io;
 use super::watch::{Overdue, Watch};
-use super::{Answer, App, Limits, ListenerConfig, Owned, RequestBody, Stream};
+use super::{Answer, App, Limits, ListenerConfig, RequestBody, Spawner, Stream};
 
 /// How often an HTTP/2 peer is asked whether it is still there, and how long it has to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
@@ -42,8 +42,8 @@ where
     }
 }
 
-fn builder(limits: &Limits, executor: Owned) -> auto::Builder<Owned> {
-    let mut builder = auto::Builder::new(executor);
+fn builder(limits: &Limits, spawner: Spawner) -> auto::Builder<Spawner> {
+    let mut builder = auto::Builder::new(spawner);
     let block = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
     // time limits are kept by the watch: hyper's own for headers would end idle connections as well
     builder.http1().header_read_timeout(None).max_buf_size(limits.header_bytes.max(8192));
@@ -70,8 +70,8 @@ where
 {
     let watch = Watch::new(door.limits);
     let io = TokioIo::new(Io::new(io, watch.clone()));
-    let builder = builder(&door.limits, Owned(door.spawner.clone()));
-    let stopping = door.stop.serving.clone();
+    let builder = builder(&door.limits, door.spawner.clone());
+    let stopping = door.stopping.clone();
     let requests = Requests { door, peer, watch: watch.clone() };
     let mut connection =
         pin!(builder.serve_connection(io, hyper::service::service_fn(move |request| requests.call(request))));
@@ -157,9 +157,9 @@ impl<S, A, R> Requests<S, A, R> {
             let mut request = Request::from_parts(parts, body);
             let mut response = if too_large {
                 drop(request);
-                (door.refuse)(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+                (door.error_response)(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
             } else {
-                (door.admit)(&mut request, peer);
+                (door.prepare)(&mut request, peer);
                 let slow = async {
                     if done.is_set() {
                         std::future::pending::<()>().await;
@@ -172,7 +172,7 @@ impl<S, A, R> Requests<S, A, R> {
                 tokio::select! {
                     biased;
                     () = slow => {
-                        let mut response = (door.refuse)(StatusCode::REQUEST_TIMEOUT);
+                        let mut response = (door.error_response)(StatusCode::REQUEST_TIMEOUT);
                         close(&mut response, version);
                         response
                     }
@@ -182,7 +182,7 @@ impl<S, A, R> Requests<S, A, R> {
             if !done.is_whole() {
                 watch.left_unread();
             }
-            if too_large || door.stop.draining.is_cancelled() {
+            if too_large || door.draining.is_cancelled() {
                 close(&mut response, version);
             }
             Ok(response.map(|body| AnswerBody::new(body, served)))

@@ -1,6 +1,5 @@
 //! TLS: one certificate, replaced while running when its files change.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use tokio_rustls::rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
 
 /// How often the files are looked at.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -66,7 +66,7 @@ struct Current {
 
 struct Files {
     cert: Vec<u8>,
-    key: model::Secret<Vec<u8>>,
+    key: Zeroizing<Vec<u8>>,
 }
 
 impl Tls {
@@ -109,7 +109,7 @@ impl Tls {
     }
 
     /// Looks at the files every ten seconds, for ever.
-    pub async fn watch(&self) -> Result<(), Infallible> {
+    pub async fn watch(&self) {
         let mut failing = false;
         loop {
             tokio::time::sleep(PERIOD).await;
@@ -127,7 +127,7 @@ impl Tls {
 
 impl Files {
     fn same(&self, other: &Self) -> bool {
-        self.cert == other.cert && self.key.expose() == other.key.expose()
+        self.cert == other.cert && self.key == other.key
     }
 
     fn read(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
@@ -145,7 +145,7 @@ impl Files {
         let chain =
             chain.and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) });
         let chain = chain.map_err(|why| TlsError::Pem(cert_file.to_owned(), why))?;
-        let key = PrivateKeyDer::from_pem_slice(self.key.expose());
+        let key = PrivateKeyDer::from_pem_slice(&self.key);
         let key = key.map_err(|why| TlsError::Pem(key_file.to_owned(), why))?;
         CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Pair)
     }

@@ -8,8 +8,8 @@ type Client = SendRequest<Empty<Bytes>>;
 
 async fn client(running: &Running, window: u32) -> Client {
     let io = TokioIo::new(running.connect().await);
-    let spawner = running.tasks.spawner(Stage::Working);
-    let builder = http2::Builder::new(Owned(spawner.clone()))
+    let spawner = running.tasks.spawner();
+    let builder = http2::Builder::new(spawner.clone())
         .timer(TokioTimer::new())
         .initial_stream_window_size(window)
         .handshake(io);

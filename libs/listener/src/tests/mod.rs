@@ -4,6 +4,7 @@ mod socket;
 mod tls;
 
 use std::io;
+use std::sync::Mutex;
 use std::task::{Context, Poll, ready};
 
 use http::header::CONTENT_TYPE;
@@ -12,7 +13,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::app::lifecycle::{Deadlines, Lifecycle, Stage, Tasks};
 
 type Reply = Response<Full<Bytes>>;
 
@@ -36,11 +36,11 @@ async fn app(request: Request<RequestBody>) -> Result<Reply, Infallible> {
     })
 }
 
-fn admit(request: &mut Request<RequestBody>, peer: SocketAddr) {
+fn prepare(request: &mut Request<RequestBody>, peer: SocketAddr) {
     request.extensions_mut().insert(peer);
 }
 
-fn refuse(status: StatusCode) -> Reply {
+fn error_response(status: StatusCode) -> Reply {
     let mut response = reply(status, "refused");
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
     response
@@ -66,10 +66,36 @@ fn peer() -> SocketAddr {
 
 /// A listener that runs, and the way to connect to it.
 struct Running {
-    lifecycle: Lifecycle,
     tasks: Tasks,
+    draining: CancellationToken,
+    stopping: CancellationToken,
     feed: mpsc::Sender<io::Result<DuplexStream>>,
     ended: tokio::sync::oneshot::Receiver<io::Result<()>>,
+}
+
+/// The names of the tasks that run.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<Vec<&'static str>>>);
+
+impl Tasks {
+    #[expect(clippy::disallowed_methods, reason = "the tests own these tasks")]
+    fn spawner(&self) -> Spawner {
+        let running = Arc::clone(&self.0);
+        Spawner::new(move |name, task| {
+            running.lock().unwrap().push(name);
+            let running = Arc::clone(&running);
+            tokio::spawn(async move {
+                task.await;
+                let mut running = running.lock().unwrap();
+                let at = running.iter().position(|task| *task == name).unwrap();
+                running.swap_remove(at);
+            });
+        })
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|task| **task == name).count()
+    }
 }
 
 fn limits(connections: u32) -> Limits {
@@ -77,18 +103,24 @@ fn limits(connections: u32) -> Limits {
 }
 
 fn running(limits: Limits) -> Running {
-    let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));
-    let tasks = lifecycle.tasks();
+    let tasks = Tasks::default();
     let (feed, fed) = mpsc::channel(8);
     let (end, ended) = tokio::sync::oneshot::channel();
-    let spawner = tasks.spawner(Stage::Serving);
-    let stop = tasks.stop().clone();
-    let service = tower::service_fn(app);
-    let door = ListenerConfig { service, admit, refuse, limits, tls: None, spawner: spawner.clone(), stop };
-    spawner.spawn("listener", async move {
-        let _ = end.send(serve(Feed(fed), door).await);
+    let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
+    let config = ListenerConfig {
+        service: tower::service_fn(app),
+        prepare,
+        error_response,
+        limits,
+        tls: None,
+        spawner: tasks.spawner(),
+        draining: draining.clone(),
+        stopping: stopping.clone(),
+    };
+    tasks.spawner().spawn("listener", async move {
+        let _ = end.send(serve(Feed(fed), config).await);
     });
-    Running { lifecycle, tasks, feed, ended }
+    Running { tasks, draining, stopping, feed, ended }
 }
 
 impl Running {
@@ -99,7 +131,7 @@ impl Running {
     }
 
     fn count(&self, name: &str) -> usize {
-        self.tasks.running().iter().filter(|(task, _)| *task == name).map(|(_, count)| count).sum()
+        self.tasks.count(name)
     }
 }
 
