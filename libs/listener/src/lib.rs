@@ -1,8 +1,4 @@
-//! Listeners: sockets in, requests out, and nobody holds a connection for nothing.
-//!
-//! HTTP/1.1 and HTTP/2 (by ALPN, or by prior knowledge) on one socket, with or without TLS. Limits of
-//! [`Limits`] are kept here, below the application: slow headers, bodies and readers, idle connections,
-//! floods of frames, too many connections.
+#![doc = include_str!("../README.md")]
 
 mod accept;
 mod body;
@@ -31,31 +27,32 @@ use tower::Service;
 
 pub use accept::Accept;
 pub use body::{BodyError, RequestBody};
-pub use spawner::Spawner;
+pub use spawner::{Spawner, Task};
 pub use tls::{Tls, TlsError};
 
-/// Bounds of one listener and of each of its connections.
+/// The bounds of one listener and of each of its connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections; when there are as many, no more are accepted.
+    /// The most connections that are open at once. While there are as many, none is accepted.
     pub connections: u32,
-    /// From the first byte of a request (from the connection's begin for the first) to the end of its
-    /// headers; also what a TLS handshake may take.
+    /// The longest time from the first byte of a request to the end of its headers. For the first request of
+    /// a connection it starts with the connection. A TLS handshake may take as long.
     pub header_timeout: Duration,
-    /// Size of a request line and its header fields.
+    /// The largest size of a request line and its header fields, in bytes.
     pub header_bytes: usize,
-    /// From the end of a request's headers to the end of its body.
+    /// The longest time from the end of a request's headers to the end of its body.
     pub body_timeout: Duration,
-    /// How long a write, or a response, may be without progress.
+    /// The longest time that a write, or a response, may make no progress.
     pub write_timeout: Duration,
-    /// How long a connection may be without a request.
+    /// The longest time that a connection may have no request.
     pub idle_timeout: Duration,
-    /// HTTP/2 streams open at once on one connection.
+    /// The most HTTP/2 streams that are open at once on one connection.
     pub streams: u32,
 }
 
 impl Limits {
-    /// The limits that are promised to clients and operators, for so many connections.
+    /// Returns the default limits for a listener of at most `connections` connections: 10 s and 16 KiB for
+    /// headers, 15 s for a body, 15 s for a write, 75 s without a request, 100 streams.
     pub fn for_connections(connections: u32) -> Self {
         Self {
             connections,
@@ -69,29 +66,30 @@ impl Limits {
     }
 }
 
-/// What a listener serves, and how.
+/// What [`serve`] serves, and how.
 #[derive(Clone, Debug)]
-pub struct ListenerConfig<S, A, R> {
-    /// The application.
+pub struct ListenerConfig<S, P, E> {
+    /// The service that answers requests.
     pub service: S,
-    /// Told the peer's address of every request before the application sees the request.
-    pub prepare: A,
-    /// Makes the answer to what is refused here: 408 and 431.
-    pub error_response: R,
+    /// Called with each request and the address of its peer before the service is called.
+    pub prepare: P,
+    /// Makes the response to a request that the listener refuses: 408 or 431.
+    pub error_response: E,
     /// The bounds.
     pub limits: Limits,
     /// The certificate, when the listener speaks TLS.
     pub tls: Option<Tls>,
-    /// Starts connections and HTTP/2 streams.
+    /// Starts the tasks of connections and HTTP/2 streams.
     pub spawner: Spawner,
-    /// From now on every answer asks the client to close its connection.
+    /// Once cancelled, every HTTP/1.1 response closes its connection. New connections are still accepted.
     pub draining: CancellationToken,
-    /// Accept no more, finish what has begun.
+    /// Once cancelled, no connection is accepted, idle ones are closed, and the others end after their
+    /// requests.
     pub stopping: CancellationToken,
 }
 
-/// An application: what `axum::Router` is.
-pub trait App<B>:
+/// A service that answers HTTP requests, such as `axum::Router`. Implemented for every type that fits.
+pub trait HttpService<B>:
     Service<Request<RequestBody>, Response = Response<B>, Error = Infallible, Future: Send + 'static>
     + Clone
     + Send
@@ -100,7 +98,7 @@ pub trait App<B>:
 {
 }
 
-impl<B, S> App<B> for S where
+impl<B, S> HttpService<B> for S where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible, Future: Send + 'static>
         + Clone
         + Send
@@ -109,64 +107,68 @@ impl<B, S> App<B> for S where
 {
 }
 
-/// The body of an application's answer.
-pub trait Answer:
+/// The body of a service's response. Implemented for every type that fits.
+pub trait ResponseBody:
     http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static
 {
 }
 
-impl<B> Answer for B where
+impl<B> ResponseBody for B where
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static
 {
 }
 
-/// Serves `listener` until it is told to stop and every connection has ended. Fails only when the listener
-/// itself is beyond use; running out of file descriptors is waited out.
-pub async fn serve<L, S, A, R, B>(mut listener: L, door: ListenerConfig<S, A, R>) -> std::io::Result<()>
+/// Serves connections of `listener` until `config.stopping` is cancelled and every connection has ended.
+///
+/// # Errors
+/// The error of `listener` when it cannot accept again ([`std::io::ErrorKind::InvalidInput`]). After other
+/// errors, such as a lack of file descriptors, accepting is tried again after 10 ms to 1 s.
+pub async fn serve<L, S, P, E, B>(mut listener: L, config: ListenerConfig<S, P, E>) -> std::io::Result<()>
 where
     L: Accept,
-    S: App<B>,
-    A: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
-    R: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
-    B: Answer,
+    S: HttpService<B>,
+    P: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
+    E: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
+    B: ResponseBody,
 {
-    let stopping = door.stopping.clone();
-    let spawner = door.spawner.clone();
-    let limits = door.limits;
-    let places = Arc::new(Semaphore::new(limits.connections as usize));
-    let door = Arc::new(door);
+    let config = Arc::new(config);
+    let limits = config.limits;
+    let permits = Arc::new(Semaphore::new(limits.connections as usize));
     let mut pause = accept::Pause::default();
+
     loop {
         let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, poll_fn(|cx| listener.poll_accept(cx)).await)
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, poll_fn(|cx| listener.poll_accept(cx)).await)
         };
-        let Some((place, accepted)) = stopping.run_until_cancelled(next).await else { break };
+        let Some((permit, accepted)) = config.stopping.run_until_cancelled(next).await else { break };
+
         match accepted {
             Ok((io, peer)) => {
                 pause = accept::Pause::default();
-                let door = Arc::clone(&door);
-                spawner.spawn("connection", async move {
-                    connection::accepted(io, peer, door).await;
-                    drop(place);
+                let shared = Arc::clone(&config);
+                config.spawner.spawn("connection", async move {
+                    connection::accepted(io, peer, shared).await;
+                    drop(permit);
                 });
             }
             Err(why) => {
                 if let Some(wait) = pause.after(why)?
-                    && stopping.run_until_cancelled(tokio::time::sleep(wait)).await.is_none()
+                    && config.stopping.run_until_cancelled(tokio::time::sleep(wait)).await.is_none()
                 {
                     break;
                 }
             }
         }
     }
+
     drop(listener);
-    // all places free: every connection has ended; the semaphore is never closed
-    let _ = places.acquire_many(limits.connections).await;
+    // All permits are free once every connection has ended. The semaphore is never closed.
+    let _ = permits.acquire_many(limits.connections).await;
     Ok(())
 }
 
-/// A stream of bytes that a connection runs over.
+/// A stream of bytes that carries a connection. Implemented for every type that fits.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}

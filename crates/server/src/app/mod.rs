@@ -191,6 +191,7 @@ impl App {
         if let Some(auditor) = auditor {
             watch_audit(&tasks, auditor);
         }
+
         start_job(&tasks, "revocations poll", &runner, jobs.revocations);
         start_job(&tasks, "keys schedule", &runner, jobs.keys);
         start_job(&tasks, "cleanup schedule", &runner, jobs.cleanup);
@@ -207,15 +208,9 @@ impl App {
         for sink in sinks {
             start_job(&tasks, sink.name(), &runner, sink);
         }
+
         if let Some(tls) = &ports.tls {
-            let tls = tls.clone();
-            tasks.restartable(Stage::Serving, "certificate watch", move || {
-                let tls = tls.clone();
-                async move {
-                    tls.watch().await;
-                    Ok::<_, Infallible>(())
-                }
-            });
+            watch_certificate(&tasks, tls.clone());
         }
         start_listener(&tasks, "public listener", ports.public, public, limits, ports.tls);
         if let Some(listener) = ports.operations {
@@ -280,6 +275,17 @@ fn watch_audit(tasks: &Tasks, auditor: Arc<Auditor>) {
         let stop = stop.clone();
         async move {
             stop.run_until_cancelled(watching).await;
+            Ok::<_, Infallible>(())
+        }
+    });
+}
+
+/// Replaces the certificate of the public listener when its files change.
+fn watch_certificate(tasks: &Tasks, tls: Tls) {
+    tasks.restartable(Stage::Serving, "certificate watch", move || {
+        let tls = tls.clone();
+        async move {
+            tls.watch().await;
             Ok::<_, Infallible>(())
         }
     });

@@ -22,7 +22,8 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     response
 }
 
-/// `/echo` answers with the body, `/big` with 4 MiB, `/hang` never, everything else with the peer's address.
+/// Responds to `/echo` with the request's body, to `/big` with 4 MiB, to `/hang` never, and to every other
+/// path with the peer's address.
 async fn app(request: Request<RequestBody>) -> Result<Reply, Infallible> {
     let peer = request.extensions().get::<SocketAddr>().map(ToString::to_string).unwrap_or_default();
     Ok(match request.uri().path() {
@@ -46,7 +47,7 @@ fn error_response(status: StatusCode) -> Reply {
     response
 }
 
-/// A listener that is fed by the test.
+/// A source of connections that the test makes.
 struct Feed(mpsc::Receiver<io::Result<DuplexStream>>);
 
 impl Accept for Feed {
@@ -64,7 +65,7 @@ fn peer() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 7], 4711))
 }
 
-/// A listener that runs, and the way to connect to it.
+/// A running listener, with what a test needs to connect to it and to stop it.
 struct Running {
     tasks: Tasks,
     draining: CancellationToken,
@@ -73,7 +74,7 @@ struct Running {
     ended: tokio::sync::oneshot::Receiver<io::Result<()>>,
 }
 
-/// The names of the tasks that run.
+/// The names of the running tasks.
 #[derive(Clone, Default)]
 struct Tasks(Arc<Mutex<Vec<&'static str>>>);
 
@@ -135,13 +136,13 @@ impl Running {
     }
 }
 
-/// Sends `text`, then everything that comes back until the connection ends.
+/// Sends `text` and returns all that comes back until the connection ends.
 async fn exchange(mut client: DuplexStream, text: &str) -> String {
     client.write_all(text.as_bytes()).await.unwrap();
     rest(&mut client).await
 }
 
-/// Lets time pass, second by second, and everybody do what the time is for.
+/// Advances the paused time second by second, and lets the tasks run after each.
 async fn pass(seconds: u64) {
     for _ in 0..seconds {
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -151,13 +152,14 @@ async fn pass(seconds: u64) {
     }
 }
 
+/// Reads until the connection ends.
 async fn rest(client: &mut DuplexStream) -> String {
     let mut all = Vec::new();
     client.read_to_end(&mut all).await.unwrap();
     String::from_utf8(all).unwrap()
 }
 
-/// Reads one answer whose body is `length` bytes.
+/// Reads one response whose body has `length` bytes.
 async fn answer(client: &mut DuplexStream, length: usize) -> String {
     let mut all = Vec::new();
     while !all.windows(4).any(|end| end == b"\r\n\r\n") {

@@ -33,7 +33,7 @@ async fn connect(
 }
 
 #[tokio::test]
-async fn a_certificate_is_served_and_replaced_and_a_bad_one_is_not_taken() {
+async fn a_changed_certificate_replaces_the_old_one_unless_it_is_unusable() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("a.crt"), folder.path().join("a.key"));
     let first = issue(&cert, &key);
@@ -63,10 +63,10 @@ async fn a_certificate_is_served_and_replaced_and_a_bad_one_is_not_taken() {
     let request = Request::get("https://localhost/").body(Empty::<Bytes>::new()).unwrap();
     assert_eq!(sender.send_request(request).await.unwrap().status(), StatusCode::OK);
 
-    assert!(!tls.reload().unwrap(), "nothing has changed");
+    assert!(!tls.reload().unwrap(), "the files have not changed");
     let second = issue(&cert, &key);
     assert!(tls.reload().unwrap());
-    assert!(connect(at, &first).await.is_err(), "the first certificate is gone");
+    assert!(connect(at, &first).await.is_err(), "the first certificate is no longer served");
     connect(at, &second).await.unwrap();
 
     std::fs::write(&key, "no key").unwrap();
