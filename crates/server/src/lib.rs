@@ -5,7 +5,6 @@
 pub mod app;
 pub mod cli;
 pub mod config;
-pub mod listen;
 
 pub use app::App;
 pub use app::start_error::StartError;

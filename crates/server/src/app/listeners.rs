@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
+use listener::Tls;
 use tokio::net::TcpListener;
 
 use crate::app::start_error::StartError;
 use crate::config::Config;
-use crate::listen::Tls;
 
 /// The bound listeners.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ use audit::Auditor;
 use auth::Services;
 use http::Request;
 use jobs::{Registry, RegistrySettings, Report, Runner};
+use listener::{Limits, ListenerConfig, RequestBody, Spawner, Tls};
 use model::{Event, Origin};
 use runtime::AuditContext;
 use runtime::metric::Collector;
@@ -32,7 +33,6 @@ use self::lifecycle::{Ended, Health, Lifecycle, Phase, Signals, Stage, Tasks};
 use self::listeners::BoundListeners;
 use self::start_error::StartError;
 use crate::config::Config;
-use crate::listen::{self, Limits, ListenerConfig, RequestBody, Tls};
 
 /// The application, ready to be run. Tests use its parts without listeners.
 pub struct App {
@@ -118,7 +118,7 @@ impl App {
             }),
             settings: doors,
         });
-        let limits = Limits::for_connections(config.server.max_connections);
+        let limits = listener_limits(config.server.max_connections);
         Ok(Self {
             public: routers.public,
             operations: routers.operations,
@@ -149,12 +149,9 @@ impl App {
                 Arc::clone(&job).run(runner.clone(), stop.clone())
             });
         }
+
         if let Some(tls) = &ports.tls {
-            let tls = tls.clone();
-            tasks.restartable(Stage::Serving, "certificate watch", move || {
-                let tls = tls.clone();
-                async move { tls.watch().await }
-            });
+            watch_certificate(&tasks, tls.clone());
         }
         start_listener(&tasks, "public listener", ports.public, public, limits, ports.tls);
         if let Some(listener) = ports.operations {
@@ -229,6 +226,17 @@ fn audit_metrics(auditor: Arc<Auditor>) -> Collector {
     Arc::new(move |page| audit::metrics::collect(page, &auditor))
 }
 
+/// Replaces the certificate of the public listener when its files change.
+fn watch_certificate(tasks: &Tasks, tls: Tls) {
+    tasks.restartable(Stage::Serving, "certificate watch", move || {
+        let tls = tls.clone();
+        async move {
+            tls.watch().await;
+            Ok::<_, Infallible>(())
+        }
+    });
+}
+
 fn start_listener(
     tasks: &Tasks,
     name: &'static str,
@@ -237,19 +245,26 @@ fn start_listener(
     limits: Limits,
     tls: Option<Tls>,
 ) {
-    let door = ListenerConfig {
+    let stop = tasks.stop();
+    let config = ListenerConfig {
         service,
-        admit,
-        refuse: web::refusal,
+        prepare: insert_peer,
+        error_response: web::refusal,
         limits,
         tls,
-        spawner: tasks.spawner(Stage::Serving),
-        stop: tasks.stop().clone(),
+        spawner: Spawner::new(tasks.starter(Stage::Serving)),
+        draining: stop.draining.clone(),
+        stopping: stop.serving.clone(),
     };
-    tasks.critical(Stage::Serving, name, listen::serve(listener, door));
+    tasks.critical(Stage::Serving, name, listener::serve(listener, config));
 }
 
-/// Tells the doors who is at the other end.
-fn admit(request: &mut Request<RequestBody>, peer: SocketAddr) {
+/// The listener's defaults, with the bound on headers that `model` states.
+fn listener_limits(connections: u32) -> Limits {
+    Limits { header_bytes: model::bounds::HEADER_BYTES, ..Limits::for_connections(connections) }
+}
+
+/// Puts the peer's address into the request, where the layers of `web` read it.
+fn insert_peer(request: &mut Request<RequestBody>, peer: SocketAddr) {
     request.extensions_mut().insert(Peer(peer));
 }

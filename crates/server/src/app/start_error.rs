@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use auth::password::pepper::PepperServiceError;
 use auth::realm::RealmError;
 use auth::signing_keys::SigningKeyError;
+use listener::TlsError;
 
 use crate::app::master_key::MasterKeyError;
-use crate::listen::TlsError;
 
 /// What stands in the way, in words for the operator.
 #[derive(Debug)]

@@ -106,7 +106,7 @@ fn files(config: &Config) -> Result<(), StartError> {
     settings_mapping::web(config, &public_url)?;
     settings_mapping::shared_secret(config)?;
     if let (Some(cert), Some(key)) = (&config.server.tls_cert_file, &config.server.tls_key_file) {
-        crate::listen::Tls::load(cert, key).map_err(StartError::Tls)?;
+        listener::Tls::load(cert, key).map_err(StartError::Tls)?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use runtime::Spawner;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -227,14 +228,23 @@ impl Tasks {
         self.0.with_book(|book| book.running.iter().map(|((_, name), count)| (*name, *count)).collect())
     }
 
-    /// A spawner for tasks that may end or panic without anybody minding: requests, connections, deliveries.
+    /// A spawner for tasks whose end or panic stops nothing else: requests, connections, deliveries.
     pub fn spawner(&self, stage: Stage) -> Spawner {
+        Spawner::new(self.starter(stage))
+    }
+
+    /// A function that starts tasks as [`Tasks::spawner`] does, for a library that has a spawner type of its
+    /// own. The task is boxed once, by the library.
+    pub fn starter(
+        &self,
+        stage: Stage,
+    ) -> impl Fn(&'static str, BoxFuture<'static, ()>) + Send + Sync + use<> {
         let shared = Arc::downgrade(&self.0);
-        Spawner::new(move |name, task| {
+        move |name, task| {
             if let Some(shared) = shared.upgrade() {
                 shared.start(stage, name, task);
             }
-        })
+        }
     }
 
     /// Has something done when every task has ended: what tasks leave behind until the very last.

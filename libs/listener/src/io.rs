@@ -1,4 +1,4 @@
-//! The socket, watched.
+//! Reports what happens on a socket to the watch of its connection.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -11,11 +11,11 @@ use tokio::time::Sleep;
 use super::Stream;
 use super::watch::Watch;
 
-/// How long, and for how many bytes, a peer that is still sending is listened to after the last answer, so
-/// that closing the socket does not take the answer from it.
+/// For how long, and for how many bytes, the listener reads on after the last response when the peer is still
+/// sending. Closing the socket earlier could reset the connection before the peer has read the response.
 const LINGER: (Duration, usize) = (Duration::from_secs(2), 256 * 1024);
 
-/// A stream that tells a [`Watch`] what happens on it.
+/// A stream that reports reads and writes to a [`Watch`].
 pub(super) struct Io<T> {
     inner: T,
     watch: Watch,
@@ -32,7 +32,7 @@ impl<T: Stream> Io<T> {
         polled
     }
 
-    /// Reads on until the peer has ended, or for as long as [`LINGER`] says.
+    /// Reads and discards until the peer has closed its side, at most as much as [`LINGER`] says.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (until, left) =
             self.linger.get_or_insert_with(|| (Box::pin(tokio::time::sleep(LINGER.0)), LINGER.1));

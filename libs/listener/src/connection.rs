@@ -1,4 +1,4 @@
-//! One connection, from its handshake to its end.
+//! Serves one connection, from its TLS handshake to its end.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -17,35 +17,36 @@ use hyper_util::server::conn::auto;
 use tokio::time::{Instant, Sleep};
 use tower::ServiceExt as _;
 
-use super::body::AnswerBody;
+use super::body::WatchedBody;
 use super::io::Io;
 use super::watch::{Overdue, Watch};
-use super::{Answer, App, Limits, ListenerConfig, Owned, RequestBody, Stream};
+use super::{HttpService, Limits, ListenerConfig, RequestBody, ResponseBody, Spawner, Stream};
 
-/// How often an HTTP/2 peer is asked whether it is still there, and how long it has to say so.
+/// How often the listener sends a PING to an HTTP/2 peer, and how long it waits for the reply.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
 /// Serves one accepted connection until it ends.
-pub(super) async fn accepted<T, S, A, R, B>(io: T, peer: SocketAddr, door: Arc<ListenerConfig<S, A, R>>)
+pub(super) async fn accepted<T, S, P, E, B>(io: T, peer: SocketAddr, config: Arc<ListenerConfig<S, P, E>>)
 where
     T: Stream,
-    S: App<B>,
-    A: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
-    R: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
-    B: Answer,
+    S: HttpService<B>,
+    P: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
+    E: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
+    B: ResponseBody,
 {
-    let Some(tls) = &door.tls else { return plain(io, peer, door).await };
-    match tokio::time::timeout(door.limits.header_timeout, tls.acceptor().accept(io)).await {
-        Ok(Ok(io)) => plain(io, peer, door).await,
+    let Some(tls) = &config.tls else { return plain(io, peer, config).await };
+    match tokio::time::timeout(config.limits.header_timeout, tls.acceptor().accept(io)).await {
+        Ok(Ok(io)) => plain(io, peer, config).await,
         Ok(Err(why)) => tracing::debug!(%peer, error = %why, "TLS handshake failed"),
         Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
     }
 }
 
-fn builder(limits: &Limits, executor: Owned) -> auto::Builder<Owned> {
-    let mut builder = auto::Builder::new(executor);
+/// Configures hyper with the limits of size and number.
+fn builder(limits: &Limits, spawner: Spawner) -> auto::Builder<Spawner> {
+    let mut builder = auto::Builder::new(spawner);
     let block = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
-    // time limits are kept by the watch: hyper's own for headers would end idle connections as well
+    // The watch keeps the time limits: hyper's limit for headers would close idle connections as well.
     builder.http1().header_read_timeout(None).max_buf_size(limits.header_bytes.max(8192));
     builder
         .http2()
@@ -60,23 +61,25 @@ fn builder(limits: &Limits, executor: Owned) -> auto::Builder<Owned> {
     builder
 }
 
-async fn plain<T, S, A, R, B>(io: T, peer: SocketAddr, door: Arc<ListenerConfig<S, A, R>>)
+/// Serves a connection whose TLS handshake, if any, is over.
+async fn plain<T, S, P, E, B>(io: T, peer: SocketAddr, config: Arc<ListenerConfig<S, P, E>>)
 where
     T: Stream,
-    S: App<B>,
-    A: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
-    R: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
-    B: Answer,
+    S: HttpService<B>,
+    P: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
+    E: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
+    B: ResponseBody,
 {
-    let watch = Watch::new(door.limits);
+    let watch = Watch::new(config.limits);
     let io = TokioIo::new(Io::new(io, watch.clone()));
-    let builder = builder(&door.limits, Owned(door.spawner.clone()));
-    let stopping = door.stop.serving.clone();
-    let requests = Requests { door, peer, watch: watch.clone() };
+    let builder = builder(&config.limits, config.spawner.clone());
+    let stopping = config.stopping.clone();
+    let requests = Requests { config, peer, watch: watch.clone() };
     let mut connection =
         pin!(builder.serve_connection(io, hyper::service::service_fn(move |request| requests.call(request))));
     let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
     let mut closing = false;
+
     loop {
         let overdue = tokio::select! {
             biased;
@@ -89,8 +92,9 @@ where
             overdue = overdue(&watch, sleep.as_mut()) => Some(overdue),
             () = stopping.cancelled(), if !closing => None,
         };
+
         match overdue {
-            // asked to end in good order: an idle HTTP/2 peer gets GOAWAY
+            // The connection ends in good order: HTTP/2 sends GOAWAY.
             None | Some(Overdue::Idle) if !closing => {
                 closing = true;
                 watch.close();
@@ -104,12 +108,12 @@ where
     }
 }
 
-/// Waits until the connection has gone over a limit. Polled after the connection itself, in the same task, so
-/// that whatever the connection did shows in the deadline.
+/// Waits until the connection has exceeded a limit. The same task polls it after the connection itself, so
+/// that the deadline accounts for what the connection has just done.
 async fn overdue(watch: &Watch, mut sleep: Pin<&mut Sleep>) -> Overdue {
     poll_fn(move |cx| {
         loop {
-            // without a deadline look again after a while: a request may end in a task of its own
+            // Without a deadline it is computed again later: a request may end in another task.
             let deadline = watch.deadline();
             let at = deadline.map_or_else(|| Instant::now() + watch.limits().write_timeout, |(at, _)| at);
             if deadline.is_some() || sleep.is_elapsed() {
@@ -128,38 +132,40 @@ async fn overdue(watch: &Watch, mut sleep: Pin<&mut Sleep>) -> Overdue {
     .await
 }
 
-/// The requests of one connection.
-struct Requests<S, A, R> {
-    door: Arc<ListenerConfig<S, A, R>>,
+/// Serves the requests of one connection.
+struct Requests<S, P, E> {
+    config: Arc<ListenerConfig<S, P, E>>,
     peer: SocketAddr,
     watch: Watch,
 }
 
-impl<S, A, R> Requests<S, A, R> {
+impl<S, P, E> Requests<S, P, E> {
     fn call<B>(
         &self,
         request: Request<Incoming>,
-    ) -> BoxFuture<'static, Result<Response<AnswerBody<B>>, Infallible>>
+    ) -> BoxFuture<'static, Result<Response<WatchedBody<B>>, Infallible>>
     where
-        S: App<B>,
-        A: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
-        R: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
-        B: Answer,
+        S: HttpService<B>,
+        P: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
+        E: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
+        B: ResponseBody,
     {
-        let (door, peer, watch) = (Arc::clone(&self.door), self.peer, self.watch.clone());
+        let (config, peer, watch) = (Arc::clone(&self.config), self.peer, self.watch.clone());
         let served = watch.request();
+
         Box::pin(async move {
             let version = request.version();
-            let deadline = Instant::now() + door.limits.body_timeout;
-            let too_large = header_bytes(&request) > door.limits.header_bytes;
+            let deadline = Instant::now() + config.limits.body_timeout;
+            let too_large = header_bytes(&request) > config.limits.header_bytes;
             let (parts, body) = request.into_parts();
             let (body, done) = RequestBody::new(body, deadline);
             let mut request = Request::from_parts(parts, body);
+
             let mut response = if too_large {
                 drop(request);
-                (door.refuse)(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+                (config.error_response)(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
             } else {
-                (door.admit)(&mut request, peer);
+                (config.prepare)(&mut request, peer);
                 let slow = async {
                     if done.is_set() {
                         std::future::pending::<()>().await;
@@ -172,32 +178,33 @@ impl<S, A, R> Requests<S, A, R> {
                 tokio::select! {
                     biased;
                     () = slow => {
-                        let mut response = (door.refuse)(StatusCode::REQUEST_TIMEOUT);
+                        let mut response = (config.error_response)(StatusCode::REQUEST_TIMEOUT);
                         close(&mut response, version);
                         response
                     }
-                    Ok(response) = door.service.clone().oneshot(request) => response,
+                    Ok(response) = config.service.clone().oneshot(request) => response,
                 }
             };
+
             if !done.is_whole() {
                 watch.left_unread();
             }
-            if too_large || door.stop.draining.is_cancelled() {
+            if too_large || config.draining.is_cancelled() {
                 close(&mut response, version);
             }
-            Ok(response.map(|body| AnswerBody::new(body, served)))
+            Ok(response.map(|body| WatchedBody::new(body, served)))
         })
     }
 }
 
-/// Says that this is the connection's last answer; HTTP/2 says so by GOAWAY instead.
+/// Marks the response as the last one of its connection. In HTTP/2, GOAWAY does this.
 fn close<B>(response: &mut Response<B>, version: Version) {
     if version <= Version::HTTP_11 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
-/// What a request's line and fields took on the wire of HTTP/1.1.
+/// Returns the approximate size of a request's line and header fields on the wire of HTTP/1.1, in bytes.
 fn header_bytes<B>(request: &Request<B>) -> usize {
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let target = request.uri().path_and_query().map_or(1, |target| target.as_str().len());

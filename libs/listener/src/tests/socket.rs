@@ -1,23 +1,22 @@
 use super::*;
-use crate::app::lifecycle::{Signal, Signals};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 #[tokio::test(start_paused = true)]
-async fn a_full_house_accepts_when_somebody_has_left() {
+async fn a_listener_at_its_limit_accepts_after_a_connection_has_ended() {
     let running = running(limits(1));
     let (mut first, mut second) = (running.connect().await, running.connect().await);
     first.write_all(REQUEST).await.unwrap();
     second.write_all(REQUEST).await.unwrap();
     answer(&mut first, 14).await;
     let early = tokio::time::timeout(Duration::from_secs(1), second.read_u8()).await;
-    assert!(early.is_err(), "there is one place, and it is taken");
+    assert!(early.is_err(), "the limit is one connection");
     drop(first);
     answer(&mut second, 14).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn running_out_of_descriptors_is_waited_out_without_spinning() {
+async fn a_listener_without_descriptors_waits_and_accepts_again() {
     let running = running(limits(10));
     let begin = tokio::time::Instant::now();
     for _ in 0..8 {
@@ -27,7 +26,8 @@ async fn running_out_of_descriptors_is_waited_out_without_spinning() {
     client.write_all(REQUEST).await.unwrap();
     answer(&mut client, 14).await;
     assert!(begin.elapsed() > Duration::from_secs(2), "eight failures, eight pauses");
-    // one that concerns a single connection costs nothing
+
+    // A failure of a single connection causes no pause.
     let begin = tokio::time::Instant::now();
     running.feed.send(Err(io::ErrorKind::ConnectionAborted.into())).await.unwrap();
     let mut client = running.connect().await;
@@ -37,7 +37,7 @@ async fn running_out_of_descriptors_is_waited_out_without_spinning() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_beyond_use_says_so() {
+async fn a_listener_that_cannot_accept_again_returns_the_error() {
     let running = running(limits(10));
     running.feed.send(Err(io::ErrorKind::InvalidInput.into())).await.unwrap();
     assert!(running.ended.await.unwrap().is_err());
@@ -51,8 +51,8 @@ async fn shutdown_ends_idle_connections_and_lets_requests_finish() {
     answer(&mut idle, 14).await;
     busy.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\na").await.unwrap();
     pass(1).await;
-    let (signal, signals) = Signals::channel();
-    signal.send(Signal::Stop).await.unwrap();
+    running.draining.cancel();
+    running.stopping.cancel();
     let clients = async {
         assert_eq!(rest(&mut idle).await, "");
         pass(3).await;
@@ -60,20 +60,20 @@ async fn shutdown_ends_idle_connections_and_lets_requests_finish() {
         assert!(got.starts_with("HTTP/1.1 200 ") && got.contains("connection: close"), "{got}");
         assert!(got.ends_with("abc"));
     };
-    let (ended, ()) = tokio::join!(running.lifecycle.run(signals, || ()), clients);
-    assert_eq!(ended.unfinished, []);
-    assert!(running.ended.await.unwrap().is_ok());
+    let (ended, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(20), running.ended), clients);
+    assert!(ended.unwrap().unwrap().is_ok());
+    assert_eq!(running.tasks.count("connection"), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_draining_every_answer_asks_the_client_to_go_elsewhere() {
+async fn draining_closes_connections_after_their_response() {
     let running = running(limits(10));
     let mut client = running.connect().await;
     client.write_all(REQUEST).await.unwrap();
     assert!(!answer(&mut client, 14).await.contains("connection: close"));
-    running.tasks.stop().draining.cancel();
+    running.draining.cancel();
     assert!(exchange(client, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.contains("connection: close"));
-    // new ones are still let in
+    // New connections are still accepted.
     assert!(
         exchange(running.connect().await, "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
             .await

@@ -8,8 +8,8 @@ type Client = SendRequest<Empty<Bytes>>;
 
 async fn client(running: &Running, window: u32) -> Client {
     let io = TokioIo::new(running.connect().await);
-    let spawner = running.tasks.spawner(Stage::Working);
-    let builder = http2::Builder::new(Owned(spawner.clone()))
+    let spawner = running.tasks.spawner();
+    let builder = http2::Builder::new(spawner.clone())
         .timer(TokioTimer::new())
         .initial_stream_window_size(window)
         .handshake(io);
@@ -26,7 +26,7 @@ async fn get(client: &mut Client, path: &str) -> Result<Response<hyper::body::In
 }
 
 #[tokio::test(start_paused = true)]
-async fn prior_knowledge_is_enough() {
+async fn http_2_is_served_by_prior_knowledge() {
     let running = running(limits(10));
     let mut client = client(&running, 65_535).await;
     let response = get(&mut client, "/").await.unwrap();
@@ -35,7 +35,7 @@ async fn prior_knowledge_is_enough() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_time_is_longer_than_header_time_and_ends_too() {
+async fn an_idle_connection_is_closed_after_75_seconds() {
     let running = running(limits(10));
     let mut client = client(&running, 65_535).await;
     get(&mut client, "/").await.unwrap().into_body().collect().await.unwrap();
@@ -47,7 +47,7 @@ async fn idle_time_is_longer_than_header_time_and_ends_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_window_does_not_hold_an_answer_for_ever() {
+async fn a_closed_window_ends_the_connection() {
     let running = running(limits(10));
     let mut client = client(&running, 10).await;
     let response = get(&mut client, "/big").await.unwrap();

@@ -1,4 +1,4 @@
-//! Taking connections from a socket, and what to do when that fails.
+//! Accepts connections from a socket, and waits when accepting fails.
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -9,12 +9,16 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Stream;
 
-/// Where connections come from.
+/// A source of connections.
 pub trait Accept: Send + 'static {
     /// One connection.
     type Io: Stream;
 
-    /// The next connection and its peer's address.
+    /// Polls for the next connection and the address of its peer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] ends [`serve`](crate::serve). The listener goes on after every other
+    /// error: at once when the error concerns a single connection, else after a pause.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Self::Io, SocketAddr)>>;
 }
 
@@ -23,27 +27,30 @@ impl Accept for TcpListener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(TcpStream, SocketAddr)>> {
         let (stream, peer) = ready!(Self::poll_accept(self, cx))?;
-        // answers are written whole; where the option is refused they are only slower
+        // Responses are written whole. Where the system refuses the option they are only slower.
         let _ = stream.set_nodelay(true);
         Poll::Ready(Ok((stream, peer)))
     }
 }
 
+/// The shortest and the longest pause after a failure.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// The growing wait after failures that are not one connection's: no file descriptors, no memory.
+/// The pause after failures that do not concern a single connection, such as a lack of file descriptors or of
+/// memory. It doubles with each failure.
 #[derive(Default)]
 pub(super) struct Pause(Option<Duration>);
 
 impl Pause {
-    /// How long to wait after `why`, if at all; `why` itself when waiting does not help.
+    /// Returns how long to wait after the failure `why`: `None` when it concerned a single connection, and
+    /// `why` itself when accepting cannot succeed again.
     pub(super) fn after(&mut self, why: Error) -> Result<Option<Duration>> {
         match why.kind() {
             ErrorKind::ConnectionAborted
             | ErrorKind::ConnectionReset
             | ErrorKind::ConnectionRefused
             | ErrorKind::Interrupted => Ok(None),
-            // EINVAL: this is no listening socket (any more)
+            // EINVAL: the socket does not listen, or no longer does.
             ErrorKind::InvalidInput => Err(why),
             _ => {
                 let wait = match self.0 {

@@ -4,6 +4,7 @@ mod socket;
 mod tls;
 
 use std::io;
+use std::sync::Mutex;
 use std::task::{Context, Poll, ready};
 
 use http::header::CONTENT_TYPE;
@@ -12,7 +13,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::app::lifecycle::{Deadlines, Lifecycle, Stage, Tasks};
 
 type Reply = Response<Full<Bytes>>;
 
@@ -22,7 +22,8 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     response
 }
 
-/// `/echo` answers with the body, `/big` with 4 MiB, `/hang` never, everything else with the peer's address.
+/// Responds to `/echo` with the request's body, to `/big` with 4 MiB, to `/hang` never, and to every other
+/// path with the peer's address.
 async fn app(request: Request<RequestBody>) -> Result<Reply, Infallible> {
     let peer = request.extensions().get::<SocketAddr>().map(ToString::to_string).unwrap_or_default();
     Ok(match request.uri().path() {
@@ -36,17 +37,17 @@ async fn app(request: Request<RequestBody>) -> Result<Reply, Infallible> {
     })
 }
 
-fn admit(request: &mut Request<RequestBody>, peer: SocketAddr) {
+fn prepare(request: &mut Request<RequestBody>, peer: SocketAddr) {
     request.extensions_mut().insert(peer);
 }
 
-fn refuse(status: StatusCode) -> Reply {
+fn error_response(status: StatusCode) -> Reply {
     let mut response = reply(status, "refused");
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
     response
 }
 
-/// A listener that is fed by the test.
+/// A source of connections that the test makes.
 struct Feed(mpsc::Receiver<io::Result<DuplexStream>>);
 
 impl Accept for Feed {
@@ -64,12 +65,38 @@ fn peer() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 7], 4711))
 }
 
-/// A listener that runs, and the way to connect to it.
+/// A running listener, with what a test needs to connect to it and to stop it.
 struct Running {
-    lifecycle: Lifecycle,
     tasks: Tasks,
+    draining: CancellationToken,
+    stopping: CancellationToken,
     feed: mpsc::Sender<io::Result<DuplexStream>>,
     ended: tokio::sync::oneshot::Receiver<io::Result<()>>,
+}
+
+/// The names of the running tasks.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<Vec<&'static str>>>);
+
+impl Tasks {
+    #[expect(clippy::disallowed_methods, reason = "the tests own these tasks")]
+    fn spawner(&self) -> Spawner {
+        let running = Arc::clone(&self.0);
+        Spawner::new(move |name, task| {
+            running.lock().unwrap().push(name);
+            let running = Arc::clone(&running);
+            tokio::spawn(async move {
+                task.await;
+                let mut running = running.lock().unwrap();
+                let at = running.iter().position(|task| *task == name).unwrap();
+                running.swap_remove(at);
+            });
+        })
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|task| **task == name).count()
+    }
 }
 
 fn limits(connections: u32) -> Limits {
@@ -77,18 +104,24 @@ fn limits(connections: u32) -> Limits {
 }
 
 fn running(limits: Limits) -> Running {
-    let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));
-    let tasks = lifecycle.tasks();
+    let tasks = Tasks::default();
     let (feed, fed) = mpsc::channel(8);
     let (end, ended) = tokio::sync::oneshot::channel();
-    let spawner = tasks.spawner(Stage::Serving);
-    let stop = tasks.stop().clone();
-    let service = tower::service_fn(app);
-    let door = ListenerConfig { service, admit, refuse, limits, tls: None, spawner: spawner.clone(), stop };
-    spawner.spawn("listener", async move {
-        let _ = end.send(serve(Feed(fed), door).await);
+    let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
+    let config = ListenerConfig {
+        service: tower::service_fn(app),
+        prepare,
+        error_response,
+        limits,
+        tls: None,
+        spawner: tasks.spawner(),
+        draining: draining.clone(),
+        stopping: stopping.clone(),
+    };
+    tasks.spawner().spawn("listener", async move {
+        let _ = end.send(serve(Feed(fed), config).await);
     });
-    Running { lifecycle, tasks, feed, ended }
+    Running { tasks, draining, stopping, feed, ended }
 }
 
 impl Running {
@@ -99,17 +132,17 @@ impl Running {
     }
 
     fn count(&self, name: &str) -> usize {
-        self.tasks.running().iter().filter(|(task, _)| *task == name).map(|(_, count)| count).sum()
+        self.tasks.count(name)
     }
 }
 
-/// Sends `text`, then everything that comes back until the connection ends.
+/// Sends `text` and returns all that comes back until the connection ends.
 async fn exchange(mut client: DuplexStream, text: &str) -> String {
     client.write_all(text.as_bytes()).await.unwrap();
     rest(&mut client).await
 }
 
-/// Lets time pass, second by second, and everybody do what the time is for.
+/// Advances the paused time second by second, and lets the tasks run after each.
 async fn pass(seconds: u64) {
     for _ in 0..seconds {
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -119,13 +152,14 @@ async fn pass(seconds: u64) {
     }
 }
 
+/// Reads until the connection ends.
 async fn rest(client: &mut DuplexStream) -> String {
     let mut all = Vec::new();
     client.read_to_end(&mut all).await.unwrap();
     String::from_utf8(all).unwrap()
 }
 
-/// Reads one answer whose body is `length` bytes.
+/// Reads one response whose body has `length` bytes.
 async fn answer(client: &mut DuplexStream, length: usize) -> String {
     let mut all = Vec::new();
     while !all.windows(4).any(|end| end == b"\r\n\r\n") {

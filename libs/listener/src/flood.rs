@@ -1,8 +1,8 @@
-//! Floods of HTTP/2 frames that cost the peer nothing: they end the connection.
+//! Detects floods of HTTP/2 frames, which end the connection.
 //!
-//! The HTTP/2 library bounds what it stores, not how much it answers. So the frames' headers (RFC 9113 §4.1)
-//! are read along, and frames that make work without being a request come out of a bucket that fills up
-//! slowly.
+//! The HTTP/2 library bounds what it stores, but not how many control frames it processes. This module parses
+//! the frame headers (RFC 9113 §4.1) beside the library, and each frame that causes work without being a
+//! request takes a token from a bucket that is refilled slowly.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,10 +16,10 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
-/// Of DATA: the last frame of its stream.
+/// The flag of the last DATA frame of a stream.
 const END_STREAM: u8 = 1;
 
-/// So many at once, and one more each `every`.
+/// A token bucket: at most `most` tokens, and one more in each interval `every`.
 struct Bucket {
     left: u32,
     most: u32,
@@ -32,6 +32,7 @@ impl Bucket {
         Self { left: most, most, every, filled: now }
     }
 
+    /// Takes a token. Returns whether there was one.
     fn take(&mut self, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.filled).as_nanos();
         let more = u32::try_from(since / self.every.as_nanos().max(1)).unwrap_or(u32::MAX);
@@ -45,7 +46,7 @@ impl Bucket {
     }
 }
 
-/// What was too much.
+/// The kind of frame of which there were too many.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Flood(&'static str);
 
@@ -55,9 +56,11 @@ impl fmt::Display for Flood {
     }
 }
 
-/// Reads frame headers along.
+/// Parses the frame headers of one connection and counts the frames.
 pub(super) struct Frames {
+    /// The bytes of a header that has not come whole.
     header: Vec<u8>,
+    /// How many bytes of the current payload are still to come.
     skip: usize,
     resets: Bucket,
     control: Bucket,
@@ -76,7 +79,7 @@ impl Frames {
         }
     }
 
-    /// Takes what came from the peer.
+    /// Parses bytes from the peer, which may begin and end anywhere in a frame.
     pub(super) fn read(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Flood> {
         while let [first, rest @ ..] = bytes {
             if self.skip > 0 {
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn frames_are_found_however_they_are_cut() {
+    async fn frames_are_parsed_from_pieces_of_any_size() {
         let wire = [frame(1, 300), frame(PING, 8), frame(DATA, 16_384)].concat().repeat(400);
         for piece in [1, 7, 4096] {
             let mut frames = Frames::new(Instant::now());
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_kind_of_flood_is_named_and_a_steady_trickle_is_none() {
+    async fn each_kind_of_flood_is_named_and_a_steady_rate_is_no_flood() {
         for (kind, payload, name) in [
             (PING, 8, "PING"),
             (SETTINGS, 0, "SETTINGS"),

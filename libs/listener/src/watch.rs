@@ -1,4 +1,4 @@
-//! What a connection is doing and since when, and which deadline follows from that.
+//! Records what a connection does and since when, and computes its next deadline from that.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,39 +9,43 @@ use tokio::time::Instant;
 use super::Limits;
 use super::flood::Frames;
 
+/// The first bytes of every HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Which limit a connection went over.
+/// The limit that a connection exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overdue {
-    /// No request for too long.
+    /// The connection had no request for too long.
     Idle,
-    /// A request's headers take too long, or the peer does not let the connection end.
+    /// The headers of a request took too long, or the peer keeps a closing connection open.
     Header,
-    /// Nobody reads what is written.
+    /// The peer does not read what is written.
     Write,
 }
 
-/// One connection, as seen by its socket, its requests and its answers. Clones see the same.
+/// The state of one connection. Its socket, its requests and its responses update it. Clones share it.
 #[derive(Clone)]
 pub(super) struct Watch(Arc<Mutex<State>>);
 
 struct State {
     limits: Limits,
-    /// How much of the HTTP/2 preface has come; `None` once something else has.
+    /// How many bytes of the HTTP/2 preface have come. `None` once it is complete, or other bytes have come.
     preface: Option<usize>,
-    /// The frames of HTTP/2, once the whole preface has come.
+    /// The frames of HTTP/2. `None` until the preface is complete.
     frames: Option<Frames>,
-    /// Requests that have begun and whose answer has not ended.
+    /// The number of requests whose response has not ended.
     requests: usize,
-    /// While there is no request: since when, and whether the next one has begun.
+    /// While there is no request: since when, and whether the first bytes of the next one have come.
     quiet: (Instant, bool),
+    /// When the connection was asked to close.
     closing: Option<Instant>,
+    /// Since when a write is blocked.
     writing: Option<Instant>,
-    /// Answers under way: when each last moved.
-    answers: BTreeMap<u64, Instant>,
-    answer: u64,
-    /// Whether the peer may still be sending something that nobody will read.
+    /// When each open response last made progress.
+    responses: BTreeMap<u64, Instant>,
+    /// The number of the newest request.
+    newest: u64,
+    /// Whether the peer may still be sending a body that the service does not read.
     unread: bool,
 }
 
@@ -55,8 +59,8 @@ impl Watch {
             quiet: (Instant::now(), true),
             closing: None,
             writing: None,
-            answers: BTreeMap::new(),
-            answer: 0,
+            responses: BTreeMap::new(),
+            newest: 0,
             unread: false,
         })))
     }
@@ -65,7 +69,7 @@ impl Watch {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Bytes came from the peer. An error ends the connection.
+    /// Records that `bytes` came from the peer. An error, for a flood of frames, ends the connection.
     pub(super) fn read(&self, bytes: &[u8]) -> io::Result<()> {
         let now = Instant::now();
         self.with(|state| {
@@ -80,54 +84,54 @@ impl Watch {
         })
     }
 
-    /// A write (or flush) went on, or is stuck.
-    pub(super) fn write(&self, stuck: bool) {
-        self.with(|state| match (stuck, state.writing) {
+    /// Records whether a write or flush is blocked.
+    pub(super) fn write(&self, blocked: bool) {
+        self.with(|state| match (blocked, state.writing) {
             (true, None) => state.writing = Some(Instant::now()),
             (true, Some(_)) => {}
             (false, _) => state.writing = None,
         });
     }
 
-    /// A request's headers have ended; it goes on until the result is dropped.
+    /// Records that the headers of a request have ended. The request is open until the result is dropped.
     pub(super) fn request(&self) -> Served {
         self.with(|state| {
             state.requests += 1;
-            state.answer += 1;
+            state.newest += 1;
             state.unread = false;
-            Served { watch: self.clone(), id: state.answer }
+            Served { watch: self.clone(), id: state.newest }
         })
     }
 
-    /// The connection was asked to end.
+    /// Records that the connection was asked to close.
     pub(super) fn close(&self) {
         self.with(|state| state.closing = Some(Instant::now()));
     }
 
-    /// A request was answered before its body had come.
+    /// Records that a response begins before the whole body of its request was read.
     pub(super) fn left_unread(&self) {
         self.with(|state| state.unread = true);
     }
 
-    /// Whether the peer may still be sending, so that closing the socket at once could take the answer from
-    /// it.
+    /// Whether the peer may still be sending. If so, closing the socket at once could reset the connection
+    /// before the peer has read the response.
     pub(super) fn may_be_sending(&self) -> bool {
         self.with(|state| state.frames.is_none() && (state.unread || (state.requests == 0 && state.quiet.1)))
     }
 
-    /// When the connection will have gone over a limit, and which.
+    /// Returns the next limit that the connection will exceed, and when.
     pub(super) fn deadline(&self) -> Option<(Instant, Overdue)> {
         self.with(|state| state.deadline())
     }
 
-    /// The limits.
+    /// Returns the limits of the connection.
     pub(super) fn limits(&self) -> Limits {
         self.with(|state| state.limits)
     }
 }
 
 impl State {
-    /// What of `bytes` comes after the preface of HTTP/2.
+    /// Returns the part of `bytes` after the preface of HTTP/2.
     fn past_preface<'a>(&mut self, bytes: &'a [u8], now: Instant) -> &'a [u8] {
         let Some(have) = self.preface else { return bytes };
         let wanted = PREFACE.get(have..).unwrap_or_default();
@@ -144,8 +148,8 @@ impl State {
 
     fn deadline(&self) -> Option<(Instant, Overdue)> {
         let limits = &self.limits;
-        let answers = self.answers.values().min();
-        let write = self.writing.iter().chain(answers).min();
+        let responses = self.responses.values().min();
+        let write = self.writing.iter().chain(responses).min();
         let write = write.map(|since| (*since + limits.write_timeout, Overdue::Write));
         let quiet = (self.requests == 0).then_some(match (self.closing, self.quiet) {
             (Some(closing), (since, _)) => (closing.max(since) + limits.header_timeout, Overdue::Header),
@@ -156,23 +160,23 @@ impl State {
     }
 }
 
-/// A request and its answer; ends when dropped.
+/// An open request and its response. Dropping it ends the request.
 pub(super) struct Served {
     watch: Watch,
     id: u64,
 }
 
 impl Served {
-    /// The answer begins, or goes on.
-    pub(super) fn answering(&self) {
-        self.watch.with(|state| state.answers.insert(self.id, Instant::now()));
+    /// Records that the response begins or makes progress.
+    pub(super) fn progressed(&self) {
+        self.watch.with(|state| state.responses.insert(self.id, Instant::now()));
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
         self.watch.with(|state| {
-            state.answers.remove(&self.id);
+            state.responses.remove(&self.id);
             state.requests = state.requests.saturating_sub(1);
             if state.requests == 0 {
                 state.quiet = (Instant::now(), false);

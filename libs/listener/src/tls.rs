@@ -1,6 +1,5 @@
-//! TLS: one certificate, replaced while running when its files change.
+//! Terminates TLS with one certificate, which is replaced while the listener runs when its files change.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,18 +12,19 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use tokio_rustls::rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
 
-/// How often the files are looked at.
+/// How often the files are read again.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Why a certificate cannot be used.
+/// The reason why a certificate cannot be used.
 #[derive(Debug)]
 pub enum TlsError {
     /// A file cannot be read.
     Read(PathBuf, io::Error),
-    /// A file is not PEM, or lacks what should be in it.
+    /// A file is not PEM, or has no certificate or no key in it.
     Pem(PathBuf, pem::Error),
-    /// Certificate and key do not belong together, or are of a kind that is not supported.
+    /// The certificate and the key do not match, or their kind is not supported.
     Pair(tokio_rustls::rustls::Error),
 }
 
@@ -48,7 +48,7 @@ impl std::error::Error for TlsError {
     }
 }
 
-/// A certificate with its key. Clones share it.
+/// A certificate chain with its private key, from two PEM files. Clones share it.
 #[derive(Clone)]
 pub struct Tls {
     acceptor: TlsAcceptor,
@@ -60,17 +60,21 @@ struct Current {
     key_file: PathBuf,
     provider: Arc<CryptoProvider>,
     pair: RwLock<Arc<CertifiedKey>>,
-    /// What the files held when the pair was made.
+    /// The contents of the files that the pair was made of.
     seen: Mutex<Files>,
 }
 
 struct Files {
     cert: Vec<u8>,
-    key: model::Secret<Vec<u8>>,
+    key: Zeroizing<Vec<u8>>,
 }
 
 impl Tls {
-    /// The certificate chain and the key of two PEM files.
+    /// Loads the certificate chain and the private key from two PEM files. The server offers TLS 1.2 and 1.3,
+    /// and HTTP/2 and HTTP/1.1 by ALPN.
+    ///
+    /// # Errors
+    /// [`TlsError`], when a file cannot be read or its contents cannot be used.
     pub fn load(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let files = Files::read(cert_file, key_file)?;
@@ -93,8 +97,11 @@ impl Tls {
         &self.acceptor
     }
 
-    /// Reads the files again; says whether they held something new that is now in use. After an error the
-    /// certificate stays what it was.
+    /// Reads the files again. Returns whether they have changed and new connections get the new certificate.
+    /// This blocks on the file system.
+    ///
+    /// # Errors
+    /// [`TlsError`], as [`Tls::load`]. The certificate before it then stays in use.
     pub fn reload(&self) -> Result<bool, TlsError> {
         let Current { cert_file, key_file, provider, pair, seen } = &*self.current;
         let files = Files::read(cert_file, key_file)?;
@@ -108,8 +115,9 @@ impl Tls {
         Ok(true)
     }
 
-    /// Looks at the files every ten seconds, for ever.
-    pub async fn watch(&self) -> Result<(), Infallible> {
+    /// Calls [`Tls::reload`] every 10 s on a blocking thread, and logs a change and the first of several
+    /// errors. It never returns; the caller ends it by dropping the future.
+    pub async fn watch(&self) {
         let mut failing = false;
         loop {
             tokio::time::sleep(PERIOD).await;
@@ -127,7 +135,7 @@ impl Tls {
 
 impl Files {
     fn same(&self, other: &Self) -> bool {
-        self.cert == other.cert && self.key.expose() == other.key.expose()
+        self.cert == other.cert && self.key == other.key
     }
 
     fn read(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
@@ -145,7 +153,7 @@ impl Files {
         let chain =
             chain.and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) });
         let chain = chain.map_err(|why| TlsError::Pem(cert_file.to_owned(), why))?;
-        let key = PrivateKeyDer::from_pem_slice(self.key.expose());
+        let key = PrivateKeyDer::from_pem_slice(&self.key);
         let key = key.map_err(|why| TlsError::Pem(key_file.to_owned(), why))?;
         CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Pair)
     }

@@ -1,25 +1,25 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn requests_follow_each_other_and_know_their_peer() {
+async fn requests_share_a_connection_and_have_the_address_of_their_peer() {
     let running = running(limits(10));
     let mut client = running.connect().await;
     for _ in 0..2 {
         client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         assert!(answer(&mut client, 14).await.ends_with("192.0.2.7:4711"));
     }
-    // almost too long idle is not too long
+    // The limit is 75 s.
     pass(74).await;
     client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     answer(&mut client, 14).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn headers_that_do_not_come_end_the_connection() {
+async fn headers_that_do_not_end_in_time_close_the_connection() {
     let running = running(limits(10));
-    assert_eq!(rest(&mut running.connect().await).await, "", "not even one byte came");
+    assert_eq!(rest(&mut running.connect().await).await, "", "not one byte came");
     assert_eq!(exchange(running.connect().await, "GET / HTTP/1.1\r\nhost: a\r\n").await, "");
-    // one byte a second is not progress
+    // One byte a second does not extend the time.
     let mut client = running.connect().await;
     let mut sent = 0;
     while client.write_all(b"G").await.is_ok() {
@@ -30,14 +30,14 @@ async fn headers_that_do_not_come_end_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn headers_of_a_later_request_have_the_same_time() {
+async fn headers_of_a_later_request_have_the_same_timeout() {
     let running = running(limits(10));
     let mut client = running.connect().await;
     client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     answer(&mut client, 14).await;
     let begin = tokio::time::Instant::now();
     assert_eq!(exchange(client, "GET / HTT").await, "");
-    assert!(begin.elapsed() < Duration::from_secs(20), "idle time is not header time");
+    assert!(begin.elapsed() < Duration::from_secs(20), "the header timeout applies, not the idle timeout");
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,7 +51,8 @@ async fn a_slow_body_is_answered_408_and_the_connection_closes() {
     );
     let chunked = "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
     assert!(exchange(running.connect().await, chunked).await.starts_with("HTTP/1.1 408 "));
-    // drip by drip: each byte is in time, the whole is not
+
+    // Each byte comes in time, but the whole body does not.
     let mut client = running.connect().await;
     client.write_all(head.as_bytes()).await.unwrap();
     for _ in 0..14 {
@@ -62,7 +63,7 @@ async fn a_slow_body_is_answered_408_and_the_connection_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_in_time_is_read_and_a_slow_handler_is_no_slow_body() {
+async fn a_body_in_time_is_read_and_a_slow_service_gets_no_408() {
     let running = running(limits(10));
     let mut client = running.connect().await;
     client.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\nabc").await.unwrap();
@@ -71,7 +72,7 @@ async fn a_body_in_time_is_read_and_a_slow_handler_is_no_slow_body() {
     assert!(answer(&mut client, 6).await.ends_with("abcdef"));
     client.write_all(b"GET /hang HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     let got = tokio::time::timeout(Duration::from_mins(5), client.read_u8()).await;
-    assert!(got.is_err(), "the request is still being worked on");
+    assert!(got.is_err(), "the service still works on the request");
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +90,7 @@ async fn headers_over_16_kib_are_answered_431() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_without_requests_is_closed_in_the_end() {
+async fn an_idle_connection_is_closed() {
     let running = running(limits(10));
     let mut client = running.connect().await;
     client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -98,7 +99,7 @@ async fn a_connection_without_requests_is_closed_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_nobody_reads_closes_the_connection() {
+async fn a_response_that_the_client_does_not_read_closes_the_connection() {
     let running = running(limits(10));
     let mut client = running.connect().await;
     client.write_all(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -109,7 +110,7 @@ async fn an_answer_that_nobody_reads_closes_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_http_is_answered_400() {
+async fn a_malformed_request_is_answered_400() {
     let running = running(limits(10));
     for text in ["\0\0\0\0\0\0\0\0\r\n\r\n", "GET / HTTP/1.1\r\nhost: a\r\nbad header\r\n\r\n"] {
         assert!(exchange(running.connect().await, text).await.starts_with("HTTP/1.1 400 "));

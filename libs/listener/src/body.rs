@@ -1,4 +1,4 @@
-//! Bodies: of requests with a deadline, of answers with an eye on their progress.
+//! The bodies of requests, which have a deadline, and of responses, whose progress is watched.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,15 +11,15 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Answer;
+use super::ResponseBody;
 use super::watch::Served;
 
-/// Why a request's body could not be read to its end.
+/// The reason why a request's body could not be read to its end.
 #[derive(Debug)]
 pub enum BodyError {
-    /// It took too long; the connection is answering 408 already.
+    /// The body took too long. The connection responds with 408 by itself.
     TooSlow,
-    /// The connection or the stream ended, or was not HTTP.
+    /// The connection or the stream ended, or what it carried was not HTTP.
     Broken(hyper::Error),
 }
 
@@ -41,7 +41,7 @@ impl std::error::Error for BodyError {
     }
 }
 
-/// A request's body; reading it fails once its time is over.
+/// The body of a request. Reading it fails with [`BodyError::TooSlow`] after its deadline.
 pub struct RequestBody {
     inner: Incoming,
     sleep: Pin<Box<Sleep>>,
@@ -49,12 +49,12 @@ pub struct RequestBody {
     done: Done,
 }
 
-/// Whether a body has come to its end, or nobody wants the rest; shared with the connection.
+/// Whether a body has come to its end, or its reader has dropped it. The connection shares it.
 #[derive(Clone, Default)]
 pub(super) struct Done(Arc<(AtomicBool, AtomicBool)>);
 
 impl Done {
-    /// Whether the body need not be waited for.
+    /// Whether the body has ended or was dropped, so that its deadline no longer counts.
     pub(super) fn is_set(&self) -> bool {
         self.0.0.load(Ordering::Acquire)
     }
@@ -73,7 +73,7 @@ impl Done {
 }
 
 impl RequestBody {
-    /// The body of a request, and what tells whether it is still awaited.
+    /// Wraps the body of a request. The second value tells whether the body is still being read.
     pub(super) fn new(inner: Incoming, deadline: Instant) -> (Self, Done) {
         let done = Done::default();
         if inner.is_end_stream() {
@@ -129,20 +129,20 @@ impl Body for RequestBody {
     }
 }
 
-/// Size of the pieces in which an answer is handed over: while the peer takes none, the body is not asked for
-/// the next, and so the answer shows as standing still.
+/// The most bytes of a response that hyper gets at once. While the peer reads nothing, hyper does not poll
+/// for the next piece, so that the response visibly makes no progress.
 const PIECE: usize = 16 * 1024;
 
-/// An answer's body; while it exists, its request has not ended.
-pub(super) struct AnswerBody<B> {
+/// The body of a response. Its request counts as open until the body is dropped.
+pub(super) struct WatchedBody<B> {
     inner: Pin<Box<B>>,
     rest: Bytes,
     served: Served,
 }
 
-impl<B: Answer> AnswerBody<B> {
+impl<B: ResponseBody> WatchedBody<B> {
     pub(super) fn new(inner: B, served: Served) -> Self {
-        served.answering();
+        served.progressed();
         Self { inner: Box::pin(inner), rest: Bytes::new(), served }
     }
 
@@ -151,7 +151,7 @@ impl<B: Answer> AnswerBody<B> {
     }
 }
 
-impl<B: Answer> Body for AnswerBody<B> {
+impl<B: ResponseBody> Body for WatchedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -159,7 +159,7 @@ impl<B: Answer> Body for AnswerBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.served.answering();
+        self.served.progressed();
         if !self.rest.is_empty() {
             return Poll::Ready(Some(Ok(self.piece())));
         }

@@ -33,39 +33,40 @@ async fn connect(
 }
 
 #[tokio::test]
-async fn a_certificate_is_served_and_replaced_and_a_bad_one_is_not_taken() {
+async fn a_changed_certificate_replaces_the_old_one_unless_it_is_unusable() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("a.crt"), folder.path().join("a.key"));
     let first = issue(&cert, &key);
     let tls = Tls::load(&cert, &key).unwrap();
-    let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));
-    let tasks = lifecycle.tasks();
-    let spawner = tasks.spawner(Stage::Serving);
+    let spawner = Tasks::default().spawner();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
-    let door = ListenerConfig {
+    let config = ListenerConfig {
         service: tower::service_fn(app),
-        admit,
-        refuse,
+        prepare,
+        error_response,
         limits: limits(10),
         tls: Some(tls.clone()),
         spawner: spawner.clone(),
-        stop: tasks.stop().clone(),
+        draining: CancellationToken::new(),
+        stopping: CancellationToken::new(),
     };
-    tasks.critical(Stage::Serving, "listener", serve(listener, door));
+    spawner.spawn("listener", async move {
+        serve(listener, config).await.unwrap();
+    });
 
     let io = TokioIo::new(connect(at, &first).await.unwrap());
-    let (mut sender, connection) = http2::handshake(Owned(spawner.clone()), io).await.unwrap();
+    let (mut sender, connection) = http2::handshake(spawner.clone(), io).await.unwrap();
     spawner.spawn("client", async move {
         let _ = connection.await;
     });
     let request = Request::get("https://localhost/").body(Empty::<Bytes>::new()).unwrap();
     assert_eq!(sender.send_request(request).await.unwrap().status(), StatusCode::OK);
 
-    assert!(!tls.reload().unwrap(), "nothing has changed");
+    assert!(!tls.reload().unwrap(), "the files have not changed");
     let second = issue(&cert, &key);
     assert!(tls.reload().unwrap());
-    assert!(connect(at, &first).await.is_err(), "the first certificate is gone");
+    assert!(connect(at, &first).await.is_err(), "the first certificate is no longer served");
     connect(at, &second).await.unwrap();
 
     std::fs::write(&key, "no key").unwrap();
