@@ -185,7 +185,11 @@ fn one<T>(rows: &[T]) -> Result<(), String> {
 }
 
 fn event(n: u64) -> Event {
-    Event::UserRegistered { user: UserUuid(uuid(n)), session: Some(SessionId(uuid(n))) }
+    Event::UserRegistered {
+        role: "basic_user".to_owned(),
+        user: UserUuid(uuid(n)),
+        session: Some(SessionId(uuid(n))),
+    }
 }
 
 /// In order, as those of version 7 are.

@@ -1,7 +1,7 @@
 //! The audit journal of a real server: what it holds after kill -9, and what happens while it cannot be written.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::Value;
 use testkit::http::Response;
+use testkit::process::{self, Server};
 
 use crate::node::{Node, Setup, database, kills, pair, until};
 
@@ -20,9 +21,14 @@ pub(crate) fn journal(setup: &Setup) -> PathBuf {
     setup.folder.path().join("gatewright-data/audit/journal")
 }
 
-/// Every event of a journal, oldest first.
+/// Every event of the server's journal, oldest first.
 pub(crate) fn events(setup: &Setup) -> Vec<Value> {
-    let mut reader = journal::Reader::open(&journal(setup));
+    events_in(&journal(setup))
+}
+
+/// Every event of the journal in a directory, oldest first.
+fn events_in(directory: &Path) -> Vec<Value> {
+    let mut reader = journal::Reader::open(directory);
     let mut events = Vec::new();
     while let Some(record) = reader.read().unwrap() {
         if record.kind == journal::Kind::Data {
@@ -57,7 +63,7 @@ async fn what_was_answered_is_in_the_journal(setup: &Setup) {
             while count.load(Ordering::SeqCst) < enough {
                 tokio::task::yield_now().await;
             }
-            node.server.signal(testkit::process::Signal::KILL);
+            node.server.signal(process::Signal::KILL);
         };
         tokio::join!(join_all((0..LANES).map(lane)), kill);
         drop(node);
@@ -161,20 +167,20 @@ async fn a_start_an_end_a_reload_and_a_look_leave_an_event() {
         ("[telemetry]\nlog_level = \"debug\"\n[server]\nmax_connections = 99\n", "configuration_reloaded"),
     ] {
         std::fs::write(&file, text).unwrap();
-        node.server.signal(testkit::process::Signal::HUP);
+        node.server.signal(process::Signal::HUP);
         until(PATIENCE, kind, async || of_kind(kind).is_some()).await;
     }
-    node.server.signal(testkit::process::Signal::TERM);
+    node.server.signal(process::Signal::TERM);
     assert!(node.server.wait().success());
     let started = of_kind("server_started").unwrap();
-    assert_eq!(started["via"], "start");
-    for (kind, via) in [
-        ("configuration_refused", "reload"),
-        ("configuration_reloaded", "reload"),
-        ("server_stopped", "stop"),
-    ] {
+    let server = serde_json::json!({ "type": "server" });
+    assert_eq!(started["actor"], server, "{started}");
+    for kind in ["configuration_refused", "configuration_reloaded", "server_stopped"] {
         let event = of_kind(kind).unwrap();
-        assert_eq!((&event["via"], &event["node"]), (&via.into(), &started["node"]), "{event}");
+        assert_eq!(event["v"], 2, "{event}");
+        assert_eq!(event["via"], "server", "{event}");
+        assert_eq!(event["actor"], server, "{event}");
+        assert_eq!(event["node"], started["node"], "{event}");
         assert_eq!(event["version"], started["version"], "{event}");
         assert_eq!(event["request_id"], Value::Null);
     }
@@ -202,7 +208,7 @@ async fn one_data_directory_has_one_server() {
     let setup = Setup::sqlite();
     let node = setup.start();
     let port = testkit::free_port().to_string();
-    let second = testkit::process::Server::builder(testkit::process::gatewright())
+    let second = Server::builder(process::gatewright())
         .arg("serve")
         .folder(setup.folder.path())
         .env("GATEWRIGHT_SERVER__LISTEN", format!("127.0.0.1:{port}"))
@@ -229,4 +235,34 @@ fn a_command_that_could_not_say_what_it_changed_changes_nothing() {
     std::fs::remove_dir(&room).unwrap();
     setup.command(&["user", "set-role", "alice@example.com", "admin"]);
     assert!(setup.command(&["user", "show", "alice@example.com"]).contains("admin"));
+}
+
+/// What a command did names the user id of its process, that id's name, and the one for which `sudo` ran it; what the
+/// environment says of a name does not count.
+#[test]
+fn a_command_is_recorded_with_its_user_id_and_not_with_the_name_of_its_environment() {
+    let setup = Setup::sqlite();
+    let forged = Server::builder(process::gatewright())
+        .args(["client", "add", "app"])
+        .folder(setup.folder.path())
+        .env("USER", "somebody-else")
+        .env("LOGNAME", "somebody-else")
+        .env("SUDO_UID", "1234")
+        .run("");
+    assert!(forged.status.success(), "{}", forged.stderr);
+
+    let commands = setup.folder.path().join("gatewright-data/audit/cli/journal");
+    let added = events_in(&commands).into_iter().find(|event| event["kind"] == "client_added").unwrap();
+
+    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+    assert_eq!(added["via"], "cli", "{added}");
+    assert_eq!(added["actor"]["type"], "command_line", "{added}");
+    assert_eq!(added["actor"]["uid"], uid, "{added}");
+    assert_eq!(added["actor"]["sudo_uid"], 1234, "{added}");
+    assert_ne!(added["actor"]["name"], "somebody-else", "{added}");
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
+    let own = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()));
+    if let Some(name) = own.and_then(|line| line.split(':').next()) {
+        assert_eq!(added["actor"]["name"], name, "{added}");
+    }
 }

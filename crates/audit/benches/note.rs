@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use audit::{Auditor, DetailKeyFile, IntentLog, SEGMENTS};
 use journal::{Journal, JournalId, Options};
+use model::event::LoginMethod;
 use model::{Clock, Event, EventKind, Intent, Origin, RequestId, Rng, SessionId, UserUuid};
 use protocol::sealed::keyring::Keyring;
 use runtime::AuditContext;
@@ -33,11 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let book = DetailKeyFile::open(&folder.path().join("keys"), keyring.clone(), rng.clone())?;
     let auditor = Arc::new(Auditor::start(journal, intents, book, &keyring, clock.clone(), rng)?);
     let origin = Origin {
-        via: "http",
         request_id: Some(RequestId("0192d3b0-0000-7000-8000-000000000000".to_owned())),
         address: Some("192.0.2.1".parse()?),
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".to_owned()),
-        ..Origin::default()
+        ..Origin::http()
     };
     let trail = AuditContext::new(Arc::<Auditor>::clone(&auditor), clock, origin);
     let (mut announcing, mut noting) = (Vec::new(), Vec::new());
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let begun = Instant::now();
         let mut announced = trail.announce(intent);
         let took = begun.elapsed();
-        announced.committed(Event::LoginSucceeded { user, session });
+        announced.committed(Event::LoginSucceeded { user, session, method: LoginMethod::Password });
         let begun = Instant::now();
         drop(announced);
         if number >= PEOPLE {

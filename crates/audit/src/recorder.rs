@@ -11,14 +11,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Gap, Hooks, Journal, Limits, Notice, ReadError, Signer, State, Stopped, Ticket, Time, Writer};
-use model::{Clock, Event, Intent, Now, Origin, Rng, UnresolvedIntent, UserUuid, hex};
+use model::{Actor, Channel, Clock, Event, Intent, Now, Origin, Rng, UnresolvedIntent, UserUuid, hex};
 use protocol::sealed::checkpoint::CheckpointKey;
 use protocol::sealed::keyring::Keyring;
 use runtime::audit::{Entry, IntentReceipt, Receipt, Recorder};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::record::{Detail, Line, Plain};
+use crate::record::{Detail, Line, Plain, VERSION};
 use crate::ship::ShipStats;
 use crate::{DetailKeyFile, IntentLog, intent_log, step_aside};
 
@@ -139,10 +139,11 @@ impl Auditor {
     pub fn resolve(&self, unresolved: &UnresolvedIntent, event: &Event) {
         self.count(event);
         let line = Line {
-            v: 1,
+            v: VERSION,
             at: unresolved.at,
             event,
-            via: &unresolved.via,
+            channel: unresolved.channel,
+            actor: &unresolved.actor,
             request_id: unresolved.request_id.as_ref(),
             trace_id: None,
             detail: None,
@@ -237,10 +238,11 @@ impl Recorder for Auditor {
         // its time would tell that he has an account.
         let kept = kept.filter(|_| !matches!(entry.event, Event::LoginFailed { .. }));
         let line = Line {
-            v: 1,
+            v: VERSION,
             at: entry.at,
             event: &entry.event,
-            via: entry.origin.via,
+            channel: entry.origin.channel,
+            actor: &entry.origin.actor,
             request_id: entry.origin.request_id.as_ref(),
             trace_id: entry.origin.trace_id.as_deref(),
             detail,
@@ -265,8 +267,8 @@ impl Recorder for Auditor {
         }))
     }
 
-    fn announce(&self, at: Now, intent: &Intent, origin: &Origin) -> Option<IntentReceipt> {
-        let (number, ticket) = self.intents.begin(at, intent, origin, &self.state())?;
+    fn announce(&self, at: Now, intent: &Intent, origin: &Origin, actor: &Actor) -> Option<IntentReceipt> {
+        let (number, ticket) = self.intents.begin(at, intent, origin, actor, &self.state())?;
         let written = ticket.map(|ticket| -> Receipt {
             let intents = Arc::clone(&self.intents);
             Box::pin(async move {
@@ -293,7 +295,9 @@ struct OwnLine {
     at: Now,
     #[serde(flatten)]
     notice: model::event::Notice,
-    via: &'static str,
+    #[serde(rename = "via")]
+    channel: Channel,
+    actor: Actor,
 }
 
 fn notice_line(notice: &Notice, clock: &Clock) -> Vec<u8> {
@@ -307,7 +311,8 @@ fn notice_line(notice: &Notice, clock: &Clock) -> Vec<u8> {
             model::event::Notice::AuditUnsynced { from: *range.start(), to: *range.end() }
         }
     };
-    let line = OwnLine { v: 1, at: clock.now(), notice, via: "journal" };
+    let (channel, actor) = (Channel::Journal, Actor::Server);
+    let line = OwnLine { v: VERSION, at: clock.now(), notice, channel, actor };
     serde_json::to_vec(&line).unwrap_or_default()
 }
 

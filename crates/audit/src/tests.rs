@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Checkpoint, Journal, JournalId, Kind, Options, Reader};
-use model::event::Reason;
+use model::event::{LoginMethod, Reason};
 use model::{Clock, Event, Now, Origin, RequestId, Rng, SessionId, UserUuid};
 use protocol::sealed::checkpoint::CheckpointKey;
 use protocol::sealed::keyring::Keyring;
@@ -63,12 +63,11 @@ impl Place {
 
 fn trail(auditor: &Arc<Auditor>) -> AuditContext {
     let origin = Origin {
-        via: "http",
         request_id: Some(RequestId("r-1".to_owned())),
         client_request_id: Some("theirs".to_owned()),
         address: "198.51.100.23".parse().ok(),
         user_agent: Some("curl/8.0 canary".to_owned()),
-        ..Origin::default()
+        ..Origin::http()
     };
     AuditContext::new(auditor.clone(), Clock::test(Now::from_seconds(1_767_225_601)), origin)
 }
@@ -102,10 +101,18 @@ fn holds(folder: &Path, bytes: &str) -> bool {
 async fn an_event_says_who_and_what_and_only_its_key_says_from_where() {
     let place = Place::new();
     let auditor = place.open();
-    let event = Event::LoginSucceeded { user: user(1), session: SessionId(Uuid::from_u128(2)) };
+    let event = Event::LoginSucceeded {
+        user: user(1),
+        session: SessionId(Uuid::from_u128(2)),
+        method: LoginMethod::Password,
+    };
     trail(&auditor).note(event);
-    let failed =
-        Event::LoginFailed { user: None, identifier: "d1ge57".to_owned(), reason: Reason::UnknownUser };
+    let failed = Event::LoginFailed {
+        user: None,
+        identifier: "d1ge57".to_owned(),
+        reason: Reason::UnknownUser,
+        method: LoginMethod::Password,
+    };
     trail(&auditor).note(failed);
     assert!(auditor.stop(Duration::from_secs(10)).finished);
     let (events, checkpoints) = read(place.folder.path());

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::account::ProfileSchema;
 use crate::account::user_cache::UserCache;
+use crate::client::RecentClients;
 use crate::password::{PasswordSettings, PepperService};
 use crate::session::revocation_cache::RevocationCache;
 use crate::signing_keys::KeySet;
@@ -75,6 +76,8 @@ pub struct Services {
     pub keyring: Keyring,
     /// Which sessions have ended.
     pub revocations: RevocationCache,
+    /// Clients whose authentication was recorded lately.
+    pub(crate) recent_clients: RecentClients,
     /// Users seen before, for a short database outage.
     pub(crate) memory: UserCache,
     /// Whether the database has just failed.
@@ -95,6 +98,7 @@ impl Services {
             settings,
             rng,
             revocations: RevocationCache::default(),
+            recent_clients: RecentClients::default(),
             memory: UserCache::default(),
             outage: Outage::default(),
             macs,

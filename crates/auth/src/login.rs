@@ -1,7 +1,10 @@
 //! Login: one read, one hash without a connection, one write.
 
 use hashing::Refusal;
-use model::{Email, Event, EventKind, Intent, Secret, Username, event::Reason};
+use model::{
+    Email, Event, EventKind, Intent, Secret, Username,
+    event::{LoginMethod, Reason},
+};
 use protocol::wire::scope::Scope;
 use store::queries::user::User;
 use store::queries::{credential, session};
@@ -54,7 +57,12 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
         Some(call) => ctx.lease.read().await?.one(call).await?,
         None => None,
     };
-    let failed = |user, reason| Event::LoginFailed { user, identifier: digest.clone(), reason };
+    let failed = |user, reason| Event::LoginFailed {
+        user,
+        identifier: digest.clone(),
+        reason,
+        method: LoginMethod::Password,
+    };
     let checked = check_password(ctx, found, &given.password, &digest).await;
     let login = match checked.map_err(LoginError::Hash)? {
         Ok(login) => login,
@@ -75,7 +83,7 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     let opened = ctx
         .lease
         .transact(intent, async move |tx: &mut Tx| {
-            let event = Event::LoginSucceeded { user: uuid, session: row.id };
+            let event = Event::LoginSucceeded { user: uuid, session: row.id, method: LoginMethod::Password };
             if full {
                 tx.one(session::open(user.id, version, &row)).await?.ok_or(LoginError::Refused)?;
                 let ended = revoke_oldest(tx, user.id, keep).await?;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use model::{Event, EventKind, Intent, Now, UnresolvedIntent};
+use model::event::LoginMethod;
+use model::{Event, EventKind, Intent, SessionId, UnresolvedIntent, UserUuid};
 use store::queries::{session, user};
 
 use crate::OpContext;
@@ -22,83 +23,150 @@ pub enum Outcome {
     Unknown,
 }
 
-/// Asks the database. A row that the cleanup removes is there for as long as an access token lives, at least: until
-/// then its absence proves something.
+/// What became of an intent, by the rows that it would have changed. A row that the cleanup removes is there for as long
+/// as an access token lives, at least: until then its absence proves something.
+///
+/// # Errors
+/// When the database did not answer.
 pub async fn outcome_of(
     ctx: &mut OpContext<'_>,
     unresolved: &UnresolvedIntent,
 ) -> Result<Outcome, store::Error> {
     let Intent { kind, user, session, .. } = unresolved.intent;
-    let is_fresh = ctx.now.since(unresolved.at) < ctx.services.settings.access_ttl;
-    let outcome = match (kind, user, session) {
-        (EventKind::UserRegistered, Some(uuid), session) => {
-            let found = ctx.lease.read().await?.one(user::trace(uuid)).await?;
-            // A user's row is never removed.
-            found.map_or(Outcome::RolledBack, |_| {
-                Outcome::Committed(Event::UserRegistered { user: uuid, session })
-            })
+    let outcome = match kind {
+        EventKind::UserRegistered => registration(ctx, user, session).await?,
+        EventKind::ProfileChanged | EventKind::RoleChanged | EventKind::UserActivated => {
+            change_of_user(ctx, &unresolved.intent).await?
         }
-        (EventKind::ProfileChanged | EventKind::RoleChanged | EventKind::UserActivated, Some(uuid), _) => {
-            let found = ctx.lease.read().await?.one(user::trace(uuid)).await?;
-            found.map_or(Outcome::Unknown, |(role, changed)| {
-                outcome_by_stamp(unresolved.intent.stamp, changed, || match kind {
-                    EventKind::RoleChanged => Event::RoleChanged { user: uuid, role },
-                    EventKind::UserActivated => Event::UserActivated { user: uuid },
-                    _ => Event::ProfileChanged { user: uuid },
-                })
-            })
-        }
-        (
-            EventKind::LoginSucceeded
-            | EventKind::SessionRefreshed
-            | EventKind::SessionRevoked
-            | EventKind::RefreshStolen,
-            _,
-            Some(id),
-        ) => match ctx.lease.read().await?.one(session::trace(id)).await? {
-            Some(found) => outcome_of_session(&unresolved.intent, &found),
-            None if kind == EventKind::LoginSucceeded && is_fresh => Outcome::RolledBack,
-            None => Outcome::Unknown,
-        },
-        _ => Outcome::Unknown,
+        EventKind::LoginSucceeded
+        | EventKind::SessionRefreshed
+        | EventKind::SessionRevoked
+        | EventKind::RefreshStolen => change_of_session(ctx, unresolved).await?,
+
+        // No row tells one of these from another one of its kind.
+        EventKind::RealmOpened
+        | EventKind::RefreshReplayedLate
+        | EventKind::SessionsRevoked
+        | EventKind::PasswordChanged
+        | EventKind::PasswordRehashed
+        | EventKind::UserErased
+        | EventKind::UserDeactivated
+        | EventKind::UsersImported
+        | EventKind::ClientAdded
+        | EventKind::ClientRotated
+        | EventKind::ClientRemoved
+        | EventKind::KeyCreated
+        | EventKind::KeyActivated
+        | EventKind::KeyRetired
+        | EventKind::KeyRemoved
+        | EventKind::PepperCreated
+        | EventKind::PepperRemoved
+        | EventKind::PasswordsSealed
+        | EventKind::KeysResealed
+        | EventKind::RowsCleaned => Outcome::Unknown,
+
+        // These change no row, so no transaction announces them.
+        EventKind::ServerStarted
+        | EventKind::ServerStopped
+        | EventKind::ConfigurationReloaded
+        | EventKind::ConfigurationRefused
+        | EventKind::RegistrationRefused
+        | EventKind::LoginFailed
+        | EventKind::RefreshReplayed
+        | EventKind::RefreshFailed
+        | EventKind::PasswordRefused
+        | EventKind::UserShown
+        | EventKind::UsersListed
+        | EventKind::UsersExported
+        | EventKind::ClientAuthenticated
+        | EventKind::ClientRefused
+        | EventKind::OutcomeUnknown => Outcome::Unknown,
     };
     ctx.lease.park();
     Ok(outcome)
 }
 
-/// By the time that a change writes into the row: an older one says that it was not made, a newer one nothing.
-fn outcome_by_stamp(stamp: Option<Now>, found: Now, event: impl FnOnce() -> Event) -> Outcome {
-    match stamp {
-        Some(stamp) if found == stamp => Outcome::Committed(event()),
-        Some(stamp) if found < stamp.minus(SKEW) => Outcome::RolledBack,
-        _ => Outcome::Unknown,
+async fn registration(
+    ctx: &mut OpContext<'_>,
+    user: Option<UserUuid>,
+    session: Option<SessionId>,
+) -> Result<Outcome, store::Error> {
+    let Some(user) = user else { return Ok(Outcome::Unknown) };
+    let found = ctx.lease.read().await?.one(user::trace(user)).await?;
+    // A user's row is never removed.
+    Ok(found.map_or(Outcome::RolledBack, |(role, _)| {
+        Outcome::Committed(Event::UserRegistered { user, role, session })
+    }))
+}
+
+async fn change_of_user(ctx: &mut OpContext<'_>, intent: &Intent) -> Result<Outcome, store::Error> {
+    let Some(user) = intent.user else { return Ok(Outcome::Unknown) };
+    let Some((role, changed)) = ctx.lease.read().await?.one(user::trace(user)).await? else {
+        return Ok(Outcome::Unknown);
+    };
+
+    // The change writes its time into the row: an older one says that it was not made, a newer one nothing.
+    Ok(match intent.stamp {
+        Some(stamp) if changed == stamp && intent.kind == EventKind::RoleChanged => {
+            Outcome::Committed(Event::RoleChanged { user, role })
+        }
+        Some(stamp) if changed == stamp && intent.kind == EventKind::UserActivated => {
+            Outcome::Committed(Event::UserActivated { user })
+        }
+        Some(stamp) if changed == stamp => Outcome::Committed(Event::ProfileChanged { user }),
+        Some(stamp) if changed < stamp.minus(SKEW) => Outcome::RolledBack,
+        Some(_) | None => Outcome::Unknown,
+    })
+}
+
+async fn change_of_session(
+    ctx: &mut OpContext<'_>,
+    unresolved: &UnresolvedIntent,
+) -> Result<Outcome, store::Error> {
+    let Some(id) = unresolved.intent.session else { return Ok(Outcome::Unknown) };
+    let is_fresh = ctx.now.since(unresolved.at) < ctx.services.settings.access_ttl;
+    Ok(match ctx.lease.read().await?.one(session::trace(id)).await? {
+        Some(found) => by_session(&unresolved.intent, id, &found),
+        None if unresolved.intent.kind == EventKind::LoginSucceeded && is_fresh => Outcome::RolledBack,
+        None => Outcome::Unknown,
+    })
+}
+
+/// By the row of the session.
+fn by_session(intent: &Intent, session: SessionId, found: &session::Trace) -> Outcome {
+    let user = found.user;
+    let generation = intent.generation.unwrap_or_default();
+    if intent.kind == EventKind::LoginSucceeded {
+        return Outcome::Committed(Event::LoginSucceeded { user, session, method: LoginMethod::Password });
+    }
+    if intent.kind == EventKind::SessionRefreshed {
+        return by_generation(intent, session, found);
+    }
+
+    // It was ended once, by this change or by another one.
+    let is_this = found.revoked && intent.stamp == Some(found.expires_at);
+    if !is_this {
+        Outcome::RolledBack
+    } else if intent.kind == EventKind::RefreshStolen {
+        Outcome::Committed(Event::RefreshStolen { user, session, generation })
+    } else {
+        Outcome::Committed(Event::SessionRevoked { user, session })
     }
 }
 
-/// How it outcome, by the row of its session.
-fn outcome_of_session(intent: &Intent, found: &session::Trace) -> Outcome {
-    let (user, generation) = (found.user, intent.generation.unwrap_or_default());
-    let Some(id) = intent.session else { return Outcome::Unknown };
-    match intent.kind {
-        EventKind::LoginSucceeded => Outcome::Committed(Event::LoginSucceeded { user, session: id }),
-        EventKind::SessionRefreshed if found.generation < generation => Outcome::RolledBack,
-        // Another request may have done the same with the same token, also on another node: each writes its time.
-        EventKind::SessionRefreshed => match (rotated_at(found, generation), intent.stamp) {
-            (Some(rotated_at), Some(stamp)) if rotated_at == stamp => {
-                Outcome::Committed(Event::SessionRefreshed { user, session: id, generation })
-            }
-            (Some(_), Some(_)) => Outcome::RolledBack,
-            _ => Outcome::Unknown,
-        },
-        EventKind::SessionRevoked | EventKind::RefreshStolen if !found.revoked => Outcome::RolledBack,
-        EventKind::SessionRevoked if intent.stamp == Some(found.expires_at) => {
-            Outcome::Committed(Event::SessionRevoked { user, session: id })
+/// By the generation that the session has reached. Another request may have rotated the same token, also on another
+/// node: each writes its time.
+fn by_generation(intent: &Intent, session: SessionId, found: &session::Trace) -> Outcome {
+    let user = found.user;
+    let generation = intent.generation.unwrap_or_default();
+    if found.generation < generation {
+        return Outcome::RolledBack;
+    }
+    match (rotated_at(found, generation), intent.stamp) {
+        (Some(rotated_at), Some(stamp)) if rotated_at == stamp => {
+            Outcome::Committed(Event::SessionRefreshed { user, session, generation })
         }
-        EventKind::RefreshStolen if intent.stamp == Some(found.expires_at) => {
-            Outcome::Committed(Event::RefreshStolen { user, session: id, generation })
-        }
-        // A session is ended once, and this one by somebody else.
-        EventKind::SessionRevoked | EventKind::RefreshStolen => Outcome::RolledBack,
-        _ => Outcome::Unknown,
+        (Some(_), Some(_)) => Outcome::RolledBack,
+        (None, _) | (_, None) => Outcome::Unknown,
     }
 }

@@ -69,7 +69,7 @@ impl Runner {
 
     /// One step; none while another node has the job.
     async fn try_step<J: Job>(&self, job: &J) -> Result<Option<Step>, JobError> {
-        let trail = self.trail.of(Origin { via: job.name(), ..Origin::default() });
+        let trail = self.trail.of(Origin::job(job.name()));
         let mut lease = self.background.lease(trail.clone());
         let now = self.clock.now();
         if let Runs::OneNode(held) = job.runs()

@@ -161,12 +161,33 @@ impl Node {
         }
     }
 
+    /// Deactivates a user as another node does: this one's memory is not told.
+    async fn deactivate_elsewhere(&self, email: &str) {
+        let services = Services::new(settings(), self.services.keyring.clone(), Rng::seeded(9));
+        let mut lease = self.lease();
+        let mut ctx = OpContext { services: &services, ..self.ctx(&mut lease) };
+        let user = account::find(&mut ctx, email).await.unwrap();
+        account::set_state(&mut ctx, &user, false).await.unwrap();
+    }
+
+    /// Deactivates a user on this node.
     async fn deactivate(&self, email: &str) {
         let mut lease = self.lease();
         let mut ctx = self.ctx(&mut lease);
         let user = account::find(&mut ctx, email).await.unwrap();
         account::set_state(&mut ctx, &user, false).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_an_operator_ends_on_this_node_is_over_here_at_once() {
+    let node = node().await;
+    node.runner.settle(&RotateSigningKeys).await.unwrap();
+    let session = node.register("a@example.org").await;
+
+    node.deactivate("a@example.org").await;
+
+    assert!(node.services.revocations.has(session));
 }
 
 #[tokio::test]
@@ -179,8 +200,11 @@ async fn a_revocation_is_seen_at_the_next_step() {
     assert!(node.services.revocations.age().is_some() && node.services.keys().signing.is_some());
 
     let [first, second] = [node.register("a@example.org").await, node.register("b@example.org").await];
-    node.deactivate("a@example.org").await;
-    assert!(!node.services.revocations.has(first), "an operator's change is not in memory before it is read");
+    node.deactivate_elsewhere("a@example.org").await;
+    assert!(
+        !node.services.revocations.has(first),
+        "another node's change is not in memory before it is read"
+    );
     node.runner.step(&job).await.unwrap();
     assert!(node.services.revocations.has(first) && !node.services.revocations.has(second));
 
@@ -195,7 +219,7 @@ async fn a_restarted_node_reads_every_revocation() {
     let node = node().await;
     node.runner.settle(&RotateSigningKeys).await.unwrap();
     let session = node.register("a@example.org").await;
-    node.deactivate("a@example.org").await;
+    node.deactivate_elsewhere("a@example.org").await;
     node.runner.step(&PollRevocations::default()).await.unwrap();
     assert!(node.services.revocations.has(session));
 }

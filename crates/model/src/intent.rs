@@ -1,6 +1,6 @@
 //! What a transaction is about to do, said before it can be committed, so that its trace can be found afterwards.
 
-use crate::{Event, EventKind, Now, RequestId, SessionId, UserUuid};
+use crate::{Actor, Channel, Event, EventKind, Now, RequestId, SessionId, UserUuid};
 
 /// What a transaction will have done once it is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,9 @@ pub struct UnresolvedIntent {
     /// What was about to be done.
     pub intent: Intent,
     /// The way in which it came.
-    pub via: String,
+    pub channel: Channel,
+    /// Who was about to do it.
+    pub actor: Actor,
     /// The request that it belonged to.
     pub request_id: Option<RequestId>,
 }

@@ -3,6 +3,7 @@
 //! Promise of this crate: no I/O and nothing asynchronous. Everything here is a value, and everything that came
 //! from outside is parsed into a type that cannot hold what the rules refuse.
 
+pub mod actor;
 pub mod bounds;
 pub mod clock;
 pub mod email;
@@ -16,12 +17,13 @@ pub mod rng;
 pub mod secret;
 pub mod username;
 
+pub use actor::Actor;
 pub use clock::{Clock, Now};
 pub use email::Email;
 pub use event::{Event, EventKind};
 pub use id::{ClientId, KeyId, RequestId, SessionId, UserId, UserUuid};
 pub use intent::{Intent, UnresolvedIntent};
-pub use origin::Origin;
+pub use origin::{Channel, Origin};
 pub use rng::Rng;
 pub use secret::Secret;
 pub use username::Username;

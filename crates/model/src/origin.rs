@@ -1,19 +1,40 @@
-//! Where something came from.
+//! Where something came from, and who did it.
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::RequestId;
+use crate::{Actor, RequestId};
+
+/// The way in which something came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// The server's own life: its start, its end, its configuration.
+    #[default]
+    Server,
+    /// A request.
+    Http,
+    /// A command.
+    #[serde(rename = "cli")]
+    CommandLine,
+    /// A job.
+    Job,
+    /// The audit journal, about itself.
+    Journal,
+}
 
 /// Where something came from: part of every entry.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Origin {
-    /// `http`, `cli` or the name of a job.
-    pub via: &'static str,
+    /// The way in which it came.
+    #[serde(rename = "via")]
+    pub channel: Channel,
+    /// Who did it, as far as that was proven when it began.
+    pub actor: Actor,
     /// The request's id, where there is a request.
     pub request_id: Option<RequestId>,
-    /// The id that the client itself gave the request: its word, not ours.
+    /// The id that the client itself gave the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_request_id: Option<String>,
     /// The trace that the request belongs to (W3C Trace Context).
@@ -23,4 +44,21 @@ pub struct Origin {
     pub address: Option<IpAddr>,
     /// The client's `User-Agent`, cut to 256 characters, control characters replaced.
     pub user_agent: Option<String>,
+}
+
+impl Origin {
+    /// The origin of what a job does.
+    pub fn job(name: &'static str) -> Self {
+        Self { channel: Channel::Job, actor: Actor::Job { job: name.into() }, ..Self::default() }
+    }
+
+    /// The origin of what a command does; `actor` is [`Actor::CommandLine`].
+    pub fn command_line(actor: Actor) -> Self {
+        Self { channel: Channel::CommandLine, actor, ..Self::default() }
+    }
+
+    /// The origin of a request that proves no identity yet.
+    pub fn http() -> Self {
+        Self { channel: Channel::Http, actor: Actor::Anonymous, ..Self::default() }
+    }
 }

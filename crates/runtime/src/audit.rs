@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use model::{Clock, Event, Intent, Now, Origin};
+use model::{Actor, Clock, Event, Intent, Now, Origin};
 use serde::Serialize;
 
 /// One line of the audit trail.
@@ -30,7 +30,13 @@ pub trait Recorder: Send + Sync {
     fn record(&self, entry: Entry) -> Option<Receipt>;
 
     /// Takes what is about to happen; `None` where that is not kept, or cannot be written now.
-    fn announce(&self, _at: Now, _intent: &Intent, _origin: &Origin) -> Option<IntentReceipt> {
+    fn announce(
+        &self,
+        _at: Now,
+        _intent: &Intent,
+        _origin: &Origin,
+        _actor: &Actor,
+    ) -> Option<IntentReceipt> {
         None
     }
 
@@ -91,25 +97,37 @@ pub struct AuditContext {
     recorder: Arc<dyn Recorder>,
     clock: Clock,
     origin: Arc<Origin>,
+    /// Who it turned out to be. Clones share it, the lease's too.
+    identified: Arc<OnceLock<Actor>>,
     receipts: Option<Receipts>,
 }
 
 impl AuditContext {
     /// A trail into `recorder`, with times of `clock`, for what `origin` does.
     pub fn new(recorder: Arc<dyn Recorder>, clock: Clock, origin: Origin) -> Self {
-        Self { recorder, clock, origin: Arc::new(origin), receipts: None }
+        Self { recorder, clock, origin: Arc::new(origin), identified: Arc::default(), receipts: None }
     }
 
     /// The same trail for another origin.
     #[must_use]
     pub fn of(&self, origin: Origin) -> Self {
-        Self { origin: Arc::new(origin), receipts: None, ..self.clone() }
+        Self { origin: Arc::new(origin), identified: Arc::default(), receipts: None, ..self.clone() }
     }
 
     /// The same trail, whose receipts are gathered.
     #[must_use]
     pub fn gathering(self, receipts: Receipts) -> Self {
         Self { receipts: Some(receipts), ..self }
+    }
+
+    /// Says who acts, once that is proven; the first proof holds for everything that follows in this request.
+    pub fn identify(&self, actor: Actor) {
+        let _ = self.identified.set(actor);
+    }
+
+    /// Who acts, as far as it is proven.
+    pub fn actor(&self) -> &Actor {
+        self.identified.get().unwrap_or(&self.origin.actor)
     }
 
     /// Says that `event` happened. Events of committed changes come here by themselves, from `transact`.
@@ -119,14 +137,19 @@ impl AuditContext {
 
     /// Says what a transaction is about to do. It may be committed once that is [`PendingAudit::written`].
     pub fn announce(&self, intent: Intent) -> PendingAudit {
-        let promise = self.recorder.announce(self.clock.now(), &intent, &self.origin);
+        let promise = self.recorder.announce(self.clock.now(), &intent, &self.origin, self.actor());
         let number = promise.as_ref().map(|promise| promise.number);
         let written = promise.and_then(|promise| promise.written);
         PendingAudit { trail: self.clone(), intent, number, written, state: TransactionState::NotSent }
     }
 
     fn enter(&self, event: Event, intent: Option<u64>) {
-        let entry = Entry { at: self.clock.now(), event, origin: (*self.origin).clone(), intent };
+        let actor = match (self.actor(), event.proven_user()) {
+            (Actor::Anonymous, Some(user)) => Actor::User { user },
+            (known, _) => known.clone(),
+        };
+        let origin = Origin { actor, ..(*self.origin).clone() };
+        let entry = Entry { at: self.clock.now(), event, origin, intent };
         if let (Some(receipt), Some(receipts)) = (self.recorder.record(entry), &self.receipts) {
             receipts.add(receipt);
         }
@@ -145,7 +168,7 @@ impl AuditContext {
 
 impl fmt::Debug for AuditContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trail").field("origin", &self.origin).finish_non_exhaustive()
+        f.debug_struct("AuditContext").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
@@ -236,7 +259,7 @@ mod tests {
             None
         }
 
-        fn announce(&self, _: Now, intent: &Intent, _: &Origin) -> Option<IntentReceipt> {
+        fn announce(&self, _: Now, intent: &Intent, _: &Origin, _: &Actor) -> Option<IntentReceipt> {
             self.0.lock().unwrap().push(format!("announced {}", intent.kind));
             Some(IntentReceipt { number: 7, written: Some(Box::pin(std::future::ready(()))) })
         }

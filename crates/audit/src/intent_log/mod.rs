@@ -16,7 +16,9 @@ use std::time::Duration;
 use journal::{
     Hooks, Journal, Limits, Notice, Options, Outcome, ReadError, Reader, State, Ticket, Time, Writer,
 };
-use model::{Clock, EventKind, Intent, Now, Origin, RequestId, SessionId, UnresolvedIntent, UserUuid};
+use model::{
+    Actor, Channel, Clock, EventKind, Intent, Now, Origin, RequestId, SessionId, UnresolvedIntent, UserUuid,
+};
 use serde::{Deserialize, Serialize};
 
 /// While an intent that is older than this is not written, nobody waits for another one.
@@ -58,7 +60,9 @@ struct Begun<'a> {
     /// The event, if there is one, is behind this record of the events' journal.
     behind: u64,
     kind: EventKind,
-    via: &'a str,
+    #[serde(rename = "via")]
+    channel: Channel,
+    actor: &'a Actor,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,8 +83,9 @@ struct Read {
     #[serde(default)]
     behind: u64,
     kind: Option<String>,
-    #[serde(default)]
-    via: String,
+    #[serde(rename = "via")]
+    channel: Option<Channel>,
+    actor: Option<Actor>,
     request_id: Option<RequestId>,
     user: Option<UserUuid>,
     session: Option<SessionId>,
@@ -103,7 +108,8 @@ impl Read {
                 generation: self.generation,
                 stamp: self.stamp.map(Now::from_micros),
             },
-            via: self.via,
+            channel: self.channel?,
+            actor: self.actor?,
             request_id: self.request_id,
         })
     }
@@ -176,6 +182,7 @@ impl IntentLog {
         at: Now,
         intent: &Intent,
         origin: &Origin,
+        actor: &Actor,
         events: &State,
     ) -> Option<(u64, Option<Ticket>)> {
         let state = self.state();
@@ -196,7 +203,8 @@ impl IntentLog {
             at: at.micros(),
             behind: events.synced,
             kind: intent.kind,
-            via: origin.via,
+            channel: origin.channel,
+            actor,
             request_id: origin.request_id.as_ref(),
             user: intent.user,
             session: intent.session,

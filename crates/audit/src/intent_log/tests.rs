@@ -122,9 +122,9 @@ impl Place {
 
     /// Announces, and has it written.
     fn begin(&self, intent: &Intent) -> Option<(u64, Option<Ticket>)> {
-        let origin =
-            Origin { via: "http", request_id: Some(RequestId("r-1".to_owned())), ..Origin::default() };
-        let begun = self.intents.begin(self.clock.now(), intent, &origin, &self.events.state());
+        let origin = Origin { request_id: Some(RequestId("r-1".to_owned())), ..Origin::http() };
+        let begun =
+            self.intents.begin(self.clock.now(), intent, &origin, &origin.actor, &self.events.state());
         self.intents.hurry();
         begun
     }
@@ -193,11 +193,15 @@ fn an_intent_is_read_back_as_it_was_announced_and_numbers_go_on() {
         at: START,
         behind: 0,
         intent: intent(1),
-        via: "http".to_owned(),
+        channel: Channel::Http,
+        actor: Actor::Anonymous,
         request_id: Some(RequestId("r-1".to_owned())),
     };
     assert_eq!(after.left(), [expected]);
-    let next = after.begin(START, &intent(2), &Origin::default(), &place.events.state()).unwrap().0;
+    let next = after
+        .begin(START, &intent(2), &Origin::default(), &Actor::Anonymous, &place.events.state())
+        .unwrap()
+        .0;
     assert!(next > number);
 }
 

@@ -2,22 +2,19 @@
 
 use std::fmt::Write as _;
 
-use model::event::{Documented, Member, Notice, Outcome, Reason};
-use model::{Event, Now, RequestId, UserUuid};
+use model::event::{Documented, LoginMethod, Member, Notice, Outcome, Reason};
+use model::{Actor, Channel, Event, Now, RequestId, UserUuid};
 use uuid::Uuid;
 
-use super::{Detail, Line};
+use super::{Detail, Line, VERSION};
 
 /// The members of every record: name, shape, meaning. A test compares them with what is written.
-const OF_EVERY_RECORD: [(&str, &str, &str); 8] = [
-    ("v", "number", "The version of this layout: 1."),
+const OF_EVERY_RECORD: [(&str, &str, &str); 9] = [
+    ("v", "number", "The version of this layout: 2."),
     ("at", "time (RFC 3339)", "When it was noted, in UTC."),
     ("kind", "word", "What happened: one of the kinds below."),
-    (
-        "via",
-        "text",
-        "Where it came from: `http`, `cli`, `journal`, `start`, `stop`, `reload`, or the name of a job.",
-    ),
+    ("via", "word", "The way in which it came: one of the words below."),
+    ("actor", "object", "Who did it, as far as it is proven: see below."),
     (
         "request_id",
         "text",
@@ -40,6 +37,31 @@ const DETAIL: (&str, [(&str, &str, &str); 2]) = (
         ("sealed", "Base64", "The members below as JSON, encrypted under that key."),
     ],
 );
+
+/// The words of `via`.
+const CHANNELS: [(&str, &str); 5] = [
+    ("http", "A request."),
+    ("cli", "A command beside the server."),
+    ("job", "A job of the server."),
+    ("server", "The server's own life: its start, its end, its configuration."),
+    ("journal", "The journal, about itself."),
+];
+
+/// The kinds of actors, each with its other members.
+const ACTORS: [(&str, &str, &str); 7] = [
+    ("anonymous", "", "A request that proves no identity."),
+    ("user", "`user`: UUID", "A user, by a token or the right password."),
+    ("operator", "`user`: UUID", "An administrator who acts on other accounts."),
+    ("client", "`client`: text", "A client, by its credentials."),
+    ("job", "`job`: text", "A job, by its name."),
+    (
+        "command_line",
+        "`uid`: number, `name`: text, `sudo_uid`: number",
+        "A command: the user id of its process, that id's name in the password database of the machine, and \
+         `SUDO_UID`; the last two are absent where there is none.",
+    ),
+    ("server", "", "The server itself."),
+];
 
 /// What is inside of a detail.
 const SEALED: [(&str, &str, &str); 3] = [
@@ -64,6 +86,14 @@ pub fn markdown() -> String {
     members(&mut page, parts);
     page.push_str("\nInside of it, each absent where it is not known:\n\n");
     members(&mut page, SEALED);
+    page.push_str("\n`via` is one of these words:\n\n| word | meaning |\n|---|---|\n");
+    for (word, meaning) in CHANNELS {
+        let _ = writeln!(page, "| `{word}` | {meaning} |");
+    }
+    page.push_str("\n`actor` has a `type` and, by that, other members:\n\n| type | members | meaning |\n|---|---|---|\n");
+    for (kind, members, meaning) in ACTORS {
+        let _ = writeln!(page, "| `{kind}` | {members} | {meaning} |");
+    }
     page.push_str(
         "\n`audit tail` and `audit export` show the inside of a detail where the key is still there, and add two \
          members:\n`journal`, the id of the journal that has the record, and `sequence`, its number there.\n\n\
@@ -120,14 +150,16 @@ fn example(settled: bool) -> String {
         user: Some(UserUuid(Uuid::from_u128(0x019b_7a4c_8f00_7000_8000_0000_0000_0001))),
         identifier: "3f0c1e9a5b7d2f4e6a8c0b1d".to_owned(),
         reason: Reason::WrongPassword,
+        method: LoginMethod::Password,
     };
     let request_id = RequestId("019b7a4c-8f10-7000-8000-000000000002".to_owned());
     let detail = Detail { key: "8b1f0e2d3c4a5968".to_owned(), sealed: "bm90IGEgcmVhbCBvbmU=".to_owned() };
     let line = Line {
-        v: 1,
+        v: VERSION,
         at: Now::from_seconds(1_767_225_600),
         event: &event,
-        via: "http",
+        channel: Channel::Http,
+        actor: &Actor::Anonymous,
         request_id: Some(&request_id),
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
         detail: Some(detail),

@@ -3,12 +3,15 @@
 mod documentation;
 pub(crate) mod row;
 
-use model::{Event, Now, RequestId};
+use model::{Actor, Channel, Event, Now, RequestId};
 use runtime::audit::Entry;
 use serde::Serialize;
 
 pub use self::documentation::markdown;
 pub use self::row::of as row;
+
+/// The version of the record's layout.
+pub(crate) const VERSION: u8 = 2;
 
 /// One record of the journal, as JSON. What it names is public to whoever reads the trail, but for `detail`.
 #[derive(Serialize)]
@@ -17,7 +20,9 @@ pub(crate) struct Line<'a> {
     pub(crate) at: Now,
     #[serde(flatten)]
     pub(crate) event: &'a Event,
-    pub(crate) via: &'a str,
+    #[serde(rename = "via")]
+    pub(crate) channel: Channel,
+    pub(crate) actor: &'a Actor,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) request_id: Option<&'a RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -59,7 +59,7 @@ pub async fn add(ctx: &mut OpContext<'_>, candidate: Candidate, role: &str) -> R
             let account = (user::insert(&row), credential::insert(row.uuid, &hash, row.at));
             let (ids, _) = tx.commit_with(account).await?;
             let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
-            Ok((Event::UserRegistered { user: row.uuid, session: None }, id))
+            Ok((Event::UserRegistered { user: row.uuid, role: row.role.clone(), session: None }, id))
         })
         .await;
     match inserted {

@@ -159,7 +159,7 @@ pub async fn register(
                 }
             };
             let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
-            Ok((Event::UserRegistered { user, session }, id))
+            Ok((Event::UserRegistered { user, role: row.role.clone(), session }, id))
         })
         .await;
     let id = match inserted {

@@ -1,9 +1,14 @@
 //! Clients: programs with credentials of their own (RFC 6749 §2.3.1).
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use model::{ClientId, Event, EventKind, Intent, Secret};
+use model::{Actor, ClientId, Event, EventKind, Intent, Now, Secret};
 use store::queries::client::{self, Client};
 
 use crate::OpContext;
@@ -29,6 +34,32 @@ impl From<store::Error> for ClientError {
     }
 }
 
+/// How long one record stands for every authentication of a client from one address.
+const RECORDED_FOR: Duration = Duration::from_hours(1);
+/// Most clients and addresses that are remembered; beyond them, all are recorded anew.
+const REMEMBERED: usize = 4096;
+
+/// Clients whose authentication was recorded lately, so that a client that introspects each request leaves one record
+/// an hour.
+#[derive(Debug, Default)]
+pub(crate) struct RecentClients(Mutex<HashMap<(ClientId, Option<IpAddr>), Now>>);
+
+impl RecentClients {
+    /// Whether an authentication at `now` is the first one of this client and address within an hour.
+    fn is_new(&self, client: &ClientId, address: Option<IpAddr>, now: Now) -> bool {
+        let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (client.clone(), address);
+        if recorded.get(&key).is_some_and(|at| *at > now.minus(RECORDED_FOR)) {
+            return false;
+        }
+        if recorded.len() >= REMEMBERED {
+            recorded.clear();
+        }
+        recorded.insert(key, now);
+        true
+    }
+}
+
 const SECRET_PREFIX: &str = "gwc_";
 
 /// Checks a client's id and secret; the client, when they are right.
@@ -46,7 +77,13 @@ pub async fn authenticate(
     let wanted = found.as_ref().map_or([0; 32], |client| client.secret_hash);
     let same = constant_time::verify_slices_are_equal(&given, &wanted).is_ok();
     match found {
-        Some(client) if same => Ok(client),
+        Some(client) if same => {
+            ctx.trail.identify(Actor::Client { client: client.id.clone() });
+            if ctx.services.recent_clients.is_new(&client.id, ctx.trail.origin().address, ctx.now) {
+                ctx.trail.note(Event::ClientAuthenticated { client: client.id.clone() });
+            }
+            Ok(client)
+        }
         found => {
             ctx.trail.note(Event::ClientRefused { client: found.map(|client| client.id) });
             Err(ClientError::Refused)

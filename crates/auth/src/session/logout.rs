@@ -1,6 +1,6 @@
 //! Logout: of one session, of all, by token or from the list.
 
-use model::{Event, EventKind, Intent, Secret, SessionId, UserId, UserUuid};
+use model::{Actor, Event, EventKind, Intent, Secret, SessionId, UserId, UserUuid};
 use protocol::wire::refresh_token::RefreshToken;
 use store::queries::{revocation, session};
 
@@ -37,7 +37,11 @@ pub async fn logout_with_refresh_token(
     };
     let found = ctx.lease.read().await?.one(session::find(token.session)).await?;
     match found {
-        Some(found) => idempotent(end(ctx, found.id, found.user, found.user_uuid).await),
+        Some(found) => {
+            // The MAC shows that the token was issued for this session.
+            ctx.trail.identify(Actor::User { user: found.user_uuid });
+            idempotent(end(ctx, found.id, found.user, found.user_uuid).await)
+        }
         None => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{SessionId, UserId, UserUuid};
+use model::{Actor, SessionId, UserId, UserUuid};
 use protocol::wire::access_token::{AccessClaims, LEEWAY, TYP};
 use protocol::wire::jwt::{self, Invalid};
 use store::queries::session;
@@ -86,6 +86,7 @@ async fn caller(ctx: &mut OpContext<'_>, claims: AccessClaims) -> Result<Caller,
     } else {
         UserId(claims.sub.parse().map_err(|_| CallerError::Invalid(Invalid::Claims))?)
     };
+    ctx.trail.identify(Actor::User { user: claims.uuid });
     Ok(Caller { user, user_uuid: claims.uuid, session: claims.sid, claims })
 }
 

@@ -8,7 +8,7 @@ use auth::account::{self, Candidate};
 use auth::login::{Credentials, login};
 use auth::session;
 use journal::{Journal, JournalId, Options, Reader};
-use model::{Event, EventKind, Intent, Now, Origin, RequestId, Rng, Secret, SessionId, UserUuid};
+use model::{Actor, Event, EventKind, Intent, Now, Origin, RequestId, Rng, Secret, SessionId, UserUuid};
 use protocol::sealed::keyring::Keyring;
 use runtime::AuditContext;
 use runtime::audit::{Entry, IntentReceipt, Receipt, Recorder};
@@ -34,8 +34,8 @@ impl Recorder for Killed {
         if self.dead.load(Ordering::SeqCst) { None } else { self.auditor.record(entry) }
     }
 
-    fn announce(&self, at: Now, intent: &Intent, origin: &Origin) -> Option<IntentReceipt> {
-        self.auditor.announce(at, intent, origin)
+    fn announce(&self, at: Now, intent: &Intent, origin: &Origin, actor: &Actor) -> Option<IntentReceipt> {
+        self.auditor.announce(at, intent, origin, actor)
     }
 
     fn withdraw(&self, number: u64) {
@@ -115,7 +115,7 @@ impl<'a> Process<'a> {
 
     fn trail(&self, request: &str) -> AuditContext {
         let request_id = Some(RequestId(request.to_owned()));
-        let origin = Origin { via: "http", request_id, ..Origin::default() };
+        let origin = Origin { request_id, ..Origin::http() };
         AuditContext::new(self.recorder.clone(), self.node.clock.clone(), origin)
     }
 

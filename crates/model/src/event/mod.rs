@@ -40,6 +40,14 @@ words! {
 }
 
 words! {
+    /// By which proof a login was asked for.
+    LoginMethod {
+        /// A password.
+        Password = "password",
+    }
+}
+
+words! {
     /// Why no account was made.
     Obstacle {
         /// Somebody has this email.
@@ -97,6 +105,8 @@ events! {
         UserRegistered("user_registered", Done) {
             /// The new user.
             user: UserUuid,
+            /// The role of the account.
+            role: String,
             /// His first session, where the registration logged him in.
             session: Option<SessionId>,
         }
@@ -111,6 +121,8 @@ events! {
             user: UserUuid,
             /// The new session.
             session: SessionId,
+            /// By which proof.
+            method: LoginMethod,
         }
         /// A login did not succeed.
         LoginFailed("login_failed", Refused) {
@@ -120,6 +132,8 @@ events! {
             identifier: String,
             /// Why.
             reason: Reason,
+            /// By which proof.
+            method: LoginMethod,
         }
         /// A refresh token was exchanged for its successor.
         SessionRefreshed("session_refreshed", Done) {
@@ -266,6 +280,11 @@ events! {
             /// The client.
             client: ClientId,
         }
+        /// A client authenticated. It is recorded once an hour for each client and address on a node.
+        ClientAuthenticated("client_authenticated", Done) {
+            /// The client.
+            client: ClientId,
+        }
         /// A client could not authenticate.
         ClientRefused("client_refused", Refused) {
             /// The client, where there is one of that name.
@@ -333,6 +352,57 @@ events! {
             user: Option<UserUuid>,
             /// To which session, where it is about one.
             session: Option<SessionId>,
+        }
+    }
+}
+
+impl Event {
+    /// The user whose identity this event itself proves: by a password or a token that only the user has.
+    pub fn proven_user(&self) -> Option<UserUuid> {
+        match self {
+            Self::LoginSucceeded { user, .. }
+            | Self::SessionRefreshed { user, .. }
+            | Self::RefreshReplayed { user, .. } => Some(*user),
+            Self::ServerStarted { .. }
+            | Self::ServerStopped { .. }
+            | Self::ConfigurationReloaded { .. }
+            | Self::ConfigurationRefused { .. }
+            | Self::RealmOpened { .. }
+            | Self::UserRegistered { .. }
+            | Self::RegistrationRefused { .. }
+            | Self::LoginFailed { .. }
+            | Self::RefreshReplayedLate { .. }
+            | Self::RefreshStolen { .. }
+            | Self::RefreshFailed { .. }
+            | Self::SessionRevoked { .. }
+            | Self::SessionsRevoked { .. }
+            | Self::PasswordChanged { .. }
+            | Self::PasswordRehashed { .. }
+            | Self::PasswordRefused { .. }
+            | Self::ProfileChanged { .. }
+            | Self::UserErased { .. }
+            | Self::RoleChanged { .. }
+            | Self::UserActivated { .. }
+            | Self::UserDeactivated { .. }
+            | Self::UserShown { .. }
+            | Self::UsersListed { .. }
+            | Self::UsersImported { .. }
+            | Self::UsersExported { .. }
+            | Self::ClientAdded { .. }
+            | Self::ClientRotated { .. }
+            | Self::ClientRemoved { .. }
+            | Self::ClientRefused { .. }
+            | Self::ClientAuthenticated { .. }
+            | Self::KeyCreated { .. }
+            | Self::KeyActivated { .. }
+            | Self::KeyRetired { .. }
+            | Self::KeyRemoved { .. }
+            | Self::PepperCreated { .. }
+            | Self::PepperRemoved { .. }
+            | Self::PasswordsSealed { .. }
+            | Self::KeysResealed { .. }
+            | Self::RowsCleaned { .. }
+            | Self::OutcomeUnknown { .. } => None,
         }
     }
 }

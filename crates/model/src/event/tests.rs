@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Documented, Event, EventKind, Member, Notice, Obstacle, Reason};
+use super::{Documented, Event, EventKind, LoginMethod, Member, Notice, Obstacle, Reason};
 use crate::{ClientId, KeyId, Now, SessionId, UserUuid};
 
 /// One event of each kind, by the name of its variant.
@@ -42,6 +42,7 @@ samples! {
     bool: true,
     Now: Now::from_seconds(1_767_225_600),
     Vec<&'static str>: vec!["text"],
+    LoginMethod: LoginMethod::Password,
     Reason: Reason::UnknownUser,
     Obstacle: Obstacle::EmailTaken,
     EventKind: EventKind::LoginSucceeded,
@@ -119,7 +120,12 @@ fn an_event_names_the_user_whom_its_documentation_promises() {
         assert_eq!(sample.user().is_some(), described.names_user(), "{}", described.kind);
         assert_eq!(sample.outcome(), described.outcome);
     }
-    let unknown = Event::LoginFailed { user: None, identifier: String::new(), reason: Reason::UnknownUser };
+    let unknown = Event::LoginFailed {
+        user: None,
+        identifier: String::new(),
+        reason: Reason::UnknownUser,
+        method: LoginMethod::Password,
+    };
     assert_eq!(unknown.user(), None);
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use audit::Auditor;
 use auth::signing_keys::{Rotated, SigningKeyError};
 use auth::{OpContext, Services};
-use model::{Clock, Origin, Rng};
+use model::{Channel, Clock, Origin, Rng};
 use protocol::sealed::keyring::Keyring;
 use runtime::{AuditContext, NoopRecorder, Recorder, Spawner};
 use store::audit_db::Audit;
@@ -77,7 +77,7 @@ impl Core {
         config: &Config,
         public_url: &str,
         given: &RuntimeDeps,
-        via: &'static str,
+        origin: Origin,
         missing: IfMissing,
         spawner: &Spawner,
     ) -> Result<Self, StartError> {
@@ -95,7 +95,10 @@ impl Core {
             migrate(&database, given, spawner).await?;
         }
         let store = store::open(&database, spawner).await?;
-        let origin = Origin { via, ..Origin::default() };
+        let writes = match origin.channel {
+            Channel::CommandLine => JournalOwner::Command,
+            Channel::Server | Channel::Http | Channel::Job | Channel::Journal => JournalOwner::Server,
+        };
         let trail = |recorder| AuditContext::new(recorder, given.clock.clone(), origin.clone());
         let keyring = match keyring {
             Some(keyring) => keyring,
@@ -103,7 +106,6 @@ impl Core {
                 first_master_key(config, given, store.background.lease(trail(Arc::new(NoopRecorder)))).await?
             }
         };
-        let writes = if via == "cli" { JournalOwner::Command } else { JournalOwner::Server };
         let auditor = if given.recorder.is_some() {
             None
         } else {

@@ -77,7 +77,8 @@ impl App {
         let public_url = settings_mapping::public_url(config, listening);
         let doors = settings_mapping::web(config, &public_url)?;
         let spawner = tasks.spawner(Stage::Working);
-        let core = Core::open(config, &public_url, &given, "start", IfMissing::Create, &spawner).await?;
+        let core =
+            Core::open(config, &public_url, &given, Origin::default(), IfMissing::Create, &spawner).await?;
         core.ensure_signing_keys(&given.clock).await?;
         let is_empty = is_empty(&core).await?;
         let Core { store, services, trail, auditor } = core;
@@ -202,7 +203,7 @@ async fn is_empty(core: &Core) -> Result<bool, StartError> {
 fn note_life(tasks: &Tasks, trail: &AuditContext) {
     let version = env!("CARGO_PKG_VERSION");
     trail.note(Event::ServerStarted { version, node: audit_setup::node_name() });
-    let trail = trail.of(Origin { via: "stop", ..Origin::default() });
+    let trail = trail.clone();
     tasks.at_end(move || trail.note(Event::ServerStopped { version, node: audit_setup::node_name() }));
 }
 

@@ -1,6 +1,6 @@
 //! SIGHUP: the configuration is read again; what cannot be applied while running is named.
 
-use model::{Event, Origin};
+use model::Event;
 use runtime::AuditContext;
 
 use crate::app::audit_setup::node_name;
@@ -19,8 +19,7 @@ pub struct Reload {
 impl Reload {
     /// Nothing was changed yet; what will be is noted in `trail`.
     pub fn new(args: LoadArgs, config: Config, logging: Logging, trail: &AuditContext) -> Self {
-        let trail = trail.of(Origin { via: "reload", ..Origin::default() });
-        Self { args, config, logging, trail }
+        Self { args, config, logging, trail: trail.clone() }
     }
 
     /// Reads the configuration again and applies what can be; a bad one changes nothing.

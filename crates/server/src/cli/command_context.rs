@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use auth::{OpContext, Services};
+use model::{Actor, Origin};
 use store::Lease;
 
 use super::{Failure, Global};
@@ -10,7 +11,7 @@ use crate::app::audit_setup::{self, JournalOwner};
 use crate::app::bootstrap::{Core, IfMissing, RuntimeDeps};
 use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
 use crate::app::{logging, settings_mapping};
-use crate::config::{Config, LogFilter, Source};
+use crate::config::{Config, LogFilter, Source, environment};
 
 /// The database and the rooms, for one command.
 pub(super) struct CommandContext {
@@ -33,6 +34,20 @@ pub(super) fn configure(global: &Global) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// The user id of this process, its name in the password database, and the one for which `sudo` runs it.
+fn actor() -> Actor {
+    let uid = rustix::process::getuid();
+    let named = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid.as_raw()));
+    Actor::CommandLine {
+        uid: uid.as_raw(),
+        name: named.ok().flatten().map(|user| user.name),
+        sudo_uid: environment()
+            .into_iter()
+            .find(|(name, _)| name == "SUDO_UID")
+            .and_then(|(_, id)| id.parse().ok()),
+    }
+}
+
 /// A command ends when what it did is in the journal.
 impl Drop for CommandContext {
     fn drop(&mut self) {
@@ -52,7 +67,8 @@ impl CommandContext {
         let spawner = lifecycle.tasks().spawner(Stage::Working);
         let given = RuntimeDeps::system();
         let public_url = settings_mapping::public_url(&config, config.server.listen);
-        let core = Core::open(&config, &public_url, &given, "cli", missing, &spawner).await?;
+        let core = Core::open(&config, &public_url, &given, Origin::command_line(actor()), missing, &spawner)
+            .await?;
         Ok(Self { core, given, data_dir: config.data_dir, _lifecycle: lifecycle })
     }
 

@@ -37,7 +37,6 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
         given => (model::id::uuid_v7(with.clock.now(), &with.rng).to_string(), given),
     };
     let origin = Origin {
-        via: "http",
         request_id: Some(RequestId(id.clone())),
         client_request_id,
         trace_id: headers.get("traceparent").and_then(trace_id),
@@ -47,6 +46,7 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
             &values(headers, &X_FORWARDED_FOR),
         )),
         user_agent: headers.get(header::USER_AGENT).map(agent),
+        ..Origin::http()
     };
     request.extensions_mut().insert(RequestOrigin(Arc::new(origin)));
     let mut response = next.run(request).await;

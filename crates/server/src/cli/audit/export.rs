@@ -15,11 +15,12 @@ use store::audit_db::{Cursor, Record};
 use super::super::progress::Progress;
 use super::super::user::rows::{Format, table_row};
 use super::details::Details;
+use super::tail::short_actor;
 use super::{Failure, Output, PAGE, Trail, Which};
 use crate::config::Config;
 
 /// Columns of a table; `event` is the whole event as JSON.
-const COLUMNS: [&str; 7] = ["at", "journal", "sequence", "kind", "user", "request_id", "event"];
+const COLUMNS: [&str; 8] = ["at", "journal", "sequence", "kind", "user", "actor", "request_id", "event"];
 /// And those of a proof.
 const PROOF: [&str; 4] = ["time", "record_kind", "payload", "hash"];
 
@@ -133,6 +134,7 @@ fn cell(name: &str, record: &Record, event: &Map<String, Value>) -> String {
         "journal" => JournalId(record.journal).to_string(),
         "sequence" => record.sequence.to_string(),
         "kind" => record.kind.clone(),
+        "actor" => event.get("actor").map(short_actor).unwrap_or_default(),
         "event" => Value::Object(event.clone()).to_string(),
         "time" => record.at.micros().to_string(),
         "record_kind" => record.record_kind.to_string(),

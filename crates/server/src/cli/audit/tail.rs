@@ -98,7 +98,8 @@ fn line(out: &mut Output, event: &Map<String, Value>) -> Result<(), Failure> {
     let mut words: Vec<String> =
         ["at", "kind"].iter().filter_map(|name| event.get(*name)).map(word).collect();
     words.extend(event.get("user").map(|user| format!("user={}", word(user))));
-    let hidden = ["v", "journal", "sequence", "detail"];
+    words.extend(event.get("actor").map(|actor| format!("actor={}", short_actor(actor))));
+    let hidden = ["v", "actor", "journal", "sequence", "detail"];
     let others = event.iter().filter(|(name, value)| {
         !first.contains(&name.as_str()) && !hidden.contains(&name.as_str()) && !value.is_null()
     });
@@ -107,4 +108,37 @@ fn line(out: &mut Output, event: &Map<String, Value>) -> Result<(), Failure> {
         words.extend(detail.iter().map(|(name, value)| format!("{name}={}", word(value))));
     }
     Ok(out.line(&words.join("  "))?)
+}
+
+/// An actor as one word: its type, and what names it.
+pub(super) fn short_actor(actor: &Value) -> String {
+    let text = |name: &str| match actor.get(name)? {
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    let kind = text("type").unwrap_or_default();
+    let name = ["user", "client", "job", "name", "uid"].into_iter().find_map(text);
+    name.map_or_else(|| kind.clone(), |name| format!("{kind}:{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_actor_is_shown_as_one_word() {
+        for (actor, word) in [
+            (json!({ "type": "server" }), "server"),
+            (json!({ "type": "job", "job": "cleanup" }), "job:cleanup"),
+            (
+                json!({ "type": "command_line", "uid": 0, "name": "root", "sudo_uid": 1000 }),
+                "command_line:root",
+            ),
+            (json!({ "type": "command_line", "uid": 7 }), "command_line:7"),
+        ] {
+            assert_eq!(short_actor(&actor), word);
+        }
+    }
 }

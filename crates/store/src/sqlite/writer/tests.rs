@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{Clock, Event, EventKind, Intent, Now, Origin};
+use model::{Actor, Clock, Event, EventKind, Intent, Now, Origin};
 use runtime::AuditContext;
 use runtime::audit::{Entry, IntentReceipt, Recorder};
 use tempfile::TempDir;
@@ -106,7 +106,7 @@ impl Recorder for Slow {
         None
     }
 
-    fn announce(&self, _: Now, _: &Intent, _: &Origin) -> Option<IntentReceipt> {
+    fn announce(&self, _: Now, _: &Intent, _: &Origin, _: &Actor) -> Option<IntentReceipt> {
         let (path, mut polled) = (self.0.clone(), false);
         let written = std::future::poll_fn(move |context: &mut Context<'_>| {
             let other = rusqlite::Connection::open(&path).unwrap();
