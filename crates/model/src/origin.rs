@@ -1,4 +1,4 @@
-//! Where something came from.
+//! The origin of an event.
 
 use std::net::IpAddr;
 
@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use crate::RequestId;
 
-/// Where something came from: part of every entry.
+/// The origin of an event: part of every entry.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Origin {
     /// `http`, `cli` or the name of a job.
     pub via: &'static str,
     /// The request's id, where there is a request.
     pub request_id: Option<RequestId>,
-    /// The id that the client itself gave the request: its word, not ours.
+    /// The request id that the client sent; not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_request_id: Option<String>,
     /// The trace that the request belongs to (W3C Trace Context).

@@ -1,18 +1,18 @@
-//! The wire grammar: tokens, keys, OAuth messages, password-hash strings and proxy headers.
+//! Wire formats: tokens, keys, OAuth messages, password-hash strings and proxy headers.
 //!
-//! Promise of this crate: bytes to types and back, and nothing else. No I/O, no clock, no waiting, no
-//! storage; randomness and time are parameters (but for key pairs, which the cryptographic library draws
-//! itself). No parser here panics on any input, each has a bound on what it looks at, and what it refuses it
-//! refuses with a small enum that repeats nothing secret.
+//! Promise of this crate: it converts bytes to types and back. No I/O, no clock, no waiting, no storage;
+//! randomness and time are parameters (except for key pairs, which the cryptographic library generates). No
+//! parser panics on any input, each bounds the input that it parses, and refusals are small enums that
+//! contain no secrets.
 //!
-//! | module | what it reads and writes |
+//! | module | what it parses and writes |
 //! |---|---|
 //! | [`jwt`], [`jwk`], [`access_token`] | signed tokens (RFC 7515), public keys (RFC 7517), claims (RFC 9068) |
 //! | [`refresh_token`] | the opaque refresh token and its sealed successor |
 //! | [`seal`] | the master keyring and the envelopes it seals |
 //! | [`password_hash`] | stored password hashes |
-//! | [`pepper`] | the keys that seal them, and the sealed text |
-//! | [`authorization`], [`scope`], [`oauth`] | the words of RFC 6749, 6750 and 7617 |
+//! | [`pepper`] | the keys that seal stored hashes, and the sealed text |
+//! | [`authorization`], [`scope`], [`oauth`] | the formats of RFC 6749, 6750 and 7617 |
 //! | [`forwarded`] | the client's address behind trusted proxies (RFC 7239) |
 
 pub mod access_token;
