@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_28_forwarded_elements() {
-        for (value, address) in [
+        let cases = [
             ("for=2.2.2.2", "2.2.2.2"),
             ("FOR=2.2.2.2;proto=https;by=10.0.0.1", "2.2.2.2"),
             ("proto=https; for=\"2.2.2.2:80\"", "2.2.2.2"),
@@ -259,7 +259,9 @@ mod tests {
             ("for=2.2.2.2;host=\"a,for=6.6.6.6;b=c\"", "10.0.0.1"),
             ("for=2.2.2.2;host=\"a,for=6.6.6.6,b=c\"", "10.0.0.1"),
             ("for=2.2.2.2;host=\"a;for=6.6.6.6\"", "10.0.0.1"),
-        ] {
+        ];
+
+        for (value, address) in cases {
             assert_eq!(f(value), ip(address), "{value}");
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! | module | what it parses and writes |
 //! |---|---|
-//! | [`jwt`], [`jwk`], [`access_token`] | signed tokens (RFC 7515), public keys (RFC 7517), claims (RFC 9068) |
+//! | [`jwt`], [`jwk`], [`access_token`] | signed tokens (RFC 7515), JWKs (RFC 7517), claims (RFC 9068) |
 //! | [`refresh_token`] | the opaque refresh token and its sealed successor |
 //! | [`seal`] | the master keyring and the envelopes it seals |
 //! | [`password_hash`] | stored password hashes |
