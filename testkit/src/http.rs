@@ -1,4 +1,4 @@
-//! A plain HTTP client: keeps connections, follows nothing, judges nothing.
+//! A plain HTTP client: reuses connections, follows no redirects, and returns every status.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-/// What a server answered, with the whole body.
+/// A response with the whole body.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The status code.
@@ -27,20 +27,20 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; panics with the whole answer where it is none.
+    /// The body as JSON; panics with the whole response if it is not.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("no JSON ({error}) in an answer {}: {}", self.status, self.text()))
     }
 
-    /// The first value of a header, where it is text.
+    /// The first value of a header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-/// Keeps connections open between requests. Clones share them. It has no time limit of its own: the test runner's
-/// ends a test that waits for ever.
+/// Keeps connections open between requests. Clones share them. It has no timeout: the test runner's timeout
+/// ends a test that waits forever.
 #[derive(Clone, Debug)]
 pub struct Client {
     pool: Pool<HttpConnector, Full<Bytes>>,
@@ -83,7 +83,7 @@ impl Client {
         Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
     }
 
-    /// Sends one request; panics where the connection fails.
+    /// Sends one request; panics if the connection fails.
     pub async fn request(
         &self,
         method: &str,
@@ -95,7 +95,7 @@ impl Client {
         answer.unwrap_or_else(|error| panic!("{method} {url}: {error}"))
     }
 
-    /// GET without more.
+    /// A plain GET.
     pub async fn get(&self, url: &str) -> Response {
         self.request("GET", url, &[], "").await
     }

@@ -1,8 +1,7 @@
-//! What Gatewright's tests stand on: throwaway servers, a proxy that breaks connections, and plain clients.
+//! Fixtures of Gatewright's tests: throwaway servers, a proxy that breaks connections, and plain clients.
 //!
 //! Nothing here is part of the product. Everything that this crate starts is ended by its `Drop`, and by a
-//! watchdog when the test process itself is killed. A failure to set something up panics with the reason: a test
-//! has nothing better to do with it.
+//! watchdog when the test process itself is killed. A failure in a fixture panics with the reason.
 
 #![expect(
     clippy::expect_used,

@@ -4,14 +4,14 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use crate::random;
 
-/// Below the range from which Linux takes the ports of outgoing connections, so that a server which is killed finds
-/// its own port still free when it starts again.
+/// Below Linux's range of ephemeral ports, so that the port of a killed server is still free when it
+/// restarts.
 const RANGE: std::ops::Range<u64> = 12_000..32_000;
 const ATTEMPTS: usize = 200;
 
-/// A port on 127.0.0.1 that nobody listens on at this moment.
+/// A port on 127.0.0.1 without a listener at this moment.
 ///
-/// Two callers may be given the same one, though rarely; whoever then fails to bind asks again.
+/// Two callers rarely get the same one; a caller that fails to bind asks again.
 pub fn free_port() -> u16 {
     for _ in 0..ATTEMPTS {
         let offset = random::number() % (RANGE.end - RANGE.start);

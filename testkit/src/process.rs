@@ -1,4 +1,4 @@
-//! A built `gatewright` as a process of its own: started, asked, signalled, killed.
+//! A built `gatewright` as a child process: start, requests, signals, kill.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,10 +17,11 @@ use crate::wait;
 const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_mins(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
-/// Settings of whoever runs the tests, which the program under test shall not see.
+/// Settings of the test environment that the program under test must not see.
 const OURS: [&str; 6] = ["GATEWRIGHT_", "DATABASE_URL", "REDIS_URL", "DB_POOL_", "OTEL_", "RUST_LOG"];
 
-/// The built binary: of `GATEWRIGHT_TEST_BINARY`, else of the test runner, else beside the test's own target folder.
+/// The built binary: of `GATEWRIGHT_TEST_BINARY`, else of the test runner, else beside the test's own target
+/// folder.
 pub fn gatewright() -> PathBuf {
     let named = ["GATEWRIGHT_TEST_BINARY", "NEXTEST_BIN_EXE_gatewright", "CARGO_BIN_EXE_gatewright"];
     let named = named.iter().find_map(std::env::var_os).map(PathBuf::from);
@@ -33,7 +34,7 @@ pub fn gatewright() -> PathBuf {
     binary
 }
 
-/// What a process is started with.
+/// The parameters of a process.
 #[derive(Debug)]
 #[must_use]
 pub struct ServerBuilder {
@@ -48,7 +49,7 @@ enum Ready {
     Healthy(SocketAddr),
 }
 
-/// How a command line ended.
+/// The result of a command.
 #[derive(Clone, Debug)]
 pub struct Finished {
     /// The exit status.
@@ -60,31 +61,31 @@ pub struct Finished {
 }
 
 impl ServerBuilder {
-    /// One more argument.
+    /// Adds an argument.
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.command.arg(argument);
         self
     }
 
-    /// More arguments.
+    /// Adds arguments.
     pub fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.command.args(arguments);
         self
     }
 
-    /// A variable of its environment.
+    /// Sets an environment variable.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// The folder it runs in.
+    /// Sets the working directory.
     pub fn folder(mut self, folder: impl AsRef<Path>) -> Self {
         self.command.current_dir(folder);
         self
     }
 
-    /// `start` returns when a line of either output holds `text`.
+    /// `start` returns when a line of either output contains `text`.
     pub fn ready_on_line(mut self, text: &str) -> Self {
         self.ready = Ready::Line(text.to_owned());
         self
@@ -96,7 +97,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Starts it and waits until it is ready; panics with its output where that does not happen.
+    /// Starts it and waits until it is ready; panics with its output if it does not get ready.
     pub fn start(mut self) -> Server {
         let mut process = Supervised::new(None);
         self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -116,7 +117,7 @@ impl ServerBuilder {
         let stdout = Capture::start(child.stdout.take().expect("standard output is a pipe"));
         let stderr = Capture::start(child.stderr.take().expect("standard error is a pipe"));
         let mut stdin = child.stdin.take().expect("standard input is a pipe");
-        // A command that needs no input may have ended before it came.
+        // A command that needs no input may have ended before.
         drop(stdin.write_all(input.as_ref()));
         drop(stdin);
         let status = wait::until(STOP_LIMIT, || process.ended());
@@ -125,7 +126,7 @@ impl ServerBuilder {
     }
 }
 
-/// A running process with what it has printed. Killed by its id when dropped, or when the test is killed.
+/// A running process with its output. Killed by its id when dropped, or when the test is killed.
 #[derive(Debug)]
 pub struct Server {
     process: Supervised,
@@ -135,7 +136,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// `binary` with nothing of the tests' own settings in its environment.
+    /// `binary` without the tests' settings in its environment.
     pub fn builder(binary: impl AsRef<OsStr>) -> ServerBuilder {
         let mut command = Command::new(binary);
         for name in std::env::vars_os().map(|(name, _)| name).filter(ours) {
@@ -164,7 +165,7 @@ impl Server {
         self.process.signal(signal);
     }
 
-    /// Stops it in its tracks.
+    /// Pauses it (SIGSTOP).
     pub fn pause(&self) {
         self.process.pause();
     }
@@ -174,14 +175,14 @@ impl Server {
         self.process.resume();
     }
 
-    /// SIGKILL, as if the machine had died; what it had printed is then complete.
+    /// SIGKILL, like a power failure; its output is complete afterwards.
     pub fn kill(&mut self) {
         self.status = self.status.or(self.process.kill());
         self.stdout.join();
         self.stderr.join();
     }
 
-    /// SIGTERM, and the status it ends with; panics with its output where it does not end.
+    /// Sends SIGTERM and returns the exit status; panics with its output if it does not end.
     pub fn terminate(&mut self) -> ExitStatus {
         if self.process.is_running() {
             self.process.resume();
@@ -196,7 +197,7 @@ impl Server {
         status.unwrap_or_else(|| panic!("no end within {STOP_LIMIT:?}\n{}", self.output()))
     }
 
-    /// Waits for a line with `text` in either output, and gives it back.
+    /// Waits for a line with `text` in either output, and returns it.
     pub fn wait_for_line(&mut self, text: &str) -> String {
         let over = wait::until(START_LIMIT, || {
             let ended = self.has_ended();
@@ -227,7 +228,7 @@ impl Server {
     fn has_ended(&mut self) -> bool {
         self.status = self.status.or_else(|| self.process.ended());
         if self.status.is_some() {
-            // What it printed before it ended is still to be read.
+            // The output before its end must still be read.
             self.stdout.join();
             self.stderr.join();
         }
@@ -243,7 +244,7 @@ impl Server {
     }
 }
 
-/// Reads a pipe to its end on a thread of its own, so that the process never waits for us.
+/// Reads a pipe to its end on a separate thread, so that the process never blocks on its output.
 #[derive(Debug)]
 struct Capture {
     text: Arc<Mutex<String>>,

@@ -8,7 +8,7 @@ use crate::wait;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Sends `signal`; a process that is gone is none of our business any more.
+/// Sends `signal`; ignores a process that has ended.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _gone = kill_process(pid, signal);
@@ -24,7 +24,7 @@ pub(crate) fn children(parent: u32) -> Vec<u32> {
 
 /// Stops `pid` and then its children, and returns when all of them have stopped.
 pub(crate) fn pause(pid: u32) {
-    // The parent first: once it stands still no further children appear.
+    // The parent first: once it is stopped, it starts no further children.
     signal(pid, Signal::STOP);
     wait_until_stopped(pid);
     for child in children(pid) {
@@ -33,7 +33,7 @@ pub(crate) fn pause(pid: u32) {
     }
 }
 
-/// Lets `pid` and its children go on.
+/// Lets `pid` and its children continue.
 pub(crate) fn resume(pid: u32) {
     for child in children(pid) {
         signal(child, Signal::CONT);
@@ -55,7 +55,7 @@ fn wait_until_stopped(pid: u32) {
     assert!(stopped.is_some(), "process {pid} did not stop within {LIMIT:?}");
 }
 
-/// A zombie has ended too: in a container nobody may ever collect it.
+/// A zombie counts as ended: in a container it may never be reaped.
 fn ended(stat: Option<Stat>) -> bool {
     stat.is_none_or(|stat| matches!(stat.state, 'Z' | 'X'))
 }

@@ -1,4 +1,4 @@
-//! Names that do not meet: for databases, schemas and key prefixes on a shared server.
+//! Unique names: for databases, schemas and key prefixes on a shared server.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ pub(crate) fn number() -> u64 {
     RandomState::new().hash_one((std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// A name such as `gw_1f0c…`, fit for an SQL identifier and for a Redis key prefix.
+/// A name such as `gw_1f0c…`, valid as an SQL identifier and for a Redis key prefix.
 pub fn name(prefix: &str) -> String {
     format!("{prefix}_{:016x}", number())
 }

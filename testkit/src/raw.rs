@@ -9,14 +9,14 @@ use tokio::net::TcpStream;
 
 use crate::http::Response;
 
-/// One connection, on which the test says what is sent and when.
+/// One connection on which the test controls what is sent and when.
 #[derive(Debug)]
 pub struct RawConnection {
     stream: BufReader<TcpStream>,
 }
 
 impl RawConnection {
-    /// Connects; panics where nobody listens.
+    /// Connects; panics without a listener.
     pub async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await;
         let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
@@ -24,18 +24,18 @@ impl RawConnection {
         Self { stream: BufReader::new(stream) }
     }
 
-    /// Sends `bytes` as they are. An error says that the other side has closed.
+    /// Sends `bytes` unchanged. An error means that the peer has closed.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.stream.write_all(bytes.as_ref()).await
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     pub async fn finish(&mut self) -> std::io::Result<()> {
         self.stream.shutdown().await
     }
 
-    /// Reads one response, with a body by `Content-Length`, chunked, or up to the end of the connection; an error
-    /// where the connection ends before that.
+    /// Reads one response, with a body by `Content-Length`, chunked, or up to the end of the connection; an
+    /// error if the connection ends before that.
     pub async fn response(&mut self) -> std::io::Result<Response> {
         let status = self.line().await?;
         let code = status.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -59,7 +59,7 @@ impl RawConnection {
         Ok(rest)
     }
 
-    /// Hangs up with a RST, as a client does that dies.
+    /// Closes with a RST, like a client that was killed.
     pub fn reset(self) {
         self.stream.into_inner().set_zero_linger().expect("the socket takes its options");
     }

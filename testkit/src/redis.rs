@@ -19,10 +19,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 const PORTS_TO_TRY: usize = 5;
 
-/// A Redis of the test's own, which keeps nothing on disk. Gone when dropped or when the test is killed.
+/// A Redis of one test, without persistence. Ended when dropped or when the test is killed.
 #[derive(Debug)]
 pub struct Redis {
-    // Dropped first: the folder can only go when nobody writes there.
+    // Dropped first: the folder can be removed only after the last write.
     process: Supervised,
     folder: TempDir,
     program: PathBuf,
@@ -45,7 +45,7 @@ impl Redis {
         panic!("Redis does not start; its log:\n{}", redis.log());
     }
 
-    /// The server that `GATEWRIGHT_TEST_REDIS` names, else one of the test's own.
+    /// The server that `GATEWRIGHT_TEST_REDIS` names, else a new one for this test.
     pub fn shared() -> SharedRedis {
         if let Ok(url) = std::env::var(VARIABLE) {
             return SharedRedis { url, _own: None };
@@ -69,7 +69,7 @@ impl Redis {
         self.process.pid()
     }
 
-    /// What the server has logged so far.
+    /// The server's log so far.
     pub fn log(&self) -> String {
         let log = std::fs::read(self.folder.path().join("redis.log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
@@ -80,7 +80,7 @@ impl Redis {
         ping(self.port).unwrap_or(false)
     }
 
-    /// Stops it in its tracks: connections stay open and nobody answers.
+    /// Pauses it: connections stay open without an answer.
     pub fn pause(&self) {
         self.process.pause();
     }
@@ -90,7 +90,7 @@ impl Redis {
         self.process.resume();
     }
 
-    /// SIGKILL. What it held is lost.
+    /// SIGKILL. Its data is lost.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -102,7 +102,7 @@ impl Redis {
         assert!(self.run(), "Redis does not start again; its log:\n{}", self.log());
     }
 
-    /// Whether the server came up; it does not when somebody else has just taken the port.
+    /// Whether the server started; it does not if another process has just taken the port.
     fn run(&mut self) -> bool {
         let log = File::options().create(true).append(true).open(self.folder.path().join("redis.log"));
         let log = log.expect("the log can be opened");
@@ -123,7 +123,7 @@ impl Redis {
     }
 }
 
-/// A server that other tests may be using too: prefix your keys with `random::name`, flush nothing.
+/// A server that other tests may also use: prefix keys with `random::name`, flush nothing.
 #[derive(Debug)]
 pub struct SharedRedis {
     url: String,

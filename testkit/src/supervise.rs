@@ -10,8 +10,8 @@ use rustix::process::Signal;
 
 use crate::{process_tree, wait};
 
-/// Reads pids from a pipe whose other end only the test process holds. The pipe ends without `done` when the test
-/// was killed: then the last pid told and its children are ended, and the folder goes.
+/// Reads pids from a pipe whose other end only the test process holds. If the pipe ends without `done`, the
+/// test was killed: the watchdog then kills the last pid and its children, and removes the folder.
 ///
 /// Not the parent-death signal of Linux: that one fires when the *thread* that started the child ends.
 const WATCHDOG: &str = r#"
@@ -46,7 +46,7 @@ pub(crate) struct Supervised {
 }
 
 impl Supervised {
-    /// Starts the watchdog; `folder` is removed by it if the test is killed.
+    /// Starts the watchdog, which removes `folder` if the test is killed.
     pub(crate) fn new(folder: Option<&Path>) -> Self {
         let mut watchdog = Command::new("sh")
             .args(["-c", WATCHDOG, "watchdog"])
@@ -62,7 +62,7 @@ impl Supervised {
         Self { child: None, watchdog, pipe }
     }
 
-    /// Starts `command` in a process group of its own, so that a signal from the terminal does not reach it first.
+    /// Starts `command` in its own process group, so that a signal from the terminal does not reach it first.
     pub(crate) fn spawn(&mut self, command: &mut Command) -> &mut Child {
         assert!(self.child.is_none(), "the process is already running");
         let child = command.process_group(0).spawn();
@@ -99,11 +99,12 @@ impl Supervised {
         process_tree::resume(self.pid());
     }
 
-    /// SIGKILL to the process and its children; returns when all are gone, with the status if it was running.
+    /// Sends SIGKILL to the process and its children; returns when all have ended, with the status if it was
+    /// running.
     pub(crate) fn kill(&mut self) -> Option<ExitStatus> {
         let mut child = self.child.take()?;
         let pid = child.id();
-        // Standing still it can neither start another child nor tell the children to tidy up.
+        // A stopped process can neither start another child nor signal its children.
         process_tree::signal(pid, Signal::STOP);
         let children = process_tree::children(pid);
         process_tree::signal(pid, Signal::KILL);
@@ -116,7 +117,7 @@ impl Supervised {
         status.ok()
     }
 
-    /// Sends `signal` and waits for the end; `None` when the process is still there after `limit`.
+    /// Sends `signal` and waits for the end; `None` if the process still runs after `limit`.
     pub(crate) fn stop(&mut self, signal: Signal, limit: Duration) -> Option<ExitStatus> {
         self.child.as_ref()?;
         self.resume();
@@ -130,7 +131,7 @@ impl Supervised {
     }
 
     fn tell(&mut self, line: &str) {
-        // A watchdog that is gone cannot be told; the process is still ended by `Drop`.
+        // If the watchdog has ended, `Drop` still ends the process.
         drop(writeln!(self.pipe, "{line}"));
     }
 }

@@ -1,4 +1,5 @@
-//! PostgreSQL refuses to run as root; continuous integration often does. So its programs drop to another user.
+//! PostgreSQL refuses to run as root, as continuous integration often does. Its programs therefore run as
+//! another user.
 
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Asks until `probe` answers `Some`, or gives up after `limit`.
+/// Polls until `probe` returns `Some`, or gives up after `limit`.
 pub(crate) fn until<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {

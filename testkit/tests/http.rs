@@ -1,4 +1,4 @@
-//! The clients read what servers write, and the process handle says what became of one.
+//! The clients read what servers write, and the process handle reports the outcome of a process.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 #![expect(clippy::disallowed_methods, reason = "the little servers end with the test's runtime")]
@@ -8,7 +8,7 @@ use testkit::{Client, Server, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// Answers every request on every connection with `answer`, word for word, and tells how many connections came.
+/// Answers every request on every connection with `answer`, verbatim, and counts the connections.
 async fn canned(answer: &'static str) -> (String, tokio::sync::watch::Receiver<u32>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -46,7 +46,8 @@ async fn the_client_keeps_its_connection() {
 #[tokio::test]
 async fn a_raw_connection_reads_every_kind_of_body() {
     let answer = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
-        3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 400 Bad\r\n\r\nto the end";
+        3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n\
+        HTTP/1.1 400 Bad\r\n\r\nto the end";
     let (address, _) = canned(answer).await;
     let mut raw = RawConnection::open(address.parse().unwrap()).await;
     raw.send("BREW /pot\r\n\r\n").await.unwrap();

@@ -81,7 +81,7 @@ fn an_error_carries_the_words_of_postgresql() {
     assert!(error.contains("nonsense"), "{error}");
 }
 
-/// Not a test of its own: `a_killed_test_leaves_no_server` runs this one in a process that it kills.
+/// Not a separate test: `a_killed_test_leaves_no_server` runs this one in a process that it kills.
 #[test]
 fn victim_of_the_watchdog_test() {
     if std::env::args().any(|argument| argument == "--exact") && std::env::var_os(VICTIM).is_some() {

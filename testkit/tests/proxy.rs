@@ -1,4 +1,4 @@
-//! The fault proxy breaks connections in the ways it says.
+//! The fault proxy breaks connections as documented.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 #![expect(clippy::disallowed_methods, reason = "the little servers end with the test's runtime")]
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-/// A server that sends back what it gets, and the proxy in front of it.
+/// An echo server, and the proxy in front of it.
 async fn echo() -> Proxy {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = Proxy::start(listener.local_addr().unwrap().to_string());
@@ -30,7 +30,7 @@ async fn client(proxy: &Proxy) -> TcpStream {
     TcpStream::connect(proxy.address()).await.unwrap()
 }
 
-/// A connection that is reset may be so before the client has seen it made.
+/// A connection may be reset before the client has seen it established.
 async fn is_reset(proxy: &Proxy) -> bool {
     match TcpStream::connect(proxy.address()).await {
         Ok(mut stream) => exchange(&mut stream, b"anyone?").await.is_err(),
@@ -46,7 +46,7 @@ async fn exchange(stream: &mut TcpStream, word: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether nothing comes back in a while in which an answer would have come many times over.
+/// Whether no answer arrives within many times the usual round trip.
 async fn is_silent(stream: &mut TcpStream) -> bool {
     let mut answer = [0; 1];
     tokio::time::timeout(Duration::from_millis(200), stream.read(&mut answer)).await.is_err()
@@ -68,7 +68,7 @@ async fn bytes_pass_both_ways_and_are_counted() {
         (300_000, 300_000, 1)
     );
 
-    // The end of one direction is passed on, and the other stays open until its own end.
+    // The end of one direction is forwarded, and the other stays open until its own end.
     stream.shutdown().await.unwrap();
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
 }
@@ -145,7 +145,7 @@ async fn latency_and_bandwidth_take_their_time() {
     proxy.bandwidth(Some(10_000));
     let start = Instant::now();
     exchange(&mut stream, &[1; 2_000]).await.unwrap();
-    // Up takes 200 ms; the answer's last piece is on its way as soon as it has passed.
+    // Up takes 200 ms; the last part of the answer leaves as soon as it has passed.
     assert!(start.elapsed() >= Duration::from_millis(150));
 }
 

@@ -1,4 +1,4 @@
-//! Fixed bounds of what is taken in. What an operator may set is in the configuration instead.
+//! Fixed limits of input. Limits that an operator may set are in the configuration.
 
 /// Longest email address, in characters (RFC 5321 §4.5.3.1.3 leaves 254 between the angle brackets).
 pub const EMAIL_CHARS: usize = 254;
@@ -10,7 +10,7 @@ pub const PASSWORD_CHARS: usize = 1024;
 pub const BODY_BYTES: usize = 64 * 1024;
 /// Largest request header block, in bytes.
 pub const HEADER_BYTES: usize = 16 * 1024;
-/// Largest bearer token that is looked at, in bytes.
+/// Largest bearer token that is parsed, in bytes.
 pub const TOKEN_BYTES: usize = 8 * 1024;
 /// Most live sessions a user may have; the oldest ends.
 pub const SESSIONS_PER_USER: i64 = 100;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// One moment: what the clock said when a request, a job or a command began. Rules take it as a parameter.
+/// A point in time: the clock's value when a request, a job or a command began. Rules take it as a parameter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct Now(i64);
@@ -23,7 +23,8 @@ impl Now {
         Self(seconds.saturating_mul(1_000_000))
     }
 
-    /// Reads a date and time of RFC 3339; without an offset it is UTC. What is finer than a microsecond is cut off.
+    /// Parses a date and time (RFC 3339); UTC if there is no offset. Fractions below a microsecond are
+    /// truncated.
     pub fn parse(text: &str) -> Option<Self> {
         let at = text.parse::<jiff::Timestamp>().ok().or_else(|| {
             let local = text.parse::<jiff::civil::DateTime>().ok()?;
@@ -54,7 +55,7 @@ impl Now {
         Self(self.0.saturating_sub(micros(span)))
     }
 
-    /// How long ago `earlier` was; zero when it lies ahead.
+    /// The duration since `earlier`; zero if it is in the future.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -86,7 +87,7 @@ impl Serialize for Now {
     }
 }
 
-/// Where [`Now`] comes from: the system's clock, or a test's own that moves when the test says so.
+/// The source of [`Now`]: the system's clock, or a test clock that the test advances.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -107,7 +108,7 @@ impl Clock {
         Self(Source::Test(Arc::new(AtomicI64::new(start.micros()))))
     }
 
-    /// What time it is.
+    /// The current time.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the system's clock")]
     pub fn now(&self) -> Now {
         match &self.0 {
@@ -119,7 +120,7 @@ impl Clock {
         }
     }
 
-    /// Moves a test's clock on by `span`; the system's clock cannot be moved and stays.
+    /// Advances a test clock by `span`; has no effect on the system's clock.
     pub fn advance(&self, span: Duration) {
         if let Source::Test(at) = &self.0 {
             at.fetch_add(micros(span), Ordering::SeqCst);

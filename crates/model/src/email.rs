@@ -1,7 +1,7 @@
 //! Email addresses, parsed by the grammar of RFC 5321 §4.1.2 and RFC 6531 §3.3.
 //!
-//! What is taken: a dot-atom local part, `@`, and a domain name of two labels or more, in ASCII or
-//! internationalised (UTS 46, non-transitional). What is not taken, though the standards know it: quoted
+//! Accepted: a dot-atom local part, `@`, and a domain name of two labels or more, in ASCII or
+//! internationalised (UTS 46, non-transitional). Not accepted, although the standards define them: quoted
 //! local parts (`"a b"@example.com`), address literals (`a@[192.0.2.1]`), comments, and names without a dot.
 //!
 //! Outside ASCII a character must be a letter, a digit or a mark of the PRECIS IdentifierClass (RFC 8264 §9).
@@ -35,19 +35,18 @@ pub struct Email {
     local_bytes: usize,
 }
 
-/// Why a text is not taken as an email address.
+/// Why a text is not accepted as an email address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EmailError {
-    /// Nothing was given.
+    /// The text is empty.
     Empty,
     /// Over 254 characters, or over 64 bytes before the `@`.
     TooLong,
     /// Not exactly one `@`.
     At,
-    /// Before the `@` is nothing, a character that does not belong there, or a dot at an end or beside
-    /// another.
+    /// The local part is empty, has an invalid character, or has a dot at an end or beside another dot.
     LocalPart,
-    /// After the `@` is no domain name.
+    /// The part after the `@` is not a domain name.
     Domain,
 }
 
@@ -66,7 +65,7 @@ impl fmt::Display for EmailError {
 impl std::error::Error for EmailError {}
 
 impl Email {
-    /// Reads an address; white space around it is not removed.
+    /// Parses an address; white space around it is not removed.
     ///
     /// # Errors
     /// [`EmailError`]. The limits hold for the address and for its key.
@@ -77,6 +76,7 @@ impl Email {
         if text.chars().count() > EMAIL_CHARS {
             return Err(EmailError::TooLong);
         }
+
         let (local, domain) = text.split_once('@').ok_or(EmailError::At)?;
         if domain.contains('@') {
             return Err(EmailError::At);
@@ -85,11 +85,13 @@ impl Email {
         if !is_dot_atom(&local) {
             return Err(EmailError::LocalPart);
         }
+
         let (shown, ascii) = domain_name(domain).ok_or(EmailError::Domain)?;
         let folded = case_fold(&local).filter(|folded| is_dot_atom(folded)).ok_or(EmailError::LocalPart)?;
         if local.len().max(folded.len()) > LOCAL_PART_BYTES {
             return Err(EmailError::TooLong);
         }
+
         let email = Self {
             address: format!("{local}@{shown}"),
             key: format!("{folded}@{ascii}"),
@@ -111,7 +113,7 @@ impl Email {
         &self.key
     }
 
-    /// What stands before the `@`, as in [`Email::address`].
+    /// The local part, as in [`Email::address`].
     pub fn local_part(&self) -> &str {
         self.address.get(..self.local_bytes).unwrap_or_default()
     }
@@ -235,6 +237,7 @@ mod tests {
         for good in ["a@b.co", "a.b+c@x-y.example", "!#$%&'*+-/=?^_`{|}~@example.com", "1@2.3d", &longest] {
             assert!(Email::parse(good).is_ok(), "{good}");
         }
+
         let long_local = format!("a{local}@example.com");
         let long_bytes = format!("{}@example.com", "é".repeat(33));
         let long = format!("{longest}c");

@@ -1,4 +1,4 @@
-//! Typed ids: one line a kind, so that a session id can never be passed where a user id is meant.
+//! Typed ids: one type for each kind, so that a session id can never be passed where a user id is meant.
 
 use std::fmt;
 
@@ -40,11 +40,12 @@ uuid_id!(
     SessionId
 );
 uuid_id!(
-    /// The second, unguessable name of a user: what events and applications of more than one instance use.
+    /// The public, unguessable identifier of a user, for events and for applications of more than one
+    /// instance.
     UserUuid
 );
 
-/// A user's number: what `sub` names in an access token. Never used again for somebody else.
+/// A user's number: what `sub` names in an access token. Never assigned to another user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserId(pub i64);

@@ -1,41 +1,43 @@
-//! What a transaction is about to do, said before it can be committed, so that its trace can be found afterwards.
+//! The intent of a transaction, written before it can be committed, so that its effect can be found
+//! afterwards.
 
 use crate::{Actor, Channel, Event, EventKind, Now, RequestId, SessionId, UserUuid};
 
-/// What a transaction will have done once it is committed.
+/// What a transaction does if it is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intent {
     /// The kind of the event that will follow.
     pub kind: EventKind,
-    /// The user whom it is about.
+    /// The user that it concerns.
     pub user: Option<UserUuid>,
-    /// The session that it opens, moves on or ends.
+    /// The session that it opens, refreshes or ends.
     pub session: Option<SessionId>,
-    /// The generation of refresh token that it is about.
+    /// The generation of the refresh token that it concerns.
     pub generation: Option<i64>,
-    /// The time that it writes into its row: what tells its change from the same one made by somebody else.
+    /// The time that it writes into its row, which distinguishes its change from the same change by another
+    /// transaction.
     pub stamp: Option<Now>,
 }
 
 impl Intent {
-    /// To do what an event of this kind says.
+    /// The intent to do what an event of this kind reports.
     pub const fn to(kind: EventKind) -> Self {
         Self { kind, user: None, session: None, generation: None, stamp: None }
     }
 
-    /// The same, to this user.
+    /// The same, for this user.
     #[must_use]
     pub const fn user(self, user: UserUuid) -> Self {
         Self { user: Some(user), ..self }
     }
 
-    /// The same, to this session.
+    /// The same, for this session.
     #[must_use]
     pub const fn session(self, session: SessionId) -> Self {
         Self { session: Some(session), ..self }
     }
 
-    /// The same, about this generation of the session.
+    /// The same, for this generation of the session.
     #[must_use]
     pub const fn generation(self, generation: i64) -> Self {
         Self { generation: Some(generation), ..self }
@@ -47,12 +49,12 @@ impl Intent {
         Self { stamp: Some(at), ..self }
     }
 
-    /// Whether this event is of the announced kind.
+    /// Whether this event is of the intended kind.
     pub fn is_of(&self, event: &Event) -> bool {
         self.kind == event.what()
     }
 
-    /// What is left to say when nobody knows how it went.
+    /// The event for an outcome that cannot be determined.
     pub fn unknown(&self) -> Event {
         Event::OutcomeUnknown { intended: self.kind, user: self.user, session: self.session }
     }

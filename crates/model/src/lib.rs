@@ -1,7 +1,7 @@
-//! The nouns of Gatewright: ids, time, randomness, secrets, events and the parsed words of a user's account.
+//! The value types of Gatewright: ids, time, randomness, secrets, events and the parsed fields of an account.
 //!
-//! Promise of this crate: no I/O and nothing asynchronous. Everything here is a value, and everything that came
-//! from outside is parsed into a type that cannot hold what the rules refuse.
+//! Promise of this crate: no I/O and nothing asynchronous. All types are values, and input is parsed into
+//! types that cannot hold what the rules refuse.
 
 pub mod actor;
 pub mod bounds;

@@ -24,7 +24,7 @@ pub enum Channel {
     Journal,
 }
 
-/// Where something came from: part of every entry.
+/// The origin of an event: part of every entry.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Origin {
     /// The way in which it came.
@@ -34,7 +34,7 @@ pub struct Origin {
     pub actor: Actor,
     /// The request's id, where there is a request.
     pub request_id: Option<RequestId>,
-    /// The id that the client itself gave the request.
+    /// The request id that the client sent; not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_request_id: Option<String>,
     /// The trace that the request belongs to (W3C Trace Context).

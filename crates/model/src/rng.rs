@@ -6,7 +6,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
-/// A source of bytes nobody can guess.
+/// A source of unpredictable bytes.
 #[derive(Clone)]
 pub struct Rng(Source);
 
@@ -30,7 +30,7 @@ impl Rng {
     /// `N` random bytes.
     ///
     /// # Panics
-    /// When the operating system has no randomness to give: nothing that needs any may go on then.
+    /// If the operating system provides no randomness: nothing that needs it may continue.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut out = [0; N];
         self.fill(&mut out);

@@ -11,12 +11,12 @@ use zeroize::Zeroize;
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes a value into hiding.
+    /// Wraps a value.
     pub fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// The value itself; every call is a place to look at in review.
+    /// The value itself; every call deserves attention in review.
     pub fn expose(&self) -> &T {
         &self.0
     }

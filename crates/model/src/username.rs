@@ -18,14 +18,14 @@ pub struct Username {
     key: String,
 }
 
-/// Why a text is not taken as a username.
+/// Why a text is not accepted as a username.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UsernameError {
     /// Not 3 to 64 characters.
     Length,
     /// Has an `@`.
     At,
-    /// Has a space, a symbol that PRECIS does not take, or an invisible character, or mixes writing
+    /// Has a space, a symbol that PRECIS does not allow, or an invisible character, or mixes writing
     /// directions.
     Characters,
 }
@@ -43,7 +43,7 @@ impl fmt::Display for UsernameError {
 impl std::error::Error for UsernameError {}
 
 impl Username {
-    /// Reads a username; white space around it is not removed.
+    /// Parses a username; white space around it is not removed.
     ///
     /// # Errors
     /// [`UsernameError`]. The length is that of the name and of its key.

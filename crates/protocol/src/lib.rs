@@ -1,9 +1,9 @@
 //! Bytes to values and back: wire formats ([`wire`]) and sealed values ([`sealed`]).
 //!
-//! Promise of this crate: bytes to types and back, and nothing else. No I/O, no clock, no waiting, no
-//! storage; randomness and time are parameters (but for key pairs, which the cryptographic library draws
-//! itself). No parser here panics on any input, each has a bound on what it looks at, and what it refuses it
-//! refuses with a small enum that repeats nothing secret.
+//! Promise of this crate: it converts bytes to types and back. No I/O, no clock, no waiting, no storage;
+//! randomness and time are parameters (except for key pairs, which the cryptographic library generates). No
+//! parser panics on any input, each bounds the input that it parses, and refusals are small enums that
+//! contain no secrets.
 
 pub mod sealed;
 pub mod wire;

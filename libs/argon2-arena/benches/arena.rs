@@ -1,11 +1,10 @@
 //! Arenas against the `argon2` crate, on one thread:
 //! `cargo bench -p argon2-arena [-- --memory 19456 --iterations 2 --pairs 31]`.
 //!
-//! Each ratio is between two runs right after one another, so that whatever else the machine does meets both alike;
-//! shown are the median over the pairs, and in brackets the quartiles. Where Linux tells the time that the thread had a
-//! core, that is taken, so that waiting for one does not count.
-//! Both sides are built for the same processor: baseline x86-64, unless `RUSTFLAGS` says otherwise. The crate uses AVX2
-//! where it finds it.
+//! Each ratio compares two consecutive runs, so that other load on the machine affects both alike; shown are
+//! the median over the pairs, and in brackets the quartiles. Where Linux reports the time that the thread had
+//! a core, this time is used, so that waiting for a core does not count. Both sides are built for the same
+//! processor: baseline x86-64, unless `RUSTFLAGS` says otherwise. The crate uses AVX2 if it detects it.
 #![expect(clippy::disallowed_methods, reason = "measured time belongs to benchmarks")]
 
 use std::fmt;
@@ -21,7 +20,7 @@ use argon2_arena::{Arena, Kernel, Pages, Params};
 const PASSWORD: &[u8] = b"correct horse";
 const SALT: &[u8] = b"battery staple";
 
-/// What is done before or after each hash, beside the hash itself.
+/// The memory handling around each hash.
 #[derive(Clone, Copy)]
 enum Habit {
     Keep,
@@ -76,7 +75,7 @@ impl Settings {
         Some(settings)
     }
 
-    /// One line of the table. The crate does as the arena does: with memory that is kept, or taken for each hash.
+    /// One line of the table. The crate uses memory like the arena: kept, or allocated for each hash.
     fn line(&self, kernel: Kernel, pages: Pages, habit: Habit) {
         let mut arena = Arena::with(kernel, pages);
         let mut blocks = vec![Block::default(); usize::try_from(self.params.memory_kib).unwrap_or_default()];
@@ -86,6 +85,7 @@ impl Settings {
             .collect();
         let (ours, theirs) =
             (Spread::of(pairs.iter().map(|pair| pair.1)), Spread::of(pairs.iter().map(|pair| pair.0)));
+
         println!(
             "{:<10} {:<7} {:<9} {:>24} {:>24}   {}",
             kernel.name(),
@@ -140,12 +140,12 @@ impl Settings {
         millis(elapsed)
     }
 }
-/// Goes forward while the thread has a core; where that cannot be known, always.
+/// Advances while the thread has a core; always, if that cannot be measured.
 struct Clock(Instant);
 
 impl Clock {
     fn now(&self) -> Duration {
-        thread::yield_now(); // brings the kernel's account up to date
+        thread::yield_now(); // updates the kernel's accounting
         Self::on_a_core().unwrap_or_else(|| self.0.elapsed())
     }
 
@@ -159,7 +159,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Sorted figures.
+/// Sorted measurements.
 struct Spread(Vec<f64>);
 
 impl Spread {
@@ -169,7 +169,7 @@ impl Spread {
         Self(figures)
     }
 
-    /// The figure that so many quarters of the others are below.
+    /// The quantile in quarters: 2 is the median.
     fn quartile(&self, quarters: usize) -> f64 {
         self.0.get(self.0.len().saturating_sub(1) * quarters / 4).copied().unwrap_or(f64::NAN)
     }

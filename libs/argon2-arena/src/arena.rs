@@ -1,4 +1,4 @@
-//! The memory and what is done with it.
+//! The arena: memory for hashes, and hashing in it.
 
 use std::hint::black_box;
 
@@ -7,7 +7,7 @@ use crate::memory::Memory;
 use crate::stretch::Shape;
 use crate::{Error, Input, Kernel, Pages, Params, blake, fill};
 
-/// A thread's memory for Argon2, kept from hash to hash.
+/// The memory of one thread for Argon2, reused from hash to hash.
 ///
 /// It holds nothing before the first hash, grows to what a hash needs, and never shrinks by itself.
 pub struct Arena {
@@ -23,12 +23,12 @@ impl Default for Arena {
 }
 
 impl Arena {
-    /// With the quickest kernel of this processor, and huge pages where the system gives them.
+    /// An arena with the fastest kernel of this processor, and huge pages if the system provides them.
     pub fn new() -> Self {
         Self::with(Kernel::detect(), Pages::Huge)
     }
 
-    /// With a kernel and pages of choice, to compare.
+    /// An arena with the given kernel and pages, for comparisons.
     pub fn with(kernel: Kernel, pages: Pages) -> Self {
         Self { kernel, asked: pages, memory: None }
     }
@@ -36,7 +36,7 @@ impl Arena {
     /// Hashes a password with a salt; the tag is as long as `tag`.
     ///
     /// # Errors
-    /// [`Error`]; then `tag` is as it was.
+    /// [`Error`]; `tag` is then unchanged.
     pub fn hash(
         &mut self,
         params: &Params,
@@ -47,10 +47,10 @@ impl Arena {
         self.hash_input(params, &Input::new(password, salt), tag)
     }
 
-    /// As [`Self::hash`], with a secret and associated data where there are any.
+    /// As [`Self::hash`], with an optional secret and associated data.
     ///
     /// # Errors
-    /// [`Error`]; then `tag` is as it was.
+    /// [`Error`]; `tag` is then unchanged.
     pub fn hash_input(&mut self, params: &Params, input: &Input<'_>, tag: &mut [u8]) -> Result<(), Error> {
         params.check()?;
         input.check()?;
@@ -68,42 +68,43 @@ impl Arena {
         fill::end(kernel, memory, &shape, tag)
     }
 
-    /// Memory of so many blocks at least. What it held does not matter: a hash reads what it has written.
+    /// Memory of at least this many blocks. Its content does not matter: a hash reads only what it has
+    /// written.
     fn grown(&mut self, blocks: usize) -> Result<&mut Memory, Error> {
         let kept = self.memory.take_if(|memory| memory.blocks().len() >= blocks);
-        // The old memory goes first, so that the two are never there together.
+        // The old memory is freed first, so that both never exist together.
         self.memory = None;
         let memory = kept.or_else(|| Memory::new(blocks, self.asked)).ok_or(Error::OutOfMemory)?;
         Ok(self.memory.insert(memory))
     }
 
-    /// Overwrites all the memory with zeros, and keeps it. What of earlier hashes is in it without this, the
-    /// README says.
+    /// Overwrites all the memory with zeros, and keeps it. The README describes what earlier hashes leave in
+    /// it otherwise.
     pub fn wipe(&mut self) {
         if let Some(memory) = &mut self.memory {
             let blocks = memory.blocks();
             blocks.fill(Block::ZERO);
-            // The compiler may not think that nobody looks.
+            // Keeps the compiler from removing the writes.
             black_box(blocks);
         }
     }
 
-    /// Gives the memory back to the system; the next hash takes it anew.
+    /// Returns the memory to the system; the next hash allocates again.
     pub fn release(&mut self) {
         self.memory = None;
     }
 
-    /// How much memory is held, in bytes: of addresses; what the system has given of it may be less.
+    /// The reserved address space, in bytes; the resident memory may be less.
     pub fn reserved_bytes(&self) -> usize {
         self.memory.as_ref().map_or(0, Memory::bytes)
     }
 
-    /// What the memory was asked to be made of; None while there is none.
+    /// The requested kind of pages; `None` while there is no memory.
     pub fn pages(&self) -> Option<Pages> {
         self.memory.as_ref().map(Memory::pages)
     }
 
-    /// The instructions that it computes with.
+    /// The kernel in use.
     pub fn kernel(&self) -> Kernel {
         self.kernel
     }

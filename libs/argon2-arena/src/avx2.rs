@@ -1,12 +1,13 @@
 //! The kernel with AVX2: a pair of rows, or a pair of columns' worth of words, in eight of sixteen registers.
 //!
-//! As in the kernel with AVX-512, a block is eight rows `r` of four quarters `m` of four words `c`; the row round turns
-//! the words of a quarter, the column round those of a pair of rows and a pair of columns, which count
-//! 2 * (r & 1) + (c & 1). Here the lower bit of that count says which of two registers a word is in, so that to turn
-//! is to take the other register or to swap lanes, and again there is one move from one arrangement to the other:
+//! As in the kernel with AVX-512, a block is eight rows `r` of four quarters `m` of four words `c`; the row
+//! round rotates the words of a quarter, the column round those of a pair of rows and a pair of columns,
+//! which count 2 * (r & 1) + (c & 1). Here the lower bit of that count says which of two registers a word is
+//! in, so that a rotation takes the other register or swaps lanes, and again there is one move from one
+//! arrangement to the other:
 //!
-//! * *stored*: turned within the pairs of rows, by r / 2;
-//! * *inner*: turned within the quarters, by m.
+//! * *stored*: rotated within the pairs of rows, by r / 2;
+//! * *inner*: rotated within the quarters, by m.
 #![expect(unsafe_code, reason = "registers are other views of blocks")]
 
 use std::arch::x86_64::{
@@ -26,7 +27,7 @@ type Round = [Two; 4];
 /// A block: first by pairs of rows, then by quarters.
 type State = [Round; 4];
 
-/// At which place of a block each word is.
+/// The index of each word in a block.
 pub(crate) static ORDER: Order = order();
 
 #[expect(clippy::indexing_slicing, reason = "reckoned by the compiler, which would stop")]
@@ -49,6 +50,7 @@ pub(crate) fn fill(memory: &mut [Block], stretch: &Stretch<'_>) {
     let mut previous = stretch.previous();
     let Some(before) = memory.get(previous) else { return };
     let mut reference = stretch.reference(0, before.first());
+
     for (offset, current) in (0..stretch.length).zip(stretch.start()..) {
         prefetch(memory, current + AHEAD);
         let (Some(before), Some(referred)) = (memory.get(previous), memory.get(reference)) else { return };
@@ -57,7 +59,7 @@ pub(crate) fn fill(memory: &mut [Block], stretch: &Stretch<'_>) {
         let Some(slot) = memory.get_mut(current) else { return };
         let [z0, z1, z2, z3] = registers_mut(slot);
         let [i0, i1, i2, i3] = &input;
-        // What is mixed in at the end waits in the block's own place.
+        // The block's own memory holds the value that is xored in at the end.
         if stretch.mixes {
             [*z0, *z1, *z2, *z3] = [xor(z0, i0), xor(z1, i1), xor(z2, i2), xor(z3, i3)];
         } else {
@@ -66,7 +68,7 @@ pub(crate) fn fill(memory: &mut [Block], stretch: &Stretch<'_>) {
         let [a, b, c, d] = [row::<0>(*i0), row::<1>(*i1), row::<2>(*i2), row::<3>(*i3)];
         let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (a, b);
         let ([c0, c1, c2, c3], [d0, d1, d2, d3]) = (c, d);
-        // The columns with the first word come first: it says which block is needed next.
+        // The columns with the first word come first: it determines the next referenced block.
         let [za, zb, zc, zd] = [z0, z1, z2, z3];
         add_column::<0>([a0, b0, c0, d0], [&mut za[0], &mut zb[0], &mut zc[0], &mut zd[0]]);
         let Some(slot) = memory.get(current) else { return };
@@ -121,8 +123,8 @@ fn outwards<const PAIR: usize, const QUARTER: usize>([even, odd]: Two) -> Two {
     if (PAIR + QUARTER).is_multiple_of(2) { [even, odd] } else { [odd, even] }
 }
 
-/// By which bits the lane of a word differs between the arrangements: 2 for its row, 1 for its columns. `odd` is that
-/// of the inner arrangement.
+/// The bits by which the lane of a word differs between the arrangements: 2 for its row, 1 for its columns.
+/// `odd` is that of the inner arrangement.
 const fn swapped(pair: usize, quarter: usize, odd: usize) -> usize {
     let stored = (odd + quarter + pair) % 2;
     ((stored + pair) >> 1 & 1) << 1 | ((odd + quarter) >> 1 & 1)
@@ -169,7 +171,7 @@ fn add([x0, x1]: Two, [y0, y1]: Two) -> Two {
     ]
 }
 
-/// Turns each word right by two bytes.
+/// Rotates each word right by two bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn turn_16(words: __m256i) -> __m256i {
@@ -180,7 +182,7 @@ fn turn_16(words: __m256i) -> __m256i {
     _mm256_shuffle_epi8(words, from)
 }
 
-/// Turns each word right by three bytes.
+/// Rotates each word right by three bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn turn_24(words: __m256i) -> __m256i {
@@ -191,7 +193,7 @@ fn turn_24(words: __m256i) -> __m256i {
     _mm256_shuffle_epi8(words, from)
 }
 
-/// Turns each word left by one bit.
+/// Rotates each word left by one bit.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn turn_left(words: __m256i) -> __m256i {
@@ -213,7 +215,8 @@ fn xor_two([x0, x1]: &Two, [y0, y1]: &Two) -> Two {
 /// A block, as registers.
 #[inline]
 fn registers(block: &Block) -> &State {
-    // SAFETY: both are 1 KiB, a block is aligned to 64 bytes and registers to 32, and any bits will do for both.
+    // SAFETY: both are 1 KiB, a block is aligned to 64 bytes and registers to 32, and all bit patterns are
+    // valid for both.
     unsafe { &*ptr::from_ref(block).cast() }
 }
 

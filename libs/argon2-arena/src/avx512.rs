@@ -1,19 +1,20 @@
 //! The kernel with AVX-512: the whole block in sixteen registers.
 //!
-//! A block is eight rows `r` of four quarters `m` of four words `c`. The row round takes its four operands from the
-//! four quarters of a row, and then from quarters turned by 0 to 3 words. The column round takes them from the four
-//! pairs of rows, and then from pairs turned likewise; within a pair of rows and a pair of columns the words count
-//! 2 * (r & 1) + (c & 1).
+//! A block is eight rows `r` of four quarters `m` of four words `c`. The row round takes its four operands
+//! from the four quarters of a row, and then from quarters rotated by 0 to 3 words. The column round takes
+//! them from the four pairs of rows, and then from pairs rotated likewise; within a pair of rows and a pair
+//! of columns the words count 2 * (r & 1) + (c & 1).
 //!
-//! Register 4 * (r / 2) + m holds the words with that pair of rows and that quarter: both rounds take their operands
-//! from four whole registers, and all that moves are words within a register. There are two arrangements, each right
-//! for two steps running, and each register goes through one permutation from one to the other, instead of one for
-//! each turn and each turn back:
+//! Register 4 * (r / 2) + m holds the words with that pair of rows and that quarter: both rounds take their
+//! operands from four whole registers, and words move only within a register. There are two arrangements,
+//! each suited to two consecutive steps, and one permutation of each register leads from one to the other,
+//! instead of one for each rotation and its inverse:
 //!
-//! * *stored*: turned within the pairs of rows, by r / 2. Right for the second half of the column round, for the
-//!   memory, and for the first half of the row round.
-//! * *inner*: turned within the quarters, by m. Right for the second half of the row round and for the first half of
+//! * *stored*: rotated within the pairs of rows, by r / 2. Suits the second half of the column round, the
+//!   memory, and the first half of the row round.
+//! * *inner*: rotated within the quarters, by m. Suits the second half of the row round and the first half of
 //!   the column round.
+
 #![expect(unsafe_code, reason = "registers are other views of blocks")]
 
 use std::arch::x86_64::{
@@ -32,14 +33,14 @@ const LANES: usize = 8;
 /// First by pairs of rows, then by quarters.
 type State = [[__m512i; 4]; 4];
 
-/// Which word a lane of a register holds in the stored arrangement.
+/// The word that a lane of a register holds in the stored arrangement.
 const fn stored(register: usize, lane: usize) -> usize {
     let (pair, quarter) = (register / 4, register % 4);
     let turned = (2 * (lane / 4) + lane % 2 + pair) % 4;
     word(2 * pair + turned / 2, quarter, lane / 2 % 2 * 2 + turned % 2)
 }
 
-/// Which word it holds in the inner arrangement.
+/// The word that it holds in the inner arrangement.
 const fn inner(register: usize, lane: usize) -> usize {
     let (pair, quarter) = (register / 4, register % 4);
     word(2 * pair + lane / 4, quarter, (lane + quarter) % 4)
@@ -49,11 +50,11 @@ const fn word(row: usize, quarter: usize, column: usize) -> usize {
     16 * row + 4 * quarter + column
 }
 
-/// At which place of a block each word is.
+/// The index of each word in a block.
 pub(crate) static ORDER: Order = order();
-/// For each register, from which of its lanes each lane comes.
+/// For each register, the source lane of each lane.
 static TO_INNER: Block = moves(true);
-/// The other way; first by quarters, then by pairs of rows.
+/// The inverse; first by quarters, then by pairs of rows.
 static TO_STORED: Block = moves(false);
 
 #[expect(clippy::indexing_slicing, reason = "reckoned by the compiler, which would stop")]
@@ -87,8 +88,9 @@ const fn moves(inwards: bool) -> Block {
     moves
 }
 
-/// P of RFC 9106 §3.6 on two rows or columns for each group: GB, the words moved, GB. The groups go in step, so that
-/// one's work fills another's waiting; a macro, because all its registers have to be in sight at once.
+/// P of RFC 9106 §3.6 on two rows or columns for each group: GB, the words moved, GB. The groups are
+/// interleaved, so that the work of one fills the latency of another; a macro, because all registers must be
+/// named at once.
 macro_rules! round {
     ($([$a:ident $b:ident $c:ident $d:ident: $moves:ident])+) => {
         mix!($([$a $b $c $d])+);
@@ -121,7 +123,7 @@ pub(crate) fn fill(memory: &mut [Block], stretch: &Stretch<'_>) {
         state = xor(&state, registers(referred));
         let Some(slot) = memory.get_mut(current) else { return };
         let slot = registers_mut(slot);
-        // What is mixed in at the end waits in the block's own place.
+        // The block's own memory holds the value that is xored in at the end.
         *slot = if stretch.mixes { xor(slot, &state) } else { state };
         let [[mixed, ..], ..] = *slot;
         prefetch(memory, current + AHEAD);
@@ -129,7 +131,7 @@ pub(crate) fn fill(memory: &mut [Block], stretch: &Stretch<'_>) {
         let [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3], [d0, d1, d2, d3]] = &mut state;
         let [moves_a, moves_b, moves_c, moves_d] = registers(&TO_INNER);
         round!([a0 a1 a2 a3: moves_a] [b0 b1 b2 b3: moves_b] [c0 c1 c2 c3: moves_c] [d0 d1 d2 d3: moves_d]);
-        // The columns with the first word come first: it says which block is needed next.
+        // The columns with the first word come first: it determines the next referenced block.
         let [moves0, moves1, moves2, moves3] = registers(&TO_STORED);
         round!([a0 b0 c0 d0: moves0]);
         let first = _mm_cvtsi128_si64(_mm512_castsi512_si128(_mm512_xor_si512(*a0, mixed)));
@@ -144,7 +146,7 @@ pub(crate) fn fill(memory: &mut [Block], stretch: &Stretch<'_>) {
     }
 }
 
-/// The words of four registers at other lanes.
+/// The words of four registers, permuted between lanes.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn moved([a, b, c, d]: [&__m512i; 4], [move_a, move_b, move_c, move_d]: &[__m512i; 4]) -> [__m512i; 4] {
@@ -161,11 +163,11 @@ fn moved([a, b, c, d]: [&__m512i; 4], [move_a, move_b, move_c, move_d]: &[__m512
 #[target_feature(enable = "avx512f")]
 fn add(x: __m512i, y: __m512i) -> __m512i {
     let product = _mm512_mul_epu32(x, y);
-    // The product comes last: two sums are ready before it.
+    // The product is added last: two sums are ready before it.
     _mm512_add_epi64(_mm512_add_epi64(x, y), _mm512_add_epi64(product, product))
 }
 
-/// The sums without carry. Everything is spelled out: a loop over registers would leave them in memory.
+/// The sums without carry. Unrolled: a loop over registers would spill them to memory.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn xor([x0, x1, x2, x3]: &State, [y0, y1, y2, y3]: &State) -> State {
@@ -186,7 +188,8 @@ fn xor_four([x0, x1, x2, x3]: &[__m512i; 4], [y0, y1, y2, y3]: &[__m512i; 4]) ->
 /// A block, as registers.
 #[inline]
 fn registers(block: &Block) -> &State {
-    // SAFETY: both are 1 KiB, a block is aligned to 64 bytes as registers are, and any bits will do for both.
+    // SAFETY: both are 1 KiB, a block is aligned to 64 bytes as registers are, and all bit patterns are valid
+    // for both.
     unsafe { &*ptr::from_ref(block).cast() }
 }
 

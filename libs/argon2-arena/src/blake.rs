@@ -11,7 +11,7 @@ use crate::{Error, Input, Params};
 /// Bytes of the longest BLAKE2b digest, and of H0.
 pub(crate) const DIGEST_BYTES: usize = 64;
 
-/// H0: everything that a hash depends on.
+/// H0: the digest of all inputs.
 pub(crate) fn first(
     params: &Params,
     input: &Input<'_>,
@@ -23,6 +23,7 @@ pub(crate) fn first(
         [length(input.password)?, length(input.salt)?, length(input.secret)?, length(input.associated)?];
     let [password, salt, secret, associated] = &lengths;
     let mut digest = Zeroizing::new([0; DIGEST_BYTES]);
+
     blake(
         &[
             &params.parallelism.to_le_bytes(),
@@ -55,7 +56,7 @@ pub(crate) fn long(parts: &[&[u8]], out: &mut [u8]) -> Result<(), Error> {
     if out.len() <= DIGEST_BYTES {
         return blake(&all, out);
     }
-    // Halves of digests, each the digest of the one before; the last digest is as long as what is left.
+    // Halves of digests, each the digest of the one before; the last digest has the remaining length.
     let mut digest = Zeroizing::new([0; DIGEST_BYTES]);
     blake(&all, digest.as_mut_slice())?;
     let mut rest = out;
@@ -71,7 +72,7 @@ pub(crate) fn long(parts: &[&[u8]], out: &mut [u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// BLAKE2b of the parts one after another; as long as `out`, which has 1 to 64 bytes.
+/// BLAKE2b of the concatenated parts; the digest has the length of `out`, 1 to 64 bytes.
 fn blake(parts: &[&[u8]], out: &mut [u8]) -> Result<(), Error> {
     let mut core = Blake2bVarCore::new(out.len()).map_err(|_| Error::TagLength)?;
     let mut buffer = LazyBuffer::default();

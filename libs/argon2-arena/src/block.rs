@@ -7,26 +7,26 @@ pub(crate) const BLOCK_BYTES: usize = 1024;
 /// Words of a block.
 pub(crate) const WORDS: usize = 128;
 
-/// A block of memory: 1 KiB, each line of it in one line of the cache. Its words are in the order that suits the
-/// kernel; the first word is at the first place in every order.
+/// A block of memory: 1 KiB, aligned to cache lines. Its words are in the kernel's order; the first word is
+/// first in every order.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(crate) struct Block(pub(crate) [u64; WORDS]);
 
-/// At which place of a block each word is: `order[word]` is less than [`WORDS`].
+/// The index of each word in a block: `order[word]` is less than [`WORDS`].
 pub(crate) type Order = [u8; WORDS];
 
 impl Block {
     pub(crate) const ZERO: Self = Self([0; WORDS]);
 
-    /// The word that says where a data-dependent reference goes.
+    /// The word that determines a data-dependent reference.
     #[inline]
     pub(crate) fn first(&self) -> u64 {
         let [first, ..] = self.0;
         first
     }
 
-    /// Lays out words, little-endian (RFC 9106 §3.2).
+    /// Decodes little-endian words into this order (RFC 9106 §3.2).
     pub(crate) fn from_bytes(bytes: &[u8; BLOCK_BYTES], order: &Order) -> Self {
         let mut block = Self::ZERO;
         for (word, place) in bytes.as_chunks().0.iter().zip(order) {
@@ -35,7 +35,7 @@ impl Block {
         block
     }
 
-    /// The other way.
+    /// The inverse.
     pub(crate) fn bytes(&self, order: &Order) -> [u8; BLOCK_BYTES] {
         let mut bytes = [0; BLOCK_BYTES];
         for (word, place) in bytes.as_chunks_mut().0.iter_mut().zip(order) {
@@ -44,19 +44,19 @@ impl Block {
         bytes
     }
 
-    /// The word at a place.
+    /// The word at an index.
     pub(crate) fn get(&self, place: u8) -> u64 {
         self.0.get(usize::from(place)).copied().unwrap_or_default()
     }
 
-    /// Writes the word at a place.
+    /// Writes the word at an index.
     pub(crate) fn set(&mut self, place: u8, word: u64) {
         if let Some(slot) = self.0.get_mut(usize::from(place)) {
             *slot = word;
         }
     }
 
-    /// Mixes another block in, word by word.
+    /// Xors another block in, word by word.
     pub(crate) fn mix(&mut self, other: &Self) {
         for (word, other) in self.0.iter_mut().zip(&other.0) {
             *word ^= other;

@@ -44,6 +44,7 @@ fn fill_segment(kernel: Kernel, memory: &mut [Block], segment: Segment, params: 
         Kind::I => true,
         Kind::Id => segment.pass == 0 && segment.slice < SLICES / 2,
     };
+
     let mixes = segment.pass > 0 && params.version == Version::V13;
     let mut block = segment.first();
     let end = segment.shape.segment_length;
@@ -51,6 +52,7 @@ fn fill_segment(kernel: Kernel, memory: &mut [Block], segment: Segment, params: 
         let references = References::Dependent;
         return kernel.fill(memory, &Stretch { segment, block, length: end - block, references, mixes });
     }
+
     let mut addresses = Addresses::new(kernel, &segment, params);
     while block < end {
         let list = addresses.next(block);
@@ -86,7 +88,7 @@ impl Addresses {
         Self { kernel, input }
     }
 
-    /// Those around `block`.
+    /// The addresses around `block`.
     fn next(&mut self, block: u32) -> [u64; WORDS] {
         let order = self.kernel.order();
         if let Some(counter) = order.get(6) {
@@ -101,7 +103,8 @@ impl Addresses {
     }
 }
 
-/// The tag, from the last blocks of the lanes; then clears what it can be computed from without the work.
+/// The tag, from the last blocks of the lanes; then clears the data from which it could be computed without
+/// the work.
 pub(crate) fn end(kernel: Kernel, memory: &mut [Block], shape: &Shape, tag: &mut [u8]) -> Result<(), Error> {
     let mut last = Zeroizing::new(Block::ZERO);
     for lane in memory.chunks_exact_mut(shape.lane_length as usize) {

@@ -1,4 +1,4 @@
-//! Which instructions compute.
+//! The choice of instructions.
 
 use crate::block::{Block, Order};
 use crate::portable;
@@ -23,12 +23,12 @@ impl Kernel {
     /// Plain Rust, for any processor.
     pub const PORTABLE: Self = Self(Choice::Portable);
 
-    /// The quickest one that this processor has.
+    /// The fastest kernel of this processor.
     pub fn detect() -> Self {
         Self::all().last().unwrap_or(Self::PORTABLE)
     }
 
-    /// All that this processor has, the quickest one last.
+    /// All kernels of this processor, the fastest last.
     pub fn all() -> impl Iterator<Item = Self> {
         let choices = [
             Some(Choice::Portable),
@@ -71,10 +71,10 @@ impl Kernel {
         match self.0 {
             Choice::Portable => portable::fill(memory, stretch),
             #[cfg(all(target_arch = "x86_64", not(miri)))]
-            // SAFETY: `all` gives this choice only after it has seen that the processor has AVX2.
+            // SAFETY: `all` returns this kernel only after it has detected that the processor has AVX2.
             Choice::Avx2 => unsafe { avx2::fill(memory, stretch) },
             #[cfg(all(target_arch = "x86_64", not(miri)))]
-            // SAFETY: `all` gives this choice only after it has seen that the processor has AVX-512 F.
+            // SAFETY: `all` returns this kernel only after it has detected that the processor has AVX-512 F.
             Choice::Avx512 => unsafe { avx512::fill(memory, stretch) },
         }
     }

@@ -1,13 +1,13 @@
-//! Memory for blocks: mapped where that can be done, with huge pages where the system gives them.
+//! Memory for blocks: mapped where supported, with huge pages if the system provides them.
 
 use crate::block::Block;
 
-/// What the memory was asked to be made of.
+/// The requested kind of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pages {
-    /// Whatever the system gives.
+    /// The default of the system.
     Usual,
-    /// Huge pages (2 MiB). The system was asked and did not refuse; whether it has them is its affair.
+    /// Huge pages (2 MiB). The system accepted the advice; it may still use others.
     Huge,
 }
 
@@ -59,7 +59,7 @@ mod mapped {
     /// The size and alignment of a huge page, on x86-64 and on AArch64 with 4 KiB pages.
     const HUGE: usize = 2 << 20;
 
-    /// How far it is from an address to the next huge page, if none begins there.
+    /// The distance from an address to the next huge page boundary, if it is not one.
     pub(super) fn to_boundary(address: usize) -> usize {
         address.wrapping_neg() % HUGE
     }
@@ -82,18 +82,19 @@ mod mapped {
     impl Memory {
         pub(crate) fn new(blocks: usize, pages: Pages) -> Option<Self> {
             let bytes = blocks.checked_mul(size_of::<Block>()).filter(|&bytes| bytes > 0)?;
-            // Less than a huge page has no use for one.
+            // Less than a huge page does not benefit from one.
             let huge = pages == Pages::Huge && bytes >= HUGE;
             let bytes = if huge { bytes.checked_next_multiple_of(HUGE)? } else { bytes };
-            // What is before the first and after the last huge page is never touched and costs addresses only.
+            // The parts before the first and after the last huge page are never touched and cost only
+            // addresses.
             let mapped = if huge { bytes.checked_add(HUGE)? } else { bytes };
-            // SAFETY: a new mapping at a place that the system chooses overlaps nothing.
+            // SAFETY: a new mapping at an address that the system chooses overlaps nothing.
             let mapping = unsafe {
                 mmap_anonymous(ptr::null_mut(), mapped, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
             };
             let mapping = NonNull::new(mapping.ok()?)?;
             let skipped = if huge { to_boundary(mapping.addr().get()) } else { 0 };
-            // SAFETY: `skipped` is less than `HUGE`, by which the mapping is longer than what is used of it.
+            // SAFETY: `skipped` is less than `HUGE`, by which the mapping is longer than the used part.
             let first = unsafe { mapping.byte_add(skipped) };
             let pages =
                 if huge && Self::asks_for_huge_pages(first, bytes) { Pages::Huge } else { Pages::Usual };
@@ -102,7 +103,7 @@ mod mapped {
         }
 
         fn asks_for_huge_pages(first: NonNull<c_void>, bytes: usize) -> bool {
-            // SAFETY: the range was mapped just now, and this advice changes none of its contents.
+            // SAFETY: the range was just mapped, and this advice changes none of its contents.
             unsafe { madvise(first.as_ptr(), bytes, Advice::LinuxHugepage) }.is_ok()
         }
 
@@ -111,8 +112,9 @@ mod mapped {
         }
 
         pub(crate) fn blocks(&mut self) -> &mut [Block] {
-            // SAFETY: the range is within the mapping, which is aligned to pages at least, and so to blocks' lines; it
-            // holds zeros or blocks, of which any bits will do; the borrow is exclusive, as `self` is.
+            // SAFETY: the range is within the mapping, which is aligned to pages at least, and so to blocks'
+            // lines; it holds zeros or blocks, for which all bit patterns are valid; the borrow is exclusive,
+            // as `self` is.
             unsafe { slice::from_raw_parts_mut(self.first.as_ptr(), self.blocks) }
         }
 
@@ -161,7 +163,7 @@ mod tests {
             assert_eq!(large.bytes(), 4 << 20);
             assert!(large.blocks().as_ptr().addr().is_multiple_of(2 << 20));
         }
-        // All of it can be written.
+        // All of it is writable.
         large.blocks().fill(Block([7; 128]));
         assert!(large.blocks().iter().all(|block| block.first() == 7));
     }

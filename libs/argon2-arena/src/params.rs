@@ -1,4 +1,4 @@
-//! What is hashed, and how.
+//! The input and parameters of a hash.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub enum Kind {
     D,
     /// Data-independent memory access.
     I,
-    /// Independent in the first half of the first pass, dependent from there on. The one for passwords.
+    /// Independent in the first half of the first pass, dependent from there on. The variant for passwords.
     Id,
 }
 
@@ -43,25 +43,26 @@ impl Version {
     }
 }
 
-/// What a hash costs (RFC 9106 §3.1). Any values may be written here; [`Arena::hash`](crate::Arena::hash) checks them.
+/// The parameters of a hash (RFC 9106 §3.1). The fields accept any values;
+/// [`Arena::hash`](crate::Arena::hash) checks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Params {
-    /// Which Argon2.
+    /// The variant of Argon2.
     pub kind: Kind,
-    /// Which version of it.
+    /// The version.
     pub version: Version,
     /// Memory in KiB, `m`: at least 8 for each lane.
     pub memory_kib: u32,
     /// Passes over the memory, `t`: at least 1.
     pub iterations: u32,
-    /// Lanes, `p`: 1 to 2^24 - 1. They are computed one after another.
+    /// Lanes, `p`: 1 to 2^24 - 1. They are computed sequentially.
     pub parallelism: u32,
 }
 
 impl Params {
     /// Most lanes.
     pub const MAX_PARALLELISM: u32 = (1 << 24) - 1;
-    /// Shortest salt, in bytes (the RFC sets none; its authors' program and most others ask for 8).
+    /// Shortest salt, in bytes (the RFC sets none; the reference implementation and most others require 8).
     pub const MIN_SALT_BYTES: usize = 8;
     /// Shortest tag, in bytes.
     pub const MIN_TAG_BYTES: usize = 4;
@@ -71,7 +72,7 @@ impl Params {
         Self { kind: Kind::Id, version: Version::V13, memory_kib, iterations, parallelism: 1 }
     }
 
-    /// Whether these are parameters that Argon2 has.
+    /// Checks that Argon2 allows these parameters.
     ///
     /// # Errors
     /// [`Error::Iterations`], [`Error::Parallelism`], [`Error::Memory`].
@@ -89,7 +90,7 @@ impl Params {
     }
 }
 
-/// What is hashed.
+/// The input of a hash.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// The password, `P`: up to 2^32 - 1 bytes, as everything here.
@@ -120,7 +121,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A debug text shows lengths only.
+/// `Debug` shows lengths only.
 impl fmt::Debug for Input<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Input")
@@ -147,7 +148,7 @@ pub enum Error {
     TagLength,
     /// A password, salt, secret or associated data longer than 2^32 - 1 bytes.
     InputLength,
-    /// The system does not give that much memory.
+    /// The system does not provide that much memory.
     OutOfMemory,
 }
 

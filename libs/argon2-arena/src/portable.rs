@@ -3,7 +3,7 @@
 use crate::block::{Block, Order, WORDS};
 use crate::stretch::Stretch;
 
-/// The words as the RFC counts them.
+/// The words in the order of the RFC.
 pub(crate) static ORDER: Order = order();
 
 #[expect(clippy::cast_possible_truncation, reason = "there are 128 words")]

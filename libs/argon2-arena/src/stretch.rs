@@ -1,6 +1,6 @@
 //! Which block refers to which (RFC 9106 §3.4).
 
-/// Slices of a pass. Blocks of the current slice of another lane are not referred to.
+/// Slices of a pass. Blocks never reference the current slice of another lane.
 pub(crate) const SLICES: u32 = 4;
 
 /// The matrix of blocks: lanes one after another.
@@ -18,7 +18,7 @@ impl Shape {
         Self { lanes, lane_length: segment_length * SLICES, segment_length }
     }
 
-    /// How many blocks there are.
+    /// The number of blocks.
     pub(crate) fn blocks(&self) -> usize {
         self.lanes as usize * self.lane_length as usize
     }
@@ -52,13 +52,13 @@ impl Segment {
         }
     }
 
-    /// The first block that a pass fills: the first two of a lane are there from the beginning.
+    /// The first block that a pass fills: the first two of a lane exist from the beginning.
     pub(crate) fn first(&self) -> u32 {
         if self.pass == 0 && self.slice == 0 { 2 } else { 0 }
     }
 
-    /// The index of the block that `block` refers to, by the word `random`: J1 is its lower half, J2 its upper.
-    /// It is less than [`Shape::blocks`], and neither that of `block` nor of the one before.
+    /// The index of the block that `block` refers to, by the word `random`: J1 is its lower half, J2 its
+    /// upper. It is less than [`Shape::blocks`], and neither that of `block` nor of the one before.
     #[inline]
     pub(crate) fn reference(&self, block: u32, random: u64) -> u32 {
         let Shape { lanes, lane_length, segment_length } = self.shape;
@@ -92,22 +92,22 @@ fn low(word: u64) -> u32 {
     word as u32
 }
 
-/// Where the references of a stretch come from.
+/// The source of the references of a stretch.
 #[derive(Clone, Copy)]
 pub(crate) enum References<'a> {
     /// From the block before each.
     Dependent,
-    /// From here: an index for each block of the stretch.
+    /// From this list: an index for each block of the stretch.
     Given(&'a [u32]),
 }
 
-/// Some blocks of a segment, one after another.
+/// Consecutive blocks of a segment.
 #[derive(Clone, Copy)]
 pub(crate) struct Stretch<'a> {
     pub(crate) segment: Segment,
     /// The first of them, counted within the segment.
     pub(crate) block: u32,
-    /// How many.
+    /// Their number.
     pub(crate) length: u32,
     pub(crate) references: References<'a>,
     /// Whether new blocks are mixed into the old ones instead of replacing them.
@@ -115,7 +115,8 @@ pub(crate) struct Stretch<'a> {
 }
 
 impl Stretch<'_> {
-    /// The index of the block that the one at `offset` refers to. `random` is the first word of the block before.
+    /// The index of the block that the one at `offset` refers to. `random` is the first word of the block
+    /// before.
     #[inline]
     pub(crate) fn reference(&self, offset: u32, random: u64) -> usize {
         let index = match self.references {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 #[cfg(not(miri))]
 const KINDS: [Kind; 3] = [Kind::D, Kind::I, Kind::Id];
 
-/// What the crate says.
+/// The tag by the crate.
 fn expected(params: &Params, input: &Input<'_>, tag_bytes: usize) -> Vec<u8> {
     let algorithm = match params.kind {
         Kind::D => Algorithm::Argon2d,
@@ -33,7 +33,7 @@ fn arenas() -> Vec<Arena> {
     Kernel::all().map(|kernel| Arena::with(kernel, Pages::Huge)).collect()
 }
 
-/// Whether all arenas agree with the crate. The arenas are used again, with whatever is in their memory.
+/// Whether all arenas agree with the crate. The arenas are reused, with the old content of their memory.
 fn check(arenas: &mut [Arena], params: &Params, input: &Input<'_>, tag_bytes: usize) {
     let expected = expected(params, input, tag_bytes);
     for arena in arenas {
@@ -83,7 +83,7 @@ fn lengths() {
         let part = &long[..length];
         check(&mut arenas, &params, &Input::new(part, b"somesalt"), 32);
         check(&mut arenas, &params, &Input::new(b"", &long[..length.max(8)]), 32);
-        // The crate takes no more than 32 bytes of associated data.
+        // The crate accepts at most 32 bytes of associated data.
         let associated = &long[..length.min(32)];
         let input = Input { secret: part, associated, ..Input::new(part, b"somesalt") };
         check(&mut arenas, &params, &input, 32);
@@ -118,7 +118,7 @@ fn what_argon2_does_not_have_is_refused_by_name() {
         (good, 8, 3, Error::TagLength),
         (good, 8, 0, Error::TagLength),
     ] {
-        // Nothing is spent on them either.
+        // They are refused before any memory is reserved.
         assert_eq!(refused(params, &[1; 8][..salt], &mut vec![0; tag]), (Some(error), 0), "{params:?}");
         assert!(error.to_string().len() > 20);
     }

@@ -1,9 +1,9 @@
 //! Lanes against the `bcrypt` crate, on one thread: `cargo bench -p bcrypt-lanes [-- --cost 12 --pairs 9]`.
 //!
-//! Each ratio is between two runs right after one another, so that whatever else the machine does meets both alike;
-//! shown are the median over the pairs, and in brackets the lowest, the quartiles and the highest. Where Linux tells
-//! the time that the thread had a core, that is taken, so that waiting for one does not count.
-//! Both sides are built for the same processor: baseline x86-64, unless `RUSTFLAGS` says otherwise.
+//! Each ratio compares two consecutive runs, so that other load on the machine affects both alike; shown are
+//! the median over the pairs, and in brackets the lowest, the quartiles and the highest. Where Linux reports
+//! the time that the thread had a core, this time is used, so that waiting for a core does not count. Both
+//! sides are built for the same processor: baseline x86-64, unless `RUSTFLAGS` says otherwise.
 #![expect(clippy::disallowed_methods, reason = "measured time belongs to benchmarks")]
 
 use std::fmt;
@@ -29,11 +29,13 @@ fn main() -> ExitCode {
         eprintln!("cargo bench -p bcrypt-lanes [-- --cost 4..31 --pairs 1..]");
         return ExitCode::FAILURE;
     };
+
     println!(
         "cost {}, {} interleaved pairs a line; median [lowest, quartiles, highest]",
         settings.cost.get(),
         settings.pairs
     );
+
     let mut fast = Lanes::new();
     for lanes in [&mut fast, &mut Lanes::with_kernel(Kernel::PORTABLE)] {
         println!("\n{} kernel against the `bcrypt` crate", lanes.kernel().name());
@@ -41,20 +43,24 @@ fn main() -> ExitCode {
             settings.against_the_crate(lanes, width);
         }
     }
+
     println!(
         "\n{} kernel: latency of a batch against a single hash of the same kernel",
         fast.kernel().name()
     );
+
     for width in Width::all().skip(1) {
         settings.against_a_single_hash(&mut fast, width);
     }
     let start = Instant::now();
     let calibration = fast.calibrate(|| start.elapsed());
     println!("\ncalibration, {:.0} ms", millis(start.elapsed()));
+
     for limit in [LATENCY_LIMIT, f64::INFINITY] {
         let best = calibration.best(limit);
         println!(
-            "  latency up to {limit:.2}x: {} lanes, {:.2}x the hashes a second of one lane at {:.2}x its latency",
+            "  latency up to {limit:.2}x: {} lanes, {:.2}x the hashes a second of one lane at {:.2}x its \
+             latency",
             best.get(),
             calibration.throughput(best),
             calibration.latency(best),
@@ -104,7 +110,7 @@ impl Settings {
         millis(self.clock.now().saturating_sub(start))
     }
 
-    /// Milliseconds of as many hashes at once.
+    /// Milliseconds of the same number of hashes at once.
     fn batch(&self, lanes: &mut Lanes, width: Width) -> f64 {
         lanes.set_width(width);
         let password = Password::new(b"correct horse", Rules::BYTES).unwrap_or_default();
@@ -122,12 +128,12 @@ impl Settings {
     }
 }
 
-/// Goes forward while the thread has a core; where that cannot be known, always.
+/// Advances while the thread has a core; always, if that cannot be measured.
 struct Clock(Instant);
 
 impl Clock {
     fn now(&self) -> Duration {
-        thread::yield_now(); // brings the kernel's account up to date
+        thread::yield_now(); // updates the kernel's accounting
         Self::on_a_core().unwrap_or_else(|| self.0.elapsed())
     }
 
@@ -141,7 +147,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Sorted figures.
+/// Sorted measurements.
 struct Spread(Vec<f64>);
 
 impl Spread {
@@ -151,7 +157,7 @@ impl Spread {
         Self(figures)
     }
 
-    /// The figure that so many quarters of the others are below.
+    /// The quantile in quarters: 2 is the median.
     fn quartile(&self, quarters: usize) -> f64 {
         self.0.get(self.0.len().saturating_sub(1) * quarters / 4).copied().unwrap_or(f64::NAN)
     }

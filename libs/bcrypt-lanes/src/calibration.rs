@@ -1,4 +1,4 @@
-//! How fast each width is on this machine, by measuring.
+//! Measures how fast each width is on this machine.
 
 use core::time::Duration;
 
@@ -6,14 +6,14 @@ use crate::kernel::Kernel;
 use crate::lane::Lane;
 use crate::lanes::Width;
 
-/// Samples of each width. They take turns, so that whatever else the machine does meets all widths alike, and the
-/// fastest counts, so that the choice hangs less on what else it did just then.
+/// Samples of each width. They are interleaved, so that other load on the machine affects all widths alike,
+/// and the fastest counts, so that the choice depends less on that load.
 const SAMPLES: usize = 25;
 
 /// Key expansions in a sample: a few hundred microseconds.
 const SWEEPS: usize = 8;
 
-/// How long a batch of each width takes, measured on this machine.
+/// The duration of a batch of each width, measured on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calibration {
     /// The fastest sample of the widths from one up.
@@ -41,20 +41,21 @@ impl Calibration {
         Self { fastest }
     }
 
-    /// How many times as long a batch of this width takes as a single hash.
+    /// The latency of a batch of this width, relative to a single hash.
     pub fn latency(&self, width: Width) -> f64 {
         let [single, ..] = self.fastest;
         let batch = self.fastest.get(width.get() - 1).copied().unwrap_or(single);
         if single.is_zero() { 1.0 } else { batch.as_secs_f64() / single.as_secs_f64() }
     }
 
-    /// How many times as many hashes a second a batch of this width gives as a single hash.
+    /// The hashes per second of a batch of this width, relative to a single hash.
     #[expect(clippy::cast_precision_loss, reason = "one to eight")]
     pub fn throughput(&self, width: Width) -> f64 {
         width.get() as f64 / self.latency(width).max(f64::MIN_POSITIVE)
     }
 
-    /// The width with the most hashes a second among those whose latency is at most `limit` times a single hash's.
+    /// The width with the most hashes a second among those whose latency is at most `limit` times a single
+    /// hash's.
     pub fn best(&self, limit: f64) -> Width {
         let mut best = Width::MIN;
         for width in Width::all().filter(|&width| self.latency(width) <= limit) {

@@ -1,4 +1,4 @@
-//! The text form, `$2b$12$` and 53 letters, of which no input makes the parser panic.
+//! The text form, `$2b$12$` and 53 letters. The parser panics on no input.
 
 use core::fmt;
 use core::str::FromStr;
@@ -13,12 +13,12 @@ const LETTERS: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 pub struct Cost(u8);
 
 impl Cost {
-    /// The least that the format knows.
+    /// The least cost of the format.
     pub const MIN: Self = Self(4);
-    /// The most: a day and a half.
+    /// The highest cost: a day and a half.
     pub const MAX: Self = Self(31);
 
-    /// 4 to 31. What comes from outside may be too high for you: compare it with a cap of yours.
+    /// 4 to 31. Compare untrusted costs with a cap of your own.
     pub const fn new(cost: u8) -> Option<Self> {
         if cost >= Self::MIN.0 && cost <= Self::MAX.0 { Some(Self(cost)) } else { None }
     }
@@ -28,7 +28,7 @@ impl Cost {
         self.0
     }
 
-    /// How often the key and the salt are each expanded.
+    /// The number of expansions of the key, and of the salt.
     pub(crate) const fn rounds(self) -> u32 {
         1 << self.0
     }
@@ -38,15 +38,16 @@ impl Cost {
     }
 }
 
-/// The version in the text. All three are computed alike: each began as the name of a version without a flaw that
-/// another implementation had. (`2x`, which names such a flaw, is refused.)
+/// The version in the text. All three are computed alike: each was introduced to name a version without a
+/// flaw that another implementation had. (`2x`, which names such a flaw, is refused.)
 ///
-/// Not imitated is what OpenBSD's `2a` did to passwords of 255 bytes and more until 2014: it counted them in one byte.
+/// The flaw of OpenBSD's `2a` until 2014 is not imitated: it counted the length in one byte, which matters
+/// from 255 bytes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     /// `2a`: OpenBSD before 5.5, and most libraries.
     A,
-    /// `2b`: OpenBSD since 5.5. The one for new hashes.
+    /// `2b`: OpenBSD since 5.5. The version for new hashes.
     B,
     /// `2y`: Openwall's corrected one, and so PHP's.
     Y,
@@ -64,7 +65,7 @@ impl Version {
 
 /// A bcrypt hash: version, cost, salt and digest.
 ///
-/// Comparing two takes the same time wherever they differ.
+/// Comparison takes constant time.
 #[derive(Clone, Copy)]
 pub struct Hash {
     version: Version,
@@ -81,7 +82,7 @@ impl Hash {
         Self { version, cost, salt, digest }
     }
 
-    /// Which of `2a`, `2b` and `2y` it says it is.
+    /// The version in the text.
     pub const fn version(&self) -> Version {
         self.version
     }
@@ -96,20 +97,20 @@ impl Hash {
         self.salt
     }
 
-    /// The digest. bcrypt throws its 24th byte away.
+    /// The digest. bcrypt discards its 24th byte.
     pub const fn digest(&self) -> [u8; 23] {
         self.digest
     }
 
-    /// Whether the digest is this one, in a time that does not depend on where they differ.
+    /// Compares the digest in constant time.
     pub(crate) fn has_digest(&self, digest: &[u8; 23]) -> bool {
         bool::from(self.digest.ct_eq(digest))
     }
 
-    /// Reads the text form, of whatever bytes: `$2b$12$`, 22 letters of salt, 31 of digest.
+    /// Parses the text form from any bytes: `$2b$12$`, 22 letters of salt, 31 of digest.
     ///
-    /// Bits of the last letters that carry nothing must be zero: no implementation writes others, and two texts
-    /// of one hash are one too many.
+    /// Unused bits of the last letters must be zero: no implementation writes others, and one hash must not
+    /// have two texts.
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
         let text: &[u8; Self::TEXT_BYTES] =
             text.try_into().map_err(|_| ParseError::Length { bytes: text.len() })?;
@@ -166,14 +167,14 @@ impl fmt::Display for Hash {
     }
 }
 
-/// Without salt and digest, so that a log does not have them.
+/// `Debug` shows neither salt nor digest, so that logs do not contain them.
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Hash($2{}${:02}$..)", char::from(self.version.letter()), self.cost.0)
     }
 }
 
-/// Six bits a letter, the highest first; a last letter may carry fewer.
+/// Six bits per letter, the highest first; a last letter may carry fewer.
 fn encode(bytes: &[u8]) -> impl Iterator<Item = u8> {
     bytes.chunks(3).flat_map(|chunk| {
         let word = (0..3).fold(0, |word, i| (word << 8) | u32::from(chunk.get(i).copied().unwrap_or(0)));
@@ -198,7 +199,7 @@ const fn value(letter: u8) -> Option<u32> {
     })
 }
 
-/// As many bytes as wanted from as many letters as they need.
+/// Decodes the requested number of bytes.
 fn decode<const N: usize>(letters: &[u8]) -> Result<[u8; N], ParseError> {
     let mut bytes = [0; N];
     let mut out = bytes.iter_mut();
@@ -217,21 +218,21 @@ fn decode<const N: usize>(letters: &[u8]) -> Result<[u8; N], ParseError> {
     if word == 0 { Ok(bytes) } else { Err(ParseError::SpareBits) }
 }
 
-/// Why a text is not a bcrypt hash of a kind known here.
+/// Why a text is not a supported bcrypt hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParseError {
     /// It does not have 60 bytes.
     Length {
-        /// How many it has.
+        /// Its length in bytes.
         bytes: usize,
     },
     /// It does not begin with `$2a$`, `$2b$` or `$2y$`, or there is no `$` after the cost.
     Prefix,
     /// The cost is not two digits from 04 to 31.
     Cost,
-    /// Something among the letters is none of bcrypt's base 64.
+    /// A letter is not in bcrypt's base 64 alphabet.
     Letter,
-    /// A last letter carries bits that belong to nothing.
+    /// A last letter has unused bits that are not zero.
     SpareBits,
 }
 

@@ -1,4 +1,4 @@
-//! Which implementation of the inner loop runs.
+//! The choice of the inner loop.
 
 use crate::lane::Lane;
 
@@ -35,7 +35,7 @@ impl Kernel {
         }
     }
 
-    /// Expands the keys of one to eight lanes; of any other number, those of none.
+    /// Expands the keys of one to eight lanes; has no effect for any other number.
     pub(crate) fn sweep(self, lanes: &mut [Lane]) {
         let swept = match self.0 {
             Kind::Portable => crate::portable::sweep(lanes),

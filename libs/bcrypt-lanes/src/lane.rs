@@ -12,8 +12,9 @@ pub(crate) type KeyWords = [u32; 18];
 
 /// One password's subkeys and substitution boxes.
 ///
-/// The assembler kernel relies on this layout: lanes lie side by side; a lane is a whole number of cache lines; the
-/// boxes follow the subkeys without a gap, so that one sweep writes both; and boxes begin at a cache line.
+/// The assembler kernel relies on this layout: lanes lie side by side; a lane is a whole number of cache
+/// lines; the boxes follow the subkeys without a gap, so that one sweep writes both; and boxes begin at a
+/// cache line.
 #[repr(C, align(64))]
 #[derive(Clone)]
 pub(crate) struct Lane {

@@ -1,4 +1,4 @@
-//! The lanes: memory for eight passwords, and the ways to use it.
+//! The lanes: memory for eight passwords, and hashing in it.
 
 use core::fmt;
 
@@ -17,7 +17,7 @@ pub struct Width(usize);
 impl Width {
     /// One password at a time.
     pub const MIN: Self = Self(1);
-    /// As many as fit into the first-level cache of 48 KiB that is common by now, with room for everything else.
+    /// As many as fit into a first-level cache of 48 KiB, with space for other data.
     pub const MAX: Self = Self(8);
 
     /// 1 to 8.
@@ -41,9 +41,9 @@ impl Width {
 pub struct Job<'a> {
     /// The password.
     pub password: Password<'a>,
-    /// Sixteen bytes that no other hash has: take them from a cryptographic random generator.
+    /// Sixteen unique bytes, from a cryptographic random generator.
     pub salt: [u8; 16],
-    /// What the text shall say; the digest is the same.
+    /// The version in the text; it does not change the digest.
     pub version: Version,
 }
 
@@ -52,16 +52,16 @@ pub struct Job<'a> {
 pub struct Attempt<'a> {
     /// The password.
     pub password: Password<'a>,
-    /// What it is compared with.
+    /// The hash to compare with.
     pub hash: Hash,
 }
 
-/// There is not one place for each answer.
+/// The output slice does not match the number of inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLength {
-    /// How many answers there would be.
+    /// The number of inputs.
     pub needed: usize,
-    /// How many places there are.
+    /// The length of the output slice.
     pub places: usize,
 }
 
@@ -79,9 +79,9 @@ impl OutputLength {
     }
 }
 
-/// Memory for eight passwords in lock-step, 35 KiB, taken once and used again and again.
+/// Memory for eight passwords in lock-step, 35 KiB, allocated once and reused.
 ///
-/// It is cleared after each batch and when dropped. A thread that hashes keeps one of its own.
+/// It is cleared after each batch and when dropped. Each hashing thread has its own.
 pub struct Lanes {
     kernel: Kernel,
     width: Width,
@@ -89,7 +89,7 @@ pub struct Lanes {
     words: [Words; Width::MAX.0],
 }
 
-/// What is mixed into one lane, again and again.
+/// The words that are mixed into one lane repeatedly.
 #[derive(Clone, Copy)]
 struct Words {
     key: KeyWords,
@@ -100,7 +100,7 @@ impl Words {
     const EMPTY: Self = Self { key: [0; 18], salt: [0; 18] };
 }
 
-/// One lane's part of a batch: a place among the questions, and what is asked.
+/// One lane's part of a batch: the index of the input, and the input.
 #[derive(Clone, Copy, Default)]
 struct Entry<'a> {
     place: usize,
@@ -115,19 +115,19 @@ impl Default for Lanes {
 }
 
 impl Lanes {
-    /// Takes the memory, chooses the fastest kernel for this processor, and begins with four lanes, which cost next
-    /// to no latency. [`Lanes::calibrate`] tells whether more are worth it.
+    /// Allocates the memory, chooses the fastest kernel for this processor, and begins with four lanes, which
+    /// add almost no latency. [`Lanes::calibrate`] measures whether more are worth it.
     pub fn new() -> Self {
         Self::with_kernel(Kernel::detect())
     }
 
-    /// As `new`, with a kernel of your choice.
+    /// As `new`, with the given kernel.
     pub fn with_kernel(kernel: Kernel) -> Self {
         let states = vec![Lane::EMPTY; Width::MAX.0].into_boxed_slice();
         Self { kernel, width: Width(4), states, words: [Words::EMPTY; _] }
     }
 
-    /// Which inner loop runs.
+    /// The inner loop in use.
     pub const fn kernel(&self) -> Kernel {
         self.kernel
     }
@@ -142,7 +142,7 @@ impl Lanes {
         self.width = width;
     }
 
-    /// Measures each width on this machine, in about 50 ms of a core, by a clock that only goes forward.
+    /// Measures each width on this machine, in about 50 ms of a core, with a monotonic clock.
     /// See [`Calibration::best`]; the width stays as it is until [`Lanes::set_width`].
     pub fn calibrate(&mut self, clock: impl FnMut() -> core::time::Duration) -> Calibration {
         let calibration = Calibration::measure(self.kernel, &mut self.states, clock);
@@ -156,9 +156,9 @@ impl Lanes {
         Hash::new(job.version, cost, job.salt, digest)
     }
 
-    /// Hashes passwords with one cost. More than the width go in batches of nearly one size.
+    /// Hashes passwords with one cost. More than the width are split into batches of nearly equal size.
     ///
-    /// `hashes` has a place for each job; what is in it before does not matter.
+    /// `hashes` has one element for each job; its content is overwritten.
     pub fn hash_many(
         &mut self,
         cost: Cost,
@@ -176,7 +176,7 @@ impl Lanes {
         Ok(())
     }
 
-    /// Whether the password is the one of the hash.
+    /// Whether the password matches the hash.
     pub fn verify_one(&mut self, attempt: &Attempt<'_>) -> bool {
         let mut digest = self.one(attempt.hash.cost(), attempt.password, attempt.hash.salt());
         let same = attempt.hash.has_digest(&digest);
@@ -184,9 +184,9 @@ impl Lanes {
         same
     }
 
-    /// Whether each password is the one of its hash. Those of one cost go in lock-step, low costs first.
+    /// Whether each password matches its hash. Attempts of one cost run in lock-step, low costs first.
     ///
-    /// `answers` has a place for each attempt; what is in it before does not matter.
+    /// `answers` has one element for each attempt; its content is overwritten.
     pub fn verify_many(
         &mut self,
         attempts: &[Attempt<'_>],
@@ -216,7 +216,7 @@ impl Lanes {
         digest
     }
 
-    /// Divides entries into as few batches as there must be, of nearly one size: 4 and 3 are done sooner than 6 and 1.
+    /// Splits entries into as few batches as possible, of nearly equal size: 4 and 3 are faster than 6 and 1.
     fn many<'a>(
         &mut self,
         cost: Cost,
@@ -225,7 +225,8 @@ impl Lanes {
     ) {
         let mut left = entries.clone().count();
         while left > 0 {
-            let batches = left.div_ceil(self.width.0.max(1)).max(1); // neither is 0, as the compiler cannot know
+            // neither is 0, which the compiler cannot know
+            let batches = left.div_ceil(self.width.0.max(1)).max(1);
             let size = left.div_ceil(batches);
             let mut batch = [Entry::default(); Width::MAX.0];
             for (to, entry) in batch.iter_mut().zip(entries.by_ref().take(size)) {
@@ -245,6 +246,7 @@ impl Lanes {
             lane.reset();
             lane.expand_salted(&words.key, &words.salt);
         }
+
         for _ in 0..cost.rounds() {
             for (lane, words) in lanes.iter_mut().zip(self.words.iter()) {
                 lane.mix(&words.key);
@@ -255,6 +257,7 @@ impl Lanes {
             }
             self.kernel.sweep(lanes);
         }
+
         for (lane, entry) in lanes.iter().zip(entries) {
             let mut digest = lane.finish();
             if let Some(kept) = digest.first_chunk() {

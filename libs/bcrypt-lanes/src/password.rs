@@ -1,33 +1,33 @@
-//! What bcrypt takes for a password, and what becomes of those that do not fit.
+//! Passwords as bcrypt accepts them, and the treatment of those that do not fit.
 
 use core::fmt;
 
-/// What becomes of a password of more than 72 bytes. bcrypt never sees the bytes after the 72nd.
+/// The treatment of a password of more than 72 bytes. bcrypt ignores the bytes after the 72nd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truncation {
     /// It is an error. A password of exactly 72 bytes passes: all of it counts.
     Refuse,
-    /// The bytes after the 72nd are left out, as every implementation of old did without a word. Whoever knows the
-    /// first 72 bytes then knows the password; keep this for hashes that were made so.
+    /// The bytes after the 72nd are ignored, as older implementations did silently. The first 72 bytes then
+    /// suffice to log in; use this only for hashes that were created so.
     Allow,
 }
 
-/// What becomes of a password with a NUL byte in it.
+/// The treatment of a password with a NUL byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nul {
     /// It is an error.
     Refuse,
-    /// The password ends before the first one. So do the reference implementations (OpenBSD, Openwall), in all of
-    /// `2a`, `2b` and `2y`: they take a C string.
+    /// The password ends before the first one, as in the reference implementations (OpenBSD, Openwall) for
+    /// all of `2a`, `2b` and `2y`, which take a C string.
     Terminate,
     /// It is a byte like any other, as in Rust's `bcrypt` crate and in Go.
     ///
-    /// bcrypt appends one NUL and then repeats the whole up to 72 bytes, so passwords that differ in their number of
-    /// NULs alone can still have the same hash.
+    /// bcrypt appends one NUL and then repeats the whole up to 72 bytes, so passwords that differ in their
+    /// number of NULs alone can still have the same hash.
     Keep,
 }
 
-/// What is done about passwords that bcrypt cannot take whole.
+/// The treatment of passwords that bcrypt cannot use completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// More than 72 bytes.
@@ -37,20 +37,20 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Refuses whatever bcrypt would not take whole. For new passwords.
+    /// Refuses passwords that bcrypt would not use completely. For new passwords.
     pub const STRICT: Self = Self { long: Truncation::Refuse, nul: Nul::Refuse };
-    /// As `crypt(3)` of OpenBSD and Openwall, and so PHP, does it. For hashes that came from there.
+    /// As `crypt(3)` of OpenBSD and Openwall, and so PHP. For hashes from there.
     pub const CRYPT: Self = Self { long: Truncation::Allow, nul: Nul::Terminate };
-    /// As `verify` of Rust's `bcrypt` crate does it. For hashes that came from there.
+    /// As `verify` of Rust's `bcrypt` crate. For hashes from there.
     pub const BYTES: Self = Self { long: Truncation::Allow, nul: Nul::Keep };
 }
 
-/// A password as bcrypt takes it: at most 72 bytes, borrowed.
+/// A password as bcrypt uses it: at most 72 bytes, borrowed.
 #[derive(Clone, Copy, Default)]
 pub struct Password<'a>(&'a [u8]);
 
 impl<'a> Password<'a> {
-    /// The most bytes that count.
+    /// The number of significant bytes.
     pub const MAX_BYTES: usize = 72;
 
     /// Applies the rules.
@@ -70,7 +70,7 @@ impl<'a> Password<'a> {
         }
     }
 
-    /// The bytes that count, and the NUL that ends them.
+    /// The significant bytes, and the terminating NUL.
     pub(crate) fn key(self) -> impl Iterator<Item = u8> + Clone {
         self.0.iter().copied().chain([0])
     }
@@ -87,12 +87,12 @@ impl fmt::Debug for Password<'_> {
 pub enum PasswordError {
     /// It has more than 72 bytes.
     TooLong {
-        /// How many it has.
+        /// Its length in bytes.
         bytes: usize,
     },
     /// There is a NUL byte in it.
     Nul {
-        /// Where.
+        /// The offset of the byte.
         at: usize,
     },
 }

@@ -1,5 +1,5 @@
 //! The state every Blowfish key schedule starts from: the first 33,344 bits of the fraction of pi, in order.
-//! `tests::they_are_the_digits_of_pi` computes them anew.
+//! `tests::they_are_the_digits_of_pi` recomputes them.
 
 /// The subkeys.
 pub(crate) const P: [u32; 18] = [

@@ -1,10 +1,11 @@
-//! The kernel in safe Rust, for every machine: it is what Miri checks and what the assembler is tested against.
+//! The kernel in safe Rust, for every machine: it is what Miri checks and what the assembler is tested
+//! against.
 
 use crate::lane::{Lane, scramble};
 
 /// Expands the lanes' keys, in lock-step: the subkeys, then the boxes, are overwritten by the running block.
 ///
-/// Returns `false`, having done nothing, if there are no lanes or more than eight.
+/// Returns `false`, without any effect, if there are no lanes or more than eight.
 pub(crate) fn sweep(lanes: &mut [Lane]) -> bool {
     match lanes.len() {
         1 => of::<1>(lanes),
@@ -25,7 +26,7 @@ fn of<const N: usize>(lanes: &mut [Lane]) -> bool {
     true
 }
 
-/// The running blocks, left and right halves apart.
+/// The running blocks, as left and right halves.
 type Blocks<const N: usize> = ([u32; N], [u32; N]);
 
 #[expect(clippy::indexing_slicing, reason = "constant bounds: the compiler removes the checks")]

@@ -1,12 +1,12 @@
 //! The kernel in assembler, for x86-64 with BMI1 and BMI2 (Haswell, Zen and later).
 //!
-//! What a compiler does not find by itself:
-//! * Both halves of a lane's block live in one 64-bit register, the half that is looked up below, so eight lanes need
-//!   eight registers. A rotation by 32 swaps the halves while the loads are under way, and one 64-bit `xor` mixes two
-//!   subkeys in: ten and a half instructions a round.
-//! * Each byte is taken out by one instruction: `shrx`, `bextr`, and `movzx` for the lower two.
+//! Optimisations that a compiler does not find:
+//! * Both halves of a lane's block live in one 64-bit register, the active half below, so eight lanes need
+//!   eight registers. A rotation by 32 swaps the halves while the loads are under way, and one 64-bit `xor`
+//!   mixes two subkeys in: ten and a half instructions per round.
+//! * One instruction extracts each byte: `shrx`, `bextr`, and `movzx` for the lower two.
 //!   (`movzx` from `ah` to `dh` does not need a shifter, of which there are only half as many as adders.)
-//! * Lanes take turns round by round. The processor looks far enough ahead to run them all at once.
+//! * Lanes are interleaved round by round. The processor's out-of-order window covers all of them.
 #![expect(unsafe_code, reason = "assembler: the only kernel that keeps eight lanes in registers")]
 
 use core::arch::naked_asm;
@@ -19,14 +19,14 @@ use crate::lane::Lane;
 pub(crate) struct Bmi2(());
 
 impl Bmi2 {
-    /// Looks at the processor.
+    /// Detects the instructions.
     pub(crate) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2")).then_some(Self(()))
     }
 
     /// Expands the lanes' keys, in lock-step.
     ///
-    /// Returns `false`, having done nothing, if there are no lanes or more than eight.
+    /// Returns `false`, without any effect, if there are no lanes or more than eight.
     #[expect(clippy::unused_self, reason = "the proof that the processor can")]
     pub(crate) fn sweep(self, lanes: &mut [Lane]) -> bool {
         let kernel = match lanes.len() {
@@ -40,24 +40,24 @@ impl Bmi2 {
             8 => sweep8,
             _ => return false,
         };
-        // SAFETY: `self` proves that the processor has BMI1 and BMI2. The kernel for n lanes reads and writes the
-        // `p` and `s` of n lanes side by side, at the offsets that the compiler put into it; `lanes` is that memory,
-        // borrowed for writing. Every index is a byte, times four, into a box of 256 words. `Lane` is aligned to 64
-        // bytes, which the kernel's loop over the subkeys counts on.
+        // SAFETY: `self` proves that the processor has BMI1 and BMI2. The kernel for n lanes reads and writes
+        // the `p` and `s` of n lanes side by side, at the offsets that the compiler inserted; `lanes` is that
+        // memory, borrowed for writing. Every index is a byte, times four, into a box of 256 words. `Lane` is
+        // aligned to 64 bytes, on which the kernel's loop over the subkeys relies.
         unsafe { kernel(lanes.as_mut_ptr()) };
         true
     }
 }
 
-// A whole number of cache lines; the boxes begin at one; subkeys in front of the boxes without a gap; the subkeys of
-// rounds end where the pointer to them has its lower six bits zero again.
+// A lane is a whole number of cache lines; the boxes begin at one, directly after the subkeys; the subkeys of
+// the rounds end where the lower six bits of their address are zero again.
 const _: () = assert!(size_of::<Lane>().is_multiple_of(64) && align_of::<Lane>() == 64);
 const _: () =
     assert!(offset_of!(Lane, s).is_multiple_of(64) && offset_of!(Lane, p) + 18 * 4 == offset_of!(Lane, s));
 
-/// One round of one lane: `$swap` is what happens to the block while the loads are under way.
+/// One round of one lane: `$swap` is applied to the block while the loads are in flight.
 ///
-/// rdi: lanes; r13, r14, r15: what `bextr` and `shrx` take out; rsi, rbp: scratch.
+/// rdi: lanes; r13, r14, r15: the operands of `bextr` and `shrx`; rsi, rbp: scratch.
 macro_rules! round {
     ($k:literal, $x:literal, $d:literal, $b:literal, $second:literal, $subkeys:expr) => {
         concat!(
@@ -76,17 +76,18 @@ macro_rules! round {
     };
 }
 
-/// The kernel for as many lanes as registers are listed: `(lane 64-bit 32-bit lowest-byte "take out the second byte")`.
+/// The kernel for as many lanes as registers are listed: `(lane 64-bit 32-bit lowest-byte "extract the second
+/// byte")`.
 macro_rules! kernel {
     ($name:ident: $(($k:literal $x:literal $d:literal $b:literal $second:literal))+) => {
         /// # Safety
-        /// The processor has BMI1 and BMI2, and as many lanes as the name says begin at the pointer.
+        /// The processor has BMI1 and BMI2, and the pointer is to as many lanes as the name says.
         #[unsafe(naked)]
         unsafe extern "sysv64" fn $name(lanes: *mut Lane) {
             naked_asm!(
                 "push rbx", "push rbp", "push r12", "push r13", "push r14", "push r15",
-                "push {p}",           // [rsp]: where the block goes
-                "mov r12, rdi",       // two subkeys before those of the round at hand
+                "push {p}",           // [rsp]: the destination of the block
+                "mov r12, rdi",       // two subkeys before those of the current round
                 "mov r13d, 0x0810",   // eight bits from the sixteenth
                 "mov r14d, 0x0808",   // eight bits from the eighth
                 "mov r15d, 24",       // all but the highest eight
@@ -113,7 +114,7 @@ macro_rules! kernel {
                 "mov qword ptr [rsp], rsi",
                 "cmp rsi, {lane}",
                 "jne 2b",
-                // nothing secret stays behind in registers
+                // clears secrets from registers
                 "xor eax, eax", "xor ecx, ecx", "xor edx, edx", "xor esi, esi",
                 "xor r8d, r8d", "xor r9d, r9d", "xor r10d, r10d", "xor r11d, r11d",
                 "pop rbp",
@@ -127,7 +128,7 @@ macro_rules! kernel {
     };
 }
 
-/// A kernel for each number of lanes: the first takes one register, the next one more.
+/// A kernel for each number of lanes: each needs one register more than the one before.
 macro_rules! kernels {
     ([$($taken:tt)*] [] []) => {};
     ([$($taken:tt)*] [$name:ident $($names:ident)*] [$next:tt $($registers:tt)*]) => {

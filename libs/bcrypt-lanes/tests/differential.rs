@@ -1,4 +1,4 @@
-//! Against the `bcrypt` crate: whatever the passwords, the salts, the width and the kernel, the answers are the same.
+//! Against the `bcrypt` crate: for random passwords, salts, widths and kernels, the results are the same.
 #![cfg(not(miri))]
 #![expect(clippy::expect_used, reason = "what cannot be is a failed test")]
 
@@ -80,6 +80,7 @@ proptest! {
                 by_the_crate(password, cost, *salt, *version)
             })
             .collect();
+
         let tried: Vec<_> = questions
             .iter()
             .enumerate()
@@ -91,11 +92,13 @@ proptest! {
                 password
             })
             .collect();
+
         let attempts: Vec<_> = tried
             .iter()
             .zip(&texts)
             .map(|(password, text)| Attempt { password: kept(password), hash: text.parse().expect("a hash") })
             .collect();
+
         let mut answers = vec![true; attempts.len()];
         let mut lanes = lanes(portable, width);
         lanes.verify_many(&attempts, &mut answers).expect("a place for each");
@@ -125,14 +128,16 @@ proptest! {
     }
 
     #[test]
-    fn no_text_of_sixty_bytes_makes_the_parser_panic(start in "\\$2[abxy]\\$[0-9+]{2}\\$", rest in "[./A-Za-z0-9£€]*") {
+    fn no_text_of_sixty_bytes_makes_the_parser_panic(
+        start in "\\$2[abxy]\\$[0-9+]{2}\\$", rest in "[./A-Za-z0-9£€]*",
+    ) {
         let text: String = start.chars().chain(rest.chars().cycle().take(60)).collect();
         if let Some(text) = text.get(..60) {
             let _ = text.parse::<Hash>();
         }
     }
 
-    /// What is taken for a hash is one to the crate too, and comes back letter by letter.
+    /// A text that parses also parses in the crate, and is written back unchanged.
     #[test]
     fn a_changed_letter_is_refused_or_kept(at in 0..60_usize, letter: u8) {
         let mut text = *b"$2b$05$/OK.fbVrR/bpIqNJ5ianF.Sa7shbm4.OzKpvFnX1pQLmQW96oUlCq";

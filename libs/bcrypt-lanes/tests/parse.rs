@@ -1,4 +1,4 @@
-//! The text form, refused piece by piece.
+//! Malformed texts are refused, part by part.
 
 use bcrypt_lanes::{Cost, Hash, ParseError, Version};
 

@@ -1,5 +1,5 @@
-//! Known answers: those of Openwall's crypt_blowfish and John the Ripper, of OpenBSD by way of jBCrypt, and a few of
-//! other implementations.
+//! Known answers: those of Openwall's crypt_blowfish and John the Ripper, of OpenBSD by way of jBCrypt, and a
+//! few of other implementations.
 #![expect(clippy::expect_used, reason = "a known vector that is not one is a failed test")]
 
 use bcrypt_lanes::{Attempt, Hash, Kernel, Lanes, Password, Rules, Width};

@@ -2,7 +2,7 @@
 
 use crate::u64_at;
 
-/// How many bits `number` takes with the parameter `k`.
+/// The number of bits of `number` with the parameter `k`.
 pub(crate) fn length(number: u64, k: u8) -> u64 {
     (number >> k) + 1 + u64::from(k)
 }
@@ -25,7 +25,7 @@ impl BitWriter {
         self.put(number & ((1 << k) - 1), u32::from(k));
     }
 
-    /// All bytes; the last one filled up with zeros.
+    /// All bytes; the last one is padded with zeros.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.put(0, 7);
         self.bytes
@@ -44,7 +44,7 @@ impl BitWriter {
     }
 }
 
-/// Reads numbers out of bytes. Behind their end there are zeros.
+/// Reads numbers from bytes. Bytes beyond the end count as zeros.
 pub(crate) struct BitReader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -55,7 +55,7 @@ impl<'a> BitReader<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// The next number; None when the bytes end before it.
+    /// The next number; `None` if the bytes end before it.
     pub(crate) fn rice(&mut self, k: u8) -> Option<u64> {
         let mut quotient: u64 = 0;
         loop {
@@ -79,7 +79,7 @@ impl<'a> BitReader<'a> {
         quotient.checked_mul(1 << k)?.checked_add(low)
     }
 
-    /// The next bits, and how many of them: at least 57.
+    /// The next bits, and their number: at least 57.
     fn window(&self) -> (u64, u32) {
         let skipped = u32::try_from(self.at % 8).unwrap_or_default();
         (u64_at(self.bytes, self.at / 8) >> skipped, 64 - skipped)

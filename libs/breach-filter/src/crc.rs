@@ -1,6 +1,6 @@
-//! CRC-32 (ISO 3309), eight bytes at a time: what finds accidents, and is no protection against intent.
+//! CRC-32 (ISO 3309), eight bytes at a time: it detects accidental damage, not tampering.
 
-/// What a byte does to the checksum when that many others follow it.
+/// The effect of a byte on the checksum when that many other bytes follow.
 static TABLES: [[u32; 256]; 8] = tables();
 
 #[expect(

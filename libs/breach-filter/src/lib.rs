@@ -1,11 +1,11 @@
-//! A set of hashes as a compressed, sorted list that is looked up where it lies: in memory or in a file.
+//! A set of hashes as a compressed, sorted list, with lookups directly in memory or in a file.
 //!
-//! Of each 64-bit hash the first `value bits` are kept. A hash that is in the set is always found; one that is not is
-//! found by accident with a probability of `count / 2^bits`.
+//! Of each 64-bit hash the first `value bits` are kept. A hash that is in the set is always found; for one
+//! that is not, the false positive rate is `count / 2^bits`.
 //!
 //! # Format, version 1
 //!
-//! Numbers are little endian. Three parts, each of whole blocks of 4096 bytes but for the last:
+//! Numbers are little endian. Three parts, each of whole blocks of 4096 bytes except the last:
 //!
 //! ```text
 //! header   magic "GWFILTER" 8 | version u32 | kind u8 | value bits u8 | zero 2 | count u64 | blocks u64
@@ -14,16 +14,16 @@
 //! fences   first value of each block, u64 each
 //! ```
 //!
-//! The bits of a block are the differences of its values, each less one, in Golomb-Rice code: as many zeros as
-//! `difference >> k`, a one, and the low `k` bits; the lowest bit of a byte comes first. A block holds as many entries
-//! as fit, with the best `k` for them: neither how many there will be nor how they are spread has to be known before. A
-//! value costs about `bits - log2(count) + 1.6` bits.
+//! The bits of a block are the differences of its values, each less one, in Golomb-Rice code: as many zeros
+//! as `difference >> k`, a one, and the low `k` bits; the lowest bit of a byte comes first. A block holds as
+//! many entries as fit, with the best `k` for them: neither their number nor their distribution must be known
+//! in advance. A value costs about `bits - log2(count) + 1.6` bits.
 //!
-//! A lookup reads 4096 bytes of fences around the place where an evenly spread value would be, and one block. Where
-//! values are not spread evenly it bisects, so it never reads more than about `log2(blocks / 512) + 2` times. In
-//! memory that takes some 7 µs, most of it for the checksum of the block.
+//! A lookup reads 4096 bytes of fences around the expected position of an evenly distributed value, and one
+//! block. For other distributions it bisects, so it never reads more than about `log2(blocks / 512) + 2`
+//! times. In memory this takes about 7 µs, most of it for the checksum of the block.
 //!
-//! `kind` says what was hashed, and how: a number that means something to the program only.
+//! `kind` identifies the hash function and its input: a number defined by the program.
 
 mod bits;
 mod crc;
@@ -46,14 +46,14 @@ pub const MOST_BITS: u8 = 56;
 const MAGIC: [u8; 8] = *b"GWFILTER";
 /// Bytes of a block, and of the header.
 const BLOCK: usize = 4096;
-/// Bytes of the header that mean something, without their checksum.
+/// Used bytes of the header, without their checksum.
 const HEADER: usize = 60;
 /// Bytes of a block before its bits.
 const BLOCK_HEAD: usize = 16;
 /// Bytes of a fence.
 const FENCE: usize = 8;
 
-/// What the header says.
+/// The fields of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Header {
     kind: u8,
@@ -76,7 +76,7 @@ impl Header {
         out
     }
 
-    /// Bytes of the whole.
+    /// The length of the whole filter, in bytes.
     fn length(self) -> Option<u64> {
         let blocks = self.blocks.checked_mul((BLOCK + FENCE) as u64)?;
         blocks.checked_add(BLOCK as u64)
@@ -88,7 +88,7 @@ fn value_of(hash: u64, bits: u8) -> u64 {
     hash >> (64 - u32::from(bits))
 }
 
-/// The number at a place of `bytes`; zeros where they end.
+/// The number at an offset of `bytes`; missing bytes count as zeros.
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let rest = bytes.get(at..).unwrap_or_default();
     match rest.first_chunk() {
@@ -97,7 +97,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     }
 }
 
-/// The number at a place of `bytes`; zeros where they end.
+/// The number at an offset of `bytes`; missing bytes count as zeros.
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::try_from(u64_at(bytes, at) & 0xFFFF_FFFF).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Looking a hash up.
+//! Lookup of a hash.
 
 use std::fmt;
 use std::fs::File;
@@ -10,21 +10,21 @@ use crate::{
     BLOCK, BLOCK_HEAD, FENCE, HEADER, Header, MAGIC, MOST_BITS, VERSION, crc, u32_at, u64_at, value_of,
 };
 
-/// Fences that are read at once: a block's worth.
+/// Fences that are read at once: one block.
 const FENCES: u64 = (BLOCK / FENCE) as u64;
 
-/// Bytes that are read by their place.
+/// Random access to bytes.
 pub trait ReadAt {
-    /// Fills `buffer` from the place `offset` on.
+    /// Fills `buffer` from `offset` on.
     ///
     /// # Errors
-    /// When there are not so many bytes, or they cannot be read.
+    /// If there are fewer bytes, or they cannot be read.
     fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// How many bytes there are.
+    /// The length in bytes.
     ///
     /// # Errors
-    /// When that cannot be found out.
+    /// If the length cannot be determined.
     fn length(&self) -> io::Result<u64>;
 }
 
@@ -51,23 +51,23 @@ impl ReadAt for File {
     }
 }
 
-/// A filter that can be asked.
+/// A filter opened for lookups.
 #[derive(Debug)]
 pub struct Filter<R> {
     from: R,
     header: Header,
 }
 
-/// Why something is not a filter that can be used.
+/// Why a filter cannot be opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// It does not begin like one.
+    /// The magic bytes are missing.
     NotOne,
     /// It is of another version.
     Version(u32),
-    /// It is one of other hashes.
+    /// It has another kind of hashes.
     Kind(u8),
-    /// It was changed, or ends too early.
+    /// It was changed, or truncated.
     Damaged(&'static str),
     /// It cannot be read.
     Io(io::Error),
@@ -80,7 +80,8 @@ impl fmt::Display for OpenError {
             Self::Version(version) => {
                 write!(
                     f,
-                    "it is a filter of version {version}, and this program reads version {VERSION}; make it anew"
+                    "it is a filter of version {version}, and this program reads version {VERSION}; \
+                     make it anew"
                 )
             }
             Self::Kind(kind) => write!(f, "it is a filter of other hashes (kind {kind})"),
@@ -102,7 +103,7 @@ impl From<io::Error> for OpenError {
 }
 
 impl<R: ReadAt> Filter<R> {
-    /// Opens a filter of hashes of a `kind`: reads its header, and compares its length.
+    /// Opens a filter of hashes of a `kind`: reads its header, and checks its length.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -119,6 +120,7 @@ impl<R: ReadAt> Filter<R> {
         if crc::of(head.get(..HEADER).unwrap_or_default()) != u32_at(&head, HEADER) {
             return Err(OpenError::Damaged("its header"));
         }
+
         let [found, bits, ..] = u32_at(&head, 12).to_le_bytes();
         let header = Header { kind: found, bits, count: u64_at(&head, 16), blocks: u64_at(&head, 24) };
         if found != kind {
@@ -133,20 +135,20 @@ impl<R: ReadAt> Filter<R> {
         Ok(Self { from, header })
     }
 
-    /// How many hashes it has.
+    /// The number of hashes.
     pub fn count(&self) -> u64 {
         self.header.count
     }
 
-    /// How many bits of each hash it keeps.
+    /// The number of bits of each hash that it keeps.
     pub fn bits(&self) -> u8 {
         self.header.bits
     }
 
-    /// Whether it has `hash`. Reads a few times and blocks while it does.
+    /// Whether it contains `hash`. Makes a few blocking reads.
     ///
     /// # Errors
-    /// When it cannot be read, or the block is damaged ([`io::ErrorKind::InvalidData`]).
+    /// If it cannot be read, or the block is damaged ([`io::ErrorKind::InvalidData`]).
     pub fn contains(&self, hash: u64) -> io::Result<bool> {
         let value = value_of(hash, self.header.bits);
         match self.block_of(value)? {
@@ -155,13 +157,14 @@ impl<R: ReadAt> Filter<R> {
         }
     }
 
-    /// The block that would have a value: the last that begins with it or before.
+    /// The block that would contain a value: the last that begins with it or before.
     fn block_of(&self, value: u64) -> io::Result<Option<u64>> {
         let (mut from, mut to) = (0, self.header.blocks);
         let spread = (u128::from(value) * u128::from(to)) >> self.header.bits;
         let mut place = u64::try_from(spread).unwrap_or_default();
         // Blocks before `from` begin too early or fit; those from `to` on begin too late.
         let mut found = None;
+
         while from < to {
             let start = place.saturating_sub(FENCES / 2).clamp(from, to.saturating_sub(FENCES).max(from));
             let count = FENCES.min(to - start);

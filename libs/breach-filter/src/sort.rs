@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// Hashes in any order, of which at most so many are in memory.
+/// Hashes in any order, with a bound on the number in memory.
 #[derive(Debug)]
 pub struct Sorter {
     folder: PathBuf,
@@ -20,7 +20,8 @@ pub struct Sorter {
 type Run = Box<dyn Iterator<Item = io::Result<u64>>>;
 
 impl Sorter {
-    /// Sorts `most` hashes at a time, of eight bytes each, and keeps the others in files of `folder` that have no name.
+    /// Sorts `most` hashes at a time, of eight bytes each, and keeps sorted runs in unnamed files in
+    /// `folder`.
     pub fn new(folder: &Path, most: usize) -> Self {
         Self { folder: folder.to_owned(), most: most.max(1), pending: Vec::new(), runs: Vec::new() }
     }
@@ -28,7 +29,7 @@ impl Sorter {
     /// Adds a hash.
     ///
     /// # Errors
-    /// When a file cannot be made or written.
+    /// If a file cannot be created or written.
     pub fn push(&mut self, hash: u64) -> io::Result<()> {
         self.pending.push(hash);
         if self.pending.len() >= self.most {
@@ -37,10 +38,10 @@ impl Sorter {
         Ok(())
     }
 
-    /// All of them in ascending order, equal ones once for each time they were added.
+    /// All hashes in ascending order, with duplicates.
     ///
     /// # Errors
-    /// When a file cannot be read again.
+    /// If a file cannot be read.
     pub fn finish(mut self) -> io::Result<Merge<Run>> {
         self.pending.sort_unstable();
         let mut runs: Vec<Run> = vec![Box::new(self.pending.into_iter().map(Ok))];
@@ -64,7 +65,7 @@ impl Sorter {
         let name = format!(".hashes-{}-{}", std::process::id(), self.runs.len());
         let path = self.folder.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        // It goes when it is closed, however this ends.
+        // The file is removed when it is closed, in every case.
         std::fs::remove_file(&path)?;
         let mut to = BufWriter::with_capacity(1 << 18, file);
         for hash in self.pending.drain(..) {
@@ -82,10 +83,10 @@ pub struct Merge<I> {
 }
 
 impl<I: Iterator<Item = Result<u64, E>>, E> Merge<I> {
-    /// Merges `runs`; where one of them is not sorted, the whole is not.
+    /// Merges `runs`; the output is sorted only if each of them is.
     ///
     /// # Errors
-    /// What the first element of a run says.
+    /// The error of the first element of a run.
     pub fn new(mut runs: Vec<I>) -> Result<Self, E> {
         let mut heap = BinaryHeap::with_capacity(runs.len());
         for (at, run) in runs.iter_mut().enumerate() {

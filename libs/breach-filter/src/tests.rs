@@ -1,4 +1,4 @@
-//! What is in is found, what is not is not, and no damage is worse than an error.
+//! Added hashes are found, others are not, and damage causes an error only.
 
 use std::io::Cursor;
 
@@ -6,7 +6,7 @@ use crate::{BLOCK, Filter, MOST_BITS, OpenError, WriteError, Writer};
 
 const KIND: u8 = 7;
 
-/// Numbers that look like hashes, always the same ones.
+/// A fixed sequence of numbers that look like hashes.
 struct Hashes(u64);
 
 impl Iterator for Hashes {
@@ -41,7 +41,7 @@ fn every_member_of_a_million_is_found_and_hardly_anything_else() {
     let filter = Filter::open(bytes.as_slice(), KIND).unwrap();
     assert_eq!(filter.count(), 1_000_000);
     assert!(members.iter().step_by(7).all(|hash| filter.contains(*hash).unwrap()));
-    // Others are found by accident once in 2^24: 300,000 of them hardly ever once.
+    // The false positive rate is 1 in 2^24: 300,000 others rarely give one.
     let strangers = Hashes(u64::MAX / 3).take(300_000);
     let accidents = strangers.filter(|hash| filter.contains(*hash).unwrap()).count();
     assert!(accidents <= 2, "{accidents}");
@@ -120,7 +120,7 @@ fn other_versions_other_kinds_and_damage_are_told_apart() {
     }
 }
 
-/// Whatever a block says, with a checksum that fits: an answer or an error.
+/// Any content of a block with a valid checksum gives a result or an error.
 #[test]
 fn a_damaged_block_is_an_error_and_a_forged_one_no_panic() {
     let members = sorted(3000);

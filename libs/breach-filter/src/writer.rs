@@ -1,4 +1,4 @@
-//! Writing a filter, from sorted hashes.
+//! Writes a filter from sorted hashes.
 
 use std::fmt;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -6,7 +6,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use crate::bits::{BitWriter, length};
 use crate::{BLOCK, BLOCK_HEAD, HEADER, Header, MOST_BITS, crc, value_of};
 
-/// Values that wait for a block: no block holds more of them.
+/// The most pending values: no block holds more.
 const PENDING: usize = 8192;
 
 /// Writes a filter of hashes that come in ascending order.
@@ -25,7 +25,7 @@ pub enum WriteError {
     Order,
     /// The bits of a value are not 8 to [`MOST_BITS`].
     Bits,
-    /// What is written to failed.
+    /// The output failed.
     Io(io::Error),
 }
 
@@ -56,13 +56,13 @@ impl<W: Write + Seek> Writer<W> {
         if !(8..=MOST_BITS).contains(&bits) {
             return Err(WriteError::Bits);
         }
-        // The header comes last: what was not finished is no filter.
+        // The header is written last: an unfinished file is not a filter.
         to.write_all(&[0; BLOCK])?;
         let header = Header { kind, bits, count: 0, blocks: 0 };
         Ok(Self { to, header, pending: Vec::with_capacity(PENDING), last: None, fences: Vec::new() })
     }
 
-    /// Adds a hash; one that is equal to the one before, in the bits that are kept, counts once.
+    /// Adds a hash; one that equals the previous one in the kept bits is skipped.
     ///
     /// # Errors
     /// [`WriteError::Order`], [`WriteError::Io`].
@@ -81,7 +81,7 @@ impl<W: Write + Seek> Writer<W> {
         Ok(())
     }
 
-    /// Writes what is left, and the header. How many hashes there are, and what was written to.
+    /// Writes the pending values and the header. Returns the number of hashes, and the output.
     ///
     /// # Errors
     /// [`WriteError::Io`].
@@ -128,12 +128,12 @@ impl<W> fmt::Debug for Writer<W> {
     }
 }
 
-/// Each value less the one before, less one.
+/// The differences of consecutive values, each less one.
 fn differences(values: &[u64]) -> impl Iterator<Item = u64> {
     values.iter().zip(values.iter().skip(1)).map(|(one, next)| next - one - 1)
 }
 
-/// With which parameter most of the values fit into a block, and how many.
+/// The parameter with which the most values fit into a block, and their number.
 fn best(values: &[u64]) -> (usize, u8) {
     let near = values.len().min(1024);
     let span = match (values.first(), values.get(near - 1)) {
@@ -147,7 +147,7 @@ fn best(values: &[u64]) -> (usize, u8) {
     fitting.max_by_key(|(entries, _)| *entries).unwrap_or((1, 0))
 }
 
-/// How many values fit into a block with the parameter `k`, the first of which stands in its head.
+/// The number of values that fit into a block with the parameter `k`, including the first one in its header.
 fn fit(values: &[u64], k: u8) -> usize {
     let mut room = ((BLOCK - BLOCK_HEAD) * 8) as u64;
     let fitting = differences(values).map_while(|difference| {

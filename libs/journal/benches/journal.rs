@@ -1,4 +1,5 @@
-//! What a journal costs: `cargo bench -p journal [-- --directory DIR]`. Without a directory, the temporary folder.
+//! The cost of a journal: `cargo bench -p journal [-- --directory DIR]`. The default directory is the
+//! system's temporary one.
 //!
 //! Each figure is the median of several rounds, with the lowest and the highest in brackets.
 #![expect(clippy::disallowed_methods, reason = "measured time belongs to benchmarks")]
@@ -16,9 +17,9 @@ use tempfile::TempDir;
 const ID: JournalId = JournalId([7; 16]);
 const PAYLOAD: [u8; 200] = [0x55; 200];
 const ROUNDS: usize = 9;
-/// Records a round.
+/// Records per round.
 const RECORDS: usize = 65_536;
-/// The same where each group is synced.
+/// The same if each group is synced.
 const SYNCED_GROUPS: usize = 200;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -58,6 +59,7 @@ fn append(directory: &Path) -> Result<(), Box<dyn Error>> {
                 }
                 Ok(per_second(groups * group, start.elapsed()))
             };
+
             let figures = rounds(round)?;
             let how = if synced { "each group synced" } else { "not synced" };
             println!("append, groups of {group:>3}, {how:<17} {figures} records/s");
@@ -73,6 +75,7 @@ fn submit(directory: &Path) -> Result<(), Box<dyn Error>> {
     let hooks = Hooks { clock: Box::new(now), notice, signer: None, begin: Box::new(|| {}) };
     let limits = Limits { queue_entries: usize::MAX, queue_bytes: usize::MAX, ..Limits::default() };
     let writer = Writer::start(journal, limits, hooks)?;
+
     let burst = || {
         let payloads: Vec<_> = (0..8192).map(|_| PAYLOAD.to_vec()).collect();
         let mut tickets = Vec::with_capacity(payloads.len());
@@ -86,6 +89,7 @@ fn submit(directory: &Path) -> Result<(), Box<dyn Error>> {
         Ok(nanos)
     };
     println!("submit, the thread at work                  {} ns", rounds(burst)?);
+
     let alone = || {
         let mut all = Duration::ZERO;
         for _ in 0..2000 {
@@ -98,6 +102,7 @@ fn submit(directory: &Path) -> Result<(), Box<dyn Error>> {
         Ok(all.as_secs_f64() * 1e9 / 2000.0)
     };
     println!("submit, the thread asleep                   {} ns", rounds(alone)?);
+
     let written = || {
         let start = Instant::now();
         for _ in 0..2000 {
@@ -106,6 +111,7 @@ fn submit(directory: &Path) -> Result<(), Box<dyn Error>> {
         Ok(start.elapsed().as_secs_f64() * 1e6 / 2000.0)
     };
     println!("submit and wait until it is written         {} us", rounds(written)?);
+
     let stopped = writer.stop(Duration::from_mins(1));
     assert!(stopped.finished && stopped.state.dropped == 0, "{stopped:?}");
     Ok(())
@@ -122,6 +128,7 @@ fn read(directory: &Path) -> Result<(), Box<dyn Error>> {
         }
     }
     journal.sync()?;
+
     let records = 256 * 1024;
     let mut bytes = 0;
     let verified = rounds(|| {
@@ -133,10 +140,12 @@ fn read(directory: &Path) -> Result<(), Box<dyn Error>> {
         }
         Ok(per_second(records, start.elapsed()))
     })?;
+
     let length = f64::from(u32::try_from(bytes)?) / f64::from(1 << 20);
     let each = length / f64::from(u32::try_from(records)?);
     println!("verify                                      {verified} records/s");
     println!("verify                                      {} MiB/s", verified.times(each));
+
     let was_read = rounds(|| {
         let start = Instant::now();
         let mut reader = Reader::open(folder.path());
@@ -146,6 +155,7 @@ fn read(directory: &Path) -> Result<(), Box<dyn Error>> {
         }
         Ok(per_second(seen, start.elapsed()))
     })?;
+
     println!("read                                        {was_read} records/s");
     Ok(())
 }
@@ -160,7 +170,7 @@ fn rounds(mut round: impl FnMut() -> Result<f64, Box<dyn Error>>) -> Result<Spre
     Ok(Spread(figures))
 }
 
-/// Sorted figures.
+/// Sorted measurements.
 struct Spread(Vec<f64>);
 
 impl Spread {

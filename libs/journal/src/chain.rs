@@ -1,4 +1,4 @@
-//! The chain of hashes, taken record by record, wherever the records come from.
+//! The hash chain, record by record, for records from any source.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::record::{Entry, Hash, Head, JournalId, Kind, Record, Time};
 
 const GENESIS: &[u8] = b"journal genesis v1\0";
 
-/// A place in the chain of one journal: what comes next must fit it.
+/// A position in the chain of one journal: the next record must fit it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain {
     journal: JournalId,
@@ -16,20 +16,20 @@ pub struct Chain {
     hash: Hash,
 }
 
-/// How a record does not fit the chain.
+/// Why a record does not fit the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Break {
-    /// A later record stands here: those between were removed, or come later.
+    /// A later record is here: those between were removed, or reordered.
     Ahead {
-        /// The sequence of the record that stands here.
+        /// The sequence of this record.
         found: u64,
     },
-    /// An earlier record stands here: it is out of order, or here twice.
+    /// An earlier record is here: it is out of order, or duplicated.
     Behind {
-        /// The sequence of the record that stands here.
+        /// The sequence of this record.
         found: u64,
     },
-    /// Its hash is not that of its content after what comes before.
+    /// Its hash does not match its content and the previous hash.
     Changed,
 }
 
@@ -40,12 +40,12 @@ impl Chain {
         Self { journal, last: 0, hash: Hash(hash.into()) }
     }
 
-    /// After a record that is taken for true.
+    /// After a record that is trusted.
     pub const fn after(head: Head) -> Self {
         Self { journal: head.journal, last: head.sequence, hash: head.hash }
     }
 
-    /// The last record, as something to remember.
+    /// The last record, as a head to store.
     pub const fn head(&self) -> Head {
         Head { journal: self.journal, sequence: self.last, hash: self.hash }
     }
@@ -55,7 +55,7 @@ impl Chain {
         self.last.saturating_add(1)
     }
 
-    /// Goes on by a record that was read, if it fits; else stays where it is.
+    /// Advances by a record that was read, if it fits; otherwise stays.
     pub fn check(&mut self, record: &Record<'_>) -> Result<(), Break> {
         let found = record.sequence;
         if found > self.next_sequence() {
@@ -72,7 +72,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Goes on by a new record.
+    /// Advances by a new record.
     pub fn push<'a>(&mut self, entry: &Entry<'a>) -> Record<'a> {
         let Entry { time, kind, payload } = *entry;
         self.hash = self.hash_of(time, kind, payload);
@@ -81,7 +81,7 @@ impl Chain {
     }
 
     fn hash_of(&self, time: Time, kind: Kind, payload: &[u8]) -> Hash {
-        // one call for all that is fixed: each has a cost of its own
+        // one call for all fixed fields: each call has a cost
         let mut fixed = [0; 53];
         let parts = self.hash.0.into_iter().chain(self.next_sequence().to_le_bytes());
         let parts = parts.chain(time.0.to_le_bytes()).chain([kind.byte()]);

@@ -1,39 +1,41 @@
-//! The chain with all that is known of it from outside, record by record, wherever the records come from.
+//! Checks the chain together with known heads and checkpoints, record by record, for records from any source.
 
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::fault::Fault;
 use crate::record::{Head, Kind, Record};
 
-/// Checks records in order: their chain, what known heads say, checkpoints and their signatures.
+/// Checks records in order: their chain, known heads, checkpoints and their signatures.
 ///
-/// Records may come from files or from a table of a database that holds sequence, time, kind, payload and hash.
+/// Records may come from files or from a table of a database that holds sequence, time, kind, payload and
+/// hash.
 #[derive(Debug)]
 pub struct Checker<F> {
     chain: Chain,
-    /// Known heads that are still to come, the next one last.
+    /// Known heads not reached yet, the next one last.
     heads: Vec<Head>,
     counts: Counts,
     check_signature: F,
 }
 
-/// What a check went through.
+/// The counts of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Records that fit, checkpoints among them.
     pub records: u64,
-    /// Checkpoints that fit, and whose signatures are right.
+    /// Checkpoints that fit, with valid signatures.
     pub checkpoints: u64,
-    /// Known heads that were met.
+    /// Known heads that were confirmed.
     pub heads: u64,
-    /// Known heads from before where the check began, or of records that were lost, which say nothing.
+    /// Known heads from before the start of the check, or of lost records, which prove nothing.
     pub heads_before: u64,
 }
 
 impl<F: FnMut(&Checkpoint) -> bool> Checker<F> {
-    /// Begins at a place in the chain that is taken for true, where no known head says otherwise.
+    /// Begins at a position in the chain that is trusted, unless a known head says otherwise.
     ///
-    /// All heads must be of that journal. `check_signature` tells whether [`Checkpoint::signature`] is right.
+    /// All heads must be of that journal. `check_signature` returns whether [`Checkpoint::signature`] is
+    /// valid.
     pub fn new(start: Chain, heads: &[Head], check_signature: F) -> Result<Self, Fault> {
         let at = start.head();
         if heads.iter().any(|head| head.journal != at.journal) {
@@ -54,12 +56,12 @@ impl<F: FnMut(&Checkpoint) -> bool> Checker<F> {
         &self.chain
     }
 
-    /// What was gone through so far.
+    /// The counts so far.
     pub const fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Takes the next record. After a fault the place is before it.
+    /// Checks the next record. After a fault the position is before it.
     pub fn check(&mut self, record: &Record<'_>) -> Result<(), Fault> {
         let before = self.chain;
         let result = self.chain.check(record).map_err(Fault::from);
@@ -74,10 +76,12 @@ impl<F: FnMut(&Checkpoint) -> bool> Checker<F> {
         result
     }
 
-    /// Goes on after a record that is taken for true: those before it were lost, and what is known of them is not met.
+    /// Continues after a record that is trusted: the records before it were lost, and known heads among them
+    /// are not confirmed.
     ///
     /// # Errors
-    /// [`Fault`] where the record is before the place, of another journal, or not the known one; the place stays.
+    /// [`Fault`] if the record is before the position, of another journal, or not the known one; the position
+    /// stays.
     pub fn resume(&mut self, at: Head) -> Result<(), Fault> {
         let here = self.chain.head();
         if at.journal != here.journal {
@@ -97,7 +101,7 @@ impl<F: FnMut(&Checkpoint) -> bool> Checker<F> {
         self.meet()
     }
 
-    /// After the last record: whether a known head is missing.
+    /// After the last record: checks that no known head is missing.
     pub fn finish(&self) -> Result<(), Fault> {
         match self.heads.first() {
             Some(furthest) => Err(Fault::CutTail { known: furthest.sequence }),

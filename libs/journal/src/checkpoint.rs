@@ -6,22 +6,22 @@ const CONTEXT: &[u8] = b"journal checkpoint v1\0";
 /// Bytes of journal id, sequence, hash and time.
 const FIXED: usize = 16 + 8 + 32 + 8;
 
-/// Vouches for every record up to [`head`](Self::head). It is a record of its own, the next one.
+/// Signs every record up to [`head`](Self::head). The checkpoint is itself the next record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The last record before the checkpoint.
     pub head: Head,
     /// When it was signed.
     pub time: Time,
-    /// Which key signed: at most 255 bytes.
+    /// The id of the signing key: at most 255 bytes.
     pub key_id: Vec<u8>,
     /// Over [`message`](Self::message): at most 65535 bytes.
     pub signature: Vec<u8>,
 }
 
 impl Checkpoint {
-    /// A checkpoint signed by `sign`, which is given the message. `None` where it does not sign, or where the key id
-    /// or the signature is too long.
+    /// A checkpoint whose message `sign` signs. `None` if it does not sign, or if the key id or the signature
+    /// is too long.
     pub fn sign(
         head: Head,
         time: Time,
@@ -35,7 +35,7 @@ impl Checkpoint {
         Some(checkpoint)
     }
 
-    /// The bytes that are signed: a constant of 22 bytes, and the payload as far as the key id.
+    /// The signed bytes: a constant of 22 bytes, and the payload up to and including the key id.
     pub fn message(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(CONTEXT.len() + FIXED + 1 + self.key_id.len());
         bytes.extend_from_slice(CONTEXT);
@@ -53,7 +53,7 @@ impl Checkpoint {
         bytes
     }
 
-    /// The checkpoint that a payload holds; `None` where it is no checkpoint, or more than one.
+    /// Parses a payload; `None` if it is not exactly one checkpoint.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let (journal, rest) = payload.split_first_chunk()?;
         let (sequence, rest) = rest.split_first_chunk()?;

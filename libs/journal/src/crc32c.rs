@@ -1,4 +1,4 @@
-//! CRC32C (Castagnoli), eight bytes at a time from tables: small, safe, and quicker than the hash beside it.
+//! CRC32C (Castagnoli), eight bytes at a time from tables: small, safe, and faster than the chain hash.
 
 /// Reversed 0x1EDC6F41.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
@@ -20,6 +20,7 @@ const fn tables() -> [[u32; 256]; 8] {
         tables[0][byte] = crc;
         byte += 1;
     }
+
     let mut table = 1;
     while table < 8 {
         let mut byte = 0;
@@ -33,7 +34,7 @@ const fn tables() -> [[u32; 256]; 8] {
     tables
 }
 
-/// The checksum of what `crc` is the checksum of, followed by `bytes`. That of nothing is 0.
+/// Extends the checksum `crc` by `bytes`. The checksum of no bytes is 0.
 #[expect(clippy::indexing_slicing, reason = "a byte is always within 256 entries: no check is left")]
 pub(crate) fn extend(crc: u32, bytes: &[u8]) -> u32 {
     let [t0, t1, t2, t3, t4, t5, t6, t7] = &TABLES;
@@ -57,7 +58,7 @@ mod tests {
 
     #[test]
     fn known_answers() {
-        // RFC 3720, B.4, and the usual check value
+        // RFC 3720, B.4, and the standard check value
         assert_eq!(extend(0, b"123456789"), 0xE306_9283);
         assert_eq!(extend(0, &[0; 32]), 0x8A91_36AA);
         assert_eq!(extend(0, &[0xff; 32]), 0x62A8_AB43);

@@ -1,4 +1,4 @@
-//! What a writer asks of the file system: a seam, so that a disk that is full, broken or hangs can be had in a test.
+//! The file system as the writer uses it: a seam for tests with a disk that is full, broken or hangs.
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
@@ -6,37 +6,37 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Where segments are written. Reading does not go through it.
+/// The directory to which segments are written. Readers do not use it.
 pub trait Disk: Debug + Send {
-    /// Opens a segment for writing; makes it, for its owner only, where there is none.
+    /// Opens a segment for writing; creates it, readable for its owner only, if it is missing.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Segment>>;
-    /// Opens a segment for writing that exists.
+    /// Opens an existing segment for writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn Segment>>;
     /// Removes a segment.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Makes what was created and removed in a directory last.
+    /// Syncs creations and removals in a directory.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 }
 
 /// A segment that is open for writing.
 pub trait Segment: Debug + Send {
-    /// Writes some of `bytes` at `offset`, and tells how many.
+    /// Writes some of `bytes` at `offset`, and returns how many.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize>;
-    /// Cuts the file, or lengthens it by zeros.
+    /// Truncates the file, or extends it with zeros.
     fn set_len(&mut self, bytes: u64) -> io::Result<()>;
     /// The length of the file in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Whether nothing is in the file.
+    /// Whether the file is empty.
     fn is_empty(&self) -> io::Result<bool> {
         self.len().map(|bytes| bytes == 0)
     }
     /// Whether the file still has a name.
     fn is_linked(&self) -> io::Result<bool>;
-    /// Makes what was written last.
+    /// Syncs the file.
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// The file system as it is.
+/// The real file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FileSystem;
 
@@ -82,7 +82,7 @@ impl Segment for File {
     }
 }
 
-/// How many bytes were written, and why not all.
+/// The number of bytes written, and the error if not all were.
 pub(crate) fn write_all(segment: &mut dyn Segment, bytes: &[u8], offset: u64) -> (usize, Option<io::Error>) {
     let mut done = 0;
     while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {

@@ -1,4 +1,4 @@
-//! What can go wrong while a journal is opened and written.
+//! Errors of opening and writing a journal.
 
 use std::error::Error;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Why a journal was not opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// Another writer has it, in this process or another.
+    /// Another writer holds the lock, in this process or another.
     Locked(PathBuf),
     /// A segment is of a version of the format that this crate does not know.
     Version {
@@ -18,27 +18,29 @@ pub enum OpenError {
         /// Its version.
         version: u16,
     },
-    /// The disk refused.
+    /// A disk error.
     Io(PathBuf, io::Error),
 }
 
 /// Why records were not written.
 #[derive(Debug)]
 pub enum AppendError {
-    /// The payload of the entry at this place is longer than [`PAYLOAD_MAX`](crate::PAYLOAD_MAX); nothing was written.
+    /// The payload of the entry at this index is longer than [`PAYLOAD_MAX`](crate::PAYLOAD_MAX); nothing was
+    /// written.
     TooLong(usize),
-    /// The disk refused. The file ends with the last whole record, or will be cut there before the next append.
+    /// A disk error. The file ends with the last complete record, or is truncated there before the next
+    /// append.
     Io(io::Error),
 }
 
-/// A sync that failed: nobody can know any more what of these records is on disk.
+/// A failed sync: it is unknown which of these records are on disk.
 ///
-/// The segment was closed, because a second sync of the same file might claim success. Said once.
+/// The segment was closed, because a second sync of the same file might report success. Reported once.
 #[derive(Debug)]
 pub struct Unsynced {
-    /// Records since the last good sync, which a power failure may lose.
+    /// Records since the last successful sync, which a power failure may lose.
     pub sequences: RangeInclusive<u64>,
-    /// What the disk said.
+    /// The error of the disk.
     pub error: io::Error,
 }
 
@@ -70,7 +72,7 @@ impl Error for OpenError {
 }
 
 impl AppendError {
-    /// The kind of the disk's refusal.
+    /// The kind of the disk error.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::TooLong(_) => io::ErrorKind::InvalidInput,

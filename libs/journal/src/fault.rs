@@ -1,4 +1,4 @@
-//! What can be wrong with a journal, by name.
+//! The faults of a journal.
 
 use std::error::Error;
 use std::fmt;
@@ -6,44 +6,44 @@ use std::fmt;
 use crate::chain::Break;
 use crate::record::JournalId;
 
-/// The first bad thing in a journal, and where it is.
+/// The first fault in a journal, and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The number of the segment; 0 where there is none.
+    /// The number of the segment; 0 if there is none.
     pub segment: u64,
-    /// Where in the segment, in bytes; 0 for its header.
+    /// The offset in the segment, in bytes; 0 for its header.
     pub offset: u64,
     /// The sequence of the first record that cannot be proved.
     pub sequence: u64,
-    /// What it is.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// What is wrong.
+/// A fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The record was changed: its checksum or its hash is wrong, or what stands there is no record.
+    /// The record was changed: its checksum or its hash is wrong, or the bytes are not a record.
     Changed,
-    /// Records were removed: this one comes next.
+    /// Records were removed before this one.
     Removed {
-        /// The sequence of the record that comes next.
+        /// The sequence of the next record.
         found: u64,
     },
-    /// Records are out of order, or there twice: this one stands in the place.
+    /// Records are out of order, or duplicated: this one is in the position.
     Reordered {
-        /// The sequence of the record that stands there.
+        /// The sequence of that record.
         found: u64,
     },
-    /// A known record is beyond the end: the tail was cut.
+    /// A known record is beyond the end: the tail is missing.
     CutTail {
         /// The sequence of the known record.
         known: u64,
     },
-    /// All is consistent, but this record is not the known one: what is before it, or itself, was written anew.
+    /// The chain is consistent, but this record is not the known one: it or earlier records were rewritten.
     Rewritten,
-    /// The next segment does not follow on this one: this one was replaced, or the header of the next.
+    /// The next segment does not continue this one: this segment was replaced, or the header of the next.
     Replaced,
-    /// The segments of these numbers are gone.
+    /// The segments with these numbers are missing.
     SegmentsMissing {
         /// The first.
         first: u64,
@@ -54,21 +54,21 @@ pub enum Fault {
     Header,
     /// The segment has a version of the format that this crate does not know.
     Version(u16),
-    /// What was expected belongs to one journal, what is there to another.
+    /// The records belong to another journal than expected.
     ForeignJournal {
-        /// Whose it is.
+        /// The id of the other journal.
         found: JournalId,
     },
-    /// After the last record of a segment that is followed by another there are bytes that are no record.
+    /// After the last record of a segment that another one follows there are bytes that are not a record.
     Leftover {
-        /// How many.
+        /// The number of bytes.
         bytes: u64,
     },
-    /// A checkpoint does not say what the chain says at its place, or cannot be read.
+    /// A checkpoint does not match the chain at its position, or cannot be parsed.
     Checkpoint,
     /// The signature of a checkpoint is wrong.
     Signature {
-        /// Which key is said to have signed.
+        /// The id of the key that the checkpoint names.
         key_id: Vec<u8>,
     },
 }

@@ -8,18 +8,18 @@ const PREFIX: usize = 4 + 4 + 8 + 8 + 1;
 /// Bytes of a frame that are not payload.
 pub(crate) const OVERHEAD: usize = PREFIX + 32;
 
-/// What stands at the start of some bytes.
+/// The start of some bytes, classified.
 #[derive(Debug)]
 pub(crate) enum Frame {
-    /// A whole record, which takes so many bytes.
+    /// A complete record of this many bytes.
     Whole(usize),
-    /// The beginning of a record, perhaps: so many bytes are needed to know.
+    /// Possibly the beginning of a record: this many bytes are needed to decide.
     Short(usize),
-    /// No record.
+    /// Not a record.
     Bad,
 }
 
-/// Where the checksums of a journal begin: bytes of another, or inside a payload, are then no records of this one.
+/// The seed of a journal's checksums, so that records of another journal, or inside a payload, do not verify.
 pub(crate) fn seed(journal: JournalId) -> u32 {
     crc32c::extend(0, &journal.0)
 }
@@ -53,7 +53,7 @@ pub(crate) fn decode(seed: u32, bytes: &[u8]) -> Frame {
     if is_sound { Frame::Whole(size) } else { Frame::Bad }
 }
 
-/// The record in a frame that was found whole before.
+/// The record in a frame that was verified before.
 pub(crate) fn decode_again(frame: &[u8]) -> Option<Record<'_>> {
     let (sequence, rest) = frame.get(8..)?.split_first_chunk()?;
     let (time, rest) = rest.split_first_chunk()?;
@@ -68,12 +68,12 @@ pub(crate) fn decode_again(frame: &[u8]) -> Option<Record<'_>> {
     })
 }
 
-/// The sequence in a frame that may be one: asked before its checksum is reckoned.
+/// The sequence in a possible frame, read before its checksum is computed.
 pub(crate) fn claimed_sequence(bytes: &[u8]) -> Option<u64> {
     bytes.get(8..)?.first_chunk().map(|sequence| u64::from_le_bytes(*sequence))
 }
 
-/// The size of a frame that may be one, in bytes; `None` where it is none, or where its first four bytes are not here.
+/// The size of a possible frame, in bytes; `None` if it is not one, or if its first four bytes are missing.
 fn size(bytes: &[u8]) -> Option<usize> {
     let length = usize::try_from(u32::from_le_bytes(*bytes.first_chunk()?)).ok()?;
     (length <= PAYLOAD_MAX).then_some(OVERHEAD + length)
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_layout_is_what_the_readme_says() {
+    fn the_layout_is_as_documented_in_the_readme() {
         let seed = seed(JournalId([9; 16]));
         let record = Record {
             sequence: 0x0102,
@@ -99,6 +99,7 @@ mod tests {
             payload: b"abc",
             hash: Hash([4; 32]),
         };
+
         let mut bytes = Vec::new();
         encode(&mut bytes, seed, &record);
         let mut body = vec![2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1];

@@ -15,7 +15,7 @@ const MAGIC: [u8; 8] = *b"\x89JOURNAL";
 const BEFORE_SUM: usize = 12;
 const RESERVED: usize = 40;
 
-/// What a segment says of itself.
+/// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Its number: 1 for the first of a journal.
@@ -26,12 +26,12 @@ pub(crate) struct Header {
     pub(crate) created: Time,
 }
 
-/// Why bytes are no header.
+/// Why bytes are not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoHeader {
-    /// Cut short, or changed.
+    /// Truncated, or changed.
     Damaged,
-    /// Whole, but of a format that this crate does not know.
+    /// Complete, but of an unknown version.
     Version(u16),
 }
 
@@ -72,7 +72,7 @@ impl Header {
         Self::fields(bytes).ok_or(NoHeader::Damaged)
     }
 
-    /// The fields, whether or not the checksum is right: a guess, where nothing better is left.
+    /// The fields without regard to the checksum: a guess for recovery.
     pub(crate) fn fields(bytes: &[u8; LENGTH]) -> Option<Self> {
         let (journal, rest) = bytes.get(BEFORE_SUM + 4..)?.split_first_chunk()?;
         let (number, rest) = rest.split_first_chunk()?;
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_is_what_the_readme_says() {
+    fn the_layout_is_as_documented_in_the_readme() {
         let bytes = header().encode();
         let mut expected = b"\x89JOURNAL\x01\x00\x80\x00".to_vec();
         expected.extend(&bytes[12..16]);

@@ -1,4 +1,4 @@
-//! The writer: batches in, one write each.
+//! The writer: one write for each batch.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -17,24 +17,24 @@ use crate::segment;
 use crate::unwritten::Unwritten;
 use crate::writer::Gap;
 
-/// A buffer that grew larger than this for one batch, in bytes, is given back.
+/// A buffer that grew larger than this for one batch, in bytes, is freed.
 const BUFFER_KEPT: usize = 4 << 20;
 
-/// When to begin a new segment, and when a sync is due.
+/// Limits of a segment, and when a sync is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// A segment gets no further batch once it would be longer than this, in bytes.
+    /// A segment takes no further batch that would make it longer than this, in bytes.
     pub segment_bytes: u64,
-    /// A segment gets no further batch once it is older than this.
+    /// A segment takes no further batch once it is older than this.
     pub segment_age: Duration,
-    /// A sync is due once so many bytes are not synced.
+    /// A sync is due once this many bytes are not synced.
     pub sync_bytes: u64,
-    /// A sync is due once records have not been synced for so long.
+    /// A sync is due once a record has been unsynced for this long.
     pub sync_age: Duration,
 }
 
 impl Default for Options {
-    /// 64 MiB or a day a segment; a sync for 1 MiB or 100 ms.
+    /// A segment has 64 MiB or a day; a sync is due after 1 MiB or 100 ms.
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
@@ -56,7 +56,7 @@ pub struct Journal {
     segments: VecDeque<(u64, Option<u64>)>,
     current: Option<Current>,
     synced: u64,
-    /// Up to here a failed sync was reported.
+    /// A failed sync was reported up to this sequence.
     doubted: u64,
     pending: Option<Pending>,
     directory_changed: bool,
@@ -73,31 +73,31 @@ struct Current {
     segment: Box<dyn Segment>,
     end: u64,
     created: Time,
-    /// After `end` there may be the bytes of a record that was not written whole.
+    /// After `end` there may be bytes of a partially written record.
     tail: bool,
 }
 
-/// What is not synced yet.
+/// The unsynced bytes.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     since: Time,
     bytes: u64,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug)]
 #[must_use]
 pub struct Appended<'a> {
-    /// The records that are written, in order: all, or as many as there was room for.
+    /// The written records, in order: all, or as many as there was space for.
     pub written: &'a [Written],
-    /// Why the others are not.
+    /// Why the others were not written.
     pub failure: Option<AppendError>,
-    /// The segment before was to be synced and closed, and its sync failed.
+    /// Set if the sync of the previous segment, which was being closed, failed.
     pub unsynced: Option<Unsynced>,
 }
 
 impl Journal {
-    /// Opens the journal in a directory; begins one of id `fresh`, at its first append, where there is none.
+    /// Opens the journal in a directory; if there is none, the first append begins one with the id `fresh`.
     pub fn open(directory: &Path, options: Options, fresh: JournalId) -> Result<(Self, Recovery), OpenError> {
         Self::open_on(Box::new(FileSystem), directory, options, fresh)
     }
@@ -120,6 +120,7 @@ impl Journal {
                 Some(Current { segment, end, created: header.created, tail: false })
             }
         };
+
         let unwritten = Unwritten::open(disk.as_ref(), directory);
         let journal = Self {
             directory: directory.to_owned(),
@@ -147,31 +148,32 @@ impl Journal {
         self.chain.head()
     }
 
-    /// The last record that is certainly on disk, by its sequence.
+    /// The sequence of the last synced record.
     pub const fn synced(&self) -> u64 {
         self.synced
     }
 
-    /// The oldest record that may still be here, by its sequence.
+    /// The sequence of the oldest record that may still exist.
     pub fn oldest(&self) -> u64 {
         let first = self.segments.iter().find_map(|(_, first)| *first);
         first.unwrap_or_else(|| self.chain.next_sequence())
     }
 
-    /// What was noted last of records that are not written: by an earlier process, which did not live to write them.
+    /// The last note of unwritten records: by an earlier process, which ended before it could write them.
     pub const fn unwritten(&self) -> Option<Gap> {
         self.unwritten.noted()
     }
 
-    /// Notes, where it outlives this process and needs no room, that these records are not written.
+    /// Stores a note, in place and without new space, that these records are not written; it outlives this
+    /// process.
     pub fn note_unwritten(&mut self, gap: Option<Gap>) {
         self.unwritten.note(gap);
     }
 
-    /// Appends a batch by one write. It is safe from the death of this process then, but not from a power failure.
+    /// Appends a batch with one write. It then survives the death of this process, but not a power failure.
     ///
-    /// Where the disk refuses, the records that were written whole stay, and the others are as if never given: their
-    /// sequences are given again. Every later call tries anew.
+    /// If the disk fails, the completely written records stay, and the others are discarded: their sequences
+    /// are assigned again. Every later call tries again.
     pub fn append(&mut self, now: Time, entries: &[Entry<'_>]) -> Appended<'_> {
         self.written.clear();
         let mut unsynced = None;
@@ -182,7 +184,7 @@ impl Journal {
         Appended { written: &self.written, failure, unsynced }
     }
 
-    /// Makes all that was appended last, through a power failure too.
+    /// Syncs all appended records, so that they survive a power failure.
     pub fn sync(&mut self) -> Result<(), Unsynced> {
         if self.pending.is_none() {
             return Ok(());
@@ -190,7 +192,7 @@ impl Journal {
         let Some(current) = &mut self.current else { return Ok(()) };
         let mut result = current.segment.sync();
         if result.is_ok() && !current.segment.is_linked().unwrap_or(true) {
-            // somebody removed the file: what is in it is lost once it is closed
+            // the file was removed: its content is lost once it is closed
             result = Err(io::ErrorKind::NotFound.into());
         }
         if result.is_ok() && self.directory_changed {
@@ -209,14 +211,14 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether it is time for a sync, by [`Options::sync_bytes`] and [`Options::sync_age`].
+    /// Whether a sync is due, by [`Options::sync_bytes`] and [`Options::sync_age`].
     pub fn sync_due(&self, now: Time) -> bool {
         self.pending.is_some_and(|pending| {
             pending.bytes >= self.options.sync_bytes || now.is_past(pending.since, self.options.sync_age)
         })
     }
 
-    /// How long until a sync is due; `None` where there is nothing to sync.
+    /// The time until a sync is due; `None` if there is nothing to sync.
     pub fn sync_in(&self, now: Time) -> Option<Duration> {
         let pending = self.pending?;
         if self.sync_due(now) {
@@ -226,7 +228,8 @@ impl Journal {
         Some(self.options.sync_age.saturating_sub(elapsed))
     }
 
-    /// Removes the segments that hold only records before this sequence, and tells how many. The last one stays.
+    /// Removes the segments that hold only records before this sequence, and returns their number. The last
+    /// segment stays.
     pub fn remove_before(&mut self, sequence: u64) -> io::Result<usize> {
         let is_kept_from = |(_, first): &(u64, Option<u64>)| first.is_some_and(|first| first <= sequence);
         let keep = self.segments.iter().rposition(is_kept_from).unwrap_or(0);
@@ -257,10 +260,12 @@ impl Journal {
         }
         let after = self.encode(entries);
         let result = self.room(now, unsynced).and_then(|()| self.write());
+
         let (done, failure) = match result {
             Ok((done, failure)) => (done, failure),
             Err(error) => (0, Some(error)),
         };
+
         let whole = self.ends.partition_point(|&end| end <= done);
         let before = self.chain.head();
         self.written.truncate(whole);
@@ -271,23 +276,25 @@ impl Journal {
                 Chain::after(Head { journal: before.journal, sequence: last.sequence, hash: last.hash })
             }
         };
+
         let bytes = whole.checked_sub(1).and_then(|last| self.ends.get(last)).map_or(0, |&end| end as u64);
         if bytes > 0 {
             let pending = self.pending.get_or_insert(Pending { since: now, bytes: 0 });
             pending.bytes += bytes;
         }
+
         if let Some(current) = &mut self.current {
             current.end += bytes;
             if failure.is_some() {
                 current.tail = true;
-                // a reader need not see it; where this fails, the next append tries again
+                // hides it from readers; if this fails, the next append tries again
                 let _ = current.cut();
             }
         }
         failure.map_or(Ok(()), |error| Err(AppendError::Io(error)))
     }
 
-    /// Puts a batch into the buffer, and tells where the chain is after it.
+    /// Encodes a batch into the buffer, and returns the chain after it.
     fn encode(&mut self, entries: &[Entry<'_>]) -> Chain {
         let mut chain = self.chain;
         self.buffer.clear();
@@ -301,7 +308,7 @@ impl Journal {
         chain
     }
 
-    /// Sees to it that there is a segment that what is in the buffer may be written to.
+    /// Ensures that there is a segment for the bytes in the buffer.
     fn room(&mut self, now: Time, unsynced: &mut Option<Unsynced>) -> io::Result<()> {
         if let Some(current) = &mut self.current {
             let bytes = current.end.saturating_add(self.buffer.len() as u64);
@@ -316,13 +323,13 @@ impl Journal {
         self.begin(now)
     }
 
-    /// Writes the buffer to the end of the segment: as much as goes, and why not all.
+    /// Writes the buffer to the end of the segment: returns the bytes written, and the error if not all were.
     fn write(&mut self) -> io::Result<(usize, Option<io::Error>)> {
         let Some(current) = &mut self.current else { return Err(io::ErrorKind::NotFound.into()) };
         Ok(write_all(current.segment.as_mut(), &self.buffer, current.end))
     }
 
-    /// Begins a segment. Until that worked, the one before stays the current one.
+    /// Begins a segment. Until this succeeds, the previous one stays current.
     fn begin(&mut self, now: Time) -> io::Result<()> {
         let number = self.segments.back().map_or(1, |(number, _)| number.saturating_add(1));
         let header = Header { number, before: self.chain.head(), created: now };
@@ -330,13 +337,13 @@ impl Journal {
         let mut segment = self.disk.create(&path)?;
         match segment.len()? {
             0 => {}
-            // left by an earlier try, whose header was not written whole
+            // left by an earlier try, whose header is incomplete
             bytes if bytes <= header::END => segment.set_len(0)?,
             _ => return Err(io::ErrorKind::AlreadyExists.into()),
         }
         if let (_, Some(error)) = write_all(segment.as_mut(), &header.encode(), 0) {
             drop(segment);
-            // where this fails, the next try finds it
+            // if this fails, the next try finds it
             let _ = self.disk.remove(&path);
             return Err(error);
         }
@@ -349,14 +356,14 @@ impl Journal {
 
     fn close(&mut self) {
         if let Some(mut current) = self.current.take() {
-            // what is left behind shows as bytes that are no record
+            // remaining bytes show as bytes that are not a record
             let _ = current.cut();
         }
     }
 }
 
 impl Current {
-    /// Removes what a failed write may have left.
+    /// Removes the bytes that a failed write may have left.
     fn cut(&mut self) -> io::Result<()> {
         if self.tail {
             self.segment.set_len(self.end)?;
@@ -366,7 +373,7 @@ impl Current {
     }
 }
 
-/// Makes the directory, to last.
+/// Creates the directory, and syncs it.
 fn make(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());

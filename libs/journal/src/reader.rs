@@ -1,4 +1,4 @@
-//! Reads behind a writer.
+//! Reads records while a writer appends.
 
 use std::error::Error;
 use std::fmt;
@@ -13,15 +13,15 @@ use crate::record::{Head, JournalId, Record};
 use crate::recovery::after;
 use crate::segment::{self, Frames, Start, Step};
 
-/// Reads records in order, from segment to segment, while a writer may be at work.
+/// Reads records in order, from segment to segment, while a writer may append.
 ///
-/// It holds one file and one record, and checks the chain as it goes.
+/// It holds one file and one record, and checks the chain of the records that it reads.
 #[derive(Debug)]
 pub struct Reader {
     directory: PathBuf,
-    /// Where it begins, or went on from last.
+    /// The record after which it begins, or continued last.
     position: Option<Head>,
-    /// Where there is no position: the record whose segment it begins with.
+    /// Without a position: the record whose segment it begins with.
     near: Option<u64>,
     place: Option<Place>,
 }
@@ -31,68 +31,68 @@ struct Place {
     number: u64,
     frames: Frames,
     chain: Chain,
-    /// The next record is taken as it is: what is before it is damaged.
+    /// The next record is accepted unchecked: the one before it is damaged.
     trusting: bool,
 }
 
-/// Why there is no next record. Asking again may help where it is the disk; else see [`Reader::skip`].
+/// Why there is no next record. A retry may help after a disk error; otherwise see [`Reader::skip`].
 #[derive(Debug)]
 pub enum ReadError {
-    /// The directory holds another journal than the one read before: it was wiped.
+    /// The directory has another journal than the one read before: it was wiped.
     OtherJournal(JournalId),
-    /// The record to go on with was removed. This is the oldest there is.
+    /// The next record was removed. This is the oldest one present.
     Removed(u64),
-    /// The record that was read last is not there: the tail was lost. This is the last there is.
+    /// The last record read no longer exists: the tail was lost. This is the last one present.
     Lost(u64),
-    /// The record that was read last is another now: the tail was lost, and its sequence given again.
+    /// The last record read was replaced: the tail was lost, and its sequence assigned again.
     Rewritten(u64),
-    /// What comes next is bad.
+    /// The next bytes are damaged.
     Damaged(Finding),
     /// A segment has a version of the format that this crate does not know.
     Version(u16),
-    /// The disk refused.
+    /// A disk error.
     Io(io::Error),
 }
 
-/// What was gone over.
+/// A skipped range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skipped {
-    /// The sequence of the record that should have come.
+    /// The sequence of the record that was expected.
     pub from: u64,
-    /// The sequence of the record that comes now.
+    /// The sequence of the next record.
     pub to: u64,
 }
 
 impl Reader {
-    /// Begins with the oldest record there is.
+    /// Begins with the oldest record.
     pub fn open(directory: &Path) -> Self {
         Self { directory: directory.to_owned(), position: None, near: None, place: None }
     }
 
-    /// Begins with the segment that has the record of this sequence, or would have it; with the oldest record where
-    /// that segment was removed.
+    /// Begins with the segment that has the record of this sequence, or would have it; with the oldest record
+    /// if that segment was removed.
     pub fn near(directory: &Path, sequence: u64) -> Self {
         Self { near: Some(sequence), ..Self::open(directory) }
     }
 
-    /// Goes on after a record.
+    /// Continues after a record.
     pub fn after(directory: &Path, position: Head) -> Self {
         Self { position: Some(position), ..Self::open(directory) }
     }
 
-    /// The record that was read last, to go on after. `None` as long as the directory has no journal.
+    /// The last record read, as a position to continue after. `None` while the directory has no journal.
     pub fn position(&self) -> Option<Head> {
         self.place.as_ref().map_or(self.position, |place| Some(place.chain.head()))
     }
 
-    /// The next record; `None` where there is none for now.
+    /// The next record; `None` if there is none yet.
     pub fn read(&mut self) -> Result<Option<Record<'_>>, ReadError> {
         self.read_up_to(u64::MAX)
     }
 
     /// The next record, if its sequence is at most `last`.
     ///
-    /// Who must not show what a power failure may still take back gives [`synced`](crate::Journal::synced).
+    /// Pass [`synced`](crate::Journal::synced) to exclude records that a power failure may still lose.
     pub fn read_up_to(&mut self, last: u64) -> Result<Option<Record<'_>>, ReadError> {
         if self.place.is_none() {
             self.place = self.locate()?;
@@ -104,9 +104,9 @@ impl Reader {
         Ok(self.place.as_ref().and_then(|place| place.frames.record()))
     }
 
-    /// Goes over something damaged, to the next record that is whole; `None` where there is none for now.
+    /// Skips damaged bytes up to the next complete record; `None` if there is none yet.
     ///
-    /// That record is taken as it is; those after it must fit it.
+    /// That record is accepted unchecked; the following ones must fit it.
     pub fn skip(&mut self) -> Result<Option<Skipped>, ReadError> {
         let Some(place) = &mut self.place else { return Ok(None) };
         let (offset, from) = (place.frames.offset(), place.chain.next_sequence());
@@ -115,6 +115,7 @@ impl Reader {
             Step::Record(record) => record.sequence > from,
             _ => false,
         };
+
         place.frames.go_to(offset);
         if !stays {
             place.frames.skip_byte();
@@ -122,6 +123,7 @@ impl Reader {
         let bytes = place.frames.file_length()?.saturating_sub(offset);
         // a gap may be of any length
         let last = if stays { u64::MAX } else { *after(from, bytes).end() };
+
         if place.frames.resync(&(from..=last))? {
             let found = place.frames.offset();
             let to = match place.frames.step()? {
@@ -132,6 +134,7 @@ impl Reader {
             place.trusting = true;
             return Ok(Some(Skipped { from, to }));
         }
+
         place.frames.go_to(offset);
         let Some(next) = following(&self.directory, place.number)? else { return Ok(None) };
         let to = next.chain.next_sequence();
@@ -139,7 +142,7 @@ impl Reader {
         Ok(Some(Skipped { from, to }))
     }
 
-    /// Takes the next record, going on to the next segment where this one is at its end.
+    /// Reads the next record, moving to the next segment at the end of this one.
     fn advance(&mut self) -> Result<bool, ReadError> {
         let mut next = None;
         loop {
@@ -149,7 +152,7 @@ impl Reader {
                 Taken::Nothing(ended) => ended,
                 Taken::Bad(finding) => return Err(ReadError::Damaged(finding)),
             };
-            // the writer may have gone on here before it began the next: look here once more
+            // the writer may have appended here before it began the next: read here once more
             let Some(found) = next.take() else {
                 next = following(&self.directory, place.number)?;
                 if next.is_some() {
@@ -165,7 +168,7 @@ impl Reader {
         }
     }
 
-    /// At the end of the last segment: false, unless the file is no longer the journal's.
+    /// At the end of the last segment: `false`, unless the file no longer belongs to the journal.
     fn is_still_there(&mut self) -> Result<bool, ReadError> {
         let Some(place) = &self.place else { return Ok(false) };
         let numbers = segment::list(&self.directory)?;
@@ -178,7 +181,7 @@ impl Reader {
         Ok(false)
     }
 
-    /// Finds the segment to begin in, and the place in it.
+    /// Finds the segment to begin in, and the offset in it.
     fn locate(&self) -> Result<Option<Place>, ReadError> {
         let mut found = None;
         let mut oldest = None;
@@ -195,6 +198,7 @@ impl Reader {
                 break;
             }
         }
+
         let (Some(mut place), Some(oldest)) = (found, oldest) else { return Ok(None) };
         let Some(position) = self.position else { return Ok(Some(place)) };
         let first = place.chain.head();
@@ -211,20 +215,20 @@ impl Reader {
 
 enum Taken {
     Record,
-    /// No whole record for now.
+    /// No complete record yet.
     Nothing(Ended),
     Bad(Finding),
 }
 
 enum Ended {
-    /// The file ends here, or in the middle of a record.
+    /// The file ends here, or within a record.
     Here,
-    /// There is something, but no record.
+    /// There are bytes that are not a record.
     Unreadable(Finding),
 }
 
 impl Place {
-    /// The start of a segment; `None` where it has no header yet, or is gone.
+    /// The start of a segment; `None` if it has no header yet, or was removed.
     fn open(directory: &Path, number: u64) -> Result<Option<Self>, ReadError> {
         let file = match File::open(segment::path(directory, number)) {
             Ok(file) => file,
@@ -263,7 +267,7 @@ impl Place {
                     Err(broken) => broken,
                 },
                 Step::End | Step::Short => return Ok(Taken::Nothing(Ended::Here)),
-                // what was read ahead may be what a failed write left, and is replaced by now
+                // the read-ahead may hold bytes of a failed write that were replaced since
                 Step::Bad if !is_second_look => {
                     self.frames.forget();
                     continue;
@@ -273,11 +277,12 @@ impl Place {
             self.frames.go_to(offset);
             return Ok(Taken::Bad(self.finding(broken.into())));
         }
+
         self.frames.forget();
         Ok(Taken::Nothing(Ended::Unreadable(self.finding(Fault::Changed))))
     }
 
-    /// Whether nothing is missing between here and the next segment.
+    /// Checks that no record is missing between here and the next segment.
     fn may_be_followed_by(&self, next: &Self, ended: Ended) -> Result<(), ReadError> {
         let (here, there) = (self.chain.head(), next.chain.head());
         if here == there && !self.trusting {
@@ -294,7 +299,7 @@ impl Place {
         Err(ReadError::Damaged(self.finding(fault)))
     }
 
-    /// Goes to behind a record of this segment. What is before it was read before, and may be damaged by now.
+    /// Moves behind a record of this segment. Earlier records were read before, and may be damaged by now.
     fn go_after(&mut self, position: Head) -> Result<(), ReadError> {
         let mut last = self.chain.head();
         while last.sequence < position.sequence {
@@ -315,6 +320,7 @@ impl Place {
                 }
             }
         }
+
         if last != position {
             return Err(ReadError::Rewritten(position.sequence));
         }

@@ -1,4 +1,4 @@
-//! What opening finds on disk, what it cuts, and where it goes on.
+//! Recovery at opening: what is found on disk, what is cut, and where the writer continues.
 
 use std::fs::File;
 use std::io;
@@ -13,16 +13,17 @@ use crate::header::{self, Header};
 use crate::record::{Head, JournalId};
 use crate::segment::{self, Frames, Start, Step};
 
-/// What was found at opening. Nothing is cut but what is named here.
+/// The findings at opening. Only what is named here is cut.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// The directory had no journal: one of the given id begins.
     pub created: bool,
-    /// The end of the last segment was no whole record, and was cut off.
+    /// The last segment ended with a partial record, which was cut off.
     pub cut: Option<Cut>,
-    /// Segments without a whole header, which a crash left when they were begun. They were removed; they held nothing.
+    /// Segments with an incomplete header, left by a crash while they were begun. They were removed; they had
+    /// no records.
     pub unfinished: Vec<Unfinished>,
-    /// Something in the last segment is damaged. It was left as it is, and a new segment follows.
+    /// Damage in the last segment. The segment was left unchanged, and a new one follows.
     pub damage: Option<Damage>,
 }
 
@@ -31,44 +32,44 @@ pub struct Recovery {
 pub struct Cut {
     /// The segment's number.
     pub segment: u64,
-    /// Where it ends now, in bytes.
+    /// Its new end, in bytes.
     pub offset: u64,
-    /// How many bytes were cut.
+    /// The number of bytes cut.
     pub bytes: u64,
-    /// The sequence of the first record that is not there any more, and will be given again.
+    /// The sequence of the first lost record, which will be assigned again.
     pub from: u64,
 }
 
-/// A segment that was never begun properly.
+/// A segment whose creation was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished {
     /// Its number.
     pub segment: u64,
-    /// How many bytes were in it.
+    /// The number of bytes in it.
     pub bytes: u64,
 }
 
-/// A bad place with good records after it.
+/// A damaged range that good records follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The segment's number.
     pub segment: u64,
-    /// Where the first bad record begins, in bytes; 0 where the header is bad.
+    /// The offset of the first damaged record, in bytes; 0 if the header is damaged.
     pub offset: u64,
-    /// The sequence of the first bad record.
+    /// The sequence of the first damaged record.
     pub sequence: u64,
     /// The sequence that the next record gets: after the last good one of the segment.
     pub next: u64,
 }
 
-/// Where a writer goes on.
+/// Where a writer continues.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) recovery: Recovery,
     pub(crate) chain: Chain,
-    /// The segments there are, and the sequence of the first record of each; `None` where its header is damaged.
+    /// The segments, with the sequence of the first record of each; `None` if its header is damaged.
     pub(crate) segments: Vec<(u64, Option<u64>)>,
-    /// The segment to go on in, and its length in bytes; else a new one is to be begun.
+    /// The segment to continue in, and its length in bytes; if `None`, a new one begins.
     pub(crate) current: Option<(Header, u64)>,
 }
 
@@ -86,6 +87,7 @@ pub(crate) fn recover(disk: &dyn Disk, directory: &Path, fresh: JournalId) -> Re
         };
         segments.push((number, first));
     }
+
     while let Some((number, None)) = segments.last() {
         let path = segment::path(directory, *number);
         let bytes = path.metadata().map_err(OpenError::io(&path))?.len();
@@ -97,6 +99,7 @@ pub(crate) fn recover(disk: &dyn Disk, directory: &Path, fresh: JournalId) -> Re
         recovery.unfinished.push(Unfinished { segment: *number, bytes });
         segments.pop();
     }
+
     match *segments.as_slice() {
         [] => {
             recovery.created = true;
@@ -107,7 +110,7 @@ pub(crate) fn recover(disk: &dyn Disk, directory: &Path, fresh: JournalId) -> Re
     }
 }
 
-/// Goes on in or after the last segment, whose header is whole.
+/// Continues in or after the last segment, whose header is valid.
 fn go_on(
     disk: &dyn Disk,
     directory: &Path,
@@ -125,14 +128,16 @@ fn go_on(
     let end = survey.end;
     let sequence = survey.chain.next_sequence();
     let mut open = disk.open(&path).map_err(&failed)?;
-    // what a killed process had written is in the cache only
+    // the writes of a killed process are only in the page cache
     open.sync().map_err(&failed)?;
     disk.sync_directory(directory).map_err(OpenError::io(directory))?;
+
     if let Some(later) = survey.later {
         let next = later.sequence.saturating_add(1);
         recovery.damage = Some(Damage { segment: number, offset: end, sequence, next });
         return Ok(Found { recovery, chain: Chain::after(later), segments, current: None });
     }
+
     if survey.length > end {
         open.set_len(end).map_err(&failed)?;
         recovery.cut = Some(Cut { segment: number, offset: end, bytes: survey.length - end, from: sequence });
@@ -141,7 +146,7 @@ fn go_on(
     Ok(Found { recovery, chain: survey.chain, segments, current: Some((header, end)) })
 }
 
-/// Goes on after the last segment, whose header is damaged while there is more in it.
+/// Continues after the last segment, whose header is damaged and which has more bytes.
 fn around(
     directory: &Path,
     number: u64,
@@ -156,14 +161,17 @@ fn around(
         Start::Damaged(guess) => guess.map(|header| header.before),
         _ => None,
     };
+
     let before = match segments.iter().rev().find(|(_, first)| first.is_some()) {
         Some((number, _)) => Some(end_of(&segment::path(directory, *number))?),
         None => guess,
     };
+
     let later = match before {
         Some(before) => salvage(file, before).map_err(&failed)?,
         None => None,
     };
+
     let intact = segments.iter().any(|(_, first)| first.is_some());
     let chain = match (later, before) {
         (Some(later), _) => Chain::after(later),
@@ -173,13 +181,14 @@ fn around(
             Chain::new(fresh)
         }
     };
+
     let sequence = before.filter(|_| !recovery.created).map_or(1, |head| head.sequence.saturating_add(1));
     let next = chain.next_sequence();
     recovery.damage = Some(Damage { segment: number, offset: 0, sequence, next });
     Ok(Found { recovery, chain, segments, current: None })
 }
 
-/// The last good record of a segment with a whole header.
+/// The last good record of a segment with a valid header.
 fn end_of(path: &Path) -> Result<Head, OpenError> {
     let failed = OpenError::io(path);
     let file = File::open(path).map_err(&failed)?;
@@ -197,13 +206,13 @@ fn salvage(file: File, before: Head) -> io::Result<Option<Head>> {
     last_of(&mut frames, before.journal, &sequences)
 }
 
-/// The sequences that records in so many bytes may have, after a record.
+/// The sequences that records in this many bytes may have, after a record.
 pub(crate) fn after(sequence: u64, bytes: u64) -> RangeInclusive<u64> {
     let next = sequence.saturating_add(1);
     next..=next.saturating_add(bytes / OVERHEAD as u64)
 }
 
-/// The last of all the records from here on.
+/// The last record from here on.
 fn last_of(
     frames: &mut Frames,
     journal: JournalId,
@@ -220,15 +229,15 @@ fn last_of(
     Ok(last)
 }
 
-/// All there is in a segment.
+/// The content of a segment.
 struct Survey {
     /// After the last record that fits.
     chain: Chain,
-    /// Where that ends, in bytes.
+    /// The end of that record, in bytes.
     end: u64,
     /// The length of the file in bytes.
     length: u64,
-    /// The last record after something that does not fit.
+    /// The last record after bytes that do not fit.
     later: Option<Head>,
 }
 
@@ -242,13 +251,13 @@ impl Survey {
             let later = match frames.step()? {
                 Step::Record(record) if chain.check(&record).is_ok() => continue,
                 Step::End => None,
-                // whole, and yet it does not fit: that is no torn tail
+                // a complete record that does not fit is not a torn tail
                 Step::Record(record) => {
                     let here = Head { journal: before.journal, sequence: record.sequence, hash: record.hash };
                     let sequences = after(chain.head().sequence, length - end.min(length));
                     let last = last_of(&mut frames, before.journal, &sequences)?;
                     let highest = last.filter(|last| last.sequence > here.sequence).unwrap_or(here);
-                    // never a sequence that was given before
+                    // never reuse a sequence
                     Some(if highest.sequence > chain.head().sequence { highest } else { chain.head() })
                 }
                 Step::Short | Step::Bad => {

@@ -13,7 +13,7 @@ use crate::record::{JournalId, Record};
 /// Bytes read from a file at once.
 const CHUNK: usize = 64 * 1024;
 
-/// Where the segment of a number is.
+/// The path of the segment with a number.
 pub(crate) fn path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number:010}.journal"))
 }
@@ -32,14 +32,14 @@ pub(crate) fn list(directory: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// What the start of a segment is.
+/// The start of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start {
     /// A header.
     Whole(Header),
-    /// Too few bytes for one: its making was cut short.
+    /// Too few bytes for a header: its creation was interrupted.
     Short,
-    /// The bytes of none; what they would say if they were one.
+    /// Not a valid header; with the fields that the bytes would have as one.
     Damaged(Option<Header>),
     /// A header of another version.
     Version(u16),
@@ -72,30 +72,30 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(done)
 }
 
-/// Goes through the records of a segment. Holds one chunk, or one record where that is longer.
+/// Iterates over the records of a segment. Holds one chunk, or one record if that is longer.
 #[derive(Debug)]
 pub(crate) struct Frames {
     file: File,
     seed: u32,
     buffer: Vec<u8>,
-    /// Where in the buffer the next record begins.
+    /// The offset of the next record in the buffer.
     at: usize,
-    /// Where in the file it begins.
+    /// Its offset in the file.
     offset: u64,
-    /// Where in the buffer the record that was taken last is.
+    /// The range of the last returned record in the buffer.
     taken: Range<usize>,
 }
 
-/// What comes next in a segment.
+/// The next item in a segment.
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
-    /// A record whose checksum is right.
+    /// A record with a valid checksum.
     Record(Record<'a>),
-    /// Nothing: the file ends here.
+    /// The end of the file.
     End,
-    /// The first bytes of a record that goes beyond the end of the file.
+    /// The first bytes of a record that extends beyond the end of the file.
     Short,
-    /// Bytes that are no record of this journal.
+    /// Bytes that are not a record of this journal.
     Bad,
 }
 
@@ -115,7 +115,7 @@ impl Frames {
         self.file.metadata().map(|metadata| metadata.len())
     }
 
-    /// Takes the next record; where there is none, stays where it is.
+    /// Returns the next record; if there is none, the offset stays.
     pub(crate) fn step(&mut self) -> io::Result<Step<'_>> {
         let mut needed = 4;
         let size = loop {
@@ -134,16 +134,16 @@ impl Frames {
         let start = self.at;
         self.advance(size);
         self.taken = start..self.at;
-        // the borrow of the loop would last as long as the answer's
+        // the borrow in the loop would last as long as the result
         Ok(self.record().map_or(Step::Bad, Step::Record))
     }
 
-    /// The record that the last step took, until the next step.
+    /// The record of the last step, until the next step.
     pub(crate) fn record(&self) -> Option<Record<'_>> {
         frame::decode_again(self.buffer.get(self.taken.clone())?)
     }
 
-    /// Finds the next record here or further on that has one of these sequences, and stands before it.
+    /// Searches from here for the next record that has one of these sequences, and moves to it.
     ///
     /// A record after something damaged may begin at any byte.
     pub(crate) fn resync(&mut self, sequences: &RangeInclusive<u64>) -> io::Result<bool> {
@@ -164,18 +164,18 @@ impl Frames {
         }
     }
 
-    /// Goes over one byte.
+    /// Skips one byte.
     pub(crate) fn skip_byte(&mut self) {
         self.advance(1);
     }
 
-    /// Goes to where a record begins.
+    /// Moves to the start of a record.
     pub(crate) fn go_to(&mut self, offset: u64) {
         self.forget();
         self.offset = offset;
     }
 
-    /// Whether nothing but zeros comes, which is what a power failure leaves of what was not written yet.
+    /// Whether only zeros follow, which a power failure leaves in place of unwritten data.
     pub(crate) fn only_zeros(&mut self) -> io::Result<bool> {
         let offset = self.offset;
         while self.fill(1)? {
@@ -189,7 +189,7 @@ impl Frames {
         Ok(true)
     }
 
-    /// Reads anew what comes next: a writer may have replaced it.
+    /// Discards the read-ahead: a writer may have replaced the bytes.
     pub(crate) fn forget(&mut self) {
         self.buffer.clear();
         self.at = 0;
@@ -204,7 +204,7 @@ impl Frames {
         self.offset += bytes as u64;
     }
 
-    /// Has so many bytes of what comes next in the buffer; false where the file has fewer.
+    /// Fills the buffer with the given number of following bytes; `false` if the file has fewer.
     fn fill(&mut self, needed: usize) -> io::Result<bool> {
         let have = self.rest().len();
         if have >= needed {

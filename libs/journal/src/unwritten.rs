@@ -1,8 +1,8 @@
-//! How many records are waiting for a disk that refuses them, noted beside the segments for who opens the journal after
-//! a process that did not live to write them.
+//! The number of records that wait for a failing disk, stored beside the segments for the process that opens
+//! the journal after one that ended before it could write them.
 //!
-//! The note has a fixed length, is made while there is room, and is overwritten in its place: a full disk takes
-//! nothing new, but takes that. On a disk that refuses it all the same there is none.
+//! The note has a fixed length, is created while there is space, and is overwritten in place: a full disk
+//! accepts no new blocks, but accepts that. If the disk refuses even that, there is no note.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,30 +20,30 @@ pub(crate) struct Unwritten {
 }
 
 impl Unwritten {
-    /// Reads what is noted in this directory, and makes the file where there is none.
+    /// Reads the note of this directory, and creates the file if it is missing.
     pub(crate) fn open(disk: &dyn Disk, directory: &Path) -> Self {
         let path = path(directory);
         let length = line(None).len() as u64;
-        // What is no note is not read: it may have no end.
+        // Only regular files are read: others may have no end.
         let is_whole = fs::metadata(&path).is_ok_and(|about| about.is_file() && about.len() == length);
         let text = if is_whole { fs::read(&path).unwrap_or_default() } else { Vec::new() };
         let mut this = Self { file: disk.create(&path).ok(), noted: parse(&text) };
         if !is_whole {
-            // Else what is behind the notes to come would make none of them one.
+            // Otherwise the bytes behind later notes would invalidate them.
             let _ = this.file.as_mut().map(|file| file.set_len(0));
             this.put(None);
-            // Blocks are given out at the sync: now there are some.
+            // The file system allocates blocks at the sync: now they exist.
             let _ = this.file.as_mut().map(|file| file.sync());
         }
         this
     }
 
-    /// What is noted.
+    /// The stored note.
     pub(crate) const fn noted(&self) -> Option<Gap> {
         self.noted
     }
 
-    /// Notes something else.
+    /// Replaces the note.
     pub(crate) fn note(&mut self, gap: Option<Gap>) {
         if self.noted != gap {
             self.put(gap);
@@ -53,7 +53,7 @@ impl Unwritten {
 
     fn put(&mut self, gap: Option<Gap>) {
         if let Some(file) = &mut self.file {
-            // Where the disk takes not even this there is nothing left to try.
+            // If the disk refuses even this, there is nothing left to try.
             let _ = write_all(file.as_mut(), line(gap).as_bytes(), 0);
         }
     }
@@ -63,7 +63,7 @@ fn path(directory: &Path) -> PathBuf {
     directory.join("journal.unwritten")
 }
 
-/// Always of the same length: how many, when first and last, and the checksum of these.
+/// Fixed length: the count, the times of the first and the last, and their checksum.
 fn line(gap: Option<Gap>) -> String {
     let gap = gap.unwrap_or(Gap { count: 0, first: Time(0), last: Time(0) });
     let said = format!("{:020} {:020} {:020}", gap.count, gap.first.0, gap.last.0);
@@ -107,7 +107,7 @@ mod tests {
         Unwritten::open(&FileSystem, folder.path()).note(Some(GAP));
         assert_eq!(Unwritten::open(&FileSystem, folder.path()).noted(), Some(GAP));
         fs::remove_file(&path).unwrap();
-        // Whoever reads this to its end reads for ever.
+        // A file without an end.
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
         assert_eq!(Unwritten::open(&FileSystem, folder.path()).noted(), None);
     }

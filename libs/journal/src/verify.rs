@@ -1,4 +1,4 @@
-//! All segments of a directory against the chain, and the first thing that is wrong with them.
+//! Verifies all segments of a directory against the chain, and names the first fault.
 
 use std::fs::File;
 use std::io;
@@ -13,55 +13,55 @@ use crate::record::{Head, JournalId};
 use crate::recovery::after;
 use crate::segment::{self, Frames, Start, Step};
 
-/// Progress is told after so many bytes.
+/// Progress is reported after this many bytes.
 const TOLD_EVERY: u64 = 1 << 20;
 
-/// What a verification went through, and the first bad thing it met.
+/// The extent of a verification, and its first finding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The journal; `None` where there is none.
+    /// The journal; `None` if there is none.
     pub journal: Option<JournalId>,
-    /// How many segments were gone through, the bad one among them.
+    /// The number of segments read, including the faulty one.
     pub segments: u64,
-    /// Records, checkpoints and heads that are proved.
+    /// The number of proved records, checkpoints and heads.
     pub counts: Counts,
-    /// The last record before those that were gone through: where the proof begins.
+    /// The last record before the verified ones: the start of the proof.
     pub start: Option<Head>,
     /// The last record that is proved.
     pub end: Option<Head>,
-    /// What a crash, or a writer at work, left of a record at the very end. That is no fault.
+    /// A partial record at the very end, left by a crash or by a running writer. This is not a fault.
     pub torn: Option<Torn>,
-    /// The first bad thing; nothing behind it was looked at.
+    /// The first fault; nothing behind it was read.
     pub finding: Option<Finding>,
 }
 
-/// A record at the very end that is not whole.
+/// A partial record at the very end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Torn {
     /// The segment's number.
     pub segment: u64,
-    /// Where the record begins, in bytes.
+    /// The offset of the record, in bytes.
     pub offset: u64,
-    /// How many bytes are there.
+    /// The number of bytes present.
     pub bytes: u64,
     /// The sequence that it would have.
     pub sequence: u64,
 }
 
-/// How far a verification is, in bytes.
+/// The progress of a verification, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Gone through.
+    /// Bytes read.
     pub done: u64,
-    /// To go through in all, when it began.
+    /// Bytes in total, at the start.
     pub total: u64,
 }
 
-/// Recomputes the chain over the segments of a directory, from the oldest or from the one that holds the record after
-/// `from`, and stops at the first bad thing.
+/// Recomputes the chain over the segments of a directory, from the oldest or from the one that holds the
+/// record after `from`, and stops at the first fault.
 ///
-/// `heads` are records of this journal that are known from outside, in any order. `check_signature` tells whether a
-/// checkpoint's signature is right. A writer may be at work meanwhile.
+/// `heads` are records of this journal that are known from outside, in any order. `check_signature` returns
+/// whether a checkpoint's signature is valid. A writer may run at the same time.
 pub fn verify(
     directory: &Path,
     from: Option<Head>,
@@ -75,13 +75,14 @@ pub fn verify(
     for number in segment::list(directory)? {
         let path = segment::path(directory, number);
         let file = match File::open(&path) {
-            // removed meanwhile, as the oldest may be
+            // removed meanwhile, which is allowed for the oldest
             Err(error) if error.kind() == io::ErrorKind::NotFound && segments.is_empty() => continue,
             file => file?,
         };
         let start = segment::start(&file)?;
         segments.push(Opened { number, path, length: file.metadata()?.len(), start });
     }
+
     if let Some(from) = from {
         let is_early = |opened: &Opened| match opened.start {
             Start::Whole(header) => header.before.sequence <= from.sequence,
@@ -90,6 +91,7 @@ pub fn verify(
         let skip = segments.iter().rposition(is_early).unwrap_or(0);
         segments.drain(..skip);
     }
+
     let progress_total = segments.iter().map(|opened| opened.length).sum();
     let mut run = Run {
         report: Report::default(),
@@ -99,12 +101,13 @@ pub fn verify(
         told: Progress { done: 0, total: progress_total },
         progress,
     };
+
     run.report.finding = run.all(&segments, from)?.err();
     run.summarise();
     Ok(run.report)
 }
 
-/// One segment, its header read.
+/// One segment with its header.
 struct Opened {
     number: u64,
     path: PathBuf,
@@ -121,7 +124,7 @@ struct Run<F, P> {
     progress: P,
 }
 
-/// Outside, whether the disk could be read; inside, whether all is well.
+/// The outer result is that of the disk, the inner one that of the verification.
 type Outcome<T> = io::Result<Result<T, Finding>>;
 
 impl<F: FnMut(&Checkpoint) -> bool, P: FnMut(Progress)> Run<F, P> {
@@ -147,6 +150,7 @@ impl<F: FnMut(&Checkpoint) -> bool, P: FnMut(Progress)> Run<F, P> {
             self.tell(opened.length);
             rest = later;
         }
+
         place.sequence = self.next_sequence();
         let furthest = self.known.iter().map(|head| head.sequence).max();
         let missing = match (&self.checker, furthest) {
@@ -157,7 +161,8 @@ impl<F: FnMut(&Checkpoint) -> bool, P: FnMut(Progress)> Run<F, P> {
         Ok(missing.map_or(Ok(()), |fault| Err(Finding { fault, ..place })))
     }
 
-    /// Whether a segment follows on what was before; `None` where it is what a crash left of a last one.
+    /// Checks that a segment follows the previous one; `None` if a crash left only a part of its header at
+    /// the end.
     fn header(
         &mut self,
         opened: &Opened,
@@ -172,6 +177,7 @@ impl<F: FnMut(&Checkpoint) -> bool, P: FnMut(Progress)> Run<F, P> {
             let (first, last) = (end.segment + 1, opened.number - 1);
             return Err(before(Fault::SegmentsMissing { first, last }));
         }
+
         let header = match opened.start {
             Start::Whole(header) => header,
             Start::Version(version) => return Err(here(Fault::Version(version))),
@@ -182,6 +188,7 @@ impl<F: FnMut(&Checkpoint) -> bool, P: FnMut(Progress)> Run<F, P> {
             }
             Start::Short | Start::Damaged(_) => return Err(here(Fault::Header)),
         };
+
         if header.number != opened.number {
             return Err(here(Fault::Header));
         }
@@ -191,6 +198,7 @@ impl<F: FnMut(&Checkpoint) -> bool, P: FnMut(Progress)> Run<F, P> {
                 .map(|()| Some(header))
                 .map_err(|fault| Finding { sequence: header.first(), ..here(fault) });
         };
+
         let reached = checker.chain().head();
         if header.before.journal != reached.journal {
             return Err(here(Fault::ForeignJournal { found: header.before.journal }));
@@ -204,7 +212,7 @@ impl<F: FnMut(&Checkpoint) -> bool, P: FnMut(Progress)> Run<F, P> {
         Ok(Some(header))
     }
 
-    /// Takes the first segment's word for what was before it, where nobody knows better.
+    /// Trusts the first segment's header for the record before it, unless a known head says otherwise.
     fn begin(&mut self, header: Header, from: Option<Head>) -> Result<(), Fault> {
         let start = Chain::after(header.before);
         self.report.journal = Some(header.before.journal);
@@ -222,7 +230,7 @@ impl<F: FnMut(&Checkpoint) -> bool, P: FnMut(Progress)> Run<F, P> {
         Ok(())
     }
 
-    /// Goes through the records of a segment, and tells where they end, in bytes.
+    /// Reads the records of a segment, and returns the offset of their end, in bytes.
     fn records(
         &mut self,
         opened: &Opened,
@@ -265,6 +273,7 @@ impl<F: FnMut(&Checkpoint) -> bool, P: FnMut(Progress)> Run<F, P> {
             };
             break Err(finding(fault));
         };
+
         self.checker = Some(checker);
         Ok(outcome)
     }
@@ -286,12 +295,12 @@ impl<F: FnMut(&Checkpoint) -> bool, P: FnMut(Progress)> Run<F, P> {
     }
 }
 
-/// Whether the record of a sequence stands further on in the segment.
+/// Whether the record of a sequence is further on in the segment.
 fn comes_later(frames: &mut Frames, sequence: u64) -> io::Result<bool> {
     frames.resync(&(sequence..=sequence))
 }
 
-/// Whether what comes is the rest of a record that a crash cut short: then no record follows.
+/// Whether the rest is a record that a crash truncated: then no record follows.
 fn is_torn(frames: &mut Frames, is_short: bool, sequence: u64) -> io::Result<bool> {
     let offset = frames.offset();
     let bytes = frames.file_length()?.saturating_sub(offset);

@@ -1,23 +1,23 @@
-//! A thread's scheduling class (`sched(7)`) and the processor time it has had: the system calls about threads that
-//! the standard library does not have. Elsewhere than on Linux every call answers
-//! [`Unsupported`](io::ErrorKind::Unsupported), and whoever asked goes on without.
+//! A thread's scheduling policy (`sched(7)`) and processor time: the system calls about threads that the
+//! standard library lacks. On systems other than Linux every call returns
+//! [`Unsupported`](io::ErrorKind::Unsupported), and the caller continues without.
 
 use std::io;
 use std::time::Duration;
 
-/// How the kernel shares processors out, from the least share to the ordinary one.
+/// The scheduling policy, from the least processor share to the ordinary one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// `SCHED_IDLE`: what nobody else wants. Beside busy neighbours that is next to nothing.
+    /// `SCHED_IDLE`: only processor time that no other thread wants, almost none beside busy threads.
     Idle,
-    /// `SCHED_BATCH`: a full share, but it never displaces a thread that wakes up.
+    /// `SCHED_BATCH`: a full share, without preempting a thread that wakes up.
     Batch,
-    /// `SCHED_OTHER`: as every thread begins.
+    /// `SCHED_OTHER`: the default policy.
     Normal,
 }
 
 impl Class {
-    /// The next class above.
+    /// The next higher policy.
     #[must_use]
     pub fn up(self) -> Self {
         match self {
@@ -26,7 +26,7 @@ impl Class {
         }
     }
 
-    /// The next class below.
+    /// The next lower policy.
     #[must_use]
     pub fn down(self) -> Self {
         match self {
@@ -36,36 +36,36 @@ impl Class {
     }
 }
 
-/// A thread of this process. When it has ended, its calls are errors, or, in theory, meant for a thread that got its
-/// number since.
+/// A thread of this process. After its end, calls return errors or, in theory, apply to a new thread with the
+/// same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thread(i32);
 
 impl Thread {
-    /// The thread that calls.
+    /// The calling thread.
     pub fn current() -> Self {
         Self(system::current())
     }
 
-    /// Moves the thread to a class. Down is always allowed; up from [`Class::Idle`] only with `CAP_SYS_NICE` or a
-    /// limit on nice that allows it.
+    /// Sets the policy of the thread. Lowering is always allowed; raising from [`Class::Idle`] only with
+    /// `CAP_SYS_NICE` or a limit on nice that allows it.
     ///
     /// # Errors
-    /// What the kernel said: `PermissionDenied`, or `NotFound` when the thread has ended.
+    /// The kernel's error: `PermissionDenied`, or `NotFound` if the thread has ended.
     pub fn set_class(self, class: Class) -> io::Result<()> {
         system::set_class(self.0, class)
     }
 
-    /// The processor time that the thread has had.
+    /// The processor time of the thread.
     ///
     /// # Errors
-    /// What the kernel said.
+    /// The kernel's error.
     pub fn cpu_time(self) -> io::Result<Duration> {
         system::cpu_time(self.0)
     }
 }
 
-/// Whether a thread that went down to [`Class::Idle`] may come up again: tried with a thread made for it.
+/// Whether a thread that was lowered to [`Class::Idle`] may be raised again: tested on a temporary thread.
 pub fn may_raise() -> bool {
     let tried = std::thread::Builder::new().name("class probe".to_owned()).spawn(|| {
         let thread = Thread::current();
@@ -103,8 +103,8 @@ mod system {
     }
 
     pub(super) fn cpu_time(thread: i32) -> io::Result<Duration> {
-        // The clock of a thread's processor time, as `clock_getcpuclockid(3)` makes it: the thread's number inverted,
-        // then the bits for "of a thread" and "scheduled time".
+        // The clock of a thread's processor time, as `clock_getcpuclockid(3)` makes it: the thread's number
+        // inverted, then the bits for "of a thread" and "scheduled time".
         let clock = (!thread << 3) | 0b110;
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` lives through the call, which only writes it.

@@ -1,4 +1,4 @@
-//! SQL from blocking code, whatever runtime the test has.
+//! SQL from blocking code, independent of the test's runtime.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// One row, as PostgreSQL prints it.
 pub type Row = Vec<Option<String>>;
 
-/// Runs `sql` (one statement or several) on the database at `url` and gives back the rows of all of them as text.
+/// Runs `sql` (one statement or several) on the database at `url` and returns the rows of all of them as
+/// text.
 ///
-/// On a connection of its own, and on a thread and runtime of its own, so that it works from a synchronous test and
-/// from one whose runtime has its time paused.
+/// Uses its own connection, thread and runtime, so that it works in synchronous tests and in tests with
+/// paused time.
 pub fn rows(url: &str, sql: &str) -> Result<Vec<Row>, String> {
     let query = async || {
         let config: Config = url.parse().map_err(|error| format!("{url}: {error}"))?;

@@ -1,4 +1,4 @@
-//! PostgreSQL's own programs, and a data folder made once and copied for each server.
+//! PostgreSQL's programs, and a data folder that is created once and copied for each server.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -31,7 +31,7 @@ impl Installation {
         Self { folder, user: User::to_drop_to() }
     }
 
-    /// A command that runs as a user whom PostgreSQL accepts, in the same language and zone everywhere.
+    /// A command that runs as a user that PostgreSQL accepts, with a fixed language and time zone.
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.folder.join(program));
         command.current_dir("/").env("LC_ALL", "C").env("TZ", "UTC").env_remove("PGDATA");
@@ -39,13 +39,13 @@ impl Installation {
         command
     }
 
-    /// Puts a fresh data folder at `data`, whose parent belongs to the user of the servers. The copied template is of
-    /// this version and user: `initdb` takes a second, a copy a few hundredths.
+    /// Creates a fresh data folder at `data`, whose parent belongs to the user of the servers. The copied
+    /// template is of this version and user: `initdb` takes a second, a copy a few hundredths.
     pub(super) fn copy_template(&self, data: &Path) {
         let owner = unprivileged::owner(self.user);
         let name = format!("gatewright-testkit-postgres-{}-{owner}", self.version());
         let template = std::env::temp_dir().join(name);
-        // Held until the copy is done: nobody makes the template anew meanwhile.
+        // Held until the copy is done, so that the template is not rebuilt meanwhile.
         let lock =
             File::create(format!("{}.lock", template.display())).expect("the temporary folder is writable");
         lock.lock().expect("the template can be locked");
@@ -56,7 +56,7 @@ impl Installation {
             self.make_template(&template);
         }
         let metadata = template.metadata().expect("the template has metadata");
-        // The name can be guessed by others on the machine: trust only what is ours.
+        // Other users can guess the name: trust only a folder that we own.
         assert_eq!(metadata.uid(), owner, "{} belongs to somebody else", template.display());
         let mut copy = Command::new("cp");
         copy.arg("-a").arg(&template).arg(data).current_dir("/");
@@ -64,7 +64,7 @@ impl Installation {
         finish(&mut copy);
     }
 
-    /// Made aside and renamed, so that a template that exists is complete.
+    /// Created beside it and renamed, so that an existing template is complete.
     fn make_template(&self, template: &Path) {
         let aside = tempfile::Builder::new().prefix("gatewright-initdb-").tempdir();
         let aside = aside.expect("the temporary folder is writable");
@@ -94,7 +94,7 @@ impl Installation {
     }
 }
 
-/// Machines clear old files out of the temporary folder one by one, and would leave half a template.
+/// Systems remove old files from the temporary folder one by one, which would leave an incomplete template.
 fn is_old(template: &Path) -> bool {
     let made = template.metadata().and_then(|metadata| metadata.modified());
     made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > KEPT_FOR))
@@ -109,7 +109,7 @@ fn debian() -> Vec<PathBuf> {
     versions.iter().map(|version| PathBuf::from(format!("{DEBIAN}/{version}/bin"))).collect()
 }
 
-/// Runs to the end and gives back what was printed; anything but success is a panic with both outputs.
+/// Runs to the end and returns the output; panics with both outputs if it fails.
 fn finish(command: &mut Command) -> String {
     let output = command.output();
     let output = output.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));

@@ -1,4 +1,4 @@
-//! One PostgreSQL server as our own child.
+//! One PostgreSQL server as a child process.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 const PORTS_TO_TRY: usize = 5;
 
-/// What a server is started with.
+/// The parameters of a server.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct PostgresBuilder {
@@ -26,7 +26,7 @@ pub struct PostgresBuilder {
 }
 
 impl PostgresBuilder {
-    /// Whether a commit waits for the disk. Off unless asked for: most tests do not lose power.
+    /// Whether a commit waits for the disk. Off by default: most tests do not simulate a power failure.
     pub fn fsync(mut self, fsync: bool) -> Self {
         self.fsync = fsync;
         self
@@ -62,10 +62,10 @@ impl PostgresBuilder {
     }
 }
 
-/// A PostgreSQL of the test's own. Gone, with its folder, when dropped or when the test is killed.
+/// A PostgreSQL of one test. Ended, and its folder removed, when dropped or when the test is killed.
 #[derive(Debug)]
 pub struct Postgres {
-    // Dropped first: the folder can only go when nobody writes there.
+    // Dropped first: the folder can be removed only after the last write.
     process: Supervised,
     folder: TempDir,
     installation: Installation,
@@ -79,12 +79,12 @@ impl Postgres {
         Self::builder().start()
     }
 
-    /// A server with settings of your choice.
+    /// A server with the given settings.
     pub fn builder() -> PostgresBuilder {
         PostgresBuilder::default()
     }
 
-    /// The server that `GATEWRIGHT_TEST_POSTGRES` names, else one of the test's own.
+    /// The server that `GATEWRIGHT_TEST_POSTGRES` names, else a new one for this test.
     pub fn shared() -> SharedPostgres {
         SharedPostgres::from_environment()
     }
@@ -104,7 +104,7 @@ impl Postgres {
         self.process.pid()
     }
 
-    /// Creates the database `name` and gives back its URL.
+    /// Creates the database `name` and returns its URL.
     pub fn database(&self, name: &str) -> String {
         self.sql(&format!("CREATE DATABASE {}", client::quoted(name)));
         client::with_database(&self.url(), name)
@@ -115,13 +115,13 @@ impl Postgres {
         client::rows(&self.url(), sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// What the server has logged so far.
+    /// The server's log so far.
     pub fn log(&self) -> String {
         let log = std::fs::read(self.folder.path().join("postgres.log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// Stops the postmaster and every process of it in their tracks: connections stay open and nobody answers.
+    /// Pauses the postmaster and all of its processes: connections stay open without an answer.
     pub fn pause(&self) {
         self.process.pause();
     }
@@ -131,12 +131,12 @@ impl Postgres {
         self.process.resume();
     }
 
-    /// SIGKILL to all of it, as if the machine had died; `restart` recovers from the log.
+    /// SIGKILL to all processes, like a power failure; `restart` recovers from the log.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Rolls back what is open and ends connections, as an operator's `pg_ctl stop -m fast` does.
+    /// Rolls back open transactions and ends connections, as an operator's `pg_ctl stop -m fast` does.
     pub fn stop_fast(&mut self) {
         let stopped = self.process.stop(Signal::INT, STOP_LIMIT);
         assert!(stopped.is_some(), "PostgreSQL did not stop within {STOP_LIMIT:?}; its log:\n{}", self.log());
@@ -150,13 +150,14 @@ impl Postgres {
         assert!(self.run(), "PostgreSQL does not start again; its log:\n{}", self.log());
     }
 
-    /// Whether the server came up; it does not when somebody else has just taken the port.
+    /// Whether the server started; it does not if another process has just taken the port.
     fn run(&mut self) -> bool {
         let log = File::options().create(true).append(true).open(self.folder.path().join("postgres.log"));
         let log = log.expect("the log can be opened");
         let mut command = self.installation.command("postgres");
         command.arg("-D").arg(self.folder.path().join("data")).args(["-p", &self.port.to_string()]);
         let switch = if self.builder.fsync { "on" } else { "off" };
+
         let ours = [
             ("listen_addresses", "127.0.0.1"),
             ("unix_socket_directories", ""),
@@ -165,12 +166,14 @@ impl Postgres {
             ("full_page_writes", switch),
             ("log_line_prefix", "%m [%p] "),
         ];
+
         let theirs = self.builder.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in ours.into_iter().chain(theirs) {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         let stderr = log.try_clone().expect("the log can be opened twice");
         self.process.spawn(command.stdin(Stdio::null()).stdout(log).stderr(stderr));
+
         let up = wait::until(START_LIMIT, || {
             if self.process.ended().is_some() {
                 return Some(false);
@@ -183,7 +186,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // An immediate shutdown, unlike SIGKILL, gives its System V memory segment back to the machine.
+        // An immediate shutdown, unlike SIGKILL, releases its System V memory segment.
         let _status = self.process.stop(Signal::QUIT, STOP_LIMIT);
     }
 }

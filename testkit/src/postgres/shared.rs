@@ -1,4 +1,4 @@
-//! One server for many tests, each in a database of its own.
+//! One server for many tests, each in its own database.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::random;
 
 const VARIABLE: &str = "GATEWRIGHT_TEST_POSTGRES";
 
-/// A server that other tests may be using too: make a database of your own, and do not pause or kill it.
+/// A server that other tests may also use: create a separate database, and do not pause or kill it.
 #[derive(Debug)]
 pub struct SharedPostgres {
     url: String,
@@ -30,7 +30,7 @@ impl SharedPostgres {
         &self.url
     }
 
-    /// A new empty database with a name that nobody else has; dropped with the handle.
+    /// A new empty database with a unique name; dropped with the handle.
     pub fn fresh_database(&self) -> Database {
         let name = random::name("gw");
         run(&self.url, &format!("CREATE DATABASE {}", client::quoted(&name)));
@@ -45,7 +45,7 @@ pub struct Database {
     server: String,
     name: String,
     url: String,
-    /// Behind the handle's own `Drop`, which needs it.
+    /// Declared last: the handle's `Drop` needs it.
     _own: Option<Arc<Postgres>>,
 }
 
@@ -55,7 +55,7 @@ impl Database {
         &self.url
     }
 
-    /// Its name, for the places that want no URL.
+    /// Its name, for callers that need no URL.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -63,7 +63,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // Best effort: a server of the test's own goes as a whole.
+        // Best effort: a server of this test alone is removed as a whole.
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", client::quoted(&self.name));
         drop(client::rows(&self.server, &statement));
     }

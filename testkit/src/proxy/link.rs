@@ -13,7 +13,7 @@ use super::{Counts, Cut, Direction, Rules};
 
 const PIECE: usize = 16 * 1024;
 const PIECES_UNDER_WAY: usize = 64;
-/// A slow connection is served in pieces this long, so that a new rule soon counts.
+/// A slow connection is served in intervals of this length, so that a new rule applies soon.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// Why a connection ends at once.
@@ -35,12 +35,14 @@ pub(super) async fn serve(
     if rules.borrow().refuse {
         return reset(&client);
     }
-    // Else small answers wait for each other, 40 ms at a time.
+    // Otherwise small answers delay each other by 40 ms.
     drop(client.set_nodelay(true));
+
     let server = tokio::select! {
         server = connect(&upstream, rules.clone()) => server,
         () = closed(rules.clone(), closings) => None,
     };
+
     let Some(mut server) = server else { return reset(&client) };
     let deaf = AtomicBool::new(false);
     let ended = {
@@ -49,17 +51,20 @@ pub(super) async fn serve(
         let pump = |direction| Pump { direction, rules: rules.clone(), counts: &counts, deaf: &deaf };
         let (up, down) = (pump(Direction::Up), pump(Direction::Down));
         tokio::select! {
-            ended = async { tokio::try_join!(up.run(client_out, server_in), down.run(server_out, client_in)) } => ended,
+            ended = async {
+                tokio::try_join!(up.run(client_out, server_in), down.run(server_out, client_in))
+            } => ended,
             () = closed(rules.clone(), closings) => Err(Reset),
         }
     };
+
     if ended.is_err() {
         reset(&client);
         reset(&server);
     }
 }
 
-/// In a black hole nobody is connected to: the client's connection just stays.
+/// In a black hole there is no connection upstream: the client's connection stays open.
 async fn connect(upstream: &str, mut rules: watch::Receiver<Rules>) -> Option<TcpStream> {
     rules.wait_for(|rules| !rules.black_hole).await.ok()?;
     let server = TcpStream::connect(upstream).await.ok()?;
@@ -68,7 +73,7 @@ async fn connect(upstream: &str, mut rules: watch::Receiver<Rules>) -> Option<Tc
 }
 
 async fn closed(mut rules: watch::Receiver<Rules>, closings: u64) {
-    // An error means that the proxy itself goes.
+    // An error means that the proxy ends.
     drop(rules.wait_for(|rules| rules.closings != closings).await);
 }
 
@@ -110,7 +115,7 @@ impl Pump<'_> {
                 let allowed = allowance.under(rules.cut, self.direction);
                 let most = slice(&rules).min(usize::try_from(allowed).unwrap_or(usize::MAX));
                 let (now, later) = left.split_at(most.min(left.len()));
-                // Counted first: whoever has received them finds them counted.
+                // Counted first: received bytes are always counted.
                 let forwarded = u64::try_from(now.len()).unwrap_or(u64::MAX);
                 self.counts.bytes(self.direction).fetch_add(forwarded, Ordering::SeqCst);
                 to.write_all(now).await.map_err(|_| Reset)?;
@@ -124,6 +129,7 @@ impl Pump<'_> {
                 }
             }
         }
+
         // A half-closed connection stays half closed.
         to.shutdown().await.map_err(|_| Reset)
     }
@@ -147,14 +153,14 @@ async fn take(
     }
 }
 
-/// How many bytes go out before the rules are looked at again.
+/// The number of bytes sent before the rules are read again.
 fn slice(rules: &Rules) -> usize {
     let Some(rate) = rules.bytes_per_second else { return PIECE };
     let slices = u64::try_from(Duration::from_secs(1).as_millis() / SLICE.as_millis()).unwrap_or(1);
     usize::try_from(rate / slices).unwrap_or(PIECE).clamp(1, PIECE)
 }
 
-/// What the present cut still lets through.
+/// The bytes that the current cut still allows.
 #[derive(Default)]
 struct Allowance {
     cut: u64,

@@ -1,6 +1,6 @@
 //! A TCP proxy on loopback that breaks connections on demand.
 //!
-//! It runs on a thread and runtime of its own: a test may block, or have its time paused, and the proxy goes on.
+//! It runs on its own thread and runtime: it continues while a test blocks or has its time paused.
 
 mod link;
 
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
@@ -23,7 +23,7 @@ pub enum Direction {
     Down,
 }
 
-/// A cut applies to bytes after it was asked for; `number` tells one cut from the one before.
+/// A cut applies to bytes after its request; `number` distinguishes successive cuts.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     number: u64,
@@ -31,7 +31,7 @@ struct Cut {
     bytes: u64,
 }
 
-/// How every connection is treated at this moment.
+/// The rules for all connections at this moment.
 #[derive(Clone, Debug, Default)]
 struct Rules {
     latency_up: Duration,
@@ -70,7 +70,7 @@ impl Counts {
     }
 }
 
-/// Stands between a client and `upstream`. Without switches it forwards as fast as it can.
+/// A proxy between a client and `upstream`. By default it forwards as fast as it can.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -81,7 +81,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a free port of 127.0.0.1 and forwards to `upstream` (`host:port`), which need not be up yet.
+    /// Listens on a free port of 127.0.0.1 and forwards to `upstream` (`host:port`), which need not be up
+    /// yet.
     pub fn start(upstream: impl Into<String>) -> Self {
         let upstream = upstream.into();
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
@@ -116,7 +117,7 @@ impl Proxy {
         format!("{scheme}://{user}{}{tail}", self.address)
     }
 
-    /// Delays every byte by `latency`, without limiting how many are on the way.
+    /// Delays every byte by `latency`, without limiting the bytes in flight.
     pub fn latency(&self, direction: Direction, latency: Duration) {
         self.change(|rules| match direction {
             Direction::Up => rules.latency_up = latency,
@@ -129,12 +130,12 @@ impl Proxy {
         self.change(|rules| rules.bytes_per_second = bytes_per_second.map(|rate| rate.max(1)));
     }
 
-    /// Holds bytes back, and delivers them when the pause ends.
+    /// Holds bytes back until the pause ends.
     pub fn pause(&self, paused: bool) {
         self.change(|rules| rules.paused = paused);
     }
 
-    /// Accepts everything and forwards nothing. A connection that lost bytes in it stays deaf when it ends.
+    /// Accepts everything and forwards nothing. A connection that lost bytes meanwhile never recovers.
     pub fn black_hole(&self, black_hole: bool) {
         self.change(|rules| rules.black_hole = black_hole);
     }
@@ -144,7 +145,8 @@ impl Proxy {
         self.change(|rules| rules.refuse = refuse);
     }
 
-    /// Lets each connection, old or new, have `bytes` more in `direction`, and then ends both sides of it with a RST.
+    /// Lets each connection, old or new, have `bytes` more in `direction`, and then ends both sides of it
+    /// with a RST.
     pub fn cut_after(&self, direction: Direction, bytes: u64) {
         self.change(|rules| {
             rules.cuts += 1;
@@ -152,12 +154,12 @@ impl Proxy {
         });
     }
 
-    /// Takes back `cut_after` for the connections that are left.
+    /// Cancels `cut_after` for the remaining connections.
     pub fn no_cut(&self) {
         self.change(|rules| rules.cut = None);
     }
 
-    /// Ends every connection with a RST. New ones are welcome.
+    /// Ends every connection with a RST. New ones are accepted.
     pub fn close_all(&self) {
         self.change(|rules| rules.closings += 1);
     }
@@ -196,6 +198,7 @@ async fn accept(
     let upstream: Arc<str> = upstream.into();
     // Dropped at the end, and every connection with it.
     let mut links = JoinSet::new();
+
     loop {
         tokio::select! {
             accepted = listener.accept() => {

@@ -1,7 +1,8 @@
-//! Signatures of webhooks, as Standard Webhooks 1.0.0 has them.
+//! Signatures of webhooks (Standard Webhooks 1.0.0).
 //!
-//! A secret is `whsec_` and 24 to 64 bytes in Base64. Signed by HMAC-SHA256 is `ID.TIMESTAMP.BODY`, and the signature
-//! is `v1,` and Base64. While a secret is being replaced there are two, and two signatures with a space between them.
+//! A secret is `whsec_` and 24 to 64 bytes in Base64. HMAC-SHA256 signs `ID.TIMESTAMP.BODY`, and the
+//! signature is `v1,` and Base64. While a secret is being replaced there are two, and two signatures
+//! separated by a space.
 
 use std::fmt;
 
@@ -17,7 +18,7 @@ const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// The secrets of one receiver.
 pub struct WebhookSecrets(Vec<hmac::Key>);
 
-/// Why a text has no secrets. Lines count from 1; nothing of a secret is repeated.
+/// Why a text is not a list of secrets. Lines count from 1; the error contains no part of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebhookSecretError {
     /// No line has one.
@@ -27,7 +28,7 @@ pub enum WebhookSecretError {
 }
 
 impl WebhookSecrets {
-    /// Reads secrets, one a line; `#` begins a comment.
+    /// Parses secrets, one per line; `#` begins a comment.
     ///
     /// # Errors
     /// The first [`WebhookSecretError`].
@@ -47,7 +48,8 @@ impl WebhookSecrets {
         if keys.is_empty() { Err(WebhookSecretError::Empty) } else { Ok(Self(keys)) }
     }
 
-    /// The header `webhook-signature` of a message: its id, when it was sent in seconds since 1970, and its body.
+    /// The header `webhook-signature` of a message: its id, when it was sent in seconds since 1970, and its
+    /// body.
     pub fn signature(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let before = format!("{id}.{timestamp}.");
         let sign = |key: &hmac::Key| {

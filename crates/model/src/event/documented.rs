@@ -1,4 +1,4 @@
-//! What is said of every event in one place: the enum, its names, and what its documentation is made of.
+//! Declares every event in one place: the enum, its names, and the source of its documentation.
 
 use std::fmt;
 
@@ -7,22 +7,22 @@ use uuid::Uuid;
 
 use crate::{ClientId, EventKind, KeyId, Now, SessionId, UserUuid};
 
-/// How what an event tells ended.
+/// Whether an event reports success, a refusal, an alarm or an unknown outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was done.
     Done,
-    /// It was asked for and not done.
+    /// It was requested and not done.
     Refused,
-    /// Somebody should look at it.
+    /// An operator should investigate it.
     Alarm,
-    /// Nobody knows.
+    /// Whether it was done cannot be determined.
     Unknown,
 }
 
 impl Outcome {
-    /// The class as it is called in documents.
+    /// The name of the class in documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -32,13 +32,13 @@ impl Outcome {
         }
     }
 
-    /// What the class means, in a sentence.
+    /// The meaning of the class, as a sentence.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Done => "It was done.",
             Self::Refused => "It was asked for and not done.",
-            Self::Alarm => "Somebody should look at it.",
-            Self::Unknown => "Nobody knows whether it was done.",
+            Self::Alarm => "An operator should investigate it.",
+            Self::Unknown => "Whether it was done cannot be determined.",
         }
     }
 
@@ -46,16 +46,16 @@ impl Outcome {
     pub const ALL: [Self; 4] = [Self::Done, Self::Refused, Self::Alarm, Self::Unknown];
 }
 
-/// One kind of event, as it is documented.
+/// The documentation of one kind of event.
 #[derive(Clone, Copy, Debug)]
 pub struct Documented {
-    /// The stable name, as it stands in `kind`.
+    /// The stable name, the value of `kind`.
     pub kind: &'static str,
-    /// What it says.
+    /// What it reports.
     pub about: &'static str,
-    /// How what it tells ended.
+    /// Whether it reports success, a refusal, an alarm or an unknown outcome.
     pub outcome: Outcome,
-    /// Its members besides those of every record, in their order.
+    /// Its members in order, without those of every record.
     pub fields: &'static [Member],
 }
 
@@ -66,26 +66,26 @@ impl Documented {
     }
 }
 
-/// One member of an event, as it is documented.
+/// The documentation of one member of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
     /// Its name.
     pub name: &'static str,
-    /// What it says.
+    /// What it contains.
     pub about: &'static str,
-    /// What it is in JSON.
+    /// Its type in JSON, in words.
     pub shape: &'static str,
     /// Whether it may be null.
     pub nullable: bool,
     /// Whether it names a user.
     pub names_user: bool,
-    /// The words that it may be, each with its meaning; empty where it is not one of a closed set.
+    /// The allowed words, each with its meaning; empty if the set is not closed.
     pub words: &'static [(&'static str, &'static str)],
 }
 
-/// What a type of a member is in JSON. A type without this cannot be a member of an event.
+/// The JSON type of a member. A type without this cannot be a member of an event.
 pub trait Shown {
-    /// The shape, in words.
+    /// The JSON type, in words.
     const SHAPE: &'static str;
     /// Whether it may be null.
     const NULLABLE: bool = false;
@@ -94,7 +94,7 @@ pub trait Shown {
     /// The words of a closed set, each with its meaning.
     const WORDS: &'static [(&'static str, &'static str)] = &[];
 
-    /// The user whom it names.
+    /// The user that it names.
     fn user(&self) -> Option<UserUuid> {
         None
     }
@@ -150,9 +150,12 @@ impl<T: Shown> Shown for Option<T> {
     }
 }
 
-/// Declares a closed set of words: what each is called in a record, and what it means.
+/// Declares a closed set of words: the text of each in a record, and its meaning.
 macro_rules! words {
-    ($(#[doc = $about:literal])+ $name:ident { $($(#[doc = $says:literal])+ $word:ident = $text:literal,)+ }) => {
+    (
+        $(#[doc = $about:literal])+
+        $name:ident { $($(#[doc = $says:literal])+ $word:ident = $text:literal,)+ }
+    ) => {
         $(#[doc = $about])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
         pub enum $name {
@@ -168,8 +171,8 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-/// Declares kinds of events: `Name("kind", Outcome) { members }`. Nothing of it can be left undocumented: a line of
-/// documentation is part of the syntax. `Event / EventKind` makes an enum of the kinds alone besides.
+/// Declares kinds of events: `Name("kind", Outcome) { members }`. Documentation lines are part of the syntax,
+/// so every kind and member has one. `Event / EventKind` also declares an enum of the kinds alone.
 macro_rules! events {
     (
         $(#[doc = $whole:literal])+
@@ -187,7 +190,7 @@ macro_rules! events {
             }
         }
 
-        #[doc = concat!("What an [`", stringify!($enum), "`] says happened, without to whom: its stable name.")]
+        #[doc = concat!("The kind of an [`", stringify!($enum), "`]: its stable name.")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $kinds {
             $(#[doc = concat!("`", $kind, "`")] $name,)+
@@ -197,7 +200,7 @@ macro_rules! events {
             /// Every kind.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The word, as it stands in `kind`.
+            /// The word, the value of `kind`.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $kind,)+
@@ -245,7 +248,7 @@ macro_rules! events {
         }
 
         impl $enum {
-            /// Every kind, with what is documented of it.
+            /// The documentation of every kind.
             pub const DOCUMENTED: &'static [$crate::event::Documented] = &[$(
                 $crate::event::Documented {
                     kind: $kind,
@@ -262,21 +265,21 @@ macro_rules! events {
                 }
             ),+];
 
-            /// The event's stable name, as it stands in `kind`.
+            /// The event's stable name, the value of `kind`.
             pub fn kind(&self) -> &'static str {
                 match self {
                     $(Self::$name { .. } => $kind,)+
                 }
             }
 
-            /// How what it tells ended.
+            /// Whether it reports success, a refusal, an alarm or an unknown outcome.
             pub fn outcome(&self) -> $crate::event::Outcome {
                 match self {
                     $(Self::$name { .. } => $crate::event::Outcome::$outcome,)+
                 }
             }
 
-            /// The user whom the event is about, where there is one.
+            /// The user that the event concerns, if any.
             pub fn user(&self) -> Option<$crate::UserUuid> {
                 match self {
                     $(Self::$name { $($field),* } => None$(.or($crate::event::Shown::user($field)))*,)+

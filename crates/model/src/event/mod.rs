@@ -1,6 +1,7 @@
-//! What can happen, as a closed list. An event names users by uuid and holds no secret, no password and no token.
+//! Audit events, as a closed list. An event names users by uuid and contains no secret, no password and no
+//! token.
 //!
-//! The list is the documentation too: `docs/events.md` is made of it.
+//! The list is also the source of the documentation: `docs/events.md` is generated from it.
 
 mod documented;
 #[cfg(test)]
@@ -14,11 +15,12 @@ pub use documented::{Documented, Member, Outcome, Shown};
 use documented::{events, words};
 
 words! {
-    /// Why a login, a refresh or a password check did not succeed. Clients see one answer for all of them.
+    /// Why a login, a refresh or a password check did not succeed. Clients get the same response for all of
+    /// them.
     Reason {
         /// No account has this email or username.
         UnknownUser = "unknown_user",
-        /// The password is not the account's.
+        /// The password does not match.
         WrongPassword = "wrong_password",
         /// The account is deactivated or erased.
         Inactive = "inactive",
@@ -30,11 +32,11 @@ words! {
         NoPassword = "no_password",
         /// The token was never issued here.
         UnknownToken = "unknown_token",
-        /// The token or its session is past its end.
+        /// The token or its session has expired.
         Expired = "expired",
         /// The session was ended.
         Revoked = "revoked",
-        /// The scope asked for is not granted.
+        /// The requested scope is not granted.
         Scope = "scope",
     }
 }
@@ -48,52 +50,52 @@ words! {
 }
 
 words! {
-    /// Why no account was made.
+    /// Why a registration created no account.
     Obstacle {
-        /// Somebody has this email.
+        /// Another account has this email.
         EmailTaken = "email_taken",
-        /// Somebody has this username.
+        /// Another account has this username.
         UsernameTaken = "username_taken",
-        /// Email, username, password or an attribute is not one that is taken: the answer said which.
+        /// Email, username, password or an attribute is invalid; the response named it.
         Invalid = "invalid",
     }
 }
 
 events! {
-    /// One thing that happened.
+    /// One audit event.
     Event / EventKind {
-        /// The server has come up, and serves from now on.
+        /// The server started and serves requests.
         ServerStarted("server_started", Done) {
             /// The version that runs.
             version: &'static str,
-            /// The machine's name.
+            /// The host name of the node.
             node: String,
         }
-        /// The server has ended in order. What has a start and no end was killed.
+        /// The server shut down gracefully. A start without this event means that the process was killed.
         ServerStopped("server_stopped", Done) {
             /// The version that ran.
             version: &'static str,
-            /// The machine's name.
+            /// The host name of the node.
             node: String,
         }
-        /// The configuration was read again while the server ran, and what can be was applied.
+        /// The running server reloaded the configuration and applied what can change without a restart.
         ConfigurationReloaded("configuration_reloaded", Done) {
             /// The version that runs.
             version: &'static str,
-            /// The machine's name.
+            /// The host name of the node.
             node: String,
-            /// Settings that have another value now.
+            /// Settings whose value changed.
             applied: Vec<&'static str>,
-            /// Settings that will have another value after a restart.
+            /// Settings whose value will change after a restart.
             need_restart: Vec<&'static str>,
         }
-        /// The configuration was read again while the server ran, and stays as it is because the new one is bad.
+        /// The running server read a new configuration with errors, and keeps the old one.
         ConfigurationRefused("configuration_refused", Refused) {
             /// The version that runs.
             version: &'static str,
-            /// The machine's name.
+            /// The host name of the node.
             node: String,
-            /// How many mistakes it has; the log names them.
+            /// Number of errors in it; the log names them.
             mistakes: u64,
         }
         /// An empty database became the realm of this instance.
@@ -101,23 +103,23 @@ events! {
             /// The realm's id.
             realm: Uuid,
         }
-        /// An account was made, by its owner or by an operator.
+        /// An account was created, by a registration or by an operator.
         UserRegistered("user_registered", Done) {
             /// The new user.
             user: UserUuid,
             /// The role of the account.
             role: String,
-            /// His first session, where the registration logged him in.
+            /// The user's first session, if the registration also logged in.
             session: Option<SessionId>,
         }
-        /// A registration did not make an account.
+        /// A registration was refused.
         RegistrationRefused("registration_refused", Refused) {
-            /// What was in the way.
+            /// Why it was refused.
             reason: Obstacle,
         }
         /// A login succeeded and a session began.
         LoginSucceeded("login_succeeded", Done) {
-            /// Who logged in.
+            /// The user.
             user: UserUuid,
             /// The new session.
             session: SessionId,
@@ -126,9 +128,10 @@ events! {
         }
         /// A login did not succeed.
         LoginFailed("login_failed", Refused) {
-            /// Whose account it was, where there is one.
+            /// The user, if the account exists.
             user: Option<UserUuid>,
-            /// A keyed hash of what was typed as email or username: people type passwords there.
+            /// A keyed hash of the email or username in the request, because users type passwords into that
+            /// field.
             identifier: String,
             /// Why.
             reason: Reason,
@@ -137,132 +140,132 @@ events! {
         }
         /// A refresh token was exchanged for its successor.
         SessionRefreshed("session_refreshed", Done) {
-            /// Whose session it is.
+            /// The user.
             user: UserUuid,
             /// The session.
             session: SessionId,
-            /// The successor's number in the session.
+            /// The generation of the successor in the session.
             generation: i64,
         }
-        /// A used refresh token came again within its grace and got the same successor.
+        /// A used refresh token was sent again within the grace time and got the same successor.
         RefreshReplayed("refresh_replayed", Done) {
-            /// Whose session it is.
+            /// The user.
             user: UserUuid,
             /// The session.
             session: SessionId,
-            /// The number of the token that came again.
+            /// The generation of that token.
             generation: i64,
         }
-        /// A used refresh token came again after its grace, before its successor was used.
+        /// A used refresh token was sent again after the grace time, before its successor was used.
         RefreshReplayedLate("refresh_replayed_late", Alarm) {
-            /// Whose session it is.
+            /// The user.
             user: UserUuid,
             /// The session.
             session: SessionId,
-            /// The number of the token that came again.
+            /// The generation of that token.
             generation: i64,
         }
         /// A refresh token was used by two parties; the session was ended.
         RefreshStolen("refresh_stolen", Alarm) {
-            /// Whose session it was.
+            /// The user.
             user: UserUuid,
             /// The session.
             session: SessionId,
-            /// The number of the token that two parties had.
+            /// The generation of the token that two parties used.
             generation: i64,
         }
         /// A refresh did not succeed.
         RefreshFailed("refresh_failed", Refused) {
-            /// Whose session it is, where it is known.
+            /// The user, if the session is known.
             user: Option<UserUuid>,
-            /// The session that the token names, where it is one of ours.
+            /// The session that the token names, if this server issued the token.
             session: Option<SessionId>,
             /// Why.
             reason: Reason,
         }
         /// One session was ended, by logout or from the list of sessions.
         SessionRevoked("session_revoked", Done) {
-            /// Whose session it was.
+            /// The user.
             user: UserUuid,
             /// The session.
             session: SessionId,
         }
         /// Every session of a user was ended.
         SessionsRevoked("sessions_revoked", Done) {
-            /// Whose sessions they were.
+            /// The user.
             user: UserUuid,
-            /// How many there were.
+            /// Number of sessions ended.
             sessions: u64,
         }
         /// The password was changed; other sessions were ended.
         PasswordChanged("password_changed", Done) {
-            /// Whose password it is.
+            /// The user.
             user: UserUuid,
-            /// How many sessions were ended.
+            /// Number of sessions ended.
             sessions: u64,
         }
-        /// A password that was right got a hash of the configured kind.
+        /// A verified password was hashed again with the configured algorithm and cost.
         PasswordRehashed("password_rehashed", Done) {
-            /// Whose password it is.
+            /// The user.
             user: UserUuid,
         }
         /// A change or an erasure was refused because the current password was wrong.
         PasswordRefused("password_refused", Refused) {
-            /// Whose account it is.
+            /// The user.
             user: UserUuid,
             /// Why.
             reason: Reason,
         }
         /// Username or profile attributes changed.
         ProfileChanged("profile_changed", Done) {
-            /// Whose account it is.
+            /// The user.
             user: UserUuid,
         }
         /// The account was erased; a tombstone is left.
         UserErased("user_erased", Done) {
-            /// Whose account it was.
+            /// The user.
             user: UserUuid,
-            /// How many sessions were ended.
+            /// Number of sessions ended.
             sessions: u64,
         }
-        /// An operator changed a role.
+        /// An operator changed the role of a user.
         RoleChanged("role_changed", Done) {
-            /// Whose role it is.
+            /// The user.
             user: UserUuid,
-            /// The role that he has now.
+            /// The new role.
             role: String,
         }
         /// An operator activated an account.
         UserActivated("user_activated", Done) {
-            /// Whose account it is.
+            /// The user.
             user: UserUuid,
         }
         /// An operator deactivated an account; its sessions were ended.
         UserDeactivated("user_deactivated", Done) {
-            /// Whose account it is.
+            /// The user.
             user: UserUuid,
-            /// How many sessions were ended.
+            /// Number of sessions ended.
             sessions: u64,
         }
-        /// An operator looked at one account.
+        /// An operator viewed one account.
         UserShown("user_shown", Done) {
-            /// Whose account it is.
+            /// The user.
             user: UserUuid,
         }
         /// An operator began to list accounts.
         UsersListed("users_listed", Done) {}
         /// An operator imported accounts: one batch of them, in one transaction.
         UsersImported("users_imported", Done) {
-            /// How many accounts were made.
+            /// Number of accounts created.
             users: u64,
-            /// How many of them are administrators.
+            /// Number of administrators among them.
             admins: u64,
-            /// How many numbers of erased accounts were taken.
+            /// Number of tombstones of erased accounts imported.
             tombstones: u64,
         }
         /// An operator began to export all accounts.
         UsersExported("users_exported", Done) {
-            /// Whether with their password hashes.
+            /// Whether the export includes password hashes.
             hashes: bool,
         }
         /// A client was added.
@@ -287,22 +290,22 @@ events! {
         }
         /// A client could not authenticate.
         ClientRefused("client_refused", Refused) {
-            /// The client, where there is one of that name.
+            /// The client, if its name is registered.
             client: Option<ClientId>,
         }
-        /// A signing key was made.
+        /// A signing key was created.
         KeyCreated("key_created", Done) {
             /// The key.
             key: KeyId,
-            /// What it signs with.
+            /// Its signature algorithm.
             algorithm: String,
         }
-        /// A signing key began to sign.
+        /// A signing key became active and signs new tokens.
         KeyActivated("key_activated", Done) {
             /// The key.
             key: KeyId,
         }
-        /// A signing key stopped signing and is published until its tokens have ended.
+        /// A signing key stopped signing; it is published until its tokens have expired.
         KeyRetired("key_retired", Done) {
             /// The key.
             key: KeyId,
@@ -311,15 +314,15 @@ events! {
         KeyRemoved("key_removed", Done) {
             /// The key.
             key: KeyId,
-            /// Whether an operator removed it because somebody else may have it.
+            /// Whether an operator removed it because it may be compromised.
             compromised: bool,
         }
-        /// A pepper was made, and seals stored password hashes from now on.
+        /// A pepper was created, and seals stored password hashes from now on.
         PepperCreated("pepper_created", Done) {
             /// Its version.
             version: i64,
         }
-        /// A pepper that sealed no stored hash any more was removed.
+        /// A pepper that no stored hash needs was removed.
         PepperRemoved("pepper_removed", Done) {
             /// Its version.
             version: i64,
@@ -328,29 +331,29 @@ events! {
         PasswordsSealed("passwords_sealed", Done) {
             /// The pepper's version; null where seals were taken off.
             pepper: Option<i64>,
-            /// How many there were.
+            /// Number of stored hashes.
             passwords: u64,
         }
         /// Sealed secrets were sealed again under the first master key.
         KeysResealed("keys_resealed", Done) {
-            /// How many there were.
+            /// Number of secrets sealed again.
             keys: u64,
         }
         /// A cleanup step removed rows.
         RowsCleaned("rows_cleaned", Done) {
-            /// How many sessions that had ended.
+            /// Number of ended sessions removed.
             sessions: u64,
-            /// How many revocations that nobody needs any more.
+            /// Number of revocations removed that are no longer needed.
             revocations: u64,
         }
-        /// Something was begun, and nobody knows whether it was done: the answer to COMMIT was lost, or the server was
-        /// killed before it came.
+        /// A change was begun and its outcome cannot be determined: the answer to COMMIT was lost, or the
+        /// server was killed before the answer arrived.
         OutcomeUnknown("outcome_unknown", Unknown) {
-            /// What was begun: the kind of event that would have followed.
+            /// The kind of event that would have followed.
             intended: EventKind,
-            /// To whom, where that is known.
+            /// The user, if known.
             user: Option<UserUuid>,
-            /// To which session, where it is about one.
+            /// The session, if the change concerns one.
             session: Option<SessionId>,
         }
     }
@@ -408,18 +411,18 @@ impl Event {
 }
 
 events! {
-    /// What the audit journal says of itself.
+    /// Notices of the audit journal about itself.
     Notice {
         /// Events could not be written, and are not in the journal.
         AuditGap("audit_gap", Alarm) {
-            /// How many.
+            /// Number of events.
             records: u64,
-            /// When the first of them was noted.
+            /// When the first of them was recorded.
             first: Now,
-            /// When the last of them was noted.
+            /// When the last of them was recorded.
             last: Now,
         }
-        /// Records were written, and the disk did not confirm that they stay: a power failure may have taken them.
+        /// Records were written, and the disk did not confirm the sync: a power failure may have lost them.
         AuditUnsynced("audit_unsynced", Alarm) {
             /// The sequence of the first of them.
             from: u64,

@@ -1,4 +1,4 @@
-//! What is written of events is what they are.
+//! The documentation of events matches their serialized form.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Profile attributes: what an account says about its owner besides email and username.
+//! Profile attributes: the data of an account besides email and username.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use crate::bounds::PROFILE_BYTES;
 use crate::email::EmailError;
 use crate::username::UsernameError;
 
-/// What is wrong with one member of a request. A web floor answers it as 422 with `loc` `["body", field]`.
+/// What is wrong with one member of a request. The web crate answers it as 422 with `loc` `["body", field]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
     /// The member's name.
     pub field: &'static str,
     /// A stable word for the kind of error, as FastAPI's `type` has them: `string_type`, `value_error`, ….
     pub kind: &'static str,
-    /// What is wrong, for a person; it does not repeat what was given.
+    /// What is wrong, for the user; it does not repeat the input.
     pub message: String,
 }
 
@@ -53,8 +53,8 @@ impl From<UsernameError> for FieldError {
     }
 }
 
-/// Members that are never profile attributes, whoever sends them: what an account is, what it may do, and
-/// what it proves itself with. [`Profile::parse`] and [`Profile::merge`] leave them out.
+/// Members that are never profile attributes, in any request: the identity, permissions and credentials of an
+/// account. [`Profile::parse`] and [`Profile::merge`] leave them out.
 pub const RESERVED: [&str; 22] = [
     "active",
     "created_at",
@@ -97,7 +97,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The profile of a new account, from the members of its registration: `null` is as good as absent.
+    /// The profile of a new account, from the members of its registration: `null` counts as absent.
     ///
     /// # Errors
     /// All that is wrong, one [`FieldError`] a member.

@@ -60,6 +60,7 @@ fn income_is_exact_decimal_text() {
     ] {
         assert_eq!(income(&given).as_deref(), Ok(kept));
     }
+
     for (given, kind) in [
         (json!(-1), "decimal_parsing"),
         (json!(-0.0), "decimal_parsing"),

@@ -1,11 +1,11 @@
-//! One way to encrypt: AES-256-GCM (NIST SP 800-38D) under a key derived by HKDF-SHA-256 (RFC 5869).
+//! Authenticated encryption: AES-256-GCM (NIST SP 800-38D) under a key derived by HKDF-SHA-256 (RFC 5869).
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hkdf, hmac};
 use model::Rng;
 use zeroize::Zeroizing;
 
-/// What sealing adds to the plain text, in bytes: the nonce before it and the tag after it.
+/// The overhead of sealing, in bytes: the nonce before the plaintext and the tag after it.
 pub(crate) const OVERHEAD_BYTES: usize = NONCE_LEN + 16;
 
 /// A key of 32 bytes that is overwritten when dropped.
@@ -20,7 +20,7 @@ pub(crate) fn derive(secret: &[u8], salt: &[u8], info: &[&[u8]]) -> Key {
     key
 }
 
-/// `nonce | cipher text | tag`, with a random nonce of 96 bits.
+/// `nonce | ciphertext | tag`, with a random nonce of 96 bits.
 #[expect(clippy::expect_used, reason = "AES-GCM refuses only texts above 64 GiB, which no caller holds")]
 pub(crate) fn seal(key: &Key, aad: &[u8], plain: &[u8], rng: &Rng) -> Vec<u8> {
     let nonce = rng.bytes::<NONCE_LEN>();
@@ -35,7 +35,7 @@ pub(crate) fn seal(key: &Key, aad: &[u8], plain: &[u8], rng: &Rng) -> Vec<u8> {
     out
 }
 
-/// Opens what [`seal`] made; `None` when anything about it differs.
+/// Opens the output of [`seal`]; `None` if key, data or text differ.
 pub(crate) fn open(key: &Key, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
     let mut text = Zeroizing::new(text.to_vec());

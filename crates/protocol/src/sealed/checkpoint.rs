@@ -1,4 +1,4 @@
-//! The keys that vouch for the audit trail: Ed25519 (RFC 8032), derived from the master keys.
+//! The keys that sign checkpoints of the audit trail: Ed25519 (RFC 8032), derived from the master keys.
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
@@ -13,7 +13,7 @@ pub struct CheckpointKey {
 }
 
 impl CheckpointKey {
-    /// The keys of a keyring, one for each master key; the first signs, all of them are believed.
+    /// The keys of a keyring, one for each master key; the first signs, all of them verify.
     pub fn all(keyring: &Keyring) -> Vec<Self> {
         let key = |seed: [u8; 32]| {
             let pair = Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;

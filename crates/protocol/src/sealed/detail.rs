@@ -1,5 +1,5 @@
-//! Details of audit events, encrypted under a key of the person they are about: whoever destroys the key erases the
-//! person from the trail, and what proves the trail covers the cipher text.
+//! Details of audit events, encrypted under a key for the user whom they concern. Destroying the key erases
+//! the user from the audit trail; the hash chain covers the ciphertext, so the proofs stay valid.
 
 use model::{Rng, UserUuid};
 use zeroize::Zeroizing;
@@ -9,7 +9,7 @@ use crate::sealed::aead;
 /// Names a [`DetailKey`] in a record: random.
 pub type DetailKeyId = [u8; 8];
 
-/// A person's key.
+/// The key for one user.
 #[derive(Clone)]
 pub struct DetailKey {
     id: DetailKeyId,
@@ -22,7 +22,7 @@ impl DetailKey {
         Self { id: rng.bytes(), key: Zeroizing::new(rng.bytes()) }
     }
 
-    /// A key that was kept.
+    /// A stored key.
     pub fn new(id: DetailKeyId, key: [u8; 32]) -> Self {
         Self { id, key: Zeroizing::new(key) }
     }
@@ -32,17 +32,18 @@ impl DetailKey {
         self.id
     }
 
-    /// The key itself, to be sealed and kept.
+    /// The key itself, to be sealed and stored.
     pub fn expose(&self) -> &[u8; 32] {
         &self.key
     }
 
-    /// Encrypts a detail of an event about `user`: `nonce | cipher text | tag` of AES-256-GCM, bound to key and user.
+    /// Encrypts a detail of an event about `user`: `nonce | ciphertext | tag` of AES-256-GCM, bound to key
+    /// and user.
     pub fn seal(&self, user: UserUuid, plain: &[u8], rng: &Rng) -> Vec<u8> {
         aead::seal(&self.key, &self.aad(user), plain, rng)
     }
 
-    /// Decrypts it; None when anything about it differs.
+    /// Decrypts it; `None` if key, user or text differ.
     pub fn open(&self, user: UserUuid, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         aead::open(&self.key, &self.aad(user), sealed)
     }

@@ -1,15 +1,15 @@
-//! The master keyring, and the envelopes that it seals: signing keys, peppers, and whatever else rests in the
-//! database but must not be read from a copy of it.
+//! The master keyring, and the envelopes that it seals: signing keys, peppers, and other secrets in the
+//! database that a copy of it must not reveal.
 //!
-//! A keyring is text, one key a line, `<key-id> <base64url of 32 bytes>`; `#` begins a comment. The first key
-//! seals, all of them open. An envelope names its key:
+//! A keyring is text, one key per line, `<key-id> <base64url of 32 bytes>`; `#` begins a comment. The first
+//! key seals, all of them open. An envelope names its key:
 //!
 //! ```text
-//! version 1 | length of key id 1 | key id | salt 16 | nonce 12 | cipher text | tag 16
+//! version 1 | length of key id 1 | key id | salt 16 | nonce 12 | ciphertext | tag 16
 //! ```
 //!
-//! Each envelope has an AES-256-GCM key of its own, HKDF-SHA-256 of the master key with the envelope's salt
-//! and its purpose, so no number of envelopes wears the master key out.
+//! Each envelope has its own AES-256-GCM key, HKDF-SHA-256 of the master key with the envelope's salt
+//! and its purpose, so the number of envelopes under one master key is not limited.
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ struct Entry {
     key: aead::Key,
 }
 
-/// Why a text is no keyring. Lines count from 1; nothing of a key is repeated.
+/// Why a text is not a keyring. Lines count from 1; the error contains no part of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyringError {
     /// No line has a key.
@@ -59,7 +59,7 @@ pub enum KeyringError {
         /// Which line.
         line: usize,
     },
-    /// The key id, or the key itself, stands on an earlier line too.
+    /// The key id, or the key itself, duplicates an earlier line.
     Duplicate {
         /// Which line.
         line: usize,
@@ -85,7 +85,7 @@ impl std::error::Error for KeyringError {}
 /// Why an envelope was not opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SealError {
-    /// The bytes are no envelope, or one of a later version.
+    /// The bytes are not an envelope, or one of a later version.
     Malformed,
     /// The keyring does not have the key.
     UnknownKey {
@@ -111,7 +111,7 @@ impl fmt::Display for SealError {
 impl std::error::Error for SealError {}
 
 impl Keyring {
-    /// Reads a keyring.
+    /// Parses a keyring.
     ///
     /// # Errors
     /// The first [`KeyringError`], naming its line.
@@ -169,7 +169,7 @@ impl Keyring {
         self.entries().map(|entry| entry.id.as_str())
     }
 
-    /// Seals `plain` with the first key. `purpose` is a fixed word of the caller's kind of secret; `aad`
+    /// Seals `plain` with the first key. `purpose` is a fixed word for the kind of secret; `aad`
     /// names the row, so that an envelope moved to another row does not open.
     pub fn seal(&self, purpose: &str, aad: &[u8], plain: &[u8], rng: &Rng) -> Vec<u8> {
         let mut envelope = vec![VERSION, u8::try_from(self.first.id.len()).unwrap_or_default()];
@@ -182,7 +182,7 @@ impl Keyring {
         envelope
     }
 
-    /// Opens what [`Keyring::seal`] made with any of the keys, for the same purpose and `aad`.
+    /// Opens an output of [`Keyring::seal`] with any of the keys, for the same purpose and `aad`.
     ///
     /// # Errors
     /// [`SealError`]; an unknown key is named.
@@ -199,7 +199,7 @@ impl Keyring {
     }
 
     /// A key for `purpose` from each master key, in their order: the first is the current one, the others
-    /// read what was made before a rotation.
+    /// open secrets from before a rotation.
     pub fn derive(&self, purpose: &str) -> Vec<[u8; 32]> {
         let info: [&[u8]; 2] = [DERIVE_INFO, purpose.as_bytes()];
         self.entries().map(|entry| *aead::derive(entry.key.as_slice(), b"", &info)).collect()
@@ -312,7 +312,7 @@ mod tests {
         }
     }
 
-    /// Bytes may not wander between the header, which is authenticated, and the caller's data.
+    /// Bytes must not move between the header, which is authenticated, and the caller's data.
     #[test]
     fn the_header_is_authenticated() {
         let keyring = Keyring::parse(&format!("a {ZEROS}")).unwrap();

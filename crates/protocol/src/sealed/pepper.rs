@@ -1,8 +1,10 @@
-//! The pepper: keys that seal stored password hashes, so that a copy of the database is not enough to guess at them.
+//! The pepper: keys that seal stored password hashes, so that a copy of the database does not allow guesses
+//! at them.
 //!
-//! A sealed hash is stored as `pepper:VERSION:BODY`. The body is base64url without padding of nonce, cipher text and
-//! tag of AES-256-GCM, under a key of the user's own: HKDF-SHA-256 of the pepper, with the user's uuid as salt. What
-//! the text is (a password), its version and whose it is are authenticated with it, so that it opens nowhere else.
+//! A sealed hash is stored as `pepper:VERSION:BODY`. The body is base64url without padding of nonce,
+//! ciphertext and tag of AES-256-GCM, under a key for this user: HKDF-SHA-256 of the pepper, with the user's
+//! uuid as salt. The kind of credential (a password), the version and the user are authenticated, so that the
+//! text opens in no other row.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,8 +23,8 @@ const INFO: &[u8] = b"gatewright pepper v1: ";
 /// The kind of credential.
 const KIND: &[u8] = b"password";
 
-/// What is stored for a password: its hash, sealed or not. Only [`Peppers::store`] makes one of a hash, so nobody can
-/// store a hash past the pepper; what was read from a row goes through [`Peppers::open`].
+/// The stored text of a password: its hash, sealed or not. Only [`Peppers::store`] creates one from a hash,
+/// so no code can store a hash that bypasses the pepper; a text from a row is opened by [`Peppers::open`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredText {
     text: String,
@@ -30,13 +32,13 @@ pub struct StoredText {
 }
 
 impl StoredText {
-    /// The text of a row, as it was stored.
+    /// The text of a row, as stored.
     pub fn from_row(text: String) -> Self {
         let pepper = split(&text).map(|(version, _)| version);
         Self { text, pepper }
     }
 
-    /// The text, as it is stored.
+    /// The text, as stored.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -47,7 +49,7 @@ impl StoredText {
     }
 }
 
-/// A hash can be guessed at: a debug text shows how it was sealed only.
+/// A hash allows guesses at the password: `Debug` shows only how it was sealed.
 impl fmt::Debug for StoredText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoredText").field("pepper", &self.pepper).finish_non_exhaustive()
@@ -77,7 +79,7 @@ impl Pepper {
         keyring.seal(PURPOSE, &self.version.to_be_bytes(), self.key.as_slice(), rng)
     }
 
-    /// Opens what [`Pepper::seal`] made of this version.
+    /// Opens the output of [`Pepper::seal`] for this version.
     ///
     /// # Errors
     /// [`SealError`].
@@ -114,9 +116,9 @@ pub struct Peppers {
 pub enum PepperError {
     /// This version of the pepper is not known, or not yet.
     Unknown(i64),
-    /// It begins like a sealed text and is none.
+    /// It has the prefix of a sealed text, and is malformed.
     Malformed,
-    /// It was changed, or it was sealed for somebody else.
+    /// It was changed, or it was sealed for another user.
     Refused,
 }
 
@@ -133,7 +135,7 @@ impl fmt::Display for PepperError {
 impl std::error::Error for PepperError {}
 
 impl Peppers {
-    /// These versions, of which `sealing` seals; none stores hashes as they are.
+    /// These versions, of which `sealing` seals; with `None` hashes are stored unsealed.
     pub fn new(all: impl IntoIterator<Item = Pepper>, sealing: Option<i64>) -> Self {
         let all: BTreeMap<_, _> = all.into_iter().map(|pepper| (pepper.version, pepper)).collect();
         let sealing = sealing.filter(|version| all.contains_key(version));
@@ -145,7 +147,7 @@ impl Peppers {
         self.sealing
     }
 
-    /// What is stored for the password of `user` that has this hash.
+    /// The text to store for the password of `user` with this hash.
     pub fn store(&self, user: UserUuid, hash: &str, rng: &Rng) -> StoredText {
         let Some(pepper) = self.sealing.and_then(|version| self.all.get(&version)) else {
             return StoredText { text: hash.to_owned(), pepper: None };

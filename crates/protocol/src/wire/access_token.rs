@@ -9,46 +9,47 @@ use crate::wire::jwt::Invalid;
 use crate::wire::scope::Scope;
 use crate::wire::strict_json::numeric_date;
 
-/// The `typ` of an access token (RFC 9068 §2.1); a token of another kind never passes for one.
+/// The `typ` of an access token (RFC 9068 §2.1); a token of another kind is never accepted as one.
 pub const TYP: &str = "at+jwt";
-/// The `client_id` of tokens that the password form gets.
+/// The `client_id` of tokens issued to the password form.
 pub const FIRST_PARTY: &str = "first-party";
-/// How far another machine's clock may be off.
+/// The tolerated clock skew between machines.
 pub const LEEWAY: Duration = Duration::from_mins(1);
 
-/// What an access token says (RFC 9068 §2.2). Members that are unknown are ignored on reading.
+/// The claims of an access token (RFC 9068 §2.2). Unknown members are ignored on parsing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessClaims {
-    /// Who issued it.
+    /// The issuer.
     pub iss: String,
     /// The user: id or uuid as a string, as `tokens.subject` says.
     pub sub: String,
     /// The user's uuid.
     pub uuid: UserUuid,
-    /// Whom it is for; left out when `tokens.audience` is empty.
+    /// The audience; left out if `tokens.audience` is empty.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     pub aud: Option<Audience>,
-    /// The client that asked for it.
+    /// The client that requested it.
     pub client_id: String,
-    /// When it ends, in seconds since 1970.
+    /// The expiry, in seconds since 1970.
     #[serde(deserialize_with = "numeric_date")]
     pub exp: i64,
     /// When it was issued, in seconds since 1970.
     #[serde(deserialize_with = "numeric_date")]
     pub iat: i64,
-    /// Before when it is not valid, in seconds since 1970; never written here.
+    /// The start of its validity, in seconds since 1970; never written here.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_date")]
     pub nbf: Option<i64>,
-    /// When the user last showed a password, in seconds since 1970.
+    /// When the user last entered a password, in seconds since 1970.
     #[serde(deserialize_with = "numeric_date")]
     pub auth_time: i64,
     /// The token's own id.
     pub jti: String,
     /// The session.
     pub sid: SessionId,
-    /// The user's role when the token was issued. Applications may read it; Gatewright asks the user instead.
+    /// The user's role when the token was issued. Applications may read it; Gatewright reads the user's row
+    /// instead.
     pub role: String,
-    /// What the token allows.
+    /// The granted scope.
     pub scope: Scope,
 }
 
@@ -56,7 +57,7 @@ pub struct AccessClaims {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Audience {
-    /// One recipient, which is how tokens are written here.
+    /// One recipient, the form that is written here.
     One(String),
     /// Any number of them.
     Many(Vec<String>),
@@ -79,8 +80,9 @@ impl From<&str> for Audience {
 }
 
 impl AccessClaims {
-    /// Checks times, issuer and audience. Without a wanted audience the token must have none either: one that
-    /// is meant for somebody is not for whoever does not say who it is (RFC 7519 §4.1.3).
+    /// Checks times, issuer and audience. Without a required audience the token must have none either: a
+    /// recipient that does not identify itself with an audience refuses a token that has one (RFC 7519
+    /// §4.1.3).
     ///
     /// # Errors
     /// [`Invalid::Issuer`], [`Invalid::Audience`], [`Invalid::NotYetValid`] or [`Invalid::Expired`].
@@ -95,7 +97,7 @@ impl AccessClaims {
         if now >= Now::from_seconds(self.exp).plus(leeway) { Err(Invalid::Expired) } else { Ok(()) }
     }
 
-    /// As [`AccessClaims::check`], but an expired token passes: for logout, where the token only says which
+    /// As [`AccessClaims::check`], but accepts an expired token: for logout, where the token only names the
     /// session to end.
     ///
     /// # Errors
@@ -123,7 +125,7 @@ impl AccessClaims {
     }
 }
 
-/// A member that may be absent, but is not `null` when it is there.
+/// A member that may be absent but not `null`.
 fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
@@ -220,6 +222,7 @@ mod tests {
             json!(u64::MAX),
             json!(253_402_300_800_i64),
         ];
+
         for member in ["exp", "iat", "nbf", "auth_time"] {
             for value in &bad {
                 assert_eq!(read(|claims| claims[member] = value.clone()), Err(()), "{member} {value}");
@@ -237,7 +240,7 @@ mod tests {
         {
             assert_eq!(read(|claims| claims[member] = value.clone()), Err(()), "{member}");
         }
-        // Out of the range of a number: JSON text that no number type holds.
+        // Out of range: JSON text that no number type can hold.
         let text = serde_json::to_string(&claims()).unwrap().replace("3000", "99999999999999999999999");
         assert!(
             AccessClaims::deserialize(crate::wire::strict_json::parse(text.as_bytes()).unwrap()).is_err()

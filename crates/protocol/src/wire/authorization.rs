@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use model::Secret;
 use zeroize::Zeroizing;
 
-/// Longest value that is looked at, in bytes.
+/// Longest value that is parsed, in bytes.
 pub const VALUE_BYTES: usize = model::bounds::HEADER_BYTES;
 
 /// Credentials of a request. `Debug` shows no secret.
@@ -16,7 +16,7 @@ pub const VALUE_BYTES: usize = model::bounds::HEADER_BYTES;
 pub enum Authorization {
     /// A bearer token.
     Bearer(Secret<String>),
-    /// A client's id and secret, form-decoded. The id is not checked: it may be anybody's text.
+    /// A client's id and secret, form-decoded. The id is not checked: it is untrusted text.
     Basic {
         /// The client's id.
         id: String,
@@ -25,7 +25,7 @@ pub enum Authorization {
     },
 }
 
-/// Why a value is not taken.
+/// Why a value is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BadAuthorization {
     /// Another scheme than `Bearer` and `Basic`, or none.
@@ -46,7 +46,7 @@ impl fmt::Display for BadAuthorization {
 impl std::error::Error for BadAuthorization {}
 
 impl Authorization {
-    /// Reads the value of an `Authorization` header. The scheme is case-insensitive.
+    /// Parses the value of an `Authorization` header. The scheme is case-insensitive.
     ///
     /// # Errors
     /// [`BadAuthorization`].
@@ -84,7 +84,7 @@ fn basic(credentials: &str) -> Option<Authorization> {
     Some(Authorization::Basic { id: form_decode(id)?, secret: Secret::new(form_decode(secret)?) })
 }
 
-/// `application/x-www-form-urlencoded`, one value; `None` when a `%` has not two hexadecimal digits after it,
+/// `application/x-www-form-urlencoded`, one value; `None` if a `%` is not followed by two hexadecimal digits,
 /// or the result is not UTF-8 or has control characters (RFC 6749 appendix A has none).
 fn form_decode(text: &str) -> Option<String> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));

@@ -1,22 +1,22 @@
 //! The client's address behind trusted proxies, from `Forwarded` (RFC 7239) or `X-Forwarded-For`.
 //!
-//! Anyone can send these headers, so they are read from the right: each proxy adds the address it saw at the
-//! end. As long as an address is a trusted proxy's, the next one to its left is believed; the first that is
-//! not trusted is the client. Where an entry cannot be read, the last trusted hop counts as the client: odd
-//! text gives nobody another address, and skips no check.
+//! Any client can send these headers, so they are read from the right: each proxy appends the address that it
+//! saw. As long as an address belongs to a trusted proxy, the next one to its left is used; the first
+//! untrusted one is the client. If an entry cannot be parsed, the last trusted hop counts as the client:
+//! malformed text cannot forge an address and skips no check.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv6Net};
 
-/// Most entries that are read, from the right. A longer list ends like one that cannot be read.
+/// Most entries that are read, from the right. A longer list counts as one with an unparsable entry.
 pub const HOPS: usize = 32;
 
-/// The networks of the proxies whose headers are believed.
+/// The networks of the proxies whose headers are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// The text is no network: neither an address nor CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3).
+/// The text is not a network: neither an address nor CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadNetwork(pub String);
 
@@ -29,7 +29,7 @@ impl std::fmt::Display for BadNetwork {
 impl std::error::Error for BadNetwork {}
 
 impl TrustedProxies {
-    /// Reads addresses and networks. IPv4-mapped IPv6 addresses become IPv4.
+    /// Parses addresses and networks. IPv4-mapped IPv6 addresses become IPv4.
     ///
     /// # Errors
     /// [`BadNetwork`] with the first text that is neither.
@@ -42,16 +42,16 @@ impl TrustedProxies {
         networks.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether `address` is a trusted proxy's.
+    /// Whether `address` belongs to a trusted proxy.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
     /// The client's address. `peer` is the socket's; `forwarded` and `x_forwarded_for` are the values of
-    /// these headers in the order in which they came. Without a trusted peer neither is looked at. When both
-    /// headers are there `Forwarded` counts, the one with a standard; a proxy has to remove the other, or an
-    /// answer would depend on which one a stranger could write.
+    /// these headers in the order in which they came. Without a trusted peer both are ignored. If both
+    /// headers are present, `Forwarded` counts, the one with a standard; the proxy must remove the other, or
+    /// the result would depend on which one an untrusted client could set.
     pub fn client(&self, peer: IpAddr, forwarded: &[&[u8]], x_forwarded_for: &[&[u8]]) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.contains(peer) {
@@ -80,8 +80,8 @@ impl TrustedProxies {
     }
 }
 
-/// The network that a limit counts an address by: the address itself for IPv4, its /64 for IPv6, of which one
-/// household has at least one.
+/// The network by which limits count an address: the address itself for IPv4, its /64 for IPv6, the smallest
+/// network that one customer gets.
 pub fn bucket(address: IpAddr) -> IpNet {
     match address.to_canonical() {
         IpAddr::V4(address) => IpNet::from(IpAddr::V4(address)),
@@ -92,9 +92,9 @@ pub fn bucket(address: IpAddr) -> IpNet {
     }
 }
 
-/// The `for` of one forwarded-element (RFC 7239 §4). Elements are split at commas and pairs at semicolons before
-/// quotes are looked at, so every value has to be whole, a token or a quoted string: what a stranger's `Host`
-/// may have put between the quotes of another pair ends in a half of one.
+/// The `for` of one forwarded-element (RFC 7239 §4). Elements are split at commas and pairs at semicolons
+/// before quotes are parsed, so every value must be complete, a token or a quoted string: a separator that an
+/// untrusted `Host` put between the quotes of another pair leaves an incomplete value, which is refused.
 fn for_of(element: &str) -> Option<IpAddr> {
     let mut found = None;
     for pair in element.split(';') {
@@ -111,7 +111,8 @@ fn for_of(element: &str) -> Option<IpAddr> {
     address_of(found?)
 }
 
-/// RFC 9110 §5.6.2. A colon or a bracket is none of it, so addresses with one have to be quoted (RFC 7239 §6).
+/// RFC 9110 §5.6.2. Colons and brackets are excluded, so addresses that contain them must be quoted (RFC 7239
+/// §6).
 fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
@@ -192,12 +193,14 @@ mod tests {
             "-1.2.3.4",
             "1.2.3.4\n",
         ];
+
         assert!(odd.len() >= 30);
         for value in odd {
             assert_eq!(x(&[value.as_bytes()]), ip("10.0.0.1"), "{value:.40}");
             let after_proxy = format!("9.9.9.9, {value}, 10.9.9.9");
             assert_eq!(x(&[after_proxy.as_bytes()]), ip("10.9.9.9"), "{value:.40}");
         }
+
         assert_eq!(x(&[b"\xff\xfe"]), ip("10.0.0.1"));
         assert_eq!(x(&[&[b'a'; 10_240]]), ip("10.0.0.1"));
     }
@@ -227,14 +230,14 @@ mod tests {
 
     #[test]
     fn a_28_forwarded_elements() {
-        for (value, address) in [
+        let cases = [
             ("for=2.2.2.2", "2.2.2.2"),
             ("FOR=2.2.2.2;proto=https;by=10.0.0.1", "2.2.2.2"),
             ("proto=https; for=\"2.2.2.2:80\"", "2.2.2.2"),
             ("for=\"[2001:db8::1]:4711\"", "2001:db8::1"),
             ("for=\"[2001:db8::1]\"", "2001:db8::1"),
             ("for=1.1.1.1, for=2.2.2.2;by=10.1.1.1, for=10.3.3.3", "2.2.2.2"),
-            // what cannot be read
+            // values that cannot be parsed
             ("", "10.0.0.1"),
             ("2.2.2.2", "10.0.0.1"),
             ("for=", "10.0.0.1"),
@@ -256,7 +259,9 @@ mod tests {
             ("for=2.2.2.2;host=\"a,for=6.6.6.6;b=c\"", "10.0.0.1"),
             ("for=2.2.2.2;host=\"a,for=6.6.6.6,b=c\"", "10.0.0.1"),
             ("for=2.2.2.2;host=\"a;for=6.6.6.6\"", "10.0.0.1"),
-        ] {
+        ];
+
+        for (value, address) in cases {
             assert_eq!(f(value), ip(address), "{value}");
         }
     }

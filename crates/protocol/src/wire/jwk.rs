@@ -1,5 +1,5 @@
-//! JSON Web Keys (RFC 7517, RFC 7518 §6, RFC 8037 §2), public members only: a private member has no place in
-//! these types, so it can be neither published nor read.
+//! JSON Web Keys (RFC 7517, RFC 7518 §6, RFC 8037 §2), public members only: these types cannot hold a
+//! private member, so none can be published or parsed.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub struct Jwk {
     /// The key's parameters, with `kty`.
     #[serde(flatten)]
     pub parameters: Parameters,
-    /// The only algorithm that the key is for (RFC 7517 §4.4).
+    /// The only algorithm of the key (RFC 7517 §4.4).
     pub alg: Algorithm,
     /// `sig` (RFC 7517 §4.2).
     #[serde(rename = "use")]
@@ -74,7 +74,7 @@ impl Parameters {
 /// The keys of an issuer (RFC 7517 §5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JwkSet {
-    /// The keys; order says nothing.
+    /// The keys, in no particular order.
     pub keys: Vec<Jwk>,
 }
 

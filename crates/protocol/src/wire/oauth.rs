@@ -5,27 +5,27 @@ use std::fmt;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-/// An error answer of a token, introspection or revocation endpoint. It serialises to
+/// An error response of a token, introspection or revocation endpoint. It serialises to
 /// `{"error": …, "error_description": …}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OAuthError {
-    /// A parameter is missing, stands twice, or cannot be read.
+    /// A parameter is missing, duplicated or malformed.
     InvalidRequest,
-    /// Client authentication failed; the answer carries `WWW-Authenticate` when the client used that way.
+    /// Client authentication failed; the response carries `WWW-Authenticate` if the client used that scheme.
     InvalidClient,
     /// The grant (password, code, refresh token) is wrong, expired or revoked.
     InvalidGrant,
     /// The client may not use this grant type.
     UnauthorizedClient,
-    /// The grant type is not one that is known here.
+    /// The grant type is not supported.
     UnsupportedGrantType,
-    /// The scope cannot be read, or exceeds what is granted.
+    /// The scope is malformed, or exceeds what is granted.
     InvalidScope,
-    /// The access token is missing its rights, expired, revoked or malformed (RFC 6750 §3.1).
+    /// The access token is expired, revoked, malformed or otherwise invalid (RFC 6750 §3.1).
     InvalidToken,
-    /// The access token is good, but not for this (RFC 6750 §3.1).
+    /// The access token is valid, but lacks the required scope (RFC 6750 §3.1).
     InsufficientScope,
-    /// Too much is asked for at the moment; try again later.
+    /// The server is overloaded; try again later.
     TemporarilyUnavailable,
 }
 
@@ -43,7 +43,7 @@ impl OAuthError {
         Self::TemporarilyUnavailable,
     ];
 
-    /// The registered code, as it stands in `error`.
+    /// The registered code, the value of `error`.
     pub fn code(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",

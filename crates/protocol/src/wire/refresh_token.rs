@@ -1,11 +1,11 @@
-//! The opaque refresh token: which session, which generation, a secret of 256 bits, and a MAC over all of it.
+//! The opaque refresh token: session, generation, a secret of 256 bits, and a MAC over all of them.
 //!
 //! ```text
 //! gwr_ base64url( session id 16 | generation 8, big endian | secret 32 | MAC 16 )        100 characters
 //! ```
 //!
 //! The MAC (HMAC-SHA-256, RFC 2104, truncated to 128 bits) proves without a look-up that a token was issued
-//! here: a made-up one is unknown, never a theft. Storage holds only [`RefreshToken::secret_hash`], and the
+//! here: a forged one is unknown, never a theft. Storage holds only [`RefreshToken::secret_hash`], and the
 //! next token only sealed under the one before it.
 
 use std::fmt;
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::sealed::aead;
 
-/// What every refresh token begins with, so that scanners of leaked secrets know one when they see it.
+/// The prefix of every refresh token, which lets secret scanners recognise it.
 pub const PREFIX: &str = "gwr_";
 /// Length of an encoded token, in characters.
 pub const TOKEN_CHARS: usize = PREFIX.len() + 96;
@@ -35,13 +35,13 @@ const SUCCESSOR_PURPOSE: &[u8] = b"gatewright refresh-token successor v1";
 pub struct RefreshToken {
     /// The session that it continues.
     pub session: SessionId,
-    /// Which token of the session it is, counted from 1; each rotation adds one.
+    /// The generation within the session, counted from 1; each rotation adds one.
     pub generation: i64,
-    /// What nobody can guess.
+    /// The random secret, 256 bits.
     pub secret: Secret<[u8; 32]>,
 }
 
-/// The text is no refresh token of this server, or the sealed successor does not belong to the token.
+/// The text is not a refresh token of this server, or the sealed successor does not belong to the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -91,7 +91,7 @@ impl RefreshToken {
         self.followed_by(rng.bytes())
     }
 
-    /// The token as the client keeps it: [`TOKEN_CHARS`] characters.
+    /// The token as the client stores it: [`TOKEN_CHARS`] characters.
     pub fn encode(&self, key: &MacKey) -> Secret<String> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(BODY_BYTES + MAC_BYTES));
         bytes.extend_from_slice(self.session.0.as_bytes());
@@ -105,10 +105,10 @@ impl RefreshToken {
         Secret::new(text)
     }
 
-    /// Reads a token that any of `keys` authenticates. MACs are compared in constant time.
+    /// Parses a token that any of `keys` authenticates. MACs are compared in constant time.
     ///
     /// # Errors
-    /// [`Malformed`] for everything else, whatever is wrong with it.
+    /// [`Malformed`] for every other text.
     pub fn decode(token: &str, keys: &[MacKey]) -> Result<Self, Malformed> {
         let text = token.strip_prefix(PREFIX).filter(|_| token.len() == TOKEN_CHARS).ok_or(Malformed)?;
         let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(text).map_err(|_| Malformed)?);
@@ -135,9 +135,9 @@ impl RefreshToken {
         hash
     }
 
-    /// Seals the secret of the next token so that only who holds this one opens it: [`SEALED_BYTES`] bytes.
-    /// The key is HKDF of this token's secret, salted with the session; session and next generation are
-    /// authenticated besides, so a sealed successor moved to another row or generation does not open.
+    /// Seals the secret of the next token so that only the holder of this one opens it: [`SEALED_BYTES`]
+    /// bytes. The key is HKDF of this token's secret, salted with the session; session and next generation
+    /// are also authenticated, so a sealed successor moved to another row or generation does not open.
     pub fn seal_successor(&self, successor_secret: &[u8; 32], rng: &Rng) -> Vec<u8> {
         aead::seal(&self.successor_key(), &self.successor_data(), successor_secret, rng)
     }
@@ -145,7 +145,7 @@ impl RefreshToken {
     /// The token after this one, from what [`RefreshToken::seal_successor`] made.
     ///
     /// # Errors
-    /// [`Malformed`] when it was sealed under another token or has been changed.
+    /// [`Malformed`] if it was sealed under another token or has been changed.
     pub fn open_successor(&self, sealed: &[u8]) -> Result<Self, Malformed> {
         let opened = aead::open(&self.successor_key(), &self.successor_data(), sealed).ok_or(Malformed)?;
         Ok(self.followed_by(opened.as_slice().try_into().map_err(|_| Malformed)?))

@@ -7,16 +7,16 @@ use std::str::FromStr;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Longest scope text that is read, in bytes.
+/// Longest scope text that is accepted, in bytes.
 pub const SCOPE_BYTES: usize = 4096;
 
-/// A set of scope tokens, kept in the order of their bytes so that one set has one text. May be empty, though
-/// RFC 6749 has no word for that: it is written as the empty string.
+/// A set of scope tokens, kept in the order of their bytes so that one set has one text. May be empty,
+/// although RFC 6749 does not define that: it is written as the empty string.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scope(BTreeSet<String>);
 
-/// The text is no scope: another separator than one space, a character outside `%x21 / %x23-5B / %x5D-7E`, or
-/// longer than [`SCOPE_BYTES`].
+/// The text is not a scope: another separator than one space, a character outside `%x21 / %x23-5B / %x5D-7E`,
+/// or longer than [`SCOPE_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadScope;
 
@@ -29,7 +29,7 @@ impl fmt::Display for BadScope {
 impl std::error::Error for BadScope {}
 
 impl Scope {
-    /// Reads a scope. A word that stands twice counts once; the empty text is the empty scope.
+    /// Parses a scope. A duplicate word counts once; the empty text is the empty scope.
     ///
     /// # Errors
     /// [`BadScope`].
@@ -46,7 +46,8 @@ impl Scope {
             .map(Self)
     }
 
-    /// Whether every word is also in `other`: refresh may narrow and never widen (RFC 6749 §6).
+    /// Whether every word is also in `other`: a refresh may narrow the scope and never widen it (RFC 6749
+    /// §6).
     pub fn is_subset(&self, other: &Self) -> bool {
         self.0.is_subset(&other.0)
     }

@@ -1,12 +1,12 @@
-//! JSON that means one thing: an object member that stands twice is refused, at any depth. RFC 8259 §4 leaves
-//! open which of the two counts, and two readers that choose differently can be played against each other.
+//! Unambiguous JSON: a duplicate object member is refused, at any depth. RFC 8259 §4 leaves open which of the
+//! two counts, and an attacker can exploit two parsers that choose differently.
 
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Reads one JSON value and nothing after it; `None` for anything else.
+/// Parses one JSON value and nothing after it; `None` for anything else.
 pub fn parse(bytes: &[u8]) -> Option<Value> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Strict.deserialize(&mut reader).ok()?;
@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for Strict {
 }
 
 /// A NumericDate (RFC 7519 §2) that is a whole number of seconds from 1970 to the end of the year 9999. RFC
-/// 7519 allows fractions; whoever mints our tokens writes none.
+/// 7519 allows fractions; our tokens contain none.
 pub(crate) fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     let seconds = i64::deserialize(deserializer)?;
     if (0..=253_402_300_799).contains(&seconds) { Ok(seconds) } else { Err(D::Error::custom("no such date")) }

@@ -1,4 +1,4 @@
-//! A journal with a thread of its own: whoever submits never waits for the disk.
+//! A journal with its own thread: a submit never waits for the disk.
 
 mod queue;
 mod thread;
@@ -19,21 +19,21 @@ use self::thread::Thread;
 use crate::journal::Journal;
 use crate::record::Time;
 
-/// How much may wait, and how often things are done.
+/// The limits of the queue, and the intervals of the thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most records that wait to be written.
+    /// Most queued records.
     pub queue_entries: usize,
     /// Most bytes of their payloads.
     pub queue_bytes: usize,
-    /// A checkpoint is made so long after the last, if there are records after it.
+    /// The interval between checkpoints, if records follow the last one.
     pub checkpoint_every: Duration,
-    /// What could not be written is tried again after this.
+    /// The retry interval of a failed write.
     pub retry: Duration,
 }
 
 impl Default for Limits {
-    /// 8192 records, 16 MiB; a checkpoint a minute; a try every 100 ms.
+    /// 8192 records, 16 MiB; a checkpoint per minute; a retry every 100 ms.
     fn default() -> Self {
         Self {
             queue_entries: 8192,
@@ -46,33 +46,33 @@ impl Default for Limits {
 
 /// Makes the payload of a record about the journal itself.
 pub type NoticeMaker = Box<dyn FnMut(Notice) -> Vec<u8> + Send>;
-/// Signs a message; `None` where it cannot now.
+/// Signs a message; `None` if it cannot now.
 pub type Sign = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send>;
 
-/// What the thread cannot know itself. A closure that panics ends the thread.
+/// The callbacks of the thread. A panic in one ends the thread.
 pub struct Hooks {
-    /// The time. Called by whoever submits, too.
+    /// The current time. Submitting threads call it, too.
     pub clock: Box<dyn Fn() -> Time + Send + Sync>,
     /// Makes the payload of a record about the journal itself.
     pub notice: NoticeMaker,
-    /// Signs checkpoints; without it there are none.
+    /// Signs checkpoints; `None` for no checkpoints.
     pub signer: Option<Signer>,
-    /// What the thread does before all else: says how it is to be scheduled, for one.
+    /// Runs first on the new thread, for example to set its scheduling policy.
     pub begin: Box<dyn FnOnce() + Send>,
 }
 
 /// Signs checkpoints.
 pub struct Signer {
-    /// Names the key: at most 255 bytes.
+    /// The id of the key: at most 255 bytes.
     pub key_id: Vec<u8>,
-    /// The signature of a message; `None` where there is none now.
+    /// Signs a message; `None` if it cannot now.
     pub sign: Sign,
 }
 
-/// What a journal has to say of itself.
+/// A notice of the journal about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// In this place records are missing, because they were dropped.
+    /// Records are missing at this position, because they were dropped.
     Gap(Gap),
     /// The records of these sequences may be missing after a power failure, because a sync failed.
     Unsynced(RangeInclusive<u64>),
@@ -80,18 +80,18 @@ pub enum Notice {
 
 /// Writes a journal on a thread of its own, in groups.
 ///
-/// When it goes, the thread is told to stop but not waited for; see [`stop`](Self::stop).
+/// A drop tells the thread to stop, without waiting for it; see [`stop`](Self::stop).
 #[derive(Debug)]
 pub struct Writer {
     queue: Arc<Queue>,
 }
 
-/// How a stop went.
+/// The result of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// All that was submitted is written or counted, the journal is closed, and its thread has ended.
+    /// All submitted records are written or counted, the journal is closed, and its thread has ended.
     pub finished: bool,
-    /// How it is now.
+    /// The state at the end.
     pub state: State,
 }
 
@@ -106,6 +106,7 @@ impl Writer {
         if let Some(gap) = journal.unwritten() {
             queue.begin_with(gap);
         }
+
         let thread = Thread {
             queue: Arc::clone(&queue),
             notice,
@@ -123,7 +124,8 @@ impl Writer {
             delayed: 0,
             journal,
         };
-        // nobody joins it: a disk that hangs would hold them too
+
+        // the thread is not joined: a hanging disk would block the caller too
         Builder::new().name("journal".to_owned()).spawn(move || {
             begin();
             thread.run();
@@ -131,29 +133,30 @@ impl Writer {
         Ok(Self { queue })
     }
 
-    /// Hands a record over. Never fails and never waits: what does not fit is counted, and the count becomes a record.
+    /// Submits a record. Never fails and never waits: a record that does not fit is counted, and the count
+    /// becomes a record.
     pub fn submit(&self, payload: Vec<u8>) -> Ticket {
         self.queue.submit(payload, true, false)
     }
 
-    /// Hands a record over as [`submit`](Self::submit) does, whose loss is found out elsewhere: no gap counts it.
+    /// Submits a record as [`submit`](Self::submit) does, whose loss is detected elsewhere: no gap counts it.
     pub fn submit_vouched(&self, payload: Vec<u8>) -> Ticket {
         self.queue.submit(payload, true, true)
     }
 
-    /// Hands a record over as [`submit`](Self::submit) does, that has time: it is written with the next one that has
-    /// none, or when somebody [hurries](Self::hurry). Whoever submits many and waits for few wakes the thread less
-    /// often so.
+    /// Submits a record as [`submit`](Self::submit) does, without urgency: it is written with the next urgent
+    /// one, or after a [`hurry`](Self::hurry). A caller that submits many records and waits for few wakes the
+    /// thread less often.
     pub fn submit_lazily(&self, payload: Vec<u8>) -> Ticket {
         self.queue.submit(payload, false, false)
     }
 
-    /// Has all written that is submitted.
+    /// Has the thread write all submitted records now.
     pub fn hurry(&self) {
         self.queue.hurry();
     }
 
-    /// How it is.
+    /// The current state.
     pub fn state(&self) -> State {
         self.queue.state()
     }
@@ -167,7 +170,8 @@ impl Writer {
         self.queue.work.notify_one();
     }
 
-    /// Takes no more records, writes those that wait, signs, syncs, and ends the thread. Waits for it so long at most.
+    /// Refuses new records, writes the queued ones, signs, syncs, and ends the thread. Waits for it at most
+    /// this long.
     ///
     /// Records that the disk still refuses are dropped and counted.
     pub fn stop(&self, most: Duration) -> Stopped {

@@ -1,4 +1,4 @@
-//! What waits for the thread, and what the thread tells of itself. Its lock is never held over input or output.
+//! The queue of the writer thread, and its published state. The lock is never held during I/O.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,23 +9,23 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::ticket::{DropReason, Outcome, Promise, Ticket};
 use crate::record::{Head, PAYLOAD_MAX, Time};
 
-/// At most so many records are written at once.
+/// The most records in one write.
 const GROUP_ENTRIES: usize = 1024;
-/// No record joins a group that has this many bytes.
+/// A group with this many bytes takes no further record.
 const GROUP_BYTES: usize = 1 << 20;
 
-/// Records that were dropped between two that were not.
+/// Consecutive dropped records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// How many.
+    /// Their number.
     pub count: u64,
-    /// When the first was submitted.
+    /// The time of the first.
     pub first: Time,
-    /// When the last was.
+    /// The time of the last.
     pub last: Time,
 }
 
-/// What the thread does that may take long.
+/// An activity of the thread that may take long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
     /// It writes records, or begins a segment.
@@ -36,19 +36,20 @@ pub enum Activity {
     Remove,
 }
 
-/// Something that has failed since, and not yet worked again.
+/// An ongoing failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failing {
     /// Since when.
     pub since: Time,
-    /// How it failed last.
+    /// The last error.
     pub kind: io::ErrorKind,
 }
 
-/// How a writer is.
+/// The state of a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
-    /// Whether the thread is there. It ends when it is stopped, or when a closure it was given panics.
+    /// Whether the thread runs. It ends when it is stopped, or when one of the [`Hooks`](super::Hooks)
+    /// panics.
     pub running: bool,
     /// Records cannot be written.
     pub write_failing: Option<Failing>,
@@ -56,17 +57,17 @@ pub struct State {
     pub sync_failing: Option<Failing>,
     /// Old segments cannot be removed.
     pub remove_failing: Option<Failing>,
-    /// What the thread is in the middle of, and since when: a disk that hangs shows here.
+    /// The current activity of the thread, and its start: a hanging disk shows here.
     pub busy: Option<(Activity, Time)>,
-    /// Since when somebody wants a record written that is not: in a hurry it was submitted, or was hurried, then.
+    /// The time since which an unwritten record is urgent: since it was submitted as urgent, or hurried.
     pub oldest_pending: Option<Time>,
-    /// How many records are not written yet.
+    /// The number of records not written yet.
     pub queued: usize,
     /// Their payloads in bytes.
     pub queued_bytes: usize,
-    /// The last record that is written.
+    /// The last written record.
     pub head: Head,
-    /// The last record that is certainly on disk, by its sequence.
+    /// The sequence of the last synced record.
     pub synced: u64,
     /// Records written, with notices and checkpoints.
     pub written: u64,
@@ -86,11 +87,11 @@ pub(super) struct Event {
     pub(super) time: Time,
     pub(super) payload: Vec<u8>,
     pub(super) promise: Option<Promise>,
-    /// Whether it was submitted, and not made by the thread.
+    /// Whether it was submitted, rather than created by the thread.
     pub(super) is_counted: bool,
-    /// Whether its loss is found out elsewhere.
+    /// Whether its loss is detected elsewhere.
     pub(super) is_vouched: bool,
-    /// For how many records that were dropped it stands.
+    /// The number of dropped records that it represents.
     pub(super) gap: u64,
 }
 
@@ -101,7 +102,7 @@ pub(super) enum Item {
 
 pub(super) struct Queue {
     inside: Mutex<Inside>,
-    /// Something came for the thread.
+    /// Work arrived for the thread.
     pub(super) work: Condvar,
     /// The thread has ended.
     pub(super) ended: Condvar,
@@ -112,25 +113,25 @@ pub(super) struct Queue {
 
 pub(super) struct Inside {
     items: VecDeque<Item>,
-    /// Since when the first of them is to be written; nothing while all of them have time.
+    /// The time since which the first urgent one waits; `None` while none is urgent.
     wanted: Option<Time>,
     pub(super) state: State,
-    /// The thread waits for something to come.
+    /// The thread waits for work.
     pub(super) idle: bool,
     pub(super) stopping: bool,
-    /// Whether the drained end was reached.
+    /// Whether the queue was drained at the end.
     pub(super) finished: bool,
-    /// Segments with only records before this are to go.
+    /// Segments with only records before this sequence are to be removed.
     pub(super) keep_from: Option<u64>,
-    /// The oldest record that the thread took and has not written.
+    /// The oldest record that the thread has taken and not written.
     pub(super) taken: Option<Time>,
-    /// Of the records that wait, those whose loss is found out elsewhere, and of those that were dropped.
+    /// The number of queued, and of dropped, records whose loss is detected elsewhere.
     pub(super) vouched: usize,
     pub(super) vouched_dropped: u64,
-    /// How many came while writing fails whose submitters are not told so: before, it is noted that they are not
-    /// written.
+    /// The number of records submitted while writing fails whose tickets are unresolved: the note that they
+    /// are not written comes first.
     pub(super) untold: usize,
-    /// What was dropped of that.
+    /// The dropped ones among them.
     dropped: Vec<(Promise, Outcome)>,
 }
 
@@ -166,6 +167,7 @@ impl Queue {
             checkpoints: 0,
             unsigned: 0,
         };
+
         let inside = Inside {
             items: VecDeque::new(),
             wanted: None,
@@ -180,6 +182,7 @@ impl Queue {
             untold: 0,
             dropped: Vec::new(),
         };
+
         Self {
             inside: Mutex::new(inside),
             work: Condvar::new(),
@@ -194,7 +197,7 @@ impl Queue {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts in what an earlier process did not live to write.
+    /// Queues the gap that an earlier process left.
     pub(super) fn begin_with(&self, gap: Gap) {
         let mut inside = self.lock();
         inside.items.push_back(Item::Gap(gap));
@@ -217,7 +220,7 @@ impl Queue {
         ticket
     }
 
-    /// Has the thread write what waits.
+    /// Makes the queued records urgent.
     pub(super) fn hurry(&self) {
         let inside = self.lock();
         if !inside.items.is_empty() && inside.wanted.is_none() {
@@ -234,7 +237,7 @@ impl Queue {
         }
     }
 
-    /// Puts a record in, or counts it; the outcome, where it is known at once.
+    /// Queues a record, or counts it as dropped; returns the outcome if it is known at once.
     fn take(
         &self,
         inside: &mut Inside,
@@ -249,6 +252,7 @@ impl Queue {
             inside.vouched_dropped += u64::from(is_vouched);
             return Some((promise, Outcome::Dropped(DropReason::Stopped)));
         }
+
         let bytes = state.queued_bytes.saturating_add(payload.len());
         let reason = if payload.len() > PAYLOAD_MAX {
             DropReason::TooLong
@@ -264,6 +268,7 @@ impl Queue {
             inside.items.push_back(Item::Event(event));
             return None;
         };
+
         state.dropped += 1;
         inside.vouched_dropped += u64::from(is_vouched);
         match inside.items.back_mut() {
@@ -274,6 +279,7 @@ impl Queue {
             }
             _ => inside.items.push_back(Item::Gap(Gap { count: 1, first: time, last: time })),
         }
+
         let outcome = Outcome::Dropped(reason);
         if inside.state.write_failing.is_none() {
             return Some((promise, outcome));
@@ -294,7 +300,7 @@ impl Inside {
         self.items.is_empty()
     }
 
-    /// Takes a group out. Its records count as queued until they are written.
+    /// Takes a group from the queue. Its records count as queued until they are written.
     pub(super) fn group(&mut self, group: &mut Vec<Item>) {
         let mut bytes = 0;
         while group.len() < GROUP_ENTRIES && bytes < GROUP_BYTES {
@@ -310,7 +316,7 @@ impl Inside {
         }
     }
 
-    /// Takes the promises of all that still waits.
+    /// Takes the promises of all queued records.
     pub(super) fn promises(&mut self) -> Vec<Promise> {
         let events = self.items.iter_mut().filter_map(|item| match item {
             Item::Event(event) => event.promise.take(),
@@ -319,7 +325,7 @@ impl Inside {
         events.collect()
     }
 
-    /// The same of all that came while writing fails, as it does with this if it still does; and what each is told.
+    /// The same for all records submitted while writing fails, with the outcome of each.
     pub(super) fn refused(&mut self, kind: Option<io::ErrorKind>) -> Vec<(Promise, Outcome)> {
         self.untold = 0;
         let mut refused = mem::take(&mut self.dropped);
@@ -329,7 +335,7 @@ impl Inside {
         refused
     }
 
-    /// Gives up what still waits, when the thread ends.
+    /// Drops the queued records, when the thread ends.
     pub(super) fn abandon(&mut self) -> Vec<Promise> {
         let mut promises = self.promises();
         promises.extend(self.dropped.drain(..).map(|(promise, _)| promise));

@@ -1,4 +1,5 @@
-//! The thread: takes what queued during the last write, writes it at once, syncs, signs.
+//! The writer thread: takes the records that queued during the last write, writes them at once, syncs and
+//! signs.
 
 use std::io::ErrorKind;
 use std::ops::RangeInclusive;
@@ -13,7 +14,7 @@ use crate::error::{AppendError, Unsynced};
 use crate::journal::Journal;
 use crate::record::{Entry, Kind, PAYLOAD_MAX, Time};
 
-/// Syncs that fail are tried no less often than this.
+/// The longest interval between retries of a failing sync.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) struct Thread {
@@ -23,22 +24,23 @@ pub(super) struct Thread {
     pub(super) signer: Option<Signer>,
     pub(super) checkpoint_every: Duration,
     pub(super) retry: Duration,
-    /// Taken, and not written yet.
+    /// Records taken from the queue and not written yet.
     pub(super) batch: Vec<Event>,
-    /// The batch could not be written, when it was tried last: it is tried again after a while.
+    /// The time of the last failed write of the batch; it is retried after an interval.
     pub(super) refused: Option<Time>,
-    /// When the last checkpoint was made, or tried.
+    /// The time of the last checkpoint, or of the last try.
     pub(super) checked: Time,
-    /// Whether there are records after it.
+    /// Whether records follow it.
     pub(super) unchecked: bool,
-    /// After a sync that failed: when, and how long to wait.
+    /// After a failed sync: its time, and the interval until the retry.
     pub(super) pause: Option<(Time, Duration)>,
-    /// Records in doubt that no notice has told of.
+    /// Records in doubt that no notice has reported.
     pub(super) doubt: Option<RangeInclusive<u64>>,
-    /// Records that an earlier process did not live to write, and for how many dropped ones there is a record.
+    /// Records that an earlier process did not write before its end, and the number of dropped ones that a
+    /// record covers.
     pub(super) before: u64,
     pub(super) told: u64,
-    /// How many of the records that wait came while the disk refused, and are missed where they are lost.
+    /// The number of queued records that were submitted while the disk failed, and whose loss would be a gap.
     pub(super) delayed: usize,
 }
 
@@ -46,14 +48,14 @@ pub(super) struct Thread {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wake {
     Work,
-    /// Something came that cannot be written now.
+    /// A record was submitted that cannot be written now.
     Refused,
-    /// It is time to write again what could not be written, to sync, or to sign.
+    /// A retry, a sync or a checkpoint is due.
     Time,
     Stop,
 }
 
-/// Tells everybody when the thread ends, however it ends.
+/// Resolves all tickets when the thread ends, including by a panic.
 struct End(Arc<Queue>);
 
 impl Drop for End {
@@ -62,7 +64,7 @@ impl Drop for End {
         let promises = inside.abandon();
         drop(inside);
         self.0.ended.notify_all();
-        // whoever waits is told, and may go on at once: not under the lock
+        // waiters continue at once: not under the lock
         drop(promises);
     }
 }
@@ -71,6 +73,7 @@ impl Thread {
     pub(super) fn run(mut self) {
         let _end = End(Arc::clone(&self.queue));
         let mut group = Vec::new();
+
         loop {
             let wake = self.wait(&mut group);
             if wake == Wake::Refused {
@@ -86,7 +89,7 @@ impl Thread {
             if is_last || (wake == Wake::Time && self.pause_left().is_none()) || self.is_sync_due() {
                 self.sync();
             }
-            // a notice of a sync that failed
+            // a notice of a failed sync
             if is_last && !self.batch.is_empty() {
                 self.write();
                 self.sync();
@@ -94,7 +97,7 @@ impl Thread {
             self.remove();
             if is_last {
                 self.note_unwritten();
-                // before the end is told, so that the journal can be opened again then
+                // before the end is reported, so that the journal can be opened again
                 let Self { journal, queue, .. } = self;
                 drop(journal);
                 queue.lock().finished = true;
@@ -103,13 +106,14 @@ impl Thread {
         }
     }
 
-    /// Waits for something to do, and takes it.
+    /// Waits for work, and takes it.
     fn wait(&mut self, group: &mut Vec<Item>) -> Wake {
         let now = (self.queue.clock)();
         let sync = self.journal.sync_in(now).map(|time| time.max(self.pause_left().unwrap_or_default()));
         let due = [self.retry_in(), sync, self.checkpoint_in(now)].into_iter().flatten().min();
         let queue = Arc::clone(&self.queue);
         let mut inside = queue.lock();
+
         loop {
             let is_empty = self.batch.is_empty() && inside.is_empty();
             if self.refused.is_none() && !is_empty {
@@ -122,11 +126,11 @@ impl Thread {
             if inside.keep_from.is_some() {
                 return Wake::Work;
             }
-            // else those who never stop coming would put off the next try for ever
+            // otherwise continuous submissions would postpone the next try forever
             if self.retry_in().is_some_and(|left| left.is_zero()) {
                 return Wake::Time;
             }
-            // while writing fails, what comes is counted, and waits for the next try
+            // while writing fails, new records are counted, and wait for the next try
             if inside.untold > 0 {
                 return Wake::Refused;
             }
@@ -184,7 +188,7 @@ impl Thread {
         }
     }
 
-    /// Writes the batch; what cannot be written stays in it.
+    /// Writes the batch; records that cannot be written stay in it.
     fn write(&mut self) {
         if self.batch.is_empty() {
             return;
@@ -197,6 +201,7 @@ impl Thread {
         let unsynced = appended.unsynced;
         let mut promises = Vec::new();
         let (mut bytes, mut counted, mut counted_bytes, mut vouched) = (0, 0, 0, 0);
+
         for (mut event, written) in self.batch.drain(..whole).zip(appended.written) {
             bytes += event.payload.len();
             self.told += event.gap;
@@ -207,6 +212,7 @@ impl Thread {
             }
             promises.extend(event.promise.take().map(|promise| (promise, *written)));
         }
+
         self.unchecked |= whole > 0;
         self.refused = failure.is_some().then_some(now);
         let head = self.journal.head();
@@ -235,7 +241,7 @@ impl Thread {
         }
     }
 
-    /// Notes what cannot be written now, and only then tells whoever waits for it.
+    /// Stores the count of records that cannot be written now, and only then resolves their tickets.
     fn answer(&mut self) {
         let mut inside = self.queue.lock();
         let kind = inside.state.write_failing.map(|failing| failing.kind);
@@ -251,8 +257,8 @@ impl Thread {
         }
     }
 
-    /// Notes, from when the disk refuses until nothing waits any more that it refused, what of that would be missing if
-    /// the process ended now. What comes after that waits no longer than ever: a note would hold it up.
+    /// Stores how many records would be missing if the process ended now, from the first failure of the disk
+    /// until all refused records are written. Later records are not delayed: the note is not stored for them.
     fn note_unwritten(&mut self) {
         let noted = self.journal.unwritten();
         if self.refused.is_none() && noted.is_none() {
@@ -297,8 +303,8 @@ impl Thread {
         }
     }
 
-    /// A sync failed: the journal goes on in a new segment, and a notice says so there. Of what fails until a sync
-    /// works again there is one more notice then.
+    /// A sync failed: the journal continues in a new segment, which begins with a notice. All failures until
+    /// the next successful sync are reported by one more notice then.
     fn doubted(&mut self, unsynced: &Unsynced, now: Time) {
         let (first, last) = (*unsynced.sequences.start(), *unsynced.sequences.end());
         let mut inside = self.queue.lock();
@@ -322,10 +328,12 @@ impl Thread {
         let now = (self.queue.clock)();
         self.checked = now;
         let checkpoint = Checkpoint::sign(self.journal.head(), now, &signer.key_id, &mut signer.sign);
+
         let Some(checkpoint) = checkpoint else {
             self.queue.lock().state.unsigned += 1;
             return;
         };
+
         let payload = checkpoint.format();
         let entry = Entry { time: now, kind: Kind::Checkpoint, payload: &payload };
         self.begin(Activity::Write);
@@ -339,11 +347,13 @@ impl Thread {
         state.busy = None;
         state.head = head;
         state.write_failing = failing(state.write_failing, failure, now);
+
         if failure.is_none() {
             state.written += 1;
             state.bytes += payload.len() as u64;
             state.checkpoints += 1;
         }
+
         drop(inside);
         if let Some(unsynced) = unsynced {
             self.doubted(&unsynced, now);
@@ -359,7 +369,7 @@ impl Thread {
         inside.state.remove_failing = failing(inside.state.remove_failing, failure, now);
     }
 
-    /// Says what comes, so that it can be seen where it does not end.
+    /// Publishes the next activity, so that a hanging one is visible.
     fn begin(&self, activity: Activity) -> Time {
         let now = (self.queue.clock)();
         self.queue.lock().state.busy = Some((activity, now));

@@ -1,4 +1,4 @@
-//! What became of one record, for whoever submitted it.
+//! The outcome of one submitted record.
 
 use std::io;
 use std::pin::Pin;
@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use crate::record::Written;
 
-/// What became of a record that was submitted.
+/// The outcome of a submitted record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is written: it outlives this process, and a power failure after the next sync.
+    /// It is written: it survives this process, and after the next sync a power failure.
     Written(Written),
-    /// The disk refuses. The record is kept, in its place, and tried again; nobody is told how that ends.
+    /// The disk failed. The record stays in the queue, in order, and is retried; the final outcome is not
+    /// reported.
     Delayed(io::ErrorKind),
-    /// It is not in the journal and will not be. It was counted.
+    /// It was not written and will not be. It was counted.
     Dropped(DropReason),
 }
 
-/// Why a record was not kept.
+/// Why a record was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
     /// The queue was full.
@@ -30,8 +31,8 @@ pub enum DropReason {
     Stopped,
 }
 
-/// The receipt of a record: a future, or something to wait for. It may be thrown away. Clones tell the same; of those
-/// that are polled, the last one is woken.
+/// The receipt of a record: a future, also with a blocking wait. It may be dropped. Clones resolve alike; of
+/// those that are polled, only the last one is woken.
 #[derive(Clone, Debug)]
 pub struct Ticket {
     slot: Arc<Slot>,
@@ -49,14 +50,14 @@ struct Inside {
     waker: Option<Waker>,
 }
 
-/// The thread's end of a ticket. Where it is lost, the record is.
+/// The thread's end of a ticket. Dropping it reports the record as dropped.
 #[derive(Debug)]
 pub(super) struct Promise {
     slot: Arc<Slot>,
 }
 
 impl Promise {
-    /// Once; whoever waits goes on.
+    /// Resolves the ticket, once; waiters continue.
     pub(super) fn resolve(self, outcome: Outcome) {
         self.slot.resolve(outcome);
     }
@@ -74,12 +75,13 @@ impl Ticket {
         (Self { slot: Arc::clone(&slot) }, Promise { slot })
     }
 
-    /// What became of it; `None` while that is open.
+    /// The outcome; `None` while it is open.
     pub fn outcome(&self) -> Option<Outcome> {
         self.slot.lock().outcome
     }
 
-    /// Waits until it is known. On a disk that hangs that may be for ever: who cannot afford it bounds the waiting.
+    /// Blocks until it is known. On a hanging disk this may last forever: use
+    /// [`wait_timeout`](Self::wait_timeout) for a bound.
     pub fn wait(&self) -> Outcome {
         let mut inside = self.slot.lock();
         loop {
@@ -90,7 +92,7 @@ impl Ticket {
         }
     }
 
-    /// Waits so long at most; `None` where it is still open then.
+    /// Blocks at most this long; `None` if it is still open then.
     pub fn wait_timeout(&self, most: Duration) -> Option<Outcome> {
         let is_open = |inside: &mut Inside| inside.outcome.is_none();
         let waited = self.slot.resolved.wait_timeout_while(self.slot.lock(), most, is_open);

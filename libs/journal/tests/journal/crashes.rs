@@ -1,4 +1,4 @@
-//! What a crash leaves, and what opening makes of it.
+//! The state after a crash, and its recovery at opening.
 
 use std::fs;
 
@@ -70,7 +70,7 @@ fn zeros_at_the_end_are_a_torn_tail() {
 fn damage_before_good_records_is_kept_and_a_segment_begun() {
     let (bytes, heads) = sample(5);
     let edges = edges(5);
-    // each byte of the second record, one after another
+    // each byte of the second record in turn
     for at in edges[1]..edges[2] {
         let mut bytes = bytes.clone();
         bytes[at] ^= 0x10;
@@ -103,7 +103,7 @@ fn damage_and_a_torn_tail_together_cut_nothing() {
 
 #[test]
 fn a_record_inside_a_payload_is_no_record() {
-    // a record of another journal's, whole, inside a record that is cut short
+    // a complete record of another journal inside a truncated record
     let (mut bytes, _) = sample(2);
     let desk = Desk::new();
     let (mut other, _) = Journal::open(desk.path(), calm(), JournalId([1; 16])).expect("opens");
@@ -182,7 +182,7 @@ fn a_damaged_header_before_records_is_kept() {
 #[test]
 fn without_any_header_another_journal_begins() {
     let (mut bytes, _) = sample(3);
-    bytes[20] ^= 1; // the id itself: nothing proves whose records these are
+    bytes[20] ^= 1; // the id itself: no record can be attributed
     let desk = Desk::with(&[(1, &bytes)]);
     let (mut journal, recovery) = Journal::open(desk.path(), calm(), JournalId([7; 16])).expect("opens");
     assert!(recovery.created);
@@ -231,7 +231,7 @@ fn one_writer_at_a_time() {
 fn a_newer_format_is_refused() {
     let (mut bytes, _) = sample(1);
     bytes[8] = 2;
-    // the checksum is not secret: bytes before it, and after it
+    // the checksum is not secret: change bytes before it, and after it
     let sum = crc32c(&[&bytes[..12], &bytes[16..HEADER]].concat());
     bytes[12..16].copy_from_slice(&sum.to_le_bytes());
     let desk = Desk::with(&[(1, &bytes)]);
@@ -260,11 +260,11 @@ fn segments_roll_over_by_size_and_by_age() {
         names.filter(|path| path.extension().is_some_and(|ending| ending == "journal")).count()
     };
     assert_eq!(append(100, &[0; 100]), 1);
-    assert_eq!(append(101, &[0; 58]), 1); // 400 bytes, all in all
+    assert_eq!(append(101, &[0; 58]), 1); // 400 bytes in total
     assert_eq!(append(102, &[]), 2);
     assert_eq!(append(111, &[]), 2);
     assert_eq!(append(112, &[]), 3); // ten seconds old
-    assert_eq!(append(113, &[0; 1000]), 4); // too long for any, and so alone
+    assert_eq!(append(113, &[0; 1000]), 4); // longer than a segment, and so alone
     assert_eq!(append(114, &[]), 5);
     assert_eq!(append(50, &[]), 5); // a clock that is set back
     let report = desk.verify(&[]);

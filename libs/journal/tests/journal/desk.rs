@@ -1,4 +1,4 @@
-//! A folder with a journal in it.
+//! A directory with a journal.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub(crate) const HEADER: usize = 128;
 /// Bytes of a frame that are not payload.
 pub(crate) const OVERHEAD: usize = 57;
 
-/// Nothing is synced or rolled over but where a test asks for it.
+/// Options under which only the test causes syncs and rollovers.
 pub(crate) fn calm() -> Options {
     Options {
         segment_bytes: u64::MAX,
@@ -49,7 +49,7 @@ impl Desk {
         Journal::open(self.path(), options, ID).expect("opens")
     }
 
-    /// A desk with these files on it.
+    /// A directory with these files.
     pub(crate) fn with(files: &[(u64, &[u8])]) -> Self {
         let desk = Self::new();
         for (number, bytes) in files {
@@ -67,7 +67,7 @@ impl Desk {
     }
 }
 
-/// Appends one record each, and tells where the file ends after each.
+/// Appends one record each, and returns the end of the file after each.
 pub(crate) fn append(journal: &mut Journal, payloads: &[&[u8]]) -> Vec<Head> {
     let append = |payload: &&[u8]| {
         let entry = Entry { time: Time(1000), kind: Kind::Data, payload };
@@ -88,7 +88,7 @@ pub(crate) fn sample(records: u64) -> (Vec<u8>, Vec<Head>) {
     (desk.bytes(1), heads)
 }
 
-/// Where each record of [`sample`] begins, and the last ends.
+/// The offsets of the records of [`sample`], and the end of the last.
 pub(crate) fn edges(records: u64) -> Vec<usize> {
     let mut at = HEADER;
     let mut edges = vec![at];

@@ -20,7 +20,7 @@ fn batch<'a>(payloads: &[&'a [u8]]) -> Vec<Entry<'a>> {
     payloads.iter().map(|payload| Entry { time: NOW, kind: Kind::Data, payload }).collect()
 }
 
-/// How many were written, and why not more.
+/// The number of written records, and the error that stopped them.
 fn try_append(journal: &mut Journal, payloads: &[&[u8]]) -> (usize, Option<ErrorKind>) {
     let appended = journal.append(NOW, &batch(payloads));
     (appended.written.len(), appended.failure.map(|failure| failure.kind()))
@@ -57,6 +57,7 @@ fn a_disk_that_fills_up_keeps_whole_records_and_goes_on_when_there_is_space() {
     let payloads: [&[u8]; 3] = [b"one", b"two", b"three"];
     let sizes = payloads.map(|payload| OVERHEAD + payload.len());
     let total = sizes.iter().sum::<usize>();
+
     for space in 0..=total {
         let desk = Desk::new();
         let (mut journal, disk) = open(&desk, calm());
@@ -66,7 +67,7 @@ fn a_disk_that_fills_up_keeps_whole_records_and_goes_on_when_there_is_space() {
         let failure = (whole < 3).then_some(ErrorKind::StorageFull);
         assert_eq!(try_append(&mut journal, &payloads), (whole, failure), "{space}");
         assert_eq!(journal.head().sequence, 1 + whole as u64);
-        // nothing of the others is left to be seen
+        // no byte of the others is visible
         let report = desk.verify(&[before, journal.head()]);
         assert_eq!((report.finding, report.torn), (None, None), "{space}");
         let left = disk.plan().space.map_or(0, |space| usize::try_from(space).expect("small"));
@@ -161,6 +162,7 @@ fn a_failed_sync_is_said_once_and_a_segment_begun() {
     disk.plan().sync = None;
     let syncs = disk.plan().syncs;
     journal.sync().expect("was said");
+
     assert_eq!(disk.plan().syncs, syncs, "the file of a failed sync is not asked again");
     assert_eq!(journal.synced(), 1);
     append(&mut journal, &[b"four"]);
@@ -209,7 +211,7 @@ fn records_lost_after_a_failed_sync_show_as_removed() {
 }
 
 #[test]
-fn a_segment_that_somebody_removed_is_noticed_by_the_sync() {
+fn a_removed_segment_is_noticed_by_the_sync() {
     let desk = Desk::new();
     let (mut journal, _) = open(&desk, calm());
     append(&mut journal, &[b"one"]);

@@ -1,4 +1,4 @@
-//! A disk that does what a test tells it.
+//! A disk whose faults a test controls.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use journal::disk::{Disk, FileSystem, Segment};
 pub(crate) struct Plan {
     /// Bytes that still fit.
     pub(crate) space: Option<u64>,
-    /// A write takes so many bytes at most.
+    /// The most bytes that a write accepts.
     pub(crate) short: Option<usize>,
     pub(crate) write: Option<io::ErrorKind>,
     pub(crate) sync: Option<io::ErrorKind>,
@@ -19,9 +19,9 @@ pub(crate) struct Plan {
     pub(crate) remove: Option<io::ErrorKind>,
     /// Writes do not return.
     pub(crate) hang: bool,
-    /// But for so many.
+    /// The number of writes that still return.
     pub(crate) pass: usize,
-    /// One does not, now.
+    /// Whether a write hangs now.
     hanging: bool,
     /// Calls of write.
     pub(crate) writes: usize,
@@ -43,13 +43,13 @@ impl Faulty {
         drop(self.plan.1.wait_while(self.plan(), |plan| !plan.hanging).expect("nobody panicked"));
     }
 
-    /// Lets so many writes go on.
+    /// Lets this many writes continue.
     pub(crate) fn pass(&self, writes: usize) {
         self.plan().pass = writes;
         self.plan.1.notify_all();
     }
 
-    /// Lets what hangs go on.
+    /// Lets the hanging writes continue.
     pub(crate) fn release(&self) {
         self.plan().hang = false;
         self.plan.1.notify_all();
@@ -103,7 +103,7 @@ impl Segment for FaultySegment {
         plan.pass = plan.pass.saturating_sub(1);
         refuse(plan.write)?;
         let mut most = bytes.len().min(plan.short.unwrap_or(usize::MAX));
-        // What is there already takes no room.
+        // Overwriting existing bytes needs no space.
         let there = usize::try_from(self.segment.len()?.saturating_sub(offset)).expect("small");
         if let Some(space) = plan.space.as_mut().filter(|_| there < most) {
             if *space == 0 && there == 0 {

@@ -1,4 +1,4 @@
-//! A journal under crashes, full disks and hostile hands.
+//! A journal under crashes, full disks and tampering.
 
 #[cfg(test)]
 mod crashes;

@@ -15,7 +15,7 @@ use crate::desk::{ID, calm};
 enum Deed {
     Append(Vec<Vec<u8>>),
     Sync,
-    /// The last segment keeps what was synced of it, and this share of the rest.
+    /// The last segment keeps its synced bytes, and this share of the rest.
     Crash(u8),
     Reopen,
 }
@@ -36,11 +36,11 @@ fn lengths(directory: &Path) -> BTreeMap<std::path::PathBuf, u64> {
     segments.map(|path| (path.clone(), path.metadata().expect("is there").len())).collect()
 }
 
-/// Files as a power failure might leave them: what was synced, and a part of the rest.
+/// Files as a power failure might leave them: the synced bytes, and a part of the rest.
 fn crash(directory: &Path, synced: &BTreeMap<std::path::PathBuf, u64>, share: u8) {
     let all = lengths(directory);
     let Some((path, length)) = all.last_key_value() else { return };
-    // what comes before the last segment is synced when that begins
+    // earlier segments are synced when the last one begins
     let kept = synced.get(path).copied().unwrap_or(0);
     let length = kept + (length - kept) * u64::from(share) / 255;
     if length == 0 && share.is_multiple_of(2) {
@@ -62,6 +62,7 @@ proptest! {
         let mut payloads: Vec<Vec<u8>> = Vec::new();
         let mut heads: Vec<Head> = Vec::new();
         let mut durable = lengths(folder.path());
+
         for deed in deeds {
             let open_journal = journal.as_mut().expect("is open");
             match deed {
@@ -73,7 +74,9 @@ proptest! {
                     let appended = open_journal.append(Time(0), &entries);
                     prop_assert!(appended.failure.is_none());
                     let written = appended.written.iter();
-                    heads.extend(written.map(|it| Head { journal: ID, sequence: it.sequence, hash: it.hash }));
+                    heads.extend(
+                        written.map(|it| Head { journal: ID, sequence: it.sequence, hash: it.hash }),
+                    );
                     payloads.extend(batch);
                 }
                 Deed::Sync => {
@@ -95,7 +98,8 @@ proptest! {
                     let (again, recovery) = open();
                     prop_assert!(recovery.damage.is_none());
                     let left = usize::try_from(again.head().sequence).expect("few");
-                    prop_assert!(synced <= left && left <= heads.len(), "{} {} {}", synced, left, heads.len());
+                    let most = heads.len();
+                    prop_assert!(synced <= left && left <= most, "{} {} {}", synced, left, most);
                     heads.truncate(left);
                     payloads.truncate(left);
                     prop_assert_eq!(again.head().sequence, heads.last().map_or(0, |head| head.sequence));
@@ -107,6 +111,7 @@ proptest! {
             prop_assert_eq!((report.finding, report.torn), (None, None));
             prop_assert_eq!(report.counts.heads, heads.len() as u64);
         }
+
         let mut reader = Reader::open(folder.path());
         let mut read = Vec::new();
         while let Some(record) = reader.read().expect("reads") {

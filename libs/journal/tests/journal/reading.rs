@@ -1,4 +1,4 @@
-//! Readers beside writers.
+//! Readers that run beside writers.
 
 use std::fs;
 use std::thread;
@@ -7,7 +7,7 @@ use journal::{Fault, Head, Journal, JournalId, Options, ReadError, Reader};
 
 use crate::desk::{Desk, HEADER, ID, append, calm, edges, sample};
 
-/// Everything there is for now, by sequence and payload.
+/// All present records, by sequence and payload.
 fn all(reader: &mut Reader) -> Vec<(u64, Vec<u8>)> {
     let mut records = Vec::new();
     while let Some(record) = reader.read().expect("reads") {
@@ -203,7 +203,7 @@ fn damage_is_named_again_and_again_until_it_is_skipped() {
     let skipped = reader.skip().expect("reads").expect("there is more");
     assert_eq!((skipped.from, skipped.to), (2, 3));
     assert_eq!(reader.read().expect("reads").map(|record| record.sequence), Some(3));
-    // longer than the file: it might still be being written, so there is nothing for now
+    // longer than the file: it may still be being written, so there is no record yet
     assert!(reader.read().expect("reads").is_none());
     let skipped = reader.skip().expect("reads").expect("there is more");
     assert_eq!((skipped.from, skipped.to), (4, 5));

@@ -1,4 +1,4 @@
-//! Hands on the files: each deed is named.
+//! Tampering with the files: each change is named.
 
 use journal::{
     Checker, Checkpoint, Entry, Fault, Finding, Head, Journal, JournalId, Kind, Options, Reader, Time, verify,
@@ -26,7 +26,7 @@ fn every_bit_that_flips_is_found_and_its_record_named() {
         std::fs::write(desk.segment(1), &bytes).expect("writes");
         let report = desk.verify(&[]);
         let record = edges.iter().filter(|&&edge| edge <= bit / 8).count();
-        // of the last record's length any larger one looks like a record cut short
+        // a larger length in the last record looks like a truncated record
         if record == 4 && report.torn.is_some() {
             assert!((edges[3]..edges[3] + 4).contains(&(bit / 8)), "bit {bit}");
             assert_eq!(report.torn.map(|torn| torn.sequence), Some(4));
@@ -100,13 +100,13 @@ fn a_segment_that_was_replaced_is_named() {
     let mut words = WORDS;
     words[2] = &[b'X'; 30];
     let (forged, _) = three_segments(ID, words);
-    // consistent in itself, and after what is before it; but not before what is after it
+    // consistent in itself and with the segment before, but not with the one after
     let files: [(u64, &[u8]); 3] = [(1, &honest[0]), (2, &forged[1]), (3, &honest[2])];
     assert_eq!(finding(&files, &[]), found(2, forged[1].len(), 5, Fault::Replaced));
-    // a head inside it says which record
+    // a known head inside it names the record
     assert_eq!(finding(&files, &heads), found(2, HEADER, 3, Fault::Rewritten));
     assert_eq!(finding(&files, &heads[3..]), found(2, HEADER + 87, 4, Fault::Rewritten));
-    // everything from there on written anew: only a head tells
+    // everything from there on rewritten: only a known head shows it
     let files: [(u64, &[u8]); 3] = [(1, &honest[0]), (2, &forged[1]), (3, &forged[2])];
     assert_eq!(finding(&files, &[]), None);
     assert_eq!(finding(&files, &heads[5..]), found(3, HEADER + 87, 6, Fault::Rewritten));
@@ -235,6 +235,7 @@ fn records_from_elsewhere_are_checked_alike() {
     while let Some(record) = reader.read().expect("reads") {
         rows.push((record.sequence, record.time, record.kind, record.payload.to_vec(), record.hash));
     }
+
     let check = |rows: &[(u64, Time, Kind, Vec<u8>, journal::Hash)], heads: &[Head]| {
         let mut checker = Checker::new(journal::Chain::new(ID), heads, |_| true)?;
         for (sequence, time, kind, payload, hash) in rows {
@@ -243,6 +244,7 @@ fn records_from_elsewhere_are_checked_alike() {
         }
         checker.finish()
     };
+
     assert_eq!(check(&rows, &heads), Ok(()));
     assert_eq!(check(&rows[..3], &heads), Err(Fault::CutTail { known: 4 }));
     let mut fewer = rows.clone();

@@ -1,4 +1,4 @@
-//! The keys that sign and verify tokens. A key knows its one algorithm; nothing in a token can change it.
+//! The keys that sign and verify tokens. A key has one algorithm, which a token cannot change.
 
 use std::fmt;
 
@@ -21,19 +21,19 @@ use crate::wire::jwk::{Jwk, Parameters, Usage};
 
 /// Shortest HS256 secret, in bytes (RFC 7518 §3.2).
 pub const HS256_SECRET_BYTES: usize = 32;
-/// Shortest RSA modulus that is read, in bytes (RFC 7518 §3.3: 2048 bits). New keys have 3072 bits.
+/// Shortest RSA modulus that is accepted, in bytes (RFC 7518 §3.3: 2048 bits). New keys have 3072 bits.
 const RSA_MODULUS_BYTES: usize = 256;
-/// What an HS256 key id is made of: a MAC of this text, hashed.
+/// The text whose MAC, hashed, is the id of an HS256 key.
 const HS256_KID_TEXT: &[u8] = b"gatewright hs256 key id v1";
 
-/// Why a key cannot be made, read or used.
+/// Why a key cannot be generated, parsed or used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyError {
-    /// The bytes are no key of the algorithm.
+    /// The bytes are not a key of the algorithm.
     Malformed,
     /// An HS256 secret under 32 bytes, or an RSA key under 2048 bits.
     TooShort,
-    /// The claims have no JSON, or the cryptographic library could not generate or sign.
+    /// The claims have no JSON form, or the cryptographic library could not generate or sign.
     Failed,
 }
 
@@ -68,7 +68,7 @@ impl SigningKey {
     /// from `rng`. An RSA key has 3072 bits and takes a noticeable part of a second.
     ///
     /// # Errors
-    /// [`KeyError::Failed`] when the library cannot.
+    /// [`KeyError::Failed`] if the library cannot generate it.
     pub fn generate(algorithm: Algorithm, rng: &Rng) -> Result<(Self, Secret<Vec<u8>>), KeyError> {
         let system = SystemRandom::new();
         let private = match algorithm {
@@ -86,12 +86,13 @@ impl SigningKey {
         Ok((Self::from_private(algorithm, private.expose())?, private))
     }
 
-    /// Reads PKCS#8, or for HS256 the raw secret of at least 32 bytes.
+    /// Parses PKCS#8, or for HS256 the raw secret of at least 32 bytes.
     ///
     /// # Errors
     /// [`KeyError::Malformed`] or [`KeyError::TooShort`].
     pub fn from_private(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, KeyError> {
         let malformed = |_| KeyError::Malformed;
+
         match algorithm {
             Algorithm::Es256 => {
                 let pair =
@@ -122,12 +123,12 @@ impl SigningKey {
         }
     }
 
-    /// The key's id: what `kid` says in every token that it signs.
+    /// The key's id: the `kid` of every token that it signs.
     pub fn kid(&self) -> &str {
         self.public.kid()
     }
 
-    /// The one algorithm that the key is for.
+    /// The only algorithm of the key.
     pub fn algorithm(&self) -> Algorithm {
         self.public.algorithm()
     }
@@ -140,7 +141,7 @@ impl SigningKey {
     /// A signed token of type `typ` (RFC 7515 §4.1.9), such as `at+jwt`.
     ///
     /// # Errors
-    /// [`KeyError::Failed`] when the claims have no JSON or the library cannot sign.
+    /// [`KeyError::Failed`] if the claims have no JSON form or the library cannot sign.
     pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
         let mut token = signing_input(&Header { typ, alg: self.algorithm(), kid: self.kid() }, claims)?;
         let signature = self.signature(token.as_bytes()).ok_or(KeyError::Failed)?;
@@ -201,12 +202,12 @@ impl VerifyingKey {
         &self.kid
     }
 
-    /// The one algorithm that the key is for.
+    /// The only algorithm of the key.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The key as it is published; `None` for HS256, whose key is a secret.
+    /// The published JWK; `None` for HS256, whose key is a secret.
     pub fn jwk(&self) -> Option<Jwk> {
         match &self.check {
             Check::Public { parameters, .. } => Some(Jwk {
@@ -253,6 +254,7 @@ impl VerifyingKey {
             }
             _ => return Err(KeyError::Malformed),
         };
+
         let key = parsed.map_err(|_| KeyError::Malformed)?;
         let kid = kid.unwrap_or_else(|| encode(&sha256(parameters.thumbprint_input().as_bytes())));
         Ok(Self { algorithm, kid, check: Check::Public { key, parameters } })

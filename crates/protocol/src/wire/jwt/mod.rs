@@ -1,6 +1,6 @@
 //! JSON Web Signatures in compact form (RFC 7515), as JSON Web Tokens (RFC 7519) use them, by the rules of
-//! RFC 8725: the key decides the algorithm, a token has the one type that is asked for, keys come from our
-//! own map and from nowhere else, and no claim is read before the signature is known to be good.
+//! RFC 8725: the key decides the algorithm, a token has exactly the required type, keys come from our own map
+//! only, and no claim is read before the signature has been verified.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ mod key;
 
 pub use key::{HS256_SECRET_BYTES, KeyError, SigningKey, VerifyingKey};
 
-/// Longest token that is looked at, in bytes.
+/// Longest token that is parsed, in bytes.
 pub const TOKEN_BYTES: usize = model::bounds::TOKEN_BYTES;
 
-/// Header members that are refused wherever they stand: keys and addresses of keys that the token brings
-/// along (RFC 8725 §3.10), extensions and encodings that change what was signed, encryption, and nesting.
+/// Header members that are always refused: keys and key URLs in the token (RFC 8725 §3.10), extensions and
+/// encodings that change what was signed, encryption, and nesting.
 const REFUSED: [&str; 9] = ["crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc", "cty"];
 
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1). There is no `none`.
@@ -45,7 +45,7 @@ impl Algorithm {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Es256, Self::EdDsa, Self::Rs256, Self::Hs256];
 
-    /// The registered name, as it stands in `alg`.
+    /// The registered name, the value of `alg`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",
@@ -67,7 +67,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// Why a token is refused. For logs and metrics: a client hears `invalid_token` for all of them.
+/// Why a token is refused. For logs and metrics: a client gets `invalid_token` for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Invalid {
     /// Longer than [`TOKEN_BYTES`].
@@ -76,13 +76,13 @@ pub enum Invalid {
     Malformed,
     /// `alg` is not the algorithm of the key.
     Algorithm,
-    /// `typ` is missing or another one: a token of another kind.
+    /// `typ` is missing or different: a token of another kind.
     Type,
-    /// `kid` is missing or names no key of ours.
+    /// `kid` is missing or names an unknown key.
     UnknownKey,
-    /// The signature is not the key's.
+    /// The signature does not verify under the key.
     Signature,
-    /// A claim is missing, has another type, or stands twice.
+    /// A claim is missing, has another type, or is duplicated.
     Claims,
     /// Past `exp`.
     Expired,
@@ -90,7 +90,7 @@ pub enum Invalid {
     NotYetValid,
     /// Another issuer.
     Issuer,
-    /// Meant for somebody else, or for nobody where somebody is required.
+    /// Another audience, or none although one is required.
     Audience,
 }
 
@@ -137,11 +137,12 @@ fn signing_input(header: &Header<'_>, claims: &impl Serialize) -> Result<String,
     Ok(text)
 }
 
-/// Verifies a token of type `typ` and gives its claims. `find` knows our keys by exact `kid` and does nothing
-/// but look: a `kid` is text of a stranger. Times, issuer and audience are for the claims' own check.
+/// Verifies a token of type `typ` and returns its claims. `find` looks our keys up by exact `kid` and has no
+/// side effects, because a `kid` is untrusted text. Times, issuer and audience are checked by the claims' own
+/// method.
 ///
 /// # Errors
-/// The first [`Invalid`] that is found; claims are read last.
+/// The first [`Invalid`] found; claims are parsed last.
 pub fn verify<C: DeserializeOwned>(
     token: &str,
     typ: &str,
@@ -152,7 +153,7 @@ pub fn verify<C: DeserializeOwned>(
     }
     let (signed, signature) = token.rsplit_once('.').ok_or(Invalid::Malformed)?;
     let (header, payload) = signed.split_once('.').ok_or(Invalid::Malformed)?;
-    // A dot too many is in the payload now, where base64url refuses it.
+    // An excess dot is now in the payload, where base64url refuses it.
     let header = object(&decode(header)?)?;
     let payload = decode(payload)?;
     let signature = decode(signature)?;

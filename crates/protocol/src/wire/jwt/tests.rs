@@ -12,7 +12,7 @@ type Keys = BTreeMap<String, Arc<VerifyingKey>>;
 
 const TYP: &str = "at+jwt";
 
-/// One key of each algorithm; RSA keys are slow to make, so all tests share them.
+/// One key of each algorithm; RSA keys are slow to generate, so all tests share them.
 fn signers() -> &'static [SigningKey] {
     static KEYS: OnceLock<Vec<SigningKey>> = OnceLock::new();
     KEYS.get_or_init(|| {
@@ -38,12 +38,12 @@ fn part(text: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// A token whose header is the given text, rightly signed by the HS256 key.
+/// A token whose header is the given text, correctly signed by the HS256 key.
 fn with_header(header: impl AsRef<[u8]>) -> String {
     signed(&part(header), &part("{}"))
 }
 
-/// What stands before the signature may be anything; the signature is right.
+/// A token of any header and payload, with a correct signature.
 fn signed(header: &str, payload: &str) -> String {
     use aws_lc_rs::hmac;
     let secret = Rng::seeded(5).bytes::<32>();
@@ -79,16 +79,19 @@ fn keys_survive_their_bytes_and_their_jwk() {
             VerifyingKey::from_private(algorithm, bytes.expose()).unwrap().jwk(),
             again.verifying_key().jwk()
         );
+
         let token = again.sign(TYP, &json!({})).unwrap();
         let Some(jwk) = key.verifying_key().jwk() else {
             assert_eq!(algorithm, Algorithm::Hs256);
             continue;
         };
+
         let text = serde_json::to_string(&jwk).unwrap();
         assert!(!text.contains("\"d\"") && !text.contains("\"p\""));
         let read: Jwk = serde_json::from_str(&text).unwrap();
         let public = of_jwk(&read).unwrap();
         assert!(verify::<Value>(&token, TYP, |_| Some(Arc::new(public))).is_ok());
+
         for wrong in
             Algorithm::ALL.into_iter().filter(|wrong| *wrong != algorithm && *wrong != Algorithm::Hs256)
         {
@@ -113,6 +116,7 @@ fn key_ids_are_rfc_7638_thumbprints() {
               NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
     }))
     .unwrap();
+
     for (jwk, thumbprint) in [
         (okp, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"),
         (rsa, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"),
@@ -157,9 +161,11 @@ fn a_08_alg_none_variants() {
             assert_eq!(read(&token), Err(Invalid::Algorithm), "{alg}");
         }
     }
+
     for alg in ["null", "[]", "[\"none\"]", "{}", "0", "true"] {
         assert!(read(&with_header(format!(r#"{{"typ":"at+jwt","alg":{alg},"kid":"{kid}"}}"#))).is_err());
     }
+
     for key in signers() {
         let token = key.sign(TYP, &json!({})).unwrap();
         let (rest, _) = token.rsplit_once('.').unwrap();
@@ -205,7 +211,7 @@ fn a_10_kid_is_looked_up_by_exact_map_only() {
         assert_eq!(read(&token), Err(Invalid::UnknownKey), "{other}");
     }
     assert_eq!(read(&with_header(r#"{"typ":"at+jwt","alg":"HS256"}"#)), Err(Invalid::UnknownKey));
-    // A look-up that answers with another key than it was asked for is not believed.
+    // A look-up that returns another key than the requested one is refused.
     let any_key = Arc::new(signer(Algorithm::Hs256).verifying_key());
     let token = with_header(r#"{"typ":"at+jwt","alg":"HS256","kid":"x"}"#);
     assert_eq!(verify::<Value>(&token, TYP, |_| Some(any_key)), Err(Invalid::UnknownKey));
@@ -299,6 +305,7 @@ fn a_14_encoding_oddities_are_refused() {
     let json = format!(
         r#"{{"payload":"{payload}","signatures":[{{"protected":"{head}","signature":"{signature}"}}]}}"#
     );
+
     for bad in [
         format!("{good}="),
         format!("{good} "),
@@ -323,6 +330,7 @@ fn a_14_encoding_oddities_are_refused() {
     ] {
         assert_eq!(read(&bad), Err(Invalid::Malformed), "{bad}");
     }
+
     let long = key_of_length(TOKEN_BYTES + 1);
     assert_eq!(read(&long), Err(Invalid::TooLong));
     assert_eq!(read(&"a".repeat(8 << 20)), Err(Invalid::TooLong));
@@ -332,7 +340,7 @@ fn key_of_length(length: usize) -> String {
     format!("{}.AA.AA", "A".repeat(length - 6))
 }
 
-/// An ECDSA signature in DER, or with r and s of zero, is no JWS signature.
+/// An ECDSA signature in DER, or with r and s of zero, is not a JWS signature.
 #[test]
 fn a_14_es256_signatures_have_64_bytes() {
     let key = signer(Algorithm::Es256);
@@ -364,7 +372,7 @@ proptest! {
     }
 }
 
-/// The key of a published JWK, as a client reads it.
+/// The key of a published JWK, as a client parses it.
 fn of_jwk(jwk: &Jwk) -> Result<VerifyingKey, KeyError> {
     VerifyingKey::public(jwk.alg, jwk.parameters.clone(), Some(jwk.kid.clone()))
 }

@@ -16,9 +16,10 @@ pub const ARGON2_MAX_ITERATIONS: u32 = 64;
 pub const ARGON2_MAX_PARALLELISM: u32 = 16;
 /// Most work of one Argon2 hash, as KiB of memory times passes over it: four passes over 1 GiB.
 pub const ARGON2_MAX_WORK: u64 = 4 << 20;
-/// Lengths of an Argon2 salt that are read, in bytes (RFC 9106 §3.1 begins at 8).
+/// Accepted lengths of an Argon2 salt, in bytes (RFC 9106 §3.1 begins at 8).
 pub const ARGON2_SALT_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
-/// Lengths of an Argon2 tag that are read, in bytes. RFC 9106 §3.1 begins at 4, which any password may match.
+/// Accepted lengths of an Argon2 tag, in bytes. RFC 9106 §3.1 begins at 4, which other passwords may match by
+/// chance.
 pub const ARGON2_TAG_BYTES: std::ops::RangeInclusive<usize> = 12..=64;
 
 /// A kind of Argon2 (RFC 9106 §1).
@@ -28,7 +29,7 @@ pub enum Argon2Kind {
     D,
     /// Data-independent memory access.
     I,
-    /// Both, the one for passwords.
+    /// Both; the variant for passwords.
     Id,
 }
 
@@ -61,7 +62,7 @@ pub struct Argon2Hash {
 }
 
 impl Argon2Hash {
-    /// Reads what follows the name of the kind.
+    /// Parses what follows the name of the kind.
     pub(super) fn read(kind: Argon2Kind, text: &str) -> Result<Self, Unusable> {
         let mut parts = text.split('$');
         let mut part = |name| parts.next().ok_or(Unusable::Malformed(name));
@@ -85,7 +86,7 @@ impl Argon2Hash {
         if parameters.next().is_some() {
             return Err(Unusable::Malformed("parameters"));
         }
-        // RFC 9106 §3.1: at least eight blocks of 1 KiB a lane.
+        // RFC 9106 §3.1: at least eight blocks of 1 KiB per lane.
         if memory < 8 * parallelism {
             return Err(Unusable::Malformed("memory"));
         }
@@ -101,7 +102,7 @@ impl Argon2Hash {
         Ok(Self { kind, memory, iterations, parallelism, salt, tag })
     }
 
-    /// What one check costs.
+    /// The cost of one check.
     pub fn cost_class(&self) -> CostClass {
         let Self { kind, memory, iterations, parallelism, .. } = *self;
         CostClass::Argon2 { kind, memory, iterations, parallelism }

@@ -1,4 +1,5 @@
-//! bcrypt, as a modular crypt string: `$2{a,b,y}$NN$` and 53 letters; and the two ways to put SHA-256 before it.
+//! bcrypt, as a modular crypt string: `$2{a,b,y}$NN$` and 53 letters; and two variants with SHA-256 before
+//! it.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use super::text::decimal;
 use super::{CostClass, Unusable};
 
-/// Costs of bcrypt that are read, as powers of two.
+/// Accepted costs of bcrypt, as powers of two.
 pub const BCRYPT_COST: std::ops::RangeInclusive<u8> = 4..=16;
 /// Letters of a bcrypt salt.
 const SALT_LETTERS: usize = 22;
@@ -19,8 +20,8 @@ const LETTERS: usize = 53;
 const RADIX64: GeneralPurpose =
     GeneralPurpose::new(&BCRYPT_ALPHABET, NO_PAD.with_decode_allow_trailing_bits(true));
 
-/// A marker of bcrypt. All three are computed by one rule, the correct one; they differ in the bugs of the
-/// programs that once wrote them.
+/// A version marker of bcrypt. All three are computed by the one correct rule; they differ in bugs of the
+/// programs that first wrote them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BcryptVariant {
     /// `$2a$`.
@@ -44,8 +45,8 @@ impl BcryptVariant {
 }
 
 /// A bcrypt hash. Its 22 characters of salt hold 4 bits more than 16 bytes, and its 31 of tag 2 bits more
-/// than 23; some makers left noise there. It is not looked at, but kept, so that `Display` writes what was
-/// read.
+/// than 23; some libraries leave noise there. It is ignored but kept, so that `Display` writes the text that
+/// was parsed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BcryptHash {
     /// The marker that it was stored with.
@@ -54,20 +55,20 @@ pub struct BcryptHash {
     pub cost: u8,
     /// The salt.
     pub salt: [u8; 16],
-    /// The tag to compare with: 184 of the cipher text's 192 bits.
+    /// The tag to compare with: 184 of the ciphertext's 192 bits.
     pub tag: [u8; 23],
     /// Salt and tag as they were written.
     encoded: String,
 }
 
 impl BcryptHash {
-    /// A new hash, with the marker `$2b$`. The cost is the caller's to keep within [`BCRYPT_COST`].
+    /// A new hash, with the marker `$2b$`. The caller keeps the cost within [`BCRYPT_COST`].
     pub fn new(cost: u8, salt: [u8; 16], tag: [u8; 23]) -> Self {
         let encoded = RADIX64.encode(salt) + &RADIX64.encode(tag);
         Self { variant: BcryptVariant::B, cost, salt, tag, encoded }
     }
 
-    /// Reads what follows the variant: cost and letters.
+    /// Parses what follows the variant: cost and letters.
     pub(super) fn read(variant: BcryptVariant, text: &str) -> Result<Self, Unusable> {
         let (cost, letters) = text.split_once('$').ok_or(Unusable::Malformed("cost"))?;
         let two_digits = cost.len() == 2 && cost.bytes().all(|byte| byte.is_ascii_digit());
@@ -75,7 +76,7 @@ impl BcryptHash {
         Self::from_letters(variant, cost, letters)
     }
 
-    /// Reads a whole `$2b$12$…`.
+    /// Parses a whole `$2b$12$…`.
     fn read_whole(text: &str) -> Result<Self, Unusable> {
         let (name, rest) = text
             .strip_prefix('$')
@@ -100,12 +101,12 @@ impl BcryptHash {
         Ok(Self { variant, cost, salt, tag, encoded: letters.to_owned() })
     }
 
-    /// The salt as it is written.
+    /// The salt as text.
     pub fn salt_letters(&self) -> &str {
         self.encoded.get(..SALT_LETTERS).unwrap_or_default()
     }
 
-    /// What one check costs.
+    /// The cost of one check.
     pub fn cost_class(&self) -> CostClass {
         CostClass::Bcrypt { cost: self.cost }
     }
@@ -126,28 +127,28 @@ impl fmt::Display for BcryptHash {
     }
 }
 
-/// What bcrypt gets in place of the password.
+/// The input of bcrypt in place of the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Prehash {
     /// The 64 hexadecimal digits of the password's SHA-256: Django's `bcrypt_sha256`.
     Hex,
-    /// The padded base 64 of the password's SHA-256: passlib's `bcrypt_sha256`, version 1.
+    /// The padded Base64 of the password's SHA-256: passlib's `bcrypt_sha256`, version 1.
     Base64,
-    /// The padded base 64 of the password's HMAC-SHA256 under the 22 letters of the salt: version 2.
+    /// The padded Base64 of the password's HMAC-SHA256 under the 22 letters of the salt: version 2.
     KeyedBase64,
 }
 
 /// bcrypt over SHA-256 of the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BcryptSha256Hash {
-    /// What bcrypt gets.
+    /// The input of bcrypt.
     pub prehash: Prehash,
     /// The bcrypt hash.
     pub bcrypt: BcryptHash,
 }
 
 impl BcryptSha256Hash {
-    /// Reads what follows passlib's `$bcrypt-sha256$`: `v=2,t=2b,r=12$salt$tag` or `2b,12$salt$tag`.
+    /// Parses what follows passlib's `$bcrypt-sha256$`: `v=2,t=2b,r=12$salt$tag` or `2b,12$salt$tag`.
     pub(super) fn read_passlib(text: &str) -> Result<Self, Unusable> {
         let [settings, salt, tag] = super::text::parts(text, '$')?;
         let (prehash, variant, cost) = if let Some(settings) = settings.strip_prefix("v=2,t=2b,r=") {
@@ -170,13 +171,13 @@ impl BcryptSha256Hash {
         Ok(Self { prehash, bcrypt })
     }
 
-    /// Reads what follows Django's `bcrypt_sha256$`: a whole bcrypt hash.
+    /// Parses what follows Django's `bcrypt_sha256$`: a whole bcrypt hash.
     pub(super) fn read_django(text: &str) -> Result<Self, Unusable> {
         Ok(Self { prehash: Prehash::Hex, bcrypt: BcryptHash::read_whole(text)? })
     }
 }
 
-/// Reads what follows Django's `bcrypt$`: a whole bcrypt hash.
+/// Parses what follows Django's `bcrypt$`: a whole bcrypt hash.
 pub(super) fn read_django(text: &str) -> Result<BcryptHash, Unusable> {
     BcryptHash::read_whole(text)
 }

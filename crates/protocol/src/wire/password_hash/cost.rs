@@ -1,4 +1,4 @@
-//! What one check of a stored hash costs, in words.
+//! The cost of one check of a stored hash, as text.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ impl CostClass {
         }
     }
 
-    /// How much work it is, compared with other costs of the same algorithm.
+    /// The work, relative to other costs of the same algorithm.
     pub fn work(&self) -> f64 {
         match self {
             Self::Argon2 { memory, iterations, .. } => f64::from(*memory) * f64::from(*iterations),

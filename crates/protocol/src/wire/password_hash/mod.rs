@@ -1,4 +1,4 @@
-//! Stored password hashes, of ours and of other systems, each as its maker writes it.
+//! Stored password hashes, our own and those of other systems, each in the format of its origin.
 //!
 //! | text | made by | module |
 //! |---|---|---|
@@ -10,10 +10,10 @@
 //! | `$firebase-scrypt$…` | [`FirebaseProject`] | [`FirebaseHash`] |
 //! | `$5$…`, `$6$…` | crypt(3) | [`ShaCryptHash`] |
 //!
-//! `{CRYPT}`, `{ARGON2}`, `{BCRYPT}` and the like, as directories put them before a text, are read over.
+//! The prefixes `{CRYPT}`, `{ARGON2}`, `{BCRYPT}` and similar ones of directories are skipped.
 //!
-//! Reading is strict and bounded: what is stored may come from an import, so it is as foreign as a request.
-//! A hash that would cost more than the caps is refused before anything is spent on it. The caps keep one check
+//! Parsing is strict and bounded: a stored hash may come from an import, so it is as untrusted as a request.
+//! A hash whose cost exceeds the caps is refused before anything is computed. The caps keep one check
 //! within 1 GiB, and within about two seconds of a core of 2025; `docs/password-hashes.md` lists them.
 
 mod argon2;
@@ -43,15 +43,15 @@ pub use scrypt::{
 pub use sha_crypt::{SHA_CRYPT_PASSWORD_BYTES, SHA_CRYPT_ROUNDS, ShaCryptHash, ShaCryptTag};
 pub use text::{SALT_BYTES, TAG_BYTES};
 
-/// Longest text of a hash that is looked at, in bytes, without the mark of an import.
+/// Longest text of a hash that is parsed, in bytes, without the import marker.
 pub const STORED_BYTES: usize = 512;
-/// What stands before a hash that came by import, where it is stored.
+/// The prefix of an imported hash in storage: the import marker.
 const IMPORTED: &str = "import:";
 
-/// A stored password hash, understood. `Display` writes the very text that was read.
+/// A parsed password hash. `Display` writes exactly the text that was parsed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredHash {
-    /// As stored, with the mark of an import.
+    /// As stored, with the import marker.
     text: String,
     rules: Rules,
     format: Format,
@@ -60,14 +60,14 @@ pub struct StoredHash {
 /// Which bytes of a password are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rules {
-    /// Ours: UTF-8 in NFC, never cut.
+    /// Ours: UTF-8 in NFC, never truncated.
     Ours,
-    /// Those of another system: UTF-8 as received, and then what its format does to long passwords and to NUL.
+    /// Those of another system: UTF-8 as received, with its format's treatment of long passwords and of NUL.
     Imported,
 }
 
 impl Rules {
-    /// The word for them in imports and exports.
+    /// Their name in imports and exports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ours => "gatewright",
@@ -75,13 +75,13 @@ impl Rules {
         }
     }
 
-    /// The rules of such a word.
+    /// The rules of this name.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Ours, Self::Imported].into_iter().find(|rules| rules.as_str() == word)
     }
 }
 
-/// What a hash is made of.
+/// The format and parameters of a hash.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Format {
     /// Argon2, version 1.3.
@@ -100,7 +100,7 @@ pub enum Format {
     ShaCrypt(ShaCryptHash),
 }
 
-/// Hashes of one class take the same work: the same algorithm, with the same parameters.
+/// The cost class of a hash: the algorithm with its parameters. Hashes of one class take the same work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CostClass {
     /// Argon2.
@@ -142,7 +142,7 @@ pub enum CostClass {
 /// Why a stored hash cannot be verified. Members name the part, never its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unusable {
-    /// Not a format that is known here.
+    /// The format is not supported.
     Unknown,
     /// A known format, with this part wrong.
     Malformed(&'static str),
@@ -163,8 +163,8 @@ impl fmt::Display for Unusable {
 impl std::error::Error for Unusable {}
 
 impl StoredHash {
-    /// Reads a hash as it is stored. One with the mark of an import, or in a format that is never written here, has
-    /// the rules of its origin; any other is ours.
+    /// Parses a stored hash. A text with the import marker, or in a format that is never written here, has
+    /// the rules of its origin; any other has ours.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -178,7 +178,7 @@ impl StoredHash {
         Ok(Self { text: stored.to_owned(), rules, format })
     }
 
-    /// Takes a hash in as its maker wrote it, and marks it where it came by import.
+    /// Parses a hash in the format of its origin, and adds the import marker if `rules` say so.
     ///
     /// # Errors
     /// [`Unusable`]; a format that is never written here cannot have our rules.
@@ -197,12 +197,12 @@ impl StoredHash {
         self.rules
     }
 
-    /// What it is made of.
+    /// Its format and parameters.
     pub fn format(&self) -> &Format {
         &self.format
     }
 
-    /// The text as its maker wrote it: without the mark of an import.
+    /// The text as its origin wrote it: without the import marker.
     pub fn origin_text(&self) -> &str {
         self.text.strip_prefix(IMPORTED).unwrap_or(&self.text)
     }
@@ -212,7 +212,7 @@ impl StoredHash {
         self.format.kind()
     }
 
-    /// What one check costs.
+    /// The cost of one check.
     pub fn cost_class(&self) -> CostClass {
         self.format.cost_class()
     }
@@ -223,7 +223,7 @@ impl Format {
         if text.len() > STORED_BYTES {
             return Err(Unusable::Malformed("length"));
         }
-        // No maker writes them, and PostgreSQL cannot store all of them.
+        // No origin writes them, and PostgreSQL cannot store all of them.
         if text.contains(|char: char| char.is_control()) {
             return Err(Unusable::Malformed("control character"));
         }
@@ -256,7 +256,7 @@ impl Format {
         }
     }
 
-    /// What web frameworks write: `name$…` (Django) and `name:…` (Werkzeug).
+    /// The formats of web frameworks: `name$…` (Django) and `name:…` (Werkzeug).
     fn read_framework(text: &str) -> Result<Self, Unusable> {
         let (name, rest) = text.split_at(text.find(['$', ':']).ok_or(Unusable::Unknown)?);
         let (separator, rest) = rest.split_at_checked(1).ok_or(Unusable::Unknown)?;
@@ -308,7 +308,8 @@ impl Format {
     }
 }
 
-/// What follows the scheme of RFC 2307, if there is one: `{CRYPT}` and those that say which crypt string it is.
+/// The text after the scheme of RFC 2307, if there is one: `{CRYPT}` and the schemes that name a crypt
+/// format.
 fn over_scheme(text: &str) -> Result<&str, Unusable> {
     let Some((scheme, rest)) = text.strip_prefix('{').and_then(|text| text.split_once('}')) else {
         return Ok(text);
@@ -325,7 +326,7 @@ impl fmt::Display for StoredHash {
     }
 }
 
-/// A hash can be guessed at: a debug text shows its kind, its rules and its cost only.
+/// A hash allows guesses at the password: `Debug` shows only its kind, its rules and its cost.
 impl fmt::Debug for StoredHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?}, {:?})", self.kind(), self.rules, self.cost_class())

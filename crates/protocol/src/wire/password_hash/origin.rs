@@ -1,4 +1,4 @@
-//! Hashes that their origin keeps in several members, made into one text.
+//! Hashes whose origin stores several members, converted to one text.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::text::padded;
 use super::{Argon2Hash, Argon2Kind, FIREBASE_TAG_BYTES, STORED_BYTES, Unusable};
 
-/// Longest JSON text of a credential that is looked at, in bytes.
+/// Longest JSON text of a credential that is parsed, in bytes.
 const JSON_BYTES: usize = 4096;
 
 #[derive(Deserialize)]
@@ -38,11 +38,11 @@ struct KeycloakSecret {
 
 /// The text of a Keycloak password credential, from the two JSON texts that Keycloak stores and exports.
 ///
-/// PBKDF2 becomes what passlib writes, for it is the same function: `$pbkdf2-sha256$27500$salt$tag`, salt and tag
-/// in base 64 without padding and with `.` for `+`. Argon2 becomes a PHC string.
+/// PBKDF2 becomes passlib's format, because it is the same function: `$pbkdf2-sha256$27500$salt$tag`, salt
+/// and tag in Base64 without padding and with `.` for `+`. Argon2 becomes a PHC string.
 ///
 /// # Errors
-/// [`Unusable`]. Caps are for whoever reads the text.
+/// [`Unusable`]. Caps are checked when the text is parsed.
 pub fn keycloak(credential_data: &str, secret_data: &str) -> Result<String, Unusable> {
     let credential: KeycloakCredential = json("credentialData", credential_data)?;
     let secret: KeycloakSecret = json("secretData", secret_data)?;
@@ -91,13 +91,13 @@ fn json<T: serde::de::DeserializeOwned>(part: &'static str, text: &str) -> Resul
     short.and_then(|text| serde_json::from_str(text).ok()).ok_or(Unusable::Malformed(part))
 }
 
-/// What all users of a Firebase project have in common, as its console shows it. The signer key is a secret of the
+/// The hash parameters of a Firebase project, as its console shows them. The signer key is a secret of the
 /// project.
 #[derive(Clone, Deserialize)]
 pub struct FirebaseProject {
-    /// The signer key, in base 64.
+    /// The signer key, in Base64.
     base64_signer_key: String,
-    /// What follows every salt, in base 64.
+    /// The separator after every salt, in Base64.
     base64_salt_separator: String,
     /// scrypt's block size.
     rounds: u32,
@@ -124,13 +124,14 @@ impl FirebaseProject {
             .ok_or(Unusable::Malformed("base64_signer_key"))
     }
 
-    /// The text of a user's hash, from what an export of users has: `passwordHash` and `salt`.
+    /// The text of a user's hash, from the members `passwordHash` and `salt` of a user export.
     ///
     /// Firebase's hash is the signer key, encrypted with a key stream that comes from the password. The text
-    /// keeps the key stream, `$firebase-scrypt$ln=14,r=8,p=1$salt$key stream`, so the signer key is not stored.
+    /// keeps the key stream, `$firebase-scrypt$ln=14,r=8,p=1$salt$key stream`, so the signer key is not
+    /// stored.
     ///
     /// # Errors
-    /// [`Unusable`]. Caps are for whoever reads the text.
+    /// [`Unusable`]. Caps are checked when the text is parsed.
     pub fn text(&self, password_hash: &str, salt: &str) -> Result<String, Unusable> {
         let key = self.signer_key()?;
         let hash = base64("passwordHash", password_hash)?;
@@ -153,7 +154,7 @@ impl fmt::Debug for FirebaseProject {
     }
 }
 
-/// Padded base 64 of either alphabet: Firebase's tools have written both.
+/// Padded Base64 of either alphabet: Firebase's tools have written both.
 fn base64(part: &'static str, text: &str) -> Result<Vec<u8>, Unusable> {
     let short = Some(text).filter(|text| text.len() <= STORED_BYTES).ok_or(Unusable::Malformed(part))?;
     STANDARD.decode(short).or_else(|_| URL_SAFE.decode(short)).map_err(|_| Unusable::Malformed(part))

@@ -1,4 +1,5 @@
-//! PBKDF2 (RFC 8018 §5.2) over HMAC, as Django, passlib and Werkzeug write it. Keycloak's becomes passlib's text.
+//! PBKDF2 (RFC 8018 §5.2) over HMAC, in the formats of Django, passlib and Werkzeug. Keycloak's becomes
+//! passlib's.
 
 use super::text::{SALT_BYTES, TAG_BYTES, ab64, bounded, hex, padded, parameter, parts};
 use super::{CostClass, Unusable};
@@ -6,10 +7,10 @@ use super::{CostClass, Unusable};
 /// Most iterations of one PBKDF2 hash, those of every block of its tag together.
 pub const PBKDF2_MAX_ITERATIONS: u32 = 5_000_000;
 
-/// The hash function beneath the HMAC.
+/// The hash function of the HMAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Digest {
-    /// SHA-1: weak as a signature, not in an HMAC.
+    /// SHA-1: broken for signatures, not in an HMAC.
     Sha1,
     /// SHA-256.
     Sha256,
@@ -61,19 +62,20 @@ impl Pbkdf2Hash {
         Ok(Self { digest, iterations, salt, tag })
     }
 
-    /// Reads what follows passlib's `$pbkdf2-sha256$`: `29000$salt$tag`, both in ab64.
+    /// Parses what follows passlib's `$pbkdf2-sha256$`: `29000$salt$tag`, both in ab64.
     pub(super) fn read_passlib(digest: Digest, text: &str) -> Result<Self, Unusable> {
         let [iterations, salt, tag] = parts(text, '$')?;
         Self::new(digest, iterations, ab64(salt), ab64(tag))
     }
 
-    /// Reads what follows Django's `pbkdf2_sha256$`: `600000$salt$tag`, the salt as it is, the tag in base 64.
+    /// Parses what follows Django's `pbkdf2_sha256$`: `600000$salt$tag`, the salt as it is, the tag in
+    /// Base64.
     pub(super) fn read_django(digest: Digest, text: &str) -> Result<Self, Unusable> {
         let [iterations, salt, tag] = parts(text, '$')?;
         Self::new(digest, iterations, Some(salt.into()), padded(tag))
     }
 
-    /// Reads what follows Werkzeug's `pbkdf2:`: `sha256:600000$salt$tag`, the salt as it is, the tag in hex.
+    /// Parses what follows Werkzeug's `pbkdf2:`: `sha256:600000$salt$tag`, the salt as it is, the tag in hex.
     pub(super) fn read_werkzeug(text: &str) -> Result<Self, Unusable> {
         let [method, salt, tag] = parts(text, '$')?;
         let [digest, iterations] = parts(method, ':')?;
@@ -95,7 +97,7 @@ impl Pbkdf2Hash {
         }
     }
 
-    /// What one check costs.
+    /// The cost of one check.
     pub fn cost_class(&self) -> CostClass {
         let blocks = self.tag.len().div_ceil(self.digest.bytes());
         CostClass::Pbkdf2 { digest: self.digest, iterations: self.iterations.get(), blocks }

@@ -1,4 +1,5 @@
-//! scrypt (RFC 7914), as PHC strings, Werkzeug and Django write it; and Firebase's, which encrypts with its output.
+//! scrypt (RFC 7914), in the formats of PHC strings, Werkzeug and Django; and Firebase's, which encrypts with
+//! its output.
 
 use super::text::{SALT_BYTES, TAG_BYTES, bounded, decimal, hex, padded, parameter, parts, unpadded};
 use super::{CostClass, Unusable};
@@ -7,7 +8,7 @@ use super::{CostClass, Unusable};
 pub const SCRYPT_MAX_BYTES: u64 = 256 << 20;
 /// Largest block size, and largest parallelism, of one scrypt hash.
 pub const SCRYPT_MAX_FACTOR: u32 = 64;
-/// Lengths of a Firebase tag that are read, in bytes: those of a signer key.
+/// Accepted lengths of a Firebase tag, in bytes: those of a signer key.
 pub const FIREBASE_TAG_BYTES: std::ops::RangeInclusive<usize> = 32..=128;
 
 /// The cost of scrypt (RFC 7914 §2).
@@ -17,19 +18,19 @@ pub struct ScryptCost {
     pub log_n: u8,
     /// The block size.
     pub r: u32,
-    /// The parallelism; one after the other here.
+    /// The parallelism; computed sequentially here.
     pub p: u32,
 }
 
 impl ScryptCost {
-    /// Reads `ln=15,r=8,p=1`.
+    /// Parses `ln=15,r=8,p=1`.
     fn read(text: &str) -> Result<Self, Unusable> {
         let [log_n, r, p] = parts(text, ',').map_err(|_| Unusable::Malformed("parameters"))?;
         let log_n = log_n.strip_prefix("ln=").and_then(decimal).ok_or(Unusable::Malformed("memory"))?;
         Self::new(log_n, r.strip_prefix("r="), p.strip_prefix("p="))
     }
 
-    /// Reads N itself, a power of two.
+    /// Parses N itself, a power of two.
     fn from_n(n: &str, r: &str, p: &str) -> Result<Self, Unusable> {
         let n = decimal(n).filter(|n| n.is_power_of_two()).ok_or(Unusable::Malformed("memory"))?;
         Self::new(n.trailing_zeros(), Some(r), Some(p))
@@ -70,20 +71,20 @@ impl ScryptHash {
         Ok(Self { cost, salt, tag: bounded("tag", tag, &TAG_BYTES)? })
     }
 
-    /// Reads what follows `$scrypt$`: `ln=15,r=8,p=1$salt$tag`.
+    /// Parses what follows `$scrypt$`: `ln=15,r=8,p=1$salt$tag`.
     pub(super) fn read_phc(text: &str) -> Result<Self, Unusable> {
         let [cost, salt, tag] = parts(text, '$')?;
         Self::new(ScryptCost::read(cost)?, unpadded(salt), unpadded(tag))
     }
 
-    /// Reads what follows Werkzeug's `scrypt:`: `32768:8:1$salt$tag`, the salt as it is, the tag in hex.
+    /// Parses what follows Werkzeug's `scrypt:`: `32768:8:1$salt$tag`, the salt as it is, the tag in hex.
     pub(super) fn read_werkzeug(text: &str) -> Result<Self, Unusable> {
         let [cost, salt, tag] = parts(text, '$')?;
         let [n, r, p] = parts(cost, ':')?;
         Self::new(ScryptCost::from_n(n, r, p)?, Some(salt.into()), hex(tag))
     }
 
-    /// Reads what follows Django's `scrypt$`: `16384$salt$8$5$tag`, the salt as it is, the tag in base 64.
+    /// Parses what follows Django's `scrypt$`: `16384$salt$8$5$tag`, the salt as it is, the tag in Base64.
     pub(super) fn read_django(text: &str) -> Result<Self, Unusable> {
         let [n, salt, r, p, tag] = parts(text, '$')?;
         Self::new(ScryptCost::from_n(n, r, p)?, Some(salt.into()), padded(tag))
@@ -92,8 +93,8 @@ impl ScryptHash {
 
 /// A Firebase hash: AES-256 in counter mode, under the first 32 bytes of scrypt's output, from counter zero.
 ///
-/// Firebase encrypts its project's signer key so. What is kept here is the key stream alone, which the signer
-/// key has been taken out of: it proves the same password, and a copy of the database does not hold the secret.
+/// Firebase encrypts its project's signer key this way. Only the key stream is stored here, without the
+/// signer key: it verifies the same password, and a copy of the database does not contain the signer key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FirebaseHash {
     /// Memory and work.
@@ -105,7 +106,7 @@ pub struct FirebaseHash {
 }
 
 impl FirebaseHash {
-    /// Reads what follows `$firebase-scrypt$`: `ln=14,r=8,p=1$salt$tag`.
+    /// Parses what follows `$firebase-scrypt$`: `ln=14,r=8,p=1$salt$tag`.
     pub(super) fn read(text: &str) -> Result<Self, Unusable> {
         let [cost, salt, tag] = parts(text, '$')?;
         let salt = bounded("salt", unpadded(salt), &SALT_BYTES)?;

@@ -1,16 +1,17 @@
-//! SHA-crypt (U. Drepper, "Unix crypt using SHA-256 and SHA-512"): `$5$` and `$6$`, with `rounds=` or 5000 of them.
+//! SHA-crypt (U. Drepper, "Unix crypt using SHA-256 and SHA-512"): `$5$` and `$6$`, with `rounds=`, by
+//! default 5000.
 
 use super::text::decimal;
 use super::{CostClass, Unusable};
 
-/// Rounds of SHA-crypt that are read. The specification begins at 1000, and ends at 999,999,999; makers take 5000 if
-/// nobody says otherwise. So many of the longest password stay within two seconds of one core.
+/// Accepted rounds of SHA-crypt. The specification allows 1000 to 999,999,999, with a default of 5000. At the
+/// upper bound the longest password stays within two seconds of one core.
 pub const SHA_CRYPT_ROUNDS: std::ops::RangeInclusive<u32> = 1000..=500_000;
-/// Most bytes of a password that SHA-crypt is asked about: libxcrypt refuses longer ones, whose rounds take longer.
+/// Longest password for SHA-crypt, in bytes: libxcrypt refuses longer ones, whose rounds take longer.
 pub const SHA_CRYPT_PASSWORD_BYTES: usize = 511;
-/// Rounds where the text names none.
+/// Rounds if the text names none.
 const DEFAULT_ROUNDS: u32 = 5000;
-/// Most characters of a salt; makers cut longer ones before they write them.
+/// Most characters of a salt; libraries truncate longer ones before they write them.
 const SALT_CHARS: usize = 16;
 const LETTERS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -35,14 +36,14 @@ pub struct ShaCryptHash {
 }
 
 impl ShaCryptHash {
-    /// Reads what follows `$5$`.
+    /// Parses what follows `$5$`.
     pub(super) fn read_sha256(text: &str) -> Result<Self, Unusable> {
         let (rounds, salt, tag) = divide(text)?;
         let order = Order { at: [0, 10, 20], turn: |[a, b, c]| [c + 1, a + 1, b + 1], last: &[30, 31] };
         Ok(Self { rounds, salt, tag: ShaCryptTag::Sha256(order.decode(tag)?) })
     }
 
-    /// Reads what follows `$6$`.
+    /// Parses what follows `$6$`.
     pub(super) fn read_sha512(text: &str) -> Result<Self, Unusable> {
         let (rounds, salt, tag) = divide(text)?;
         let order = Order { at: [0, 21, 42], turn: |[a, b, c]| [b + 1, c + 1, a + 1], last: &[63] };
@@ -57,7 +58,7 @@ impl ShaCryptHash {
         }
     }
 
-    /// What one check costs.
+    /// The cost of one check.
     pub fn cost_class(&self) -> CostClass {
         let wide = matches!(self.tag, ShaCryptTag::Sha512(_));
         CostClass::ShaCrypt { wide, rounds: self.rounds }
@@ -87,7 +88,8 @@ fn divide(text: &str) -> Result<(u32, String, &str), Unusable> {
     Ok((rounds, salt.to_owned(), tag))
 }
 
-/// In which order the bytes of a digest are written: threes, of which each follows from the one before, and a rest.
+/// The order in which the bytes of a digest are written: groups of three, each derived from the one before,
+/// and a remainder.
 struct Order {
     at: [usize; 3],
     turn: fn([usize; 3]) -> [usize; 3],
@@ -121,7 +123,7 @@ impl Order {
     }
 }
 
-/// So many letters, the lowest six bits first.
+/// The given number of letters, the lowest six bits first.
 fn number(letters: &mut impl Iterator<Item = u8>, count: usize) -> Result<u32, Unusable> {
     let mut number = 0;
     for (_, shift) in (0..count).zip((0..).step_by(6)) {

@@ -1,4 +1,4 @@
-//! Texts that are read, and texts that are not.
+//! Accepted and refused texts.
 
 use proptest::prelude::{any, prop_assert_eq, proptest};
 
@@ -38,6 +38,7 @@ fn a_37_odd_hashes_are_refused_with_the_part() {
     use Unusable::{Malformed, TooExpensive, Unknown};
     let with = |from: &str, to: &str| ARGON2.replacen(from, to, 1);
     let blow = |from: &str, to: &str| BCRYPT.replacen(from, to, 1);
+
     let cases = [
         (String::new(), Unknown),
         ("$".to_owned(), Unknown),
@@ -87,12 +88,13 @@ fn a_37_odd_hashes_are_refused_with_the_part() {
         ("$2b$12$".to_owned(), Malformed("length")),
         (format!("$2b$12${}", "a".repeat(1 << 20)), Malformed("length")),
     ];
+
     for (text, error) in cases {
         assert_eq!(StoredHash::parse(&text), Err(error), "{text:.80}");
     }
 }
 
-/// Texts that the real programs wrote: kind, text, and the password in JSON.
+/// Texts written by the original programs: kind, text, and the password in JSON.
 const VECTORS: &str = include_str!("../../../../../testkit/data/password-hashes.tsv");
 
 fn vectors() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -122,13 +124,13 @@ fn a_37_an_import_is_marked_and_ours_is_not() {
         assert_eq!(imported.rules(), Rules::Imported);
         assert_eq!(imported.origin_text(), text);
         assert_eq!(StoredHash::parse(&imported.to_string()).unwrap(), imported);
-        // Without the mark the format tells, where it can.
+        // Without the marker the format determines the rules, where it can.
         let bare = StoredHash::parse(text).unwrap();
         let ours = ["$argon2", "$2"].iter().any(|prefix| text.starts_with(prefix));
         assert_eq!(bare.rules(), if ours { Rules::Ours } else { Rules::Imported }, "{text}");
         assert_eq!(StoredHash::from_origin(text, Rules::Ours).is_ok(), ours, "{text}");
     }
-    // The mark is ours to set, once.
+    // The marker is added by us, and only once.
     let marked = format!("import:{BCRYPT}");
     assert_eq!(StoredHash::from_origin(&marked, Rules::Imported), Err(Unusable::Unknown));
     assert_eq!(StoredHash::parse(&format!("import:{marked}")), Err(Unusable::Unknown));
@@ -143,6 +145,7 @@ fn a_37_odd_bcrypt_and_pbkdf2_imports_are_refused_with_the_part() {
     let letters = "EixZaYVK1fsbw1ZfbX3OXe$PaWxn96p36WQoeG6Lruj3vjPGga31lW";
     let tag = "A".repeat(43);
     let hex = "0".repeat(64);
+
     let cases = [
         (format!("$bcrypt-sha256$v=2,t=2b,r=17${letters}"), TooExpensive("cost")),
         (format!("$bcrypt-sha256$v=2,t=2b,r=012${letters}"), Malformed("cost")),
@@ -174,6 +177,7 @@ fn a_37_odd_bcrypt_and_pbkdf2_imports_are_refused_with_the_part() {
         (format!("pbkdf2:sha256:1000$salt${}", hex.replacen('0', "A", 1)), Malformed("tag")),
         (format!("pbkdf2:sha256:1000$salt${}", &hex[1..]), Malformed("tag")),
     ];
+
     refused(cases);
 }
 
@@ -182,6 +186,7 @@ fn a_37_odd_scrypt_and_crypt_imports_are_refused_with_the_part() {
     use Unusable::{Malformed, TooExpensive, Unknown};
     let tag = "A".repeat(43);
     let hex = "0".repeat(64);
+
     let cases = [
         (format!("scrypt:32767:8:1$salt${hex}"), Malformed("memory")),
         (format!("scrypt:1:8:1$salt${hex}"), Malformed("memory")),
@@ -216,6 +221,7 @@ fn a_37_odd_scrypt_and_crypt_imports_are_refused_with_the_part() {
         ("!".to_owned(), Unknown),
         (format!("$6${}", "a".repeat(1 << 20)), Malformed("length")),
     ];
+
     refused(cases);
 }
 
@@ -287,7 +293,7 @@ fn keycloak_credentials_become_one_text() {
     }
 }
 
-/// The example of Firebase's own documentation.
+/// The example in Firebase's documentation.
 #[test]
 fn firebase_hashes_lose_the_signer_key() {
     const KEY: &str =
@@ -309,9 +315,9 @@ fn firebase_hashes_lose_the_signer_key() {
     assert_eq!(FirebaseProject::parse(&short).err(), Some(Unusable::Malformed("base64_signer_key")));
 }
 
-/// The page for people names every kind, and the caps as they are.
+/// The documentation page names every kind, and the actual caps.
 #[test]
-fn the_page_says_what_is_read() {
+fn the_page_lists_every_kind_and_cap() {
     const PAGE: &str = include_str!("../../../../../docs/password-hashes.md");
     for (kind, _) in vectors() {
         assert!(PAGE.contains(&format!("`{kind}`")), "{kind}");
@@ -340,9 +346,9 @@ proptest! {
     ) {
         let mut texts = vec![text];
         for prefix in [
-            "$2b$12$", "$argon2id$v=19$", "argon2$", "$bcrypt-sha256$", "bcrypt$", "pbkdf2_sha256$", "$pbkdf2$1$",
-            "pbkdf2:sha256:", "$scrypt$ln=", "scrypt$", "scrypt:", "$firebase-scrypt$", "$5$", "$6$rounds=", "{CRYPT}",
-            "import:",
+            "$2b$12$", "$argon2id$v=19$", "argon2$", "$bcrypt-sha256$", "bcrypt$", "pbkdf2_sha256$",
+            "$pbkdf2$1$", "pbkdf2:sha256:", "$scrypt$ln=", "scrypt$", "scrypt:", "$firebase-scrypt$", "$5$",
+            "$6$rounds=", "{CRYPT}", "import:",
         ] {
             texts.push(format!("{prefix}{rest}"));
         }

@@ -1,4 +1,5 @@
-//! The small grammars that stored hashes are put together from. All of them are strict: one value has one text.
+//! The small grammars that the formats of stored hashes share. All of them are strict: one value has one
+//! text.
 
 use std::ops::RangeInclusive;
 
@@ -7,22 +8,22 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use super::Unusable;
 
-/// Lengths of a salt that are read, in bytes, where the origin sets no narrower ones.
+/// Accepted lengths of a salt, in bytes, unless the origin has narrower bounds.
 pub const SALT_BYTES: RangeInclusive<usize> = 0..=128;
-/// Lengths of a tag that are read, in bytes: a shorter one might match any password.
+/// Accepted lengths of a tag, in bytes: a shorter one could match another password by chance.
 pub const TAG_BYTES: RangeInclusive<usize> = 12..=128;
 
-/// RFC 4648 base 64 without padding, as PHC strings have it.
+/// RFC 4648 Base64 without padding, as in PHC strings.
 pub(super) fn unpadded(text: &str) -> Option<Vec<u8>> {
     STANDARD_NO_PAD.decode(text).ok()
 }
 
-/// RFC 4648 base 64 with its padding.
+/// RFC 4648 Base64 with its padding.
 pub(super) fn padded(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
-/// passlib's `ab64`: base 64 without padding, and with `.` for `+`.
+/// passlib's `ab64`: Base64 without padding, and with `.` for `+`.
 pub(super) fn ab64(text: &str) -> Option<Vec<u8>> {
     if text.contains('+') { None } else { unpadded(&text.replace('.', "+")) }
 }

@@ -17,6 +17,7 @@ fn a_full_disk_delays_records_and_writes_them_when_there_is_space() {
     assert_eq!(writer.submit(b"3".to_vec()).wait(), full);
     assert_eq!(writer.submit(b"4".to_vec()).wait(), full);
     let dropped = Outcome::Dropped(DropReason::QueueFull);
+
     assert_eq!(writer.submit_vouched(b"known elsewhere".to_vec()).wait(), dropped);
     assert_eq!(writer.submit(b"5".to_vec()).wait(), dropped);
     assert_eq!(writer.submit_vouched(b"known elsewhere".to_vec()).wait(), dropped);
@@ -76,12 +77,14 @@ fn what_a_full_disk_kept_from_being_written_is_told_by_the_next_process() {
     writer.submit(b"2".to_vec()).wait();
     clock.set(200);
     writer.submit_vouched(b"known elsewhere".to_vec()).wait();
+
     for count in 2..=5 {
         writer.submit(b"lost".to_vec()).wait();
         assert!(noted().starts_with(&format!("{count:020} ")), "whoever is told is counted: {}", noted());
     }
+
     writer.submit_vouched(b"known elsewhere".to_vec()).wait();
-    // As after kill -9 now: all of the files as they are.
+    // A copy of the files now is the state after kill -9.
     let killed = Desk::new();
     for file in std::fs::read_dir(desk.path()).expect("lists").map(|file| file.expect("a file")) {
         std::fs::copy(file.path(), killed.path().join(file.file_name())).expect("copies");
@@ -90,7 +93,7 @@ fn what_a_full_disk_kept_from_being_written_is_told_by_the_next_process() {
     assert_eq!(sequence(after.submit(b"next".to_vec()).wait()), 3);
     assert_eq!(lines(&killed), ["1", &gap(5, 100, 200), "next"]);
     assert!(writer.stop(LONG).finished);
-    // The next process finds no room for that either.
+    // The next process has no space for that either.
     let disk = Faulty::default();
     disk.plan().space = Some(0);
     let (journal, _) = Journal::open_on(Box::new(disk), desk.path(), calm(), ID).expect("opens");
@@ -119,12 +122,14 @@ fn once_what_was_refused_is_written_nothing_is_noted_of_what_comes_after() {
     disk.until_hanging();
     disk.plan().space = None;
     writer.submit(b"delayed".to_vec());
-    // Each time a group and the note, until the next group hangs.
+
+    // Each step writes a group and the note, until the next group hangs.
     let pass = || {
         let before = disk.plan().writes;
         disk.pass(2);
         until(|| disk.plan().writes == before + 2);
     };
+
     pass();
     assert!(noted().starts_with("00000000000000000001 "));
     let after = writer.submit(b"after".to_vec());

@@ -1,4 +1,4 @@
-//! The writer with a thread of its own.
+//! The writer with its own thread.
 
 mod full;
 
@@ -20,7 +20,7 @@ use crate::faulty::Faulty;
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_mins(10);
 
-/// A clock that stands until it is set.
+/// A clock that stands still until it is set.
 #[derive(Clone, Default)]
 struct Clock(Arc<AtomicI64>);
 
@@ -54,7 +54,7 @@ fn start(desk: &Desk, limits: Limits) -> (Writer, Faulty) {
     start_with(desk, calm(), limits, hooks(&Clock::default()))
 }
 
-/// Everything in the journal, as text.
+/// The payloads of the journal, as text.
 fn lines(desk: &Desk) -> Vec<String> {
     let mut reader = Reader::open(desk.path());
     let mut lines = Vec::new();
@@ -78,7 +78,7 @@ fn sequence(outcome: Outcome) -> u64 {
     }
 }
 
-/// Asks again until it is so; the thread is at it meanwhile.
+/// Polls until it is true, while the thread works.
 fn until(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         std::thread::yield_now();
@@ -135,6 +135,7 @@ fn what_has_time_is_written_with_the_next_or_when_it_is_hurried() {
     writer.hurry();
     assert_eq!(sequence(lazy[2].wait()), 4);
     assert_eq!(disk.plan().writes, before + 1, "in one write");
+
     let earlier = writer.submit_lazily(b"earlier".to_vec());
     assert_eq!(sequence(writer.submit(b"next".to_vec()).wait()), 6);
     assert_eq!(sequence(earlier.wait()), 5);
@@ -151,7 +152,7 @@ fn what_has_time_is_written_with_the_next_or_when_it_is_hurried() {
 }
 
 #[test]
-fn a_disk_that_hangs_blocks_nobody_and_shows() {
+fn a_hanging_disk_blocks_no_submitter_and_shows() {
     let desk = Desk::new();
     let clock = Clock::default();
     let (writer, disk) = start_with(&desk, calm(), limits(), hooks(&clock));
@@ -163,6 +164,7 @@ fn a_disk_that_hangs_blocks_nobody_and_shows() {
     clock.set(7);
     let queued = writer.submit(b"third".to_vec());
     assert_eq!((hanging.outcome(), queued.outcome()), (None, None));
+
     assert_eq!(queued.wait_timeout(Duration::from_millis(1)), None);
     let state = writer.state();
     assert_eq!(state.oldest_pending, Some(Time(5)));
@@ -187,17 +189,20 @@ fn an_overflow_is_recorded_once_in_its_place_with_its_count() {
         } else {
             Limits { queue_entries: 3, ..limits() }
         };
+
         let (writer, disk) = start_with(&desk, calm(), some, hooks(&clock));
         disk.plan().hang = true;
         let first = writer.submit(b"1".to_vec());
         disk.until_hanging();
         writer.submit(b"2".to_vec());
         writer.submit(b"3".to_vec());
+
         for time in 10..17 {
             clock.set(time);
             let ticket = writer.submit(b"x".to_vec());
             assert_eq!(ticket.outcome(), Some(Outcome::Dropped(DropReason::QueueFull)));
         }
+
         assert_eq!(writer.state().dropped, 7);
         disk.release();
         first.wait();
@@ -229,7 +234,7 @@ fn syncs_come_by_bytes_and_by_time() {
     until(|| writer.state().synced == 1);
     writer.stop(LONG);
     assert!(disk.plan().syncs > 0);
-    // the thread waits for the time itself; the clock stands still
+    // the thread waits in real time; the clock stands still
     let desk = Desk::new();
     let options = Options { sync_age: Duration::from_millis(1), ..calm() };
     let (writer, _) = start_with(&desk, options, limits(), hooks(&Clock::default()));
@@ -252,6 +257,7 @@ fn a_failed_sync_is_recorded_and_forgotten_when_the_next_works() {
     let failing = writer.state().sync_failing.expect("just seen");
     assert_eq!((failing.since, failing.kind), (Time(50), ErrorKind::Other));
     assert_eq!(writer.state().synced, 1);
+
     disk.plan().sync = None;
     clock.set(1_000_000_000);
     until(|| writer.state().sync_failing.is_none());
@@ -260,7 +266,7 @@ fn a_failed_sync_is_recorded_and_forgotten_when_the_next_works() {
     assert_eq!(stopped.state.synced, stopped.state.head.sequence);
     let lines = lines(&desk);
     assert_eq!(lines[..3], ["1", "2", "Unsynced(2..=2)"]);
-    // the notice itself was in doubt if the clock was set only after its own sync had failed
+    // the notice itself is in doubt if the clock was set only after its sync had failed
     assert!(lines[3..] == ["3"] || lines[3..].contains(&"Unsynced(3..=3)".to_owned()), "{lines:?}");
     let report = desk.verify(&[]);
     assert_eq!(report.finding, None);
@@ -281,7 +287,7 @@ fn checkpoints_come_with_their_period_and_at_the_end() {
     clock.set(i64::try_from(LONG.as_micros()).expect("not that long"));
     writer.submit(b"1".to_vec()).wait();
     until(|| writer.state().checkpoints == 1);
-    // as long as that again must pass first
+    // the same interval must pass again first
     writer.submit(b"2".to_vec()).wait();
     assert_eq!(sequence(writer.submit(b"3".to_vec()).wait()), 4);
     let stopped = writer.stop(LONG);
@@ -326,7 +332,7 @@ fn old_segments_are_removed_by_the_thread() {
     assert_eq!(desk.verify(&[]).finding, None);
 }
 
-/// Counts, and tells the test's thread.
+/// Counts, and notifies the test's thread.
 #[derive(Default)]
 struct Bell {
     rings: AtomicUsize,
@@ -362,7 +368,7 @@ fn a_ticket_is_a_future() {
 }
 
 #[test]
-fn a_thread_that_dies_leaves_nobody_waiting() {
+fn a_thread_that_dies_releases_every_waiter() {
     let desk = Desk::new();
     let (began, was_begun) = mpsc::channel();
     let notice = move |_: Notice| -> Vec<u8> {
