@@ -73,8 +73,8 @@ impl Ground {
     }
 
     pub(super) fn lease(&self) -> Lease {
-        let trail = AuditContext::new(Arc::new(NoopRecorder), Clock::test(NOON), Origin::default());
-        self.store.requests.lease(CancellationToken::new(), trail)
+        let audit = AuditContext::new(Arc::new(NoopRecorder), Clock::test(NOON), Origin::default());
+        self.store.requests.lease(CancellationToken::new(), audit)
     }
 
     pub(super) fn number(&self) -> u64 {

@@ -79,13 +79,13 @@ impl Place {
 }
 
 /// A trail that was shipped, which the test changes and puts back.
-struct AuditContext<'a> {
+struct StoredTrail<'a> {
     setup: &'a Setup,
     place: Place,
     heads: Vec<Head>,
 }
 
-impl AuditContext<'_> {
+impl StoredTrail<'_> {
     /// Does something to the rows, and expects that the first bad record is named; then all is as it was.
     fn named(&self, change: &str, more: &[&str], sequence: u64, what: &str) {
         self.place.run(change);
@@ -118,7 +118,7 @@ fn whatever_is_done_to_rows_is_named(mut setup: Setup, url: Option<&str>) {
     setup.wait_for("made_up", usize::try_from(RECORDS).unwrap());
     node.server.signal(Signal::TERM);
     assert!(node.server.wait().success());
-    let trail = AuditContext { place: Place::of(&setup, url), setup: &setup, heads };
+    let trail = StoredTrail { place: Place::of(&setup, url), setup: &setup, heads };
     trail.place.run(
         "CREATE TABLE gw.saved AS SELECT * FROM gw.audit_events; \
          CREATE TABLE gw.saved_journals AS SELECT * FROM gw.audit_journals",
@@ -133,7 +133,7 @@ fn whatever_is_done_to_rows_is_named(mut setup: Setup, url: Option<&str>) {
     trail.is_whole(&["--head", &end, "--head", &middle]);
 }
 
-fn single_rows(trail: &AuditContext<'_>) {
+fn single_rows(trail: &StoredTrail<'_>) {
     let ours = format!("journal = {}", trail.place.id());
     let flip = trail.place.flipped();
     let changed = format!("UPDATE gw.audit_events SET payload = {flip} WHERE {ours} AND sequence = 20");
@@ -147,8 +147,8 @@ fn single_rows(trail: &AuditContext<'_>) {
     trail.named(&kind, &[], 20, "columns do not say what its payload says");
 }
 
-fn cut_tails(trail: &AuditContext<'_>, end: &str) {
-    let AuditContext { place, heads, .. } = trail;
+fn cut_tails(trail: &StoredTrail<'_>, end: &str) {
+    let StoredTrail { place, heads, .. } = trail;
     let cut = format!("DELETE FROM gw.audit_events WHERE journal = {} AND sequence > 50", place.id());
     trail.named(&cut, &[], 51, "the tail was cut; record 60 is known");
     // Whoever cuts what the database knows of the end too is found by what is known elsewhere.

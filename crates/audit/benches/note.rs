@@ -31,22 +31,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = folder.path().join("intents");
     let (begun, _) = Journal::open(&path, SEGMENTS, JournalId(rng.bytes()))?;
     let intents = IntentLog::start(begun, &path, &clock)?;
-    let book = DetailKeyFile::open(&folder.path().join("keys"), keyring.clone(), rng.clone())?;
-    let auditor = Arc::new(Auditor::start(journal, intents, book, &keyring, clock.clone(), rng)?);
+    let detail_keys = DetailKeyFile::open(&folder.path().join("keys"), keyring.clone(), rng.clone())?;
+    let auditor = Arc::new(Auditor::start(journal, intents, detail_keys, &keyring, clock.clone(), rng)?);
     let origin = Origin {
         request_id: Some(RequestId("0192d3b0-0000-7000-8000-000000000000".to_owned())),
         address: Some("192.0.2.1".parse()?),
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".to_owned()),
         ..Origin::http()
     };
-    let trail = AuditContext::new(Arc::<Auditor>::clone(&auditor), clock, origin);
+    let audit = AuditContext::new(Arc::<Auditor>::clone(&auditor), clock, origin);
     let (mut announcing, mut noting) = (Vec::new(), Vec::new());
     for number in 0..PEOPLE + EVENTS {
         let user = UserUuid(Uuid::from_u128(number % PEOPLE));
         let session = SessionId(Uuid::from_u128(number));
         let intent = Intent::to(EventKind::LoginSucceeded).user(user).session(session);
         let begun = Instant::now();
-        let mut announced = trail.announce(intent);
+        let mut announced = audit.announce(intent);
         let took = begun.elapsed();
         announced.committed(Event::LoginSucceeded { user, session, method: LoginMethod::Password });
         let begun = Instant::now();
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     runtime.block_on(async {
         for _ in 0..EVENTS / 10 {
             let begun = Instant::now();
-            let mut announced = trail.announce(Intent::to(EventKind::ProfileChanged));
+            let mut announced = audit.announce(Intent::to(EventKind::ProfileChanged));
             let written = announced.written();
             if let Some(written) = written {
                 written.await;

@@ -302,10 +302,10 @@ mod tests {
     async fn a_key_is_in_the_file_before_it_counts_and_is_used_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        let book = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
-        let one = kept(book.key_of(user(1)).unwrap()).await;
-        let other = kept(book.key_of(user(2)).unwrap()).await;
-        let again = book.key_of(user(1)).unwrap();
+        let detail_keys = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        let one = kept(detail_keys.key_of(user(1)).unwrap()).await;
+        let other = kept(detail_keys.key_of(user(2)).unwrap()).await;
+        let again = detail_keys.key_of(user(1)).unwrap();
         assert!(again.kept.is_none() && again.key.id() == one.id());
         let read = DetailKeyFile::read(&path, &keyring()).unwrap();
         assert_eq!(read.len(), 2);
@@ -322,32 +322,32 @@ mod tests {
     async fn who_is_forgotten_has_no_key_and_others_keep_theirs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        let book = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
-        let gone = kept(book.key_of(user(1)).unwrap()).await;
-        let stays = kept(book.key_of(user(2)).unwrap()).await;
-        book.forget(user(1));
+        let detail_keys = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        let gone = kept(detail_keys.key_of(user(1)).unwrap()).await;
+        let stays = kept(detail_keys.key_of(user(2)).unwrap()).await;
+        detail_keys.forget(user(1));
         // Tasks are done in order: when this one is, so is that.
-        let next = kept(book.key_of(user(3)).unwrap()).await;
+        let next = kept(detail_keys.key_of(user(3)).unwrap()).await;
         let read = DetailKeyFile::read(&path, &keyring()).unwrap();
         assert!(!read.contains_key(&gone.id()));
         assert!(read.contains_key(&stays.id()) && read.contains_key(&next.id()));
-        assert_ne!(kept(book.key_of(user(1)).unwrap()).await.id(), gone.id());
+        assert_ne!(kept(detail_keys.key_of(user(1)).unwrap()).await.id(), gone.id());
     }
 
     #[tokio::test]
     async fn many_are_forgotten_at_once_and_nothing_is_left_beside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        let book = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        let detail_keys = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
         for number in 1..=5 {
-            kept(book.key_of(user(number)).unwrap()).await;
+            kept(detail_keys.key_of(user(number)).unwrap()).await;
         }
         let before = fs::metadata(&path).unwrap();
         let strangers = HashSet::from([user(8), user(9)]);
-        let (book, strangers) = (std::sync::Arc::new(book), std::sync::Arc::new(strangers));
+        let (detail_keys, strangers) = (std::sync::Arc::new(detail_keys), std::sync::Arc::new(strangers));
         let forget = async |users: std::sync::Arc<HashSet<UserUuid>>| {
-            let book = std::sync::Arc::clone(&book);
-            tokio::task::spawn_blocking(move || book.forget_all(&users)).await.unwrap().unwrap()
+            let detail_keys = std::sync::Arc::clone(&detail_keys);
+            tokio::task::spawn_blocking(move || detail_keys.forget_all(&users)).await.unwrap().unwrap()
         };
         // Half a file that a crash has left.
         fs::write(folder.path().join("keys.new"), fs::read(&path).unwrap()).unwrap();
@@ -360,7 +360,7 @@ mod tests {
         let mut left: Vec<_> = read.values().map(|(user, _)| user.0.as_u128()).collect();
         left.sort_unstable();
         assert_eq!(left, [2, 4, 5]);
-        assert!(book.settle(Duration::from_secs(10)));
+        assert!(detail_keys.settle(Duration::from_secs(10)));
         assert_eq!(DetailKeyFile::destroy(&path, &HashSet::from([user(5)])).unwrap(), 1);
         assert_eq!(DetailKeyFile::read(&path, &keyring()).unwrap().len(), 2);
     }
@@ -369,9 +369,9 @@ mod tests {
     async fn a_line_that_was_cut_spoils_no_other_and_is_destroyed_with_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        let book = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
-        kept(book.key_of(user(1)).unwrap()).await;
-        drop(book);
+        let detail_keys = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        kept(detail_keys.key_of(user(1)).unwrap()).await;
+        drop(detail_keys);
         let whole = fs::read_to_string(&path).unwrap();
         let cut = whole.get(..whole.len() - 5).unwrap();
         // As older versions went on: two keys in one line.
@@ -380,8 +380,8 @@ mod tests {
             format!("{whole}{cut}{}{cut}", whole.replace(&user(1).to_string(), &user(2).to_string())),
         )
         .unwrap();
-        let book = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
-        let next = kept(book.key_of(user(3)).unwrap()).await;
+        let detail_keys = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        let next = kept(detail_keys.key_of(user(3)).unwrap()).await;
         assert!(DetailKeyFile::read(&path, &keyring()).unwrap().contains_key(&next.id()));
         assert_eq!(DetailKeyFile::destroy(&path, &HashSet::from([user(2)])).unwrap(), 1);
         assert!(!fs::read_to_string(&path).unwrap().contains(&user(2).to_string()));

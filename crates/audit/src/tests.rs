@@ -35,9 +35,10 @@ impl Place {
     fn open(&self) -> Arc<Auditor> {
         let (journal, _) = Journal::open(self.folder.path(), Options::default(), JournalId([7; 16])).unwrap();
         let intents = self.intents(Options::default());
-        let book = DetailKeyFile::open(&self.path("keys"), self.keyring.clone(), Rng::seeded(2)).unwrap();
+        let detail_keys =
+            DetailKeyFile::open(&self.path("keys"), self.keyring.clone(), Rng::seeded(2)).unwrap();
         let clock = Clock::test(Now::from_seconds(1_767_225_600));
-        Arc::new(Auditor::start(journal, intents, book, &self.keyring, clock, Rng::seeded(3)).unwrap())
+        Arc::new(Auditor::start(journal, intents, detail_keys, &self.keyring, clock, Rng::seeded(3)).unwrap())
     }
 
     fn intents(&self, options: Options) -> IntentLog {

@@ -79,7 +79,7 @@ pub struct Services {
     /// Clients whose authentication was recorded lately.
     pub(crate) recent_clients: RecentClients,
     /// Users seen before, for a short database outage.
-    pub(crate) memory: UserCache,
+    pub(crate) user_cache: UserCache,
     /// Whether the database has just failed.
     pub outage: Outage,
     pub(crate) macs: Vec<MacKey>,
@@ -99,7 +99,7 @@ impl Services {
             rng,
             revocations: RevocationCache::default(),
             recent_clients: RecentClients::default(),
-            memory: UserCache::default(),
+            user_cache: UserCache::default(),
             outage: Outage::default(),
             macs,
             identifiers: hmac::Key::new(hmac::HMAC_SHA256, &digest),
@@ -136,7 +136,7 @@ pub struct OpContext<'a> {
     /// The one connection.
     pub lease: &'a mut Lease,
     /// Where it says what happened.
-    pub trail: &'a AuditContext,
+    pub audit: &'a AuditContext,
     /// When it began.
     pub now: Now,
 }
@@ -144,7 +144,7 @@ pub struct OpContext<'a> {
 impl OpContext<'_> {
     /// Who asks for a hash, for turns to be fair: the client's address, and what stands for the account.
     pub(crate) fn requester(&self, account: impl Into<Option<String>>) -> Requester {
-        Requester { address: self.trail.origin().address, account: account.into() }
+        Requester { address: self.audit.origin().address, account: account.into() }
     }
 }
 

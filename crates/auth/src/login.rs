@@ -67,12 +67,12 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     let login = match checked.map_err(LoginError::Hash)? {
         Ok(login) => login,
         Err((user, reason)) => {
-            ctx.trail.note(failed(user, reason));
+            ctx.audit.note(failed(user, reason));
             return Err(LoginError::Refused);
         }
     };
     let Some(scope) = granted(ctx, &login.user.role, given.scope.as_deref()) else {
-        ctx.trail.note(failed(Some(login.user.uuid), Reason::Scope));
+        ctx.audit.note(failed(Some(login.user.uuid), Reason::Scope));
         return Err(LoginError::Scope);
     };
     let pending = PendingSession::new(ctx, scope);
@@ -98,7 +98,7 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     match opened {
         Ok(ended) => ctx.services.revocations.add(&ended, keep),
         Err(LoginError::Refused) => {
-            ctx.trail.note(failed(Some(uuid), Reason::Changed));
+            ctx.audit.note(failed(Some(uuid), Reason::Changed));
             return Err(LoginError::Refused);
         }
         Err(other) => return Err(other),

@@ -195,7 +195,7 @@ impl PasswordHasher {
 
     /// The hash that stands for an account without one: computing it takes an unknown user as long as a known one.
     /// Always the same for one `account`; of a kind that users have here.
-    pub fn decoy(&self, account: &str) -> Option<StoredHash> {
+    pub fn dummy_hash(&self, account: &str) -> Option<StoredHash> {
         self.dummy_hashes().choose(account).cloned()
     }
 

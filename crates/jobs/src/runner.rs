@@ -27,7 +27,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins
 pub struct Runner {
     background: Arc<BackgroundPool>,
     services: Arc<Services>,
-    trail: AuditContext,
+    audit: AuditContext,
     clock: Clock,
     node: Uuid,
     report: Report,
@@ -39,12 +39,12 @@ impl Runner {
     pub fn new(
         background: Arc<BackgroundPool>,
         services: Arc<Services>,
-        trail: AuditContext,
+        audit: AuditContext,
         clock: Clock,
         report: Report,
     ) -> Self {
         let node = Uuid::from_bytes(services.rng.bytes());
-        Self { background, services, trail, clock, node, report, jobs: Arc::default() }
+        Self { background, services, audit, clock, node, report, jobs: Arc::default() }
     }
 
     /// One step of `job`; `Idle` without one while another node has it.
@@ -69,15 +69,15 @@ impl Runner {
 
     /// One step; none while another node has the job.
     async fn try_step<J: Job>(&self, job: &J) -> Result<Option<Step>, JobError> {
-        let trail = self.trail.of(Origin::job(job.name()));
-        let mut lease = self.background.lease(trail.clone());
+        let audit = self.audit.of(Origin::job(job.name()));
+        let mut lease = self.background.lease(audit.clone());
         let now = self.clock.now();
         if let Runs::OneNode(held) = job.runs()
             && !job_lease::claim_lease(&mut lease, job.name(), self.node, now.plus(held), now).await?
         {
             return Ok(None);
         }
-        let mut ctx = OpContext { services: &self.services, lease: &mut lease, trail: &trail, now };
+        let mut ctx = OpContext { services: &self.services, lease: &mut lease, audit: &audit, now };
         let stepped = job.step(&mut ctx).await.map(Some);
         if matches!(job.runs(), Runs::OneNode(_)) && !matches!(stepped, Ok(Some(Step::Again))) {
             let released =

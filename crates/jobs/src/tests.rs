@@ -30,11 +30,11 @@ pub(crate) struct Node {
     pub(crate) runner: Runner,
     pub(crate) services: Arc<Services>,
     pub(crate) background: Arc<BackgroundPool>,
-    trail: AuditContext,
+    audit: AuditContext,
     pub(crate) clock: Clock,
     events: Arc<Events>,
     reports: Arc<Mutex<Vec<(&'static str, bool)>>>,
-    pub(crate) audit: store::audit_db::Audit,
+    pub(crate) audit_db: store::audit_db::Audit,
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -111,14 +111,14 @@ async fn node_of(settings: Settings, location: Location, folder: tempfile::TempD
     let keyring = Keyring::parse(Keyring::generate_line(&rng).expose()).unwrap();
     let services = Arc::new(Services::new(settings, keyring, rng));
     let events = Arc::<Events>::default();
-    let trail = AuditContext::new(events.clone(), clock.clone(), Origin::default());
+    let audit = AuditContext::new(events.clone(), clock.clone(), Origin::default());
     let reports = Arc::<Mutex<Vec<_>>>::default();
     let told = Arc::clone(&reports);
     let report = Arc::new(move |job, works| told.lock().unwrap().push((job, works)));
     let runner =
-        Runner::new(Arc::clone(&background), Arc::clone(&services), trail.clone(), clock.clone(), report);
-    let audit = store::audit_db::Audit::open(&database, &spawner()).unwrap();
-    Node { runner, services, background, trail, clock, events, reports, audit, folder }
+        Runner::new(Arc::clone(&background), Arc::clone(&services), audit.clone(), clock.clone(), report);
+    let audit_db = store::audit_db::Audit::open(&database, &spawner()).unwrap();
+    Node { runner, services, background, audit, clock, events, reports, audit_db, folder }
 }
 
 impl Node {
@@ -128,18 +128,18 @@ impl Node {
         Runner::new(
             Arc::clone(&self.background),
             Arc::clone(&self.services),
-            self.trail.clone(),
+            self.audit.clone(),
             self.clock.clone(),
             report,
         )
     }
 
     pub(crate) fn lease(&self) -> Lease {
-        self.background.lease(self.trail.clone())
+        self.background.lease(self.audit.clone())
     }
 
     pub(crate) fn ctx<'a>(&'a self, lease: &'a mut Lease) -> OpContext<'a> {
-        OpContext { services: &self.services, lease, trail: &self.trail, now: self.clock.now() }
+        OpContext { services: &self.services, lease, audit: &self.audit, now: self.clock.now() }
     }
 
     fn kinds(&self) -> Vec<&'static str> {
@@ -260,13 +260,13 @@ async fn n_10_a_new_pepper_is_loaded_when_the_counter_moves_and_hashes_follow_it
     let mut same = settings();
     same.passwords.pepper = true;
     let other = Services::new(same, node.services.keyring.clone(), Rng::seeded(9));
-    let mut elsewhere = OpContext { services: &other, lease: ctx.lease, trail: ctx.trail, now: ctx.now };
+    let mut elsewhere = OpContext { services: &other, lease: ctx.lease, audit: ctx.audit, now: ctx.now };
     pepper::open(&mut elsewhere).await.unwrap();
     assert_eq!(pepper::rotate(&mut elsewhere).await.unwrap(), 2);
     ctx = OpContext {
         services: &node.services,
         lease: elsewhere.lease,
-        trail: elsewhere.trail,
+        audit: elsewhere.audit,
         now: elsewhere.now,
     };
     let uuid = model::UserUuid(uuid::Uuid::nil());

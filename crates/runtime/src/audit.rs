@@ -140,7 +140,7 @@ impl AuditContext {
         let promise = self.recorder.announce(self.clock.now(), &intent, &self.origin, self.actor());
         let number = promise.as_ref().map(|promise| promise.number);
         let written = promise.and_then(|promise| promise.written);
-        PendingAudit { trail: self.clone(), intent, number, written, state: TransactionState::NotSent }
+        PendingAudit { audit: self.clone(), intent, number, written, state: TransactionState::NotSent }
     }
 
     fn enter(&self, event: Event, intent: Option<u64>) {
@@ -176,7 +176,7 @@ impl fmt::Debug for AuditContext {
 /// it happened, that it did not, or that nobody knows.
 #[must_use]
 pub struct PendingAudit {
-    trail: AuditContext,
+    audit: AuditContext,
     intent: Intent,
     number: Option<u64>,
     written: Option<Receipt>,
@@ -234,9 +234,9 @@ impl fmt::Debug for PendingAudit {
 impl Drop for PendingAudit {
     fn drop(&mut self) {
         match (std::mem::replace(&mut self.state, TransactionState::NotSent), self.number) {
-            (TransactionState::Committed(event), number) => self.trail.enter(event, number),
-            (TransactionState::Sent, number) => self.trail.enter(self.intent.unknown(), number),
-            (TransactionState::NotSent, Some(number)) => self.trail.recorder.withdraw(number),
+            (TransactionState::Committed(event), number) => self.audit.enter(event, number),
+            (TransactionState::Sent, number) => self.audit.enter(self.intent.unknown(), number),
+            (TransactionState::NotSent, Some(number)) => self.audit.recorder.withdraw(number),
             (TransactionState::NotSent, None) => {}
         }
     }
@@ -271,8 +271,8 @@ mod tests {
 
     fn told(go: impl FnOnce(&mut PendingAudit)) -> Vec<String> {
         let told = Arc::<Told>::default();
-        let trail = AuditContext::new(told.clone(), Clock::test(Now::from_seconds(1)), Origin::default());
-        let mut announced = trail.announce(Intent::to(EventKind::ProfileChanged).user(USER));
+        let audit = AuditContext::new(told.clone(), Clock::test(Now::from_seconds(1)), Origin::default());
+        let mut announced = audit.announce(Intent::to(EventKind::ProfileChanged).user(USER));
         assert!(announced.written().is_some() && announced.written().is_none());
         go(&mut announced);
         drop(announced);

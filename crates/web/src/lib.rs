@@ -47,7 +47,7 @@ pub struct WebDeps {
     /// What the operations need.
     pub services: Arc<Services>,
     /// Where requests say what happened.
-    pub trail: AuditContext,
+    pub audit: AuditContext,
     /// What the store counts, for the metrics.
     pub store_metrics: store::StoreMetrics,
     /// How the jobs ran, for the metrics.

@@ -90,12 +90,12 @@ pub async fn find(ctx: &mut OpContext<'_>, name: &str) -> Result<User, AdminErro
 
 /// Says that an operator looked at an account: before it is shown.
 pub fn showing(ctx: &OpContext<'_>, user: &User) {
-    ctx.trail.note(Event::UserShown { user: user.uuid });
+    ctx.audit.note(Event::UserShown { user: user.uuid });
 }
 
 /// Says that an operator begins to list accounts: before the first is shown.
 pub fn begin_list(ctx: &OpContext<'_>) {
-    ctx.trail.note(Event::UsersListed {});
+    ctx.audit.note(Event::UsersListed {});
 }
 
 /// At most `limit` users after a number.

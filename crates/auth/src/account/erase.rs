@@ -42,7 +42,7 @@ pub async fn erase(
     let login = match checked.map_err(EraseError::Hash)? {
         Ok(login) => login,
         Err((_, reason)) => {
-            ctx.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason });
+            ctx.audit.note(Event::PasswordRefused { user: caller.user_uuid, reason });
             return Err(EraseError::Refused);
         }
     };
@@ -63,12 +63,12 @@ pub async fn erase(
         .await;
     let ended = match ended {
         Err(EraseError::Refused) => {
-            ctx.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
+            ctx.audit.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
             return Err(EraseError::Refused);
         }
         ended => ended?,
     };
-    ctx.services.memory.forget(id);
+    ctx.services.user_cache.forget(id);
     ctx.services.revocations.add(&ended, keep);
     Ok(())
 }

@@ -25,7 +25,7 @@ pub const EXPORT_HASH_MEMBERS: [&str; 2] = ["password_hash", "password_rules"];
 
 /// Says that an export begins: before the first account leaves, so that none can leave unseen.
 pub fn begin_export(ctx: &OpContext<'_>, hashes: bool) {
-    ctx.trail.note(Event::UsersExported { hashes });
+    ctx.audit.note(Event::UsersExported { hashes });
 }
 
 /// At most `limit` accounts after a number, tombstones too.

@@ -62,7 +62,7 @@ pub async fn change_password(
     let login = match checked.map_err(PasswordError::Hash)? {
         Ok(login) => login,
         Err((_, reason)) => {
-            ctx.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason });
+            ctx.audit.note(Event::PasswordRefused { user: caller.user_uuid, reason });
             return Err(PasswordError::Refused);
         }
     };
@@ -81,7 +81,7 @@ pub async fn change_password(
         .await;
     let ended = match ended {
         Err(PasswordError::Refused) => {
-            ctx.trail.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
+            ctx.audit.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
             return Err(PasswordError::Refused);
         }
         ended => ended?,

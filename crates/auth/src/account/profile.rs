@@ -43,22 +43,22 @@ impl From<store::Error> for PatchError {
 /// [`MeError`].
 pub async fn me(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<User, MeError> {
     let services = ctx.services;
-    if let Some(user) = services.memory.user(caller.user).filter(|_| services.outage.is_on()) {
+    if let Some(user) = services.user_cache.user(caller.user).filter(|_| services.outage.is_on()) {
         return Ok(user);
     }
     let asked = async { ctx.lease.read().await?.one(user::find(caller.user)).await }.await;
     services.outage.note(&asked);
     match asked {
         Ok(Some(user)) if user.state == State::Active => {
-            services.memory.keep(&user);
+            services.user_cache.keep(&user);
             Ok(user)
         }
         Ok(_) => {
-            services.memory.forget(caller.user);
+            services.user_cache.forget(caller.user);
             Err(MeError::Gone)
         }
         Err(error) if error.is_unavailable() => {
-            services.memory.user(caller.user).ok_or(MeError::Store(error))
+            services.user_cache.user(caller.user).ok_or(MeError::Store(error))
         }
         Err(error) => Err(MeError::Store(error)),
     }
@@ -79,7 +79,7 @@ pub async fn patch(
     let mut user = current(ctx, caller).await?;
     for _ in 0..TRIES {
         if let Some(changed) = change(ctx, &user, members.clone()).await? {
-            ctx.services.memory.keep(&changed);
+            ctx.services.user_cache.keep(&changed);
             return Ok(changed);
         }
         user = current(ctx, caller).await?;

@@ -99,7 +99,7 @@ impl Candidate {
 
 /// Says that no account was made.
 fn refuse(ctx: &OpContext<'_>, reason: Obstacle) {
-    ctx.trail.note(Event::RegistrationRefused { reason });
+    ctx.audit.note(Event::RegistrationRefused { reason });
 }
 
 /// The hash of a new account's password.

@@ -78,14 +78,14 @@ pub async fn authenticate(
     let same = constant_time::verify_slices_are_equal(&given, &wanted).is_ok();
     match found {
         Some(client) if same => {
-            ctx.trail.identify(Actor::Client { client: client.id.clone() });
-            if ctx.services.recent_clients.is_new(&client.id, ctx.trail.origin().address, ctx.now) {
-                ctx.trail.note(Event::ClientAuthenticated { client: client.id.clone() });
+            ctx.audit.identify(Actor::Client { client: client.id.clone() });
+            if ctx.services.recent_clients.is_new(&client.id, ctx.audit.origin().address, ctx.now) {
+                ctx.audit.note(Event::ClientAuthenticated { client: client.id.clone() });
             }
             Ok(client)
         }
         found => {
-            ctx.trail.note(Event::ClientRefused { client: found.map(|client| client.id) });
+            ctx.audit.note(Event::ClientRefused { client: found.map(|client| client.id) });
             Err(ClientError::Refused)
         }
     }

@@ -44,7 +44,7 @@ pub(crate) async fn check_password(
     let missing = if active { missing } else { Reason::Inactive };
     // Without a hash that can be checked, a decoy's is computed; from here on all of them go the same way.
     let real = stored.is_some();
-    let stored = stored.or_else(|| ctx.services.hasher.decoy(account));
+    let stored = stored.or_else(|| ctx.services.hasher.dummy_hash(account));
     let rules = stored.as_ref().map_or(Rules::Ours, StoredHash::rules);
     // Longer passwords cannot be anybody's; they cost what every other one costs, and no more.
     let fits = password.expose().len() <= PASSWORD_CHARS * 4;

@@ -93,7 +93,7 @@ impl PendingSession {
         let id = SessionId::generate(ctx.now, &ctx.services.rng);
         let token = RefreshToken::first(id, &ctx.services.rng);
         let ends_at = ctx.now.plus(settings.session_ttl);
-        let origin = ctx.trail.origin();
+        let origin = ctx.audit.origin();
         let row = NewSession {
             id,
             scope: scope.to_string(),

@@ -39,7 +39,7 @@ pub async fn logout_with_refresh_token(
     match found {
         Some(found) => {
             // The MAC shows that the token was issued for this session.
-            ctx.trail.identify(Actor::User { user: found.user_uuid });
+            ctx.audit.identify(Actor::User { user: found.user_uuid });
             idempotent(end(ctx, found.id, found.user, found.user_uuid).await)
         }
         None => Ok(()),

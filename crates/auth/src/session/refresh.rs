@@ -48,7 +48,7 @@ pub async fn refresh(
     scope: Option<&str>,
 ) -> Result<Tokens, RefreshError> {
     let Ok(token) = RefreshToken::decode(token.expose(), &ctx.services.macs) else {
-        ctx.trail.note(Event::RefreshFailed { user: None, session: None, reason: Reason::UnknownToken });
+        ctx.audit.note(Event::RefreshFailed { user: None, session: None, reason: Reason::UnknownToken });
         return Err(RefreshError::Refused);
     };
     let scope = scope.filter(|scope| !scope.is_empty());
@@ -108,7 +108,7 @@ impl From<store::Error> for Unrotated {
 
 fn rotation(ctx: &OpContext<'_>, token: &RefreshToken, successor: &RefreshToken) -> Rotation {
     let settings = &ctx.services.settings;
-    let origin = ctx.trail.origin();
+    let origin = ctx.audit.origin();
     Rotation {
         session: token.session,
         generation: token.generation,
@@ -147,13 +147,13 @@ fn narrow(live: ActiveSession, asked: Option<&str>) -> Option<ActiveSession> {
 }
 
 fn out_of_scope(ctx: &OpContext<'_>, session: SessionId, user: Option<UserUuid>) -> RefreshError {
-    ctx.trail.note(Event::RefreshFailed { user, session: Some(session), reason: Reason::Scope });
+    ctx.audit.note(Event::RefreshFailed { user, session: Some(session), reason: Reason::Scope });
     RefreshError::Scope
 }
 
 /// Names the user of a session that is known: what is kept of him is under his key then.
 fn refused(ctx: &OpContext<'_>, session: SessionId, user: Option<UserUuid>, reason: Reason) -> RefreshError {
-    ctx.trail.note(Event::RefreshFailed { user, session: Some(session), reason });
+    ctx.audit.note(Event::RefreshFailed { user, session: Some(session), reason });
     RefreshError::Refused
 }
 
@@ -188,7 +188,7 @@ async fn replay(
     };
     let (user, id, generation) = (session.user_uuid, session.id, token.generation);
     if in_grace {
-        ctx.trail.note(Event::RefreshReplayed { user, session: id, generation });
+        ctx.audit.note(Event::RefreshReplayed { user, session: id, generation });
         return Ok((session, successor));
     }
     let replays = match generation - session.late_generation {

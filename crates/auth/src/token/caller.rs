@@ -86,20 +86,20 @@ async fn caller(ctx: &mut OpContext<'_>, claims: AccessClaims) -> Result<Caller,
     } else {
         UserId(claims.sub.parse().map_err(|_| CallerError::Invalid(Invalid::Claims))?)
     };
-    ctx.trail.identify(Actor::User { user: claims.uuid });
+    ctx.audit.identify(Actor::User { user: claims.uuid });
     Ok(Caller { user, user_uuid: claims.uuid, session: claims.sid, claims })
 }
 
 /// The number of a user whose tokens name his uuid only: from memory, or else from the session's row.
 async fn number(ctx: &mut OpContext<'_>, claims: &AccessClaims) -> Result<UserId, CallerError> {
-    if let Some(known) = ctx.services.memory.number_of(claims.uuid) {
+    if let Some(known) = ctx.services.user_cache.number_of(claims.uuid) {
         return Ok(known);
     }
     let asked = async { ctx.lease.read().await?.one(session::find(claims.sid)).await }.await;
     ctx.services.outage.note(&asked);
     match asked {
         Ok(Some(found)) if found.user_uuid == claims.uuid => {
-            ctx.services.memory.number(claims.uuid, found.user);
+            ctx.services.user_cache.number(claims.uuid, found.user);
             Ok(found.user)
         }
         Ok(_) => Err(CallerError::Revoked),

@@ -113,7 +113,7 @@ impl<'a> Process<'a> {
         Self { node, recorder }
     }
 
-    fn trail(&self, request: &str) -> AuditContext {
+    fn audit(&self, request: &str) -> AuditContext {
         let request_id = Some(RequestId(request.to_owned()));
         let origin = Origin { request_id, ..Origin::http() };
         AuditContext::new(self.recorder.clone(), self.node.clock.clone(), origin)
@@ -121,10 +121,10 @@ impl<'a> Process<'a> {
 
     async fn ctx<T>(&self, request: &str, verb: impl AsyncFnOnce(&mut OpContext<'_>) -> T) -> T {
         self.node.clock.advance(Duration::from_secs(1));
-        let trail = self.trail(request);
-        let mut lease = self.node.background.lease(trail.clone());
+        let audit = self.audit(request);
+        let mut lease = self.node.background.lease(audit.clone());
         let now = self.node.clock.now();
-        verb(&mut OpContext { services: &self.node.services, lease: &mut lease, trail: &trail, now }).await
+        verb(&mut OpContext { services: &self.node.services, lease: &mut lease, audit: &audit, now }).await
     }
 
     /// Registers somebody with a session, and gives its refresh token.
@@ -160,7 +160,7 @@ impl<'a> Process<'a> {
 
     /// Announces what never comes to the database.
     async fn only_announce(&self, request: &str, intent: Intent) {
-        let mut announced = self.trail(request).announce(intent);
+        let mut announced = self.audit(request).announce(intent);
         let written = announced.written();
         written.unwrap().await;
         drop(announced);
@@ -308,7 +308,7 @@ async fn what_was_called_unknown_stays_so() {
     let place = Place::new();
     let auditor = place.open(&node);
     let process = Process::new(&node, &auditor);
-    let mut announced = process.trail("r-1").announce(Intent::to(EventKind::UserRegistered));
+    let mut announced = process.audit("r-1").announce(Intent::to(EventKind::UserRegistered));
     announced.sent();
     drop(announced);
     assert!(auditor.stop(Duration::from_secs(10)).finished);

@@ -59,14 +59,14 @@ pub fn audit_dir(data_dir: &Path, writes: JournalOwner) -> PathBuf {
     }
 }
 
-/// Opens the journal of a writer and begins to record into it. `trail` knows how far it was shipped.
+/// Opens the journal of a writer and begins to record into it. `audit` knows how far it was shipped.
 ///
 /// # Errors
 /// [`StartError::Audit`], [`StartError::DataDir`].
 pub async fn open(
     data: &Path,
     writes: JournalOwner,
-    trail: Option<&Audit>,
+    audit: Option<&Audit>,
     keyring: &Keyring,
     clock: &Clock,
     rng: &Rng,
@@ -84,7 +84,7 @@ pub async fn open(
         other => StartError::Audit(place.clone(), other.to_string()),
     };
     let mut journal = open_journal(&directory, Options::default(), writes, rng).await.map_err(refused)?;
-    if restored_from_backup(trail, journal.head()).await {
+    if restored_from_backup(audit, journal.head()).await {
         drop(journal);
         for path in [&directory, &intents] {
             let aside = path.with_extension(format!("put-back-{}", clock.now().micros()));
@@ -108,9 +108,9 @@ pub async fn open(
 
 /// Whether the database has records of this journal behind its end. Somebody has put back an old copy then: it must not
 /// go on, since it would give the same sequences to other events.
-async fn restored_from_backup(trail: Option<&Audit>, head: Head) -> bool {
-    let Some(trail) = trail else { return false };
-    match trail.journal(head.journal.0).await {
+async fn restored_from_backup(audit: Option<&Audit>, head: Head) -> bool {
+    let Some(audit) = audit else { return false };
+    match audit.journal(head.journal.0).await {
         Ok(known) => known.is_some_and(|known| known.shipped.sequence.unsigned_abs() > head.sequence),
         Err(why) => {
             tracing::warn!(%why, "it is not known how far the audit journal was shipped");
@@ -169,7 +169,7 @@ pub fn shippers(
     rng: &Rng,
 ) -> Result<Vec<(ShipperSettings, Database)>, StartError> {
     let Some(auditor) = auditor else { return Ok(Vec::new()) };
-    let trail = Arc::new(Audit::open(&settings_mapping::store(config), spawner)?);
+    let audit = Arc::new(Audit::open(&settings_mapping::store(config), spawner)?);
     let settings = |name, writes| {
         let place = audit_dir(&config.data_dir, writes);
         ShipperSettings {
@@ -207,7 +207,7 @@ pub fn shippers(
         forget: Some(Arc::new(move |sequence| remove_before(&directory, sequence, &rng))),
         ..commands
     };
-    Ok(vec![(server, Database(Arc::clone(&trail))), (commands, Database(trail))])
+    Ok(vec![(server, Database(Arc::clone(&audit))), (commands, Database(audit))])
 }
 
 /// What destroys the keys of erased users in this data directory: in the server's own file, and in that of the commands

@@ -63,7 +63,7 @@ pub struct Core {
     /// The rooms.
     pub services: Arc<Services>,
     /// The trail of whoever stands here.
-    pub trail: AuditContext,
+    pub audit: AuditContext,
     /// What writes the trail, unless a recorder was given.
     pub auditor: Option<Arc<Auditor>>,
 }
@@ -76,7 +76,7 @@ impl Core {
     pub async fn open(
         config: &Config,
         public_url: &str,
-        given: &RuntimeDeps,
+        deps: &RuntimeDeps,
         origin: Origin,
         missing: IfMissing,
         spawner: &Spawner,
@@ -84,7 +84,7 @@ impl Core {
         let settings = settings_mapping::auth(config, public_url)?;
         let secret = settings_mapping::shared_secret(config)?;
         let mut database = settings_mapping::store(config);
-        database.forbid_second_acquire = given.forbid_second_acquire;
+        database.forbid_second_acquire = deps.forbid_second_acquire;
         let embedded = prepare(config, missing)?;
         let keyring = match master_key::read(&config.master_key_file) {
             Ok(keyring) => Some(keyring),
@@ -92,40 +92,40 @@ impl Core {
             Err(error) => return Err(error.into()),
         };
         if missing == IfMissing::Create && (embedded || config.database.auto_migrate) {
-            migrate(&database, given, spawner).await?;
+            migrate(&database, deps, spawner).await?;
         }
         let store = store::open(&database, spawner).await?;
         let writes = match origin.channel {
             Channel::CommandLine => JournalOwner::Command,
             Channel::Server | Channel::Http | Channel::Job | Channel::Journal => JournalOwner::Server,
         };
-        let trail = |recorder| AuditContext::new(recorder, given.clock.clone(), origin.clone());
+        let audit = |recorder| AuditContext::new(recorder, deps.clock.clone(), origin.clone());
         let keyring = match keyring {
             Some(keyring) => keyring,
             None => {
-                first_master_key(config, given, store.background.lease(trail(Arc::new(NoopRecorder)))).await?
+                first_master_key(config, deps, store.background.lease(audit(Arc::new(NoopRecorder)))).await?
             }
         };
-        let auditor = if given.recorder.is_some() {
+        let auditor = if deps.recorder.is_some() {
             None
         } else {
             let shipped = match writes {
                 JournalOwner::Server => Some(Audit::open(&database, spawner)?),
                 JournalOwner::Command => None,
             };
-            let (data, clock, rng) = (&config.data_dir, &given.clock, &given.rng);
+            let (data, clock, rng) = (&config.data_dir, &deps.clock, &deps.rng);
             Some(audit_setup::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?)
         };
-        let recorder: Arc<dyn Recorder> = match (&given.recorder, &auditor) {
+        let recorder: Arc<dyn Recorder> = match (&deps.recorder, &auditor) {
             (Some(recorder), _) => Arc::clone(recorder),
             (None, Some(auditor)) => Arc::<Auditor>::clone(auditor),
             (None, None) => Arc::new(NoopRecorder),
         };
-        let trail = trail(recorder);
-        let services = Arc::new(Services::new(settings, keyring, given.rng.clone()));
-        let mut lease = store.background.lease(trail.clone());
+        let audit = audit(recorder);
+        let services = Arc::new(Services::new(settings, keyring, deps.rng.clone()));
+        let mut lease = store.background.lease(audit.clone());
         let mut ctx =
-            OpContext { services: &services, lease: &mut lease, trail: &trail, now: given.clock.now() };
+            OpContext { services: &services, lease: &mut lease, audit: &audit, now: deps.clock.now() };
         auth::realm::open(&mut ctx).await?;
         auth::password::pepper::open(&mut ctx).await?;
         if let Some(secret) = secret {
@@ -141,7 +141,7 @@ impl Core {
             }
         }
         drop(lease);
-        Ok(Self { store, services, trail, auditor })
+        Ok(Self { store, services, audit, auditor })
     }
 
     /// Makes the signing keys that are missing or due.
@@ -149,9 +149,9 @@ impl Core {
     /// # Errors
     /// [`StartError::Keys`], [`StartError::Store`].
     pub async fn ensure_signing_keys(&self, clock: &Clock) -> Result<(), StartError> {
-        let mut lease = self.store.background.lease(self.trail.clone());
+        let mut lease = self.store.background.lease(self.audit.clone());
         let mut ctx =
-            OpContext { services: &self.services, lease: &mut lease, trail: &self.trail, now: clock.now() };
+            OpContext { services: &self.services, lease: &mut lease, audit: &self.audit, now: clock.now() };
         loop {
             match auth::signing_keys::step(&mut ctx).await {
                 // Another node that starts at the same time was faster; its keys are as good.
@@ -165,7 +165,7 @@ impl Core {
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Foundation").field("trail", &self.trail).finish_non_exhaustive()
+        f.debug_struct("Foundation").field("trail", &self.audit).finish_non_exhaustive()
     }
 }
 
@@ -201,10 +201,10 @@ pub(crate) fn data_dir(path: &Path) -> Result<(), StartError> {
 
 async fn migrate(
     settings: &store::Settings,
-    given: &RuntimeDeps,
+    deps: &RuntimeDeps,
     spawner: &Spawner,
 ) -> Result<(), StartError> {
-    for step in store::migrate(settings, given.clock.now(), spawner).await? {
+    for step in store::migrate(settings, deps.clock.now(), spawner).await? {
         tracing::info!(migration = step.name, "a migration was applied");
     }
     Ok(())
@@ -213,14 +213,14 @@ async fn migrate(
 /// The master key of an embedded database that is still empty.
 async fn first_master_key(
     config: &Config,
-    given: &RuntimeDeps,
+    deps: &RuntimeDeps,
     mut lease: Lease,
 ) -> Result<Keyring, StartError> {
     let file = &config.master_key_file;
     if let Some(realm) = lease.read().await?.one(store::queries::realm::find()).await? {
         return Err(StartError::MasterKeyLost { file: file.clone(), wanted: realm.master_key_id });
     }
-    let keyring = match master_key::create(file, &given.rng) {
+    let keyring = match master_key::create(file, &deps.rng) {
         // Another process that starts at the same time was faster.
         Err(MasterKeyError::Exists(_)) => master_key::read(file)?,
         made => made?,

@@ -55,7 +55,7 @@ pub struct App {
     /// Whether there is no account yet.
     pub is_empty: bool,
     /// The trail of the server itself.
-    pub trail: AuditContext,
+    pub audit: AuditContext,
     auditor: Option<Arc<Auditor>>,
     limits: Limits,
     tasks: Tasks,
@@ -72,31 +72,31 @@ impl App {
         config: &Config,
         listening: SocketAddr,
         tasks: &Tasks,
-        given: RuntimeDeps,
+        deps: RuntimeDeps,
     ) -> Result<Self, StartError> {
         let public_url = settings_mapping::public_url(config, listening);
-        let doors = settings_mapping::web(config, &public_url)?;
+        let web_settings = settings_mapping::web(config, &public_url)?;
         let spawner = tasks.spawner(Stage::Working);
         let core =
-            Core::open(config, &public_url, &given, Origin::default(), IfMissing::Create, &spawner).await?;
-        core.ensure_signing_keys(&given.clock).await?;
+            Core::open(config, &public_url, &deps, Origin::default(), IfMissing::Create, &spawner).await?;
+        core.ensure_signing_keys(&deps.clock).await?;
         let is_empty = is_empty(&core).await?;
-        let Core { store, services, trail, auditor } = core;
+        let Core { store, services, audit, auditor } = core;
         let (health, report) = (tasks.health().clone(), report(tasks.health()));
         let background = Arc::new(store.background);
         let runner = Runner::new(
             Arc::clone(&background),
             Arc::clone(&services),
-            trail.clone(),
-            given.clock.clone(),
+            audit.clone(),
+            deps.clock.clone(),
             report,
         );
         let server_audit = audit_setup::audit_dir(&config.data_dir, JournalOwner::Server);
         let jobs = Registry::new(RegistrySettings {
             cleanup_interval: config.cleanup.interval,
-            detail_keys: audit_setup::detail_keys(config, auditor.as_ref(), &given.rng),
+            detail_keys: audit_setup::detail_keys(config, auditor.as_ref(), &deps.rng),
             auditor: auditor.clone().map(|auditor| (auditor, server_audit.join("journal"))),
-            database: audit_setup::shippers(config, auditor.as_ref(), &spawner, &given.rng)?,
+            database: audit_setup::shippers(config, auditor.as_ref(), &spawner, &deps.rng)?,
             sinks: sinks::shippers(config, auditor.as_ref(), &tasks.stop().working)?,
         });
 
@@ -107,17 +107,17 @@ impl App {
             requests: store.requests,
             probe: store.probe,
             services: Arc::clone(&services),
-            trail: trail.clone(),
+            audit: audit.clone(),
             store_metrics: store.metrics,
             jobs: Arc::clone(runner.jobs()),
             collectors: auditor.clone().map(audit_metrics).into_iter().collect(),
-            clock: given.clock,
+            clock: deps.clock,
             spawner: tasks.spawner(Stage::Serving),
             health: Arc::new(move || ServerHealth {
                 stopping: health.phase() != Phase::Running,
                 degraded: health.degraded().into_iter().map(str::to_owned).collect(),
             }),
-            settings: doors,
+            settings: web_settings,
         });
         let limits = listener_limits(config.server.max_connections);
         Ok(Self {
@@ -130,7 +130,7 @@ impl App {
             jobs,
             public_url,
             is_empty,
-            trail,
+            audit,
             auditor,
             limits,
             tasks: tasks.clone(),
@@ -139,8 +139,8 @@ impl App {
 
     /// Starts the jobs and the listeners, and says that it is running.
     pub fn start(self, ports: BoundListeners) {
-        let Self { public, operations, runner, jobs, trail, auditor, tasks, limits, .. } = self;
-        note_life(&tasks, &trail);
+        let Self { public, operations, runner, jobs, audit, auditor, tasks, limits, .. } = self;
+        note_life(&tasks, &audit);
         if let Some(auditor) = auditor {
             watch_audit(&tasks, auditor);
         }
@@ -194,17 +194,17 @@ fn report(health: &Health) -> Report {
 
 /// Whether there is no user at all.
 async fn is_empty(core: &Core) -> Result<bool, StartError> {
-    let mut lease = core.store.background.lease(core.trail.clone());
+    let mut lease = core.store.background.lease(core.audit.clone());
     let users = lease.read().await?.all(store::queries::user::page(model::UserId(0), 1)).await?;
     Ok(users.is_empty())
 }
 
 /// Notes that the server has come up, and when everything else has ended that it ended.
-fn note_life(tasks: &Tasks, trail: &AuditContext) {
+fn note_life(tasks: &Tasks, audit: &AuditContext) {
     let version = env!("CARGO_PKG_VERSION");
-    trail.note(Event::ServerStarted { version, node: audit_setup::node_name() });
-    let trail = trail.clone();
-    tasks.at_end(move || trail.note(Event::ServerStopped { version, node: audit_setup::node_name() }));
+    audit.note(Event::ServerStarted { version, node: audit_setup::node_name() });
+    let audit = audit.clone();
+    tasks.at_end(move || audit.note(Event::ServerStopped { version, node: audit_setup::node_name() }));
 }
 
 /// Watches the trail while the server works, and drains it when everything else has ended.

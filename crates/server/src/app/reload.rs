@@ -13,13 +13,13 @@ pub struct Reload {
     args: LoadArgs,
     config: Config,
     logging: Logging,
-    trail: AuditContext,
+    audit: AuditContext,
 }
 
 impl Reload {
-    /// Nothing was changed yet; what will be is noted in `trail`.
-    pub fn new(args: LoadArgs, config: Config, logging: Logging, trail: &AuditContext) -> Self {
-        Self { args, config, logging, trail: trail.clone() }
+    /// Nothing was changed yet; what will be is noted in `audit`.
+    pub fn new(args: LoadArgs, config: Config, logging: Logging, audit: &AuditContext) -> Self {
+        Self { args, config, logging, audit: audit.clone() }
     }
 
     /// Reads the configuration again and applies what can be; a bad one changes nothing.
@@ -51,7 +51,7 @@ impl Reload {
             need_restart = changes.need_restart.join(", "),
             "the configuration was read again"
         );
-        self.trail.note(Event::ConfigurationReloaded {
+        self.audit.note(Event::ConfigurationReloaded {
             version: env!("CARGO_PKG_VERSION"),
             node: node_name(),
             applied: changes.applied,
@@ -61,6 +61,6 @@ impl Reload {
 
     fn refused(&self, mistakes: u64) {
         let (version, node) = (env!("CARGO_PKG_VERSION"), node_name());
-        self.trail.note(Event::ConfigurationRefused { version, node, mistakes });
+        self.audit.note(Event::ConfigurationRefused { version, node, mistakes });
     }
 }

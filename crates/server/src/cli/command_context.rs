@@ -83,12 +83,12 @@ impl CommandContext {
 
     /// A lease for a visit.
     pub(super) fn lease(&self) -> Lease {
-        self.core.store.background.lease(self.core.trail.clone())
+        self.core.store.background.lease(self.core.audit.clone())
     }
 
     /// A visit to the rooms.
     pub(super) fn op_context<'a>(&'a self, lease: &'a mut Lease) -> OpContext<'a> {
         let services: &Services = &self.core.services;
-        OpContext { services, lease, trail: &self.core.trail, now: self.given.clock.now() }
+        OpContext { services, lease, audit: &self.core.audit, now: self.given.clock.now() }
     }
 }

@@ -30,7 +30,7 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure
         () = stop(&mut signals) => return Ok(()),
     };
     let greeting = Greeting::of(&config, &built, &ports, global);
-    let mut reload = Reload::new(global.args(), config, logging, &built.trail);
+    let mut reload = Reload::new(global.args(), config, logging, &built.audit);
     built.start(ports);
     greeting.print(out)?;
     let ended = lifecycle.run(signals, move || reload.run()).await;

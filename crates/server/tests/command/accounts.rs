@@ -80,9 +80,9 @@ fn every_change_is_in_the_trail_without_its_secret() {
     let place = Place::new();
     place.good(&["user", "add", "a@example.org", "--password-file", "-"], PHRASE);
     place.good(&["client", "add", "api", "--name", "API"], "");
-    let trail = place.trail();
+    let audit = place.audit();
     for kind in ["user_registered", "client_added"] {
-        assert!(trail.contains(&format!("\"kind\":\"{kind}\"")), "{trail}");
+        assert!(audit.contains(&format!("\"kind\":\"{kind}\"")), "{audit}");
     }
-    assert!(!trail.contains("gwc_") && !trail.contains(PHRASE.trim()) && !trail.contains("a@example.org"));
+    assert!(!audit.contains("gwc_") && !audit.contains(PHRASE.trim()) && !audit.contains("a@example.org"));
 }

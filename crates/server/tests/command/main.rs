@@ -28,13 +28,13 @@ impl Place {
     }
 
     /// Everything that commands have left in the audit journal.
-    fn trail(&self) -> String {
+    fn audit(&self) -> String {
         let mut reader = journal::Reader::open(&self.path().join("gatewright-data/audit/cli/journal"));
-        let mut trail = String::new();
+        let mut audit = String::new();
         while let Some(record) = reader.read().unwrap() {
-            trail.push_str(&String::from_utf8_lossy(record.payload));
+            audit.push_str(&String::from_utf8_lossy(record.payload));
         }
-        trail
+        audit
     }
 
     fn builder(&self, args: &[&str]) -> ServerBuilder {

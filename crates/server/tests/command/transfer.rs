@@ -107,7 +107,7 @@ fn a_dry_run_checks_everything_and_writes_nothing() {
         ]
     );
     assert_eq!(place.json(&["user", "list"], "").as_array().unwrap().len(), 1);
-    assert!(!place.trail().contains("users_imported"));
+    assert!(!place.audit().contains("users_imported"));
     // The number that was only looked at is not spent.
     let added = place.json(&["user", "add", "n@example.org", "--password-file", "-"], PHRASE);
     assert_eq!(added["id"], 2);
@@ -120,7 +120,7 @@ fn an_export_is_its_owners_and_has_no_hashes_unasked() {
     place.good(&["user", "add", "a@example.org", "--password-file", "-"], PHRASE);
     let ended = place.run(&["user", "export", "all.csv"], "");
     assert_eq!(ended.stdout, "1 users were exported to all.csv\n");
-    assert!(place.trail().contains("users_exported"));
+    assert!(place.audit().contains("users_exported"));
     let mode = place.path().join("all.csv").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let text = read(&place, "all.csv");

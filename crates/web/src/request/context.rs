@@ -29,7 +29,7 @@ pub(crate) struct RequestContext<I, W = Anonymous> {
     caller: W,
     now: Now,
     lease: Lease,
-    trail: AuditContext,
+    audit: AuditContext,
     app: AppState,
 }
 
@@ -39,7 +39,7 @@ impl<I, W> RequestContext<I, W> {
         let ctx = OpContext {
             services: &self.app.0.services,
             lease: &mut self.lease,
-            trail: &self.trail,
+            audit: &self.audit,
             now: self.now,
         };
         (&self.input, &self.caller, ctx)
@@ -166,13 +166,13 @@ impl<I: Input, W: Authenticate> FromRequest<AppState> for RequestContext<I, W> {
             parts.extensions.get::<RequestOrigin>().map(|origin| (*origin.0).clone()).unwrap_or_default();
         let gone = parts.extensions.get::<Gone>().map_or_else(CancellationToken::new, |gone| gone.0.clone());
         let receipts = parts.extensions.get::<Receipts>().cloned().unwrap_or_default();
-        let trail = app.0.trail.of(origin).gathering(receipts);
-        let mut lease = app.0.requests.lease(gone, trail.clone());
+        let audit = app.0.audit.of(origin).gathering(receipts);
+        let mut lease = app.0.requests.lease(gone, audit.clone());
         let now = app.0.clock.now();
         let body = parts.extensions.remove::<ReadBody>().map(|body| body.0).unwrap_or_default();
-        let mut ctx = OpContext { services: &app.0.services, lease: &mut lease, trail: &trail, now };
+        let mut ctx = OpContext { services: &app.0.services, lease: &mut lease, audit: &audit, now };
         let caller = W::identify(&mut ctx, &parts.headers).await?;
         let input = I::read(&parts.headers, &body)?;
-        Ok(Self { input, caller, now, lease, trail, app: app.clone() })
+        Ok(Self { input, caller, now, lease, audit, app: app.clone() })
     }
 }

@@ -29,7 +29,7 @@ impl AppState {
             requests: deps.requests,
             probe: deps.probe,
             services: deps.services,
-            trail: deps.trail,
+            audit: deps.audit,
             clock: deps.clock,
             health: deps.health,
             settings: deps.settings,
@@ -43,7 +43,7 @@ impl AppState {
 
     /// Whether a request of this method may go on: it leaves no event, or its events can be written.
     fn may_be_audited(&self, method: &http::Method) -> bool {
-        method.is_safe() || !self.0.settings.audit_required || self.0.trail.can_record()
+        method.is_safe() || !self.0.settings.audit_required || self.0.audit.can_record()
     }
 }
 
@@ -51,7 +51,7 @@ struct SharedState {
     requests: store::RequestPool,
     probe: store::HealthProbe,
     services: Arc<Services>,
-    trail: AuditContext,
+    audit: AuditContext,
     clock: Clock,
     health: Arc<dyn Fn() -> ServerHealth + Send + Sync>,
     settings: Settings,

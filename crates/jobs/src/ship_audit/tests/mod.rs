@@ -129,7 +129,7 @@ fn shipper(node: &Node) -> Shipper<Moody> {
 
 async fn rows(node: &Node) -> Vec<Record> {
     let begin = Cursor::before(Now::from_micros(i64::MIN));
-    let mut rows = node.audit.page(&Filter::default(), begin, 100_000).await.unwrap();
+    let mut rows = node.audit_db.page(&Filter::default(), begin, 100_000).await.unwrap();
     rows.sort_by_key(|row| (row.journal, row.sequence));
     rows
 }
@@ -158,7 +158,7 @@ async fn records_arrive_as_they_are_once_and_in_order() {
     assert_eq!((rows[6].kind.as_str(), rows[6].request_id.as_deref()), ("login_succeeded", Some("r7")));
     assert_eq!(rows[6].user, Some(model::UserUuid(uuid::Uuid::from_u128(7))));
     assert_eq!(rows[29].hash, journal.head().hash.0);
-    let known = node.audit.journal(ID.0).await.unwrap().unwrap();
+    let known = node.audit_db.journal(ID.0).await.unwrap().unwrap();
     assert_eq!((known.shipped.sequence, known.shipped.hash), (30, journal.head().hash.0));
     assert_eq!((known.node.as_str(), known.kept.sequence), ("a node", 0));
     let shipping = job.shipping();
@@ -271,7 +271,7 @@ async fn a_wiped_directory_begins_anew() {
     node.runner.settle(&job).await.unwrap();
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, [1, 2, 3, 1, 2]);
-    assert_eq!(node.audit.journals().await.unwrap().len(), 2);
+    assert_eq!(node.audit_db.journals().await.unwrap().len(), 2);
     assert_eq!(letters(&node), Vec::<Value>::new());
 }
 
@@ -294,7 +294,7 @@ async fn a_tail_that_was_lost_and_written_anew_is_told_and_shipped() {
     node.runner.settle(&shipper(&node)).await.unwrap();
     assert_eq!(sequences(&node).await, [1, 2, 3, 4, 4, 5, 5, 6], "both stay: nobody decides which is true");
     assert_eq!(letters(&node).len(), 1);
-    assert_eq!(node.audit.journal(ID.0).await.unwrap().unwrap().shipped.sequence, 6);
+    assert_eq!(node.audit_db.journal(ID.0).await.unwrap().unwrap().shipped.sequence, 6);
 }
 
 #[tokio::test]
@@ -341,7 +341,7 @@ async fn keys_go_before_the_events_and_checkpoints_become_heads() {
     let key = read.one(audit_key::find(&id)).await.unwrap().unwrap();
     assert_eq!((key.user.0, key.sealed.as_slice()), (user, b"c2VhbGVk".as_slice()));
     drop(lease);
-    let heads = node.audit.heads(ID.0, 0, 10).await.unwrap();
+    let heads = node.audit_db.heads(ID.0, 0, 10).await.unwrap();
     assert_eq!(heads.len(), 1);
     assert_eq!((heads[0].sequence, heads[0].hash, &heads[0].checkpoint), (2, head.hash.0, &checkpoint));
     assert_eq!(rows(&node).await[2].kind, "audit_checkpoint");
@@ -388,7 +388,7 @@ async fn a_server_refuses_what_no_text_may_hold_and_takes_the_rest() {
         }
     }
     assert_eq!(rows.iter().filter(|row| Refused::in_row(row).is_some()).count(), 1);
-    assert_eq!(node.audit.partitions().await.unwrap(), ["audit_events_2026_01", "audit_events_2026_02"]);
+    assert_eq!(node.audit_db.partitions().await.unwrap(), ["audit_events_2026_01", "audit_events_2026_02"]);
 }
 
 /// As many as take several batches, by their number and by their bytes.

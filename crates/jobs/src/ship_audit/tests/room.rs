@@ -74,7 +74,7 @@ async fn shipped_and_old_segments_may_go_and_nothing_else() {
     node.clock.advance(Duration::from_hours(24 * 400));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, Vec::<i64>::new(), "retention");
-    let known = node.audit.journal(ID.0).await.unwrap().unwrap();
+    let known = node.audit_db.journal(ID.0).await.unwrap().unwrap();
     assert_eq!((known.kept, known.shipped.sequence), (known.shipped, 10));
 }
 
