@@ -275,7 +275,7 @@ async fn alert_rules_name_metrics_that_there_are() {
     let folder = tempfile::tempdir().unwrap();
     let (page, _) = page_after_a_flow(&config(folder.path(), &[SINK])).await;
     let families: BTreeSet<String> = parse(&page).into_iter().map(|(name, _)| name).collect();
-    let rules = include_str!("../../../../ops/prometheus/gatewright.rules.yml");
+    let rules = include_str!("../../ops/prometheus/gatewright.rules.yml");
     let mut named = BTreeSet::new();
     for (at, _) in rules.match_indices("expr:") {
         let rest = &rules[at + "expr:".len()..];
