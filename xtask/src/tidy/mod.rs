@@ -4,6 +4,7 @@ mod commits;
 mod documents;
 mod exceptions;
 mod imports;
+mod keepers;
 mod lengths;
 mod mask;
 mod modules;
@@ -90,6 +91,7 @@ fn check(sources: &[Source]) -> Vec<Finding> {
         findings.extend(words::check(source));
         findings.extend(plain_words::check(source));
         findings.extend(imports::check(source));
+        findings.extend(keepers::check(source));
         if source.is_rust() {
             findings.extend(lengths::check(source));
             findings.extend(style::check(source));
