@@ -6,6 +6,7 @@
 //! refused for good, is set aside with its reason, and shipping goes on.
 
 mod key_file;
+mod retention;
 mod source;
 mod stats;
 mod tail;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 use self::key_file::KeyFileReader;
 pub use self::key_file::{KeyFilePosition, read as read_keys};
+use self::retention::RetentionCursor;
 use self::source::{Found, Source};
 pub use self::stats::ShipStats;
 pub use self::tail::JournalTail;
@@ -97,10 +99,6 @@ impl From<SinkError> for ShipError {
 const PERIOD: Duration = Duration::from_secs(1);
 /// Longest rest that is believed: a clock that was set back makes it longer.
 const REST: Duration = Duration::from_mins(15);
-/// How often the sink is tidied and old segments are looked for.
-const TIDY: Duration = Duration::from_hours(1);
-/// The rest after a tidying that could not be finished.
-const TIDY_AGAIN: Duration = Duration::from_mins(1);
 
 /// Has the segments removed that hold only records before this sequence; false where that has to be tried again. It may
 /// block.
@@ -156,7 +154,7 @@ struct ShipperState {
     arrived: Option<u64>,
     /// When to tidy next; not before there is a journal.
     tidy_at: Option<Now>,
-    forgetting: source::RetentionCursor,
+    forgetting: RetentionCursor,
 }
 
 /// Waits before it tries again.
@@ -186,7 +184,7 @@ impl<S: Sink> Shipper<S> {
             ready: u64::MAX,
             arrived: None,
             tidy_at: None,
-            forgetting: source::RetentionCursor::default(),
+            forgetting: RetentionCursor::default(),
         };
         Self { settings, sink, state: Mutex::new(state) }
     }
@@ -342,29 +340,6 @@ impl<S: Sink> Shipper<S> {
             self.shipping().left(state.ready.saturating_sub(arrived));
         }
         self.shipping().tell(error);
-    }
-
-    /// Makes room: in the sink what is past its retention, in the journal what is shipped and old.
-    async fn tidy(&self, state: &mut ShipperState, now: Now) -> Result<(), ShipError> {
-        state.tidy_at = Some(now.plus(TIDY_AGAIN));
-        let mut more = self.sink.tidy(now, now.minus(self.settings.retention)).await?;
-        if let (Some(forget), Some(Open { known: Some(known), .. })) = (&self.settings.forget, &state.open) {
-            let (directory, shipped) = (self.settings.journal.clone(), known.sequence.unsigned_abs());
-            let before = now.minus(self.settings.journal_keep);
-            let (mut old, forget) = (std::mem::take(&mut state.forgetting), Arc::clone(forget));
-            let (old, finished) = blocking(move || {
-                let finished = old.look(&directory, shipped, before);
-                let forgotten = old.kept_from().is_none_or(|sequence| forget(sequence));
-                (old, finished && forgotten)
-            })
-            .await?;
-            state.forgetting = old;
-            more |= !finished;
-        }
-        if !more {
-            state.tidy_at = Some(now.plus(TIDY));
-        }
-        Ok(())
     }
 }
 

@@ -4,15 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use journal::{Hash, Head, JournalId, Kind, ReadError, Reader};
-use model::Now;
 use store::audit_db;
 use store::audit_db::Place;
 
 use crate::dead_letters::DeadLetter;
 use crate::record::row;
-
-/// Most records that one look for old ones goes through.
-const LOOK: usize = 100_000;
 
 /// Reads batches.
 pub(super) struct Source {
@@ -138,49 +134,4 @@ fn head(journal: JournalId, place: Place) -> Head {
 
 fn place(head: &Head) -> Place {
     Place { sequence: row::signed(head.sequence), hash: head.hash.0 }
-}
-
-/// Follows, far behind, the record from which on the journal is to be kept.
-#[derive(Default)]
-pub(super) struct RetentionCursor {
-    reader: Option<Reader>,
-    /// The oldest record that is to be kept, and its time: it was read, and was too young.
-    next: Option<(u64, i64)>,
-    kept_from: Option<u64>,
-}
-
-impl RetentionCursor {
-    /// The sequence of the oldest record that is to be kept, where that is known.
-    pub(super) fn kept_from(&self) -> Option<u64> {
-        self.kept_from
-    }
-
-    /// Goes on over records that are shipped and from before a time; false where it is not through yet.
-    pub(super) fn look(&mut self, directory: &Path, shipped: u64, before: Now) -> bool {
-        let reader = self.reader.get_or_insert_with(|| Reader::open(directory));
-        for _ in 0..LOOK {
-            let (sequence, time) = match self.next.take() {
-                Some(next) => next,
-                None => match reader.read_up_to(shipped) {
-                    Ok(Some(record)) => (record.sequence, record.time.0),
-                    Ok(None) => return true,
-                    Err(ReadError::Damaged(_)) => match reader.skip() {
-                        Ok(Some(_)) => continue,
-                        _ => return true,
-                    },
-                    Err(_) => {
-                        *self = Self::default();
-                        return true;
-                    }
-                },
-            };
-            if time >= before.micros() {
-                self.next = Some((sequence, time));
-                self.kept_from = Some(sequence);
-                return true;
-            }
-            self.kept_from = Some(sequence.saturating_add(1));
-        }
-        false
-    }
 }
