@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use model::Rng;
-use protocol::wire::jwt::{Algorithm, Invalid, SigningKey, TOKEN_BYTES, verify};
+use protocol::wire::algorithm::Algorithm;
+use protocol::wire::jwt::{Invalid, SigningKey, TOKEN_BYTES, verify};
 use protocol::wire::refresh_token::{MacKey, RefreshToken};
 use serde_json::Value;
 

@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD as B64};
 use fixtures::{Engine, Options, TestApp, on_both};
 use model::Rng;
-use protocol::wire::jwt::{Algorithm, SigningKey};
+use protocol::wire::algorithm::Algorithm;
+use protocol::wire::jwt::SigningKey;
 use serde_json::{Value, json};
 use std::time::Duration;
 

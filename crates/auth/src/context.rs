@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use model::{Now, Rng, hex};
 use protocol::sealed::keyring::Keyring;
-use protocol::wire::jwt::Algorithm;
+use protocol::wire::algorithm::Algorithm;
 use protocol::wire::refresh_token::MacKey;
 use protocol::wire::scope::Scope;
 use runtime::AuditContext;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use auth::password::pepper;
 use auth::{OpContext, signing_keys};
 use model::SessionId;
-use protocol::wire::jwt::Algorithm;
+use protocol::wire::algorithm::Algorithm;
 use store::queries::revocation;
 use tokio::time::Instant;
 use uuid::Uuid;

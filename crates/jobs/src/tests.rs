@@ -7,7 +7,7 @@ use auth::{OpContext, Services, Settings};
 use hashing::Scheme;
 use model::{Clock, Event, Now, Origin, Rng, Secret, SessionId};
 use protocol::sealed::keyring::Keyring;
-use protocol::wire::jwt::Algorithm;
+use protocol::wire::algorithm::Algorithm;
 use runtime::audit::{Entry, Receipt, Recorder};
 use runtime::{AuditContext, Spawner};
 use store::{BackgroundPool, Lease, Location, Store};

@@ -11,11 +11,10 @@ use crate::disk::{Disk, FileSystem, Segment, write_all};
 use crate::error::{AppendError, OpenError, Unsynced};
 use crate::frame;
 use crate::header::{self, Header};
-use crate::record::{Entry, Head, JournalId, PAYLOAD_MAX, Time, Written};
+use crate::record::{Entry, Gap, Head, JournalId, PAYLOAD_MAX, Time, Written};
 use crate::recovery::{Found, Recovery, recover};
 use crate::segment;
 use crate::unwritten::Unwritten;
-use crate::writer::Gap;
 
 /// A buffer that grew larger than this for one batch, in bytes, is freed.
 const BUFFER_KEPT: usize = 4 << 20;

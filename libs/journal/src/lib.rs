@@ -26,10 +26,10 @@ pub use fault::{Fault, Finding};
 pub use header::VERSION;
 pub use journal::{Appended, Journal, Options};
 pub use reader::{ReadError, Reader, Skipped};
-pub use record::{Entry, Hash, Head, JournalId, Kind, PAYLOAD_MAX, Record, Time, Written};
+pub use record::{Entry, Gap, Hash, Head, JournalId, Kind, PAYLOAD_MAX, Record, Time, Written};
 pub use recovery::{Cut, Damage, Recovery, Unfinished};
 pub use verify::{Progress, Report, Torn, verify};
 pub use writer::{
-    Activity, DropReason, Failing, Gap, Hooks, Limits, Notice, NoticeMaker, Outcome, Sign, Signer, State,
-    Stopped, Ticket, Writer,
+    Activity, DropReason, Failing, Hooks, Limits, Notice, NoticeMaker, Outcome, Sign, Signer, State, Stopped,
+    Ticket, Writer,
 };

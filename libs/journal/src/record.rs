@@ -132,3 +132,14 @@ impl fmt::Debug for Hash {
         hex(&self.0, f)
     }
 }
+
+/// Consecutive dropped records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Their number.
+    pub count: u64,
+    /// The time of the first.
+    pub first: Time,
+    /// The time of the last.
+    pub last: Time,
+}

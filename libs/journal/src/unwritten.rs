@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::crc32c;
 use crate::disk::{Disk, Segment, write_all};
-use crate::record::Time;
-use crate::writer::Gap;
+use crate::record::{Gap, Time};
 
 /// The note of a journal.
 #[derive(Debug)]

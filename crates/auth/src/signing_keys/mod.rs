@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::KeyId;
+use protocol::wire::algorithm::Algorithm;
 use protocol::wire::jwk::JwkSet;
-use protocol::wire::jwt::{Algorithm, SigningKey, VerifyingKey};
+use protocol::wire::jwt::{SigningKey, VerifyingKey};
 use store::queries::signing_key::{self, Key, State};
 
 use crate::{OpContext, Services};

@@ -1,7 +1,7 @@
 //! How keys move on: by schedule, by command, and at once when one is compromised.
 
 use model::{Event, EventKind, Intent, KeyId, Now};
-use protocol::wire::jwt::Algorithm;
+use protocol::wire::algorithm::Algorithm;
 use store::queries::realm;
 use store::queries::signing_key::{self, Key, State};
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::jwt::Algorithm;
+use crate::wire::algorithm::Algorithm;
 
 /// One public key as `GET /.well-known/jwks.json` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

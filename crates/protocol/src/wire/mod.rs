@@ -2,7 +2,7 @@
 //!
 //! | module | what it reads and writes |
 //! |---|---|
-//! | [`jwt`], [`jwk`], [`access_token`] | signed tokens (RFC 7515), public keys (RFC 7517), claims (RFC 9068) |
+//! | [`jwt`], [`jwk`], [`algorithm`], [`access_token`] | signed tokens (RFC 7515), public keys (RFC 7517), claims (RFC 9068) |
 //! | [`refresh_token`], [`refresh_successor`] | the opaque refresh token, and the sealed ones that follow it |
 //! | [`password_hash`] | stored password hashes |
 //! | [`authorization`], [`scope`], [`oauth`] | the words of RFC 6749, 6750 and 7617 |
@@ -10,6 +10,7 @@
 //! | [`strict_json`] | JSON without duplicate members (RFC 8259 §4) |
 
 pub mod access_token;
+pub mod algorithm;
 pub mod authorization;
 pub mod forwarded;
 pub mod jwk;

@@ -8,8 +8,8 @@ use auth::account::ProfileSchema;
 use auth::password::{Blocklist, Breaches, PasswordSettings};
 use hashing::Scheme;
 use model::{Now, Secret};
+use protocol::wire::algorithm::Algorithm;
 use protocol::wire::forwarded::TrustedProxies;
-use protocol::wire::jwt::Algorithm;
 use protocol::wire::scope::Scope;
 
 use crate::app::cpu_quota::cpu_quota;

@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::file;
-use super::settings::{Config, Setting};
+use super::settings::{Config, PREFIX, Setting};
 use super::value::RawValue;
 
-/// How environment variables of settings begin.
-pub(crate) const PREFIX: &str = "GATEWRIGHT_";
 /// The file that is read when none is named.
 const FILE_NAME: &str = "gatewright.toml";
 /// Names from before Gatewright, and the settings they stand for.

@@ -11,13 +11,13 @@ use std::sync::{Arc, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
-pub use queue::{Activity, Failing, Gap, State};
+pub use queue::{Activity, Failing, State};
 pub use ticket::{DropReason, Outcome, Ticket};
 
 use self::queue::Queue;
 use self::thread::Thread;
 use crate::journal::Journal;
-use crate::record::Time;
+use crate::record::{Gap, Time};
 
 /// The limits of the queue, and the intervals of the thread.
 #[derive(Clone, Copy, Debug)]

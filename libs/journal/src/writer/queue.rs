@@ -7,23 +7,12 @@ use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::ticket::{DropReason, Outcome, Promise, Ticket};
-use crate::record::{Head, PAYLOAD_MAX, Time};
+use crate::record::{Gap, Head, PAYLOAD_MAX, Time};
 
 /// The most records in one write.
 const GROUP_ENTRIES: usize = 1024;
 /// A group with this many bytes takes no further record.
 const GROUP_BYTES: usize = 1 << 20;
-
-/// Consecutive dropped records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// Their number.
-    pub count: u64,
-    /// The time of the first.
-    pub first: Time,
-    /// The time of the last.
-    pub last: Time,
-}
 
 /// An activity of the thread that may take long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,13 +6,13 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::queue::{Activity, Event, Failing, Gap, Item, Queue};
+use super::queue::{Activity, Event, Failing, Item, Queue};
 use super::ticket::Outcome;
 use super::{Notice, NoticeMaker, Signer};
 use crate::checkpoint::Checkpoint;
 use crate::error::{AppendError, Unsynced};
 use crate::journal::Journal;
-use crate::record::{Entry, Kind, PAYLOAD_MAX, Time};
+use crate::record::{Entry, Gap, Kind, PAYLOAD_MAX, Time};
 
 /// The longest interval between retries of a failing sync.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);

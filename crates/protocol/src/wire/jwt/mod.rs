@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::wire::algorithm::Algorithm;
 use crate::wire::strict_json;
 
 mod key;
@@ -23,49 +24,6 @@ pub const TOKEN_BYTES: usize = model::bounds::TOKEN_BYTES;
 /// Header members that are always refused: keys and key URLs in the token (RFC 8725 §3.10), extensions and
 /// encodings that change what was signed, encryption, and nesting.
 const REFUSED: [&str; 9] = ["crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc", "cty"];
-
-/// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1). There is no `none`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Algorithm {
-    /// ECDSA on P-256 with SHA-256.
-    #[serde(rename = "ES256")]
-    Es256,
-    /// EdDSA, with Ed25519 only.
-    #[serde(rename = "EdDSA")]
-    EdDsa,
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    #[serde(rename = "RS256")]
-    Rs256,
-    /// HMAC with SHA-256.
-    #[serde(rename = "HS256")]
-    Hs256,
-}
-
-impl Algorithm {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Es256, Self::EdDsa, Self::Rs256, Self::Hs256];
-
-    /// The registered name, the value of `alg`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::EdDsa => "EdDSA",
-            Self::Rs256 => "RS256",
-            Self::Hs256 => "HS256",
-        }
-    }
-
-    /// The algorithm of a registered name; names are case-sensitive (RFC 7515 §4.1.1).
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
-    }
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Why a token is refused. For logs and metrics: a client gets `invalid_token` for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -18,6 +18,9 @@ pub use tokens::{Audience, SigningAlgorithm, Subject, TokensConfig};
 
 use super::value::RawValue;
 
+/// How environment variables of settings begin.
+pub(crate) const PREFIX: &str = "GATEWRIGHT_";
+
 /// What is known of one setting.
 #[derive(Debug)]
 pub struct Setting {
@@ -42,7 +45,7 @@ pub struct Setting {
 impl Setting {
     /// The environment variable that sets it.
     pub fn variable(&self) -> String {
-        format!("{}{}", super::source::PREFIX, self.key.replace('.', "__").to_ascii_uppercase())
+        format!("{}{}", PREFIX, self.key.replace('.', "__").to_ascii_uppercase())
     }
 }
 
