@@ -16,8 +16,7 @@ on_both! {
 }
 
 /// What leaves no event though it is no read: route, case, reason.
-const EXCEPTIONS: [(&str, &str, &str); 3] = [
-    ("POST /api/v1/auth/introspect", "a live token", "it is a read that asks by POST (RFC 7662 §2.1)"),
+const EXCEPTIONS: [(&str, &str, &str); 2] = [
     (
         "POST /api/v1/auth/logout",
         "no token of ours",

@@ -243,7 +243,7 @@ fn a_command_that_could_not_say_what_it_changed_changes_nothing() {
 fn a_command_is_recorded_with_its_user_id_and_not_with_the_name_of_its_environment() {
     let setup = Setup::sqlite();
     let forged = Server::builder(process::gatewright())
-        .args(["client", "add", "app"])
+        .args(["client", "add", "app", "--name", "App"])
         .folder(setup.folder.path())
         .env("USER", "somebody-else")
         .env("LOGNAME", "somebody-else")
