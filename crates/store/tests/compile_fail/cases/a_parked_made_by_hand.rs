@@ -3,7 +3,7 @@
 use runtime::Parked;
 
 fn handler(gone: &tokio_util::sync::CancellationToken) -> Parked<'_> {
-    Parked { gone, lease: std::marker::PhantomData }
+    Parked { gone, holder: std::marker::PhantomData }
 }
 
 fn main() {}

@@ -1,7 +1,8 @@
 //! Whoever holds the proof of having no connection takes none.
 
 use store::queries::realm;
-use store::{Error, Lease, Parked};
+use runtime::Parked;
+use store::{Error, Lease};
 
 async fn hash(_: Parked<'_>) {}
 

@@ -1,7 +1,8 @@
 //! Nothing slow between BEGIN and COMMIT: the proof of having no connection does not survive into a transaction.
 
 use model::{Event, Intent};
-use store::{Error, Lease, Parked};
+use runtime::Parked;
+use store::{Error, Lease};
 
 async fn hash(_: &Parked<'_>) {}
 

@@ -1,7 +1,8 @@
 //! A read that is used again after the hash would hold its connection through it.
 
 use store::queries::realm;
-use store::{Error, Lease, Parked};
+use runtime::Parked;
+use store::{Error, Lease};
 
 async fn hash(_: Parked<'_>) {}
 
