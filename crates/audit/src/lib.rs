@@ -5,6 +5,7 @@
 
 mod dead_letters;
 mod detail_keys;
+pub mod details;
 mod intent_log;
 pub mod metrics;
 mod record;
