@@ -1,4 +1,4 @@
-//! What could not be shipped, with its reason: JSON Lines, one letter each.
+//! What could not be shipped, with its reason: JSON Lines, one dead letter each.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -14,12 +14,12 @@ use store::audit_db;
 
 /// The kind of the row that stands in the trail for a record whose own row was refused.
 pub const SET_ASIDE: &str = "audit_set_aside";
-/// Its record kind, which no record of a journal has: its payload is a letter.
+/// Its record kind, which no record of a journal has: its payload is a dead letter.
 const LETTER: i64 = 0;
 
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeadLetter {
+pub(crate) enum DeadLetter {
     /// A record that was refused, whole.
     Refused(Refused),
     /// Records that cannot be read: what they held is lost.
@@ -66,7 +66,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// The letter of a row.
+    /// The dead letter of a row.
     pub(super) fn of(row: &audit_db::Record, why: &str) -> Self {
         Self {
             journal: JournalId(row.journal),
@@ -79,7 +79,8 @@ impl Refused {
         }
     }
 
-    /// The row that stands for it in the trail: the letter is its payload, so that nothing is missing there.
+    /// The row that stands for it in the trail: the dead letter is its payload, so that nothing is
+    /// missing there.
     pub(super) fn row(&self, now: Now) -> audit_db::Record {
         audit_db::Record {
             at: now,
@@ -94,7 +95,8 @@ impl Refused {
         }
     }
 
-    /// The letter in a row that stands for a record; `None` where the row is a record itself, or is no such row.
+    /// The dead letter in a row that stands for a record; `None` where the row is a record itself, or is no
+    /// such row.
     pub fn in_row(row: &audit_db::Record) -> Option<Self> {
         let is_letter = row.record_kind == LETTER && row.kind == SET_ASIDE;
         let bare = row.user.is_none() && row.request_id.is_none();
@@ -153,8 +155,8 @@ impl DeadLetter {
         }
     }
 
-    /// Reads a line; `None` where it is no letter.
-    pub fn parse(line: &[u8]) -> Option<Self> {
+    /// Reads a line; `None` where it is no dead letter.
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(line).ok()?;
         let number = |name: &str| value.get(name).and_then(Value::as_u64);
         let text = |name: &str| value.get(name).and_then(Value::as_str);
@@ -190,7 +192,8 @@ impl DeadLetter {
     }
 }
 
-/// Appends letters to a file, and has them on disk before it goes on: nothing else may have what they hold.
+/// Appends dead letters to a file, and has them on disk before it goes on: nothing else may have what they
+/// hold.
 pub(super) fn write(path: &Path, letters: &[DeadLetter]) -> io::Result<()> {
     let mut text = String::new();
     for letter in letters {

@@ -5,18 +5,20 @@
 
 mod dead_letters;
 mod detail_keys;
+pub mod details;
 mod intent_log;
 pub mod metrics;
 mod record;
 mod recorder;
 pub mod ship;
 pub mod sinks;
+pub mod verify;
 
 use std::io;
 
 use sched_policy::{Class, Thread};
 
-pub use self::dead_letters::{DeadLetter, Refused, SET_ASIDE};
+pub use self::dead_letters::{Refused, SET_ASIDE};
 pub use self::detail_keys::DetailKeyFile;
 pub use self::intent_log::{IntentLog, SEGMENTS};
 pub use self::record::{markdown, row};

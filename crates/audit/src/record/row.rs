@@ -1,8 +1,11 @@
-//! A record of the journal as a row.
+//! What the server reads of a record of the journal, and the row that it makes of it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use journal::{Checkpoint, Kind};
-use model::{Now, UserUuid};
-use serde_json::Value;
+use model::{Now, UserUuid, hex};
+use protocol::sealed::detail::DetailKeyId;
+use serde_json::{Map, Value};
 use store::audit_db;
 use uuid::Uuid;
 
@@ -11,15 +14,59 @@ pub(crate) const CHECKPOINT: &str = "audit_checkpoint";
 /// The kind of what says no kind: it is shipped all the same, so that the chain stays whole.
 const UNKNOWN: &str = "unknown";
 
+/// The member that holds what says something of a person.
+pub(crate) const DETAIL: &str = "detail";
+
+/// The members of a record, by name; one that is absent or has another shape is `None`.
+#[derive(Default)]
+pub(crate) struct Members(Value);
+
+impl Members {
+    /// The members of a payload; one that is no JSON has none.
+    pub(crate) fn of(payload: &[u8]) -> Self {
+        Self(serde_json::from_slice(payload).unwrap_or_default())
+    }
+
+    pub(crate) fn kind(&self) -> Option<&str> {
+        self.0.get("kind")?.as_str()
+    }
+
+    pub(crate) fn user(&self) -> Option<UserUuid> {
+        Uuid::try_parse(self.0.get("user")?.as_str()?).ok().map(UserUuid)
+    }
+
+    pub(crate) fn request_id(&self) -> Option<&str> {
+        self.0.get("request_id")?.as_str()
+    }
+
+    pub(crate) fn trace_id(&self) -> Option<&str> {
+        self.0.get("trace_id")?.as_str()
+    }
+
+    /// The id of the key, and the text that it opens.
+    pub(crate) fn detail(&self) -> Option<(DetailKeyId, Vec<u8>)> {
+        let detail = self.0.get(DETAIL)?;
+        let id = hex::decode_array(detail.get("key")?.as_str()?)?;
+        Some((id, STANDARD.decode(detail.get("sealed")?.as_str()?).ok()?))
+    }
+
+    /// All members; `None` where the payload is no object.
+    pub(crate) fn into_object(self) -> Option<Map<String, Value>> {
+        match self.0 {
+            Value::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+}
+
 /// The row of a record: what its columns say comes from its payload.
 pub fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit_db::Record {
-    let value = match record.kind {
-        Kind::Data => serde_json::from_slice(record.payload).unwrap_or(Value::Null),
-        Kind::Checkpoint => Value::Null,
+    let members = match record.kind {
+        Kind::Data => Members::of(record.payload),
+        Kind::Checkpoint => Members::default(),
     };
-    let text = |name: &str| value.get(name).and_then(Value::as_str);
     let kind = match record.kind {
-        Kind::Data => text("kind").unwrap_or(UNKNOWN),
+        Kind::Data => members.kind().unwrap_or(UNKNOWN),
         Kind::Checkpoint => CHECKPOINT,
     };
     audit_db::Record {
@@ -27,8 +74,8 @@ pub fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit_db::Record {
         journal,
         sequence: signed(record.sequence),
         kind: kind.to_owned(),
-        user: text("user").and_then(|user| Uuid::try_parse(user).ok()).map(UserUuid),
-        request_id: text("request_id").map(str::to_owned),
+        user: members.user(),
+        request_id: members.request_id().map(str::to_owned),
         record_kind: record.kind.byte().into(),
         payload: record.payload.to_vec(),
         hash: record.hash.0,

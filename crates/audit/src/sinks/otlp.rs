@@ -13,6 +13,7 @@ use store::audit_db::{Record, Shipment};
 use super::sink::SinkError;
 use super::{Carried, json_lines, judge};
 use crate::dead_letters::SET_ASIDE;
+use crate::record::row::Members;
 use outbound::Endpoint;
 
 /// Severity numbers and texts of the log data model.
@@ -126,10 +127,9 @@ fn request(shipment: &Shipment) -> Request<'_> {
 fn log_record<'a>(record: &'a Record, shipment: &Shipment) -> LogRecord<'a> {
     let (severity_number, severity_text) = severity(&record.kind);
     let line = json_lines::line(record, &shipment.node);
-    let trace_id = serde_json::from_slice::<Value>(&record.payload).ok().and_then(|event| {
-        let id = event.get("trace_id")?.as_str()?;
-        (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
-    });
+    let is_trace = |id: &&str| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let trace_id = Members::of(&record.payload).trace_id().filter(is_trace).map(str::to_owned);
+
     let journal = Attribute {
         key: "audit.journal",
         value: AnyValue::Text(JournalId(record.journal).to_string().into()),
@@ -140,6 +140,7 @@ fn log_record<'a>(record: &'a Record, shipment: &Shipment) -> LogRecord<'a> {
         attributes.push(Attribute { key: "user.id", value: AnyValue::Text(user.to_string().into()) });
     }
     attributes.extend(record.request_id.as_deref().map(|id| text("audit.request_id", id)));
+
     LogRecord {
         time_unix_nano: nanos(record.at.micros()),
         observed_time_unix_nano: nanos(shipment.now.micros()),
@@ -152,7 +153,7 @@ fn log_record<'a>(record: &'a Record, shipment: &Shipment) -> LogRecord<'a> {
     }
 }
 
-/// What somebody should look at is a warning.
+/// What the operator should look at is a warning.
 fn severity(kind: &str) -> (u8, &'static str) {
     let known = Event::DOCUMENTED.iter().chain(Notice::DOCUMENTED).find(|known| known.kind == kind);
     match known.map(|known| known.outcome) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use audit::verify::VerifyError;
 use auth::account::{AdminError, RegisterError};
 use auth::client::ClientError;
 use auth::password::pepper::PepperServiceError;
@@ -74,6 +75,12 @@ impl From<StartError> for Failure {
 
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
         Self::failed(error.to_string())
     }
 }

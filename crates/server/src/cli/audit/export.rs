@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use audit::details::DetailReader;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -14,9 +15,8 @@ use store::audit_db::{Cursor, Record};
 
 use super::super::progress::Progress;
 use super::super::user::rows::{Format, table_row};
-use super::details::Details;
 use super::tail::short_actor;
-use super::{Failure, Output, PAGE, Trail, Which};
+use super::{Failure, Output, PAGE, Trail, Which, details};
 use crate::config::Config;
 
 /// Columns of a table; `event` is the whole event as JSON.
@@ -36,8 +36,9 @@ pub(in crate::cli) struct Export {
     format: Option<Format>,
     /// Adds what proves each record: its exact time and payload (Base64), and the chain's hash
     ///
-    /// The hash of a record is SHA-256 of the hash before, its sequence, time, kind and payload. So whoever has every
-    /// record of a journal can check the chain without this server; with `--user` or `--kind` records are missing.
+    /// The hash of a record is SHA-256 of the hash before, its sequence, time, kind and payload. So with
+    /// every record of a journal the chain can be checked without this server; with `--user` or `--kind`
+    /// records are missing.
     #[arg(long)]
     proof: bool,
 }
@@ -49,13 +50,15 @@ impl Export {
         let format = format.ok_or_else(|| {
             Failure::usage("the name of the file does not say how it is to be written: --format jsonl or csv")
         })?;
+
         let trail = Trail::open(config).await?;
-        let mut details = Details::open(config, &trail.spawner()).await?;
+        let mut details = details::open(config, &trail.spawner()).await?;
         if to_output {
             let mut to = BufWriter::new(io::stdout().lock());
             self.write(&trail, &mut details, format, &mut to, Failure::from).await?;
             return Ok(());
         }
+
         let unwritable =
             |why: io::Error| Failure::failed(format!("{} cannot be written: {why}", self.out.display()));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.out);
@@ -68,7 +71,8 @@ impl Export {
                 Ok(out.tell(&text, &json!({"events": events, "file": file}))?)
             }
             Err(why) => {
-                // Half an export is none. Whoever cannot erase it reads that it could not be written.
+                // Half an export is none. Where it cannot be erased, the failure says that it could not be
+                // written.
                 let _ = std::fs::remove_file(&self.out);
                 Err(why)
             }
@@ -79,7 +83,7 @@ impl Export {
     async fn write(
         &self,
         trail: &Trail,
-        details: &mut Details,
+        details: &mut DetailReader,
         format: Format,
         to: &mut impl Write,
         failed: impl Fn(io::Error) -> Failure,
@@ -89,6 +93,7 @@ impl Export {
         if format == Format::Csv {
             to.write_all(table_row(columns.iter().copied()).as_bytes()).map_err(&failed)?;
         }
+
         let mut progress = Progress::begin(None);
         let filter = self.which.filter();
         let (mut after, mut events) = (Cursor::before(filter.from), 0);

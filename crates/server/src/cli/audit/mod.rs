@@ -1,13 +1,10 @@
 //! `gatewright audit …`
 
-mod dead_letters;
 mod details;
 mod export;
-mod heads;
 mod tail;
 mod time_arg;
 mod verify;
-mod verify_database;
 
 use clap::{Args, Subcommand};
 use model::{Now, UserUuid};
@@ -31,22 +28,23 @@ const PAGE: i64 = 500;
 pub(super) enum AuditCommand {
     /// Shows the last events
     ///
-    /// Events are read from the database, where every node's are. A server ships its own within about a second.
+    /// Events are read from the database, where every node's are. A server ships its own within about a
+    /// second.
     Tail(Tail),
     /// Writes events to a file
     Export(Export),
     /// Recomputes the chain of hashes, and names the first record that was changed, removed or reordered
     ///
-    /// A chain that was written anew from some record on, or cut, shows only against a head that was kept elsewhere:
-    /// give what a sink has kept with `--heads`, or single ones with `--head`. Signatures are checked with the keys of
-    /// the master key file.
+    /// A chain that was written anew from some record on, or cut, shows only against a head that was kept
+    /// elsewhere: give what a sink has kept with `--heads`, or single ones with `--head`. Signatures are
+    /// checked with the keys of the master key file.
     Verify(Verify),
 }
 
 /// Which events.
 #[derive(Args, Debug)]
 struct Which {
-    /// Only events about this user, by his UUID
+    /// Only events about this user, by the user's UUID
     #[arg(long, value_name = "UUID")]
     user: Option<uuid::Uuid>,
     /// Only events of this kind, such as `login_failed`

@@ -7,8 +7,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 use store::audit_db::{Audit, Cursor, Filter, Record};
 
-use super::details::Details;
-use super::{Failure, Output, PAGE, Trail, Which};
+use super::{Failure, Output, PAGE, Trail, Which, details};
 use crate::config::Config;
 
 /// How often it looks for more.
@@ -31,11 +30,13 @@ pub(in crate::cli) struct Tail {
 impl Tail {
     pub(super) async fn run(self, config: &Config, out: &mut Output) -> Result<(), Failure> {
         let trail = Trail::open(config).await?;
-        let mut details = Details::open(config, &trail.spawner()).await?;
+        let mut details = details::open(config, &trail.spawner()).await?;
         let filter = self.which.filter();
         let newest = trail.audit.latest(&filter, 1).await?.first().map(|newest| newest.at);
         let begin = newest.map_or(filter.from, |newest| newest.minus(LATE).max(filter.from));
-        // What is there and is not among the last stays untold; what comes later is told, also where it is older.
+
+        // What is there and is not among the last stays untold; what comes later is told, also where it is
+        // older.
         let mut shown = BTreeSet::new();
         if self.follow {
             after(&trail.audit, &Filter { from: begin, ..filter.clone() }, async |record| {
@@ -51,6 +52,7 @@ impl Tail {
         if !self.follow {
             return Ok(());
         }
+
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             // What comes is not in the order of time: each node ships for itself.

@@ -1,18 +1,14 @@
 //! `gatewright audit verify`
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 
+use audit::verify::{Checked, DeadLetters, Finding, Known, KnownHead, Signatures, database, files, heads};
 use clap::Args;
-use journal::{Checkpoint, Hash, Head, JournalId, Report};
-use model::{Now, hex};
-use protocol::sealed::checkpoint::CheckpointKey;
+use journal::Head;
+use model::Now;
 use serde_json::{Value, json};
 
 use super::super::progress::Progress;
-use super::dead_letters::Letters;
-use super::heads;
-use super::verify_database::{self, Checked, SetAside};
 use super::{Failure, Output, Trail};
 use crate::app::audit_setup::{JournalOwner, audit_dir, node_name};
 use crate::app::master_key;
@@ -26,17 +22,19 @@ pub(in crate::cli) struct Verify {
     /// Verifies what is in the database instead of files
     #[arg(long)]
     database: bool,
-    /// A record that is known from elsewhere, such as the end that an earlier verification told; may be repeated
+    /// A record that is known from elsewhere, such as the end that an earlier verification told; may be
+    /// repeated
     #[arg(long, value_name = "JOURNAL:SEQUENCE:HASH")]
     head: Vec<KnownHead>,
-    /// What a sink has kept, as JSON Lines: its checkpoints and last records have to be there; may be repeated
+    /// What a sink has kept, as JSON Lines: its checkpoints and last records have to be there; may be
+    /// repeated
     #[arg(long, value_name = "FILE")]
     heads: Vec<PathBuf>,
     /// Dead letters of another node, which tell what its shipper has set aside; may be repeated
     ///
-    /// A record that the database refused stands there whole, as `audit_set_aside`. What could not be read at all, or
-    /// was set aside by an older version, only the node's `dead-letter.jsonl` tells; those of this data directory are
-    /// read anyway.
+    /// A record that the database refused stands there whole, as `audit_set_aside`. What could not be read at
+    /// all, or was set aside by an older version, only the node's `dead-letter.jsonl` tells; those of this
+    /// data directory are read anyway.
     #[arg(long = "dead-letters", value_name = "FILE", requires = "database")]
     dead_letters: Vec<PathBuf>,
     /// Does not ask the database what it knows of the files' journal
@@ -44,79 +42,42 @@ pub(in crate::cli) struct Verify {
     offline: bool,
 }
 
-/// A head as a word.
-#[derive(Clone, Copy, Debug)]
-struct KnownHead(Head);
-
-impl FromStr for KnownHead {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parse = || {
-            let (journal, rest) = text.split_once(':')?;
-            let (sequence, hash) = rest.split_once(':')?;
-            Some(Head {
-                journal: JournalId(hex::decode_array(&journal.replace('-', ""))?),
-                sequence: sequence.parse().ok()?,
-                hash: Hash(hex::decode_array(hash)?),
-            })
-        };
-        parse().map(Self).ok_or("a head is JOURNAL:SEQUENCE:HASH: 32 digits, a number, 64 digits")
-    }
-}
-
-/// Believes the checkpoints that this realm's keys have signed.
-pub(super) struct Signatures(pub(super) Option<Vec<CheckpointKey>>);
-
-impl Signatures {
-    fn of(config: &Config) -> Self {
-        Self(master_key::read(&config.master_key_file).ok().map(|keyring| CheckpointKey::all(&keyring)))
-    }
-
-    /// Whether the signature is right; true where there is no key to tell.
-    pub(super) fn are_right(&self, checkpoint: &Checkpoint) -> bool {
-        let (id, signature) = (&checkpoint.key_id, &checkpoint.signature);
-        let confirms = |keys: &Vec<_>| CheckpointKey::confirms(keys, id, &checkpoint.message(), signature);
-        self.0.as_ref().is_none_or(confirms)
-    }
-}
-
 impl Verify {
     pub(super) async fn run(self, config: &Config, out: &mut Output) -> Result<(), Failure> {
-        let signatures = Signatures::of(config);
+        let keyring = master_key::read(&config.master_key_file).ok();
+        let signatures = Signatures::of(keyring.as_ref());
         let mut kept = Vec::new();
         for path in &self.heads {
             kept.extend(heads::read(path, &signatures)?);
         }
-        let heads: Vec<Head> = self.head.iter().map(|known| known.0).collect();
+        let named = self.head.iter().map(|known| known.0).collect();
+        let known = Known { named, kept, signatures };
+
         let checked = if self.database {
-            let trail = Trail::open(config).await?;
-            let ours = [JournalOwner::Server, JournalOwner::Command]
-                .map(|writes| audit_dir(&config.data_dir, writes));
-            let ours = ours.iter().map(|place| place.join("dead-letter.jsonl"));
-            let letters = Letters::read(&ours.chain(self.dead_letters.clone()).collect::<Vec<_>>())?;
-            let heads = [heads, kept].concat();
-            verify_database::all(&trail.audit, &heads, &signatures, &letters).await?
+            self.rows(config, &known).await?
         } else {
-            self.files(config, &heads, &kept, &signatures, out).await?
+            self.files(config, &known, out).await?
         };
-        tell(out, &checked, self.database, signatures.0.is_some())?;
-        let bad: Vec<String> = checked.iter().filter_map(Checked::complaint).collect();
+        tell(out, &checked, self.database, known.signatures.are_checked())?;
+        let bad: Vec<String> = checked.iter().filter_map(complaint).collect();
         if bad.is_empty() { Ok(()) } else { Err(Failure::failed(bad.join("\n"))) }
     }
 
-    async fn files(
-        &self,
-        config: &Config,
-        heads: &[Head],
-        kept: &[Head],
-        signatures: &Signatures,
-        out: &mut Output,
-    ) -> Result<Vec<Checked>, Failure> {
-        let directories = match &self.journal {
+    async fn rows(&self, config: &Config, known: &Known) -> Result<Vec<Checked>, Failure> {
+        let trail = Trail::open(config).await?;
+        let ours = audit_dirs(config).map(|place| place.join("dead-letter.jsonl"));
+        let paths: Vec<PathBuf> = ours.into_iter().chain(self.dead_letters.iter().cloned()).collect();
+        let letters = DeadLetters::read(&paths)?;
+        let mut bar = Bar::default();
+        let mut progress = |done, total| bar.show(done, total, &format!("{done} records"));
+        Ok(database::verify(&trail.audit, known, &letters, &mut progress).await?)
+    }
+
+    async fn files(&self, config: &Config, known: &Known, out: &mut Output) -> Result<Vec<Checked>, Failure> {
+        let directories: Vec<PathBuf> = match &self.journal {
             Some(directory) => vec![directory.clone()],
-            None => [JournalOwner::Server, JournalOwner::Command]
-                .map(|writes| audit_dir(&config.data_dir, writes).join("journal"))
+            None => audit_dirs(config)
+                .map(|place| place.join("journal"))
                 .into_iter()
                 .filter(|directory| directory.exists())
                 .collect(),
@@ -124,6 +85,7 @@ impl Verify {
         if directories.is_empty() {
             return Err(Failure::failed(format!("there is no journal in {}", config.data_dir.display())));
         }
+
         let trail = if self.offline { None } else { Some(Trail::open(config).await) };
         let trail = match trail {
             Some(Err(why)) => {
@@ -133,138 +95,41 @@ impl Verify {
             Some(Ok(trail)) => Some(trail),
             None => None,
         };
-        let mut met = vec![false; heads.len()];
-        let mut all = Vec::new();
-        for directory in &directories {
-            let Some(journal) = identity(directory)? else {
-                all.push(nothing(directory, signatures)?);
-                continue;
-            };
-            // A sink has heads of every node.
-            let mut known: Vec<Head> = kept.iter().filter(|head| head.journal == journal).copied().collect();
-            for (head, met) in heads.iter().zip(&mut met).filter(|(head, _)| head.journal == journal) {
-                known.push(*head);
-                *met = true;
-            }
-            let compared = match &trail {
-                Some(trail) => Some(verify_database::heads(&trail.audit, journal, signatures).await?),
-                None => None,
-            };
-            known.extend(compared.iter().flatten());
-            all.push(file(directory, &known, signatures, compared.is_some())?);
-        }
-        for (head, _) in heads.iter().zip(met).filter(|(_, met)| !met) {
-            all.push(Checked::missing(*head));
-        }
-        if let (Some(trail), true) = (&trail, all.iter().all(|one| one.journal.is_none())) {
-            // Where nothing is left, nothing says whose it was: the database knows what this node has shipped.
-            let known = trail.audit.journals().await?;
-            let ours = known.iter().filter(|known| known.node == node_name());
-            all.extend(ours.map(|known| {
-                Checked::missing(Head {
-                    journal: JournalId(known.id),
-                    sequence: known.shipped.sequence.unsigned_abs(),
-                    hash: Hash(known.shipped.hash),
-                })
-            }));
-        }
-        Ok(all)
+        let audit = trail.as_ref().map(|trail| &trail.audit);
+        let mut bar = Bar::default();
+        let mut progress = |done, total| bar.show(done, total, &format!("{} MiB", done >> 20));
+        Ok(files::verify(&directories, &node_name(), audit, known, &mut progress).await?)
     }
 }
 
-/// The journal of a directory; `None` where it has none.
-fn identity(directory: &Path) -> Result<Option<JournalId>, Failure> {
-    let unreadable = |why: &dyn std::fmt::Display| {
-        Failure::failed(format!("the journal in {} cannot be read: {why}", directory.display()))
-    };
-    let mut reader = journal::Reader::open(directory);
-    reader.read_up_to(0).map_err(|why| unreadable(&why))?;
-    Ok(reader.position().map(|head| head.journal))
+/// The directories of both journals of this node.
+fn audit_dirs(config: &Config) -> [PathBuf; 2] {
+    [JournalOwner::Server, JournalOwner::Command].map(|writes| audit_dir(&config.data_dir, writes))
 }
 
-/// A directory whose first segment does not say whose it is: empty, or damaged.
-fn nothing(directory: &Path, signatures: &Signatures) -> Result<Checked, Failure> {
-    let mut checked = file(directory, &[], signatures, true)?;
-    if checked.bad.is_none() {
-        checked.notes.push("there is no record in it".to_owned());
+/// One bar for each journal, which differ in their totals.
+#[derive(Default)]
+struct Bar(Option<(u64, Progress)>);
+
+impl Bar {
+    fn show(&mut self, done: u64, total: u64, text: &str) {
+        // The line of the bar before goes first.
+        self.0.take_if(|(known, _)| *known != total);
+        let (_, bar) = self.0.get_or_insert_with(|| (total, Progress::begin(Some(total))));
+        bar.show(done, text);
     }
-    Ok(checked)
-}
-
-fn file(
-    directory: &Path,
-    known: &[Head],
-    signatures: &Signatures,
-    compared: bool,
-) -> Result<Checked, Failure> {
-    let mut progress: Option<Progress> = None;
-    let told = |at: journal::Progress| {
-        let shown = progress.get_or_insert_with(|| Progress::begin(Some(at.total)));
-        shown.show(at.done, &format!("{} MiB", at.done >> 20));
-    };
-    let report = journal::verify(directory, None, known, |checkpoint| signatures.are_right(checkpoint), told);
-    let report = report.map_err(|why| Failure::failed(format!("{}: {why}", directory.display())))?;
-    drop(progress);
-    Ok(Checked::of_files(directory, &report, compared))
-}
-
-impl Checked {
-    fn of_files(directory: &Path, report: &Report, compared: bool) -> Self {
-        let mut notes = Vec::new();
-        if let Some(torn) = &report.torn {
-            notes.push(format!("{} bytes of a record that is not whole are at the end", torn.bytes));
-        }
-        if report.start.is_some_and(|start| start.sequence > 0) {
-            notes.push("older segments were removed, and what they held is not proved".to_owned());
-        }
-        if !compared {
-            notes.push("the database was not asked what it knows".to_owned());
-        }
-        let bad = report.finding.as_ref().map(|finding| {
-            let place = json!({
-                "segment": finding.segment,
-                "offset": finding.offset,
-                "sequence": finding.sequence,
-                "what": finding.fault.to_string(),
-            });
-            let text = format!("{finding} ({})", segment(directory, finding.segment).display());
-            (text, place)
-        });
-        Self {
-            journal: report.journal,
-            source: directory.display().to_string(),
-            counts: report.counts,
-            start: report.start,
-            end: report.end,
-            notes,
-            set_aside: Vec::new(),
-            bad,
-        }
-    }
-
-    /// A known head of a journal that is not there at all.
-    fn missing(head: Head) -> Self {
-        let text = format!("record {}: it is known, and nothing of its journal is there", head.sequence);
-        let place = json!({"sequence": head.sequence, "what": "nothing of the journal is there"});
-        Self::empty(Some(head.journal), "known from elsewhere".to_owned(), Vec::new(), Some((text, place)))
-    }
-}
-
-/// The file of a segment.
-fn segment(directory: &Path, number: u64) -> PathBuf {
-    directory.join(format!("{number:010}.journal"))
 }
 
 fn tell(out: &mut Output, checked: &[Checked], database: bool, signed: bool) -> Result<(), Failure> {
     let signatures = if signed { "checked" } else { "not checked: there is no master key file" };
-    let journals: Vec<Value> = checked.iter().map(Checked::value).collect();
     out.value(&json!({
-        "ok": checked.iter().all(|one| one.bad.is_none()),
+        "ok": checked.iter().all(|one| one.finding.is_none()),
         "source": if database { "database" } else { "files" },
         "at": now(),
         "signatures": signatures,
-        "journals": journals,
+        "journals": checked.iter().map(value).collect::<Vec<_>>(),
     }))?;
+
     for one in checked {
         let name = one.journal.map_or_else(|| "no journal".to_owned(), |id| format!("journal {id}"));
         out.line(&format!("{name} ({})", one.source))?;
@@ -273,11 +138,12 @@ fn tell(out: &mut Output, checked: &[Checked], database: bool, signed: bool) -> 
             "  {} records and {} checkpoints are proved, {} known heads were met; signatures {signatures}",
             counts.records, counts.checkpoints, counts.heads
         ))?;
-        for note in one.notes.iter().cloned().chain(one.set_aside.iter().map(SetAside::line)) {
+        let asides = one.set_aside.iter().map(ToString::to_string);
+        for note in one.notes.iter().map(ToString::to_string).chain(asides) {
             out.line(&format!("  {note}"))?;
         }
         if let Some(end) = one.end {
-            out.line(&format!("  the end: {}:{}:{}", end.journal, end.sequence, end.hash))?;
+            out.line(&format!("  the end: {}", KnownHead(end)))?;
         }
     }
     if checked.is_empty() {
@@ -286,21 +152,53 @@ fn tell(out: &mut Output, checked: &[Checked], database: bool, signed: bool) -> 
     Ok(())
 }
 
-fn now() -> Now {
-    model::Clock::system().now()
+/// What is wrong with a journal, in one line.
+fn complaint(checked: &Checked) -> Option<String> {
+    let finding = checked.finding.as_ref()?;
+    let journal = checked.journal.map_or_else(|| "a journal".to_owned(), |id| format!("journal {id}"));
+    Some(format!("{journal}, {finding}"))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A journal for programs.
+fn value(checked: &Checked) -> Value {
+    let head = |head: Head| json!({"sequence": head.sequence, "hash": head.hash.to_string()});
+    let asides = checked
+        .set_aside
+        .iter()
+        .map(|one| json!({"from": one.from, "to": one.to, "reason": one.reason, "proved": one.proved}));
+    json!({
+        "journal": checked.journal.map(|id| id.to_string()),
+        "source": checked.source.to_string(),
+        "records": checked.counts.records,
+        "checkpoints": checked.counts.checkpoints,
+        "heads": checked.counts.heads,
+        "heads_before": checked.counts.heads_before,
+        "start": checked.start.map(head),
+        "end": checked.end.map(head),
+        "notes": checked.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "set_aside": asides.collect::<Vec<_>>(),
+        "finding": checked.finding.as_ref().map(place),
+    })
+}
 
-    #[test]
-    fn a_head_is_read_as_it_is_told() {
-        let head = Head { journal: JournalId([0xab; 16]), sequence: 7, hash: Hash([0x01; 32]) };
-        let text = format!("{}:{}:{}", head.journal, head.sequence, head.hash);
-        assert_eq!(text.parse::<KnownHead>().unwrap().0, head);
-        for bad in ["", "a:1:b", &text.replace("07", "x"), &text[1..], &format!("{text}0")] {
-            assert!(bad == text || bad.parse::<KnownHead>().is_err(), "{bad}");
+/// A finding for programs.
+fn place(finding: &Finding) -> Value {
+    match finding {
+        Finding::Segment { finding, .. } => json!({
+            "segment": finding.segment,
+            "offset": finding.offset,
+            "sequence": finding.sequence,
+            "what": finding.fault.to_string(),
+        }),
+        Finding::Row { sequence, at, fault } => {
+            json!({"sequence": sequence, "at": at, "what": fault.to_string()})
+        }
+        Finding::Missing { sequence } => {
+            json!({"sequence": sequence, "what": "nothing of the journal is there"})
         }
     }
+}
+
+fn now() -> Now {
+    model::Clock::system().now()
 }

@@ -1,8 +1,8 @@
-//! Heads that are known from elsewhere: what a sink has kept.
+//! Heads that are known from elsewhere: what a sink kept.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -11,20 +11,20 @@ use journal::{Checkpoint, Hash, Head, JournalId, Time};
 use model::hex;
 use serde_json::Value;
 
-use super::Failure;
-use super::verify::Signatures;
+use super::{Signatures, VerifyError};
 
-/// The heads in a file of JSON Lines as the sinks write them: of every checkpoint, whose signature must be right, of
-/// the last record of each journal, and of every record behind which a journal went back: what comes again must be the
-/// same.
+/// The heads in a file of JSON Lines as the sinks write them.
+///
+/// These are the heads of every checkpoint, whose signature must be right, of the last record of each
+/// journal, and of every record behind which a journal went back: what comes again must be the same.
 ///
 /// # Errors
-/// Where the file cannot be read, a signature is wrong, or no line is one of a sink.
-pub(super) fn read(path: &Path, signatures: &Signatures) -> Result<Vec<Head>, Failure> {
-    let unreadable =
-        |why: std::io::Error| Failure::failed(format!("{} cannot be read: {why}", path.display()));
+/// When the file cannot be read, a signature is wrong, or no line is one of a sink.
+pub fn read(path: &Path, signatures: &Signatures) -> Result<Vec<Head>, VerifyError> {
+    let unreadable = |why: io::Error| VerifyError::File(path.to_owned(), why);
     let file = BufReader::new(File::open(path).map_err(unreadable)?);
     let (mut heads, mut last) = (Vec::new(), BTreeMap::<JournalId, Head>::new());
+
     for (number, line) in (1..).zip(file.split(b'\n')) {
         let Ok(value) = serde_json::from_slice::<Value>(&line.map_err(unreadable)?) else { continue };
         let Some(head) = head(&value) else { continue };
@@ -38,13 +38,15 @@ pub(super) fn read(path: &Path, signatures: &Signatures) -> Result<Vec<Head>, Fa
                 last.insert(head.journal, head);
             }
         }
+
         let Some(signed) = value.get("head").filter(|head| !head.is_null()) else { continue };
         let checkpoint = checkpoint(signed).filter(|checkpoint| signatures.are_right(checkpoint));
-        let wrong = || Failure::failed(format!("{}, line {number}: the signature is wrong", path.display()));
+        let wrong = || VerifyError::Signature(path.to_owned(), number);
         heads.push(checkpoint.ok_or_else(wrong)?.head);
     }
+
     if last.is_empty() {
-        return Err(Failure::failed(format!("{} has no line of a sink", path.display())));
+        return Err(VerifyError::NoHeads(path.to_owned()));
     }
     heads.extend(last.into_values());
     Ok(heads)
@@ -77,13 +79,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_journal_went_back_from_is_a_head_too() {
+    fn the_record_that_a_journal_went_back_from_is_a_head_too() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         for (sequence, hash) in [(1, "a"), (2, "a"), (3, "a"), (2, "b"), (3, "b"), (4, "b")] {
             let (journal, hash) = ("0".repeat(32), hash.repeat(64));
             writeln!(file, r#"{{"journal":"{journal}","sequence":{sequence},"hash":"{hash}"}}"#).unwrap();
         }
-        let heads = read(file.path(), &Signatures(None)).unwrap();
+        let heads = read(file.path(), &Signatures::of(None)).unwrap();
         let found: Vec<_> = heads.iter().map(|head| (head.sequence, head.hash.0[0])).collect();
         assert_eq!(found, [(3, 0xaa), (4, 0xbb)]);
     }

@@ -1,24 +1,26 @@
-//! What shippers have set aside, as their dead letters tell it.
+//! What shippers set aside, as their dead letters tell it.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
-use audit::{DeadLetter, Refused};
 use journal::JournalId;
 
-use super::Failure;
+use super::VerifyError;
+use super::finding::Note;
+use crate::dead_letters::{DeadLetter, Refused};
 
-/// The letters of some files.
-#[derive(Default)]
-pub(super) struct Letters {
+/// The dead letters of some files.
+#[derive(Debug, Default)]
+pub struct DeadLetters {
     refused: HashMap<(JournalId, u64), Refused>,
     unreadable: Vec<Unreadable>,
-    lost: Vec<(JournalId, String)>,
+    losses: Vec<(JournalId, Note)>,
 }
 
 /// Records that could not be read, first and last.
+#[derive(Debug)]
 pub(super) struct Unreadable {
     journal: JournalId,
     from: u64,
@@ -34,14 +36,15 @@ pub(super) enum Found<'a> {
     Unreadable(&'a Unreadable),
 }
 
-impl Letters {
-    /// Reads files; one that is not there has none. Lines that are no letters are gone over.
-    pub(super) fn read(paths: &[PathBuf]) -> Result<Self, Failure> {
+impl DeadLetters {
+    /// Reads files; one that is not there has no dead letters. Lines that are none are left out.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn read(paths: &[PathBuf]) -> Result<Self, VerifyError> {
         let mut letters = Self::default();
         for path in paths {
-            let unreadable =
-                |why: io::Error| Failure::failed(format!("{} cannot be read: {why}", path.display()));
-            letters.add(path).map_err(unreadable)?;
+            letters.add(path).map_err(|why| VerifyError::File(path.clone(), why))?;
         }
         Ok(letters)
     }
@@ -60,10 +63,7 @@ impl Letters {
                     self.unreadable.push(Unreadable { journal, from, to, reason });
                 }
                 Some(DeadLetter::Lost { journal, shipped, reason, .. }) => {
-                    self.lost.push((
-                        journal,
-                        format!("after record {shipped} the files were other ones: {reason}"),
-                    ));
+                    self.losses.push((journal, Note::FilesChanged { shipped, reason }));
                 }
                 _ => {}
             }
@@ -71,9 +71,9 @@ impl Letters {
         Ok(())
     }
 
-    /// When the files of a journal were not what had been shipped: put back from a copy, or short of their end.
-    pub(super) fn losses(&self, journal: JournalId) -> impl Iterator<Item = &String> {
-        self.lost.iter().filter(move |(of, _)| *of == journal).map(|(_, what)| what)
+    /// The times at which a shipper found other files of a journal than those that it had shipped from.
+    pub(super) fn losses(&self, journal: JournalId) -> impl Iterator<Item = &Note> {
+        self.losses.iter().filter(move |(of, _)| *of == journal).map(|(_, note)| note)
     }
 
     /// What they say of a record.

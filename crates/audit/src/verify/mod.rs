@@ -1,0 +1,153 @@
+//! Verifies the audit trail: recomputes the chain of hashes, in the files of a journal or in the database,
+//! and compares it with signed checkpoints and with records that are known from elsewhere.
+//!
+//! It names the first record that was changed, removed or reordered, and changes nothing itself.
+
+pub mod database;
+pub mod files;
+mod finding;
+pub mod heads;
+mod set_aside;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use journal::{Checkpoint, Hash, Head, JournalId, ReadError};
+use model::hex;
+use protocol::sealed::checkpoint::CheckpointKey;
+use protocol::sealed::keyring::Keyring;
+
+pub use self::finding::{Checked, Finding, Note, RowFault, SetAside, Source};
+pub use self::set_aside::DeadLetters;
+
+/// What a verification compares the trail with.
+#[derive(Debug)]
+pub struct Known {
+    /// Heads that the operator names: a verification finds each of them, or says that its journal is missing.
+    pub named: Vec<Head>,
+    /// Heads that sinks kept. They are of every node, so those of another node's journal say nothing about
+    /// files.
+    pub kept: Vec<Head>,
+    /// The signatures that count.
+    pub signatures: Signatures,
+}
+
+/// The signatures of checkpoints, and the keys that tell which are right.
+#[derive(Debug)]
+pub struct Signatures(Option<Vec<CheckpointKey>>);
+
+impl Signatures {
+    /// Signatures by the keys of `keyring`; without one every signature counts as right.
+    pub fn of(keyring: Option<&Keyring>) -> Self {
+        Self(keyring.map(CheckpointKey::all))
+    }
+
+    /// Whether there are keys to check signatures with.
+    pub fn are_checked(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether the signature of `checkpoint` is right; true where there is no key to tell.
+    pub fn are_right(&self, checkpoint: &Checkpoint) -> bool {
+        let (id, signature) = (&checkpoint.key_id, &checkpoint.signature);
+        let confirms = |keys: &Vec<_>| CheckpointKey::confirms(keys, id, &checkpoint.message(), signature);
+        self.0.as_ref().is_none_or(confirms)
+    }
+}
+
+/// A head as text: `JOURNAL:SEQUENCE:HASH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownHead(pub Head);
+
+impl fmt::Display for KnownHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Head { journal, sequence, hash } = self.0;
+        write!(f, "{journal}:{sequence}:{hash}")
+    }
+}
+
+impl FromStr for KnownHead {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (journal, rest) = text.split_once(':')?;
+            let (sequence, hash) = rest.split_once(':')?;
+            Some(Head {
+                journal: JournalId(hex::decode_array(&journal.replace('-', ""))?),
+                sequence: sequence.parse().ok()?,
+                hash: Hash(hex::decode_array(hash)?),
+            })
+        };
+        parse().map(Self).ok_or("a head is JOURNAL:SEQUENCE:HASH: 32 digits, a number, 64 digits")
+    }
+}
+
+/// Why a verification could not be made.
+#[derive(Debug)]
+pub enum VerifyError {
+    /// The database did not answer.
+    Store(store::Error),
+    /// A file of heads or of dead letters cannot be read.
+    File(PathBuf, io::Error),
+    /// The first segment of this directory cannot be read.
+    Journal(PathBuf, ReadError),
+    /// The segments of this directory cannot be read.
+    Directory(PathBuf, io::Error),
+    /// The checkpoint on this line of a file of heads has a wrong signature, or is none.
+    Signature(PathBuf, u64),
+    /// This file of heads has no line as the sinks write them.
+    NoHeads(PathBuf),
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(why) => why.fmt(f),
+            Self::File(path, why) => write!(f, "{} cannot be read: {why}", path.display()),
+            Self::Journal(directory, why) => {
+                write!(f, "the journal in {} cannot be read: {why}", directory.display())
+            }
+            Self::Directory(directory, why) => write!(f, "{}: {why}", directory.display()),
+            Self::Signature(path, line) => {
+                write!(f, "{}, line {line}: the signature is wrong", path.display())
+            }
+            Self::NoHeads(path) => write!(f, "{} has no line of a sink", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for VerifyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(why) => Some(why),
+            Self::File(_, why) | Self::Directory(_, why) => Some(why),
+            Self::Journal(_, why) => Some(why),
+            Self::Signature(..) | Self::NoHeads(_) => None,
+        }
+    }
+}
+
+impl From<store::Error> for VerifyError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_as_it_is_told() {
+        let head = Head { journal: JournalId([0xab; 16]), sequence: 7, hash: Hash([0x01; 32]) };
+        let text = KnownHead(head).to_string();
+        assert_eq!(text, format!("{}:{}:{}", head.journal, head.sequence, head.hash));
+        assert_eq!(text.parse::<KnownHead>().unwrap().0, head);
+        for bad in ["", "a:1:b", &text.replace(":7:", ":x:"), &text[1..], &format!("{text}0")] {
+            assert!(bad.parse::<KnownHead>().is_err(), "{bad}");
+        }
+    }
+}
