@@ -227,7 +227,7 @@ impl Audit {
     /// Prepares access to the trail; the connection opens at its first use.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the settings do not fit.
+    /// [`Error::Refused`] when the settings are invalid.
     pub fn open(settings: &Settings, spawner: &Spawner) -> Result<Self, Error> {
         Ok(Self(match &settings.location {
             Location::Sqlite(path) => Engine::Sqlite(SqliteAudit::new(path, settings)),

@@ -149,8 +149,8 @@ impl PostgresAudit {
             ));
 
             match self.change(&text).await {
+                Ok(()) => made.push(name),
                 // Another node created it first.
-                // Another node was faster.
                 Err(_) if self.partitions().await?.contains(&name) => {}
                 Err(error) => return Err(error),
             }

@@ -38,10 +38,10 @@ statements! {
 /// One version of the pepper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pepper {
-    /// Its version, from 1.
     /// The version number, from 1.
-    /// Whether it seals; an older one only opens.
+    pub version: i64,
     /// Whether it seals new hashes; an older version only opens.
+    pub is_active: bool,
     /// The sealed key.
     pub sealed: Vec<u8>,
     /// When it was created.
