@@ -1,4 +1,4 @@
-//! A server under load, and clients that hold what it gave them.
+//! A server under load, and the clients with their tokens.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,13 +8,13 @@ use testkit::process::Server;
 use crate::Outcome;
 use crate::load::{Answer, Connection, get, post};
 
-/// Clients at once.
+/// Concurrent clients.
 pub(super) const CONNECTIONS: usize = 64;
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 const PASSWORD: &str = "TestPass123!";
 
-/// Starts a server with Argon2id at its cheapest.
+/// Starts a server with the cheapest Argon2id parameters.
 fn serve(
     binary: &Path,
     folder: &Path,
@@ -30,8 +30,7 @@ fn serve(
     start(binary, &["serve"], folder, address.port(), &[&cheap, env].concat())
 }
 
-/// Starts `program` with `arguments`, which is to become a server on `port` of this machine, and ready when this
-/// returns.
+/// Starts `program` with `arguments` as a server on `port` of this machine, and returns when it is ready.
 pub(super) fn start(
     program: &Path,
     arguments: &[&str],
@@ -55,13 +54,13 @@ pub(super) fn start(
     Ok(server)
 }
 
-/// Asks for readiness.
+/// Fails unless the server reports readiness.
 pub(super) fn readiness(address: SocketAddr) -> Outcome<()> {
     let answer = Connection::open(address)?.send("GET /health/readiness HTTP/1.1\r\nHost: x\r\n\r\n")?;
     if answer.status == 200 { Ok(()) } else { Err(answer.body.into()) }
 }
 
-/// Resident memory of a process, in MiB.
+/// The resident memory of a process, in MiB.
 pub(super) fn resident(pid: u32) -> Outcome<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
@@ -69,14 +68,14 @@ pub(super) fn resident(pid: u32) -> Outcome<f64> {
     Ok(kib / 1024.0)
 }
 
-/// A metric without labels, of the page that is served at `operations`.
+/// Reads a metric without labels from the server at `operations`.
 pub(super) fn metric(operations: SocketAddr, name: &str) -> Outcome<f64> {
     let page = Connection::open(operations)?.send(&get("/metrics", ""))?.body;
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
     page.lines().find_map(value).ok_or_else(|| format!("no metric {name}").into())
 }
 
-/// A server under load, and what its clients hold.
+/// A server under load, and the state of its clients.
 pub(super) struct Contestant {
     pub(super) name: &'static str,
     pub(super) address: SocketAddr,
@@ -86,7 +85,7 @@ pub(super) struct Contestant {
     pub(super) folder: tempfile::TempDir,
 }
 
-/// What a client holds.
+/// The state of a client.
 #[derive(Clone, Default)]
 pub(super) struct Client {
     name: String,
@@ -97,8 +96,9 @@ pub(super) struct Client {
 }
 
 impl Contestant {
-    /// On SQLite, or on the database of `url`. `commands` is the build that makes keys and tables there, `binary` the
-    /// one that serves. Argon2id is at its cheapest: these figures are of everything around it, which has its own.
+    /// Starts a server on SQLite, or on the database of `url`. `commands` is the build that creates keys and
+    /// tables there, `binary` the one that serves. Argon2id has its cheapest parameters: these figures cover
+    /// everything else, hashing has its own benchmark.
     pub(super) fn open(
         name: &'static str,
         commands: &Path,
@@ -117,21 +117,23 @@ impl Contestant {
                 return Err(finished.stderr.into());
             }
         }
+
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let (address, operations) = (local(testkit::free_port()), local(testkit::free_port()));
+        let address = local(testkit::free_port());
+        let operations = local(testkit::free_port());
         let env: Vec<_> = url.iter().chain(env).copied().collect();
         let server = serve(binary, folder.path(), (address, operations), &env)?;
         Ok(Self { name, address, operations, clients: Vec::new(), server, folder })
     }
 
-    /// The same, stopped and started again with these settings.
+    /// Restarts the server with these settings.
     pub(super) fn restart(mut self, binary: &Path, env: &[(&str, &str)]) -> Outcome<Self> {
         self.server.terminate();
         self.server = serve(binary, self.folder.path(), (self.address, self.operations), env)?;
         Ok(self)
     }
 
-    /// A metric without labels.
+    /// Reads a metric without labels.
     pub(super) fn metric(&self, name: &str) -> Outcome<f64> {
         metric(self.operations, name)
     }
@@ -167,36 +169,38 @@ fn keep(client: &mut Client, answer: &Answer) -> Outcome<()> {
     };
     match (answer.status, member("access_token"), member("refresh_token")) {
         (200, Some(access), Some(refresh)) => {
-            (client.access, client.refresh) = (access, refresh);
+            client.access = access;
+            client.refresh = refresh;
             Ok(())
         }
         _ => Err(answer.body.clone().into()),
     }
 }
 
-/// One request of a client, and what it keeps of the answer.
+/// Sends one request of a client and keeps what it needs of the answer.
 pub(super) type Step = fn(usize, &mut Client, &mut Connection) -> Outcome<()>;
 
-/// Somebody new.
+/// Registers a new user.
 pub(super) fn sign_up(index: usize, client: &mut Client, connection: &mut Connection) -> Outcome<()> {
     client.registered += 1;
     register(connection, &format!("u{index}-{}", client.registered))
 }
 
-/// Everybody who registered, in turn: nobody comes to the hundred sessions where the oldest has to end.
+/// Logs in the client's registered users in turn, so that no user reaches the limit of a hundred sessions,
+/// where the oldest is ended.
 pub(super) fn sign_in(index: usize, client: &mut Client, connection: &mut Connection) -> Outcome<()> {
     client.logins = client.logins % client.registered + 1;
     client.name = format!("u{index}-{}", client.logins);
     log_in(connection, client)
 }
 
-/// The next token of the same session.
+/// Refreshes the client's session.
 pub(super) fn refresh(_: usize, client: &mut Client, connection: &mut Connection) -> Outcome<()> {
     let body = format!(r#"{{"refresh_token":"{}"}}"#, client.refresh);
     keep(client, &connection.send(&post("/api/v1/auth/refresh", JSON, &body))?)
 }
 
-/// Who the client is.
+/// Reads the client's own account.
 pub(super) fn me(_: usize, client: &mut Client, connection: &mut Connection) -> Outcome<()> {
     let answer = connection.send(&get("/api/v1/auth/me", &client.access))?;
     if answer.status == 200 { Ok(()) } else { Err(answer.body.into()) }

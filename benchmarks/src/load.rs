@@ -1,4 +1,4 @@
-//! A load of HTTP/1.1 requests over kept connections, cheap enough to measure a quick server from the same machine.
+//! HTTP/1.1 load over keep-alive connections, cheap enough to measure a fast server from the same machine.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,14 +8,14 @@ use tokio::time::Instant;
 
 use crate::Outcome;
 
-/// One kept connection.
+/// One keep-alive connection.
 pub(super) struct Connection(BufReader<TcpStream>);
 
-/// What came back.
+/// The answer to a request.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: String,
-    /// Seconds of `Retry-After`.
+    /// `Retry-After` in seconds.
     pub(super) retry_after: Option<u64>,
 }
 
@@ -33,7 +33,8 @@ impl Connection {
         let mut line = String::new();
         self.0.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or("no status line")?;
-        let (mut length, mut retry_after) = (0, None);
+        let mut length = 0;
+        let mut retry_after = None;
         loop {
             line.clear();
             self.0.read_line(&mut line)?;
@@ -66,16 +67,16 @@ pub(super) fn post(path: &str, kind: &str, body: &str) -> String {
     )
 }
 
-/// What a load came to.
+/// The result of a load.
 pub(super) struct Load {
-    /// Requests a second.
+    /// Requests per second.
     pub(super) rate: f64,
-    /// How long each took.
+    /// The duration of each request.
     pub(super) took: Vec<Duration>,
 }
 
-/// Requests at once for `span`, on a kept connection for each of `states`; `step` makes a connection's request from its
-/// last answer, and checks that.
+/// Sends requests for `span` over one connection for each of `states`, concurrently; `step` sends a
+/// connection's next request and checks its answer.
 pub(super) fn load<S: Send>(
     address: SocketAddr,
     states: &mut [S],
@@ -83,6 +84,7 @@ pub(super) fn load<S: Send>(
     step: impl Fn(usize, &mut S, &mut Connection) -> Outcome<()> + Sync,
 ) -> Outcome<Load> {
     let begin = Instant::now();
+
     let took = std::thread::scope(|scope| {
         let workers: Vec<_> = states
             .iter_mut()
@@ -101,12 +103,14 @@ pub(super) fn load<S: Send>(
                 })
             })
             .collect();
+
         let mut all = Vec::new();
         for worker in workers {
             all.extend(worker.join().map_err(|_| "a worker panicked")??);
         }
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(all)
     })?;
+
     let done = f64::from(u32::try_from(took.len()).unwrap_or(u32::MAX));
     Ok(Load { rate: done / begin.elapsed().as_secs_f64(), took })
 }

@@ -1,20 +1,20 @@
-//! Benchmarks: ratios over interleaved rounds, with their spread. They print; they pass no judgement.
+//! Benchmarks: ratios over interleaved rounds, with their spread. They print figures without a verdict.
 
 mod audit;
+mod bench_db;
 mod contestant;
-mod ground;
 mod load;
 mod million;
 mod passwords;
 mod rounds;
-mod seam;
 mod server;
+mod storage;
 
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Whatever keeps a benchmark from its end.
+/// The result of a benchmark.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str = "usage: cargo run --release -p benchmarks -- BENCHMARK
@@ -41,11 +41,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the benchmark that `arguments` name; false when there is no such benchmark.
+/// Runs the benchmark that `arguments` name; false for an unknown one.
 fn run(arguments: &[&str]) -> Outcome<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match arguments {
-        ["store"] => runtime.block_on(seam::run())?,
+        ["store"] => runtime.block_on(storage::run())?,
         ["million"] => runtime.block_on(million::run(&["sqlite", "postgres"]))?,
         ["million", engine @ ("sqlite" | "postgres")] => runtime.block_on(million::run(&[*engine]))?,
         ["server"] => server::run(root())?,
@@ -57,7 +57,7 @@ fn run(arguments: &[&str]) -> Outcome<bool> {
     Ok(true)
 }
 
-/// The workspace, wherever the command was called from.
+/// The root of the workspace, independent of the working directory.
 fn root() -> &'static Path {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().unwrap_or(own)

@@ -1,4 +1,4 @@
-//! A million users and five million sessions beside an almost empty database: what a login then costs.
+//! The cost of operations with a million users and five million sessions, beside an almost empty database.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use testkit::postgres::rows;
 use tokio::time::Instant;
 
 use crate::Outcome;
-use crate::ground::{Ground, NOON, at_path, at_url, email, migrate, uuid};
+use crate::bench_db::{BenchDb, NOON, at_path, at_url, email, migrate, uuid};
 use crate::rounds::{Figures, latency};
 
-/// Users of the two databases; each has five sessions.
+/// The numbers of users of the two databases; each user has five sessions.
 const SIZES: [u64; 2] = [2_000, 1_000_000];
 const SESSIONS: u64 = 5;
 const ROUNDS: u64 = 9;
@@ -35,19 +35,19 @@ pub(super) async fn run(engines: &[&str]) -> Outcome<()> {
 async fn sqlite() -> Outcome<()> {
     println!("SQLite, synchronous=FULL");
     let folder = tempfile::tempdir()?;
-    let mut grounds = Vec::new();
+    let mut databases = Vec::new();
     for users in SIZES {
         let path = folder.path().join(format!("{users}.db"));
         migrate(at_path(&path)).await?;
         let begin = Instant::now();
         fill_sqlite(&path, users)?;
         println!("  {users} users: filled in {:.0} s", begin.elapsed().as_secs_f64());
-        grounds.push(Ground::open(at_path(&path), 4, 1 << 40).await?);
+        databases.push(BenchDb::open(at_path(&path), 4, 1 << 40).await?);
         if users == SIZES[1] {
             explain_sqlite(&path)?;
         }
     }
-    compare(&grounds).await
+    compare(&databases).await
 }
 
 async fn postgres() -> Outcome<()> {
@@ -56,32 +56,33 @@ async fn postgres() -> Outcome<()> {
     let builder =
         settings.iter().fold(Postgres::builder(), |builder, (name, value)| builder.setting(name, value));
     let server = builder.fsync(true).setting("autovacuum", "off").start();
-    let mut grounds = Vec::new();
+    let mut databases = Vec::new();
     for users in SIZES {
         let url = server.database(&format!("users{users}"));
         migrate(at_url(&url)).await?;
         let begin = Instant::now();
         fill_postgres(&url, users).await?;
         println!("  {users} users: filled in {:.0} s", begin.elapsed().as_secs_f64());
-        grounds.push(Ground::open(at_url(&url), 4, 1 << 40).await?);
+        databases.push(BenchDb::open(at_url(&url), 4, 1 << 40).await?);
         if users == SIZES[1] {
             explain_postgres(&url)?;
         }
     }
-    compare(&grounds).await
+    compare(&databases).await
 }
 
-/// `$id` stands for the engine's way to write the number `n` as a UUID, `$zeros` for 32 bytes, `$gw` for the schema.
+/// `$id` is replaced by the engine's way to write the number `n` as a UUID, `$zeros` by 32 bytes, `$gw` by
+/// the schema.
 const FILL: [&str; 3] = [
     "INSERT INTO $gw.users (uuid, email, email_key, role, state, profile, created_at, updated_at) \
-     SELECT $id, 'user' || n || '@example.com', 'user' || n || '@example.com', 'BASIC_USER', 'active', '{}', n, n \
-     FROM g",
+     SELECT $id, 'user' || n || '@example.com', 'user' || n || '@example.com', 'BASIC_USER', 'active', \
+     '{}', n, n FROM g",
     "INSERT INTO $gw.credentials (user_id, kind, data, version, updated_at) \
      SELECT n, 'password', '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA', 1, n FROM g",
     "INSERT INTO $gw.sessions (id, user_id, scope, address, user_agent, created_at, ends_at, expires_at, \
      generation, secret_hash, rotated_at, successors, late_generation, late_replays, revoked) \
-     SELECT $id, 1 + (n - 1) / 5, 'profile', '192.0.2.1', 'Mozilla/5.0 (X11; Linux x86_64)', $noon, $noon * 2, n, 1, \
-     $zeros, $noon, '', 0, 0, FALSE FROM g",
+     SELECT $id, 1 + (n - 1) / 5, 'profile', '192.0.2.1', 'Mozilla/5.0 (X11; Linux x86_64)', $noon, \
+     $noon * 2, n, 1, $zeros, $noon, '', 0, 0, FALSE FROM g",
 ];
 
 fn fill_sqlite(path: &Path, users: u64) -> Outcome<()> {
@@ -101,12 +102,12 @@ fn fill_sqlite(path: &Path, users: u64) -> Outcome<()> {
     Ok(())
 }
 
-/// On a connection of its own: testkit's gives up after half a minute.
+/// Uses a separate connection, because testkit's gives up after half a minute.
 async fn fill_postgres(url: &str, users: u64) -> Outcome<()> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
     let driving = async { connection.await.map_err(Into::into) };
     let filling = async {
-        // Neither a foreign key a row nor a flush a statement.
+        // Without foreign key checks per row and flushes per statement.
         client.batch_execute("SET session_replication_role = replica; SET synchronous_commit = off").await?;
         for (text, count) in FILL.into_iter().zip([users, users, users * SESSIONS]) {
             let series = format!("WITH g(n) AS (SELECT * FROM generate_series(1::bigint, {count}))");
@@ -147,7 +148,8 @@ fn explain_postgres(url: &str) -> Outcome<()> {
         let most = (1..=20).rev().find(|n| text.contains(&format!("${n}"))).unwrap_or(0);
         let nulls = vec!["NULL"; most].join(", ");
         let sql = format!(
-            "SET plan_cache_mode = force_generic_plan; PREPARE explained AS {text}; EXPLAIN EXECUTE explained({nulls})"
+            "SET plan_cache_mode = force_generic_plan; PREPARE explained AS {text}; \
+             EXPLAIN EXECUTE explained({nulls})"
         );
         for step in rows(url, &sql)?.into_iter().flatten().flatten() {
             println!("    {step}");
@@ -156,38 +158,41 @@ fn explain_postgres(url: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// Numbers of users all over the table, without randomness: multiples of a prime.
-fn anybody(users: u64, at: u64) -> u64 {
+/// Ids of users spread over the whole table, without randomness: multiples of a prime.
+fn spread(users: u64, at: u64) -> u64 {
     1 + at.wrapping_mul(7_919) % users
 }
 
-async fn compare(grounds: &[Ground]) -> Outcome<()> {
-    let verbs = ["login, read", "login, write", "refresh", "cleanup, 10 rows"];
-    let mut figures: Vec<Vec<Figures>> = verbs
+async fn compare(databases: &[BenchDb]) -> Outcome<()> {
+    let operations = ["login, read", "login, write", "refresh", "cleanup, 10 rows"];
+    let mut figures: Vec<Vec<Figures>> = operations
         .iter()
-        .map(|verb| SIZES.iter().map(|users| Figures::new(format!("{verb}, {users} users"), "us")).collect())
+        .map(|name| SIZES.iter().map(|users| Figures::new(format!("{name}, {users} users"), "us")).collect())
         .collect();
+
     let begin = Instant::now();
     for round in 0..=ROUNDS {
-        for (size, (ground, users)) in grounds.iter().zip(SIZES).enumerate() {
+        for (size, (db, users)) in databases.iter().zip(SIZES).enumerate() {
             let measured = [
-                login_read(ground, users, round).await?,
-                login_write(ground, users, round).await?,
-                refresh(ground, users, round).await?,
-                cleanup(ground, round).await?,
+                login_read(db, users, round).await?,
+                login_write(db, users, round).await?,
+                refresh(db, users, round).await?,
+                cleanup(db, round).await?,
             ];
-            // The first round only wakes the caches.
-            for (verb, figure) in figures.iter_mut().zip(measured).filter(|_| round > 0) {
-                verb.get_mut(size).into_iter().for_each(|of_size| of_size.push(figure));
+            // The first round only warms the caches.
+            for (operation, figure) in figures.iter_mut().zip(measured).filter(|_| round > 0) {
+                operation.get_mut(size).into_iter().for_each(|of_size| of_size.push(figure));
             }
         }
+
         if begin.elapsed() > Duration::from_mins(4) {
             println!("  stopped after {round} rounds");
             break;
         }
     }
-    for verb in &figures {
-        if let [few, many] = verb.as_slice() {
+
+    for operation in &figures {
+        if let [few, many] = operation.as_slice() {
             few.print(None);
             many.print(Some(few));
         }
@@ -195,45 +200,45 @@ async fn compare(grounds: &[Ground]) -> Outcome<()> {
     Ok(())
 }
 
-async fn login_read(ground: &Ground, users: u64, round: u64) -> Outcome<f64> {
+async fn login_read(db: &BenchDb, users: u64, round: u64) -> Outcome<f64> {
     let mut at = round * 1000;
     let work = || {
         at += 1;
-        let email = email(anybody(users, at));
-        async move { ground.find_login(&email?).await.map(|_| ()) }
+        let email = email(spread(users, at));
+        async move { db.find_login(&email?).await.map(|_| ()) }
     };
     Ok(latency(TIMES, work).await?)
 }
 
-async fn login_write(ground: &Ground, users: u64, round: u64) -> Outcome<f64> {
+async fn login_write(db: &BenchDb, users: u64, round: u64) -> Outcome<f64> {
     let mut at = round * 1000;
     let work = || {
         at += 1;
-        let user = anybody(users, at);
-        async move { ground.open_session(model::UserId(i64::try_from(user).unwrap_or(0))).await }
+        let user = spread(users, at);
+        async move { db.open_session(model::UserId(i64::try_from(user).unwrap_or(0))).await }
     };
     Ok(latency(TIMES, work).await?)
 }
 
-/// Each session is refreshed once, from the half that the cleanup does not reach.
-async fn refresh(ground: &Ground, users: u64, round: u64) -> Outcome<f64> {
+/// Refreshes each session once, in the half that the cleanup does not reach.
+async fn refresh(db: &BenchDb, users: u64, round: u64) -> Outcome<f64> {
     let half = users * SESSIONS / 2;
     let mut at = round * u64::try_from(TIMES)?;
     let work = || {
         at += 1;
-        let id = SessionId(uuid(half + anybody(half, at)));
-        async move { ground.refresh(id, 1, [0; 32]).await }
+        let id = SessionId(uuid(half + spread(half, at)));
+        async move { db.refresh(id, 1, [0; 32]).await }
     };
     Ok(latency(TIMES, work).await?)
 }
 
-/// The sessions were filled with one expiry a microsecond: each batch finds exactly its own.
-async fn cleanup(ground: &Ground, round: u64) -> Outcome<f64> {
+/// The sessions expire one per microsecond, so each batch finds exactly its own rows.
+async fn cleanup(db: &BenchDb, round: u64) -> Outcome<f64> {
     let times = TIMES / 10;
     let mut until = i64::try_from(round)? * i64::try_from(times)? * BATCH;
     let work = || {
         until += BATCH;
-        async move { ground.clean(Now::from_micros(until), BATCH).await }
+        async move { db.clean(Now::from_micros(until), BATCH).await }
     };
     Ok(latency(times, work).await?)
 }

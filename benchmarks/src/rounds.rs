@@ -1,10 +1,10 @@
-//! Rounds of several variants in turn, so that a change of the machine's mood meets all of them.
+//! Interleaved rounds of several variants, so that a change of the machine's load affects all of them.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What was measured of one variant, a figure a round.
+/// The measurements of one variant, one figure per round.
 pub(super) struct Figures {
     name: String,
     unit: &'static str,
@@ -26,14 +26,14 @@ impl Figures {
         sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
-    /// Name, median, and the least and most of the rounds; with the ratio to `base` where there is one.
+    /// Prints name, median, minimum and maximum of the rounds; with the ratio to `base` if given.
     pub(super) fn print(&self, base: Option<&Self>) {
         let (least, most) =
             self.rounds.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), round| {
                 (least.min(*round), most.max(*round))
             });
         let ratio = base.map(|base| format!("  {:.2}x", self.median() / base.median())).unwrap_or_default();
-        // Of a ratio the second digit says something.
+        // The second digit of a ratio is significant.
         let digits = if self.unit == "x" { 2 } else { 1 };
         println!(
             "  {:<44} {:>10.digits$} {} ({least:.digits$} .. {most:.digits$}){ratio}",
@@ -44,7 +44,7 @@ impl Figures {
     }
 }
 
-/// Runs `work` from `tasks` tasks until `span` has passed; finished pieces of work a second.
+/// Runs `work` from `tasks` tasks until `span` has passed; returns the completions per second.
 pub(super) async fn throughput<F>(
     tasks: usize,
     span: Duration,
@@ -66,6 +66,7 @@ where
             Ok::<_, String>(done)
         });
     }
+
     let mut done = 0;
     while let Some(worker) = workers.join_next().await {
         done += worker.map_err(|error| error.to_string())??;
@@ -73,7 +74,7 @@ where
     Ok(f64::from(done) / begin.elapsed().as_secs_f64())
 }
 
-/// The value below which this part of them lies, in milliseconds.
+/// The quantile `part` (between 0 and 1) of the samples, in milliseconds.
 pub(super) fn quantile(samples: impl IntoIterator<Item = Duration>, part: f64) -> f64 {
     let mut millis: Vec<_> = samples.into_iter().map(|took| took.as_secs_f64() * 1e3).collect();
     millis.sort_by(f64::total_cmp);
@@ -84,11 +85,11 @@ pub(super) fn quantile(samples: impl IntoIterator<Item = Duration>, part: f64) -
         clippy::cast_sign_loss,
         reason = "an index"
     )]
-    let place = (last as f64 * part).ceil() as usize;
-    millis.get(place).copied().unwrap_or(f64::NAN)
+    let index = (last as f64 * part).ceil() as usize;
+    millis.get(index).copied().unwrap_or(f64::NAN)
 }
 
-/// How long `work` takes, in microseconds: the median of `times` runs.
+/// The duration of `work` in microseconds: the median of `times` runs.
 pub(super) async fn latency<F>(times: usize, mut work: impl FnMut() -> F) -> Result<f64, String>
 where
     F: Future<Output = Result<(), String>>,
@@ -103,7 +104,7 @@ where
     Ok(spans.get(times / 2).map_or(f64::NAN, |span| span.as_secs_f64() * 1e6))
 }
 
-/// Lets some time pass.
+/// Sleeps for `span`.
 #[expect(clippy::disallowed_methods, reason = "a client that does as it is told waits")]
 pub(super) fn pause(span: Duration) {
     std::thread::sleep(span);

@@ -1,5 +1,5 @@
-//! The whole server: start, memory, size, and requests a second at 64 connections on both engines, beside a
-//! trivial server under the same load.
+//! The whole server: startup, memory, size, and requests per second over 64 connections on both engines,
+//! beside a trivial server under the same load.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ const ROUNDS: usize = 5;
 const SPAN: Duration = Duration::from_secs(2);
 const STARTS: usize = 11;
 
-/// The four verbs, by what is printed.
-const VERBS: [(&str, Step); 4] =
+/// The four operations, by their printed name.
+const OPERATIONS: [(&str, Step); 4] =
     [("register", sign_up), ("login", sign_in), ("refresh", refresh), ("me", me)];
 
 /// Prints every figure of the whole server.
@@ -43,13 +43,11 @@ pub(super) fn run(root: &Path) -> Outcome<()> {
     rounds(&mut contestants, &trivial)
 }
 
-/// From the start of the process to the first 200 of readiness, with nothing there and with everything there.
+/// From the start of the process to the first 200 of readiness, with an empty and with a prepared folder.
 fn cold_start(binary: &Path) -> Outcome<()> {
-    let (mut first, mut again, mut memory) = (
-        Figures::new("first start, SQLite", "ms"),
-        Figures::new("start, SQLite", "ms"),
-        Figures::new("idle memory", "MiB"),
-    );
+    let mut first = Figures::new("first start, SQLite", "ms");
+    let mut again = Figures::new("start, SQLite", "ms");
+    let mut memory = Figures::new("idle memory", "MiB");
     for _ in 0..STARTS {
         let folder = tempfile::tempdir()?;
         for figures in [&mut first, &mut again] {
@@ -71,9 +69,10 @@ fn rounds(contestants: &mut [Contestant], trivial: &(Server, SocketAddr)) -> Out
     let mut figures: Vec<Vec<Figures>> = contestants
         .iter()
         .map(|one| {
-            VERBS.iter().map(|(verb, _)| Figures::new(format!("{verb}, {}", one.name), "/s")).collect()
+            OPERATIONS.iter().map(|(name, _)| Figures::new(format!("{name}, {}", one.name), "/s")).collect()
         })
         .collect();
+
     for _ in 0..ROUNDS {
         let mut nothing = vec![(); CONNECTIONS];
         let asked = load(trivial.1, &mut nothing, SPAN, |_, (), connection| {
@@ -81,11 +80,12 @@ fn rounds(contestants: &mut [Contestant], trivial: &(Server, SocketAddr)) -> Out
         })?;
         base.push(asked.rate);
         for (contestant, figures) in contestants.iter_mut().zip(&mut figures) {
-            for ((_, step), figures) in VERBS.iter().zip(figures) {
+            for ((_, step), figures) in OPERATIONS.iter().zip(figures) {
                 figures.push(load(contestant.address, &mut contestant.clients, SPAN, step)?.rate);
             }
         }
     }
+
     println!(
         "requests a second, {CONNECTIONS} connections, hashes at their cheapest; client on the same cores"
     );
@@ -96,7 +96,7 @@ fn rounds(contestants: &mut [Contestant], trivial: &(Server, SocketAddr)) -> Out
     Ok(())
 }
 
-/// A server that does nothing, as a process of its own.
+/// Starts a trivial server as a separate process.
 fn trivial() -> Outcome<(Server, SocketAddr)> {
     let port = testkit::free_port();
     let own: PathBuf = std::env::current_exe()?;

@@ -1,4 +1,4 @@
-//! Names that a stranger types: a key is its own key. Run with `cargo +nightly fuzz run email`.
+//! Emails and usernames as entered: a key is its own key. Run with `cargo +nightly fuzz run email`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Stored hashes of an import: what is read is written the same. Run with
+//! Stored hashes of an import: a parsed hash is written back identically. Run with
 //! `cargo +nightly fuzz run password_hash`.
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Tokens of a stranger: a JWT, a refresh token and a sealed successor. Run with
+//! Untrusted tokens: a JWT, a refresh token and a sealed successor. Run with
 //! `cargo +nightly fuzz run token`.
 #![no_main]
 

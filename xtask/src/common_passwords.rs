@@ -1,4 +1,4 @@
-//! Makes the built-in list of common passwords out of text files.
+//! Builds the list of common passwords from text files.
 
 use std::collections::BTreeSet;
 use std::io::{self, Cursor};
@@ -8,14 +8,15 @@ use breach_filter::Writer;
 use sha2::{Digest as _, Sha256};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// What `auth::password` looks for: the beginning of the SHA-256 of the lower-case password, in NFC.
+/// The filter's kind that `auth::password` expects: prefixes of the SHA-256 of the lower-case password, in
+/// NFC.
 const KIND: u8 = 1;
-/// Bits that are kept of each: of 100,000 passwords, and 70 million others one is refused by accident.
+/// Bits kept of each hash: with 100,000 passwords, one in about 70 million others is refused by accident.
 const BITS: u8 = 43;
-/// Characters of a password that is worth a place.
+/// The lengths in characters that are included.
 const CHARS: std::ops::RangeInclusive<usize> = 4..=64;
 
-/// Reads one password a line and writes the filter of all of them.
+/// Reads one password per line and writes the filter of all of them.
 pub(crate) fn run(root: &Path, lists: &[&str]) -> io::Result<()> {
     let mut words = BTreeSet::new();
     for list in lists {
@@ -30,7 +31,7 @@ pub(crate) fn run(root: &Path, lists: &[&str]) -> io::Result<()> {
     std::fs::write(root.join("crates/auth/data/common-passwords.bin"), filter)
 }
 
-/// The passwords of a list, as they are compared.
+/// The passwords of a list, in the form that is compared.
 fn passwords(text: &str) -> impl Iterator<Item = String> {
     let folded = text.lines().map(|line| line.trim().nfc().collect::<String>().to_lowercase());
     folded.filter(|word| CHARS.contains(&word.chars().count()))
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_count_once_and_what_no_policy_allows_is_left_out() {
+    fn spellings_count_once_and_passwords_of_other_lengths_are_left_out() {
         let words: BTreeSet<String> =
             passwords("Password\npassword\r\n\nletmein\nabc\ncafe\u{301}\n").collect();
         assert_eq!(
@@ -67,7 +68,7 @@ mod tests {
         let filter = Filter::open(written.as_slice(), KIND).unwrap();
         assert_eq!(filter.count(), 3);
         assert!(words.iter().all(|word| filter.contains(hash(word)).unwrap()));
-        // SHA-256 of `password` begins so.
+        // The SHA-256 of `password` begins with this.
         assert_eq!(hash("password"), 0x5e88_4898_da28_0471);
         assert!(!filter.contains(hash("Password")).unwrap());
     }

@@ -1,4 +1,4 @@
-//! Writes the documents that are made of the code. The server knows them; this only runs its example.
+//! Writes the generated documents, by running the server's example.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};

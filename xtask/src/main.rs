@@ -1,4 +1,4 @@
-//! The project's own tools: `cargo xtask NAME`.
+//! The project's tools: `cargo xtask NAME`.
 
 mod common_passwords;
 mod generate;
@@ -10,15 +10,15 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
-  tidy                     check the house style; prints file:line and what to do instead
-  gen                      write the documents that are made of the code
-  common-passwords FILE…   make the built-in list of common passwords of text files, one a line
-  long                     the long forms of tests: 20 kills on each engine, 100 of which the trail is compared with the
-                           database, 10,000 refreshes of two tabs at once
+  tidy                     check the style rules; print file:line and how to fix it
+  gen                      write the generated documents
+  common-passwords FILE…   build the list of common passwords from text files, one per line
+  long                     run the long forms of tests: 20 kills on each engine, 100 whose trail is
+                           compared with the database, 10,000 refreshes of two tabs at once
   services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
                            (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)";
 
-/// What `./test` runs in short.
+/// The environment and command of the long tests, which `./test` runs in a shorter form.
 const LONG: [&str; 9] = [
     "GATEWRIGHT_TEST_KILLS=20",
     "GATEWRIGHT_TEST_TRAIL_KILLS=100",
@@ -34,6 +34,7 @@ const LONG: [&str; 9] = [
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+
     match arguments.as_slice() {
         ["tidy", options @ ..] => tidy::run(root(), options),
         ["gen"] => generate::run(root()),
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The workspace, wherever the command was called from.
+/// The root of the workspace, independent of the working directory.
 pub(crate) fn root() -> &'static Path {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().unwrap_or(own)

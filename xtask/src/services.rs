@@ -1,11 +1,11 @@
-//! One PostgreSQL and one Redis for a whole test run, instead of one for each test.
+//! One PostgreSQL and one Redis for a whole test run, instead of one per test.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use testkit::{Postgres, Redis};
 
-/// Runs the command with both servers, and passes its exit status on. Both end with us, however we end.
+/// Runs the command with both servers and returns its exit status. Both servers end with this process.
 pub(crate) fn run(command: &str, arguments: &[&str]) -> ExitCode {
     // Every test has a pool or two, and as many tests run at once as there are cores.
     let postgres = Postgres::builder().setting("max_connections", "400").start();
@@ -24,7 +24,7 @@ pub(crate) fn run(command: &str, arguments: &[&str]) -> ExitCode {
     }
 }
 
-/// As a shell tells it: 128 and the signal, for a command that a signal ended.
+/// The exit status as a shell reports it: 128 plus the signal for a killed command.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)

@@ -1,4 +1,4 @@
-//! Logins while somebody else holds the table of events.
+//! Logins while another session locks the table of events.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::rounds::{Figures, pause, quantile};
 const SPAN: Duration = Duration::from_secs(6);
 const LOCK: &str = "LOCK TABLE gatewright.audit_events IN ACCESS EXCLUSIVE MODE";
 
-/// Prints ten pairs, the second half of each locked: a minute of lock in all, and one of a minute at the end.
+/// Prints ten pairs, the second half of each under the lock (one minute in total), and one minute under the
+/// lock.
 pub(super) fn run(builds: &Builds) -> Outcome<()> {
     println!("logins while audit_events is locked against while it is not, {PAIRS} pairs of {SPAN:?}");
     let postgres = Postgres::builder().fsync(true).start();
@@ -23,10 +24,12 @@ pub(super) fn run(builds: &Builds) -> Outcome<()> {
     let mut server = Contestant::open("PostgreSQL", binary, binary, Some(&url), &[])?;
     server.settle()?;
     load(server.address, &mut server.clients, SPAN, sign_up)?;
+
     let mut free = Figures::new("logins, free", "/s");
     let mut locked = Figures::new("logins, locked", "/s");
     let mut rate = Figures::new("throughput, locked / free", "x");
     let mut tail = Figures::new("p99, locked / free", "x");
+
     for pair in 0..PAIRS {
         let mut measured = [(0.0, 0.0); 2];
         for turn in [pair % 2, 1 - pair % 2] {
@@ -44,9 +47,11 @@ pub(super) fn run(builds: &Builds) -> Outcome<()> {
         rate.push(locked_rate / free_rate);
         tail.push(locked_tail / free_tail);
     }
+
     for figures in [&free, &locked, &rate, &tail] {
         figures.print(None);
     }
+
     let lock = Lock::take(&url)?;
     let done = load(server.address, &mut server.clients, Duration::from_mins(1), sign_in)?;
     let waiting = server.metric("audit_backlog_events")?;
@@ -54,8 +59,8 @@ pub(super) fn run(builds: &Builds) -> Outcome<()> {
     let begun = Instant::now();
     drained(&server)?;
     println!(
-        "  locked for a minute: {:.1} logins a second, {:.2}x of free; {waiting:.0} events waited, all there {:.1} s \
-         after",
+        "  locked for a minute: {:.1} logins a second, {:.2}x of free; \
+         {waiting:.0} events waited, all there {:.1} s after",
         done.rate,
         done.rate / free.median(),
         begun.elapsed().as_secs_f64()
@@ -63,7 +68,7 @@ pub(super) fn run(builds: &Builds) -> Outcome<()> {
     Ok(())
 }
 
-/// Waits until everything is shipped.
+/// Waits until all events are shipped.
 pub(super) fn drained(server: &Contestant) -> Outcome<()> {
     let until = Instant::now() + Duration::from_mins(5);
     while server.metric("audit_backlog_events")? > 0.0 {
@@ -75,7 +80,7 @@ pub(super) fn drained(server: &Contestant) -> Outcome<()> {
     Ok(())
 }
 
-/// The lock, until it is dropped.
+/// Holds the lock until it is dropped.
 struct Lock {
     url: String,
     holder: Option<std::thread::JoinHandle<()>>,
@@ -101,13 +106,13 @@ impl Drop for Lock {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '{LOCK}%' \
              AND pid <> pg_backend_pid()"
         );
-        // The holder ends with its connection.
+        // The lock ends with its connection.
         let _ = rows(&self.url, &end);
         let _ = self.holder.take().map(std::thread::JoinHandle::join);
     }
 }
 
-/// Holds the lock until the connection is ended.
+/// Holds the lock until its connection is ended.
 fn hold(url: &str) {
     let held = async {
         let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;

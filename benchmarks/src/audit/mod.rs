@@ -1,4 +1,4 @@
-//! What auditing costs, and what stops when the trail's database does.
+//! The cost of auditing, and the effect of an outage of the trail's database.
 
 mod lock;
 mod months;
@@ -10,18 +10,19 @@ use std::time::Duration;
 
 use super::Outcome;
 
-/// Pairs of a comparison, and how long each half of one takes.
+/// Pairs of a comparison.
 const PAIRS: usize = 10;
+/// The duration of each half of a pair.
 const SPAN: Duration = Duration::from_secs(2);
 
 /// The builds of the server.
 struct Builds {
     gatewright: PathBuf,
-    /// The same with a trail that leads nowhere.
+    /// The same server without an audit trail.
     unaudited: PathBuf,
 }
 
-/// Runs one part, or all of them.
+/// Runs one part or all parts.
 pub(super) fn run(root: &Path, part: &[&str]) -> Outcome<()> {
     let release = root.join("target/release");
     let builds =

@@ -1,4 +1,4 @@
-//! Ten million events in the table: what logins then cost, and what it costs them that a month is dropped.
+//! Ten million events in the table: the cost of logins beside them, and while a month is dropped.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,18 +18,19 @@ use crate::rounds::{Figures, quantile};
 const MONTHS: i64 = 5;
 const EVENTS_OF_MONTH: i64 = 2_000_000;
 
-/// Prints the logins beside ten million events against those beside none, and then the dropping of a month.
+/// Prints logins beside ten million events against logins beside none, and then the dropping of a month.
 pub(super) fn run(builds: &Builds) -> Outcome<()> {
     let postgres = Postgres::builder()
         .fsync(true)
         .setting("max_wal_size", "4GB")
         .setting("shared_buffers", "512MB")
-        // Two servers with pools of their own.
+        // Two servers with separate pools.
         .setting("max_connections", "300")
-        // Whoever waits for a lock longer than this is in the server's log.
+        // The server's log shows each wait for a lock that exceeds the timeout below.
         .setting("log_lock_waits", "on")
         .setting("deadlock_timeout", "50ms")
         .start();
+
     let urls = ["full", "empty"].map(|name| postgres.database(name));
     let binary = &builds.gatewright;
     let open = |name, url: &str, env: &[(&str, &str)]| {
@@ -38,15 +39,19 @@ pub(super) fn run(builds: &Builds) -> Outcome<()> {
         load(opened.address, &mut opened.clients, SPAN, sign_up)?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(opened)
     };
+
     let [full_url, empty_url] = &urls;
     let mut full = open("beside ten million events", full_url, &[])?;
     let mut empty = open("beside none", empty_url, &[])?;
+
     let begun = Instant::now();
     fill(full_url)?;
     println!(
-        "{MONTHS} months of {EVENTS_OF_MONTH} events, filled in {:.0} s; logins beside them, {PAIRS} pairs of {SPAN:?}",
+        "{MONTHS} months of {EVENTS_OF_MONTH} events, filled in {:.0} s; \
+         logins beside them, {PAIRS} pairs of {SPAN:?}",
         begun.elapsed().as_secs_f64()
     );
+
     let mut figures = [&full, &empty].map(|one| Figures::new(one.name, "/s"));
     let mut ratio = Figures::new("full / empty", "x");
     for pair in 0..PAIRS {
@@ -62,13 +67,14 @@ pub(super) fn run(builds: &Builds) -> Outcome<()> {
         }
         ratio.push(measured[0] / measured[1]);
     }
+
     for figures in figures.iter().chain([&ratio]) {
         figures.print(None);
     }
     retire(&postgres, full, binary, full_url)
 }
 
-/// Fills the months before this one, each a partition as the server makes them.
+/// Fills the months before the current one, each as a partition like the server's.
 fn fill(url: &str) -> Outcome<()> {
     for month in 1..=MONTHS {
         let begins = format!("date_trunc('month', now() AT TIME ZONE 'UTC') - interval '{month} months'");
@@ -80,8 +86,10 @@ fn fill(url: &str) -> Outcome<()> {
                  (extract(epoch FROM {begins} + interval '1 month') * 1000000)::bigint"
             ),
         )?;
+
         let [named] = named.as_slice() else { return Err("no month".into()) };
         let [Some(name), Some(start), Some(end)] = named.as_slice() else { return Err("no month".into()) };
+
         run_long(
             url,
             &format!(
@@ -90,8 +98,9 @@ fn fill(url: &str) -> Outcome<()> {
                  (LIKE gatewright.audit_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS); \
                  INSERT INTO gatewright.{name} \
                  (at, journal, sequence, kind, user_uuid, request_id, record_kind, payload, hash) \
-                 SELECT {start}::bigint + n::bigint * 1000000, '00000000-0000-4000-8000-00000000000{month}', n, \
-                 'login_succeeded', md5(n::text)::uuid, 'bench-' || n, 1, convert_to(repeat('x', 300), 'UTF8'), \
+                 SELECT {start}::bigint + n::bigint * 1000000, '00000000-0000-4000-8000-00000000000{month}', \
+                 n, 'login_succeeded', md5(n::text)::uuid, 'bench-' || n, 1, \
+                 convert_to(repeat('x', 300), 'UTF8'), \
                  decode(repeat('00', 32), 'hex') FROM generate_series(1, {EVENTS_OF_MONTH}) n; \
                  ALTER TABLE gatewright.audit_events ATTACH PARTITION gatewright.{name} \
                  FOR VALUES FROM ({start}) TO ({end}); ANALYZE gatewright.{name}"
@@ -101,7 +110,7 @@ fn fill(url: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// For what takes longer than testkit waits.
+/// Runs statements that take longer than testkit's deadline.
 fn run_long(url: &str, text: &str) -> Outcome<()> {
     let running = async {
         let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
@@ -113,7 +122,7 @@ fn run_long(url: &str, text: &str) -> Outcome<()> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(running)?)
 }
 
-/// Serves again with a retention that is over for the oldest months; they go while clients log in.
+/// Restarts the server with a retention that drops the oldest months while clients log in.
 fn retire(postgres: &Postgres, server: Contestant, binary: &Path, url: &str) -> Outcome<()> {
     let before = months(url)?;
     rows(url, "ALTER SYSTEM SET log_min_duration_statement = 0")?;
@@ -121,20 +130,24 @@ fn retire(postgres: &Postgres, server: Contestant, binary: &Path, url: &str) -> 
     let known = postgres.log().len();
     let env = [("GATEWRIGHT_DATABASE__URL", url), ("GATEWRIGHT_AUDIT__RETENTION", "100d")];
     let mut server = server.restart(binary, &env)?;
-    let onlooker = Onlooker::start(url);
+
+    let observer = LockObserver::start(url);
     let done = load(server.address, &mut server.clients, Duration::from_secs(10), sign_in)?;
-    let slowest = onlooker.stop()?;
+    let slowest = observer.stop()?;
     let after = months(url)?;
+
     let gone: Vec<_> = before.iter().filter(|name| !after.contains(name)).collect();
     let log = postgres.log();
     let new = log.get(known..).unwrap_or_default();
+
     println!("  dropped: {gone:?} of {}; {:.0} logins a second meanwhile", before.len(), done.rate);
     println!(
         "  logins: p99 {:.1} ms, slowest {:.1} ms",
         quantile(done.took.iter().copied(), 0.99),
         quantile(done.took, 1.0)
     );
-    println!("  somebody else who wants to write into the table all the time: waited {slowest:?} at most");
+    println!("  another writer that locks the table all the time: waited {slowest:?} at most");
+
     let waits = |line: &&str| line.contains("still waiting for");
     println!("  waits for a lock above 50 ms: {}", new.lines().filter(waits).count());
     let drops = |line: &&str| line.contains("duration:") && line.contains("DROP TABLE");
@@ -144,19 +157,20 @@ fn retire(postgres: &Postgres, server: Contestant, binary: &Path, url: &str) -> 
     if gone.is_empty() { Err("no month was dropped".into()) } else { Ok(()) }
 }
 
-/// Takes the lock of whoever writes events, again and again: another node, as far as the table can tell.
-struct Onlooker {
+/// Takes a writer's lock on the table again and again, as another node would.
+struct LockObserver {
     stop: Arc<AtomicBool>,
-    looking: std::thread::JoinHandle<Outcome<Duration>>,
+    observing: std::thread::JoinHandle<Outcome<Duration>>,
 }
 
-impl Onlooker {
+impl LockObserver {
     fn start(url: &str) -> Self {
-        let (stop, url) = (Arc::new(AtomicBool::new(false)), url.to_owned());
+        let stop = Arc::new(AtomicBool::new(false));
+        let url = url.to_owned();
         let stopped = Arc::clone(&stop);
-        let looking = async move || {
+        let observe = async move || {
             let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await?;
-            let looking = async {
+            let locking = async {
                 let mut slowest = Duration::ZERO;
                 while !stopped.load(Ordering::Relaxed) {
                     let begun = Instant::now();
@@ -168,20 +182,21 @@ impl Onlooker {
                 Ok(slowest)
             };
             tokio::select! {
-                slowest = looking => slowest,
-                ended = connection => Err(format!("the onlooker's connection ended: {ended:?}").into()),
+                slowest = locking => slowest,
+                ended = connection => Err(format!("the observer's connection ended: {ended:?}").into()),
             }
         };
-        let looking = std::thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(looking())
+
+        let observing = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(observe())
         });
-        Self { stop, looking }
+        Self { stop, observing }
     }
 
-    /// The longest that it waited.
+    /// Stops the observer and returns its longest wait.
     fn stop(self) -> Outcome<Duration> {
         self.stop.store(true, Ordering::Relaxed);
-        self.looking.join().map_err(|_| "the onlooker panicked")?
+        self.observing.join().map_err(|_| "the observer panicked")?
     }
 }
 

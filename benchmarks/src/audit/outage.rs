@@ -1,4 +1,5 @@
-//! A minute without the database, once stopped and once killed, and how quickly what waited is there afterwards.
+//! A minute without the database, once stopped and once killed, and the speed of shipping the backlog
+//! afterwards.
 
 use std::time::Duration;
 
@@ -26,15 +27,19 @@ pub(super) fn run(builds: &Builds) -> Outcome<()> {
     let mut server = Contestant::open("PostgreSQL", binary, binary, Some(&url), &[])?;
     server.settle()?;
     load(server.address, &mut server.clients, CALM, sign_up)?;
+
     for (title, is_kill) in [("stopped", false), ("killed", true)] {
         println!("PostgreSQL {title} for {OUTAGE:?} under load; what refused refreshes see");
+
         let before = mixed(&mut server, CALM)?;
         drained(&server)?;
+
         if is_kill {
             postgres.kill();
         } else {
             postgres.pause();
         }
+
         let during = mixed(&mut server, OUTAGE)?;
         let waiting = server.metric("audit_backlog_events")?;
         if is_kill {
@@ -42,6 +47,7 @@ pub(super) fn run(builds: &Builds) -> Outcome<()> {
         } else {
             postgres.resume();
         }
+
         for (name, load) in [("before", before), ("during", during)] {
             println!(
                 "  {name}: {:.0} requests a second, p50 {:.2} ms, p99 {:.2} ms",
@@ -50,20 +56,21 @@ pub(super) fn run(builds: &Builds) -> Outcome<()> {
                 quantile(load.took, 0.99)
             );
         }
+
         drain(&server, waiting)?;
         verify(builds, &server, &url)?;
     }
     Ok(())
 }
 
-/// Half of the clients log in, with whatever answer; what the others saw, who are told that their token is unknown.
+/// Half of the clients log in, with any answer; the result covers the others, whose unknown token is refused.
 fn mixed(server: &mut Contestant, span: Duration) -> Outcome<Load> {
     let address = server.address;
     let (logins, refused) = server.clients.split_at_mut(CONNECTIONS / 2);
     std::thread::scope(|scope| {
         let logins = scope.spawn(move || {
             load(address, logins, span, |index, client, connection| {
-                // Refused or not, it must be answered.
+                // A refusal is fine, but the request must be answered.
                 let _ = sign_in(index, client, connection);
                 Ok(())
             })
@@ -81,25 +88,25 @@ fn mixed(server: &mut Contestant, span: Duration) -> Outcome<Load> {
     })
 }
 
-/// Watches the backlog go down: how long it took to begin, and how quickly it went.
+/// Waits for the backlog to be shipped, and prints when that began and how long it took.
 fn drain(server: &Contestant, waiting: f64) -> Outcome<()> {
     let back = Instant::now();
     while server.metric("audit_backlog_events")? >= waiting {
         pause(Duration::from_millis(10));
     }
-    let (begun, most) = (Instant::now(), waiting);
+    let begun = Instant::now();
     drained(server)?;
     let took = begun.elapsed().as_secs_f64();
     println!(
-        "  {most:.0} events waited; the first went {:.1} s after the database was back, all in {took:.1} s: {:.0} a \
-         second",
+        "  {waiting:.0} events waited; the first went {:.1} s after the database was back, \
+         all in {took:.1} s: {:.0} a second",
         begun.duration_since(back).as_secs_f64(),
-        most / took
+        waiting / took
     );
     Ok(())
 }
 
-/// Every record of the journal is in the database, once and in its place.
+/// Verifies that every record of the journal is in the database once and in order.
 fn verify(builds: &Builds, server: &Contestant, url: &str) -> Outcome<()> {
     let verified = Server::builder(&builds.gatewright)
         .args(["audit", "verify", "--database"])

@@ -1,11 +1,11 @@
-//! Whether an outsider can tell by time who has an account.
+//! Whether the duration of a login reveals which accounts exist.
 
 use std::path::Path;
 
 use bcrypt_lanes::{Cost, Job, Lanes, Password, Rules, Version};
 use model::Rng;
 
-use super::place::{Place, login, name};
+use super::instance::{Instance, login, name};
 use crate::Outcome;
 use crate::load::Connection;
 
@@ -13,61 +13,66 @@ const USERS: usize = 300;
 const PROBES: usize = 2000;
 const WARM_UP: usize = 50;
 const RESAMPLES: usize = 4000;
-/// Of a two-sided interval.
+/// The significance level of a two-sided interval.
 const ALPHA: f64 = 0.001;
 
-/// Who is tried.
+/// The kind of account in a login attempt.
 #[derive(Clone, Copy, PartialEq)]
-enum Who {
+enum Account {
     Known,
     Unknown,
     Inactive,
 }
 
-/// Prints the comparison for users of one kind of hash and of two.
+/// Prints the comparison for users with one kind of hash and with two.
 pub(super) fn run(binary: &Path) -> Outcome<()> {
     population(binary, "all users have Argon2id", 0)?;
     population(binary, "a third of the users has bcrypt 8", USERS / 3)
 }
 
 fn population(binary: &Path, title: &str, bcrypt: usize) -> Outcome<()> {
-    let place = Place::open(binary, &[])?;
-    place.register(USERS)?;
-    let folder = place.close();
+    let instance = Instance::open(binary, &[])?;
+    instance.register(USERS)?;
+    let folder = instance.close();
     change(folder.path(), bcrypt)?;
-    let place = Place::open_in(folder, binary, &["serve"], &[])?;
-    // Until the server has looked at which kinds there are.
-    while place.metric("password_hash_queue_wait_seconds_count")? < 1.0 {
+    let instance = Instance::open_in(folder, binary, &["serve"], &[])?;
+    // Wait until the server has sampled the stored kinds of hashes.
+    while instance.metric("password_hash_queue_wait_seconds_count")? < 1.0 {
         super::super::rounds::pause(std::time::Duration::from_millis(20));
     }
+
     println!("logins with a wrong password, {PROBES} of each in random order; {title}");
     let rng = Rng::seeded(20);
-    let mut order: Vec<_> = [Who::Known, Who::Unknown, Who::Inactive]
+    let mut order: Vec<_> = [Account::Known, Account::Unknown, Account::Inactive]
         .into_iter()
-        .flat_map(|who| vec![who; PROBES + WARM_UP])
+        .flat_map(|account| vec![account; PROBES + WARM_UP])
         .collect();
     shuffle(&mut order, &rng);
-    let mut connection = Connection::open(place.address)?;
-    let (mut known, mut unknown, mut inactive) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, who) in order.into_iter().enumerate() {
+
+    let mut connection = Connection::open(instance.address)?;
+    let mut known = Vec::new();
+    let mut unknown = Vec::new();
+    let mut inactive = Vec::new();
+    for (number, account) in order.into_iter().enumerate() {
         let any = usize::from(u16::from_be_bytes(rng.bytes()));
         // Every other user is inactive.
-        let tried = match who {
-            Who::Known => name(any % (USERS / 2) * 2),
-            Who::Inactive => name(any % (USERS / 2) * 2 + 1),
-            Who::Unknown => format!("nobody{number}"),
+        let tried = match account {
+            Account::Known => name(any % (USERS / 2) * 2),
+            Account::Inactive => name(any % (USERS / 2) * 2 + 1),
+            Account::Unknown => format!("unknown{number}"),
         };
         let sample = connection.login(&login(&tried, "not the password"))?;
         if sample.status != 401 {
             return Err(format!("a wrong password was answered {}", sample.status).into());
         }
-        let took = match who {
-            Who::Known => &mut known,
-            Who::Unknown => &mut unknown,
-            Who::Inactive => &mut inactive,
+        let took = match account {
+            Account::Known => &mut known,
+            Account::Unknown => &mut unknown,
+            Account::Inactive => &mut inactive,
         };
         took.push(sample.took.as_secs_f64() * 1e3);
     }
+
     let [known, unknown, inactive] = [known, unknown, inactive].map(|mut all| all.split_off(WARM_UP));
     compare("known against unknown", &known, &unknown, &rng);
     compare("known against inactive", &known, &inactive, &rng);
@@ -117,13 +122,14 @@ fn compare(title: &str, one: &[f64], other: &[f64], rng: &Rng) {
     let low = differences.get(cut).copied().unwrap_or(f64::NAN);
     let high = differences.get(RESAMPLES - 1 - cut).copied().unwrap_or(f64::NAN);
     println!(
-        "  {title:<26} medians {:.3} and {:.3} ms; AUC {area:.3}; difference of medians {low:+.4} .. {high:+.4} ms",
+        "  {title:<26} medians {:.3} and {:.3} ms; AUC {area:.3}; \
+         difference of medians {low:+.4} .. {high:+.4} ms",
         median(one),
         median(other)
     );
 }
 
-/// The chance that one of `one` took longer than one of `other` (Mann and Whitney).
+/// The probability that one of `one` took longer than one of `other` (Mann-Whitney).
 fn area_under_curve(one: &[f64], other: &[f64]) -> f64 {
     let mut sorted = other.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -152,18 +158,18 @@ fn median(samples: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// One unknown name, again and again: always the same kind.
+/// Tries one unknown name repeatedly: it always has the same kind of hash.
 fn one_name(connection: &mut Connection, all: &[f64]) -> Outcome<()> {
     let mut took = Vec::new();
     for _ in 0..200 {
-        let sample =
-            connection.login(&login("nobody at all".replace(' ', "").as_str(), "not the password"))?;
+        let sample = connection.login(&login("unknownname", "not the password"))?;
         took.push(sample.took.as_secs_f64() * 1e3);
     }
     took.sort_by(f64::total_cmp);
     let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or(f64::NAN);
     println!(
-        "  one unknown name, 200 times: {:.2} ms (5 % .. 95 %: {:.2} .. {:.2}); all unknown names: median {:.2} ms",
+        "  one unknown name, 200 times: {:.2} ms (5 % .. 95 %: {:.2} .. {:.2}); \
+         all unknown names: median {:.2} ms",
         at(50),
         at(5),
         at(95),

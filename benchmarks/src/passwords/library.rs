@@ -1,4 +1,4 @@
-//! The libraries alone.
+//! The hashing libraries alone.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use bcrypt_lanes::{Cost, Job, Lanes, Password, Rules, Version, Width};
 use sched_policy::Thread;
 use tokio::time::Instant;
 
-use super::place::Scheme;
+use super::instance::Scheme;
 use crate::rounds::Figures;
 
 const COST: u8 = 12;
 const PAIRS: usize = 9;
 const ARGON2_PAIRS: usize = 101;
 
-/// Lanes of the width that the engine chooses.
+/// Lanes with the width that the engine chooses.
 pub(super) fn lanes() -> Lanes {
     let mut lanes = Lanes::new();
     let begun = Instant::now();
@@ -24,7 +24,7 @@ pub(super) fn lanes() -> Lanes {
     lanes
 }
 
-/// One batch of the lanes' width.
+/// Computes one batch of the lanes' width.
 pub(super) fn batch(lanes: &mut Lanes, cost: u8) -> usize {
     let width = lanes.width().get();
     let (Some(cost), Ok(password)) =
@@ -39,13 +39,13 @@ pub(super) fn batch(lanes: &mut Lanes, cost: u8) -> usize {
     width
 }
 
-/// Prints what one core gives, by the processor time of this thread.
+/// Prints the speed of one core, in processor time of this thread.
 pub(super) fn run() {
     bcrypt();
     argon2();
 }
 
-/// The processor time that `work` takes: what the neighbours do counts less than on the wall's clock.
+/// The processor time of `work`: other processes affect it less than the wall-clock time.
 fn time(work: impl FnOnce()) -> Duration {
     let thread = Thread::current();
     let before = thread.cpu_time().unwrap_or_default();
@@ -63,14 +63,14 @@ fn bcrypt() {
     single.set_width(Width::MIN);
     let width = many.width().get();
     println!("bcrypt cost {COST}, one core, {PAIRS} interleaved rounds; the engine takes {width} together");
+
     let mut theirs = Figures::new("bcrypt crate, one hash", "ms");
     let mut one = Figures::new("bcrypt-lanes, one hash", "ms");
     let mut batched = Figures::new(format!("bcrypt-lanes, a batch of {width}"), "ms");
-    let (mut rate, mut alone, mut latency) = (
-        Figures::new("hashes a second, batch / crate", "x"),
-        Figures::new("a single hash, crate / lanes", "x"),
-        Figures::new("latency, batch / single of lanes", "x"),
-    );
+    let mut rate = Figures::new("hashes a second, batch / crate", "x");
+    let mut alone = Figures::new("a single hash, crate / lanes", "x");
+    let mut latency = Figures::new("latency, batch / single of lanes", "x");
+
     let wide = f64::from(u32::try_from(width).unwrap_or(1));
     for _ in 0..PAIRS {
         let crate_took = millis(time(|| {
@@ -89,6 +89,7 @@ fn bcrypt() {
         alone.push(crate_took / one_took);
         latency.push(batch_took / one_took);
     }
+
     for figures in [&theirs, &one, &batched, &rate, &alone, &latency] {
         figures.print(None);
     }
@@ -96,12 +97,13 @@ fn bcrypt() {
 
 fn argon2() {
     println!("Argon2id 19 MiB t=2 p=1, one core, {ARGON2_PAIRS} interleaved rounds");
-    let (mut theirs, mut ours) =
-        (Figures::new("argon2 crate, memory kept", "ms"), Figures::new("argon2-arena", "ms"));
+    let mut theirs = Figures::new("argon2 crate, memory kept", "ms");
+    let mut ours = Figures::new("argon2-arena", "ms");
     let mut ratio = Figures::new("hashes a second, arena / crate", "x");
     let mut blocks = vec![argon2::Block::default(); 19 << 10];
     let mut arena = Arena::new();
     let (password, salt) = (b"a rather long password", [7; 16]);
+
     for _ in 0..ARGON2_PAIRS {
         let crate_took = millis(time(|| {
             let params = argon2::Params::new(19 << 10, 2, 1, Some(32)).unwrap_or_default();
@@ -117,13 +119,14 @@ fn argon2() {
         ours.push(arena_took);
         ratio.push(crate_took / arena_took);
     }
+
     println!("  kernel {:?}", arena.kernel());
     for figures in [&theirs, &ours, &ratio] {
         figures.print(None);
     }
 }
 
-/// What computes hashes of a scheme with one call of the ordinary crate each.
+/// A closure that computes hashes of a scheme with one call each of the ordinary crate.
 pub(super) fn plain(scheme: Scheme) -> Box<dyn FnMut() -> usize> {
     match scheme {
         Scheme::Bcrypt12 => Box::new(|| {
@@ -143,7 +146,7 @@ pub(super) fn plain(scheme: Scheme) -> Box<dyn FnMut() -> usize> {
     }
 }
 
-/// What computes hashes of a scheme, and says how many.
+/// A closure that computes hashes of a scheme and returns their number.
 pub(super) fn hasher(scheme: Scheme) -> Box<dyn FnMut() -> usize> {
     match scheme {
         Scheme::Bcrypt12 => {

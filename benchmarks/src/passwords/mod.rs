@@ -1,22 +1,24 @@
-//! The password engine: what the libraries give, what of it the whole server keeps, and who suffers meanwhile.
+//! The password engine: the speed of the libraries, the share of it that the server achieves, and the effect
+//! on other work.
 
 mod enumeration;
+mod instance;
 mod library;
 mod neighbours;
 mod overload;
-mod place;
 mod whole;
 
 use std::path::Path;
 
 use super::Outcome;
 
-/// Runs one part, or all of them.
+/// Runs one part or all parts.
 pub(super) fn run(root: &Path, part: &[&str]) -> Outcome<()> {
     let binary = root.join("target/release/gatewright");
     if !binary.is_file() {
         return Err("build it first: cargo build --release --locked -p gatewright".into());
     }
+
     match part {
         [] => {
             library::run();

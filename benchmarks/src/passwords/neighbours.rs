@@ -1,4 +1,4 @@
-//! Who shares the machine with the hashes: other requests, other programs, a quota.
+//! Hashing beside other requests, other programs, and under a quota.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::place::{Place, Scheme, per_second};
+use super::instance::{Instance, Scheme, per_second};
 use crate::Outcome;
 use crate::load::{Connection, get};
 use crate::rounds::{pause, quantile};
@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_millis(50);
 const LIVENESS: &str = "/health/liveness";
 const ME: &str = "/api/v1/auth/me";
 
-/// Prints what probes see beside logins, and what logins see beside busy programs and under a quota.
+/// Prints probes beside logins, and logins beside busy programs and under a quota.
 pub(super) fn run(binary: &Path) -> Outcome<()> {
     for scheme in [Scheme::Bcrypt12, Scheme::Argon2id] {
         interference(binary, scheme)?;
@@ -27,15 +27,15 @@ pub(super) fn run(binary: &Path) -> Outcome<()> {
     quota(binary)
 }
 
-/// What a probe saw.
+/// The results of a probe.
 struct Seen {
     took: Vec<Duration>,
     failed: usize,
 }
 
-/// Asks for one path twenty times a second until `until`.
-fn probe(place: &Place, path: &str, token: &str, until: Instant) -> Outcome<Seen> {
-    let mut connection = Connection::open(place.address)?;
+/// Requests one path twenty times a second until `until`.
+fn probe(instance: &Instance, path: &str, token: &str, until: Instant) -> Outcome<Seen> {
+    let mut connection = Connection::open(instance.address)?;
     let mut seen = Seen { took: Vec::new(), failed: 0 };
     while Instant::now() < until {
         let begun = Instant::now();
@@ -43,7 +43,7 @@ fn probe(place: &Place, path: &str, token: &str, until: Instant) -> Outcome<Seen
             Ok(answer) if answer.status == 200 => seen.took.push(begun.elapsed()),
             _ => {
                 seen.failed += 1;
-                connection = Connection::open(place.address)?;
+                connection = Connection::open(instance.address)?;
             }
         }
         pause(EVERY.saturating_sub(begun.elapsed()));
@@ -51,13 +51,13 @@ fn probe(place: &Place, path: &str, token: &str, until: Instant) -> Outcome<Seen
     Ok(seen)
 }
 
-/// Both probes beside `clients` who log in without pause; logins a second.
-fn beside(place: &Place, token: &str, clients: usize, span: Duration) -> Outcome<(f64, Seen, Seen)> {
+/// Runs both probes beside `clients` that log in continuously; also returns the logins per second.
+fn beside(instance: &Instance, token: &str, clients: usize, span: Duration) -> Outcome<(f64, Seen, Seen)> {
     let until = Instant::now() + span;
     std::thread::scope(|scope| {
-        let liveness = scope.spawn(move || probe(place, LIVENESS, token, until));
-        let me = scope.spawn(move || probe(place, ME, token, until));
-        let samples = place.storm(clients, USERS, until)?;
+        let liveness = scope.spawn(move || probe(instance, LIVENESS, token, until));
+        let me = scope.spawn(move || probe(instance, ME, token, until));
+        let samples = instance.storm(clients, USERS, until)?;
         let join = |thread: std::thread::ScopedJoinHandle<'_, Outcome<Seen>>| {
             thread.join().map_err(|_| "a probe panicked")?
         };
@@ -78,21 +78,21 @@ fn print(name: &str, seen: &Seen) {
 }
 
 fn interference(binary: &Path, scheme: Scheme) -> Outcome<()> {
-    let place = Place::open(binary, scheme.env())?;
-    place.register(USERS)?;
-    let token = place.token(0)?;
-    println!("probes at 20/s beside {CLIENTS} clients who log in without pause, {scheme}");
-    let (_, liveness, me) = beside(&place, &token, 0, SPAN)?;
+    let instance = Instance::open(binary, scheme.env())?;
+    instance.register(USERS)?;
+    let token = instance.token(0)?;
+    println!("probes at 20/s beside {CLIENTS} clients that log in without pause, {scheme}");
+    let (_, liveness, me) = beside(&instance, &token, 0, SPAN)?;
     print("liveness, idle", &liveness);
     print("me, idle", &me);
-    let (rate, liveness, me) = beside(&place, &token, CLIENTS, SPAN)?;
+    let (rate, liveness, me) = beside(&instance, &token, CLIENTS, SPAN)?;
     print("liveness, storm", &liveness);
     print("me, storm", &me);
     println!("  {rate:.1} logins a second meanwhile");
     Ok(())
 }
 
-/// Programs that do nothing but take time, until dropped.
+/// Busy loops that run until dropped.
 struct Spinners(Vec<Child>);
 
 impl Spinners {
@@ -111,13 +111,13 @@ impl Drop for Spinners {
 }
 
 fn busy(binary: &Path) -> Outcome<()> {
-    let place = Place::open(binary, Scheme::Bcrypt12.env())?;
-    place.register(USERS)?;
-    let token = place.token(0)?;
+    let instance = Instance::open(binary, Scheme::Bcrypt12.env())?;
+    instance.register(USERS)?;
+    let token = instance.token(0)?;
     println!("four busy loops on the same cores, {}, 32 clients log in", Scheme::Bcrypt12);
-    let (alone, ..) = beside(&place, &token, 32, SPAN)?;
+    let (alone, ..) = beside(&instance, &token, 32, SPAN)?;
     let spinners = Spinners::start(4)?;
-    let (rate, liveness, me) = beside(&place, &token, 32, SPAN)?;
+    let (rate, liveness, me) = beside(&instance, &token, 32, SPAN)?;
     drop(spinners);
     print("liveness", &liveness);
     print("me", &me);
@@ -125,17 +125,17 @@ fn busy(binary: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// A control group with half a core, where this machine allows one.
+/// A control group with a quota of half a core, where this machine allows one.
 struct Group(PathBuf);
 
 impl Group {
     fn half_a_core() -> Outcome<Self> {
-        let older = Path::new("/sys/fs/cgroup/cpu");
-        let newer = Path::new("/sys/fs/cgroup");
-        let (mount, files): (_, &[_]) = if older.join("cpu.cfs_quota_us").exists() || older.is_dir() {
-            (older, &[("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000")])
+        let v1 = Path::new("/sys/fs/cgroup/cpu");
+        let v2 = Path::new("/sys/fs/cgroup");
+        let (mount, files): (_, &[_]) = if v1.join("cpu.cfs_quota_us").exists() || v1.is_dir() {
+            (v1, &[("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000")])
         } else {
-            (newer, &[("cpu.max", "50000 100000")])
+            (v2, &[("cpu.max", "50000 100000")])
         };
         let group = Self(mount.join(format!("gatewright-bench-{}", std::process::id())));
         std::fs::create_dir(&group.0)?;
@@ -148,7 +148,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // It can go when its last process has gone, which takes the kernel a moment.
+        // It can be removed once its last process has ended, which takes a moment.
         for _ in 0..50 {
             if std::fs::remove_dir(&self.0).is_ok() {
                 return;
@@ -168,11 +168,11 @@ fn quota(binary: &Path) -> Outcome<()> {
     };
     println!("a quota of half a core, {}, 16 clients log in", Scheme::Bcrypt12);
     let enter = format!("echo $$ > {}/cgroup.procs && exec {} serve", group.0.display(), binary.display());
-    let place =
-        Place::open_in(tempfile::tempdir()?, Path::new("sh"), &["-c", &enter], Scheme::Bcrypt12.env())?;
-    place.register(USERS)?;
-    let token = place.token(0)?;
-    let (rate, liveness, me) = beside(&place, &token, 16, SPAN)?;
+    let instance =
+        Instance::open_in(tempfile::tempdir()?, Path::new("sh"), &["-c", &enter], Scheme::Bcrypt12.env())?;
+    instance.register(USERS)?;
+    let token = instance.token(0)?;
+    let (rate, liveness, me) = beside(&instance, &token, 16, SPAN)?;
     print("liveness", &liveness);
     print("me", &me);
     println!("  {rate:.1} logins a second");

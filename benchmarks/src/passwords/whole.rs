@@ -1,12 +1,12 @@
-//! The whole server under a login storm, against what the library alone does on all cores.
+//! The whole server under a login storm, against the library alone on all cores.
 
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::instance::{Instance, Scheme, per_second};
 use super::library;
-use super::place::{Place, Scheme, per_second};
 use crate::Outcome;
 use crate::rounds::{Figures, quantile};
 
@@ -14,7 +14,7 @@ const CLIENTS: usize = 64;
 const PAIRS: usize = 3;
 const SPAN: Duration = Duration::from_secs(6);
 
-/// Prints both schemes; beside another build of the server where one is given.
+/// Prints both schemes, beside another build of the server if one is given.
 pub(super) fn run(binary: &Path, other: Option<&Path>) -> Outcome<()> {
     scheme(binary, other, Scheme::Bcrypt12)?;
     scheme(binary, other, Scheme::Argon2id)
@@ -24,27 +24,27 @@ fn scheme(binary: &Path, other: Option<&Path>, scheme: Scheme) -> Outcome<()> {
     println!(
         "whole server, {scheme}, {CLIENTS} clients log in at once, {PAIRS} interleaved pairs of {SPAN:?}"
     );
-    let place = Place::open(binary, scheme.env())?;
-    place.register(CLIENTS)?;
-    let beside = other.map(|other| Place::open(other, scheme.env())).transpose()?;
+    let instance = Instance::open(binary, scheme.env())?;
+    instance.register(CLIENTS)?;
+    let beside = other.map(|other| Instance::open(other, scheme.env())).transpose()?;
     if let Some(beside) = &beside {
         beside.register(CLIENTS)?;
     }
+
     let mut alone = Figures::new("the library alone, all cores", "/s");
     let mut ordinary = Figures::new("the ordinary crate alone, all cores", "/s");
     let mut above = Figures::new("server / ordinary crate alone", "x");
     let mut server = Figures::new("the server", "/s");
     let mut former = Figures::new("the other server", "/s");
-    let (mut part, mut tail, mut gain) = (
-        Figures::new("server / library", "x"),
-        Figures::new("p99 / (clients / throughput)", "x"),
-        Figures::new("server / other server", "x"),
-    );
+    let mut part = Figures::new("server / library", "x");
+    let mut tail = Figures::new("p99 / (clients / throughput)", "x");
+    let mut gain = Figures::new("server / other server", "x");
+
     for _ in 0..PAIRS {
         let library = alone_on_all_cores(|| library::hasher(scheme));
         let plain = alone_on_all_cores(|| library::plain(scheme));
         let until = Instant::now() + SPAN;
-        let samples = place.storm(CLIENTS, CLIENTS, until)?;
+        let samples = instance.storm(CLIENTS, CLIENTS, until)?;
         refuse_failures(&samples)?;
         let rate = per_second(&samples, SPAN + until.elapsed());
         alone.push(library);
@@ -71,14 +71,14 @@ fn scheme(binary: &Path, other: Option<&Path>, scheme: Scheme) -> Outcome<()> {
     Ok(())
 }
 
-fn refuse_failures(samples: &[super::place::Sample]) -> Outcome<()> {
+fn refuse_failures(samples: &[super::instance::Sample]) -> Outcome<()> {
     match samples.iter().find(|sample| sample.status != 200) {
         None => Ok(()),
         Some(other) => Err(format!("a login was answered {}", other.status).into()),
     }
 }
 
-/// Hashes a second on as many threads as cores, with nothing else to do.
+/// Hashes per second on as many threads as cores, without other load.
 fn alone_on_all_cores(make: impl Fn() -> Box<dyn FnMut() -> usize> + Sync) -> f64 {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let until = Instant::now() + SPAN / 2;

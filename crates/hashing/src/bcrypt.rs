@@ -1,4 +1,4 @@
-//! bcrypt, several at once: what each format asks of it, and what its answer means.
+//! bcrypt in batches: the input of each hash format, and the evaluation of its result.
 
 use std::borrow::Cow;
 
@@ -21,20 +21,21 @@ pub(crate) struct BcryptJob<'a> {
     salt: [u8; 16],
     bytes: Cow<'a, [u8]>,
     nul: Nul,
-    /// The digest that is the right one; none for a new hash.
+    /// The expected digest; `None` for a new hash.
     wanted: Option<[u8; 23]>,
-    /// Whether all of the password counts. What is not taken whole costs the same and is not right.
+    /// Whether all of the password counts. An over-long password is still hashed, to keep timing constant,
+    /// and never matches.
     whole: bool,
 }
 
 impl<'a> BcryptJob<'a> {
-    /// A new hash, of a password that bcrypt takes whole.
+    /// Prepares a new hash. Its text is `None` if the password exceeds bcrypt's limits.
     pub(crate) fn new_hash(cost: u8, salt: [u8; 16], password: &'a [u8]) -> Self {
         let whole = password.len() <= BCRYPT_BYTES && !password.contains(&0);
         Self { cost, salt, bytes: Cow::Borrowed(password), nul: Nul::Keep, wanted: None, whole }
     }
 
-    /// A check of a stored hash; None when it is not of bcrypt.
+    /// Prepares a check of a stored hash; `None` when it is not a bcrypt hash.
     pub(crate) fn check(stored: &StoredHash, password: &'a [u8]) -> Option<Self> {
         match stored.format() {
             Format::Bcrypt(hash) => Some(Self::plain(hash, Cow::Borrowed(password), stored.rules())),
@@ -45,10 +46,10 @@ impl<'a> BcryptJob<'a> {
         }
     }
 
-    /// An import's password is cut after 72 bytes, as every maker cut it; one of ours was never longer.
+    /// An imported password is cut after 72 bytes, as every origin did; one of Gatewright was never longer.
     ///
-    /// `$2y$` is crypt_blowfish's own, which takes a C string: the password ends before a NUL. To those who write
-    /// `$2a$` and `$2b$` today (Go, Node, Python) a NUL is a byte like any other.
+    /// `$2y$` is crypt_blowfish's own version, which takes a C string: the password ends before a NUL. The
+    /// libraries that write `$2a$` and `$2b$` today (Go, Node, Python) treat a NUL as an ordinary byte.
     fn plain(hash: &BcryptHash, bytes: Cow<'a, [u8]>, rules: Rules) -> Self {
         let nul = match (rules, hash.variant) {
             (Rules::Imported, BcryptVariant::Y) => Nul::Terminate,
@@ -58,13 +59,13 @@ impl<'a> BcryptJob<'a> {
         Self { cost: hash.cost, salt: hash.salt, bytes, nul, wanted: Some(hash.tag), whole }
     }
 
-    /// Whether the computed hash is the right one, in constant time.
+    /// Whether the computed hash matches, in constant time.
     pub(crate) fn is_answered_by(&self, hash: &Hash) -> bool {
         let same = self.wanted.is_some_and(|tag| verify_slices_are_equal(&hash.digest(), &tag).is_ok());
         same && self.whole
     }
 
-    /// The stored text of a computed hash, if all of the password went into it.
+    /// The text to store for a computed hash, if all of the password went into it.
     pub(crate) fn text(&self, hash: &Hash) -> Option<String> {
         self.whole.then(|| BcryptHash::new(self.cost, hash.salt(), hash.digest()).to_string())
     }
@@ -84,7 +85,7 @@ impl Drop for BcryptJob<'_> {
     }
 }
 
-/// What becomes of a password before bcrypt over SHA-256: any length, and NUL is a byte.
+/// The digest that goes into bcrypt over SHA-256: the password has any length, and NUL is an ordinary byte.
 fn prehash(hash: &BcryptSha256Hash, password: &[u8]) -> Vec<u8> {
     let sha256 = || digest::digest(&digest::SHA256, password);
     let text = match hash.prehash {
@@ -98,12 +99,12 @@ fn prehash(hash: &BcryptSha256Hash, password: &[u8]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Hashes questions of one cost together, in their order; None for those of a cost that there is not.
-pub(crate) fn hash_batch(lanes: &mut Lanes, questions: &[&BcryptJob<'_>]) -> Vec<Option<Hash>> {
-    let mut hashes = vec![None; questions.len()];
-    let Some(cost) = questions.first().and_then(|first| Cost::new(first.cost)) else { return hashes };
-    let jobs: Vec<_> = questions.iter().map(|question| question.job()).collect();
-    // There is a place for each answer.
+/// Hashes jobs of one cost together and in order; `None` for jobs of an invalid cost.
+pub(crate) fn hash_batch(lanes: &mut Lanes, jobs: &[&BcryptJob<'_>]) -> Vec<Option<Hash>> {
+    let mut hashes = vec![None; jobs.len()];
+    let Some(cost) = jobs.first().and_then(|first| Cost::new(first.cost)) else { return hashes };
+    let jobs: Vec<_> = jobs.iter().map(|job| job.job()).collect();
+    // The slices have equal lengths.
     let _ = lanes.hash_many(cost, &jobs, &mut hashes);
     hashes
 }

@@ -1,4 +1,4 @@
-//! How fast passwords are hashed here: what is predicted of it, and when those who are sent away may come back.
+//! The hashing speed of this node: predicted waiting times, and the `Retry-After` of refused requests.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,24 +8,27 @@ use tokio::time::Instant;
 
 use crate::queue::Priority;
 
-/// Bounds of a `Retry-After`.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
+/// Lower bound of a `Retry-After`.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+/// Upper bound of a `Retry-After`.
+const RETRY_MAX: Duration = Duration::from_mins(2);
 
-/// How many times as long a batch takes as a single hash, for batches from one up: what is assumed of bcrypt before
-/// it is measured here.
+/// How many times as long a batch of bcrypt takes as a single hash, for batches of one and more: the
+/// assumption before this node is measured.
 const CURVE: [f64; 8] = [1.0, 1.05, 1.1, 1.15, 1.25, 1.4, 1.6, 1.8];
 
-/// What each class of hashes takes, as a moving average of real jobs.
+/// The time that each class of hashes takes, as a moving average of real jobs.
 #[derive(Debug)]
 pub(crate) struct Capacity {
     /// Threads that hash.
     threads: f64,
-    /// Batches of bcrypt against a single hash, and how many go together.
+    /// The duration of bcrypt batches relative to a single hash.
     curve: [f64; 8],
+    /// The size of a bcrypt batch.
     width: usize,
-    /// A single hash, in seconds of a thread, and of how many samples.
+    /// For each class, the thread time of a single hash in seconds, and the number of samples.
     single: HashMap<CostClass, (f64, u32)>,
-    /// When the next of those who were sent away is expected, by purpose.
+    /// The latest `Retry-After` slot given out, by priority.
     slots: [Option<Instant>; 3],
 }
 
@@ -34,28 +37,29 @@ impl Capacity {
         Self { threads: threads.max(1.0), curve: CURVE, width: 4, single: HashMap::new(), slots: [None; 3] }
     }
 
-    /// Takes over what was measured of bcrypt.
+    /// Stores the measured curve and batch size of bcrypt.
     pub(crate) fn calibrate(&mut self, curve: [f64; 8], width: usize) {
-        (self.curve, self.width) = (curve, width.clamp(1, curve.len()));
+        self.curve = curve;
+        self.width = width.clamp(1, curve.len());
     }
 
-    /// The most jobs of a class that are computed together.
+    /// The most jobs of a class that are computed in one batch.
     pub(crate) fn width(&self, class: &CostClass) -> usize {
         if is_bcrypt(class) { self.width } else { 1 }
     }
 
-    /// A batch of `jobs` has taken `took`. One that took much longer than those before it (the machine was stopped, or
-    /// a neighbour had it) counts as twice the mean: it takes several of them to be believed.
+    /// Records that a batch of `jobs` took `took`. A much longer one (the machine was suspended, or another
+    /// process used it) counts as at most twice the mean, so it takes several of them to move the average.
     pub(crate) fn measured(&mut self, class: &CostClass, jobs: usize, took: Duration) {
         let sample = took.as_secs_f64() / self.stretch(class, jobs);
         let (mean, samples) = self.single.entry(*class).or_insert((sample, 0));
         *samples = samples.saturating_add(1);
-        let believed = sample.min(*mean * 2.0);
-        *mean += (believed - *mean) / f64::from((*samples).min(8));
+        let capped = sample.min(*mean * 2.0);
+        *mean += (capped - *mean) / f64::from((*samples).min(8));
     }
 
-    /// A single hash, in seconds of a thread: as measured, or scaled from another cost of the same algorithm; zero
-    /// while nothing is known.
+    /// The thread time of a single hash in seconds: measured, or scaled from another cost of the same
+    /// algorithm; zero without any measurement.
     fn single(&self, class: &CostClass) -> f64 {
         if let Some((mean, _)) = self.single.get(class) {
             return *mean;
@@ -64,59 +68,59 @@ impl Capacity {
         alike.map(|(known, (mean, _))| mean * class.work() / known.work()).fold(0.0, f64::max)
     }
 
-    /// Time of a thread for one job of a class in a full batch; zero while nothing is known.
+    /// The thread time of one job of a class in a full batch; zero without any measurement.
     pub(crate) fn unit(&self, class: &CostClass) -> Duration {
         let width = self.width(class);
         let seconds = self.single(class) * self.stretch(class, width) / float(width);
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 1_000_000)
     }
 
-    /// How long it takes until what waits has been computed.
+    /// How long the waiting jobs will take to compute.
     pub(crate) fn wait<'a>(&self, waiting: impl Iterator<Item = (&'a CostClass, usize)>) -> Duration {
         let work: f64 = waiting.map(|(class, jobs)| self.unit(class).as_secs_f64() * float(jobs)).sum();
         Duration::try_from_secs_f64(work / self.threads).unwrap_or(Duration::MAX / 1_000_000)
     }
 
-    /// Hashes of a class a second.
+    /// The hashes of a class per second; `None` without any measurement.
     pub(crate) fn capacity(&self, class: &CostClass) -> Option<f64> {
         let unit = self.unit(class).as_secs_f64();
         (unit > 0.0).then(|| self.threads / unit)
     }
 
-    /// Whether a class was measured itself.
+    /// Whether this class itself was measured.
     pub(crate) fn knows(&self, class: &CostClass) -> bool {
         self.single.contains_key(class)
     }
 
-    /// There is room again: whoever was to come back by now has come or will not.
+    /// Resets the slots once there is capacity: refused requests have returned by now or will not.
     pub(crate) fn forget_slots(&mut self) {
         self.slots = [None; 3];
     }
 
-    /// When somebody who is sent away now may come back: each of one purpose gets a slot of his own, one job after the
-    /// one before him, beginning when the queue will have been worked off to half its deadline. So those who obey find
-    /// room. `jitter` is between 0 and 1.
+    /// When a request that is refused now may return. Each request of one priority gets its own slot, one job
+    /// after the previous one, beginning when half of the queue's deadline will have been worked off. Clients
+    /// that obey therefore find capacity. `jitter` is between 0 and 1.
     pub(crate) fn retry_after(
         &mut self,
-        purpose: Priority,
+        priority: Priority,
         class: &CostClass,
         wait: Duration,
         deadline: Duration,
         jitter: f64,
     ) -> Duration {
         let now = Instant::now();
-        let first = now + wait.saturating_sub(deadline / 2).min(RETRY.1);
+        let first = now + wait.saturating_sub(deadline / 2).min(RETRY_MAX);
         let step = Duration::from_secs_f64(self.unit(class).as_secs_f64() / self.threads);
-        let line = match purpose {
+        let line = match priority {
             Priority::Login => &mut self.slots[0],
             Priority::Registration => &mut self.slots[1],
             Priority::Background => &mut self.slots[2],
         };
-        let slot = line.map_or(first, |slot| slot.max(first)) + step.min(RETRY.1);
-        // Whoever is sent away for the longest time holds no slot beyond it.
-        *line = Some(slot.min(now + RETRY.1));
+        let slot = line.map_or(first, |slot| slot.max(first)) + step.min(RETRY_MAX);
+        // A request beyond the upper bound reserves no slot beyond it.
+        *line = Some(slot.min(now + RETRY_MAX));
         let after = slot.duration_since(now).as_secs_f64() + jitter;
-        Duration::from_secs_f64(after.ceil()).clamp(RETRY.0, RETRY.1)
+        Duration::from_secs_f64(after.ceil()).clamp(RETRY_MIN, RETRY_MAX)
     }
 
     fn stretch(&self, class: &CostClass, jobs: usize) -> f64 {
@@ -129,7 +133,7 @@ impl Capacity {
     }
 }
 
-/// Whether several hashes of a class are computed together.
+/// Whether hashes of this class are computed in batches.
 pub(crate) fn is_bcrypt(class: &CostClass) -> bool {
     matches!(class, CostClass::Bcrypt { .. })
 }
@@ -160,16 +164,16 @@ mod tests {
         let class = CostClass::Bcrypt { cost: 12 };
         capacity.calibrate([1.0, 1.0, 1.0, 1.2, 2.0, 3.0, 4.0, 5.0], 4);
         capacity.measured(&class, 4, Duration::from_millis(240));
-        // A single one takes 200 ms, four together 240: 60 ms each, on two threads.
+        // A single hash takes 200 ms, four together 240: 60 ms each, on two threads.
         assert_eq!(capacity.unit(&class), Duration::from_millis(60));
         assert_eq!(capacity.wait([(&class, 100)].into_iter()), 3 * SECOND);
         assert!((capacity.capacity(&class).unwrap() - 33.3).abs() < 0.1);
         assert_eq!((capacity.width(&class), capacity.width(&argon2())), (4, 1));
-        // What nobody has measured yet is not predicted.
+        // An unmeasured algorithm is not predicted.
         assert_eq!((capacity.unit(&argon2()), capacity.capacity(&argon2())), (Duration::ZERO, None));
-        // Another cost of the same algorithm is predicted by its work.
+        // Another cost of the same algorithm is scaled by its work.
         assert_eq!(capacity.unit(&CostClass::Bcrypt { cost: 13 }), Duration::from_millis(120));
-        // One that takes much longer is not believed at once; those that follow are.
+        // One long sample moves the mean only a little; repeated ones move it fully.
         capacity.measured(&class, 1, 60 * SECOND);
         assert_eq!(capacity.unit(&class), Duration::from_millis(90));
         for _ in 0..40 {
@@ -179,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_who_is_sent_away_gets_a_later_slot_within_bounds() {
+    async fn each_refused_request_gets_a_later_slot_within_bounds() {
         let mut capacity = Capacity::new(1.0);
         capacity.measured(&argon2(), 1, SECOND / 10);
         let mut after =
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn slots_that_have_passed_are_not_given_again() {
+    async fn slots_in_the_past_are_not_given_out() {
         let mut capacity = Capacity::new(1.0);
         capacity.measured(&argon2(), 1, SECOND);
         assert_eq!(capacity.retry_after(Priority::Login, &argon2(), 4 * SECOND, 4 * SECOND, 0.0), 3 * SECOND);

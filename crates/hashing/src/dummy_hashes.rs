@@ -1,4 +1,4 @@
-//! What an unknown user costs: the hash of a decoy, of a kind that real users have here.
+//! Dummy hashes: a login of an unknown user verifies one, of a kind that real users have.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use protocol::wire::password_hash::{Argon2Hash, Argon2Kind, BcryptHash, CostClas
 
 use crate::scheme::Scheme;
 
-/// Kinds of stored hashes, each with how often it is met and one hash that stands for it.
+/// The kinds of stored hashes, each with its frequency and one example hash.
 #[derive(Clone, Debug)]
 pub(crate) struct DummyHashes(Vec<DummyHash>);
 
@@ -20,7 +20,7 @@ struct DummyHash {
 }
 
 impl DummyHashes {
-    /// All unknown users look like users of `scheme`.
+    /// Unknown users resemble users of `scheme`.
     pub(crate) fn of_scheme(scheme: Scheme, rng: &Rng) -> Self {
         let text = match scheme {
             Scheme::Argon2id { memory_kib, iterations } => Argon2Hash {
@@ -40,7 +40,7 @@ impl DummyHashes {
         Self::of_sample(StoredHash::parse(&text).into_iter().collect()).unwrap_or(Self(Vec::new()))
     }
 
-    /// Unknown users look like these; None when there are none.
+    /// Unknown users resemble this sample; `None` if it is empty.
     pub(crate) fn of_sample(sample: Vec<StoredHash>) -> Option<Self> {
         let mut kinds: BTreeMap<CostClass, (f64, StoredHash)> = BTreeMap::new();
         for stored in sample {
@@ -52,29 +52,30 @@ impl DummyHashes {
         (!dummy_hashes.is_empty()).then_some(Self(dummy_hashes))
     }
 
-    /// The kinds.
+    /// The cost classes of the kinds.
     pub(crate) fn classes(&self) -> impl Iterator<Item = &CostClass> {
-        self.0.iter().map(|decoy| &decoy.class)
+        self.0.iter().map(|dummy| &dummy.class)
     }
 
-    /// A hash of each kind.
+    /// One hash of each kind.
     pub(crate) fn each(&self) -> impl Iterator<Item = &StoredHash> {
-        self.0.iter().map(|decoy| &decoy.stored)
+        self.0.iter().map(|dummy| &dummy.stored)
     }
 
-    /// The decoy of an account that does not exist: always the same for one `account`, and over all of them as
-    /// frequent as the kind is (weighted rendezvous hashing, so that when the mix changes a little, few accounts change
-    /// their kind). `account` is a keyed hash already: nobody outside can tell which kind a name will get.
+    /// Chooses the dummy hash of an account that does not exist: always the same for one `account`, and over
+    /// all accounts with the frequency of each kind (weighted rendezvous hashing, so that a small change of
+    /// the mix changes the kind of few accounts). `account` is already a keyed hash, so a client cannot
+    /// predict the kind for a name.
     pub(crate) fn choose(&self, account: &str) -> Option<&StoredHash> {
-        let score = |decoy: &DummyHash| {
-            let hash = digest(&SHA256, format!("{account} {}", decoy.class).as_bytes());
+        let score = |dummy: &DummyHash| {
+            let hash = digest(&SHA256, format!("{account} {}", dummy.class).as_bytes());
             let (head, _) = hash.as_ref().split_first_chunk().unwrap_or((&[0; 4], &[]));
-            // Between 0 and 1, neither of them.
+            // Strictly between 0 and 1.
             let uniform = (f64::from(u32::from_be_bytes(*head)) + 0.5) / 4_294_967_296.0;
-            -uniform.ln() / decoy.weight
+            -uniform.ln() / dummy.weight
         };
         let least = self.0.iter().min_by(|one, other| score(one).total_cmp(&score(other)));
-        least.map(|decoy| &decoy.stored)
+        least.map(|dummy| &dummy.stored)
     }
 }
 
@@ -95,12 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn a_05_kinds_of_decoys_are_as_frequent_as_real_ones_and_one_name_keeps_its_kind() {
+    fn a_05_kinds_of_dummy_hashes_are_as_frequent_as_real_ones_and_one_name_keeps_its_kind() {
         let sample = [vec![bcrypt(10); 30], vec![bcrypt(12); 10]].concat();
         let dummy_hashes = DummyHashes::of_sample(sample).unwrap();
         let tens = count(&dummy_hashes, 10);
         assert!((2800..3200).contains(&tens), "{tens}");
-        let again = (0..200).map(|_| dummy_hashes.choose("nobody@example.com").map(ToString::to_string));
+        let again = (0..200).map(|_| dummy_hashes.choose("unknown@example.com").map(ToString::to_string));
         assert_eq!(again.collect::<std::collections::BTreeSet<_>>().len(), 1);
     }
 
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_has_a_password_the_scheme_stands_for_all() {
+    fn without_stored_hashes_dummy_hashes_use_the_configured_scheme() {
         assert!(DummyHashes::of_sample(Vec::new()).is_none());
         for scheme in [Scheme::Argon2id { memory_kib: 64, iterations: 1 }, Scheme::Bcrypt { cost: 4 }] {
             let dummy_hashes = DummyHashes::of_scheme(scheme, &Rng::seeded(1));

@@ -1,4 +1,4 @@
-//! What the hasher and its threads share: the queue, who may join it, and who is sent away.
+//! The state shared by the hasher and its threads: the queue, its admission and its refusals.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,22 +18,22 @@ use crate::scheme::Scheme;
 use crate::worker_priority::{LOOK, Sample, WorkerPriority};
 use crate::{Refusal, RehashTicket, Rehashed};
 
-/// Most jobs that may wait, whatever the deadline: a bound of the queue's memory.
+/// Most jobs that may wait, regardless of the deadline: bounds the queue's memory.
 const QUEUE: usize = 10_000;
-/// How many times as long as a single hash a batch of bcrypt may take.
+/// The longest duration of a bcrypt batch, relative to a single hash.
 const BATCH_LATENCY: f64 = 1.35;
 
 pub(crate) struct Engine {
     pub(crate) state: Mutex<State>,
     pub(crate) filled: Condvar,
-    /// Waited on by threads that rest, and by the governor.
+    /// Waited on by resting workers and by the thread that adjusts the workers' priority.
     pub(crate) watch: Condvar,
     pub(crate) priority: WorkerPriority,
     pub(crate) rng: Rng,
     pub(crate) counts: Counts,
     pub(crate) deadline: Duration,
     pub(crate) made: Instant,
-    /// Memory beyond this is given back after the hash that needed it, in bytes.
+    /// An arena larger than this many bytes is released after the hash that needed it.
     pub(crate) arena_kept: usize,
     pub(crate) results: mpsc::Sender<Rehashed>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Engine {
 pub(crate) struct State {
     pub(crate) queue: Queue<CostClass, Job>,
     pub(crate) capacity: Capacity,
-    /// Threads that wait for something to do.
+    /// Threads that wait for a job.
     pub(crate) idle: usize,
     /// Threads that hash.
     pub(crate) busy: usize,
@@ -68,7 +68,7 @@ pub(crate) enum Reply {
     Rehash(Box<Rehash>),
 }
 
-/// What becomes a [`Rehashed`].
+/// A pending rehash, whose result is a [`Rehashed`].
 pub(crate) struct Rehash {
     pub(crate) ticket: RehashTicket,
     pub(crate) permit: OwnedSemaphorePermit,
@@ -77,7 +77,7 @@ pub(crate) struct Rehash {
 pub(crate) enum Answer {
     Hash(Option<String>),
     Verdict(bool),
-    /// The system gave no memory to find out.
+    /// The system had no memory for the check.
     NoMemory,
 }
 
@@ -95,8 +95,8 @@ impl Engine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a job into the queue. While that is longer than the deadline allows, whoever would be served last is sent
-    /// away at once: the newcomer, or somebody who asked for more before.
+    /// Puts a job into the queue. While the queue is longer than the deadline allows, the job that would be
+    /// served last is refused at once: the new one, or one of a requester with more waiting jobs.
     pub(crate) fn enqueue(
         &self,
         purpose: Priority,
@@ -107,8 +107,9 @@ impl Engine {
         let mut state = self.lock();
         let state = &mut *state;
         let now = job.queued.saturating_duration_since(self.made);
-        let mine = state.queue.push(now, purpose, requester, *class, job);
-        let mut refused = Ok(mine);
+        let new = state.queue.push(now, purpose, requester, *class, job);
+        let mut refused = Ok(new);
+
         loop {
             let wait = state.capacity.wait(state.queue.waiting());
             let first = state.queue.len() <= 1;
@@ -122,12 +123,13 @@ impl Engine {
             let Some((last_class, last, job)) = state.queue.pop_last() else { break };
             self.counts.shed.fetch_add(1, Relaxed);
             let refusal = Refusal::Busy(self.retry_after(state, job.purpose, &last_class));
-            if last == mine {
+            if last == new {
                 refused = Err(refusal);
                 break;
             }
             job.reply.send(self, Err(refusal));
         }
+
         self.filled.notify_one();
         if state.busy == 0 {
             self.watch.notify_all();
@@ -141,7 +143,7 @@ impl Engine {
         state.capacity.retry_after(purpose, class, wait, self.deadline, jitter)
     }
 
-    /// Measures batches of bcrypt, once, on a thread that takes nothing from others.
+    /// Measures bcrypt batches, once, on a thread of the lowest priority.
     pub(crate) async fn calibrate(self: &Arc<Self>) {
         if std::mem::replace(&mut self.lock().calibrated, true) {
             return;
@@ -149,7 +151,7 @@ impl Engine {
         let (done, measured) = oneshot::channel();
         let lowest = self.priority.lowest();
         thread("hash calibration", move || {
-            // Where it is refused, it takes its share for 50 ms.
+            // Where the lowest priority is refused, the calibration competes normally for 50 ms.
             let _ = Thread::current().set_class(lowest);
             let begun = Instant::now();
             let calibration = Lanes::new().calibrate(|| begun.elapsed());
@@ -164,15 +166,15 @@ impl Engine {
         }
     }
 
-    /// Looks at the threads while they hash, until the engine is closed.
-    pub(crate) fn govern(&self) {
-        let mut glance = Sample::default();
+    /// Adjusts the priority of the workers while they hash, until the engine is closed.
+    pub(crate) fn adjust_priority(&self) {
+        let mut sample = Sample::default();
         let mut state = self.lock();
         while !state.closed {
             let is_idle = state.busy == 0 && state.queue.len() == 0;
-            if is_idle && glance.is_calm() {
+            if is_idle && sample.is_calm() {
                 drop(state);
-                self.priority.pause(&mut glance);
+                self.priority.pause(&mut sample);
                 state = self.lock();
                 if state.busy == 0 && state.queue.len() == 0 && !state.closed {
                     state = self.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -181,7 +183,7 @@ impl Engine {
             }
             let (busy, open) = (state.busy, state.busy + state.queue.len());
             drop(state);
-            self.priority.look(&mut glance, busy, open);
+            self.priority.look(&mut sample, busy, open);
             state = self.lock();
             if !state.closed {
                 (state, _) = self.watch.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
@@ -194,12 +196,12 @@ impl Reply {
     pub(crate) fn send(self, engine: &Engine, answer: Result<Answer, Refusal>) {
         match (self, answer) {
             (Self::Waiter(waiter), answer) => {
-                // Whoever has gone meanwhile does not mind.
+                // A caller that is gone needs no answer.
                 let _ = waiter.send(answer);
             }
             (Self::Rehash(rehash), Ok(Answer::Hash(Some(new)))) => {
                 let Rehash { ticket, permit } = *rehash;
-                // There is a place for each permit, unless the server stops.
+                // The channel has a slot for each permit, unless the server stops.
                 let _ = engine.results.try_send(Rehashed { ticket, new, is_same: false, _permit: permit });
             }
             (Self::Rehash(_), _) => {}
@@ -214,7 +216,7 @@ impl Reply {
     }
 }
 
-/// A place in the queue, left when whoever waits there goes away.
+/// A position in the queue; dropping it removes the waiting job.
 pub(crate) struct Ticket<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) purpose: Priority,
@@ -223,7 +225,7 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Ticket<'_> {
-    /// Leaves the queue because the deadline has passed, unless hashing has begun; when to come back.
+    /// Leaves the queue at the deadline, unless hashing has started; returns when to retry.
     pub(crate) fn give_up(&mut self) -> Option<Duration> {
         let mut state = self.engine.lock();
         state.queue.remove(&self.class, self.turn?)?;

@@ -1,6 +1,6 @@
-//! Hashes of other systems, checked by the rules of their origin on the calling thread.
+//! Verifies hashes of other systems by the rules of their origin, on the calling thread.
 //!
-//! Each computes the whole of its hash whatever the password is, and compares in constant time.
+//! Each check computes the whole hash for any password, and compares in constant time.
 
 use aws_lc_rs::cipher::{AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -12,10 +12,10 @@ use protocol::wire::password_hash::{
 };
 use zeroize::Zeroizing;
 
-/// What scrypt may need beside its three buffers, in bytes: their rounding to pages, and small change.
+/// Extra memory that scrypt may need beside its three buffers, in bytes, for example for rounding to pages.
 const PROBE_SLACK: usize = 64 * 1024;
 
-/// PBKDF2: any length, and NUL is a byte.
+/// PBKDF2: the password has any length, and NUL is an ordinary byte.
 pub(crate) fn pbkdf2(hash: &Pbkdf2Hash, password: &[u8]) -> bool {
     let algorithm = match hash.digest {
         Digest::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
@@ -25,16 +25,16 @@ pub(crate) fn pbkdf2(hash: &Pbkdf2Hash, password: &[u8]) -> bool {
     pbkdf2::verify(algorithm, hash.iterations, &hash.salt, password, &hash.tag).is_ok()
 }
 
-/// scrypt: any length, and NUL is a byte. Its memory is taken for each check, within the cap of the format; None when
-/// there is none.
+/// scrypt: the password has any length, and NUL is an ordinary byte. Each check allocates its memory, within
+/// the format's limit; `None` without enough memory.
 pub(crate) fn scrypt(hash: &ScryptHash, password: &[u8]) -> Option<bool> {
     let mut output = Zeroizing::new(vec![0; hash.tag.len()]);
     let computed = derive(hash.cost, password, &hash.salt, &mut output)?;
     Some(computed && verify_slices_are_equal(&output, &hash.tag).is_ok())
 }
 
-/// Firebase's scrypt: the key stream of AES-256 in counter mode, from counter zero, under 32 bytes of scrypt.
-/// None when there is no memory.
+/// Firebase's scrypt: the key stream of AES-256-CTR from counter zero, under a 32-byte key from scrypt.
+/// `None` without enough memory.
 pub(crate) fn firebase(hash: &FirebaseHash, password: &[u8]) -> Option<bool> {
     let mut key = Zeroizing::new([0; 32]);
     let mut stream = Zeroizing::new(vec![0; hash.tag.len()]);
@@ -47,19 +47,18 @@ pub(crate) fn firebase(hash: &FirebaseHash, password: &[u8]) -> Option<bool> {
     Some(encrypted && verify_slices_are_equal(&stream, &hash.tag).is_ok())
 }
 
-/// Whether `output` was filled: not with a cost that nothing is computed with. None when there is no memory for it.
+/// Fills `output` and returns true; false for invalid cost parameters. `None` without enough memory.
 fn derive(cost: ScryptCost, password: &[u8], salt: &[u8], output: &mut [u8]) -> Option<bool> {
     let Ok(params) = scrypt::Params::new(cost.log_n, cost.r, cost.p) else { return Some(false) };
     probe(cost)?;
     Some(scrypt::scrypt(password, salt, &params, output).is_ok())
 }
 
-/// Whether the memory of one check can be had now: asked for in one piece, and given back.
+/// Checks that the memory of one verification is available now: allocates it in one piece and frees it.
 ///
-/// The library takes no memory of its caller's and aborts the process where it gets none, so it is called only after
-/// this. What is left is a race: between giving back and taking again, another thread can take what was there, and the
-/// library aborts after all. And a system that promises more than it has (overcommit) can break the promise later, as
-/// with any other memory.
+/// The library allocates its own memory and aborts the process if that fails, so it is called only after this
+/// probe. A race remains: another thread can take the memory between the probe and the library's allocation,
+/// and the library then aborts. A system with overcommit can also fail later, as with any other memory.
 fn probe(cost: ScryptCost) -> Option<()> {
     let block = usize::try_from(cost.r).ok()?.checked_mul(128)?;
     let table = 1_usize.checked_shl(cost.log_n.into())?.checked_mul(block)?;
@@ -67,16 +66,16 @@ fn probe(cost: ScryptCost) -> Option<()> {
     let bytes = table.checked_add(lanes)?.checked_add(block)?.checked_add(PROBE_SLACK)?;
     let mut memory = Vec::<u8>::new();
     memory.try_reserve_exact(bytes).ok()?;
-    // Memory that nobody looks at may be left out by the compiler, and with it the question.
+    // The compiler may remove an unused allocation, and with it the probe.
     std::hint::black_box(&mut memory);
     Some(())
 }
 
-/// SHA-crypt: a C string, so the password ends before a NUL; libxcrypt refuses more than 511 bytes.
+/// SHA-crypt takes a C string, so the password ends before a NUL; libxcrypt refuses more than 511 bytes.
 pub(crate) fn sha_crypt(hash: &ShaCryptHash, password: &[u8]) -> bool {
     let nul = password.iter().position(|&byte| byte == 0).unwrap_or(password.len());
     let password = password.get(..nul).unwrap_or(password);
-    // What is too long costs what the longest costs, and no more.
+    // An over-long password costs as much as the longest valid one, and no more.
     let cut = password.get(..SHA_CRYPT_PASSWORD_BYTES).unwrap_or(password);
     let Ok(params) = sha_crypt::Params::new(hash.rounds) else { return false };
     let salt = hash.salt.as_bytes();
@@ -99,7 +98,7 @@ mod tests {
     use super::{firebase, scrypt};
     use crate::scheme::{WorkerBuffers, verify};
 
-    /// Texts that the real programs wrote: kind, text, and the password in JSON.
+    /// Hashes written by the real programs: format, hash, and the password as JSON.
     const VECTORS: &str = include_str!("../../../testkit/data/password-hashes.tsv");
 
     fn vectors() -> impl Iterator<Item = (&'static str, &'static str, String)> {
@@ -114,7 +113,7 @@ mod tests {
         verify(&stored, password.as_bytes(), &mut WorkerBuffers::default()).unwrap()
     }
 
-    /// As received: neither normalised nor, but by bcrypt, cut.
+    /// Passwords are neither normalised nor, except by bcrypt, truncated.
     #[test]
     fn a_37_every_format_takes_its_password_as_received() {
         for (kind, text, password) in vectors() {
@@ -136,9 +135,9 @@ mod tests {
         }
     }
 
-    /// A password of ours was never longer than 72 bytes, so a longer one is not it.
+    /// Gatewright's own bcrypt passwords have at most 72 bytes, so a longer password never matches.
     #[test]
-    fn a_37_ours_is_never_cut() {
+    fn a_37_a_password_of_gatewright_is_never_truncated() {
         let (_, text, password) = vectors().find(|(_, _, password)| password.len() > 72).unwrap();
         let stored = StoredHash::parse(text).unwrap();
         assert_eq!(verify(&stored, password.as_bytes(), &mut WorkerBuffers::default()), Some(false));
@@ -154,8 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_is_not_there_is_said_and_not_died_of() {
-        // More than any address space: no system hands it out, however generous.
+    fn missing_memory_is_reported_instead_of_aborting() {
+        // More than any address space, so no system grants it.
         let cost = ScryptCost { log_n: 50, r: 8, p: 1 };
         let (salt, tag) = (b"salt".to_vec(), vec![0; 32]);
         let hash = ScryptHash { cost, salt: salt.clone(), tag: tag.clone() };

@@ -1,7 +1,8 @@
-//! The password engine: hashing threads, a bounded and fair queue with deadlines, and a refusal before anything is spent.
+//! The password engine: hashing threads, a bounded and fair queue with deadlines, and refusals before any
+//! work is spent.
 //!
-//! Promise of this crate: it knows neither database nor HTTP. Everything that hashes takes [`Parked`], the proof that the
-//! caller holds no connection.
+//! This crate knows neither the database nor HTTP. All hashing takes [`Parked`], the proof that the caller
+//! holds no database connection.
 
 mod bcrypt;
 mod capacity;
@@ -36,20 +37,20 @@ pub use crate::queue::{Priority, Requester};
 pub use crate::scheme::{BCRYPT_BYTES, Scheme};
 use crate::worker_priority::WorkerPriority;
 
-/// How the engine hashes, and how much.
+/// The settings of the engine.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How new passwords are hashed.
+    /// The scheme of new passwords.
     pub scheme: Scheme,
     /// Threads that hash.
     pub threads: usize,
-    /// How many processors they may use all together, where a quota says so.
+    /// How many processors all threads may use together, where a quota is set.
     pub processor_share: Option<f64>,
-    /// Longest wait for a hash to begin.
+    /// Longest wait until hashing starts.
     pub queue_deadline: Duration,
 }
 
-/// The bytes that are hashed: NFC, never truncated.
+/// The bytes to hash: the NFC of the password, never truncated.
 pub fn normalise(password: &str) -> Secret<Vec<u8>> {
     Secret::new(password.nfc().collect::<String>().into_bytes())
 }
@@ -57,13 +58,13 @@ pub fn normalise(password: &str) -> Secret<Vec<u8>> {
 /// Why a password was not hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The queue is longer than the deadline allows; a place comes free after this.
+    /// The queue is longer than the deadline allows; retry after this.
     Busy(Duration),
-    /// The client has hung up.
+    /// The client has disconnected.
     Gone,
 }
 
-/// Hashes passwords on threads of its own. Whoever asks must prove that he holds no connection.
+/// Hashes passwords on dedicated threads. Callers must prove that they hold no database connection.
 pub struct PasswordHasher {
     engine: Arc<Engine>,
     scheme: Scheme,
@@ -72,7 +73,7 @@ pub struct PasswordHasher {
     results: Mutex<mpsc::Receiver<Rehashed>>,
 }
 
-/// The credential whose password was right, as it was when that was checked.
+/// The credential whose password was verified, as it was at that time.
 #[derive(Clone, Debug)]
 pub struct RehashTicket {
     /// The user.
@@ -85,25 +86,26 @@ pub struct RehashTicket {
     pub old: StoredText,
 }
 
-/// A better hash of a password that was right, for the user whose hash it replaces if that still stands.
+/// A new hash of a verified password, to replace the old one if that is still stored.
 #[derive(Debug)]
 pub struct Rehashed {
-    /// The credential that was checked.
+    /// The verified credential.
     pub ticket: RehashTicket,
-    /// The hash that is stored instead, before it is sealed.
+    /// The hash to store, before it is sealed.
     pub new: String,
-    /// Whether that is the hash that was checked: only its seal is to be another one.
+    /// Whether this is the verified hash itself: only its seal is to be replaced.
     pub is_same: bool,
-    /// A permit among those that wait, free when this is dropped.
+    /// A permit of the pending rehashes, released on drop.
     _permit: OwnedSemaphorePermit,
 }
 
-/// Most passwords that wait for a better hash or for its being stored.
+/// Most passwords that wait to be rehashed or stored.
 const REHASHES: usize = 64;
-/// Memory of a thread that is kept from hash to hash, at least, in bytes.
+/// Memory that a thread keeps between hashes, in bytes; more if the scheme needs more.
 const ARENA_KEPT: usize = 64 << 20;
-/// Longest wait of one of them.
+/// Longest wait of a rehash.
 const REHASH_DEADLINE: Duration = Duration::from_secs(30);
+
 impl PasswordHasher {
     /// Starts the threads; they end when the hasher is dropped.
     pub fn start(settings: &Settings, rng: &Rng) -> Self {
@@ -112,11 +114,12 @@ impl PasswordHasher {
         hasher
     }
 
-    /// A hasher whose threads have yet to be started.
+    /// Creates a hasher without starting its threads.
     fn asleep(settings: &Settings, rng: &Rng) -> Self {
         let threads = settings.threads.max(1);
         let (results, receiver) = mpsc::channel(REHASHES);
         let part = settings.processor_share.map(|share| share / float(threads));
+
         let engine = Arc::new(Engine {
             state: Mutex::new(State {
                 queue: Queue::new(),
@@ -151,13 +154,13 @@ impl PasswordHasher {
             thread(&format!("hash {number}"), move || worker::work(&engine));
         }
         let engine = Arc::clone(&self.engine);
-        thread("hash governor", move || engine.govern());
+        thread("hash priority", move || engine.adjust_priority());
     }
 
     /// Hashes a new password as configured.
     ///
     /// # Errors
-    /// [`Refusal`], before anything was computed.
+    /// [`Refusal`], before any work was spent.
     pub async fn hash(
         &self,
         parked: Parked<'_>,
@@ -167,17 +170,18 @@ impl PasswordHasher {
     ) -> Result<String, Refusal> {
         match self.submit(parked.gone(), purpose, requester, Task::Hash(self.scheme), password).await? {
             Answer::Hash(Some(hash)) => Ok(hash),
-            // The configuration checks the parameters and the policy the password: a thread has failed.
+            // The configuration has validated the parameters and the policy the password, so a thread has
+            // failed.
             Answer::Hash(None) | Answer::Verdict(_) | Answer::NoMemory => {
                 Err(Refusal::Busy(self.engine.deadline))
             }
         }
     }
 
-    /// Whether `password` is the one behind `stored`: its bytes by the rules of the stored hash.
+    /// Whether `password` matches `stored`, by the rules of the stored hash.
     ///
     /// # Errors
-    /// [`Refusal`], before anything was computed.
+    /// [`Refusal`], before any work was spent.
     pub async fn verify(
         &self,
         parked: Parked<'_>,
@@ -193,22 +197,22 @@ impl PasswordHasher {
         }
     }
 
-    /// The hash that stands for an account without one: computing it takes an unknown user as long as a known one.
-    /// Always the same for one `account`; of a kind that users have here.
+    /// The dummy hash for an account without a hash: verifying it takes as long as for a known user. Always
+    /// the same for one `account`, of a kind that real users have.
     pub fn dummy_hash(&self, account: &str) -> Option<StoredHash> {
         self.dummy_hashes().choose(account).cloned()
     }
 
-    /// Whether a password that was right, as received, is hashed anew: its hash is not what the configuration says, the
-    /// hash covers all of it, and the configured scheme can take it. (Where the origin looked at a part only, somebody
-    /// may have typed another end; that must not become the password.)
+    /// Whether a verified password (as received) should be rehashed: its hash does not follow the
+    /// configuration, the hash covers all of the password, and the configured scheme accepts it. (Where the
+    /// origin verified only a part, the entered rest may be wrong and must not become the password.)
     pub fn should_rehash(&self, stored: &StoredHash, password: &str) -> bool {
         let outdated = stored.rules() == Rules::Imported || stored.cost_class() != self.scheme.class();
         outdated && covers(stored.format(), password.as_bytes()) && self.scheme.takes(password)
     }
 
-    /// Hashes a password that was right anew, in the background. Nothing comes of it when too many wait already or
-    /// there is no time within 30 seconds; the next login tries again.
+    /// Rehashes a verified password in the background. Does nothing if too many wait already, or if it does
+    /// not start within 30 seconds; the next login tries again.
     pub fn rehash(&self, ticket: RehashTicket, password: Secret<Vec<u8>>) {
         let Ok(permit) = Arc::clone(&self.rehashes).try_acquire_owned() else { return };
         let reply = Reply::Rehash(Box::new(Rehash { ticket, permit }));
@@ -221,25 +225,25 @@ impl PasswordHasher {
             begin_by: now + REHASH_DEADLINE,
             reply,
         };
-        // Whoever is refused here has been counted; nobody waits for an answer.
+        // A refusal is already counted, and no caller waits for the answer.
         let _ = self.engine.enqueue(Priority::Background, Requester::default(), &self.scheme.class(), job);
     }
 
-    /// Has the hash that was checked stored anew, as a better one would be: its seal is outdated.
+    /// Queues the verified hash itself to be stored again, because its seal is outdated.
     pub fn keep(&self, ticket: RehashTicket, stored: &StoredHash) {
         let Ok(permit) = Arc::clone(&self.rehashes).try_acquire_owned() else { return };
         let kept = Rehashed { ticket, new: stored.to_string(), is_same: true, _permit: permit };
-        // There is room for as many as have places.
+        // The channel has a slot for each permit.
         let _ = self.engine.results.try_send(kept);
     }
 
-    /// A password that was hashed anew, if there is one.
+    /// Takes the next rehashed password, if any.
     pub fn rehashed(&self) -> Option<Rehashed> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner).try_recv().ok()
     }
 
-    /// Takes over which kinds of hashes users have: unknown users look like them from now on. Without any, they look
-    /// like users of the configured scheme.
+    /// Sets the sample that unknown users resemble. With an empty one they resemble users of the configured
+    /// scheme.
     pub fn resemble(&self, sample: Vec<StoredHash>) {
         let dummy_hashes = DummyHashes::of_sample(sample);
         let dummy_hashes =
@@ -247,11 +251,11 @@ impl PasswordHasher {
         *self.dummy_hashes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(dummy_hashes);
     }
 
-    /// Measures each kind of hash that users have, when nothing else is to be hashed, and tells how many of the kinds
-    /// measured for the first time this node can verify a second.
+    /// Measures each kind of hash that users have, with background priority. Returns the verifications per
+    /// second of each kind that was measured for the first time.
     ///
     /// # Errors
-    /// [`Refusal`] when there is too much else to do; real logins measure as well.
+    /// [`Refusal`] when the queue is too long; real logins are measured too.
     pub async fn measure(&self, parked: Parked<'_>) -> Result<Vec<(CostClass, f64)>, Refusal> {
         self.measure_until(parked.gone()).await
     }
@@ -261,8 +265,10 @@ impl PasswordHasher {
         if dummy_hashes.classes().any(is_bcrypt) || is_bcrypt(&self.scheme.class()) {
             self.engine.calibrate().await;
         }
+
         let own = DummyHashes::of_scheme(self.scheme, &self.engine.rng);
         let mut found = Vec::new();
+
         for stored in dummy_hashes.each().chain(own.each()) {
             let class = stored.cost_class();
             let (known, batch) = {
@@ -276,13 +282,14 @@ impl PasswordHasher {
                 let (task, password) = (Task::Verify(Box::new(stored.clone())), Secret::new(vec![b'x'; 12]));
                 self.submit(gone, Priority::Background, Requester::default(), task, password)
             };
+
             futures_util::future::try_join_all((0..batch).map(|_| one())).await?;
             found.extend(self.engine.lock().capacity.capacity(&class).map(|capacity| (class, capacity)));
         }
         Ok(found)
     }
 
-    /// Hashes a second of each algorithm, of its dearest kind that users have here.
+    /// For each algorithm, the hashes per second at the most expensive cost that users have.
     pub fn capacity(&self) -> Vec<(&'static str, f64)> {
         let dummy_hashes = self.dummy_hashes();
         let own = self.scheme.class();
@@ -297,12 +304,12 @@ impl PasswordHasher {
         least.into_iter().collect()
     }
 
-    /// What there was to count.
+    /// The counters of the engine.
     pub fn counts(&self) -> &Counts {
         &self.engine.counts
     }
 
-    /// How many jobs wait.
+    /// The number of waiting jobs.
     pub fn queue_depth(&self) -> usize {
         self.engine.lock().queue.len()
     }
@@ -320,11 +327,13 @@ impl PasswordHasher {
         password: Secret<Vec<u8>>,
     ) -> Result<Answer, Refusal> {
         let (reply, mut answer) = oneshot::channel();
-        let (queued, class) = (Instant::now(), task.class());
+        let queued = Instant::now();
+        let class = task.class();
         let begin_by = queued + self.engine.deadline;
         let job = Job { purpose, task, password, queued, begin_by, reply: Reply::Waiter(reply) };
         let turn = self.engine.enqueue(purpose, requester, &class, job)?;
         let mut ticket = Ticket { engine: &self.engine, purpose, class, turn: Some(turn) };
+
         let answered = tokio::select! {
             biased;
             answered = &mut answer => answered,
@@ -339,6 +348,7 @@ impl PasswordHasher {
                 }
             }
         };
+
         ticket.turn = None;
         answered.unwrap_or(Err(Refusal::Busy(self.engine.deadline)))
     }

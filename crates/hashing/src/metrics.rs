@@ -1,4 +1,4 @@
-//! What the engine counts.
+//! Counters and histograms of the engine.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use runtime::metric::{Histogram, HistogramSnapshot};
 
-/// How many hashes were begun, computed, shed and cancelled since start.
+/// Hashes since startup, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HashingMetrics {
-    /// Taken up by a thread.
+    /// Started by a thread.
     pub begun: u64,
-    /// Computed to the end.
+    /// Completed.
     pub done: u64,
     /// Refused because of the deadline.
     pub shed: u64,
-    /// Never begun because the client had gone.
+    /// Never started because the client had disconnected.
     pub cancelled: u64,
 }
 
@@ -49,7 +49,7 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// The counters as they stand.
+    /// The current counters.
     pub fn totals(&self) -> HashingMetrics {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         HashingMetrics {

@@ -1,9 +1,9 @@
-//! What waits to be hashed, and who is next.
+//! The queue of passwords to hash.
 //!
-//! Purposes come one after the other: logins before registrations before what nobody waits for. Within a purpose
-//! everybody has his turn by when he came, put back by a second for each job of his own that waits already. So whoever
-//! asks for much waits for himself, one login from another address goes ahead of the rest of his, and nobody is put
-//! back for what he was given before: only what waits counts, which bounds the memory as well.
+//! Jobs are served by priority: logins, then registrations, then background work. Within a priority they are
+//! served first come, first served, with a one-second penalty for each job that the same requester already
+//! has waiting. A requester with many jobs therefore waits for their own, and a single login from another
+//! address overtakes most of them. Only waiting jobs count, never served ones, which also bounds the memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -13,32 +13,33 @@ use std::time::Duration;
 /// Why a password is hashed, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Somebody with an account waits for it.
+    /// A login waits for it.
     Login,
-    /// Somebody who wants an account waits for it.
+    /// A registration waits for it.
     Registration,
-    /// Nobody waits for it.
+    /// No caller waits for it.
     Background,
 }
 
-/// Who asks: what turns are fair between.
+/// The requester used for fair queueing: client address and account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requester {
     /// The client's address, where there is a client.
     pub address: Option<IpAddr>,
-    /// What stands for the account: the same for each attempt at it.
+    /// A stable identifier of the account, the same for each attempt.
     pub account: Option<String>,
 }
 
-/// How far each job of one's own that waits puts one back.
+/// The penalty for each waiting job of the same requester.
 const STEP: Duration = Duration::from_secs(1);
-/// Jobs for the same account put one back by so many steps at most: a stranger who tries an account must not keep its
-/// owner, who comes from elsewhere, out.
+/// Most penalties for waiting jobs of the same account: an attacker who tries an account must not lock out
+/// its owner, who comes from another address.
 const ACCOUNT_STEPS: u32 = 2;
-/// So many jobs of one IPv6 site (a /48, which has 65,536 networks) put one back as far as one of the own network.
+/// This many jobs of one IPv6 site (a /48 with 65,536 networks) count as one penalty of the requester's own
+/// network.
 const SITE_SHARE: u32 = 16;
 
-/// An IPv4 address, or an IPv6 network of this many bits: whoever has an address there has all of it.
+/// An IPv4 address, or the IPv6 network with this prefix length: its holder controls every address in it.
 fn network(address: IpAddr, bits: u32) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> (128 - bits) << (128 - bits)).into(),
@@ -46,7 +47,7 @@ fn network(address: IpAddr, bits: u32) -> IpAddr {
     }
 }
 
-/// A place in the queue. The smallest is served first.
+/// A position in the queue; the smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Turn {
     purpose: Priority,
@@ -54,34 +55,34 @@ pub(crate) struct Turn {
     sequence: u64,
 }
 
-/// How many jobs of each asker wait.
+/// The number of waiting jobs per key.
 #[derive(Debug)]
 struct Tally<K>(HashMap<K, u32>);
 
 impl<K: Clone + Eq + Hash> Tally<K> {
-    /// Those that waited before this one.
-    fn add(&mut self, who: &K) -> u32 {
-        let count = self.0.entry(who.clone()).or_insert(0);
+    /// Adds a job and returns how many waited before it.
+    fn add(&mut self, key: &K) -> u32 {
+        let count = self.0.entry(key.clone()).or_insert(0);
         *count += 1;
         *count - 1
     }
 
-    fn take_away(&mut self, who: &K) {
-        if let Some(count) = self.0.get_mut(who) {
+    fn take_away(&mut self, key: &K) {
+        if let Some(count) = self.0.get_mut(key) {
             *count -= 1;
             if *count == 0 {
-                self.0.remove(who);
+                self.0.remove(key);
             }
         }
     }
 }
 
-/// Jobs by class (what is computed together) and turn.
+/// Jobs by class (the unit of batching) and position.
 #[derive(Debug)]
 pub(crate) struct Queue<C, J> {
-    classes: HashMap<C, BTreeMap<Turn, Place<J>>>,
+    classes: HashMap<C, BTreeMap<Turn, Entry<J>>>,
     networks: Tally<IpAddr>,
-    /// The last turn of each network that waits.
+    /// The latest position of each network with waiting jobs.
     last: HashMap<IpAddr, Duration>,
     sites: Tally<IpAddr>,
     accounts: Tally<String>,
@@ -89,30 +90,31 @@ pub(crate) struct Queue<C, J> {
 }
 
 #[derive(Debug)]
-struct Place<J> {
+struct Entry<J> {
     job: J,
     requester: Requester,
 }
 
 impl<C: Clone + Eq + Hash, J> Queue<C, J> {
     pub(crate) fn new() -> Self {
-        let (networks, sites, accounts) =
-            (Tally(HashMap::new()), Tally(HashMap::new()), Tally(HashMap::new()));
+        let networks = Tally(HashMap::new());
+        let sites = Tally(HashMap::new());
+        let accounts = Tally(HashMap::new());
         let last = HashMap::new();
         Self { classes: HashMap::new(), networks, last, sites, accounts, sequence: 0 }
     }
 
-    /// How many jobs wait.
+    /// The number of waiting jobs.
     pub(crate) fn len(&self) -> usize {
         self.classes.values().map(BTreeMap::len).sum()
     }
 
-    /// How many jobs of each class wait.
+    /// The number of waiting jobs of each class.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = (&C, usize)> {
         self.classes.iter().map(|(class, jobs)| (class, jobs.len()))
     }
 
-    /// Puts a job in its place; `now` is the time since the queue was made.
+    /// Inserts a job at its position; `now` is the time since the queue was created.
     pub(crate) fn push(
         &mut self,
         now: Duration,
@@ -121,41 +123,43 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
         class: C,
         job: J,
     ) -> Turn {
-        let mut back = Duration::ZERO;
+        let mut penalty = Duration::ZERO;
         if let Some(address) = requester.address {
-            back += STEP * self.networks.add(&network(address, 64));
+            penalty += STEP * self.networks.add(&network(address, 64));
             if address.to_canonical().is_ipv6() {
-                back += STEP * self.sites.add(&network(address, 48)) / SITE_SHARE;
+                penalty += STEP * self.sites.add(&network(address, 48)) / SITE_SHARE;
             }
         }
         if let Some(account) = &requester.account {
-            back += STEP * self.accounts.add(account).min(ACCOUNT_STEPS);
+            penalty += STEP * self.accounts.add(account).min(ACCOUNT_STEPS);
         }
+
         self.sequence += 1;
-        let mut at = now + back;
+        let mut at = now + penalty;
         if let Some(address) = requester.address {
-            // Nobody overtakes those of his own network who came before him.
+            // Jobs of one network are served in the order in which they arrived.
             let last = self.last.entry(network(address, 64)).or_insert(at);
             at = at.max(*last);
             *last = at;
         }
+
         let turn = Turn { purpose, at, sequence: self.sequence };
-        self.classes.entry(class).or_default().insert(turn, Place { job, requester });
+        self.classes.entry(class).or_default().insert(turn, Entry { job, requester });
         turn
     }
 
-    /// Takes a job out of the queue, if it still waits.
+    /// Removes a job if it still waits.
     pub(crate) fn remove(&mut self, class: &C, turn: Turn) -> Option<J> {
         let jobs = self.classes.get_mut(class)?;
-        let place = jobs.remove(&turn)?;
+        let entry = jobs.remove(&turn)?;
         if jobs.is_empty() {
             self.classes.remove(class);
         }
-        Some(self.leave(place))
+        Some(self.leave(entry))
     }
 
-    fn leave(&mut self, place: Place<J>) -> J {
-        if let Some(address) = place.requester.address {
+    fn leave(&mut self, entry: Entry<J>) -> J {
+        if let Some(address) = entry.requester.address {
             let own = network(address, 64);
             self.networks.take_away(&own);
             if !self.networks.0.contains_key(&own) {
@@ -165,13 +169,13 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
                 self.sites.take_away(&network(address, 48));
             }
         }
-        if let Some(account) = &place.requester.account {
+        if let Some(account) = &entry.requester.account {
             self.accounts.take_away(account);
         }
-        place.job
+        entry.job
     }
 
-    /// Takes out whichever job would be served last.
+    /// Removes the job that would be served last.
     pub(crate) fn pop_last(&mut self) -> Option<(C, Turn, J)> {
         let lasts = self.classes.iter().filter_map(|(class, jobs)| Some((*jobs.keys().next_back()?, class)));
         let (turn, class) = lasts.max_by_key(|(turn, _)| *turn)?;
@@ -180,8 +184,7 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
         Some((class, turn, job))
     }
 
-    /// Takes the next job and, with it, the next ones of its class: as many as `most` says of a class and of how many
-    /// of it wait.
+    /// Takes the next job together with the following ones of its class: at most `most(class, waiting)` jobs.
     pub(crate) fn take(&mut self, most: impl FnOnce(&C, usize) -> usize) -> Option<(C, Vec<J>)> {
         let firsts = self.classes.iter().filter_map(|(class, jobs)| Some((*jobs.keys().next()?, class)));
         let (_, class) = firsts.min_by_key(|(turn, _)| *turn)?;
@@ -190,14 +193,14 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
         let most = most(&class, jobs.len()).max(1);
         let mut taken = Vec::with_capacity(most.min(jobs.len()));
         while taken.len() < most
-            && let Some((_, place)) = jobs.pop_first()
+            && let Some((_, entry)) = jobs.pop_first()
         {
-            taken.push(place);
+            taken.push(entry);
         }
         if jobs.is_empty() {
             self.classes.remove(&class);
         }
-        Some((class, taken.into_iter().map(|place| self.leave(place)).collect()))
+        Some((class, taken.into_iter().map(|entry| self.leave(entry)).collect()))
     }
 }
 
@@ -220,30 +223,30 @@ mod tests {
     }
 
     #[test]
-    fn one_login_of_another_address_goes_ahead_of_the_rest_of_500() {
+    fn one_login_of_another_address_overtakes_most_of_500() {
         let mut queue = Queue::new();
         for number in 0..500 {
             let requester = from(1, &format!("account {number}"));
             queue.push(NOON, Priority::Login, requester, "bcrypt", format!("a{number}"));
         }
-        // One batch is under way when the other comes.
+        // One batch has started when the other login arrives.
         assert_eq!(queue.take(|_, _| 4).unwrap().1, ["a0", "a1", "a2", "a3"]);
-        queue.push(NOON, Priority::Login, from(2, "mine"), "bcrypt", "mine".to_owned());
+        queue.push(NOON, Priority::Login, from(2, "other"), "bcrypt", "other".to_owned());
         let (_, next) = queue.take(|_, _| 4).unwrap();
-        assert!(next.contains(&"mine".to_owned()), "{next:?}");
+        assert!(next.contains(&"other".to_owned()), "{next:?}");
     }
 
     #[test]
-    fn whoever_is_attacked_from_one_address_is_not_delayed_at_his_own() {
+    fn an_attack_on_an_account_from_one_address_does_not_delay_its_owner() {
         let mut queue = Queue::new();
         for number in 0..500 {
             queue.push(NOON, Priority::Login, from(1, "victim"), "bcrypt", format!("a{number}"));
         }
         queue.take(|_, _| 4).unwrap();
         for login in 0..5 {
-            queue.push(NOON, Priority::Login, from(2, "victim"), "bcrypt", format!("mine {login}"));
+            queue.push(NOON, Priority::Login, from(2, "victim"), "bcrypt", format!("owner {login}"));
             let (_, next) = queue.take(|_, _| 4).unwrap();
-            assert!(next.contains(&format!("mine {login}")), "{next:?}");
+            assert!(next.contains(&format!("owner {login}")), "{next:?}");
         }
     }
 
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_client_is_its_64() {
+    fn an_ipv6_client_is_identified_by_its_64_network() {
         let network = |address: &str| network(address.parse().unwrap(), 64);
         assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:0:0:2"));
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
@@ -282,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn one_class_is_taken_together_and_none_waits_for_it() {
+    fn jobs_of_one_class_are_taken_together_and_do_not_delay_other_classes() {
         let mut queue = Queue::new();
         for (class, name) in
             [("bcrypt", "b1"), ("argon2", "a1"), ("bcrypt", "b2"), ("argon2", "a2"), ("bcrypt", "b3")]
@@ -295,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_leaves_is_out_of_the_queue() {
+    fn a_removed_job_is_not_served() {
         let mut queue = Queue::new();
         let turn = queue.push(NOON, Priority::Login, from(1, "x"), "bcrypt", "one".to_owned());
         assert_eq!(queue.remove(&"bcrypt", turn).as_deref(), Some("one"));
@@ -303,31 +306,31 @@ mod tests {
         assert!(queue.take(|_, _| 1).is_none() && queue.pop_last().is_none());
     }
 
-    /// 64 clients of one address, each of which comes again as soon as it was served.
+    /// 64 clients of one address, each of which returns as soon as it is served.
     #[test]
-    fn those_of_one_address_are_served_in_the_order_in_which_they_came() {
+    fn clients_of_one_address_are_served_in_the_order_of_their_arrival() {
         let mut queue = Queue::new();
         let mut number = 0_u32;
-        let mut come = |queue: &mut Queue<&str, u32>, now| {
+        let mut arrive = |queue: &mut Queue<&str, u32>, now| {
             number += 1;
             queue.push(now, Priority::Login, from(1, &number.to_string()), "bcrypt", number);
         };
         for _ in 0..64 {
-            come(&mut queue, NOON);
+            arrive(&mut queue, NOON);
         }
         let mut served = Vec::new();
         for batch in 0..60_u32 {
             let (_, jobs) = queue.take(|_, _| 6).unwrap();
             served.extend(jobs);
             for _ in 0..6 {
-                come(&mut queue, NOON + batch * Duration::from_millis(130));
+                arrive(&mut queue, NOON + batch * Duration::from_millis(130));
             }
         }
         assert!(served.is_sorted(), "{served:?}");
     }
 
     #[test]
-    fn nothing_is_remembered_of_those_who_do_not_wait() {
+    fn requesters_without_waiting_jobs_leave_no_state() {
         let mut queue = Queue::new();
         for number in 0..5000_u32 {
             let address = Some(Ipv6Addr::from_bits(u128::from(number) << 64).into());
@@ -342,9 +345,10 @@ mod tests {
         assert!(queue.last.is_empty());
     }
 
-    /// A little more work than can be done, each from an address of its own, and one address with a login a second.
+    /// Slightly more work than capacity, each job from a different address, and one address with a login per
+    /// second.
     #[test]
-    fn an_address_that_comes_again_is_served_beside_a_spray_of_new_ones() {
+    fn a_returning_address_is_served_beside_many_new_ones() {
         let (capacity, deadline) = (100, Duration::from_secs(5));
         let mut queue = Queue::new();
         let (mut served, mut next) = (0, 0_u32);
@@ -354,7 +358,7 @@ mod tests {
                 next += 1;
                 let address = Some(std::net::Ipv4Addr::from(next).into());
                 queue.push(now, Priority::Login, Requester { address, account: None }, "argon2", false);
-                // Somewhere among them.
+                // At a different position each time.
                 if arrival == usize::try_from(tick * 37).unwrap() % capacity {
                     let office = Requester { address: Some([203, 0, 113, 1].into()), account: None };
                     queue.push(now, Priority::Login, office, "argon2", true);
@@ -371,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn many_networks_of_one_ipv6_site_wait_for_each_other() {
+    fn many_networks_of_one_ipv6_site_share_penalties() {
         let mut queue = Queue::new();
         let site = |number: u128| Requester {
             address: Some(Ipv6Addr::from_bits((0x2001_0db8_0001_u128 << 80) | (number << 64)).into()),
@@ -382,8 +386,8 @@ mod tests {
         }
         queue.take(|_, _| 16).unwrap();
         let later = NOON + Duration::from_secs(1);
-        queue.push(later, Priority::Login, from(2, "mine"), "bcrypt", "mine".to_owned());
+        queue.push(later, Priority::Login, from(2, "other"), "bcrypt", "other".to_owned());
         let (_, next) = queue.take(|_, _| 8).unwrap();
-        assert!(next.contains(&"mine".to_owned()), "{next:?}");
+        assert!(next.contains(&"other".to_owned()), "{next:?}");
     }
 }

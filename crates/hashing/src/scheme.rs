@@ -1,4 +1,4 @@
-//! One hash, computed on the calling thread.
+//! Computes one hash on the calling thread.
 
 pub(crate) use argon2_arena::Arena;
 use argon2_arena::{Error, Kind, Params, Version};
@@ -11,29 +11,29 @@ use zeroize::Zeroize;
 use crate::bcrypt::{self, BcryptJob};
 use crate::imported;
 
-/// How new passwords are hashed.
+/// The scheme of new passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// Argon2id (RFC 9106), one lane.
     Argon2id {
         /// Memory of one hash, in KiB.
         memory_kib: u32,
-        /// Passes over it.
+        /// Passes over the memory.
         iterations: u32,
     },
     /// bcrypt, version 2b.
     Bcrypt {
-        /// The logarithm of its rounds.
+        /// The base-2 logarithm of the rounds.
         cost: u32,
     },
 }
 
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
-/// bcrypt reads no more than this; longer passwords are refused where it is selected.
+/// bcrypt reads at most this many bytes; where it is configured, longer passwords are refused.
 pub const BCRYPT_BYTES: usize = 72;
 
-/// What a thread hashes with, made at first use and kept from hash to hash.
+/// The buffers of a hashing thread, allocated at first use and reused.
 #[derive(Default)]
 pub(crate) struct WorkerBuffers {
     pub(crate) arena: Arena,
@@ -41,7 +41,7 @@ pub(crate) struct WorkerBuffers {
 }
 
 impl WorkerBuffers {
-    /// The memory for bcrypt, as wide as it gets: whoever uses it says how many go together.
+    /// The buffers for bcrypt at full width; each batch uses as many lanes as it has jobs.
     pub(crate) fn lanes(&mut self) -> &mut Lanes {
         self.lanes.get_or_insert_with(|| {
             let mut lanes = Lanes::new();
@@ -52,7 +52,7 @@ impl WorkerBuffers {
 }
 
 impl Scheme {
-    /// The class of new hashes.
+    /// The cost class of new hashes.
     pub fn class(self) -> CostClass {
         match self {
             Self::Argon2id { memory_kib, iterations } => {
@@ -70,7 +70,7 @@ impl Scheme {
         }
     }
 
-    /// Whether it takes the whole of a password.
+    /// Whether the scheme covers all of the password.
     pub(crate) fn takes(self, password: &str) -> bool {
         match self {
             Self::Argon2id { .. } => true,
@@ -81,7 +81,7 @@ impl Scheme {
         }
     }
 
-    /// Hashes a new password on its own; None when the algorithm is one of batches, or does not allow the parameters.
+    /// Hashes a new password; `None` when the algorithm works in batches or rejects the parameters.
     pub(crate) fn hash(self, password: &[u8], rng: &Rng, arena: &mut Arena) -> Option<String> {
         let salt = rng.bytes::<SALT_BYTES>();
         match self {
@@ -99,21 +99,21 @@ impl Scheme {
                 output.zeroize();
                 Some(hash.to_string())
             }
-            // Computed in lock-step with others, by the thread that took them together.
+            // The worker computes bcrypt in batches.
             Self::Bcrypt { .. } => None,
         }
     }
 }
 
-/// Whether `password` is the one behind `stored`: its bytes by the rules of the stored hash. None when there is no
-/// memory to find out. bcrypt is checked on its own here; the engine takes several together.
+/// Whether `password` matches `stored`, by the rules of the stored hash; `None` without enough memory. This
+/// computes a single bcrypt hash; the worker computes batches.
 pub(crate) fn verify(stored: &StoredHash, password: &[u8], buffers: &mut WorkerBuffers) -> Option<bool> {
     match stored.format() {
         Format::Argon2(hash) => argon2(hash, password, &mut buffers.arena),
         Format::Bcrypt(_) | Format::BcryptSha256(_) => {
-            let question = BcryptJob::check(stored, password)?;
-            let hashes = bcrypt::hash_batch(buffers.lanes(), &[&question]);
-            Some(hashes.into_iter().flatten().any(|hash| question.is_answered_by(&hash)))
+            let job = BcryptJob::check(stored, password)?;
+            let hashes = bcrypt::hash_batch(buffers.lanes(), &[&job]);
+            Some(hashes.into_iter().flatten().any(|hash| job.is_answered_by(&hash)))
         }
         Format::Pbkdf2(hash) => Some(imported::pbkdf2(hash, password)),
         Format::Scrypt(hash) => imported::scrypt(hash, password),
@@ -141,7 +141,7 @@ fn argon2(hash: &Argon2Hash, password: &[u8], arena: &mut Arena) -> Option<bool>
     match computed {
         Ok(()) => Some(same),
         Err(Error::OutOfMemory) => None,
-        // Parameters that nothing can be hashed with are nobody's.
+        // Invalid parameters match no password.
         Err(_) => Some(false),
     }
 }

@@ -1,4 +1,4 @@
-//! The engine with its threads.
+//! Tests of the engine with its threads.
 
 use std::net::Ipv4Addr;
 
@@ -74,7 +74,7 @@ async fn n_06_passwords_that_begin_alike_are_different_passwords() {
             assert!(!hasher.is(&stored, &beginning).await, "{scheme:?} {length}");
         }
     }
-    // bcrypt takes 72 bytes. Whoever types more than the password that is stored types another one.
+    // bcrypt reads 72 bytes. A password that is longer than the stored one is a different password.
     let hasher = hasher(BCRYPT);
     let stored = hasher.make(&"b".repeat(72)).await;
     assert!(hasher.is(&stored, &"b".repeat(72)).await);
@@ -84,21 +84,21 @@ async fn n_06_passwords_that_begin_alike_are_different_passwords() {
 }
 
 #[tokio::test]
-async fn a_batch_answers_each_its_own_question() {
+async fn a_batch_returns_each_answer_to_its_own_caller() {
     let hasher = hasher(BCRYPT);
     let stored = hasher.make("right").await;
-    let questions = (0..40).map(|number| {
+    let checks = (0..40).map(|number| {
         let task = Task::Verify(Box::new(stored.clone()));
         hasher.ask(from(number), task, if number % 3 == 0 { "right" } else { "wrong" })
     });
-    let answers = futures_util::future::join_all(questions).await;
+    let answers = futures_util::future::join_all(checks).await;
     for (number, answer) in answers.into_iter().enumerate() {
         assert!(matches!(answer, Ok(Answer::Verdict(same)) if same == (number % 3 == 0)), "{number}");
     }
     assert_eq!(hasher.totals().done, 41);
 }
 
-/// A hasher that takes everything in, and hashes when it is woken.
+/// A hasher that accepts jobs and hashes only after `wake`.
 fn asleep(scheme: Scheme) -> PasswordHasher {
     let settings = Settings { queue_deadline: Duration::from_secs(5), ..settings(scheme) };
     let hasher = PasswordHasher::asleep(&settings, &Rng::seeded(7));
@@ -108,7 +108,7 @@ fn asleep(scheme: Scheme) -> PasswordHasher {
 }
 
 #[tokio::test]
-async fn who_hangs_up_in_the_queue_costs_no_hash() {
+async fn a_client_that_disconnects_in_the_queue_costs_no_hash() {
     let (hasher, gone) = (asleep(ARGON2), CancellationToken::new());
     let asked = (0..5).map(|number| {
         hasher.submit(&gone, Priority::Login, from(number), Task::Hash(ARGON2), bytes("a password"))
@@ -116,7 +116,7 @@ async fn who_hangs_up_in_the_queue_costs_no_hash() {
     let stays = hasher.ask(from(9), Task::Hash(ARGON2), "a password");
     let hang_up = async {
         gone.cancel();
-        // They leave the queue by themselves: nobody hashes yet.
+        // They leave the queue without a worker.
         while hasher.queue_depth() > 1 {
             tokio::task::yield_now().await;
         }
@@ -130,7 +130,7 @@ async fn who_hangs_up_in_the_queue_costs_no_hash() {
 }
 
 #[tokio::test]
-async fn whoever_is_dropped_has_left_the_queue() {
+async fn a_dropped_caller_leaves_the_queue() {
     let hasher = asleep(ARGON2);
     let mut asked = Box::pin(hasher.ask(from(1), Task::Hash(ARGON2), "a password"));
     assert!(futures_util::poll!(&mut asked).is_pending());
@@ -140,7 +140,7 @@ async fn whoever_is_dropped_has_left_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_waited_until_the_deadline_is_sent_away_then() {
+async fn a_waiting_job_is_refused_at_its_deadline() {
     let hasher = asleep(ARGON2);
     let begun = Instant::now();
     let answer = hasher.ask(from(1), Task::Hash(ARGON2), "a password").await;
@@ -150,12 +150,12 @@ async fn who_has_waited_until_the_deadline_is_sent_away_then() {
 }
 
 #[tokio::test]
-async fn a_36_who_would_wait_too_long_is_refused_at_once_and_told_when_to_come() {
+async fn a_36_a_job_that_would_wait_too_long_is_refused_at_once_with_a_retry_time() {
     let hasher = asleep(ARGON2);
     let burst = (0..20_u8).map(|number| hasher.ask(from(number), Task::Hash(ARGON2), "a password"));
     let wake = async {
         tokio::task::yield_now().await;
-        // Six seconds of work are accepted: what waits may take as long as the deadline, and one more.
+        // Six seconds of work are accepted: five until the deadline, and the job in progress.
         assert_eq!((hasher.queue_depth(), hasher.totals().shed), (6, 14));
         hasher.wake(1);
     };
@@ -167,12 +167,12 @@ async fn a_36_who_would_wait_too_long_is_refused_at_once_and_told_when_to_come()
     let refused: Vec<_> = answers.into_iter().filter_map(after).collect();
     assert_eq!(refused.len(), 14);
     assert!(refused.is_sorted() && refused.iter().all(|after| (1..=120).contains(after)), "{refused:?}");
-    assert!(refused.iter().max() > refused.iter().min(), "each gets a slot of his own: {refused:?}");
+    assert!(refused.iter().max() > refused.iter().min(), "each gets its own slot: {refused:?}");
     assert_eq!(hasher.totals().done, 6);
 }
 
 #[tokio::test]
-async fn one_address_that_floods_the_queue_is_sent_away_before_another_one() {
+async fn an_address_that_floods_the_queue_is_refused_before_another_one() {
     let hasher = asleep(ARGON2);
     let flood = |number: u8| {
         let requester = Requester { address: from(1).address, account: Some(format!("account {number}")) };
@@ -182,12 +182,12 @@ async fn one_address_that_floods_the_queue_is_sent_away_before_another_one() {
     let other = hasher.ask(from(2), Task::Hash(ARGON2), "a password");
     let wake = async { hasher.wake(1) };
     let (flood, other, ()) = tokio::join!(flood, other, wake);
-    assert!(other.is_ok(), "there is room for whoever has asked for nothing before");
+    assert!(other.is_ok(), "a requester without other jobs is accepted");
     assert_eq!(flood.iter().filter(|answer| answer.is_ok()).count(), 5);
 }
 
 #[tokio::test]
-async fn a_password_is_hashed_anew_in_the_background_for_at_most_64_at_once() {
+async fn at_most_64_passwords_are_rehashed_in_the_background() {
     let hasher = PasswordHasher::asleep(&settings(ARGON2), &Rng::seeded(7));
     let old = self::hasher(BCRYPT).make("a password").await;
     let ticket = RehashTicket {
@@ -196,16 +196,19 @@ async fn a_password_is_hashed_anew_in_the_background_for_at_most_64_at_once() {
         version: 3,
         old: StoredText::from_row(old.to_string()),
     };
+
     for _ in 0..100 {
         hasher.rehash(ticket.clone(), bytes("a password"));
     }
     assert_eq!(hasher.queue_depth(), 64);
     hasher.wake(1);
+
     let mut results = Vec::new();
     while results.len() < 64 {
         results.extend(hasher.rehashed());
         tokio::task::yield_now().await;
     }
+
     assert!(hasher.rehashed().is_none());
     let Rehashed { ticket: RehashTicket { version, old: was, .. }, new, .. } = results.swap_remove(0);
     assert_eq!((version, was), (3, StoredText::from_row(old.to_string())));
@@ -213,7 +216,7 @@ async fn a_password_is_hashed_anew_in_the_background_for_at_most_64_at_once() {
 }
 
 #[tokio::test]
-async fn capacity_is_measured_of_the_kinds_that_users_have() {
+async fn capacity_is_measured_for_the_kinds_that_users_have() {
     let hasher = hasher(ARGON2);
     hasher.resemble(vec![self::hasher(BCRYPT).make("x").await]);
     let lease = CancellationToken::new();
@@ -221,35 +224,35 @@ async fn capacity_is_measured_of_the_kinds_that_users_have() {
     let classes: Vec<_> = found.iter().map(|(class, _)| *class).collect();
     assert_eq!(classes, [BCRYPT.class(), ARGON2.class()]);
     assert!(found.iter().all(|(_, capacity)| *capacity > 0.0));
-    assert_eq!(hasher.measure_until(&lease).await.unwrap(), [], "each is told once");
+    assert_eq!(hasher.measure_until(&lease).await.unwrap(), [], "each is returned once");
     let algorithms: Vec<_> = hasher.capacity().into_iter().map(|(algorithm, _)| algorithm).collect();
     assert_eq!(algorithms, ["argon2id", "bcrypt"]);
 }
 
 #[tokio::test]
-async fn a_37_a_typo_that_the_origin_did_not_see_does_not_become_the_password() {
+async fn a_37_a_typo_that_the_origin_ignored_does_not_become_the_password() {
     let (argon2, bcrypt) = (hasher(ARGON2), hasher(BCRYPT));
     let imported = |text: &str| StoredHash::from_origin(text, Rules::Imported).unwrap();
     let short = imported(&bcrypt.make("correct horse").await.to_string());
     assert!(argon2.should_rehash(&short, "correct horse"));
     let long = imported(&bcrypt.make(&"b".repeat(72)).await.to_string());
     assert!(argon2.should_rehash(&long, &"b".repeat(72)));
-    assert!(!argon2.should_rehash(&long, &"b".repeat(73)), "bcrypt did not look at the end");
+    assert!(!argon2.should_rehash(&long, &"b".repeat(73)), "bcrypt ignored the end");
     assert!(!argon2.should_rehash(&short, "correct horse\0anything"));
-    // What the configured scheme cannot take is left as it is.
+    // A password that the configured scheme cannot cover keeps its hash.
     let argon2_hash = imported(&argon2.make("whatever").await.to_string());
     assert!(bcrypt.should_rehash(&argon2_hash, &"b".repeat(72)));
     assert!(!bcrypt.should_rehash(&argon2_hash, &"b".repeat(73)));
 }
 
 #[tokio::test]
-async fn a_kind_that_was_never_measured_is_predicted_by_its_cost() {
+async fn an_unmeasured_kind_is_predicted_by_its_cost() {
     let hasher = asleep(BCRYPT);
-    // As if a check of this took 64 seconds: 64 times as much work as what was measured.
-    let dear = || Task::Verify(Box::new(StoredHash::parse(&bcrypt_text(10)).unwrap()));
-    let mut first = Box::pin(hasher.ask(from(1), dear(), "a password"));
-    assert!(futures_util::poll!(&mut first).is_pending(), "nobody is before him");
-    let second = hasher.ask(from(2), dear(), "a password").await;
+    // A check of this kind takes 64 seconds: 64 times as much work as the measured one.
+    let expensive = || Task::Verify(Box::new(StoredHash::parse(&bcrypt_text(10)).unwrap()));
+    let mut first = Box::pin(hasher.ask(from(1), expensive(), "a password"));
+    assert!(futures_util::poll!(&mut first).is_pending(), "the queue was empty");
+    let second = hasher.ask(from(2), expensive(), "a password").await;
     assert!(matches!(second, Err(Refusal::Busy(after)) if after > Duration::from_secs(5)), "refused at once");
     assert_eq!((hasher.queue_depth(), hasher.totals().shed), (1, 1));
 }

@@ -1,4 +1,4 @@
-//! A thread that hashes.
+//! A hashing thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
@@ -17,13 +17,13 @@ use crate::engine::{Answer, Engine, Job, State, Task};
 use crate::scheme::Scheme;
 use crate::scheme::{WorkerBuffers, verify};
 
-/// How long a thread keeps its memory while there is nothing to hash.
+/// How long an idle thread keeps its memory.
 const KEEP: Duration = Duration::from_secs(30);
 
 /// What a thread does next.
 enum Next {
     Hash(CostClass, Vec<Job>),
-    /// There has been nothing to do for a while.
+    /// No job has arrived for a while.
     Rest,
     End,
 }
@@ -53,7 +53,7 @@ pub(crate) fn work(engine: &Engine) {
 }
 
 impl Engine {
-    /// Waits for jobs: one, or as many of its class as go together, shared with the threads that are idle as well.
+    /// Waits for jobs: a single one, or a batch of one class, shared with the other idle threads.
     fn next(&self, patience: Option<Duration>) -> Next {
         let mut state = self.lock();
         loop {
@@ -67,6 +67,7 @@ impl Engine {
                 *busy += 1;
                 return Next::Hash(class, jobs);
             }
+
             state.idle += 1;
             let rest;
             (state, rest) = match patience {
@@ -84,7 +85,7 @@ impl Engine {
         }
     }
 
-    /// Leaves out whoever has gone or waited too long.
+    /// Drops the jobs of callers that are gone, and refuses those past their deadline.
     fn admit(&self, jobs: Vec<Job>) -> Vec<Job> {
         let now = Instant::now();
         let mut admitted = Vec::with_capacity(jobs.len());
@@ -104,12 +105,14 @@ impl Engine {
     }
 
     fn run(&self, buffers: &mut WorkerBuffers, class: &CostClass, jobs: Vec<Job>) {
-        let (count, begun, cpu) = (jobs.len(), Instant::now(), cpu_time());
+        let count = jobs.len();
+        let begun = Instant::now();
+        let cpu = cpu_time();
         self.counts.begun.fetch_add(count as u64, Relaxed);
         let computed = catch_unwind(AssertUnwindSafe(|| compute(buffers, &self.rng, class, &jobs)));
         let took = begun.elapsed();
         let Ok(answers) = computed else {
-            // Whoever waits hears that his question was dropped.
+            // The callers get an error because their reply channels are dropped.
             tracing::error!(%class, "a hash panicked");
             *buffers = WorkerBuffers::default();
             return;
@@ -127,7 +130,7 @@ impl Engine {
         self.rest(rest);
     }
 
-    /// Rests, at most until the engine is closed.
+    /// Rests for `rest`, or until the engine is closed.
     fn rest(&self, rest: Duration) {
         let until = Instant::now() + rest;
         let mut state = self.lock();
@@ -145,10 +148,10 @@ fn cpu_time() -> Duration {
     Thread::current().cpu_time().unwrap_or_default()
 }
 
-/// The answers of jobs of one class, in their order.
+/// Computes the answers of jobs of one class, in order.
 fn compute(buffers: &mut WorkerBuffers, rng: &Rng, class: &CostClass, jobs: &[Job]) -> Vec<Answer> {
     if is_bcrypt(class) {
-        return together(buffers, rng, jobs);
+        return compute_batch(buffers, rng, jobs);
     }
     let one = |job: &Job| {
         let password = job.password.expose();
@@ -162,26 +165,26 @@ fn compute(buffers: &mut WorkerBuffers, rng: &Rng, class: &CostClass, jobs: &[Jo
     jobs.iter().map(one).collect()
 }
 
-/// New hashes and checks of bcrypt, of one cost.
-fn together(buffers: &mut WorkerBuffers, rng: &Rng, jobs: &[Job]) -> Vec<Answer> {
-    let questions: Vec<_> = jobs.iter().map(|job| question(job, rng)).collect();
-    let asked: Vec<_> = questions.iter().flatten().collect();
-    let mut hashes = bcrypt::hash_batch(buffers.lanes(), &asked).into_iter();
-    let answer = |(job, question): (&Job, &Option<BcryptJob<'_>>)| {
-        let hash = question.as_ref().and_then(|_| hashes.next().flatten());
-        let answered = question.as_ref().zip(hash);
+/// Computes new hashes and checks of bcrypt, all of one cost.
+fn compute_batch(buffers: &mut WorkerBuffers, rng: &Rng, jobs: &[Job]) -> Vec<Answer> {
+    let prepared: Vec<_> = jobs.iter().map(|job| prepare(job, rng)).collect();
+    let valid: Vec<_> = prepared.iter().flatten().collect();
+    let mut hashes = bcrypt::hash_batch(buffers.lanes(), &valid).into_iter();
+    let answer = |(job, prepared): (&Job, &Option<BcryptJob<'_>>)| {
+        let hash = prepared.as_ref().and_then(|_| hashes.next().flatten());
+        let computed = prepared.as_ref().zip(hash);
         match &job.task {
-            Task::Hash(_) => Answer::Hash(answered.and_then(|(question, hash)| question.text(&hash))),
+            Task::Hash(_) => Answer::Hash(computed.and_then(|(prepared, hash)| prepared.text(&hash))),
             Task::Verify(_) => {
-                Answer::Verdict(answered.is_some_and(|(question, hash)| question.is_answered_by(&hash)))
+                Answer::Verdict(computed.is_some_and(|(prepared, hash)| prepared.is_answered_by(&hash)))
             }
         }
     };
-    jobs.iter().zip(&questions).map(answer).collect()
+    jobs.iter().zip(&prepared).map(answer).collect()
 }
 
-/// What a job asks of bcrypt.
-fn question<'a>(job: &'a Job, rng: &Rng) -> Option<BcryptJob<'a>> {
+/// Prepares a job for bcrypt; `None` when it needs another algorithm.
+fn prepare<'a>(job: &'a Job, rng: &Rng) -> Option<BcryptJob<'a>> {
     let password = job.password.expose();
     match &job.task {
         Task::Hash(Scheme::Bcrypt { cost }) => {

@@ -1,9 +1,9 @@
-//! How much of the processors hashing may have.
+//! The scheduling priority of the hashing threads.
 //!
-//! The threads begin in the lowest scheduling class, where they take nothing from requests. Beside busy neighbours
-//! that is too little, so the governor raises them step by step while passwords wait and the threads get less than
-//! half a core each, and lowers them again when the rush is over. Where a thread that went down may not come up again
-//! (in most containers), none goes below the batch class.
+//! The threads start in the lowest scheduling class, where they take no time from requests. When other
+//! processes use the processors, that is too little: while passwords wait and the threads get less than half
+//! a core each, they are raised step by step, and lowered again afterwards. Where a lowered thread may not be
+//! raised again (in most containers), none goes below the batch class.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,24 +12,24 @@ use std::time::Duration;
 use sched_policy::{Class, Thread};
 use tokio::time::Instant;
 
-/// How often the governor looks while there is work.
+/// How often the priority is adjusted while there is work.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
-/// Less of a core than this for a thread, while others wait, is too little.
+/// The share of a core below which a thread with waiting jobs gets too little.
 const ENOUGH: f64 = 0.5;
-/// Looks without anybody waiting before the threads go down a step: five seconds.
+/// Looks without open jobs before the threads are lowered by a step: five seconds.
 const CALM: u32 = 50;
 
-/// Watches over the threads.
+/// Adjusts the scheduling class of the threads.
 #[derive(Debug)]
 pub(crate) struct WorkerPriority {
     lowest: Class,
     class: AtomicU8,
     threads: Mutex<Vec<Thread>>,
-    /// Part of a core that each thread may have; None without a quota.
+    /// The share of a core that each thread may use; `None` without a quota.
     share: Option<f64>,
 }
 
-/// What the governor remembers between two looks.
+/// The state between two looks.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
     cpu: Option<(Instant, Duration)>,
@@ -37,27 +37,27 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// Whether nothing has been open for a while.
+    /// Whether no job has been open for a while.
     pub(crate) fn is_calm(&self) -> bool {
         self.cpu.is_none() || self.calm >= CALM
     }
 }
 
 impl WorkerPriority {
-    /// `share` is the part of a core that each thread may have, where a quota says so.
+    /// `share` is the share of a core that each thread may use, where a quota is set.
     pub(crate) fn new(share: Option<f64>) -> Self {
         let lowest = if sched_policy::may_raise() { Class::Idle } else { Class::Batch };
         Self { lowest, class: AtomicU8::new(number(lowest)), threads: Mutex::default(), share }
     }
 
-    /// Called by each thread when it begins.
+    /// Registers the current thread; each worker calls it once.
     pub(crate) fn enter(&self) {
         let thread = Thread::current();
         set(thread, self.class());
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
     }
 
-    /// The class of the threads.
+    /// The current scheduling class of the threads.
     pub(crate) fn class(&self) -> Class {
         match self.class.load(Ordering::Relaxed) {
             0 => Class::Idle,
@@ -66,39 +66,41 @@ impl WorkerPriority {
         }
     }
 
-    /// How long a thread rests after it has used `cpu` within `wall`, so that the quota leaves something to others.
+    /// How long a thread rests after using `cpu` within `wall`, so that the quota leaves time for other
+    /// threads.
     pub(crate) fn rest(&self, cpu: Duration, wall: Duration) -> Duration {
         self.share.map_or(Duration::ZERO, |share| cpu.div_f64(share.max(0.001)).saturating_sub(wall))
     }
 
-    /// The class that the threads are in while nobody waits.
+    /// The scheduling class of the threads without work.
     pub(crate) fn lowest(&self) -> Class {
         self.lowest
     }
 
-    /// One look at the threads, while `busy` of them hash and `open` jobs wait or are computed: raises or lowers them.
-    pub(crate) fn look(&self, glance: &mut Sample, busy: usize, open: usize) {
+    /// Measures the threads once, while `busy` of them hash and `open` jobs wait or run, and raises or lowers
+    /// them.
+    pub(crate) fn look(&self, sample: &mut Sample, busy: usize, open: usize) {
         let now = Instant::now();
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let cpu = threads.iter().filter_map(|thread| thread.cpu_time().ok()).sum();
-        let had = glance.cpu.replace((now, cpu)).map(|(then, before)| {
+        let had = sample.cpu.replace((now, cpu)).map(|(then, before)| {
             let wall =
                 now.duration_since(then).as_secs_f64() * f64::from(u32::try_from(busy).unwrap_or(1).max(1));
             cpu.saturating_sub(before).as_secs_f64() / wall.max(1e-6)
         });
-        glance.calm = if open > 0 { 0 } else { glance.calm + 1 };
+        sample.calm = if open > 0 { 0 } else { sample.calm + 1 };
         let enough = ENOUGH.min(self.share.unwrap_or(1.0) * ENOUGH);
         let class = self.class();
         if had.is_some_and(|had| had < enough) && open > 0 {
             self.set(class.up(), &threads);
-        } else if glance.calm >= CALM && class > self.lowest {
+        } else if sample.calm >= CALM && class > self.lowest {
             self.set(class.down().max(self.lowest), &threads);
         }
     }
 
-    /// Forgets a look: nothing was hashed meanwhile.
-    pub(crate) fn pause(&self, glance: &mut Sample) {
-        *glance = Sample::default();
+    /// Resets the sample and the class after a time without work.
+    pub(crate) fn pause(&self, sample: &mut Sample) {
+        *sample = Sample::default();
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.set(self.lowest, &threads);
     }
@@ -134,16 +136,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn f_26_threads_that_starve_while_others_wait_go_up_and_come_down_in_peace() {
+    async fn f_26_threads_that_starve_while_jobs_wait_are_raised_and_lowered_afterwards() {
         let priority = WorkerPriority::new(None);
-        let mut glance = Sample::default();
-        // No thread has entered, so none gets any time at all.
+        let mut sample = Sample::default();
+        // No thread is registered, so the measured time is zero.
         let mut look = async |waiting| {
             tokio::time::advance(LOOK).await;
-            priority.look(&mut glance, 2, waiting);
+            priority.look(&mut sample, 2, waiting);
             priority.class()
         };
-        assert_eq!(look(9).await, priority.lowest, "one look says nothing");
+        assert_eq!(look(9).await, priority.lowest, "one look is not enough");
         look(9).await;
         assert_eq!(look(9).await, Class::Normal);
         for _ in 0..2 * CALM {
@@ -151,7 +153,7 @@ mod tests {
         }
         assert_eq!(priority.class(), priority.lowest);
         look(0).await;
-        assert_eq!(look(0).await, priority.lowest, "nobody waits");
+        assert_eq!(look(0).await, priority.lowest, "no job waits");
     }
 
     #[test]
@@ -159,7 +161,7 @@ mod tests {
         let millis = Duration::from_millis;
         let priority = WorkerPriority::new(Some(0.2));
         assert_eq!(priority.rest(millis(100), millis(100)), millis(400));
-        // The kernel has made it wait already.
+        // The kernel has already throttled the thread.
         assert_eq!(priority.rest(millis(100), millis(600)), millis(0));
         assert_eq!(WorkerPriority::new(None).rest(millis(100), millis(100)), millis(0));
     }

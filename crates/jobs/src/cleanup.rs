@@ -1,4 +1,4 @@
-//! Rows that nobody needs any more are removed, a few at a time.
+//! Removes rows that are no longer needed, in small batches.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -10,11 +10,14 @@ use tokio::time::Instant;
 
 use crate::job::{Job, JobError, Runs, Step};
 
-/// Longer than one batch may take by far, shorter than anybody minds when a node dies.
+/// Lease of the job: much longer than one batch, short enough that another node soon takes over a dead one's
+/// work.
 const HELD: Duration = Duration::from_mins(1);
-/// Most and fewest rows of each kind in one batch.
-const ROWS: (i64, i64) = (500, 10);
-/// A batch that took longer is followed by one half as large: its locks are to be gone within twice this.
+/// Most rows of each kind in one batch.
+const MOST: i64 = 500;
+/// Fewest rows of each kind in one batch.
+const FEWEST: i64 = 10;
+/// A batch that takes longer halves the next one, so that no batch holds its locks for much longer.
 const SLOW: Duration = Duration::from_millis(25);
 
 /// Removes expired sessions, revoked ones whose access tokens have expired, and their revocations.
@@ -25,18 +28,18 @@ pub struct Cleanup {
 }
 
 impl Cleanup {
-    /// A cleanup at the start and every `interval`.
+    /// Runs at the start and every `interval`.
     pub fn every(interval: Duration) -> Self {
-        Self { interval, rows: AtomicI64::new(ROWS.0) }
+        Self { interval, rows: AtomicI64::new(MOST) }
     }
 
-    /// How many rows of each kind the next batch takes.
+    /// The number of rows of each kind in the next batch.
     pub fn batch(&self) -> i64 {
         self.rows.load(Ordering::Relaxed)
     }
 }
 
-/// The size after a batch of `rows` that took so long.
+/// The size of the next batch after one of `rows` that took this long.
 fn next_batch(rows: i64, took: Duration) -> i64 {
     let next = if took > SLOW {
         rows / 2
@@ -45,11 +48,11 @@ fn next_batch(rows: i64, took: Duration) -> i64 {
     } else {
         rows
     };
-    next.clamp(ROWS.1, ROWS.0)
+    next.clamp(FEWEST, MOST)
 }
 
 enum Batch {
-    /// Nothing was there to remove, so nothing happened.
+    /// No row was expired.
     Empty,
     Failed(store::Error),
 }
@@ -95,6 +98,7 @@ impl Job for Cleanup {
                 Ok((event, i64::try_from(most).is_ok_and(|most| most >= rows)))
             })
             .await;
+
         self.rows.store(next_batch(rows, begun.elapsed()), Ordering::Relaxed);
         match removed {
             Ok(true) => Ok(Step::Again),
@@ -115,6 +119,6 @@ mod tests {
         assert_eq!(next_batch(250, fair), 250);
         assert_eq!(next_batch(250, quick), 500);
         assert_eq!(next_batch(500, quick), 500);
-        assert_eq!(next_batch(10, slow), 10, "never so few that it does not end");
+        assert_eq!(next_batch(10, slow), 10, "never below the minimum");
     }
 }

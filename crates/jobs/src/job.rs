@@ -1,4 +1,4 @@
-//! What a job is.
+//! The trait of a job.
 
 use std::fmt;
 use std::future::Future;
@@ -8,34 +8,35 @@ use auth::OpContext;
 use auth::password::pepper::PepperServiceError;
 use auth::signing_keys::SigningKeyError;
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// There is nothing left to do for now.
+    /// Nothing is left to do for now.
     Idle,
-    /// There is more to do, at once.
+    /// There is more to do at once.
     Again,
 }
 
-/// Where a job runs.
+/// The nodes that run a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runs {
-    /// On every node, each for itself.
+    /// Every node runs it independently.
     EveryNode,
-    /// On one node at a time: whoever holds the job's row in the database, for at most so long after its last step.
+    /// One node at a time: the holder of the job's lease in the database, which expires this long after its
+    /// last step.
     OneNode(Duration),
 }
 
-/// Why a step failed. The job goes on with the next one.
+/// Why a step failed. The job continues with the next step.
 #[derive(Debug)]
 pub enum JobError {
     /// The database did not answer.
     Store(store::Error),
-    /// The signing keys are of no use.
+    /// The signing keys cannot be used.
     Keys(SigningKeyError),
     /// The journal of audit events cannot be read or shipped.
     Audit(String),
-    /// The pepper is of no use.
+    /// The pepper cannot be used.
     Pepper(PepperServiceError),
     /// There is no job of this name.
     Unknown(&'static str),
@@ -91,22 +92,22 @@ impl From<PepperServiceError> for JobError {
     }
 }
 
-/// Something that is done by itself, in steps.
+/// Background work that runs periodically, in steps.
 pub trait Job: Send + Sync + 'static {
-    /// Its name: of its row in the database, in the log, and among the degraded components.
+    /// Its name, used for its lease in the database, in logs, and among the degraded components.
     fn name(&self) -> &'static str;
 
-    /// How long it rests when it is idle.
+    /// How long it pauses after an idle step.
     fn period(&self) -> Duration;
 
-    /// Where it runs.
+    /// The nodes that run it.
     fn runs(&self) -> Runs;
 
-    /// Whether readiness names it while it fails.
+    /// Whether readiness lists it while it fails.
     fn degrades(&self) -> bool {
         true
     }
 
-    /// One step.
+    /// Runs one step.
     fn step(&self, ctx: &mut OpContext<'_>) -> impl Future<Output = Result<Step, JobError>> + Send;
 }

@@ -1,4 +1,4 @@
-//! Learns which kinds of hashes are stored, and what they cost on this node.
+//! Learns which kinds of password hashes are stored, and their cost on this node.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use auth::password::learn_kinds;
 
 use crate::job::{Job, JobError, Runs, Step};
 
-/// Learns which kinds of hashes users have, so that unknown users look alike, and measures what this node can do.
+/// Learns the kinds of stored hashes, so that a login of an unknown user costs the same as a real one, and
+/// measures this node's hashing capacity.
 #[derive(Debug, Default)]
 pub struct LearnHashMix;
 
@@ -26,10 +27,14 @@ impl Job for LearnHashMix {
 
     async fn step(&self, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {
         learn_kinds(ctx).await?;
-        // Too busy with real logins to measure: they measure as well.
+        // `None` while real logins occupy the workers; those logins are measured too.
         for (class, capacity) in ctx.services.hasher.measure(ctx.lease.park()).await.unwrap_or_default() {
             let per_second = capacity.round();
-            tracing::info!(%class, per_second, "at {class} this node can verify {per_second} logins a second");
+            tracing::info!(
+                %class,
+                per_second,
+                "at {class} this node can verify {per_second} logins a second"
+            );
         }
         Ok(Step::Idle)
     }

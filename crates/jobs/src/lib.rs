@@ -1,8 +1,9 @@
-//! Jobs: what happens without a request asking for it, by time. One file a job, one list of them ([`Registry`]).
+//! Jobs: periodic background work, independent of requests. One module per job, one list of them
+//! ([`Registry`]).
 //!
-//! A job is idempotent and goes on in steps. It claims its work in a short write, runs without a connection where it
-//! is slow, and finishes in a short write; whatever stops it half-way, the next step goes on from what the database
-//! says. [`Runner`] steps it by its period; a test calls [`Runner::step`] itself.
+//! A job is idempotent and works in steps. A step claims its work in a short write, runs slow work without a
+//! connection, and finishes in a short write; after an interruption the next step continues from the state of
+//! the database. [`Runner`] steps each job at its period; tests call [`Runner::step`] directly.
 
 mod cleanup;
 mod job;

@@ -1,4 +1,4 @@
-//! The view of revocations: every node reads which sessions have ended, four times a second.
+//! The revocation cache: every node polls the ended sessions, four times a second.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,18 +13,18 @@ use uuid::Uuid;
 
 use crate::job::{Job, JobError, Runs, Step};
 
-/// Four polls make the second within which a revocation is seen.
+/// A revocation must be visible within a second; this allows four polls.
 const PERIOD: Duration = Duration::from_millis(250);
-/// Revocations read at once.
+/// Revocations per read.
 const PAGE: i64 = 1000;
 
-/// Follows the revocations, the signing keys and the peppers of the database into memory.
+/// Copies revocations, signing keys and peppers from the database into memory.
 #[derive(Debug, Default)]
-pub struct PollRevocations(Mutex<Place>);
+pub struct PollRevocations(Mutex<Position>);
 
-/// How far this node has read.
+/// The last position that this node has read.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
+struct Position {
     head: i64,
     number: i64,
     session: Option<SessionId>,
@@ -32,11 +32,11 @@ struct Place {
 }
 
 impl PollRevocations {
-    fn place(&self) -> Place {
+    fn position(&self) -> Position {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, change: impl FnOnce(&mut Place)) {
+    fn put(&self, change: impl FnOnce(&mut Position)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -45,25 +45,31 @@ impl PollRevocations {
         let mut read = ctx.lease.read().await?;
         let heads = read.all(revocation::heads()).await?;
         let of = |name| heads.iter().find(|(known, _)| known == name).map_or(0, |(_, head)| *head);
-        let (head, keys) = (of("revocations"), of("keys"));
-        let mut place = self.place();
-        if head < place.head {
-            // The database is an older one than it was, after a failover say: what it has since been told is read anew.
-            tracing::warn!(head, known = place.head, "revocations went backwards and are read again");
-            (place.number, place.session) = (0, None);
+        let head = of("revocations");
+        let keys = of("keys");
+
+        let mut position = self.position();
+        if head < position.head {
+            // The database is older than before, for example after a failover: read all revocations again.
+            tracing::warn!(head, known = position.head, "revocations went backwards and are read again");
+            position.number = 0;
+            position.session = None;
         }
-        let mut is_last = head == place.head;
+
+        let mut is_last = head == position.head;
         while !is_last {
-            let session = place.session.unwrap_or(SessionId(Uuid::nil()));
-            let page = read.all(revocation::after(place.number, session, PAGE)).await?;
+            let session = position.session.unwrap_or(SessionId(Uuid::nil()));
+            let page = read.all(revocation::after(position.number, session, PAGE)).await?;
             ctx.services.revocations.extend(&page);
             if let Some(last) = page.last() {
-                (place.number, place.session) = (last.number, Some(last.session));
+                position.number = last.number;
+                position.session = Some(last.session);
             }
             is_last = i64::try_from(page.len()).is_ok_and(|rows| rows < PAGE);
         }
-        place.head = head;
-        self.put(|known| *known = place);
+
+        position.head = head;
+        self.put(|known| *known = position);
         ctx.services.revocations.seen(asked, ctx.now);
         Ok(keys)
     }
@@ -86,13 +92,13 @@ impl Job for PollRevocations {
         let followed = self.follow(ctx).await;
         ctx.services.outage.note(&followed);
         let keys = followed?;
-        if self.place().keys != Some(keys) {
+        if self.position().keys != Some(keys) {
             pepper::load(ctx).await?;
-            // The one key of HS256 is in a file; nothing in the database says anything of it.
+            // The key of HS256 is in a file; the database has no key of it.
             if ctx.services.settings.algorithm != Algorithm::Hs256 {
                 signing_keys::load(ctx).await?;
             }
-            self.put(|place| place.keys = Some(keys));
+            self.put(|position| position.keys = Some(keys));
         }
         Ok(Step::Idle)
     }

@@ -1,4 +1,4 @@
-//! The one list of jobs: what the server starts, and what tests step by name.
+//! The list of all jobs: the server starts them, and tests step them by name.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -18,17 +18,18 @@ use crate::{
     RepepperHashes, RotateSigningKeys, Runner, Step, StoreRehashes,
 };
 
-/// What the jobs need to know.
+/// The settings of the jobs.
 pub struct RegistrySettings {
-    /// How often expired and revoked rows are removed, and the keys of erased users.
+    /// How often expired and revoked rows, and keys of erased users, are removed.
     pub cleanup_interval: Duration,
     /// The files of detail keys in this data directory.
     pub detail_keys: Vec<KeysOnDisk>,
-    /// What records events, and the directory of its journal; none where events are not recorded in a journal.
+    /// The recorder of events and the directory of its journal; `None` where events are not recorded in a
+    /// journal.
     pub auditor: Option<(Arc<Auditor>, PathBuf)>,
-    /// Journals that are shipped into the database.
+    /// Shippers from journals to the database.
     pub database: Vec<(ShipperSettings, Database)>,
-    /// Journals that are shipped into sinks elsewhere.
+    /// Shippers from journals to remote sinks.
     pub sinks: Vec<(ShipperSettings, RemoteSink)>,
 }
 
@@ -37,7 +38,7 @@ pub struct RegistrySettings {
 pub struct Registry(Vec<Arc<dyn AnyJob>>);
 
 impl Registry {
-    /// Every job, in the order in which they are started.
+    /// Creates every job, in the order in which the server starts them.
     pub fn new(settings: RegistrySettings) -> Self {
         let RegistrySettings { cleanup_interval, detail_keys, auditor, database, sinks } = settings;
         let mut jobs: Vec<Arc<dyn AnyJob>> = vec![
@@ -66,27 +67,27 @@ impl Registry {
         Self(jobs)
     }
 
-    /// Every job.
+    /// Iterates over every job.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn AnyJob>> {
         self.0.iter()
     }
 
-    /// One step of the job of this name.
+    /// Runs one step of the job with this name.
     ///
     /// # Errors
-    /// What the step said; [`JobError::Unknown`] where there is no such job.
+    /// The error of the step; [`JobError::Unknown`] where no job has this name.
     pub async fn step(&self, runner: &Runner, name: &'static str) -> Result<Step, JobError> {
         self.find(name)?.step(runner).await
     }
 
-    /// Steps the job of this name until it is idle.
+    /// Steps the job with this name until it is idle.
     ///
     /// # Errors
-    /// What the first failing step said; [`JobError::Unknown`] where there is no such job.
+    /// The error of the first failing step; [`JobError::Unknown`] where no job has this name.
     pub async fn settle(&self, runner: &Runner, name: &'static str) -> Result<(), JobError> {
         let job = self.find(name)?;
         while job.step(runner).await? == Step::Again {
-            // Others who wait for the database come first.
+            // Other tasks that wait for the database go first.
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -103,15 +104,15 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// A job of any kind.
+/// A job of any type.
 pub trait AnyJob: Send + Sync {
     /// Its name, see [`Job::name`].
     fn name(&self) -> &'static str;
 
-    /// One step, see [`Runner::step`].
+    /// Runs one step, see [`Runner::step`].
     fn step<'a>(&'a self, runner: &'a Runner) -> BoxFuture<'a, Result<Step, JobError>>;
 
-    /// Steps it by its period until `stop`, see [`Runner::run`].
+    /// Steps the job at its period until `stop`, see [`Runner::run`].
     fn run(
         self: Arc<Self>,
         runner: Runner,

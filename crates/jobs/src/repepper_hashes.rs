@@ -1,4 +1,4 @@
-//! Stored password hashes move on to the newest pepper, a few at a time.
+//! Seals stored password hashes again with the newest pepper, in small batches.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,10 +8,11 @@ use auth::password::pepper::{self, Place};
 
 use crate::job::{Job, JobError, Runs, Step};
 
-/// Longer than one batch may take by far, shorter than anybody minds when a node dies.
+/// Lease of the job: much longer than one batch, short enough that another node soon takes over a dead one's
+/// work.
 const HELD: Duration = Duration::from_mins(1);
 
-/// Seals hashes that are not sealed with the newest pepper, and removes a pepper when no hash needs it any more.
+/// Seals the hashes that lack the newest pepper again, and removes a pepper that no hash uses.
 #[derive(Debug, Default)]
 pub struct RepepperHashes(Mutex<Place>);
 

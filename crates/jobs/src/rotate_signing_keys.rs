@@ -1,4 +1,4 @@
-//! Signing keys move on by schedule.
+//! Rotates the signing keys on schedule.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use auth::signing_keys::{self, Rotated};
 use crate::job::{Job, JobError, Runs, Step};
 
 const PERIOD: Duration = Duration::from_hours(1);
-/// Longer than it takes to make a key, shorter than anybody minds when a node dies while it does.
+/// Lease of the job: longer than it takes to create a key, short enough that another node soon takes over a
+/// dead one's work.
 const HELD: Duration = Duration::from_mins(1);
 
-/// Publishes the next key, lets it sign when it is time, removes those whose tokens have expired.
+/// Publishes the next key, activates it when it is due, and removes keys whose tokens have expired.
 #[derive(Debug, Default)]
 pub struct RotateSigningKeys;
 

@@ -1,4 +1,4 @@
-//! What steps the jobs.
+//! Steps the jobs.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -16,13 +16,15 @@ use uuid::Uuid;
 
 use crate::job::{Job, JobError, Runs, Step};
 
-/// Told the name of a component, and whether it works.
+/// Receives the name of a component and whether it works.
 pub type Report = Arc<dyn Fn(&'static str, bool) + Send + Sync>;
 
-/// First and longest rest of a job whose last step failed, unless its period is shorter.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// First pause after a failed step, unless the job's period is shorter; it doubles with each further failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause after a failed step.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// Steps jobs, each on a lease of its own from the back pool.
+/// Steps jobs, each on a separate lease from the background pool.
 #[derive(Clone)]
 pub struct Runner {
     background: Arc<BackgroundPool>,
@@ -35,7 +37,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A runner for this node, which `report` tells how the jobs are.
+    /// Creates a runner for this node; `report` receives the health of the jobs.
     pub fn new(
         background: Arc<BackgroundPool>,
         services: Arc<Services>,
@@ -47,10 +49,10 @@ impl Runner {
         Self { background, services, audit, clock, node, report, jobs: Arc::default() }
     }
 
-    /// One step of `job`; `Idle` without one while another node has it.
+    /// Runs one step of `job`; returns `Idle` without running it while another node holds the job.
     ///
     /// # Errors
-    /// What the step said.
+    /// The error of the step.
     pub async fn step<J: Job>(&self, job: &J) -> Result<Step, JobError> {
         let stepped = self.try_step(job).await;
         let how = match &stepped {
@@ -62,12 +64,12 @@ impl Runner {
         stepped.map(|step| step.unwrap_or(Step::Idle))
     }
 
-    /// How the jobs ran: every step is a run.
+    /// The metrics of the jobs: every step counts as a run.
     pub fn jobs(&self) -> &Arc<JobMetrics> {
         &self.jobs
     }
 
-    /// One step; none while another node has the job.
+    /// Runs one step; `None` while another node holds the job.
     async fn try_step<J: Job>(&self, job: &J) -> Result<Option<Step>, JobError> {
         let audit = self.audit.of(Origin::job(job.name()));
         let mut lease = self.background.lease(audit.clone());
@@ -82,7 +84,7 @@ impl Runner {
         if matches!(job.runs(), Runs::OneNode(_)) && !matches!(stepped, Ok(Some(Step::Again))) {
             let released =
                 job_lease::release_lease(&mut lease, job.name(), self.node, self.clock.now()).await;
-            // A row that stays runs out by itself; why the step failed says more.
+            // A lease that is not released expires; the step's own error is more useful.
             return stepped.and_then(|step| released.map(|()| step).map_err(JobError::from));
         }
         stepped
@@ -91,16 +93,16 @@ impl Runner {
     /// Steps `job` until it is idle.
     ///
     /// # Errors
-    /// What the first failing step said.
+    /// The error of the first failing step.
     pub async fn settle<J: Job>(&self, job: &J) -> Result<(), JobError> {
         while self.step(job).await? == Step::Again {
-            // Others who wait for the database come first.
+            // Other tasks that wait for the database go first.
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    /// Steps `job` by its period until `stop`. A step that has begun is finished; one that failed is tried again.
+    /// Steps `job` at its period until `stop`. A step that has started is finished; a failed one is retried.
     ///
     /// # Errors
     /// Never.
@@ -109,14 +111,15 @@ impl Runner {
         while !stop.is_cancelled() {
             let rest = match self.step(&*job).await {
                 Ok(step) => {
-                    self.well(&*job, &mut failures);
+                    self.succeeded(&*job, &mut failures);
                     if step == Step::Again { Duration::ZERO } else { job.period() }
                 }
                 Err(error) => {
-                    self.ill(&*job, &mut failures, &error);
+                    self.failed(&*job, &mut failures, &error);
                     pause(failures).min(job.period())
                 }
             };
+
             let slept = async {
                 if rest.is_zero() {
                     tokio::task::yield_now().await;
@@ -131,7 +134,7 @@ impl Runner {
         Ok(())
     }
 
-    fn well<J: Job>(&self, job: &J, failures: &mut u32) {
+    fn succeeded<J: Job>(&self, job: &J, failures: &mut u32) {
         if *failures > 0 {
             tracing::info!(job = job.name(), failures = *failures, "a job works again");
             if job.degrades() {
@@ -141,8 +144,8 @@ impl Runner {
         *failures = 0;
     }
 
-    /// One line and one report an outage, however long it is.
-    fn ill<J: Job>(&self, job: &J, failures: &mut u32, error: &JobError) {
+    /// Logs and reports an outage once, regardless of its length.
+    fn failed<J: Job>(&self, job: &J, failures: &mut u32, error: &JobError) {
         if *failures == 0 {
             tracing::warn!(job = job.name(), %error, "a job failed and will be tried again");
             if job.degrades() {
@@ -161,7 +164,7 @@ impl fmt::Debug for Runner {
 
 fn pause(failures: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-    PAUSE.0.saturating_mul(doubled).min(PAUSE.1)
+    FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Stores better hashes for old ones.
+//! Stores password hashes that were upgraded to the current scheme.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use auth::password::keep_rehashed;
 
 use crate::job::{Job, JobError, Runs, Step};
 
-/// Stores the hashes that the engine has made anew.
+/// Stores the hashes that the hashing engine has upgraded.
 #[derive(Debug, Default)]
 pub struct StoreRehashes;
 

@@ -25,7 +25,7 @@ impl Recorder for Events {
     }
 }
 
-/// A node: rooms and a runner on a database file of its own, with a clock that the test moves.
+/// A node: services and a runner on a fresh database, with a clock that the test advances.
 pub(crate) struct Node {
     pub(crate) runner: Runner,
     pub(crate) services: Arc<Services>,
@@ -39,6 +39,20 @@ pub(crate) struct Node {
 }
 
 fn settings() -> Settings {
+    let passwords = PasswordSettings {
+        hashing: hashing::Settings {
+            scheme: Scheme::Argon2id { memory_kib: 8, iterations: 1 },
+            threads: 1,
+            processor_share: None,
+            queue_deadline: Duration::from_secs(5),
+        },
+        min_length: 8,
+        blocklist: Blocklist::Common,
+        breaches: None,
+        pepper: false,
+        service_names: Vec::new(),
+    };
+
     Settings {
         issuer: "https://auth.example".to_owned(),
         audience: None,
@@ -51,19 +65,7 @@ fn settings() -> Settings {
         refresh_late_replay: true,
         revocation_max_stale: Duration::from_mins(5),
         key_rotation: Duration::from_hours(90 * 24),
-        passwords: PasswordSettings {
-            hashing: hashing::Settings {
-                scheme: Scheme::Argon2id { memory_kib: 8, iterations: 1 },
-                threads: 1,
-                processor_share: None,
-                queue_deadline: Duration::from_secs(5),
-            },
-            min_length: 8,
-            blocklist: Blocklist::Common,
-            breaches: None,
-            pepper: false,
-            service_names: Vec::new(),
-        },
+        passwords,
         scopes: std::collections::BTreeMap::new(),
         attributes: ProfileSchema::default(),
     }
@@ -96,7 +98,7 @@ async fn node_with(settings: Settings) -> Node {
     node_of(settings, location, folder).await
 }
 
-/// The same on another database.
+/// A node on another database.
 pub(crate) async fn node_at(location: Location, folder: tempfile::TempDir) -> Node {
     node_of(settings(), location, folder).await
 }
@@ -107,14 +109,16 @@ async fn node_of(settings: Settings, location: Location, folder: tempfile::TempD
     store::migrate(&database, clock.now(), &spawner()).await.unwrap();
     let Store { background, .. } = store::open(&database, &spawner()).await.unwrap();
     let background = Arc::new(background);
+
     let rng = Rng::seeded(7);
     let keyring = Keyring::parse(Keyring::generate_line(&rng).expose()).unwrap();
     let services = Arc::new(Services::new(settings, keyring, rng));
     let events = Arc::<Events>::default();
+
     let audit = AuditContext::new(events.clone(), clock.clone(), Origin::default());
     let reports = Arc::<Mutex<Vec<_>>>::default();
-    let told = Arc::clone(&reports);
-    let report = Arc::new(move |job, works| told.lock().unwrap().push((job, works)));
+    let reported = Arc::clone(&reports);
+    let report = Arc::new(move |job, works| reported.lock().unwrap().push((job, works)));
     let runner =
         Runner::new(Arc::clone(&background), Arc::clone(&services), audit.clone(), clock.clone(), report);
     let audit_db = store::audit_db::Audit::open(&database, &spawner()).unwrap();
@@ -146,7 +150,7 @@ impl Node {
         self.events.0.lock().unwrap().iter().map(|entry| entry.event.kind()).collect()
     }
 
-    /// Registers somebody; his first session.
+    /// Registers a user and returns the first session.
     pub(crate) async fn register(&self, email: &str) -> SessionId {
         let mut lease = self.lease();
         let mut ctx = self.ctx(&mut lease);
@@ -161,7 +165,7 @@ impl Node {
         }
     }
 
-    /// Deactivates a user as another node does: this one's memory is not told.
+    /// Deactivates a user from another node: the memory of this one does not change.
     async fn deactivate_elsewhere(&self, email: &str) {
         let services = Services::new(settings(), self.services.keyring.clone(), Rng::seeded(9));
         let mut lease = self.lease();
@@ -180,7 +184,7 @@ impl Node {
 }
 
 #[tokio::test]
-async fn what_an_operator_ends_on_this_node_is_over_here_at_once() {
+async fn a_session_ended_on_this_node_is_revoked_at_once() {
     let node = node().await;
     node.runner.settle(&RotateSigningKeys).await.unwrap();
     let session = node.register("a@example.org").await;
@@ -203,12 +207,12 @@ async fn a_revocation_is_seen_at_the_next_step() {
     node.deactivate_elsewhere("a@example.org").await;
     assert!(
         !node.services.revocations.has(first),
-        "another node's change is not in memory before it is read"
+        "another node's change is not in memory before the next poll"
     );
     node.runner.step(&job).await.unwrap();
     assert!(node.services.revocations.has(first) && !node.services.revocations.has(second));
 
-    // Once no token can name it any more it is forgotten.
+    // A revocation that no token can name any more is forgotten.
     node.clock.advance(Duration::from_hours(1));
     node.runner.step(&job).await.unwrap();
     assert!(!node.services.revocations.has(first));
@@ -254,7 +258,8 @@ async fn n_10_a_new_pepper_is_loaded_when_the_counter_moves_and_hashes_follow_it
     }
     let follow = PollRevocations::default();
     node.runner.step(&follow).await.unwrap();
-    // Another node makes the second one.
+
+    // Another node creates the second one.
     let mut lease = node.lease();
     let mut ctx = node.ctx(&mut lease);
     let mut same = settings();
@@ -270,10 +275,12 @@ async fn n_10_a_new_pepper_is_loaded_when_the_counter_moves_and_hashes_follow_it
         now: elsewhere.now,
     };
     let uuid = model::UserUuid(uuid::Uuid::nil());
-    assert_eq!(ctx.services.peppers.store(uuid, "hash").pepper(), Some(1), "not told yet");
+    assert_eq!(ctx.services.peppers.store(uuid, "hash").pepper(), Some(1), "not polled yet");
+
     drop(lease);
     node.runner.step(&follow).await.unwrap();
     assert_eq!(node.services.peppers.store(uuid, "hash").pepper(), Some(2));
+
     let job = RepepperHashes::default();
     assert_eq!(node.runner.step(&job).await.unwrap(), Step::Again);
     assert_eq!(node.runner.step(&job).await.unwrap(), Step::Idle);
@@ -286,7 +293,7 @@ async fn n_10_a_new_pepper_is_loaded_when_the_counter_moves_and_hashes_follow_it
 }
 
 #[tokio::test]
-async fn without_a_key_the_view_is_filled_all_the_same() {
+async fn revocations_are_loaded_without_a_signing_key() {
     let node = node().await;
     let job = PollRevocations::default();
     assert!(matches!(node.runner.step(&job).await, Err(JobError::Keys(_))));
@@ -297,7 +304,7 @@ async fn without_a_key_the_view_is_filled_all_the_same() {
 }
 
 #[tokio::test]
-async fn keys_are_published_a_day_ahead_then_sign_then_go() {
+async fn keys_are_published_a_day_ahead_then_sign_then_are_removed() {
     let node = node().await;
     node.runner.settle(&RotateSigningKeys).await.unwrap();
     assert_eq!(node.kinds(), ["key_activated"]);
@@ -311,7 +318,7 @@ async fn keys_are_published_a_day_ahead_then_sign_then_go() {
 }
 
 #[tokio::test]
-async fn cleanup_removes_what_is_over_and_says_so_once() {
+async fn cleanup_removes_expired_rows_and_records_it_once() {
     let node = node().await;
     node.runner.settle(&RotateSigningKeys).await.unwrap();
     let job = Cleanup::every(Duration::from_hours(1));
@@ -320,7 +327,7 @@ async fn cleanup_removes_what_is_over_and_says_so_once() {
     node.deactivate("a@example.org").await;
     let before = node.kinds().len();
     assert_eq!(node.runner.step(&job).await.unwrap(), Step::Idle);
-    assert_eq!(node.kinds().len(), before, "nothing to remove is nothing that happened");
+    assert_eq!(node.kinds().len(), before, "nothing was removed, so there is no event");
 
     node.clock.advance(Duration::from_hours(1));
     node.runner.settle(&job).await.unwrap();
@@ -334,7 +341,7 @@ async fn cleanup_removes_what_is_over_and_says_so_once() {
 }
 
 #[tokio::test]
-async fn one_node_has_a_job_until_it_gives_it_back_or_dies() {
+async fn one_node_holds_a_job_until_it_releases_it_or_dies() {
     struct Endless;
     impl Job for Endless {
         fn name(&self) -> &'static str {
@@ -350,15 +357,18 @@ async fn one_node_has_a_job_until_it_gives_it_back_or_dies() {
             Ok(Step::Again)
         }
     }
+
     let node = node().await;
     let other = node.second();
+
     assert_eq!(node.runner.step(&Endless).await.unwrap(), Step::Again);
-    assert_eq!(other.step(&Endless).await.unwrap(), Step::Idle, "another node has it");
+    assert_eq!(other.step(&Endless).await.unwrap(), Step::Idle, "another node holds it");
     node.clock.advance(Duration::from_mins(2));
-    assert_eq!(other.step(&Endless).await.unwrap(), Step::Again, "it died with the row in hand");
+    assert_eq!(other.step(&Endless).await.unwrap(), Step::Again, "the lease of the dead node has expired");
     assert_eq!(node.runner.step(&Endless).await.unwrap(), Step::Idle);
-    assert!(node.kinds().is_empty(), "a lease is no event");
-    // An idle step gives the row back.
+    assert!(node.kinds().is_empty(), "a lease leaves no event");
+
+    // An idle step releases the job.
     node.runner.settle(&RotateSigningKeys).await.unwrap();
     other.settle(&RotateSigningKeys).await.unwrap();
     let mut lease = node.lease();
@@ -368,7 +378,7 @@ async fn one_node_has_a_job_until_it_gives_it_back_or_dies() {
     );
 }
 
-/// Fails as often as it is told to, then stops its runner.
+/// Fails the given number of times, then stops its runner.
 struct Failing {
     left: Mutex<u32>,
     stop: CancellationToken,

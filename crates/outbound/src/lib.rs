@@ -1,7 +1,7 @@
-//! The one client for HTTP to other programs: webhooks, collectors, later mail and login providers.
+//! The only HTTP client for other programs: webhooks, collectors, later mail and login providers.
 //!
-//! A request is sent once, over a connection of its own, within a time limit; no redirect is followed. It takes
-//! [`Parked`], so that no database connection is held meanwhile.
+//! A request is sent once, over a new connection, within a time limit; no redirect is followed. It takes
+//! [`Parked`], so that the caller holds no database connection meanwhile.
 
 use std::fmt;
 use std::future::Future;
@@ -23,12 +23,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-/// Longest answer that is read, in bytes; what is longer counts as none.
+/// Longest body of an answer, in bytes; a longer one is replaced by an empty one.
 const ANSWER: usize = 64 * 1024;
-/// Longest time that a receiver may ask us to wait.
+/// Longest `Retry-After` that is honoured.
 const WAIT: Duration = Duration::from_mins(10);
 
-/// Where something is posted.
+/// The URL of a receiver, with its connection settings.
 pub struct Endpoint {
     host: String,
     port: u16,
@@ -38,22 +38,24 @@ pub struct Endpoint {
     limit: Duration,
 }
 
-/// What came back.
+/// The receiver's answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// `Retry-After`, at most ten minutes; none where it is absent or not a number of seconds (RFC 9110 §10.2.3).
+    /// `Retry-After`, at most ten minutes; `None` where it is absent or not a number of seconds (RFC 9110
+    /// §10.2.3).
     pub retry_after: Option<Duration>,
     /// The body; empty where it was longer than 64 KiB.
     pub body: Bytes,
 }
 
 impl Endpoint {
-    /// The endpoint of an `http` or `https` URL; `tls` is what https needs. A request may take as long as `limit`.
+    /// Creates the endpoint of an `http` or `https` URL; https requires `tls`. A request may take as long as
+    /// `limit`.
     ///
     /// # Errors
-    /// What is wrong with the URL.
+    /// Why the URL is invalid.
     pub fn new(url: &str, tls: Option<Arc<ClientConfig>>, limit: Duration) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
         let host = uri.host().ok_or("its host is missing")?;
@@ -72,16 +74,16 @@ impl Endpoint {
         Ok(Self { host, port, uri, tls, headers: HeaderMap::new(), limit })
     }
 
-    /// The same, with these headers in every request: a key that the receiver asks for, say.
+    /// Adds these headers to every request, for example an API key of the receiver.
     #[must_use]
     pub fn with_headers(self, headers: HeaderMap) -> Self {
         Self { headers, ..self }
     }
 
-    /// Posts a body of this type.
+    /// Posts a body with this content type.
     ///
     /// # Errors
-    /// Why there is no answer, in a sentence for the log.
+    /// Why there is no answer, as a sentence for the log.
     pub async fn post(
         &self,
         _: &Parked<'_>,
@@ -132,7 +134,7 @@ fn told(why: impl fmt::Display) -> String {
     why.to_string()
 }
 
-/// Sends a request and reads its answer; the connection is driven meanwhile, and ends with it.
+/// Sends a request and reads its answer; the connection is driven meanwhile and closed at the end.
 async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, String>
 where
     S: Read + Write + Send + Unpin + 'static,
@@ -148,7 +150,7 @@ where
     drive(pin!(exchange), pin!(connection)).await
 }
 
-/// The first future's outcome; the second one may end before it.
+/// Returns the outcome of `wanted`; `other` may end before it.
 async fn drive<T>(mut wanted: impl Future<Output = T> + Unpin, mut other: impl Future + Unpin) -> T {
     tokio::select! {
         biased;
@@ -157,7 +159,7 @@ async fn drive<T>(mut wanted: impl Future<Output = T> + Unpin, mut other: impl F
     }
 }
 
-/// `Retry-After` in seconds.
+/// Reads `Retry-After` in seconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(WAIT))

@@ -1,8 +1,8 @@
-//! What can go wrong in the cellar. Texts are internal: no client ever sees one.
+//! Errors of the store. Their texts are internal: no client sees them.
 
 use std::fmt;
 
-/// Why the store could not do what it was asked.
+/// Why the store failed.
 #[derive(Debug)]
 pub enum Error {
     /// The database cannot be reached, is full, read-only, shutting down or slower than its deadline: 503.
@@ -11,17 +11,17 @@ pub enum Error {
     OutcomeUnknown,
     /// PostgreSQL asked for the transaction to run again (SQLSTATE 40001 or 40P01); `transact` does.
     Serialization,
-    /// The closure of a transaction awaited something that is not a statement of its own.
+    /// The closure of a transaction awaited something other than its own statements.
     Slow,
-    /// A statement of this transaction failed before, so nothing of it can be committed.
+    /// An earlier statement of this transaction failed, so nothing of it can be committed.
     Poisoned,
-    /// A statement after the last one of a transaction.
+    /// A statement follows the last one of a transaction.
     Finished,
-    /// A stored value is not what its column promises.
+    /// A stored value does not fit its column.
     Corrupt(String),
-    /// Anything else the database said: a bug of ours.
+    /// Any other error of the database: a bug in Gatewright.
     Database(String),
-    /// The database was made by, or belongs to, something else; the text says what to do.
+    /// The database belongs to another program or another version; the text says what to do.
     Refused(String),
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Error {
-    /// Whether waiting may help: the caller answers 503 rather than 500.
+    /// Whether a retry may help: the caller answers 503 rather than 500.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::OutcomeUnknown | Self::Serialization)
     }

@@ -1,34 +1,34 @@
-//! Trips that fail on purpose, for tests that have each of them fail in turn.
+//! Injected failures: tests make each round trip fail in turn.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::Error;
 
-/// Where something can fail.
+/// A point that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Site {
-    /// A connection, or a place at the writer, is asked for.
+    /// A connection, or a slot at the writer, is acquired.
     Acquire,
-    /// Statements are on their way, and with the last ones of a transaction its end.
+    /// Statements are sent, together with COMMIT for the last ones of a transaction.
     Trip,
 }
 
-/// How it fails.
+/// The effect of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Nothing of it was done.
+    /// The failure comes first: nothing was done.
     Before,
-    /// It was done, and the answer was lost.
+    /// The work was done, and the answer was lost.
     After,
 }
 
-/// Asked at every site whether it fails this time.
+/// Decides at every site whether it fails.
 #[derive(Clone)]
 pub struct Faults(Arc<dyn Fn(Site) -> Option<Failure> + Send + Sync>);
 
 impl Faults {
-    /// Has `ask` decide.
+    /// Calls `ask` at every site.
     pub fn new(ask: impl Fn(Site) -> Option<Failure> + Send + Sync + 'static) -> Self {
         Self(Arc::new(ask))
     }
@@ -40,12 +40,12 @@ impl fmt::Debug for Faults {
     }
 }
 
-/// What is to fail here, in settings that mostly say nothing of it.
+/// The failure to inject at this site; `None` without `faults`.
 pub(crate) fn ask(faults: Option<&Faults>, site: Site) -> Option<Failure> {
     faults.and_then(|faults| (faults.0)(site))
 }
 
-/// An acquire that is to fail has no answer to lose.
+/// Fails an acquire. Both kinds of failure act alike, because an acquire has no answer to lose.
 pub(crate) fn acquire(faults: Option<&Faults>) -> Result<(), Error> {
     match ask(faults, Site::Acquire) {
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! The lease: one request's place for one connection, and the proof that it is parked.
+//! The lease: a request's access to one connection, and the proof that the connection is parked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::statement::{Batch, Call};
 use crate::tx::Tx;
 use crate::{Error, postgres, sqlite};
 
-/// Which engine, and which of its two lanes.
+/// The engine and, on SQLite, the lane.
 #[derive(Clone)]
 pub(crate) enum Backend {
     Postgres(Arc<postgres::Pool>),
@@ -25,25 +25,25 @@ pub(crate) enum LeasedConnection {
     Sqlite(sqlite::Reader),
 }
 
-/// Longest that a transaction waits until what it is about to do is written: a disk that is slow holds nobody for
-/// longer than this.
+/// Longest wait of a transaction for its intent to reach the journal: a slow disk delays it by no more than
+/// this.
 pub(crate) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(50);
-/// How long a transaction may go on at PostgreSQL when the process that sent it was killed: the server only sees that
-/// when it answers. Twice the longest that a client waits for a statement, by default.
+/// How long a transaction may run on at PostgreSQL after the sending process was killed: the server notices
+/// that only when it answers. Twice the default of the longest wait for a statement.
 const OUTLIVES: Duration = Duration::from_secs(10);
 
 /// Why a transaction leaves no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unaudited {
-    /// The lease of a job is bookkeeping: the job's own writes leave events.
+    /// A job lease is bookkeeping; the writes of the job leave events.
     JobLease,
-    /// Keys of audit details are of the audit trail itself.
+    /// The detail keys belong to the audit trail itself.
     DetailKeys,
 }
 
-/// What a committed transaction leaves in the audit trail.
+/// What a committed transaction adds to the audit trail.
 pub(crate) trait Trace: Send + 'static {
-    /// Its event; none for a write that leaves none.
+    /// The event; `None` for an unaudited write.
     fn into_event(self) -> Option<Event>;
 }
 
@@ -61,11 +61,11 @@ impl Trace for Unaudited {
     }
 }
 
-/// One request's, job's or command's only way to the database. It is lazy: nothing is taken before the first
-/// [`Lease::read`] or [`Lease::transact`], and it never takes a second connection.
+/// The only access of a request, job or command to the database. It is lazy: it takes no connection before
+/// the first [`Lease::read`] or [`Lease::transact`], and it never takes a second one.
 ///
-/// Every access borrows the lease mutably, so two of them cannot overlap, and [`Lease::park`] gives the
-/// connection back: whatever is slow asks for the [`Parked`] that only `park` makes.
+/// Every access borrows the lease mutably, so two accesses cannot overlap. [`Lease::park`] gives the
+/// connection back: slow work requires the [`Parked`] that only `park` creates.
 ///
 /// ```compile_fail,E0499
 /// # async fn slow(_: runtime::Parked<'_>) {}
@@ -77,7 +77,7 @@ impl Trace for Unaudited {
 /// }
 /// ```
 ///
-/// Nor is the lease to be had inside a transaction:
+/// The lease is not available inside a transaction either:
 ///
 /// ```compile_fail
 /// # async fn slow(_: runtime::Parked<'_>) {}
@@ -88,7 +88,7 @@ impl Trace for Unaudited {
 /// ) -> Result<(), store::Error> {
 ///     lease
 ///         .transact(intent, async move |_| {
-///             slow(lease.park()).await;       // error: `lease` is in use, and not the closure's to have
+///             slow(lease.park()).await;       // error: the closure cannot use `lease`
 ///             Ok((event.clone(), ()))
 ///         })
 ///         .await
@@ -106,10 +106,10 @@ impl Lease {
         Self { backend, held: None, gone, trail }
     }
 
-    /// Takes the connection, if it is not in hand, and gives statements that read. No BEGIN is sent.
+    /// Takes a connection unless the lease holds one, and returns access to read statements. Sends no BEGIN.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when no connection came within the acquire deadline.
+    /// [`Error::Unavailable`] when no connection is free within the acquire timeout.
     pub async fn read(&mut self) -> Result<Read<'_>, Error> {
         let held = match self.held.take() {
             Some(held) => held,
@@ -121,16 +121,16 @@ impl Lease {
         Ok(Read(self.held.insert(held)))
     }
 
-    /// Announces `intent`, runs a whole write as one transaction, and notes its event once it is committed. So a
-    /// process that is killed in between leaves word of what it was about to do. Where nobody hears whether it was
-    /// committed, or whoever waited for that has gone, [`Event::OutcomeUnknown`] is noted instead.
+    /// Announces `intent`, runs a whole write as one transaction, and records its event after the commit. A
+    /// process that is killed in between leaves the intent in the journal. [`Event::OutcomeUnknown`] is
+    /// recorded instead when the answer to COMMIT is lost or the caller is cancelled while it waits for it.
     ///
-    /// The closure succeeds only with an event and a value; an error, a drop or a panic rolls back. It may run
-    /// up to four times, so it must not do anything but run statements of its `Tx`; SQLite refuses a closure
-    /// that awaits something else with [`Error::Slow`].
+    /// The closure succeeds only with an event and a value; an error, a drop or a panic rolls back. It may
+    /// run up to four times, so it must only run statements of its `Tx`; SQLite refuses a closure that awaits
+    /// something else with [`Error::Slow`].
     ///
     /// # Errors
-    /// What the closure returned, or an [`Error`] of the store turned into it.
+    /// The closure's error, or an [`Error`] of the store converted to it.
     pub async fn transact<T, E, F>(&mut self, intent: Intent, closure: F) -> Result<T, E>
     where
         F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync + 'static,
@@ -141,7 +141,7 @@ impl Lease {
         self.write(Some(announced), closure).await
     }
 
-    /// How long a transaction may go on when the process that sent it is dead.
+    /// How long a transaction may run on after the sending process was killed.
     pub fn outlives(&self) -> Duration {
         match &self.backend {
             Backend::Postgres(_) => OUTLIVES,
@@ -149,8 +149,8 @@ impl Lease {
         }
     }
 
-    /// Runs a whole write as one transaction that leaves no event, and says why. Only this crate writes so, for the
-    /// closed list of [`Unaudited`].
+    /// Runs a whole write as one transaction that leaves no event, for a reason from the closed list
+    /// [`Unaudited`]. Only this crate can call it.
     ///
     /// # Errors
     /// As for [`Lease::transact`].
@@ -175,23 +175,25 @@ impl Lease {
                 if let Some(written) = announced.as_mut().and_then(PendingAudit::written) {
                     let _ = timeout(ANNOUNCED_WITHIN, written).await;
                 }
+
                 let held = match self.held.take() {
                     Some(LeasedConnection::Postgres(held)) => held,
                     _ => pool.acquire().await?,
                 };
+
                 let (held, outcome) = postgres::transact(held, announced, closure).await;
                 self.held = held.map(LeasedConnection::Postgres);
                 outcome
             }
             Backend::Sqlite(database, lane) => {
                 self.held = None;
-                // The writer waits before it commits, once for all whom it commits together.
+                // The writer waits before COMMIT, once for all members of the group.
                 database.transact(*lane, announced, closure).await
             }
         }
     }
 
-    /// Gives the connection back and proves it: what takes a [`Parked`] may be slow.
+    /// Gives the connection back and returns the proof, which slow work requires.
     pub fn park(&mut self) -> Parked<'_> {
         Parked::new(self)
     }
@@ -207,11 +209,11 @@ impl ReleasesConnection for Lease {
     }
 }
 
-/// Statements that read, on the lease's connection.
+/// Read statements on the lease's connection.
 pub struct Read<'lease>(&'lease mut LeasedConnection);
 
 impl Read<'_> {
-    /// All rows of a call.
+    /// Returns all rows of a call.
     ///
     /// # Errors
     /// [`Error::Unavailable`] past the statement deadline, [`Error::Corrupt`] for a row that cannot be read.
@@ -223,12 +225,12 @@ impl Read<'_> {
         Call::rows(call.decode, rows.pop().unwrap_or_default())
     }
 
-    /// The first row of a call, if there is one.
+    /// Returns the first row of a call, if any.
     pub async fn one<T>(&mut self, call: Call<T>) -> Result<Option<T>, Error> {
         Ok(self.all(call).await?.into_iter().next())
     }
 
-    /// Several independent calls in one round trip.
+    /// Runs several independent calls in one round trip.
     pub async fn batch<B: Batch>(&mut self, batch: B) -> Result<B::Out, Error> {
         let (calls, decode) = batch.split();
         let rows = match self.0 {

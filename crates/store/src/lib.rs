@@ -1,8 +1,8 @@
-//! The cellar: the only crate that names SQL and the drivers of databases.
+//! Persistence: the only crate that contains SQL or names a database driver.
 //!
-//! Two doors lead in, [`RequestPool`] for requests and [`BackgroundPool`] for jobs and commands. Behind either is a [`Lease`]:
-//! one place for one connection. A statement is written once, in the file of its noun; transactions are closures
-//! that say what they did.
+//! There are two pools, [`RequestPool`] for requests and [`BackgroundPool`] for jobs and commands. Each hands
+//! out a [`Lease`], which holds at most one connection. Each statement is written once, in the module of its
+//! table under [`queries`]; a transaction is a closure that returns the event it causes.
 
 pub mod audit_db;
 mod error;

@@ -1,4 +1,4 @@
-//! What the store counts of its connections and statements, for the page of metrics. Counting takes no lock.
+//! Metrics of connections and statements. Counting takes no lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use crate::sqlite::Lane;
 use crate::statement::registry;
 use crate::{postgres, sqlite};
 
-/// Upper bounds of waits, holds and statements, in seconds.
+/// Upper bounds of the buckets for waits, holds and statements, in seconds.
 const BOUNDS: &[f64] =
     &[0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
-/// The durations of one kind of work.
+/// An empty histogram of durations.
 pub(crate) fn durations() -> Histogram {
     Histogram::new(BOUNDS)
 }
 
-/// How long connections of one pool were waited for and held.
+/// How long callers of one pool waited for connections and held them.
 #[derive(Debug)]
 pub(crate) struct PoolTimes {
     pub(crate) wait: Histogram,
@@ -34,40 +34,40 @@ impl Default for PoolTimes {
 /// How long each registered statement took, by its name.
 pub(crate) type StatementTimes = HashMap<&'static str, Histogram>;
 
-/// Every registered statement, not run yet.
+/// An empty histogram for every registered statement.
 pub(crate) fn statement_times() -> Arc<StatementTimes> {
     Arc::new(registry().map(|stmt| (stmt.name, durations())).collect())
 }
 
-/// Counts of an open store.
+/// Metrics of an open store.
 #[derive(Clone)]
 pub struct StoreMetrics(pub(crate) MeteredPools);
 
 #[derive(Clone)]
 pub(crate) enum MeteredPools {
-    /// Each pool by its name; all of them share one list of statements.
+    /// Each pool with its name; all pools share one map of statements.
     Postgres(Vec<(&'static str, Arc<postgres::Pool>)>),
     Sqlite(Arc<sqlite::Database>),
 }
 
-/// One pool as it stands.
+/// The current metrics of one pool.
 #[derive(Clone, Debug)]
 pub struct PoolMetrics {
-    /// `front` for requests, `back` for jobs, `probe` for health; on SQLite `front` and `back` read, and `writer` is
-    /// the one thread that writes for both.
+    /// `requests`, `background`, and on PostgreSQL `probe` for the health check. On SQLite the first two
+    /// count readers, and `writer` is the one thread that writes for both.
     pub pool: &'static str,
     /// Connections in use.
     pub used: u64,
-    /// Connections that wait for use.
+    /// Idle connections.
     pub idle: u64,
-    /// How long connections were waited for, those that never came too.
+    /// Time spent waiting for a connection, including timeouts.
     pub wait: HistogramSnapshot,
-    /// How long they were held.
+    /// Time for which connections were held.
     pub held: HistogramSnapshot,
 }
 
 impl StoreMetrics {
-    /// Each pool.
+    /// The metrics of each pool.
     pub fn pools(&self) -> Vec<PoolMetrics> {
         let counts = |pool, (used, idle): (usize, usize), times: &PoolTimes| PoolMetrics {
             pool,
@@ -88,8 +88,8 @@ impl StoreMetrics {
         }
     }
 
-    /// Each registered statement that has run, and how long it took: from when it was sent to its answer. Those that
-    /// travel together wait for each other.
+    /// The durations of each registered statement that has run, from sending it to its answer. Statements of
+    /// one batch include the wait for each other.
     pub fn statements(&self) -> Vec<(&'static str, HistogramSnapshot)> {
         let mut all: Vec<_> = match &self.0 {
             MeteredPools::Postgres(pools) => {

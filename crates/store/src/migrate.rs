@@ -5,7 +5,7 @@ use model::{Now, hex};
 
 use crate::Error;
 
-/// One step, with its text for each engine.
+/// One migration, with its text for each engine.
 pub(crate) struct Migration {
     pub(crate) number: i64,
     pub(crate) name: &'static str,
@@ -24,16 +24,16 @@ macro_rules! migrations {
     };
 }
 
-/// Every step, in order.
+/// Every migration, in order.
 pub(crate) static MIGRATIONS: &[Migration] = migrations![1 "0001_accounts", 2 "0002_audit", 3 "0003_pepper"];
 
-/// What the table of applied steps says of one.
+/// A row of the table of applied migrations.
 pub(crate) struct Applied {
     pub(crate) number: i64,
     pub(crate) checksum: String,
 }
 
-/// A step that was or would be applied.
+/// A migration that was or would be applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Its number.
@@ -43,7 +43,7 @@ pub struct Step {
 }
 
 impl Migration {
-    /// The text for PostgreSQL, with every table in `schema` (quoted already).
+    /// The text for PostgreSQL, with every table in `schema`, which is already quoted.
     pub(crate) fn postgres(&self, schema: &str) -> String {
         self.postgres.replace("gw.", &format!("{schema}."))
     }
@@ -53,7 +53,7 @@ impl Migration {
         self.sqlite
     }
 
-    /// A checksum of both texts, so that an edited step is noticed.
+    /// A checksum of both texts, which detects an edited migration.
     pub(crate) fn checksum(&self) -> String {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(self.postgres.as_bytes());
@@ -76,14 +76,15 @@ impl Migration {
     }
 }
 
-/// The table that remembers, for both engines (`TEXT` and `BIGINT` mean the same in each).
+/// Creates the table of applied migrations on both engines, where `TEXT` and `BIGINT` mean the same.
 pub(crate) const TABLE: &str = "CREATE TABLE IF NOT EXISTS gw.migrations \
      (number BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)";
 
-/// The steps that are still to be applied.
+/// The migrations that are not applied yet.
 ///
 /// # Errors
-/// [`Error::Refused`] when the database has a step that this version does not know, or another text of one.
+/// [`Error::Refused`] when the database has a migration that this version does not know, or one with another
+/// checksum.
 pub(crate) fn pending(applied: &[Applied]) -> Result<Vec<&'static Migration>, Error> {
     for row in applied {
         let Some(known) = MIGRATIONS.iter().find(|step| step.number == row.number) else {

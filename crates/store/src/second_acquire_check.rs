@@ -1,10 +1,11 @@
-//! Who holds a connection: a check for tests that no task takes a second one.
+//! A check for tests that no task takes a second connection.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Which tasks hold a connection, and since where: only kept when a second acquire is forbidden.
-/// Both doors of a store share it: a task that holds a connection of one must not wait for the other's either.
+/// The tasks that hold a connection, with the backtraces of their acquires; empty unless a second acquire is
+/// forbidden. Both pools of a store share it: a task that holds a connection of one pool must not wait for
+/// the other either.
 #[derive(Clone)]
 pub(crate) struct SecondAcquireCheck(Option<Arc<Holders>>);
 
@@ -15,7 +16,7 @@ impl SecondAcquireCheck {
         Self(forbid_second_acquire.then(Arc::default))
     }
 
-    /// Notes that the current task takes a connection.
+    /// Records that the current task takes a connection.
     #[expect(clippy::panic, reason = "this check exists to stop a test at the second acquire")]
     pub(crate) fn enter(&self) -> Option<Entry> {
         let map = self.0.as_ref()?;
@@ -31,7 +32,7 @@ impl SecondAcquireCheck {
     }
 }
 
-/// One task's entry among the holders, gone when the connection is given back.
+/// A task's record, removed when the connection is given back.
 pub(crate) struct Entry {
     map: Arc<Holders>,
     task: tokio::task::Id,

@@ -1,16 +1,16 @@
-//! Statements: each is written once, has a name, and is known to the registry before the first request.
+//! Statements: each is written once, has a name, and is in the registry before the first request.
 
 use crate::value::{Row, Value};
 use crate::{Error, queries};
 
-/// One SQL statement, in the house dialect that both engines read: `$n` parameters, tables as `gw.name`.
+/// One SQL statement in the common subset of both engines: `$n` parameters, tables as `gw.name`.
 #[derive(Debug)]
 pub struct Stmt {
-    /// Its name in metrics, plans and error texts: `noun.verb`.
+    /// Its name in metrics, plans and error texts: `module.operation`.
     pub name: &'static str,
     postgres: &'static str,
     sqlite: &'static str,
-    /// Why it may walk a whole table, if it may.
+    /// Why it may scan a whole table; `None` if it may not.
     pub scans: Option<&'static str>,
 }
 
@@ -19,18 +19,18 @@ impl Stmt {
         Self { name, postgres: sql, sqlite: sql, scans: None }
     }
 
-    /// A statement that must differ, its two texts side by side.
+    /// A statement that differs between the engines.
     pub(crate) const fn per_engine(name: &'static str, postgres: &'static str, sqlite: &'static str) -> Self {
         Self { name, postgres, sqlite, scans: None }
     }
 
-    /// Allows the statement to walk its table, because it is small or because all of it is wanted.
+    /// Allows a full scan, because the table is small or all of it is read.
     pub(crate) const fn scanning(mut self, why: &'static str) -> Self {
         self.scans = Some(why);
         self
     }
 
-    /// The text for PostgreSQL, with every table in `schema` (quoted already).
+    /// The text for PostgreSQL, with every table in `schema`, which is already quoted.
     pub fn postgres(&self, schema: &str) -> String {
         self.postgres.replace("gw.", &format!("{schema}."))
     }
@@ -41,22 +41,22 @@ impl Stmt {
     }
 }
 
-/// Declares the statements of one noun and the list of them that the registry collects.
+/// Declares the statements of one module and the list that the registry collects.
 macro_rules! statements {
     ($($name:ident = $stmt:expr;)*) => {
         $(static $name: crate::statement::Stmt = $stmt;)*
-        /// Every statement of this noun.
+        /// Every statement of this module.
         pub(crate) static STATEMENTS: &[&crate::statement::Stmt] = &[$(&$name),*];
     };
 }
 pub(crate) use statements;
 
-/// Every registered statement of the house.
+/// Every registered statement.
 pub fn registry() -> impl Iterator<Item = &'static Stmt> {
-    queries::STATEMENTS.iter().flat_map(|noun| noun.iter().copied())
+    queries::STATEMENTS.iter().flat_map(|module| module.iter().copied())
 }
 
-/// A statement with its parameters and the way to read its rows.
+/// A statement with its parameters and the decoder of its rows.
 pub struct Call<T> {
     pub(crate) raw: RawCall,
     pub(crate) decode: fn(Row) -> Result<T, Error>,
@@ -83,7 +83,7 @@ impl<T> Call<T> {
     }
 }
 
-/// Statements that travel together: a tuple of calls, answered by a tuple of row lists.
+/// Statements of one round trip: a tuple of calls, answered by a tuple of row lists.
 pub trait Batch {
     /// The rows of each call, in order.
     type Out;

@@ -1,4 +1,4 @@
-//! Opening the cellar: two doors, and a peephole for the health check.
+//! Opens the database: one pool for requests, one for background work, and a health probe.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,57 +20,57 @@ use crate::postgres::tls::Tls;
 use crate::second_acquire_check::SecondAcquireCheck;
 use crate::{Error, Lease, postgres, queries, sqlite};
 
-/// Where the database is.
+/// The location of the database.
 #[derive(Clone, Debug)]
 pub enum Location {
     /// A SQLite file.
     Sqlite(PathBuf),
-    /// A PostgreSQL server, one schema of one database.
+    /// One schema of one PostgreSQL database.
     Postgres {
         /// `postgres://user:password@host:port/database?…`
         url: String,
-        /// The schema, as it is called.
+        /// The schema's name, unquoted.
         schema: String,
-        /// Certificates (PEM) that the server's must chain up to; without it TLS is not used.
+        /// CA certificates (PEM) to verify the server with; without them TLS is off.
         tls_ca_file: Option<PathBuf>,
     },
 }
 
-/// How to use the database.
+/// The settings of the store.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where it is.
+    /// The location of the database.
     pub location: Location,
-    /// Connections opened at start.
+    /// Connections opened at startup, on PostgreSQL.
     pub pool_min: usize,
-    /// Most connections for requests at once.
+    /// Most concurrent connections for requests.
     pub pool_max: usize,
     /// Longest wait for a connection.
     pub acquire_timeout: Duration,
-    /// Longest wait for the answer to one round trip.
+    /// Longest wait for the answer to one round trip; on SQLite, the longest run of one statement.
     pub statement_timeout: Duration,
-    /// Panic with the holder's backtrace when a task takes a second connection. For tests.
+    /// Panics with the first acquire's backtrace when a task takes a second connection. For tests.
     pub forbid_second_acquire: bool,
-    /// Has trips fail on purpose. For tests.
+    /// Makes round trips fail. For tests.
     pub faults: Option<Faults>,
 }
 
-/// Connections for jobs: the revocation view, cleanup, and what a command does.
+/// Connections of the background pool: for jobs, such as polling revocations and cleanup, and for commands.
 const BACKGROUND: usize = 2;
 
-/// The door for requests.
+/// The pool for requests.
 pub struct RequestPool(Backend);
 
-/// The door for jobs and commands: connections of its own on PostgreSQL, the lower lane on SQLite.
+/// The pool for jobs and commands: separate connections on PostgreSQL, the background lane on SQLite.
 pub struct BackgroundPool(Backend);
 
 impl RequestPool {
-    /// A lease for one request; it takes nothing yet.
+    /// Creates a lease for one request; it takes no connection yet.
     pub fn lease(&self, gone: CancellationToken, trail: AuditContext) -> Lease {
         Lease::new(self.0.clone(), gone, trail)
     }
 
-    /// A count of the round trips made through this door: what the budget of each route is counted in.
+    /// Counts the round trips of this pool; the budget of each route is given in round trips.
     pub fn meter(&self) -> TripCounter {
         TripCounter(self.0.clone())
     }
@@ -80,7 +80,7 @@ impl RequestPool {
 pub struct TripCounter(Backend);
 
 impl TripCounter {
-    /// Round trips made so far.
+    /// Round trips so far.
     pub fn trips(&self) -> u64 {
         match &self.0 {
             Backend::Postgres(pool) => pool.trips(),
@@ -90,38 +90,40 @@ impl TripCounter {
 }
 
 impl BackgroundPool {
-    /// A lease for one step of a job or one command.
+    /// Creates a lease for one step of a job or one command.
     pub fn lease(&self, trail: AuditContext) -> Lease {
         Lease::new(self.0.clone(), CancellationToken::new(), trail)
     }
 }
 
-/// What `open` gives.
+/// An open database.
 pub struct Store {
-    /// For requests.
+    /// The pool for requests.
     pub requests: RequestPool,
-    /// For jobs and commands.
+    /// The pool for jobs and commands.
     pub background: BackgroundPool,
-    /// For the health check.
+    /// The health probe.
     pub probe: HealthProbe,
-    /// For the page of metrics.
+    /// The metrics of all pools.
     pub metrics: StoreMetrics,
 }
 
-/// Opens a database whose migrations have been applied.
+/// Opens a migrated database.
 ///
 /// # Errors
-/// [`Error::Refused`] when migrations are pending or the settings do not fit; [`Error::Unavailable`] when the
-/// server cannot be reached.
+/// [`Error::Refused`] when migrations are pending or the settings are invalid; [`Error::Unavailable`] when
+/// the server cannot be reached.
 pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error> {
     let pending = pending(settings, spawner).await?;
     if let Some(step) = pending.first() {
         return Err(Error::Refused(format!(
-            "the database needs migration {}{}; run `gatewright migrate`, or set database.auto_migrate = true",
+            "the database needs migration {}{}; run `gatewright migrate`, or set database.auto_migrate = \
+             true",
             step.name,
             if pending.len() > 1 { format!(" and {} more", pending.len() - 1) } else { String::new() }
         )));
     }
+
     let holders = SecondAcquireCheck::new(settings.forbid_second_acquire);
     match &settings.location {
         Location::Sqlite(path) => {
@@ -138,6 +140,7 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
             )?;
             let background = Backend::Sqlite(database.clone(), sqlite::Lane::Background);
             let probe = HealthProbe::new(background.clone(), spawner.clone(), settings);
+
             let metrics = StoreMetrics(MeteredPools::Sqlite(database.clone()));
             let requests = RequestPool(Backend::Sqlite(database, sqlite::Lane::Request));
             Ok(Store { requests, background: BackgroundPool(background), probe, metrics })
@@ -159,8 +162,10 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
                     faults: settings.faults.clone(),
                 })
             };
+
             let requests = pool(settings.pool_max, &holders);
             requests.warm(settings.pool_min).await?;
+
             let (background, probe) = (pool(BACKGROUND, &holders), pool(1, &SecondAcquireCheck::new(false)));
             let pools = [("requests", &requests), ("background", &background), ("probe", &probe)];
             let metrics = StoreMetrics(MeteredPools::Postgres(
@@ -176,15 +181,16 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
     }
 }
 
-/// Applies the pending migrations and says which.
+/// Applies the pending migrations and returns them.
 ///
 /// # Errors
-/// [`Error::Refused`] for a schema or file that Gatewright did not make, or made by a newer version.
+/// [`Error::Refused`] for a schema or file of another program or a newer version; [`Error::Unavailable`] when
+/// the database cannot be reached.
 pub async fn migrate(settings: &Settings, now: Now, spawner: &Spawner) -> Result<Vec<Step>, Error> {
     run_migrations(settings, now, spawner, true).await
 }
 
-/// The migrations that [`migrate`] would apply.
+/// Returns the migrations that [`migrate`] would apply.
 pub async fn pending(settings: &Settings, spawner: &Spawner) -> Result<Vec<Step>, Error> {
     run_migrations(settings, Now::from_micros(0), spawner, false).await
 }
@@ -229,10 +235,10 @@ pub(crate) fn postgres_parts(location: &Location) -> Result<(tokio_postgres::Con
     Ok((config, tls, format!("\"{}\"", schema.replace('"', "\"\""))))
 }
 
-/// The answer of one query, for all who asked meanwhile.
+/// The shared answer of one query.
 type SharedCheck = Shared<BoxFuture<'static, Result<(), String>>>;
 
-/// A real query on a connection of its own, one in flight for all who ask.
+/// Checks the database with a real query on a separate connection; concurrent checks share one query.
 pub struct HealthProbe {
     backend: Backend,
     spawner: Spawner,
@@ -246,7 +252,7 @@ impl HealthProbe {
         Self { backend, spawner, deadline, running: Mutex::default() }
     }
 
-    /// Whether the database answers within `patience`.
+    /// Checks that the database answers within `patience`.
     ///
     /// # Errors
     /// A sentence for the operator, without details of the database.

@@ -1,13 +1,13 @@
-//! The inside of a transaction.
+//! Statements inside a transaction.
 
 use crate::statement::{Batch, Call, RawCall, Rows};
 use crate::value::Row;
 use crate::{Error, postgres, sqlite};
 
-/// A transaction under way, handed to the closure of [`crate::Lease::transact`].
+/// An open transaction, passed to the closure of [`crate::Lease::transact`].
 ///
-/// The first failing statement poisons it: nothing after it runs and nothing of it is committed, on both
-/// engines. Conflicts are answered by `ON CONFLICT … RETURNING`, never by catching an error.
+/// The first failing statement poisons it: no later statement runs and nothing is committed, on both engines.
+/// Conflicts are detected with `ON CONFLICT … RETURNING`, never by catching an error.
 pub struct Tx {
     engine: Engine,
     state: State,
@@ -20,7 +20,7 @@ pub(crate) enum Engine {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
-    /// Nothing was sent yet.
+    /// Nothing was sent.
     Fresh,
     /// BEGIN was sent.
     Open,
@@ -39,28 +39,28 @@ impl Tx {
         (self.engine, self.state)
     }
 
-    /// All rows of a call. On PostgreSQL, BEGIN travels with the first.
+    /// Returns all rows of a call. On PostgreSQL, BEGIN travels with the first call.
     pub async fn all<T>(&mut self, call: Call<T>) -> Result<Vec<T>, Error> {
         let mut rows = self.run(vec![call.raw], false).await?;
         self.guard(Call::rows(call.decode, rows.pop().unwrap_or_default()))
     }
 
-    /// The first row of a call, if there is one.
+    /// Returns the first row of a call, if any.
     pub async fn one<T>(&mut self, call: Call<T>) -> Result<Option<T>, Error> {
         Ok(self.all(call).await?.into_iter().next())
     }
 
-    /// Several calls in one round trip, in order.
+    /// Runs several calls in order, in one round trip.
     pub async fn batch<B: Batch>(&mut self, batch: B) -> Result<B::Out, Error> {
         let (calls, decode) = batch.split();
         let rows = self.run(calls.0, false).await?;
         self.guard(decode(Rows(rows)))
     }
 
-    /// The last calls of the transaction: on PostgreSQL, COMMIT travels with them.
+    /// Runs the last calls of the transaction: on PostgreSQL, COMMIT travels with them.
     ///
-    /// The caller decides on their rows after the fact, so each of them must change nothing whenever the
-    /// closure is going to fail: the first one carries the precondition, the others ask for its trace.
+    /// The caller sees their rows after the commit, so none of them may change anything if the closure then
+    /// fails: the first call carries the precondition, the others depend on its effect.
     pub async fn commit_with<B: Batch>(&mut self, batch: B) -> Result<B::Out, Error> {
         let (calls, decode) = batch.split();
         let rows = self.run(calls.0, true).await?;
@@ -78,7 +78,7 @@ impl Tx {
             State::Fresh | State::Open => {}
         }
         let begin = self.state == State::Fresh;
-        // A dropped or failed statement leaves the transaction poisoned; only success takes that back.
+        // A cancelled or failed statement leaves the transaction poisoned; only success resets that.
         self.state = State::Poisoned;
         let rows = match &mut self.engine {
             Engine::Postgres(held) => held.step(calls, begin, last).await?,

@@ -1,21 +1,24 @@
-//! Values as both engines store them, and rows of them.
+//! Values and rows, as both engines store them.
 
+use protocol::sealed::pepper::StoredText;
 use uuid::Uuid;
 
 use crate::Error;
 
-/// One stored value. PostgreSQL: BIGINT, TEXT, BYTEA, BOOLEAN, UUID. SQLite: INTEGER, TEXT, BLOB, INTEGER, BLOB.
+/// One stored value.
+///
+/// PostgreSQL: BIGINT, TEXT, BYTEA, BOOLEAN, UUID. SQLite: INTEGER, TEXT, BLOB, INTEGER, BLOB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// SQL NULL.
     Null,
-    /// A whole number; times are microseconds UTC.
+    /// An integer; times are microseconds since the Unix epoch, in UTC.
     Int(i64),
     /// Text.
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
-    /// A truth value; 0 or 1 in SQLite.
+    /// A boolean; 0 or 1 in SQLite.
     Bool(bool),
     /// A UUID; 16 bytes in SQLite.
     Uuid(Uuid),
@@ -41,7 +44,7 @@ into_value! {
     &[u8] => |bytes: &[u8]| Value::Bytes(bytes.to_vec());
     [u8; 32] => |bytes: [u8; 32]| Value::Bytes(bytes.to_vec());
     model::Now => |now: model::Now| Value::Int(now.micros());
-    &protocol::sealed::pepper::StoredText => |stored: &protocol::sealed::pepper::StoredText| Value::Text(stored.as_str().to_owned());
+    &StoredText => |stored: &StoredText| Value::Text(stored.as_str().to_owned());
     model::UserId => |id: model::UserId| Value::Int(id.0);
     model::UserUuid => |id: model::UserUuid| Value::Uuid(id.0);
     model::SessionId => |id: model::SessionId| Value::Uuid(id.0);
@@ -55,7 +58,7 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// What a column can be read as.
+/// Types that a column can be decoded to.
 pub(crate) trait FromValue: Sized {
     fn from_value(value: Value) -> Option<Self>;
 }
@@ -81,7 +84,7 @@ from_value! {
     Uuid: Value::Uuid(id) => Some(id), Value::Bytes(bytes) => Uuid::from_slice(&bytes).ok();
     [u8; 32]: Value::Bytes(bytes) => bytes.try_into().ok();
     model::Now: Value::Int(n) => Some(model::Now::from_micros(n));
-    protocol::sealed::pepper::StoredText: Value::Text(text) => Some(protocol::sealed::pepper::StoredText::from_row(text));
+    StoredText: Value::Text(text) => Some(StoredText::from_row(text));
     model::UserId: Value::Int(n) => Some(model::UserId(n));
     model::ClientId: Value::Text(text) => Some(model::ClientId(text));
     model::KeyId: Value::Text(text) => Some(model::KeyId(text));
@@ -119,7 +122,7 @@ impl Row {
         Self { values: values.into_iter(), column: 0 }
     }
 
-    /// The next column, as the type its meaning has.
+    /// Decodes the next column.
     pub(crate) fn next<T: FromValue>(&mut self) -> Result<T, Error> {
         self.column += 1;
         let value = self.values.next().ok_or_else(|| Error::Corrupt(format!("no column {}", self.column)))?;

@@ -1,20 +1,19 @@
-//! The subjects of commits, which are read like documents.
+//! Commit subjects, which are checked like documents.
 
 use std::path::Path;
 use std::process::Command;
 
 use super::{Finding, plain_words, prose};
 
-/// The last commit from before the rule.
+/// The last commit before the rule.
 const BASE: &str = "863e8914682d3aa850992cf5ba556f7a5dbc257a";
 
-/// Checks every commit since the rule. A clone that does not reach back so far checks none.
+/// Checks every commit after [`BASE`]. A clone whose history does not reach back that far checks none.
 pub(super) fn check(root: &Path) -> Result<Vec<Finding>, String> {
     Ok(subjects(root, BASE)?.lines().flat_map(subject).collect())
 }
 
-/// `HASH TAB SUBJECT` a line, from `base` to the commit that is checked out; nothing where git does not know
-/// `base`.
+/// `HASH TAB SUBJECT` per line, from `base` to HEAD; empty where git does not know `base`.
 fn subjects(root: &Path, base: &str) -> Result<String, String> {
     let log = Command::new("git")
         .args(["log", "--format=%H%x09%s", &format!("{base}..HEAD")])

@@ -1,4 +1,4 @@
-//! Documents that name things of the tree, and must go on doing so.
+//! Documents that name files and tests of the tree.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ const INDEX: &str = "docs/adr/README.md";
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 const MARK: &str = "Invariant:";
 
-/// Every decision is in the index.
+/// Checks that every decision is in the index.
 pub(super) fn decisions(sources: &[Source]) -> Vec<Finding> {
     let index = sources.iter().find(|source| source.path == INDEX).map_or("", |source| source.text.as_str());
     let missing = sources.iter().filter(|source| {
@@ -20,7 +20,7 @@ pub(super) fn decisions(sources: &[Source]) -> Vec<Finding> {
     missing.map(|source| Finding::new(&source.path, 1, "adr", format!("list it in {INDEX}"))).collect()
 }
 
-/// Every invariant names a test that exists.
+/// Checks that every invariant names an existing test.
 pub(super) fn invariants(sources: &[Source]) -> Vec<Finding> {
     let Some(architecture) = sources.iter().find(|source| source.path == ARCHITECTURE) else {
         return vec![Finding::new(
@@ -55,7 +55,7 @@ fn tests(source: &Source) -> impl Iterator<Item = &str> {
     kept.map(|function| function.name.as_str())
 }
 
-/// Each invariant with its first line and all of its text, up to the next item, heading or empty line.
+/// Each invariant with its first line and its text, up to the next item, heading or empty line.
 fn paragraphs(text: &str) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
     let mut open = false;

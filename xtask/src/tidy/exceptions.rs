@@ -1,4 +1,4 @@
-//! Departures from before a rule. Their number only falls.
+//! Known violations that predate a rule. Their number only falls.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use super::Finding;
 use super::source::Source;
 
-/// Where the list is, from the root of the workspace.
+/// The path of the list in the workspace.
 pub(super) const LIST: &str = "xtask/tidy-exceptions.txt";
-/// The sum of all counts. Lower it with the list; to raise it is to be argued for in review.
+/// The sum of all counts. Lower it together with the list; raising it needs an argument in review.
 const AT_MOST: usize = 0;
-/// The checks that older code may depart from; every other check holds everywhere.
+/// The checks that may have exceptions; every other check holds everywhere.
 const CHECKS: [&str; 5] = ["file-length", "function-length", "line-length", "paragraph", "plain-words"];
 const HEADER: &str = "\
 # Known departures from the house style, one a line: CHECK PATH COUNT REASON
@@ -24,37 +24,37 @@ struct Exception<'a> {
     line: usize,
     check: &'a str,
     path: &'a str,
-    /// None where it is not a number.
+    /// `None` where it is not a number.
     count: Option<usize>,
     reason: &'a str,
 }
 
-/// Whether a rewritten list may allow more than the list before it.
+/// Whether a rewritten list may allow more than the previous one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Growth {
     /// A file with more findings than before is an error.
     Refused,
-    /// The counts become what the findings are.
+    /// The counts become those of the findings.
     Allowed,
 }
 
-/// A list that covers all findings that may be covered.
+/// A list that covers every finding that may have an exception.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rewritten {
     /// The whole text of the list.
     pub(super) text: String,
-    /// What `AT_MOST` must be.
+    /// The required value of `AT_MOST`.
     pub(super) at_most: usize,
-    /// The findings of each check.
+    /// The number of findings of each check.
     pub(super) of_checks: BTreeMap<&'static str, usize>,
 }
 
-/// What is left of `findings`, and what is wrong with the list itself.
+/// Returns the uncovered `findings` and the errors of the list itself.
 pub(super) fn apply(sources: &[Source], findings: &[Finding]) -> Vec<Finding> {
     apply_list(list(sources), AT_MOST, findings)
 }
 
-/// The list made anew of `findings`, with the reasons that it had; else why it may not be.
+/// Rewrites the list for `findings` and keeps its reasons; the error says why it would grow.
 pub(super) fn rewrite(sources: &[Source], findings: &[Finding], growth: Growth) -> Result<Rewritten, String> {
     rewrite_list(list(sources), findings, growth)
 }
@@ -85,7 +85,7 @@ fn apply_list(list: &str, at_most: usize, findings: &[Finding]) -> Vec<Finding> 
     left
 }
 
-/// What is wrong with one line of the list.
+/// The error of one line of the list.
 fn complaint(exception: &Exception<'_>, all: &[Exception<'_>], findings: &[Finding]) -> Option<Finding> {
     let Exception { line, check, path, count, reason } = *exception;
     let found = exception.found(findings);
@@ -107,7 +107,7 @@ fn complaint(exception: &Exception<'_>, all: &[Exception<'_>], findings: &[Findi
 fn rewrite_list(list: &str, findings: &[Finding], growth: Growth) -> Result<Rewritten, String> {
     let exceptions = parse(list);
     let mut counts = BTreeMap::<(&'static str, &str), usize>::new();
-    // The path of a commit has a space, and is no file: a commit is written anew instead.
+    // A commit's path contains a space and is no file: its subject must be rewritten instead.
     let coverable =
         findings.iter().filter(|finding| CHECKS.contains(&finding.check) && !finding.path.contains(' '));
     for finding in coverable {
@@ -145,7 +145,7 @@ impl Exception<'_> {
     }
 }
 
-/// `CHECK PATH COUNT REASON` a line; `#` begins a comment.
+/// Parses `CHECK PATH COUNT REASON` per line; `#` begins a comment.
 fn parse(list: &str) -> Vec<Exception<'_>> {
     let lines = (1..).zip(list.lines()).filter(|(_, text)| !text.trim().is_empty() && !text.starts_with('#'));
     lines
@@ -158,7 +158,7 @@ fn parse(list: &str) -> Vec<Exception<'_>> {
         .collect()
 }
 
-/// The first word, and the rest without the space around it.
+/// The first word, and the trimmed rest.
 fn word(text: &str) -> (&str, &str) {
     let (word, rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     (word, rest.trim())
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_covers_so_many_of_its_check_in_its_file() {
+    fn an_exception_covers_its_count_of_one_check_in_one_file() {
         let all = [("paragraph", 7), ("paragraph", 8), ("paragraph", 9)];
         assert_eq!(left("# none\n\n", 0), all);
         assert_eq!(left("paragraph a.rs 2 generated\n", 2), [("paragraph", 9)]);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_more_is_told_whole() {
+    fn a_file_above_its_count_is_reported_whole() {
         let found = [("exception", 1), ("paragraph", 7), ("paragraph", 8), ("paragraph", 9)];
         assert_eq!(left("paragraph a.rs 1 one step\n", 1), found);
     }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_list_is_whole() {
+    fn an_incomplete_or_repeated_line_of_the_list_is_reported() {
         let others = "paragraph a.rs 2 x\nparagraph b.rs";
         for rest in ["", " x", " 1"] {
             let found = left(&format!("{others}{rest}\n"), 2 + usize::from(rest == " 1"));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_always_held_has_no_exceptions() {
+    fn a_check_without_exceptions_refuses_them() {
         let findings = [Finding::new("a.rs", 7, "allow", "")];
         let left = apply_list("allow a.rs 1 x\n", 1, &findings);
         assert_eq!(left.iter().map(|finding| finding.check).collect::<Vec<_>>(), ["exception", "allow"]);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rewritten_list_covers_what_there_is_and_keeps_its_reasons() {
+    fn a_rewritten_list_covers_the_findings_and_keeps_its_reasons() {
         let list = "paragraph a.rs 5 one step\nline-length gone.rs 1 x\nparagraph b.rs 1\n";
         let rewritten = rewrite_list(list, &findings(), Growth::Refused).unwrap();
         let lines = "paragraph a.rs 2 one step\nparagraph b.rs 1 from before the rule\n";

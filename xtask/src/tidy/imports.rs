@@ -1,14 +1,14 @@
-//! Which crate may use which other crate of the workspace, and which crates alone name a foreign one.
+//! The allowed dependencies between the crates of the workspace, and on some external crates.
 
 use super::Finding;
 use super::source::Source;
 
-/// Libraries that know nothing of Gatewright. Each stands alone, and every crate may use them.
+/// Libraries independent of Gatewright. They use no crate of the workspace, and every crate may use them.
 const LIBRARIES: [&str; 6] =
     ["argon2-arena", "bcrypt-lanes", "breach-filter", "journal", "listener", "sched-policy"];
 
-/// The floors of the server, from the ground up: a crate uses those below its own floor, and none beside it.
-const FLOORS: [&[&str]; 7] = [
+/// The layers of the server, lowest first: a crate uses crates of lower layers only.
+const LAYERS: [&[&str]; 7] = [
     &["model"],
     &["protocol", "runtime"],
     &["hashing", "outbound", "store"],
@@ -18,19 +18,19 @@ const FLOORS: [&[&str]; 7] = [
     &["benchmarks", "tests"],
 ];
 
-/// Pairs that the floors allow and the design does not: the first crate never names the second, and why.
+/// Dependencies that the layers allow and the design forbids: the crate, the other crate, and why.
 const NEVER: [(&str, &str, &str); 1] = [(
     "web",
     "audit",
     "the server hands it metric collectors, and the recorder answers whether it can record",
 )];
 
-/// Tools, each with the ones of ours that it may use.
+/// Tools, each with the workspace crates that it may use.
 const TOOLS: [(&str, &[&str]); 3] =
     [("gatewright-fuzz", &["model", "protocol"]), ("testkit", &[]), ("xtask", &["breach-filter", "testkit"])];
 
-/// Foreign crates that only some of ours name, and why.
-const KEPT: [(&str, &[&str], &str); 5] = [
+/// External crates that only some workspace crates may name, and why.
+const RESTRICTED: [(&str, &[&str], &str); 5] = [
     ("axum", &["web", "tests", "benchmarks"], "HTTP belongs to web"),
     ("tokio-postgres", &["store", "testkit", "benchmarks"], "SQL belongs to store"),
     ("rusqlite", &["store", "testkit", "benchmarks"], "SQL belongs to store"),
@@ -49,61 +49,61 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     let own = package(&source.text);
-    let Some(place) = Place::of(own) else {
-        let advice = format!("say in xtask/src/tidy/imports.rs on which floor the new crate `{own}` stands");
+    let Some(kind) = CrateKind::of(own) else {
+        let advice = format!("add the new crate `{own}` to a layer in xtask/src/tidy/imports.rs");
         return vec![Finding::new(&source.path, 1, "import", advice)];
     };
 
     let refused = |dependency: Dependency| {
-        let advice = refusal(own, &place, &dependency)?;
+        let advice = refusal(own, &kind, &dependency)?;
         Some(Finding::new(&source.path, dependency.line, "import", advice))
     };
     dependencies(&source.text).into_iter().filter_map(refused).collect()
 }
 
-/// Where a crate of ours stands.
+/// The kind of a workspace crate.
 #[derive(PartialEq, Eq)]
-enum Place {
+enum CrateKind {
     Library,
-    Floor(usize),
+    Layer(usize),
     Tool(&'static [&'static str]),
 }
 
-impl Place {
-    /// The place of the crate of this name; `None` for a foreign one.
+impl CrateKind {
+    /// The kind of the crate with this name; `None` for an external one.
     fn of(name: &str) -> Option<Self> {
         if LIBRARIES.contains(&name) {
             return Some(Self::Library);
         }
-        let floor = FLOORS.iter().position(|floor| floor.contains(&name)).map(Self::Floor);
-        floor.or_else(|| TOOLS.iter().find(|(tool, _)| *tool == name).map(|(_, uses)| Self::Tool(uses)))
+        let layer = LAYERS.iter().position(|layer| layer.contains(&name)).map(Self::Layer);
+        layer.or_else(|| TOOLS.iter().find(|(tool, _)| *tool == name).map(|(_, uses)| Self::Tool(uses)))
     }
 
-    /// Whether a crate that stands here may use the crate `name`, which stands at `other`.
+    /// Whether a crate of this kind may use the crate `name`, which has the kind `other`.
     fn may_use(&self, name: &str, other: &Self) -> bool {
         match (self, other) {
             (Self::Library, _) => false,
             (Self::Tool(uses), _) => uses.contains(&name),
-            (Self::Floor(_), Self::Library) => true,
-            (Self::Floor(own), Self::Floor(other)) => other < own,
-            (Self::Floor(own), Self::Tool(_)) => name == "testkit" && own + 1 == FLOORS.len(),
+            (Self::Layer(_), Self::Library) => true,
+            (Self::Layer(own), Self::Layer(other)) => other < own,
+            (Self::Layer(own), Self::Tool(_)) => name == "testkit" && own + 1 == LAYERS.len(),
         }
     }
 }
 
-fn refusal(own: &str, place: &Place, dependency: &Dependency) -> Option<String> {
+fn refusal(own: &str, kind: &CrateKind, dependency: &Dependency) -> Option<String> {
     let name = dependency.name;
-    if let Some((_, keepers, why)) = KEPT.iter().find(|(kept, ..)| *kept == name) {
-        return (!keepers.contains(&own)).then(|| format!("`{own}` must not name `{name}`: {why}"));
+    if let Some((_, allowed, why)) = RESTRICTED.iter().find(|(name_of, ..)| *name_of == name) {
+        return (!allowed.contains(&own)).then(|| format!("`{own}` must not name `{name}`: {why}"));
     }
     if let Some((.., why)) = NEVER.iter().find(|(from, to, _)| *from == own && *to == name) {
         return Some(format!("`{own}` must not name `{name}`: {why}"));
     }
 
-    let other = Place::of(name)?;
+    let other = CrateKind::of(name)?;
     let for_tests = dependency.for_tests && (name == "testkit" || name == own);
-    (!for_tests && !place.may_use(name, &other)).then(|| {
-        format!("`{own}` must not use `{name}`: imports run down the floors, and libraries use none of ours")
+    (!for_tests && !kind.may_use(name, &other)).then(|| {
+        format!("`{own}` must not use `{name}`: crates use lower layers only, and libraries use none of ours")
     })
 }
 
@@ -112,7 +112,7 @@ fn package(manifest: &str) -> &str {
     lines.find_map(|line| line.strip_prefix("name")?.split('"').nth(1)).unwrap_or_default()
 }
 
-/// Every dependency of every kind and platform, under its real name.
+/// Every dependency of every kind and platform, by its real name.
 fn dependencies(manifest: &str) -> Vec<Dependency<'_>> {
     let mut found = Vec::new();
     let mut section = "";
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn imports_run_one_way() {
+    fn crates_depend_on_lower_layers_only() {
         assert_eq!(found("auth", "[dependencies]\nmodel.workspace = true\nstore = { path = \"\" }"), NOTHING);
         assert_eq!(found("model", "[dependencies]\nserde = \"1\"\nprotocol.workspace = true"), [5]);
         assert_eq!(found("web", "[dependencies]\njobs.workspace = true"), [4]);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn crates_on_one_floor_do_not_know_each_other() {
+    fn crates_of_one_layer_do_not_use_each_other() {
         for (one, other) in [("auth", "audit"), ("audit", "auth"), ("hashing", "store"), ("web", "jobs")] {
             assert_eq!(
                 found(one, &format!("[dependencies]\n{other}.workspace = true")),
@@ -172,12 +172,12 @@ mod tests {
         assert_eq!(
             found("web", "[dependencies]\naudit.workspace = true"),
             [4],
-            "although it is a floor below"
+            "although it is in a lower layer"
         );
     }
 
     #[test]
-    fn libraries_stand_alone_and_every_crate_may_use_them() {
+    fn libraries_use_no_crate_and_every_crate_may_use_them() {
         assert_eq!(found("journal", "[dependencies]\nsched-policy.workspace = true"), [4]);
         assert_eq!(found("listener", "[dependencies]\nmodel.workspace = true"), [4]);
         assert_eq!(found("store", "[dependencies]\nsched-policy.workspace = true"), NOTHING);
@@ -185,25 +185,25 @@ mod tests {
     }
 
     #[test]
-    fn tools_for_tests_stay_in_tests() {
+    fn testkit_is_a_dev_dependency_only() {
         assert_eq!(found("store", "[dev-dependencies]\ntestkit.workspace = true"), NOTHING);
         assert_eq!(found("store", "[dependencies]\ntestkit.workspace = true"), [4]);
         assert_eq!(found("store", "[features]\ntestkit = []"), NOTHING);
     }
 
     #[test]
-    fn axum_and_the_drivers_have_one_keeper() {
-        for (keeper, stranger, foreign) in [
+    fn axum_and_the_drivers_are_restricted_to_their_crates() {
+        for (allowed, other, external) in [
             ("web", "auth", "axum"),
             ("store", "jobs", "tokio-postgres"),
             ("store", "auth", "rusqlite"),
             ("store", "gatewright", "redis"),
             ("outbound", "web", "reqwest"),
         ] {
-            let named = format!("[dependencies]\n{foreign} = \"1\"");
-            assert_eq!(found(keeper, &named), NOTHING, "{keeper} {foreign}");
-            assert_eq!(found(stranger, &named), [4], "{stranger} {foreign}");
-            assert_eq!(found(stranger, &named.replace("dep", "dev-dep")), [4], "{stranger} {foreign}");
+            let named = format!("[dependencies]\n{external} = \"1\"");
+            assert_eq!(found(allowed, &named), NOTHING, "{allowed} {external}");
+            assert_eq!(found(other, &named), [4], "{other} {external}");
+            assert_eq!(found(other, &named.replace("dep", "dev-dep")), [4], "{other} {external}");
         }
     }
 }

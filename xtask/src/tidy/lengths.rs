@@ -1,17 +1,17 @@
-//! How long lines, functions and files may be. Blank lines and comments do not count, so that neither costs
-//! anything.
+//! Maximum lengths of lines, functions and files. Blank lines and comments do not count, so they cost
+//! nothing.
 
 use super::Finding;
 use super::source::{Function, Source};
 
 const MOST_OF_A_FILE: usize = 500;
 const MOST_OF_A_FUNCTION: usize = 70;
-/// A handler takes a request apart, calls a rule, and writes the answer.
+/// A handler parses a request, calls a rule, and writes the answer.
 const MOST_OF_A_HANDLER: usize = 15;
-/// Every function here is a handler, or is as short as one.
+/// Every function in this folder is a handler or as short as one.
 const HANDLERS: &str = "crates/web/src/api/";
 const MOST_COLUMNS: usize = 110;
-/// A function of as many lines of code has paragraphs.
+/// A function with at least this many lines of code needs a blank line.
 const PARAGRAPHS_FROM: usize = 25;
 
 /// Checks one Rust file.
@@ -78,13 +78,13 @@ mod tests {
         check(&Source::new(path, text)).into_iter().map(|finding| (finding.check, finding.line)).collect()
     }
 
-    /// A function of `lines` lines of code, in two paragraphs.
+    /// A function with `lines` lines of code, in two paragraphs.
     fn function(lines: usize) -> String {
         format!("fn f() {{\n\n{}}}\n", "    f();\n".repeat(lines - 2))
     }
 
     #[test]
-    fn a_file_has_so_many_lines_of_code() {
+    fn a_file_has_a_maximum_of_code_lines() {
         assert_eq!(found("a.rs", &"use a;\n".repeat(500)), []);
         assert_eq!(found("a.rs", &"use a;\n".repeat(501)), [("file-length", 1)]);
         assert_eq!(found("a.rs", &"use a;\n// why\n\n/* or\nhow */\n".repeat(500)), []);
@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn a_function_has_so_many_lines_of_code() {
+    fn a_function_has_a_maximum_of_code_lines() {
         assert_eq!(found("a.rs", &function(70)), []);
         assert_eq!(found("a.rs", &format!("\n{}", function(71))), [("function-length", 2)]);
         assert_eq!(found("a.rs", &function(70).replace("();", "(); // why\n\n// how")), []);
     }
 
     #[test]
-    fn a_handler_has_fewer() {
+    fn a_handler_has_a_lower_maximum() {
         assert_eq!(found(HANDLER, &function(15)), []);
         assert_eq!(found(HANDLER, &function(16)), [("function-length", 1)]);
         assert_eq!(found(HANDLER, &format!("#[test]\n{}", function(16))), []);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_so_many_columns() {
+    fn a_line_has_a_maximum_of_columns() {
         assert_eq!(found("a.rs", &format!("// {}", "é".repeat(107))), []);
         assert_eq!(found("a.rs", &format!("// {}", "é".repeat(108))), [("line-length", 1)]);
     }

@@ -1,9 +1,9 @@
-//! Rust text taken apart into code, comments and literals, line for line.
+//! Splits Rust text into code, comments and literals, line for line.
 
 use std::collections::BTreeSet;
 
-/// A Rust text in three layers of the same shape: what belongs to another layer is spaces, and lines keep
-/// their numbers and columns.
+/// A Rust text in three layers of the same shape: text of other layers is replaced by spaces, so that lines
+/// keep their numbers and columns.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     /// Code alone.
@@ -12,7 +12,7 @@ pub(super) struct Layers {
     pub(super) comments: String,
     /// Strings and characters, with their quotes.
     pub(super) literals: String,
-    /// The lines that count as code, numbered from 1: those with code, and all that a literal runs over.
+    /// The lines that count as code, numbered from 1: those with code, and all lines of a literal.
     pub(super) counted: BTreeSet<usize>,
 }
 
@@ -24,7 +24,7 @@ enum Layer {
 }
 
 impl Layers {
-    /// Takes `text` apart.
+    /// Splits `text`.
     pub(super) fn of(text: &str) -> Self {
         let chars: Vec<char> = text.chars().collect();
         let mut layers = Self::default();
@@ -84,14 +84,14 @@ fn hidden(rest: &[char]) -> Option<usize> {
     literal_inside_word(rest)
 }
 
-/// What may also follow a letter directly: a comment, a string, a character.
+/// The length of a literal or comment that may directly follow a letter.
 fn literal_inside_word(rest: &[char]) -> Option<usize> {
     match rest {
         ['/', '/', ..] => Some(rest.iter().take_while(|&&char| char != '\n').count()),
         ['/', '*', ..] => Some(block_comment(rest)),
         ['"', ..] => Some(quoted(rest, 1, '"')),
         ['\'', '\\', ..] => Some(quoted(rest, 1, '\'')),
-        // Else a lifetime.
+        // Otherwise it is a lifetime.
         ['\'', _, '\'', ..] => Some(3),
         _ => None,
     }
@@ -139,7 +139,7 @@ mod tests {
     use super::Layers;
 
     #[test]
-    fn comments_and_literals_are_hidden_and_code_stays() {
+    fn comments_and_literals_are_masked_and_code_stays() {
         let cases = [
             ("a // b\nc", "a     \nc"),
             ("a /* b /* c */ d */ e", "a                   e"),
@@ -155,8 +155,9 @@ mod tests {
             assert_eq!(Layers::of(text).code, expected, "{text}");
         }
     }
+
     #[test]
-    fn comments_and_literals_have_layers_of_their_own() {
+    fn comments_and_literals_have_separate_layers() {
         let cases = [
             ("a // b\n\"c // d\"", "  // b\n        ", "      \n\"c // d\""),
             ("/// a `\"` b\n//! c\n", "/// a `\"` b\n//! c\n", "           \n     \n"),
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_count_that_hold_code_or_are_inside_a_literal() {
+    fn lines_with_code_or_inside_a_literal_are_counted() {
         let text = "// comment\n\nlet s = \"one\n\n  // not a comment\n\";\n/* a\n\n b */\n} // end\n   \n";
         assert_eq!(Layers::of(text).counted.into_iter().collect::<Vec<_>>(), [3, 4, 5, 6, 10]);
     }

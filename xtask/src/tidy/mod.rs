@@ -1,4 +1,4 @@
-//! The house style as a test. Each check says where, and what to do instead.
+//! Checks the project's style. Each finding says where, and what to do instead.
 
 mod commits;
 mod documents;
@@ -22,10 +22,10 @@ use source::Source;
 
 const USAGE: &str = "usage: cargo xtask tidy [--write-exceptions [--raise]]
 
-  --write-exceptions   make the list of exceptions of what there is to put right, if it does not grow
-  --raise              let it grow";
+  --write-exceptions   rewrite the list of exceptions for the current findings, unless it grows
+  --raise              allow it to grow";
 
-/// One departure from the house style.
+/// One violation of the style.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Finding {
     path: String,
@@ -40,8 +40,8 @@ impl Finding {
     }
 }
 
-/// Checks every file that is tracked, or would be by `git add`, and the commits since the rules; 1 where
-/// something is to be done, 2 where the check itself failed.
+/// Checks every tracked file, every file that `git add` would add, and the commits since the rules. Exits
+/// with 1 on findings and with 2 when the check itself fails.
 pub(crate) fn run(root: &Path, options: &[&str]) -> ExitCode {
     let done = match options {
         [] => report(root),
@@ -71,7 +71,7 @@ fn report(root: &Path) -> Result<ExitCode, String> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Replaces the list of exceptions by one that covers what there is.
+/// Replaces the list of exceptions by one that covers the current findings.
 fn write_exceptions(root: &Path, growth: Growth) -> Result<ExitCode, String> {
     let sources = read(root)?;
     let list = exceptions::rewrite(&sources, &check(&sources), growth)?;
@@ -117,7 +117,7 @@ fn read(root: &Path) -> Result<Vec<Source>, String> {
     let mut paths: Vec<&str> = paths.split('\0').filter(|path| !path.is_empty()).collect();
     paths.sort_unstable();
     paths.dedup();
-    // A file that is not text, or that is tracked and removed, has no style.
+    // Files that are not text, and deleted tracked files, are skipped.
     let text = |path: &&str| Some(Source::new(path, &std::fs::read_to_string(root.join(path)).ok()?));
     let sources: Vec<Source> = paths.iter().filter_map(text).collect();
     if sources.is_empty() {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn findings_of_all_checks_come_in_the_order_of_the_files() {
+    fn findings_are_sorted_by_file() {
         let sources = [
             Source::new("crates/web/src/utils.rs", "#[allow(dead_code)]\nfn f() {}\n"),
             Source::new("crates/model/Cargo.toml", "[dependencies]\naxum = \"1\"\n"),

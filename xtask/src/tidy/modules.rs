@@ -1,4 +1,4 @@
-//! What modules are called, and where their file lies.
+//! Names of modules and locations of their files.
 
 use std::collections::HashSet;
 
@@ -28,7 +28,7 @@ fn place(path: &str, folders: &HashSet<&str>) -> Option<Finding> {
     Some(Finding::new(path, 1, "module-file", advice))
 }
 
-/// Every folder that `path` lies in.
+/// Every folder that contains `path`.
 fn folders(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').filter_map(|(at, _)| path.get(..at))
 }
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_are_named_after_what_they_hold() {
+    fn modules_with_empty_names_are_reported() {
         for path in
             ["src/utils.rs", "src/common/mod.rs", "tests/common/mod.rs", "src/prelude.rs", "src/helpers.rs"]
         {
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_with_a_folder_is_inside_it() {
+    fn a_module_file_beside_its_folder_is_reported() {
         assert_eq!(found(&["src/a.rs", "src/a/b.rs"]), [("module-file", "src/a.rs".to_owned())]);
         assert_eq!(found(&["src/a/b/c.rs", "src/a.rs"]), [("module-file", "src/a.rs".to_owned())]);
         assert_eq!(found(&["src/a/mod.rs", "src/a/b.rs", "src/ab.rs", "src/b.rs"]), []);

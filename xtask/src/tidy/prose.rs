@@ -1,15 +1,16 @@
-//! Which text of a file people read as sentences: comments, documents, and what the program shows.
+//! Extracts the text of a file that is read as sentences: comments, documents, and output of the program.
 
 use super::source::{Source, has_extension};
 
-/// Folders of Rust files whose strings the user, the client or the operator reads: help, problems, OpenAPI.
+/// Folders of Rust files whose strings are shown to the user, the client or the operator: help, problems,
+/// OpenAPI.
 const SHOWN: [&str; 3] = ["crates/server/src/cli/", "crates/server/src/config/", "crates/web/src/"];
-/// Stands for what is left out, so that the words around it do not become neighbours.
+/// Replaces omitted text, so that the words around it do not become neighbours.
 const LEFT_OUT: &str = "`";
 
-/// The prose of `source`, each part with the lines of the whole file.
+/// The prose of `source`; each part has the line numbers of the whole file.
 ///
-/// Addresses are left out, and so is code in backticks.
+/// URLs, mail addresses and code in backticks are omitted.
 pub(super) fn of(source: &Source) -> Vec<String> {
     let texts = if is_document(&source.path) {
         vec![source.text.clone()]
@@ -25,14 +26,14 @@ pub(super) fn of(source: &Source) -> Vec<String> {
     texts.iter().map(|text| without_code(text)).collect()
 }
 
-/// Whether all of the file is read as text.
+/// Whether the whole file is text.
 fn is_document(path: &str) -> bool {
     let is_license = path.starts_with("LICENSE");
     let is_shown = has_extension(path, "json") && path.starts_with("docs/");
     (has_extension(path, "md") && !is_license) || is_shown || path.starts_with("docs/generated/")
 }
 
-/// What begins a comment in a file that is not Rust.
+/// The comment mark of a file other than Rust.
 fn comment_mark(source: &Source) -> Option<&'static str> {
     let has = |extension: &str| has_extension(&source.path, extension);
     if has("sql") {
@@ -42,13 +43,12 @@ fn comment_mark(source: &Source) -> Option<&'static str> {
     (is_script || has("toml") || has("yml") || has("yaml")).then_some("#")
 }
 
-/// The comments alone, line for line.
+/// The comments, line for line.
 fn comments(text: &str, mark: &str) -> String {
     text.lines().flat_map(|line| [comment(line, mark).unwrap_or_default(), "\n"]).collect()
 }
 
-/// The comment at the end of `line`: from the first mark that is not inside quotes. A `#` inside a word is no
-/// mark.
+/// The comment at the end of `line`, from the first mark outside quotes. A `#` inside a word is not a mark.
 fn comment<'a>(line: &'a str, mark: &str) -> Option<&'a str> {
     let (mut quote, mut previous) = (None, ' ');
     for (at, char) in line.char_indices() {
@@ -65,7 +65,7 @@ fn comment<'a>(line: &'a str, mark: &str) -> Option<&'a str> {
     None
 }
 
-/// `text` with a mark in place of what is in backticks on one line, and of addresses.
+/// Replaces code in backticks on one line, and addresses, by a mark.
 pub(super) fn without_code(text: &str) -> String {
     let mut prose = String::with_capacity(text.len());
     for line in text.lines() {
@@ -83,7 +83,7 @@ pub(super) fn without_code(text: &str) -> String {
     prose
 }
 
-/// Leaves out URLs and mail addresses. Escaped line ends and tabs become spaces, or their letter would join a
+/// Omits URLs and mail addresses. Escaped line ends and tabs become spaces, because their letter would join a
 /// word.
 fn push_without_addresses(prose: &mut String, part: &str) {
     let part = part.replace("\\n", " ").replace("\\t", " ");
@@ -97,7 +97,7 @@ fn push_without_addresses(prose: &mut String, part: &str) {
 mod tests {
     use super::*;
 
-    /// The prose without the space around it, and without the lines that have none.
+    /// The prose as trimmed lines without empty ones.
     fn prose(path: &str, text: &str) -> Vec<String> {
         let parts = of(&Source::new(path, text));
         let lines = parts.iter().flat_map(|part| part.lines());
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn rust_has_comments_and_what_it_shows() {
+    fn comments_and_shown_strings_of_rust_are_prose() {
         let text = "//! a\n/// b\nfn f() {} // c\n/* d\ne */\nlet g = \"h\\ni\";\n";
         assert_eq!(prose("crates/auth/src/a.rs", text), ["//! a", "/// b", "// c", "/* d", "e */"]);
         for folder in SHOWN {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_have_comments() {
+    fn comments_of_other_files_are_prose() {
         assert_eq!(prose("a.sql", "SELECT '--a' -- b\n--c"), ["-- b", "--c"]);
         assert_eq!(prose("a.toml", "a = \"it's # b\" # c\n#d\ne#f"), ["# c", "#d"]);
         assert_eq!(prose("a.yml", "a: don't # b\nc: 'd # e'"), ["# b"]);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn code_and_addresses_are_left_out() {
+    fn code_and_addresses_are_omitted() {
         assert_eq!(prose("a.md", "a `b` c `d` e"), ["a ` c ` e"]);
         assert_eq!(prose("a.md", "a `b\nc"), ["a b", "c"]);
         assert_eq!(prose("a.md", "at https://a.example/b or a@b.example now"), ["at `or `now"]);

@@ -1,4 +1,4 @@
-//! One file, and for Rust what its functions are and which of its lines are tests.
+//! One file of the tree; for Rust also its functions and its test lines.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -8,30 +8,30 @@ use super::mask::Layers;
 /// One text file of the tree.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// From the root of the workspace.
+    /// The path in the workspace.
     pub(super) path: String,
-    /// As written.
+    /// The whole text.
     pub(super) text: String,
-    /// The Rust text taken apart; empty for other files.
+    /// The layers of a Rust text; empty for other files.
     pub(super) layers: Layers,
-    /// The Rust functions that have a body, in the order of the text.
+    /// The Rust functions with a body, in textual order.
     pub(super) functions: Vec<Function>,
     tests: Vec<RangeInclusive<usize>>,
 }
 
-/// One Rust function that has a body.
+/// One Rust function with a body.
 #[derive(Debug, PartialEq)]
 pub(super) struct Function {
-    /// Without its path.
+    /// The unqualified name.
     pub(super) name: String,
-    /// From the one with `fn` to the one with the last brace, numbered from 1.
+    /// From the line of `fn` to the line of the closing brace, numbered from 1.
     pub(super) lines: RangeInclusive<usize>,
-    /// Whether an attribute makes it a test; what tests call has none.
+    /// Whether it has a test attribute; functions called by tests have none.
     pub(super) is_test: bool,
 }
 
 impl Source {
-    /// Reads what the path and the text say of it.
+    /// Parses a file.
     pub(super) fn new(path: &str, text: &str) -> Self {
         let layers = if has_extension(path, "rs") { Layers::of(text) } else { Layers::default() };
         let functions = functions(&layers.code);
@@ -44,17 +44,17 @@ impl Source {
         has_extension(&self.path, "rs")
     }
 
-    /// The lines as written, numbered from 1.
+    /// The lines of the text, numbered from 1.
     pub(super) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         (1..).zip(self.text.lines())
     }
 
-    /// The lines of code alone, numbered from 1.
+    /// The lines of the code layer, numbered from 1.
     pub(super) fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         (1..).zip(self.layers.code.lines())
     }
 
-    /// How many of `lines` count as code: blank lines and comments do not.
+    /// The number of `lines` that count as code, without blank lines and comments.
     pub(super) fn count(&self, lines: RangeInclusive<usize>) -> usize {
         self.layers.counted.range(lines).count()
     }
@@ -66,12 +66,12 @@ impl Source {
     }
 }
 
-/// Whether `path` ends in `.` and `extension`.
+/// Whether `path` has this extension.
 pub(super) fn has_extension(path: &str, extension: &str) -> bool {
     Path::new(path).extension().is_some_and(|of_path| of_path == extension)
 }
 
-/// Where `word` stands in `line` as a whole word: the text before and after it.
+/// The occurrences of `word` in `line` as a whole word: the text before and after each.
 pub(super) fn whole_words<'a>(line: &'a str, word: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let is_word = |char: char| char.is_alphanumeric() || char == '_';
     line.match_indices(word).filter_map(move |(at, _)| {
@@ -88,7 +88,7 @@ fn functions(code: &str) -> Vec<Function> {
         let name: String =
             after.trim_start().chars().take_while(|&char| char.is_alphanumeric() || char == '_').collect();
         let first = 1 + newlines(before);
-        // No name: a function pointer's type. No body: a declaration in a trait.
+        // Without a name it is the type of a function pointer, without a body a declaration in a trait.
         if let Some(body) = body(after).filter(|_| !name.is_empty()) {
             let is_test = has_test_attribute(&lines, first);
             functions.push(Function { name, lines: first..=first + newlines(body), is_test });
@@ -104,7 +104,7 @@ fn has_test_attribute(lines: &[&str], function: usize) -> bool {
     attributes.any(|line| line.contains("test]") || line.contains("test("))
 }
 
-/// The text up to and with the brace that closes the first block, unless a `;` ends the item before one
+/// The text through the brace that closes the first block; `None` if a `;` ends the item before a block
 /// opens.
 fn body(code: &str) -> Option<&str> {
     let (mut brackets, mut braces) = (0_i32, 0_i32);
@@ -165,7 +165,7 @@ fn after() {}
 ";
 
     #[test]
-    fn functions_have_their_extent() {
+    fn functions_have_their_line_ranges() {
         let source = Source::new("a.rs", FIXTURE);
         let found: Vec<_> = source.functions.iter().map(|f| (f.name.as_str(), f.lines.clone())).collect();
         let expected =
@@ -174,14 +174,14 @@ fn after() {}
     }
 
     #[test]
-    fn a_function_is_a_test_by_its_attribute_alone() {
+    fn only_an_attribute_marks_a_function_as_a_test() {
         let source = Source::new("tests/a.rs", FIXTURE);
         let tests = source.functions.iter().filter(|function| function.is_test);
         assert_eq!(tests.map(|function| function.name.as_str()).collect::<Vec<_>>(), ["a_test"]);
     }
 
     #[test]
-    fn tests_are_known_by_attribute_module_and_path() {
+    fn test_lines_are_found_by_attribute_module_and_path() {
         let source = Source::new("src/a.rs", FIXTURE);
         let lines: Vec<usize> = (1..=16).filter(|&line| source.is_test(line)).collect();
         assert_eq!(lines, [8, 9, 10, 12, 13, 14, 15]);
@@ -190,7 +190,7 @@ fn after() {}
     }
 
     #[test]
-    fn a_word_is_found_whole() {
+    fn only_whole_words_are_found() {
         let found: Vec<_> = whole_words("fn x_fn fnx fn", "fn").collect();
         assert_eq!(found, [("", " x_fn fnx fn"), ("fn x_fn fnx ", "")]);
     }

@@ -1,4 +1,4 @@
-//! What Rust code may hold.
+//! Attributes, macros and calls that Rust code must not contain.
 
 use super::Finding;
 use super::source::{Source, whole_words};
@@ -6,7 +6,7 @@ use super::source::{Source, whole_words};
 const SLEEPS: [&str; 2] = ["sleep", "sleep_until"];
 const PAUSES: [&str; 2] = ["start_paused = true", "time::pause()"];
 
-/// What stands in one line and does not belong there.
+/// Checks the code line by line.
 pub(super) fn check(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (line, code) in source.code_lines() {
@@ -40,7 +40,7 @@ fn leftover_macros(source: &Source, line: usize, code: &str) -> Option<Finding> 
     Some(Finding::new(&source.path, line, "leftover", advice))
 }
 
-/// Tokio's sleep in paused time costs nothing and is exact; it is how such a test lets time pass.
+/// Tokio's sleep in paused time takes no time and is exact; tests use it to advance the clock.
 fn sleeps(source: &Source, line: usize, code: &str) -> Option<Finding> {
     let virtual_time = PAUSES.iter().any(|pause| source.layers.code.contains(pause));
     let sleeps = SLEEPS.into_iter().flat_map(|name| whole_words(code, name));
@@ -61,14 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_to_a_lint_is_an_expectation() {
+    fn allow_attributes_are_reported() {
         assert_eq!(found("a.rs", "#![allow(missing_docs)]"), [("allow", 1)]);
         assert_eq!(found("a.rs", "\n  #[cfg_attr(test, allow(x))]"), [("allow", 2)]);
         assert_eq!(found("a.rs", "#[expect(x, reason = \"allow(y)\")]\nfn f() { limit.allow(1); }"), []);
     }
 
     #[test]
-    fn nothing_is_left_over() {
+    fn leftover_macros_are_reported() {
         assert_eq!(found("a.rs", "fn f() {\n    dbg!(1);\n}"), [("leftover", 2)]);
         assert_eq!(found("a.rs", "fn f() { todo!() }"), [("leftover", 1)]);
         assert_eq!(found("a.rs", "fn f() { unimplemented!() }"), [("leftover", 1)]);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn every_test_runs_and_none_sleeps() {
+    fn ignored_and_sleeping_tests_are_reported() {
         assert_eq!(found("a.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}"), [("ignored-test", 2)]);
         let sleeping = "#[tokio::test]\nasync fn f() {\n    sleep(LONG).await;\n}";
         assert_eq!(found("a.rs", sleeping), [("sleeping-test", 3)]);

@@ -1,12 +1,12 @@
-//! Words that no tracked file holds: promises to ourselves, and paths of one machine.
+//! Words that no tracked file may contain: open tasks, and paths of one machine.
 
 use super::Finding;
 use super::source::{Source, whole_words};
 
-/// Put together here, so that this file passes its own check.
+/// Assembled here, so that this file passes its own check.
 const PROMISES: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 const HOMES: [&str; 3] = [concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/ro", "ot/")];
-/// What people write. Generated and third-party files may hold any word.
+/// Extensions of hand-written files. Generated and third-party files may contain any word.
 const WRITTEN: [&str; 9] = ["rs", "toml", "md", "sh", "sql", "yml", "yaml", "py", "service"];
 
 pub(super) fn check(source: &Source) -> Vec<Finding> {
@@ -26,7 +26,7 @@ fn promise(source: &Source, line: usize, text: &str) -> Option<Finding> {
 }
 
 fn home(source: &Source, line: usize, text: &str) -> Option<Finding> {
-    // After one of these it is the middle of a longer path.
+    // After one of these characters it is the middle of a longer path.
     let is_inside = |char: char| char.is_alphanumeric() || "_-.*/})$".contains(char);
     let absolute = |home: &&str| {
         text.match_indices(*home).any(|(at, _)| !text.get(..at).unwrap_or_default().ends_with(is_inside))
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn no_promise_stays_in_a_file_that_people_write() {
+    fn open_tasks_in_hand_written_files_are_reported() {
         for word in PROMISES {
             assert_eq!(found("a/b.rs", &format!("\n// {word}: later")), [("leftover", 2)]);
             assert_eq!(found("test", &format!("# {word}")), [("leftover", 1)]);
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn no_path_of_a_machine_stays() {
+    fn paths_of_one_machine_are_reported() {
         for home in HOMES {
             assert_eq!(found("a.json", &format!("\n\n\"{home}x\"")), [("machine-path", 3)]);
             assert_eq!(found("a.md", &format!("cd {home}x")), [("machine-path", 1)]);

@@ -1,4 +1,5 @@
-//! Erased users' keys go from this node's files, too: whoever erases destroys those in the database and in his file.
+//! Removes the keys of erased users from this node's key files. The node that erases a user removes the keys
+//! in the database and in its own file; this job covers the files of the other nodes.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,72 +17,75 @@ use tokio::sync::Mutex;
 
 use crate::job::{Job, JobError, Runs, Step};
 
-/// How often it looks whether a sweep is due, or could not be finished.
+/// How often the job checks whether a sweep is due or unfinished.
 const PERIOD: Duration = Duration::from_mins(1);
-/// Keys that one step asks the database about.
+/// Keys that one step looks up in the database.
 const KEYS: usize = 500;
-/// Erased users who are found before their keys are destroyed: each time the file is written anew.
+/// Erased users collected before their keys are destroyed, since each time rewrites the file.
 const FOUND: usize = 10_000;
 
-/// Destroys the keys of these people in a file: how many there were. It blocks.
+/// Destroys the keys of these users in a file and returns their number. Blocks the thread.
 pub type Destroy = Arc<dyn Fn(&HashSet<UserUuid>) -> io::Result<usize> + Send + Sync>;
 
-/// A file of keys.
+/// A file of detail keys.
 pub struct KeysOnDisk {
-    /// Where it is; it need not be there.
+    /// Its path; the file may be missing.
     pub path: PathBuf,
-    /// What destroys keys in it. [`io::ErrorKind::WouldBlock`] says that somebody else writes just now.
+    /// Destroys keys in it. [`io::ErrorKind::WouldBlock`] means that another process is writing the file.
     pub destroy: Destroy,
 }
 
-/// Compares the files of keys with the users, and destroys the keys of those who are erased.
+/// Compares the key files with the users and destroys the keys of erased users.
 pub struct PurgeErasedKeys {
     files: Vec<KeysOnDisk>,
     interval: Duration,
     sweep: Mutex<Sweep>,
 }
 
-/// How far it is.
+/// The progress of a sweep.
 #[derive(Default)]
 struct Sweep {
     due: Option<Now>,
-    /// Which file.
+    /// The index of the current file.
     file: usize,
-    place: KeyFilePosition,
-    /// Whose keys are to be destroyed in this file.
+    position: KeyFilePosition,
+    /// The users whose keys are to be destroyed in the current file.
     found: HashSet<UserUuid>,
 }
 
 impl PurgeErasedKeys {
-    /// A sweep at the start and every `interval`.
+    /// Sweeps at the start and every `interval`.
     pub fn every(interval: Duration, files: Vec<KeysOnDisk>) -> Self {
         Self { files, interval, sweep: Mutex::default() }
     }
 
-    /// Asks about some keys; true at the end of the file.
+    /// Looks up the next keys of a file; true at its end.
     async fn look(
         &self,
         sweep: &mut Sweep,
         file: &KeysOnDisk,
         ctx: &mut OpContext<'_>,
     ) -> Result<bool, JobError> {
-        let (path, place) = (file.path.clone(), sweep.place);
-        let read = blocking(move || read_keys(&path, place, KEYS)).await?;
+        let (path, position) = (file.path.clone(), sweep.position);
+        let read = blocking(move || read_keys(&path, position, KEYS)).await?;
         let (next, lines) = read.map_err(|error| failed(file, &error))?;
-        // Nobody's details are under the nil UUID: those of who is not known.
+
+        // Details without a known user are stored under the nil UUID.
         let users: HashSet<UserUuid> =
             lines.iter().map(|line| line.user).filter(|user| !user.0.is_nil()).collect();
+
         if !users.is_empty() {
             let erased = ctx.lease.read().await?.all(audit_key::erased(&users)).await;
             ctx.lease.park();
             sweep.found.extend(erased?);
         }
-        let is_through = next == sweep.place;
-        sweep.place = next;
+
+        let is_through = next == sweep.position;
+        sweep.position = next;
         Ok(is_through)
     }
 
-    /// Destroys what was found; false where somebody else has the file.
+    /// Destroys the collected keys; false while another process writes the file.
     async fn destroy(sweep: &mut Sweep, file: &KeysOnDisk) -> Result<bool, JobError> {
         if sweep.found.is_empty() {
             return Ok(true);
@@ -90,7 +94,12 @@ impl PurgeErasedKeys {
         match blocking(move || destroy(&found)).await? {
             Ok(keys) => {
                 let users = sweep.found.len();
-                tracing::info!(users, keys, file = %file.path.display(), "keys of erased users were destroyed");
+                tracing::info!(
+                    users,
+                    keys,
+                    file = %file.path.display(),
+                    "keys of erased users were destroyed"
+                );
                 sweep.found.clear();
                 Ok(true)
             }
@@ -126,14 +135,16 @@ impl Job for PurgeErasedKeys {
             *sweep = Sweep { due: Some(ctx.now.plus(self.interval)), ..Sweep::default() };
             return Ok(Step::Idle);
         };
+
         let is_through = self.look(&mut sweep, file, ctx).await?;
         let is_time = is_through || sweep.found.len() >= FOUND;
         if is_time && !Self::destroy(&mut sweep, file).await? {
             return Ok(Step::Idle);
         }
+
         if is_through {
             sweep.file += 1;
-            sweep.place = KeyFilePosition::default();
+            sweep.position = KeyFilePosition::default();
         }
         Ok(Step::Again)
     }

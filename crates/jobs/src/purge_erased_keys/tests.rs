@@ -15,7 +15,7 @@ fn line(number: u64, user: UserUuid) -> String {
     format!("{number:016x} {user} c2VhbGVk\n")
 }
 
-/// Who is registered, by his UUID.
+/// Every registered user.
 async fn users(node: &Node) -> Vec<user::User> {
     node.lease().read().await.unwrap().all(user::page(model::UserId(0), 10)).await.unwrap()
 }
@@ -25,7 +25,7 @@ async fn erase(node: &Node, user: &user::User) {
     auth::account::delete(&mut node.ctx(&mut lease), user).await.unwrap();
 }
 
-/// A file that somebody else may be writing.
+/// A key file whose lock another process may hold.
 fn beside(path: &Path, locked: &Arc<AtomicBool>) -> KeysOnDisk {
     let (file, locked) = (path.to_owned(), Arc::clone(locked));
     let destroy: Destroy = Arc::new(move |users| {
@@ -38,21 +38,23 @@ fn beside(path: &Path, locked: &Arc<AtomicBool>) -> KeysOnDisk {
 }
 
 #[tokio::test]
-async fn the_keys_of_erased_users_go_from_every_file_and_others_stay() {
+async fn keys_of_erased_users_are_destroyed_in_every_file_and_others_stay() {
     let node = node().await;
     node.runner.settle(&crate::RotateSigningKeys).await.unwrap();
     node.register("a@example.org").await;
     node.register("b@example.org").await;
     let users = users(&node).await;
     let [own, other, missing] = ["keys", "other", "missing"].map(|name| node.folder.path().join(name));
+
     let keyring = Keyring::parse(Keyring::generate_line(&Rng::seeded(1)).expose()).unwrap();
     let strangers = (0..1200).map(|n| line(n, UserUuid(Uuid::from_u128(u128::from(n)))));
-    let ours = users.iter().zip(5000..).map(|(user, n)| line(n, user.uuid));
-    let text: String = strangers.chain(ours).collect();
+    let known = users.iter().zip(5000..).map(|(user, n)| line(n, user.uuid));
+    let text: String = strangers.chain(known).collect();
     fs::write(&own, &text).unwrap();
     fs::write(&other, &text).unwrap();
-    let book = Arc::new(DetailKeyFile::open(&own, keyring, Rng::seeded(2)).unwrap());
-    let destroy: Destroy = Arc::new(move |users| book.forget_all(users));
+
+    let detail_keys = Arc::new(DetailKeyFile::open(&own, keyring, Rng::seeded(2)).unwrap());
+    let destroy: Destroy = Arc::new(move |users| detail_keys.forget_all(users));
     let locked = Arc::new(AtomicBool::new(true));
     let own_file = KeysOnDisk { path: own.clone(), destroy };
     let files = vec![beside(&missing, &locked), own_file, beside(&other, &locked)];
@@ -66,14 +68,16 @@ async fn the_keys_of_erased_users_go_from_every_file_and_others_stay() {
 
     erase(&node, &users[0]).await;
     node.runner.settle(&job).await.unwrap();
-    assert!(has(&own, &users[0]), "not due");
+    assert!(has(&own, &users[0]), "not due yet");
+
     node.clock.advance(Duration::from_hours(1));
     node.runner.settle(&job).await.unwrap();
     assert!(!has(&own, &users[0]) && has(&own, &users[1]));
-    assert!(has(&other, &users[0]), "somebody has that file");
+    assert!(has(&other, &users[0]), "another process holds that file");
+
     locked.store(false, Ordering::SeqCst);
     node.runner.settle(&job).await.unwrap();
-    assert!(!has(&other, &users[0]) && has(&other, &users[1]), "at the next look, not at the next sweep");
+    assert!(!has(&other, &users[0]) && has(&other, &users[1]), "at the next check, not at the next sweep");
     assert_eq!(fs::read_to_string(&own).unwrap().lines().count(), 1201);
     assert!(!missing.exists());
 }

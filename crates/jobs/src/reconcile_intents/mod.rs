@@ -10,17 +10,17 @@ use auth::reconcile::{Outcome, outcome_of};
 
 use crate::job::{Job, JobError, Runs, Step};
 
-/// Between two steps; one that finds nothing unresolved asks nothing.
+/// Pause between two steps; a step without unresolved intents makes no query.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Resolves what is left of processes that were killed. An intent whose event is in the journal, at `directory`, has
-/// ended; for every other one the database is asked. The event of what was committed is recorded as it would have been,
-/// at the time of the intent; [`model::Event::OutcomeUnknown`] where the database does not tell; nothing where it was
-/// rolled back. Returns how many stay unresolved: a transaction may outlive its process for a while, and until then the
-/// lack of a trace proves nothing.
+/// Resolves the intents left by killed processes. An intent whose event is in the journal at `directory` is
+/// done; for every other one the database is queried. A committed intent records its event with the time of
+/// the intent; [`model::Event::OutcomeUnknown`] is recorded where the database does not show the outcome;
+/// nothing is recorded after a rollback. Returns the number of intents that stay unresolved: a transaction
+/// may run on for a while after its process was killed, and until then a missing effect proves nothing.
 ///
 /// # Errors
-/// [`JobError`]; what is not resolved then stays unresolved.
+/// [`JobError`]; the remaining intents stay unresolved.
 pub async fn reconcile(
     ctx: &mut OpContext<'_>,
     auditor: &Auditor,
@@ -32,7 +32,9 @@ pub async fn reconcile(
     auditor.end_recorded_intents(directory)?;
 
     let outlives = ctx.lease.outlives();
-    let (mut remaining, mut committed, mut unknown) = (0, 0_usize, 0_usize);
+    let mut remaining = 0;
+    let mut committed = 0_usize;
+    let mut unknown = 0_usize;
     for intent in auditor.unresolved() {
         match outcome_of(ctx, &intent).await? {
             Outcome::Committed(event) => {
@@ -54,15 +56,16 @@ pub async fn reconcile(
     Ok(remaining)
 }
 
-/// Resolves what processes before this one had announced in this node's journal. It is done at the start; this goes on
-/// where the database did not answer then, or where a transaction may have outlived its process.
+/// Resolves the intents that earlier processes announced in this node's journal. The server does so at
+/// startup; this job continues where the database did not answer, or where a transaction may have outlived
+/// its process.
 pub struct ReconcileIntents {
     auditor: Arc<Auditor>,
     journal: PathBuf,
 }
 
 impl ReconcileIntents {
-    /// For the journal of events in this directory, and the intents beside it.
+    /// Creates the job for the journal of events in this directory and its intents.
     pub fn new(auditor: Arc<Auditor>, journal: PathBuf) -> Self {
         Self { auditor, journal }
     }

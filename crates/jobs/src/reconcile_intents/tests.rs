@@ -1,4 +1,4 @@
-//! A process that is killed between COMMIT and its event, and the one after it.
+//! Tests with a process that is killed between COMMIT and its event, and with its successor.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,13 +23,13 @@ use crate::{RotateSigningKeys, Step};
 
 const PASSWORD: &str = "a password of some length";
 
-/// Writes down what is announced; of what became of it, nothing from the moment it is killed.
-struct Killed {
+/// A recorder that writes intents; once `dead`, it records no outcome.
+struct KillableRecorder {
     auditor: Arc<Auditor>,
     dead: AtomicBool,
 }
 
-impl Recorder for Killed {
+impl Recorder for KillableRecorder {
     fn record(&self, entry: Entry) -> Option<Receipt> {
         if self.dead.load(Ordering::SeqCst) { None } else { self.auditor.record(entry) }
     }
@@ -45,13 +45,13 @@ impl Recorder for Killed {
     }
 }
 
-/// One data directory's audit trail, and the process that has it open.
-struct Place {
+/// The audit trail of one data directory.
+struct AuditDirectory {
     folder: tempfile::TempDir,
     keyring: Keyring,
 }
 
-impl Place {
+impl AuditDirectory {
     fn new() -> Self {
         let keyring = Keyring::parse(Keyring::generate_line(&Rng::seeded(1)).expose()).unwrap();
         Self { folder: tempfile::tempdir().unwrap(), keyring }
@@ -67,15 +67,15 @@ impl Place {
         let intents = IntentLog::start(begun, &path, &clock).unwrap();
         let (journal, _) = Journal::open(&self.journal(), Options::default(), JournalId([7; 16])).unwrap();
         let keys = self.folder.path().join("keys");
-        let book = DetailKeyFile::open(&keys, self.keyring.clone(), Rng::seeded(2)).unwrap();
-        Arc::new(Auditor::start(journal, intents, book, &self.keyring, clock, Rng::seeded(3)).unwrap())
+        let detail_keys = DetailKeyFile::open(&keys, self.keyring.clone(), Rng::seeded(2)).unwrap();
+        Arc::new(Auditor::start(journal, intents, detail_keys, &self.keyring, clock, Rng::seeded(3)).unwrap())
     }
 
     fn events(&self) -> Vec<Value> {
         events(&self.journal())
     }
 
-    /// What a kill leaves now.
+    /// Copies the files, as a kill at this moment would leave them.
     fn copy(&self) -> Self {
         let copy = Self { folder: tempfile::tempdir().unwrap(), keyring: self.keyring.clone() };
         for part in ["journal", "intents"] {
@@ -101,15 +101,16 @@ fn events(journal: &Path) -> Vec<Value> {
     events
 }
 
-/// A process: each verb is a request of its own, a second after the one before.
+/// A process: each operation is a separate request, one second after the previous one.
 struct Process<'a> {
     node: &'a Node,
-    recorder: Arc<Killed>,
+    recorder: Arc<KillableRecorder>,
 }
 
 impl<'a> Process<'a> {
     fn new(node: &'a Node, auditor: &Arc<Auditor>) -> Self {
-        let recorder = Arc::new(Killed { auditor: Arc::clone(auditor), dead: AtomicBool::new(false) });
+        let recorder =
+            Arc::new(KillableRecorder { auditor: Arc::clone(auditor), dead: AtomicBool::new(false) });
         Self { node, recorder }
     }
 
@@ -119,15 +120,16 @@ impl<'a> Process<'a> {
         AuditContext::new(self.recorder.clone(), self.node.clock.clone(), origin)
     }
 
-    async fn ctx<T>(&self, request: &str, verb: impl AsyncFnOnce(&mut OpContext<'_>) -> T) -> T {
+    async fn ctx<T>(&self, request: &str, operation: impl AsyncFnOnce(&mut OpContext<'_>) -> T) -> T {
         self.node.clock.advance(Duration::from_secs(1));
         let audit = self.audit(request);
         let mut lease = self.node.background.lease(audit.clone());
         let now = self.node.clock.now();
-        verb(&mut OpContext { services: &self.node.services, lease: &mut lease, audit: &audit, now }).await
+        operation(&mut OpContext { services: &self.node.services, lease: &mut lease, audit: &audit, now })
+            .await
     }
 
-    /// Registers somebody with a session, and gives its refresh token.
+    /// Registers a user with a session and returns its refresh token.
     async fn register(&self, request: &str, email: &str) -> Secret<String> {
         self.ctx(request, async |ctx| {
             let password = Secret::new(PASSWORD.to_owned());
@@ -158,7 +160,7 @@ impl<'a> Process<'a> {
         self.ctx(request, async |ctx| session::logout_with_refresh_token(ctx, token).await.unwrap()).await;
     }
 
-    /// Announces what never comes to the database.
+    /// Announces an intent whose transaction is never sent.
     async fn only_announce(&self, request: &str, intent: Intent) {
         let mut announced = self.audit(request).announce(intent);
         let written = announced.written();
@@ -182,14 +184,15 @@ async fn postgres() -> (Node, testkit::postgres::Database, testkit::SharedPostgr
     (node_at(location, tempfile::tempdir().unwrap()).await, database, server)
 }
 
-/// The same session refreshed by somebody else, and what left no trace.
-async fn announce_what_never_happens(process: &Process<'_>, place: &Place) {
-    let said = events(&place.journal());
-    let (user, session) = (&said[0]["user"], &said[0]["session"]);
+/// Announces a refresh of the same session by another client, and intents without any effect.
+async fn announce_without_effect(process: &Process<'_>, directory: &AuditDirectory) {
+    let recorded = events(&directory.journal());
+    let (user, session) = (&recorded[0]["user"], &recorded[0]["session"]);
     let user = UserUuid(Uuid::parse_str(user.as_str().unwrap()).unwrap());
     let session = SessionId(Uuid::parse_str(session.as_str().unwrap()).unwrap());
     let now = process.node.clock.now();
     let refreshed = Intent::to(EventKind::SessionRefreshed).session(session).stamp(now);
+
     for (request, intent) in [
         ("n-refreshed-elsewhere", refreshed.generation(3)),
         ("n-refreshed-never", refreshed.generation(9)),
@@ -201,52 +204,57 @@ async fn announce_what_never_happens(process: &Process<'_>, place: &Place) {
     }
 }
 
-async fn whatever_was_killed_is_found_out(node: Node) {
+async fn killed_transactions_are_resolved(node: Node) {
     node.runner.settle(&RotateSigningKeys).await.unwrap();
-    let place = Place::new();
-    let auditor = place.open(&node);
+    let directory = AuditDirectory::new();
+    let auditor = directory.open(&node);
     let process = Process::new(&node, &auditor);
+
     process.ctx("keys", async |ctx| auth::signing_keys::load(ctx).await.unwrap()).await;
-    let first = process.register("said-1", "a@example.org").await;
-    let second = process.refresh("said-2", &first).await;
-    // From here on nobody hears of anything.
+    let first = process.register("recorded-1", "a@example.org").await;
+    let second = process.refresh("recorded-2", &first).await;
+    // From here on no outcome is recorded.
     process.recorder.dead.store(true, Ordering::SeqCst);
     process.register("r-registered", "b@example.org").await;
-    let mine = process.log_in("r-login", "a@example.org").await;
+    let own_session = process.log_in("r-login", "a@example.org").await;
     let third = process.refresh("r-refreshed-1", &second).await;
     process.refresh("r-refreshed-2", &third).await;
-    process.log_out("r-logout", &mine).await;
+    process.log_out("r-logout", &own_session).await;
     process
         .ctx("r-patch", async |ctx| {
             let user = account::find(ctx, "b@example.org").await.unwrap();
             account::set_password(ctx, &user, &Secret::new("quite another one".to_owned())).await.unwrap();
         })
         .await;
-    announce_what_never_happens(&process, &place).await;
+    announce_without_effect(&process, &directory).await;
+
     let now = node.clock.now();
     assert!(auditor.stop(Duration::from_secs(10)).finished);
-    assert_eq!(place.events().len(), 2, "the others were never written");
-    let auditor = place.open(&node);
-    let job = ReconcileIntents::new(Arc::clone(&auditor), place.journal());
+    assert_eq!(directory.events().len(), 2, "the other outcomes were never written");
+    let auditor = directory.open(&node);
+
+    let job = ReconcileIntents::new(Arc::clone(&auditor), directory.journal());
     assert_eq!(auditor.unresolved().len(), 11, "{:?}", auditor.unresolved());
     assert_eq!(node.runner.step(&job).await.unwrap(), Step::Idle);
-    // A transaction may outlive its process at PostgreSQL, so what is not there yet may come.
+    // On PostgreSQL a transaction may outlive its process, so a missing effect may still appear.
     node.clock.advance(Duration::from_secs(11));
     assert_eq!(node.runner.step(&job).await.unwrap(), Step::Idle);
     assert_eq!(auditor.unresolved(), []);
     while auditor.state().queued > 0 {
         tokio::task::yield_now().await;
     }
-    let killed = place.copy();
+    let killed = directory.copy();
     assert!(auditor.stop(Duration::from_secs(10)).finished);
-    let settled = place.events().split_off(2);
+
+    let resolved = directory.events().split_off(2);
     let words = |event: &Value| {
         let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
         assert_eq!(event["settled"], true, "{event}");
         assert!(event["at"].as_str().unwrap() < now.plus(Duration::from_secs(1)).to_string().as_str());
         (text("request_id"), text("kind"))
     };
-    let found: Vec<_> = settled.iter().map(words).collect();
+
+    let found: Vec<_> = resolved.iter().map(words).collect();
     let expected = [
         ("r-registered", "user_registered"),
         ("r-login", "login_succeeded"),
@@ -256,65 +264,66 @@ async fn whatever_was_killed_is_found_out(node: Node) {
         ("r-patch", "outcome_unknown"),
     ];
     assert_eq!(found, expected.map(|(request, kind)| (request.to_owned(), kind.to_owned())));
-    assert_eq!((&settled[2]["generation"], &settled[3]["generation"]), (&3.into(), &4.into()));
-    assert_eq!(settled[2]["user"], events(&place.journal())[0]["user"], "whose it is says the database");
-    assert_eq!(settled[5]["intended"], "password_changed");
+    assert_eq!((&resolved[2]["generation"], &resolved[3]["generation"]), (&3.into(), &4.into()));
+    assert_eq!(resolved[2]["user"], events(&directory.journal())[0]["user"], "the database names the user");
+    assert_eq!(resolved[5]["intended"], "password_changed");
 
-    // Whoever comes after this one, or after one that was killed before it had said that it was done, does nothing.
-    for place in [place, killed] {
-        let before = place.events().len();
-        let auditor = place.open(&node);
-        let job = ReconcileIntents::new(Arc::clone(&auditor), place.journal());
+    // Neither the next process nor a successor of one killed before it marked its work as done repeats
+    // anything.
+    for directory in [directory, killed] {
+        let before = directory.events().len();
+        let auditor = directory.open(&node);
+        let job = ReconcileIntents::new(Arc::clone(&auditor), directory.journal());
         node.runner.step(&job).await.unwrap();
         assert_eq!(auditor.unresolved(), []);
         assert!(auditor.stop(Duration::from_secs(10)).finished);
-        assert_eq!(place.events().len(), before, "each is settled once");
+        assert_eq!(directory.events().len(), before, "each is resolved once");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_was_killed_is_found_out_on_sqlite() {
-    whatever_was_killed_is_found_out(sqlite().await).await;
+async fn killed_transactions_are_resolved_on_sqlite() {
+    killed_transactions_are_resolved(sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_was_killed_is_found_out_on_postgres() {
+async fn killed_transactions_are_resolved_on_postgres() {
     let (node, _database, _server) = postgres().await;
-    whatever_was_killed_is_found_out(node).await;
+    killed_transactions_are_resolved(node).await;
 }
 
-/// What was removed a while ago may have been there.
+/// Rows that cleanup has removed meanwhile may have existed.
 #[tokio::test]
-async fn after_a_long_time_that_there_is_no_trace_says_nothing() {
+async fn a_missing_effect_proves_nothing_after_a_long_time() {
     let node = node().await;
-    let place = Place::new();
-    let auditor = place.open(&node);
+    let directory = AuditDirectory::new();
+    let auditor = directory.open(&node);
     let process = Process::new(&node, &auditor);
     process.recorder.dead.store(true, Ordering::SeqCst);
     let login = Intent::to(EventKind::LoginSucceeded).session(SessionId(Uuid::from_u128(1)));
     process.only_announce("r-1", login).await;
     assert!(auditor.stop(Duration::from_secs(10)).finished);
     node.clock.advance(Duration::from_hours(1));
-    let auditor = place.open(&node);
-    node.runner.step(&ReconcileIntents::new(Arc::clone(&auditor), place.journal())).await.unwrap();
+    let auditor = directory.open(&node);
+    node.runner.step(&ReconcileIntents::new(Arc::clone(&auditor), directory.journal())).await.unwrap();
     assert!(auditor.stop(Duration::from_secs(10)).finished);
-    assert_eq!(place.events()[0]["kind"], "outcome_unknown");
+    assert_eq!(directory.events()[0]["kind"], "outcome_unknown");
 }
 
-/// An answer that is lost is no kill: the event says at once that nobody knows, and the next start has nothing to do.
+/// A lost answer is recorded as unknown at once, so the next start has nothing to resolve.
 #[tokio::test]
-async fn what_was_called_unknown_stays_so() {
+async fn an_outcome_recorded_as_unknown_stays_unknown() {
     let node = node().await;
-    let place = Place::new();
-    let auditor = place.open(&node);
+    let directory = AuditDirectory::new();
+    let auditor = directory.open(&node);
     let process = Process::new(&node, &auditor);
     let mut announced = process.audit("r-1").announce(Intent::to(EventKind::UserRegistered));
     announced.sent();
     drop(announced);
     assert!(auditor.stop(Duration::from_secs(10)).finished);
     assert_eq!(
-        place.events()[0]["kind"],
+        directory.events()[0]["kind"],
         Event::OutcomeUnknown { intended: EventKind::UserRegistered, user: None, session: None }.kind()
     );
-    assert_eq!(place.open(&node).unresolved(), []);
+    assert_eq!(directory.open(&node).unresolved(), []);
 }

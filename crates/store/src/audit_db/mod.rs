@@ -1,8 +1,8 @@
-//! The audit trail in the database: what the shipper writes, and what commands read.
+//! The audit trail in the database: the shipper writes it, commands read it.
 //!
-//! It has a connection of its own, opened at its first use: on PostgreSQL outside both pools, on SQLite to a file of
-//! its own with a thread of its own. So no request waits for it, whoever locks the table of events. Its statements are
-//! not in the registry, which requests' connections prepare.
+//! The trail has its own connection, opened at its first use: on PostgreSQL outside both pools, on SQLite to
+//! a separate file with a separate thread. A lock on the table of events therefore delays no request. The
+//! statements are not in the registry, because request connections prepare the whole registry.
 
 mod month;
 mod postgres;
@@ -27,19 +27,19 @@ pub struct Record {
     pub at: Now,
     /// Which journal.
     pub journal: [u8; 16],
-    /// Its place in the journal; the first is 1.
+    /// Its position in the journal; the first record is 1.
     pub sequence: i64,
-    /// What happened, in the words of the events.
+    /// The kind of the event, as the event types name it.
     pub kind: String,
-    /// Whom it is about.
+    /// The user it is about.
     pub user: Option<UserUuid>,
     /// The request that did it.
     pub request_id: Option<String>,
-    /// What the payload is: the journal's byte for it, 1 an event, 2 a checkpoint.
+    /// The kind of payload, as the journal's byte: 1 is an event, 2 is a checkpoint.
     pub record_kind: i64,
-    /// The payload as it stands in the journal.
+    /// The payload, byte for byte as in the journal.
     pub payload: Vec<u8>,
-    /// The chain up to and with it.
+    /// The chain hash up to and including this record.
     pub hash: [u8; 32],
 }
 
@@ -48,113 +48,113 @@ pub struct Record {
 pub struct Head {
     /// Which journal.
     pub journal: [u8; 16],
-    /// The record that it vouches for, with all before.
+    /// The last record that the checkpoint covers; it also covers every record before it.
     pub sequence: i64,
-    /// The chain up to and with that record.
+    /// The chain hash up to and including that record.
     pub hash: [u8; 32],
-    /// The checkpoint as it was signed.
+    /// The signed bytes of the checkpoint.
     pub checkpoint: Vec<u8>,
-    /// When.
+    /// When it was signed.
     pub at: Now,
 }
 
-/// A place in the chain of a journal: behind a record.
+/// A position in the chain of a journal: directly after a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The record's sequence; 0 is the beginning.
+    /// The record's sequence; 0 is before the first record.
     pub sequence: i64,
-    /// The chain up to and with it.
+    /// The chain hash up to and including that record.
     pub hash: [u8; 32],
 }
 
-/// What a journal is in the database.
+/// What the database knows about a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
     /// Its id.
     pub id: [u8; 16],
-    /// Whose it is.
+    /// The name of the node that writes it.
     pub node: String,
-    /// When its first record came.
+    /// When its first record arrived.
     pub first_seen: Now,
-    /// The last record that came.
+    /// The last record that arrived.
     pub shipped: Place,
-    /// The last record that is not here any more: those behind it are.
+    /// The last record that retention has removed; the records after it are present.
     pub kept: Place,
 }
 
-/// Records on their way in.
+/// A batch of records to insert.
 #[derive(Clone, Debug)]
 pub struct Shipment {
     /// Which journal.
     pub journal: [u8; 16],
     /// The node's name.
     pub node: String,
-    /// The place that the database has, as far as is known; `None` where it has none.
+    /// The position that the database is expected to have; `None` where it has none.
     pub known: Option<Place>,
-    /// The place before the first record.
+    /// The position before the first record.
     pub before: Place,
-    /// The place behind the last record.
+    /// The position after the last record.
     pub after: Place,
     /// The records.
     pub records: Vec<Record>,
-    /// The checkpoints among them.
+    /// The checkpoints among the records.
     pub heads: Vec<Head>,
-    /// When.
+    /// When the batch is sent.
     pub now: Now,
 }
 
-/// How a shipment went.
+/// The outcome of a shipment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shipped {
-    /// All of it is there; so many records were not before.
+    /// All records are stored; the number counts those that are new.
     Stored(u64),
-    /// Nothing was stored: the database has another place than the one that was thought.
+    /// Nothing was stored: the database has another position than [`Shipment::known`].
     Moved,
-    /// Nothing was stored: a record has values that the database will never take, for this reason.
+    /// Nothing was stored: the database can never accept the values of a record, for this reason.
     Refused(String),
 }
 
-/// Which events.
+/// Selects events.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// Not before.
+    /// Inclusive lower bound.
     pub from: Now,
-    /// Before.
+    /// Exclusive upper bound.
     pub to: Now,
-    /// Only those about a user.
+    /// Only events about this user.
     pub user: Option<UserUuid>,
-    /// Only those of a kind.
+    /// Only events of this kind.
     pub kind: Option<String>,
 }
 
 impl Default for Filter {
-    /// All of them.
+    /// Selects every event.
     fn default() -> Self {
         let (from, to) = (Now::from_micros(i64::MIN), Now::from_micros(i64::MAX));
         Self { from, to, user: None, kind: None }
     }
 }
 
-/// Where a page ended: behind a record, in the order of time.
+/// The end of a page: directly after a record, in the order of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
-    /// Its time.
+    /// The record's time.
     pub at: Now,
-    /// Its journal.
+    /// The record's journal.
     pub journal: [u8; 16],
-    /// Its sequence.
+    /// The record's sequence.
     pub sequence: i64,
 }
 
 impl Cursor {
-    /// Before everything of `from`.
+    /// The position before every event at or after `from`.
     pub fn before(from: Now) -> Self {
         Self { at: from, journal: [0; 16], sequence: -1 }
     }
 }
 
 impl Record {
-    /// Where it stands.
+    /// The position of this record in the order of time.
     pub fn cursor(&self) -> Cursor {
         Cursor { at: self.at, journal: self.journal, sequence: self.sequence }
     }
@@ -202,18 +202,18 @@ fn id(row: &mut Row) -> Result<[u8; 16], Error> {
     Ok(row.next::<uuid::Uuid>()?.into_bytes())
 }
 
-/// What retention did.
+/// What retention removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retired {
     /// Partitions that were dropped, by name.
     pub partitions: Vec<String>,
-    /// Rows that were deleted where there are no partitions.
+    /// Rows deleted on an engine without partitions.
     pub rows: u64,
-    /// There is more to do.
+    /// Whether there is more to remove.
     pub more: bool,
 }
 
-/// The way to the trail.
+/// Access to the audit trail in the database.
 #[derive(Debug)]
 pub struct Audit(Engine);
 
@@ -224,10 +224,10 @@ enum Engine {
 }
 
 impl Audit {
-    /// A way to the trail; it connects at its first use.
+    /// Prepares access to the trail; the connection opens at its first use.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the settings do not fit.
+    /// [`Error::Refused`] when the settings are invalid.
     pub fn open(settings: &Settings, spawner: &Spawner) -> Result<Self, Error> {
         Ok(Self(match &settings.location {
             Location::Sqlite(path) => Engine::Sqlite(SqliteAudit::new(path, settings)),
@@ -235,15 +235,15 @@ impl Audit {
         }))
     }
 
-    /// What is known of a journal; `None` before its first record.
+    /// Finds a journal; `None` before its first record.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], as everywhere here.
+    /// [`Error::Unavailable`] when the database cannot answer; so do all methods here.
     pub async fn journal(&self, id: [u8; 16]) -> Result<Option<Journal>, Error> {
         Ok(self.rows(sql::journal(id), Journal::read).await?.into_iter().next())
     }
 
-    /// Every journal.
+    /// Lists every journal.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -251,12 +251,12 @@ impl Audit {
         self.rows(sql::journals(), Journal::read).await
     }
 
-    /// Stores records, their checkpoints and the place behind them in one transaction. What is there already stays.
-    /// Partitions that are missing are made first.
+    /// Stores records, their checkpoints and the position after them in one transaction. Records that are
+    /// present stay as they are. Missing partitions are created first.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::OutcomeUnknown`]; [`Error::Database`] where tables are missing or may not be
-    /// written.
+    /// [`Error::Unavailable`], [`Error::OutcomeUnknown`]; [`Error::Database`] where tables are missing or not
+    /// writable.
     pub async fn insert(&self, shipment: Shipment) -> Result<Shipped, Error> {
         match &self.0 {
             Engine::Postgres(server) => server.insert(&shipment).await,
@@ -264,7 +264,7 @@ impl Audit {
         }
     }
 
-    /// At most `limit` events after a place in time, oldest first.
+    /// Reads at most `limit` events after `after`, oldest first.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -272,7 +272,7 @@ impl Audit {
         self.rows(sql::page(filter, after, limit), Record::read).await
     }
 
-    /// The `limit` last events, oldest first.
+    /// Reads the last `limit` events, oldest first.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -282,7 +282,7 @@ impl Audit {
         Ok(records)
     }
 
-    /// At most `limit` records of a journal behind a sequence and time, in the order of the chain.
+    /// Reads at most `limit` records of a journal after a sequence and time, in chain order.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -295,7 +295,7 @@ impl Audit {
         self.rows(sql::chain(journal, after, limit), Record::read).await
     }
 
-    /// At most `limit` signed heads of a journal behind a sequence, in order.
+    /// Reads at most `limit` signed heads of a journal after a sequence, in order.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -303,10 +303,11 @@ impl Audit {
         self.rows(sql::heads(journal, after, limit), Head::read).await
     }
 
-    /// Makes sure of the partitions for these times, and tells which it made. SQLite needs none.
+    /// Ensures that the partitions for these times exist and returns the names of the created ones. SQLite
+    /// needs none.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; [`Error::Database`] where tables may not be made.
+    /// [`Error::Unavailable`]; [`Error::Database`] where the role may not create tables.
     pub async fn prepare(&self, times: &[Now]) -> Result<Vec<String>, Error> {
         match &self.0 {
             Engine::Postgres(server) => server.prepare(times).await,
@@ -314,7 +315,7 @@ impl Audit {
         }
     }
 
-    /// The partitions that there are, by name; none on SQLite.
+    /// Lists the existing partitions by name; none on SQLite.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -325,10 +326,11 @@ impl Audit {
         }
     }
 
-    /// Removes what is older: whole partitions, or some rows at a time. Each journal remembers where it begins now.
+    /// Removes events older than `before`: whole partitions on PostgreSQL, a bounded number of rows on
+    /// SQLite. Each journal keeps the position where its records now begin.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], also where somebody holds a partition; it is tried again later.
+    /// [`Error::Unavailable`], also while another session locks a partition; the caller tries again later.
     pub async fn retire(&self, before: Now) -> Result<Retired, Error> {
         match &self.0 {
             Engine::Postgres(server) => server.retire(before).await,

@@ -1,4 +1,4 @@
-//! The trail on PostgreSQL: one connection outside the pools, whole batches in one statement, partitions by month.
+//! The trail on PostgreSQL: one connection outside the pools, one statement per batch, monthly partitions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use crate::store::postgres_parts;
 use crate::value::{Row, Value};
 use crate::{Error, Settings};
 
-/// Longest wait for a partition that somebody uses: everybody who comes after would wait behind us.
+/// Longest wait for a locked partition: later lock requests queue behind this one.
 const LOCK_WAITS: &str = "SET LOCAL lock_timeout = '40ms'";
-/// Tries at a partition, each from the beginning.
+/// Attempts to change a partition, each from the beginning.
 const TRIES: u32 = 3;
-/// Longer than a statement may take: an index or two is walked, a file of a month is removed.
+/// Longer than the statement deadline: a change walks an index or two and removes the file of a month.
 const CHANGE: Duration = Duration::from_secs(30);
 
-/// The connection, and what it is made of.
+/// The connection and its settings.
 pub(super) struct PostgresAudit {
     config: tokio_postgres::Config,
     tls: Tls,
@@ -36,7 +36,7 @@ pub(super) struct PostgresAudit {
     limit: Duration,
     spawner: Spawner,
     idle: Mutex<Option<Conn>>,
-    /// Those whose partitions were there when they were last looked at.
+    /// The months whose partitions existed at the last look.
     months: std::sync::Mutex<BTreeSet<Month>>,
 }
 
@@ -74,8 +74,10 @@ impl PostgresAudit {
             let micros = record.at.micros();
             return Ok(Shipped::Refused(format!("its time, {micros} microseconds, is in no calendar")));
         }
+
         let times: Vec<Now> = shipment.records.iter().map(|record| record.at).collect();
         self.prepare(&times).await?;
+
         let text = self.named(INSERT);
         self.with(self.limit, async move |conn| {
             simple(conn, "BEGIN").await?;
@@ -83,6 +85,7 @@ impl PostgresAudit {
                 simple(conn, "ROLLBACK").await?;
                 return Ok(Shipped::Moved);
             }
+
             let stored = match insert(conn, &text, shipment).await {
                 Ok(stored) => stored,
                 Err(error) if is_refusal(&error) => {
@@ -94,9 +97,11 @@ impl PostgresAudit {
                     return Err(sort(&error));
                 }
             };
+
             for head in &shipment.heads {
                 answer(conn, sql::insert_head(head)).await?;
             }
+
             match simple(conn, "COMMIT").await {
                 Ok(()) => Ok(Shipped::Stored(stored)),
                 Err(Error::Unavailable(_)) => Err(Error::OutcomeUnknown),
@@ -116,13 +121,14 @@ impl PostgresAudit {
         .await
     }
 
-    /// A partition is made beside the table and then attached, which keeps neither readers nor writers out.
+    /// Creates a partition beside the table and then attaches it, which blocks neither readers nor writers.
     pub(super) async fn prepare(&self, times: &[Now]) -> Result<Vec<String>, Error> {
         let mut wanted: BTreeSet<Month> = times.iter().filter_map(|at| Month::of(*at)).collect();
         wanted.retain(|month| !self.months().contains(month));
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+
         let there: BTreeSet<String> = self.partitions().await?.into_iter().collect();
         let mut made = Vec::new();
         for month in wanted {
@@ -132,15 +138,19 @@ impl PostgresAudit {
                 self.months().insert(month);
                 continue;
             }
+
             let text = self.named(&format!(
-                "BEGIN; {LOCK_WAITS}; SELECT pg_advisory_xact_lock(hashtext('gatewright.audit'), hashtext('{}')); \
+                "BEGIN; {LOCK_WAITS}; SELECT pg_advisory_xact_lock(hashtext('gatewright.audit'), \
+                 hashtext('{}')); \
                  CREATE TABLE gw.{name} (LIKE gw.audit_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS); \
-                 ALTER TABLE gw.audit_events ATTACH PARTITION gw.{name} FOR VALUES FROM ({start}) TO ({end}); COMMIT",
+                 ALTER TABLE gw.audit_events ATTACH PARTITION gw.{name} FOR VALUES FROM ({start}) TO \
+                 ({end}); COMMIT",
                 self.schema.replace('\'', "''"),
             ));
+
             match self.change(&text).await {
                 Ok(()) => made.push(name),
-                // Another node was faster.
+                // Another node created it first.
                 Err(_) if self.partitions().await?.contains(&name) => {}
                 Err(error) => return Err(error),
             }
@@ -156,7 +166,9 @@ impl PostgresAudit {
             if end.is_none_or(|end| end > before.micros()) {
                 continue;
             }
-            // What is named like a month is letters and digits; each journal remembers where it begins now.
+
+            // A name that parses as a month contains only letters, digits and `_`. Each journal keeps its new
+            // first position.
             let text = self.named(&format!(
                 "BEGIN; {LOCK_WAITS}; \
                  UPDATE gw.audit_journals AS j SET kept_sequence = l.sequence, kept_hash = l.hash \
@@ -165,6 +177,7 @@ impl PostgresAudit {
                  ORDER BY p.sequence DESC, p.at DESC LIMIT 1) e) l \
                  WHERE j.id = l.id AND j.kept_sequence < l.sequence; DROP TABLE gw.{name}; COMMIT"
             ));
+
             self.months().clear();
             match self.change(&text).await {
                 Ok(()) => retired.partitions.push(name),
@@ -172,12 +185,13 @@ impl PostgresAudit {
                 Err(error) => return Err(error),
             }
         }
+
         let heads = self.run(call(&sql::DELETE_HEADS, [Value::from(before)])).await?.len();
         retired.more = heads >= 1000;
         Ok(retired)
     }
 
-    /// Runs a whole transaction in one text, again where somebody held what it needs.
+    /// Runs a whole transaction as one text, again after a lock timeout or conflict.
     async fn change(&self, text: &str) -> Result<(), Error> {
         let mut tries = 1;
         loop {
@@ -188,7 +202,7 @@ impl PostgresAudit {
         }
     }
 
-    /// Does something on the connection, within a limit. One that failed in any way is not used again.
+    /// Runs `work` on the connection within `limit`. A connection that failed in any way is dropped.
     async fn with<T>(
         &self,
         limit: Duration,
@@ -215,7 +229,7 @@ impl PostgresAudit {
     async fn connect(&self) -> Result<Conn, Error> {
         let connecting = async {
             let conn = Conn::unprepared(&self.config, &self.tls, &self.schema, &self.spawner).await?;
-            // The backstop for what a client that died has left there.
+            // The server's limits end statements and transactions that a dead client left behind.
             let most = CHANGE.saturating_add(Duration::from_secs(1)).as_millis();
             let limits = format!(
                 "SET statement_timeout = {most}; SET idle_in_transaction_session_timeout = {}",
@@ -241,7 +255,7 @@ async fn simple(conn: &Conn, text: &str) -> Result<(), Error> {
     conn.client.batch_execute(text).await.map_err(|error| sort(&error))
 }
 
-/// Runs a call, which is prepared where it was not yet.
+/// Runs a call, preparing its statement first if necessary.
 async fn answer(conn: &mut Conn, call: RawCall) -> Result<Vec<Row>, Error> {
     let calls = [call];
     conn.complete(&calls).await.map_err(|error| sort(&error))?;
@@ -253,13 +267,14 @@ async fn answer(conn: &mut Conn, call: RawCall) -> Result<Vec<Row>, Error> {
     })
 }
 
-/// Whether it is the values that the server does not take. A month that was dropped meanwhile is no such thing.
+/// Whether the server rejects the values. 23514 is excluded: it also means that a month was dropped
+/// meanwhile.
 fn is_refusal(error: &tokio_postgres::Error) -> bool {
     let state = error.code().map(tokio_postgres::error::SqlState::code);
     state.is_some_and(|state| matches!(state.get(..2), Some("22" | "23" | "54")) && state != "23514")
 }
 
-/// All records in one statement.
+/// Inserts all records in one statement.
 async fn insert(conn: &Conn, text: &str, shipment: &Shipment) -> Result<u64, tokio_postgres::Error> {
     let records = &shipment.records;
     let at: Vec<i64> = records.iter().map(|record| record.at.micros()).collect();

@@ -120,7 +120,7 @@ statements! {
     );
 }
 
-/// Every statement of the trail, for the tests of plans.
+/// Every statement of the trail, for the tests of query plans.
 pub fn statements() -> impl Iterator<Item = &'static Stmt> {
     ALL.iter().copied()
 }
@@ -154,7 +154,7 @@ pub(super) fn latest(filter: &Filter, limit: i64) -> RawCall {
     call(stmt, params)
 }
 
-/// The values that the filter compares with, the user first.
+/// The values that the filter compares with: user, then kind.
 fn chosen(filter: &Filter) -> impl Iterator<Item = Value> {
     let kind = filter.kind.as_deref().map(Value::from);
     filter.user.map(Value::from).into_iter().chain(kind)
@@ -176,7 +176,7 @@ pub(super) fn journals() -> RawCall {
     call(&JOURNALS, [])
 }
 
-/// Moves a journal's place, from the one that is thought to be there.
+/// Moves a journal's position, if the database still has the expected one.
 pub(super) fn shift(shipment: &super::Shipment) -> RawCall {
     let known = shipment.known;
     let params = [

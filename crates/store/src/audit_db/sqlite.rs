@@ -1,4 +1,4 @@
-//! The trail of an embedded database: a file beside it, with a thread and a connection of its own.
+//! The trail of a SQLite database: a second file beside it, with its own thread and connection.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -20,13 +20,15 @@ use crate::statement::RawCall;
 use crate::value::{Row, Value};
 use crate::{Error, Settings};
 
-/// The tables, and their version.
+/// The tables.
 const SCHEMA: &str = include_str!("../../../../migrations/0002_audit/sqlite_trail.sql");
+/// The version of the tables, in `user_version`.
 const VERSION: i64 = 1;
-/// Jobs that wait for the thread; more than one only where somebody gave up waiting.
+/// Jobs that may queue for the thread; more than one queues only after a caller gave up waiting.
 const WAITING: usize = 8;
-/// Rows that one step of retention removes, and pages that it gives back.
+/// Rows that one step of retention removes.
 const ROWS: i64 = 1000;
+/// Returns free pages to the file system, at most 500 per step.
 const VACUUM: &str = "PRAGMA incremental_vacuum(500);";
 
 const INSERT: &str = "INSERT INTO audit_events \
@@ -35,7 +37,7 @@ const INSERT: &str = "INSERT INTO audit_events \
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// The way to the thread.
+/// Access to the thread.
 #[derive(Debug)]
 pub(super) struct SqliteAudit {
     path: PathBuf,
@@ -44,7 +46,7 @@ pub(super) struct SqliteAudit {
     thread: std::sync::Mutex<Option<SyncSender<Job>>>,
 }
 
-/// Where the trail of the database in this file is: beside it.
+/// The path of the trail's file, beside the database file.
 pub fn trail_path(database: &Path) -> PathBuf {
     let stem = database.file_stem().unwrap_or_default().to_string_lossy();
     database.with_file_name(format!("{stem}-audit.db"))
@@ -78,7 +80,8 @@ impl SqliteAudit {
             if retired.rows > 0 {
                 connection.script(VACUUM)?;
             }
-            // After a tidying the journal may forget what is here: it is on disk now.
+            // The journal files may drop their copy only of what is on disk, so retention ends with a
+            // checkpoint.
             let synced = connection.inner.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
             synced.map_err(|error| sort(&error))?;
             Ok(retired)
@@ -86,14 +89,14 @@ impl SqliteAudit {
         .await
     }
 
-    /// Has the thread do something, and waits for it as long as one may wait for a connection and a statement.
+    /// Runs `work` on the thread and waits at most the acquire and the statement timeout together.
     async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            // Whoever gave up waiting does not know what became of it: nothing is begun for him.
+            // A caller that gave up waiting gets `OutcomeUnknown`; its job must not start.
             if !reply.is_closed() {
                 let _ = reply.send(work(connection));
             }
@@ -126,7 +129,8 @@ impl SqliteAudit {
         std::thread::Builder::new()
             .name("sqlite audit".into())
             .spawn(move || {
-                // It displaces no request that runs; where that is not to be had it is as every other thread.
+                // Batch scheduling yields to request threads; where it is refused, the thread runs at normal
+                // priority.
                 let _ = Thread::current().set_class(Class::Batch);
                 work(connection, &jobs);
             })
@@ -135,29 +139,32 @@ impl SqliteAudit {
     }
 }
 
-/// Ends with the sender.
+/// Runs jobs until the sender is dropped.
 fn work(mut connection: Connection, jobs: &Receiver<Job>) {
     while let Ok(job) = jobs.recv() {
         job(&mut connection);
     }
 }
 
-/// Opens the file; makes it where it is missing.
+/// Opens the file and creates it if it is missing.
 fn open(path: &Path, limit: Duration) -> Result<Connection, Error> {
     create(path)?;
     let texts: HashMap<_, _> = sql::statements().map(|stmt| (stmt.name, Text::new(stmt.sqlite()))).collect();
+
     let bare = Connection::bare(path)?;
-    // Only an empty file takes it; it is what lets removed rows give their pages back.
+    // Takes effect only on an empty file; it lets incremental vacuum return the pages of removed rows.
     bare.script("PRAGMA auto_vacuum = INCREMENTAL")?;
     bare.use_wal()?;
     let connection = Connection::writer(path, Arc::new(texts), limit)?;
-    // What a power failure takes back takes its place back too, and is shipped again: no flush for each batch, which
-    // the database of the requests would wait for.
+    // A power failure that loses the last records loses their position too, and they are shipped again.
+    // Without a flush per batch the request database does not wait for this file.
     connection.script("PRAGMA synchronous = NORMAL")?;
+
     let version = |connection: &Connection| -> Result<i64, Error> {
         let asked = connection.inner.query_row("PRAGMA user_version", [], |row| row.get(0));
         asked.map_err(|error| sort(&error))
     };
+
     if version(&connection)? == 0 {
         bare.execute("BEGIN IMMEDIATE")?;
         if version(&bare)? == 0 {
@@ -165,6 +172,7 @@ fn open(path: &Path, limit: Duration) -> Result<Connection, Error> {
         }
         bare.execute("COMMIT")?;
     }
+
     match version(&connection)? {
         VERSION => Ok(connection),
         other => Err(Error::Refused(format!(
@@ -174,7 +182,7 @@ fn open(path: &Path, limit: Duration) -> Result<Connection, Error> {
     }
 }
 
-/// One transaction; the work says whether it is to be committed.
+/// Runs `work` in one transaction; its flag says whether to commit.
 fn write<T>(
     connection: &mut Connection,
     work: impl FnOnce(&mut Connection) -> Result<(T, bool), Error>,
@@ -213,7 +221,7 @@ fn insert(connection: &mut Connection, shipment: &Shipment) -> Result<Shipped, E
     Ok(Shipped::Stored(stored))
 }
 
-/// Whether it is the values that the file does not take.
+/// Whether the file rejects the values.
 fn is_refusal(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
     matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
@@ -238,6 +246,7 @@ fn retire(connection: &mut Connection, before: Now) -> Result<Retired, Error> {
         [call(&sql::OLDEST, [before.into(), ROWS.into()]), call(&sql::DELETE_HEADS, [Value::from(before)])];
     let mut answers = connection.run(&calls)?;
     let heads = answers.pop().unwrap_or_default().len();
+
     let mut last = None;
     let mut kept: BTreeMap<Uuid, Place> = BTreeMap::new();
     let mut rows: u64 = 0;
@@ -251,14 +260,17 @@ fn retire(connection: &mut Connection, before: Now) -> Result<Retired, Error> {
             *known = place;
         }
     }
+
     for (journal, place) in kept {
         let params: [Value; 3] = [journal.into(), place.sequence.into(), place.hash.into()];
         connection.run(&[call(&sql::KEEP_AFTER, params)])?;
     }
+
     if let Some((at, journal, sequence)) = last {
         let params: [Value; 3] = [at.into(), journal.into(), sequence.into()];
         connection.run(&[call(&sql::DELETE_EVENTS, params)])?;
     }
+
     let more = rows >= ROWS.unsigned_abs() || heads >= 1000;
     Ok(Retired { partitions: Vec::new(), rows, more })
 }

@@ -1,4 +1,4 @@
-//! One connection to PostgreSQL with every registered statement prepared.
+//! One connection to PostgreSQL, with every registered statement prepared.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -18,38 +18,38 @@ use crate::Error;
 use crate::statement::{RawCall, Stmt, registry};
 use crate::value::{Row, Value};
 
-/// A connection whose statements are ready.
+/// A connection and its prepared statements.
 pub(crate) struct Conn {
     pub(crate) client: Client,
     statements: HashMap<&'static str, Statement>,
-    /// Quoted.
+    /// The schema, quoted.
     schema: String,
     tls: Tls,
-    /// Ends the task of the connection, whatever the server still owes it.
+    /// Ends the connection's task even while answers are outstanding.
     stop: CancellationToken,
 }
 
 /// Why a call has no rows.
 pub(crate) enum Fault {
-    /// The server refused it, or the connection is lost.
+    /// The server refused it, or the connection was lost.
     Driver(tokio_postgres::Error),
-    /// What came back is not what we know how to read.
+    /// The answer does not have the expected types.
     Rows(Error),
 }
 
-/// How many prepares go out in one trip: beyond 30 the driver's answers would be polled out of order.
+/// Prepares per round trip: beyond 30 the driver would poll the answers out of order.
 const PREPARES_AT_ONCE: usize = 25;
-/// Longest wait for a table while a connection is made: a prepare only ever waits for who has locked it whole.
+/// Longest wait for a lock while a statement is prepared; only an ACCESS EXCLUSIVE lock blocks a prepare.
 const PREPARE_WAITS_MS: u32 = 10;
-/// Longest wait for the whole handshake of a connection, and for a cancel request to be sent.
+/// Longest wait for the handshake of a connection, and for sending a cancel request.
 const CONNECT: Duration = Duration::from_secs(5);
 
 impl Conn {
-    /// Connects, and prepares the whole registry with `schema` (quoted) in front of each table.
+    /// Connects and prepares the whole registry with `schema` (quoted) in front of each table.
     ///
-    /// A table that somebody has locked whole keeps nobody from the others: its statements are left for their first
-    /// use. The server's own limits are the backstop for what a client that died has left there: they lie above our
-    /// deadline, which is the one that is felt.
+    /// A table under an ACCESS EXCLUSIVE lock does not delay the other statements: its own are prepared at
+    /// their first use. The server's limits end what a dead client left behind; they lie above `deadline`,
+    /// which the client enforces.
     pub(crate) async fn open(
         config: &tokio_postgres::Config,
         tls: &Tls,
@@ -59,14 +59,16 @@ impl Conn {
     ) -> Result<Self, Error> {
         let mut conn = Self::bare(config, tls, spawner).await?;
         schema.clone_into(&mut conn.schema);
-        // Whoever gives up in here leaves answers outstanding that a hung server will never send.
+        // Cancellation or an error here leaves answers outstanding that a hung server never sends.
         let unfinished = conn.stop.clone().drop_guard();
+
         let limit = deadline.saturating_add(Duration::from_secs(1)).as_millis();
         let limits = format!(
             "SET lock_timeout = '{PREPARE_WAITS_MS}ms'; SET statement_timeout = {limit}; \
              SET idle_in_transaction_session_timeout = {}",
             limit.saturating_mul(2)
         );
+
         let all: Vec<_> = registry().collect();
         let last = all.chunks(PREPARES_AT_ONCE).len();
         for (at, some) in (1..).zip(all.chunks(PREPARES_AT_ONCE)) {
@@ -78,7 +80,7 @@ impl Conn {
         Ok(conn)
     }
 
-    /// Prepares some statements in one trip, with settings before and after.
+    /// Prepares statements in one round trip, with settings before and after.
     async fn prepare(
         &mut self,
         before: &str,
@@ -103,7 +105,7 @@ impl Conn {
         after
     }
 
-    /// Prepares what was left out when the connection was made; true when that cost a trip.
+    /// Prepares statements that [`Self::open`] left out; true when that took a round trip.
     pub(crate) async fn complete(&mut self, calls: &[RawCall]) -> Result<bool, tokio_postgres::Error> {
         let mut missing: Vec<&'static Stmt> = calls.iter().map(|call| call.stmt).collect();
         missing.retain(|stmt| !self.statements.contains_key(stmt.name));
@@ -113,13 +115,13 @@ impl Conn {
         self.prepare("", &missing, "").await.map(|()| true)
     }
 
-    /// Connects without preparing anything: for migrations, which run before the tables exist.
+    /// Connects without preparing statements: migrations run before the tables exist.
     pub(crate) async fn bare(
         config: &tokio_postgres::Config,
         tls: &Tls,
         spawner: &Spawner,
     ) -> Result<Self, Error> {
-        // The driver's own timeout ends with the TCP handshake; a server that hangs accepts and says nothing.
+        // The driver's timeout covers the TCP handshake only; a hung server accepts and then stays silent.
         let connecting = timeout(CONNECT, config.connect(tls.clone())).await;
         let (client, connection) = connecting
             .map_err(|_| Error::Unavailable("the server did not finish the handshake in time".into()))?
@@ -135,7 +137,8 @@ impl Conn {
         Ok(Self { client, statements: HashMap::new(), schema: String::new(), tls: tls.clone(), stop })
     }
 
-    /// Connects without preparing anything, for statements outside the registry: each is prepared at its first use.
+    /// Connects without preparing statements, for statements outside the registry: each is prepared at its
+    /// first use.
     pub(crate) async fn unprepared(
         config: &tokio_postgres::Config,
         tls: &Tls,
@@ -147,8 +150,8 @@ impl Conn {
         Ok(conn)
     }
 
-    /// Whether every call can be sent as it is. One that cannot must be found before the first is on the wire: the
-    /// others and COMMIT would go without it.
+    /// Checks that every call can be sent. This must happen before the first one is sent: the others and
+    /// COMMIT would follow without the faulty one.
     pub(crate) fn check(&self, calls: &[RawCall]) -> Result<(), Error> {
         for RawCall { stmt, params } in calls {
             let Some(statement) = self.statements.get(stmt.name) else {
@@ -176,12 +179,12 @@ impl Conn {
         rows.map_err(|error| Fault::Rows(Error::Corrupt(format!("{}: {error}", call.stmt.name))))
     }
 
-    /// Runs a text without parameters or rows: BEGIN, COMMIT.
+    /// Runs a text without parameters or rows, such as BEGIN or COMMIT.
     pub(crate) async fn simple(&self, text: &str) -> Result<Vec<Row>, Fault> {
         self.client.batch_execute(text).await.map(|()| Vec::new()).map_err(Fault::Driver)
     }
 
-    /// Asks the server to stop what the connection is doing, on a connection of its own, and closes both.
+    /// Sends a cancel request on a separate connection, and closes both.
     pub(crate) fn cancel(self, spawner: &Spawner) {
         let token = self.client.cancel_token();
         let (tls, stop) = (self.tls.clone(), self.stop.clone());
@@ -192,7 +195,7 @@ impl Conn {
                 Ok(Err(error)) => tracing::debug!(%error, "a cancel request did not reach PostgreSQL"),
                 Err(_) => tracing::debug!("a cancel request did not reach PostgreSQL in time"),
             }
-            // A server that hangs never answers; the connection's task must not wait for it.
+            // A hung server never answers; the connection's task must not wait for it.
             stop.cancel();
         });
     }
@@ -243,7 +246,7 @@ impl ToSql for Value {
         true
     }
 
-    /// [`Conn::check`] has compared the types.
+    /// [`Conn::check`] has already compared the types.
     fn to_sql_checked(
         &self,
         ty: &Type,

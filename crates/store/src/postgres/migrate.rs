@@ -1,4 +1,4 @@
-//! Migrations on PostgreSQL: under a lock of the database's own, each step in one transaction.
+//! Migrations on PostgreSQL: each in one transaction, under an advisory lock.
 
 use std::time::Duration;
 
@@ -12,12 +12,13 @@ use super::tls::Tls;
 use crate::Error;
 use crate::migrate::{Applied, Step, TABLE, pending};
 
-/// Longest look at a schema.
+/// Longest wait for reading the schema.
 const LOOK: Duration = Duration::from_secs(10);
-/// Longest wait for another migrator, and for whoever uses a table that a step changes: all who come after wait too.
+/// Longest wait in seconds for another migrator, or for a table that a migration changes: later sessions
+/// queue behind it.
 const LOCK_SECONDS: u32 = 60;
 
-/// Applies what is pending; with `apply` false only says what would be.
+/// Applies the pending migrations; with `apply` false it only returns them.
 pub(crate) async fn migrate(
     config: &tokio_postgres::Config,
     tls: &Tls,
@@ -27,22 +28,24 @@ pub(crate) async fn migrate(
     apply: bool,
 ) -> Result<Vec<Step>, Error> {
     let conn = Conn::bare(config, tls, spawner).await?;
-    // Only the steps themselves may take their time: a server that hangs must not hang whoever asks.
+    // Only the migrations themselves may be slow; a hung server must fail this call.
     let known = timeout(LOOK, refuse_foreign_schema(&conn, schema))
         .await
         .unwrap_or_else(|_| Err(Error::Unavailable("the server does not answer in time".into())))?;
     if !apply {
         return Ok(pending(&known)?.iter().map(|step| step.step()).collect());
     }
-    // Who may use a schema need not be allowed to make one.
+
+    // A role that may use a schema may lack the right to create one.
     let create = if schema_exists(&conn, schema).await? {
         String::new()
     } else {
         format!("CREATE SCHEMA IF NOT EXISTS {schema};")
     };
+
     let mut steps = Vec::new();
     loop {
-        // One step a transaction: the lock is taken anew each time, so that two migrators cannot both apply it.
+        // Each migration takes the lock anew in its transaction, so that two migrators cannot both apply it.
         let begin = format!(
             "BEGIN; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = 0; \
              SELECT pg_advisory_xact_lock(hashtext('gatewright.migrate'), hashtext('{}')); {create} {}",
@@ -54,6 +57,7 @@ pub(crate) async fn migrate(
             run(&conn, "COMMIT").await?;
             return Ok(steps);
         };
+
         run(&conn, &step.postgres(schema)).await?;
         run(&conn, &step.record(now).replace("gw.", &format!("{schema}."))).await?;
         run(&conn, "COMMIT").await?;
@@ -86,21 +90,22 @@ async fn applied(conn: &Conn, schema: &str) -> Result<Vec<Applied>, Error> {
         .map_err(|_| foreign(schema))
 }
 
-/// A schema that holds tables but no step of ours was made by something else: nothing of it is touched.
+/// Refuses a schema that contains tables but no migration of Gatewright, and leaves it untouched.
 async fn refuse_foreign_schema(conn: &Conn, schema: &str) -> Result<Vec<Applied>, Error> {
     let known = applied(conn, schema).await?;
     if !known.is_empty() || !exists(conn, schema, None).await? {
         return Ok(known);
     }
 
-    // Another migrator may have committed its first step, which makes the table, between the two looks.
+    // Between the two reads another migrator may have committed its first migration, which creates the table.
     let known = applied(conn, schema).await?;
     if known.is_empty() { Err(foreign(schema)) } else { Ok(known) }
 }
 
 fn foreign(schema: &str) -> Error {
     Error::Refused(format!(
-        "the schema {schema} holds tables that Gatewright did not make; set database.schema to a name of its own"
+        "the schema {schema} holds tables that Gatewright did not make; set database.schema to a name of \
+         its own"
     ))
 }
 
@@ -110,7 +115,7 @@ async fn schema_exists(conn: &Conn, schema: &str) -> Result<bool, Error> {
     row.try_get(0).map_err(|error| super::sort(&error))
 }
 
-/// What stands between the quotes.
+/// The schema's name without quotes.
 fn name(schema: &str) -> String {
     let inner = schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(schema);
     inner.replace("\"\"", "\"")
@@ -120,7 +125,8 @@ async fn exists(conn: &Conn, schema: &str, table: Option<&str>) -> Result<bool, 
     let name = name(schema);
     let sql = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-               WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm') AND ($2::text IS NULL OR c.relname = $2))";
+               WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm') \
+               AND ($2::text IS NULL OR c.relname = $2))";
     let row = conn.client.query_one(sql, &[&name, &table]).await.map_err(|error| super::sort(&error))?;
     row.try_get(0).map_err(|error| super::sort(&error))
 }

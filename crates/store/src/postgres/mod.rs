@@ -1,4 +1,4 @@
-//! PostgreSQL: a small pool, transactions in as few round trips as they need, deadlines kept by the client.
+//! PostgreSQL: a small pool, transactions in few round trips, deadlines enforced by the client.
 
 mod connection;
 mod migrate;
@@ -17,14 +17,14 @@ use tokio_postgres::error::Severity;
 
 use crate::Error;
 
-/// SQLSTATEs that ask for another try of the whole transaction. A unique violation is among them: every statement
-/// asks for conflicts beforehand, so it lost a race that the next run will see.
+/// Whether the SQLSTATE asks for a retry of the whole transaction. A unique violation does: every statement
+/// checks for conflicts beforehand, so it has lost a race that the next run sees.
 fn wants_retry(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| matches!(state.code(), "40001" | "40P01" | "23505"))
 }
 
-/// Sorts an error of the driver. Classes 08, 53, 57 and 58, a read-only server and whatever ended the connection
-/// are the database's trouble; the rest is ours.
+/// Maps an error of the driver. Classes 08, 53, 57 and 58, a read-only server and a lost connection mean that
+/// the database is unavailable; anything else is a bug in Gatewright.
 pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         return Error::Unavailable(error.to_string());
@@ -49,8 +49,8 @@ fn is_fatal(error: &tokio_postgres::Error) -> bool {
     matches!(severity, Some(Severity::Fatal | Severity::Panic))
 }
 
-/// Whether a connection that met this error is of no more use: it is lost or being ended, leads to a server that
-/// has become read-only, or has statements prepared that the server does not know (any more) as they are.
+/// Whether a connection with this error is unusable: it is lost or closing, leads to a server that has become
+/// read-only, or its prepared statements no longer match the server's.
 fn is_stale(error: &tokio_postgres::Error) -> bool {
     let Some(state) = error.code() else { return true };
     is_fatal(error)

@@ -16,7 +16,7 @@ use crate::fault_injection::{Faults, acquire};
 use crate::metrics::{PoolTimes, StatementTimes};
 use crate::second_acquire_check::SecondAcquireCheck;
 
-/// What a pool needs to know.
+/// The settings of a pool.
 #[derive(Clone)]
 pub(crate) struct PoolSettings {
     pub(crate) config: tokio_postgres::Config,
@@ -26,15 +26,15 @@ pub(crate) struct PoolSettings {
     pub(crate) max: usize,
     pub(crate) acquire_timeout: Duration,
     pub(crate) statement_timeout: Duration,
-    /// Panics when a task acquires twice: for tests.
+    /// Panics when a task acquires a second connection; for tests.
     pub(crate) holders: SecondAcquireCheck,
     pub(crate) spawner: Spawner,
-    /// Shared by the pools of a store.
+    /// Shared by all pools of a store.
     pub(crate) statements: Arc<StatementTimes>,
     pub(crate) faults: Option<Faults>,
 }
 
-/// The connections of one lane.
+/// The connections of one pool.
 pub(crate) struct Pool {
     pub(crate) settings: PoolSettings,
     pub(crate) times: PoolTimes,
@@ -52,7 +52,7 @@ impl Pool {
         Arc::new(Self { settings, times, idle: Mutex::default(), permits, trips, pauses })
     }
 
-    /// Round trips made so far: what the budgets of each route are counted in.
+    /// Round trips so far; the budget of each route counts them.
     pub(crate) fn trips(&self) -> u64 {
         self.trips.load(Ordering::Relaxed)
     }
@@ -61,7 +61,7 @@ impl Pool {
         self.trips.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Connections in use, and those that are idle.
+    /// The numbers of connections in use and idle.
     pub(crate) fn connections(&self) -> (usize, usize) {
         let used = self.settings.max.saturating_sub(self.permits.available_permits());
         (used, self.idle().len())
@@ -76,7 +76,7 @@ impl Pool {
         Ok(())
     }
 
-    /// A connection, within the acquire deadline.
+    /// Acquires a connection within the acquire timeout.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Result<PooledConnection, Error> {
         let begun = Instant::now();
         let acquired = self.acquire_by(begun + self.settings.acquire_timeout).await;
@@ -108,7 +108,7 @@ impl Pool {
         None
     }
 
-    /// A new connection before `deadline`.
+    /// Opens a connection before `deadline`.
     pub(super) async fn open(&self, deadline: Instant) -> Result<Conn, Error> {
         let s = &self.settings;
         let opening = Conn::open(&s.config, &s.tls, &s.schema, s.statement_timeout, &s.spawner);
@@ -123,9 +123,9 @@ impl Pool {
         }
     }
 
-    /// How long to wait before the `run`-th try of a transaction that met another: up to 8 ms for the second, 24 ms
-    /// for the last. Multiples of the golden ratio lie far apart, so those who met do not meet again; no randomness
-    /// is needed for that.
+    /// The backoff before retry `run` of a conflicting transaction: up to 8 ms for the first, 24 ms for the
+    /// third. Multiples of the golden ratio spread evenly, so that transactions that conflicted do not
+    /// conflict again; this needs no randomness.
     pub(super) fn pause(&self, run: u32) -> Duration {
         let spread = self.pauses.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         Duration::from_micros((spread * 8_000 * u64::from(run)) >> 32)

@@ -1,4 +1,4 @@
-//! One connection in hand: trips, and what a failed one means.
+//! An acquired connection: its round trips, and how their failures are classified.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,41 +19,41 @@ use crate::second_acquire_check::Entry;
 use crate::statement::RawCall;
 use crate::value::Row;
 
-/// One connection in hand. Dropping it gives it back, or throws it away when its state is not known.
+/// An acquired connection. Dropping it returns it to the pool, or closes it when its state is unknown.
 pub(crate) struct PooledConnection {
     conn: Option<Conn>,
     pool: Arc<Pool>,
-    /// It was not made for what runs now: the server may have gone since it last answered.
+    /// It was in use before the current work: the server may have closed it since.
     old: bool,
     in_flight: bool,
     in_transaction: bool,
     again: Option<Again>,
-    /// The transaction under way.
+    /// The audit record of the current transaction.
     pub(super) announced: Option<Box<PendingAudit>>,
     since: Instant,
     _permit: OwnedSemaphorePermit,
     _entry: Option<Entry>,
 }
 
-/// Why what has just failed may be done again from its beginning: surely nothing of it was committed.
+/// Why failed work may run again from its beginning; nothing of it was committed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Again {
-    /// PostgreSQL asked for it.
+    /// PostgreSQL reported a conflict.
     Conflict,
-    /// The connection was one of before, and has died since.
+    /// The pooled connection had died since its last use.
     Stale,
 }
 
-/// What one trip carries.
+/// The content of one round trip.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Trip {
-    /// Statements that read, outside a transaction.
+    /// Read statements outside a transaction.
     Read,
-    /// Statements of a transaction that goes on.
+    /// Statements of a transaction that continues.
     Inner { begin: bool },
     /// The end of a transaction.
     Last { begin: bool },
-    /// A transaction of one statement.
+    /// A single statement as its own transaction.
     Alone,
 }
 
@@ -66,7 +66,7 @@ impl Trip {
         matches!(self, Self::Last { .. })
     }
 
-    /// Whether the transaction may be committed although the answer never comes.
+    /// Whether the transaction may be committed although the answer is lost.
     fn decides(self) -> bool {
         matches!(self, Self::Last { .. } | Self::Alone)
     }
@@ -96,8 +96,7 @@ impl PooledConnection {
         }
     }
 
-    /// Makes sure of a connection that can be used: one that was lost, or whose statement was dropped before its
-    /// answer came, is replaced.
+    /// Ensures a usable connection: replaces one that was lost, or that has a cancelled statement in flight.
     pub(crate) async fn ready(&mut self) -> Result<(), Error> {
         self.again = None;
         if self.in_flight {
@@ -113,7 +112,8 @@ impl PooledConnection {
         Ok(())
     }
 
-    /// Runs calls outside a transaction, in one trip; once more when the connection had died since its last use.
+    /// Runs calls outside a transaction in one round trip; once more if the connection had died since its
+    /// last use.
     pub(crate) async fn run(&mut self, calls: Vec<RawCall>) -> Result<Vec<Vec<Row>>, Error> {
         self.ready().await?;
         let outcome = self.trip(&calls, Trip::Read).await;
@@ -124,8 +124,8 @@ impl PooledConnection {
         self.trip(&calls, Trip::Read).await
     }
 
-    /// Runs calls of a transaction in one trip, with BEGIN in front or COMMIT behind. A lone first and last call
-    /// is a transaction by itself.
+    /// Runs calls of a transaction in one round trip, with BEGIN before or COMMIT after them. A single call
+    /// that is both first and last is its own transaction.
     pub(crate) async fn step(
         &mut self,
         calls: Vec<RawCall>,
@@ -140,12 +140,12 @@ impl PooledConnection {
         self.trip(&calls, trip).await
     }
 
-    /// Sends COMMIT and waits for it.
+    /// Sends COMMIT and waits for its answer.
     pub(crate) async fn commit(&mut self) -> Result<(), Error> {
         self.trip(&[], Trip::Last { begin: false }).await.map(|_| ())
     }
 
-    /// Puts ROLLBACK on the wire; whatever comes next is answered after it.
+    /// Sends ROLLBACK; the server answers the next statement after it.
     pub(crate) fn rollback(&mut self) {
         if self.in_flight {
             self.discard();
@@ -154,17 +154,17 @@ impl PooledConnection {
             return;
         }
         if let Some(conn) = &self.conn {
-            // The first poll sends; the answer is nobody's.
+            // The first poll sends; the answer is not awaited.
             let _ = conn.client.batch_execute("ROLLBACK").now_or_never();
         }
     }
 
-    /// Whether, and why, what has just failed may be done again; asking clears it.
+    /// Whether, and why, the failed work may run again; clears the answer.
     pub(crate) fn take_again(&mut self) -> Option<Again> {
         self.again.take()
     }
 
-    /// Lets some time pass before the `run`-th try.
+    /// Waits before retry `run`.
     pub(crate) async fn pause(&self, run: u32) {
         tokio::time::sleep(self.pool.pause(run)).await;
     }
@@ -176,16 +176,19 @@ impl PooledConnection {
             return Err(Error::Unavailable("the connection was lost".into()));
         };
         conn.check(calls)?;
+
         let fault = ask(self.pool.settings.faults.as_ref(), Site::Trip);
         if fault == Some(Failure::Before) {
             return Err(self.late());
         }
+
         self.in_flight = true;
         self.in_transaction |= trip.begins();
         if let Some(announced) = self.announced.as_mut().filter(|_| trip.decides()) {
             announced.sent();
         }
         self.pool.count_trip();
+
         let mut answers: Vec<Answer<'_>> = Vec::with_capacity(calls.len() + 2);
         if trip.begins() {
             answers.push(Box::pin(conn.simple("BEGIN")));
@@ -195,14 +198,16 @@ impl PooledConnection {
         if trip.commits() {
             answers.push(Box::pin(conn.simple("COMMIT")));
         }
+
         let answered = timeout_at(deadline, join_all(answers)).await;
         let Some(outcomes) = answered.ok().filter(|_| fault.is_none()) else {
             let late = self.late();
             return Err(if trip.decides() { Error::OutcomeUnknown } else { late });
         };
+
         self.in_flight = false;
         let settled = self.settle(calls, trip, outcomes);
-        // What cannot be read may be committed; what was refused, or does nothing by its own word, is not.
+        // A corrupt row may be committed; a refused statement is not.
         let in_doubt = matches!(settled, Err(Error::OutcomeUnknown | Error::Corrupt(_)));
         if let Some(announced) = self.announced.as_mut().filter(|_| !in_doubt) {
             announced.rolled_back();
@@ -210,14 +215,16 @@ impl PooledConnection {
         settled
     }
 
-    /// What came back from the end of the transaction cannot be read: it may have been committed all the same.
+    /// Marks the outcome as unknown: the final answer cannot be decoded, and the transaction may be
+    /// committed.
     pub(crate) fn doubt(&mut self) {
         if let Some(announced) = &mut self.announced {
             announced.sent();
         }
     }
 
-    /// Prepares the statements that could not be when the connection was made, before anything else is on the wire.
+    /// Prepares the statements that were left out when the connection was opened, before anything else is
+    /// sent.
     async fn complete(&mut self, calls: &[RawCall], deadline: Instant) -> Result<(), Error> {
         let Some(conn) = &mut self.conn else { return Ok(()) };
         self.in_flight = true;
@@ -235,7 +242,7 @@ impl PooledConnection {
         }
     }
 
-    /// `in_flight` stands: the server may still be at it, so the connection is cancelled and dropped.
+    /// Discards the connection. `in_flight` stays set, so its running statement is cancelled.
     fn late(&mut self) -> Error {
         self.discard();
         Error::Unavailable("a statement took longer than its deadline".into())
@@ -247,8 +254,10 @@ impl PooledConnection {
         trip: Trip,
         outcomes: Vec<Result<Vec<Row>, Fault>>,
     ) -> Result<Vec<Vec<Row>>, Error> {
-        let (begins, answers) = (usize::from(trip.begins()), outcomes.len());
+        let begins = usize::from(trip.begins());
+        let answers = outcomes.len();
         let mut rows = Vec::with_capacity(answers);
+
         for (index, outcome) in outcomes.into_iter().enumerate() {
             match outcome {
                 Ok(some) => rows.push(some),
@@ -265,6 +274,7 @@ impl PooledConnection {
                 }
             }
         }
+
         self.old = true;
         if trip.commits() {
             self.in_transaction = false;
@@ -272,11 +282,11 @@ impl PooledConnection {
         Ok(rows.into_iter().skip(begins).take(calls.len()).collect())
     }
 
-    /// What a failed answer means, and what becomes of the connection. `decisive` is the answer that says whether
-    /// the transaction is committed: the one to COMMIT, or to its only statement.
+    /// Classifies a failed answer and decides what happens to the connection. `decisive` marks the answer
+    /// that decides whether the transaction is committed: the one to COMMIT, or to its only statement.
     fn failed(&mut self, trip: Trip, decisive: bool, error: &tokio_postgres::Error) -> Error {
         let refused = error.as_db_error();
-        // Whoever was refused before COMMIT is not committed; whoever has no answer at all may be.
+        // A refusal before COMMIT means not committed; a missing answer means unknown.
         let unknown = match refused {
             None => trip.decides(),
             Some(_) => decisive && is_fatal(error),
@@ -311,7 +321,7 @@ impl Drop for PooledConnection {
     }
 }
 
-/// Runs one call and counts how long its answer took.
+/// Runs one call and records how long its answer took.
 async fn timed(
     conn: &Conn,
     call: &RawCall,

@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL by rustls: with a CA file the server is always verified, without one TLS is not offered.
+//! TLS to PostgreSQL with rustls: with a CA file the server is always verified, without one TLS is off.
 
 use std::future::Future;
 use std::io;
@@ -16,17 +16,17 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::Error;
 
-/// How to speak TLS with the server, if at all.
+/// The TLS settings of a connection, if any.
 #[derive(Clone)]
 pub(crate) struct Tls(Option<Arc<ClientConfig>>);
 
 impl Tls {
-    /// No TLS: the server must be on this machine or behind something else that protects the wire.
+    /// No TLS: the server must be on this machine, or the network path must be protected otherwise.
     pub(crate) fn none() -> Self {
         Self(None)
     }
 
-    /// TLS with servers whose certificate chains up to one of the file's (PEM).
+    /// TLS with servers whose certificate chains up to one in this PEM file.
     pub(crate) fn with_ca_file(path: &Path) -> Result<Self, Error> {
         let refused = |why: String| Error::Refused(format!("database.tls_ca_file {}: {why}", path.display()));
         let mut roots = RootCertStore::empty();
@@ -54,14 +54,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for T
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Connect, io::Error> {
-        // The driver asks before every connection, also by a socket file, whose host has no name.
+        // The driver calls this before every connection, also for a Unix socket, whose host has no name.
         let Some(config) = &self.0 else { return Ok(Connect(None)) };
         let name = ServerName::try_from(domain.to_owned()).map_err(io::Error::other)?;
         Ok(Connect(Some((Arc::clone(config), name))))
     }
 }
 
-/// One handshake to be made.
+/// One pending handshake.
 pub(crate) struct Connect(Option<(Arc<ClientConfig>, ServerName<'static>)>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Connect {

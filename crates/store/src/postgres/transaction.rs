@@ -1,4 +1,4 @@
-//! A whole transaction on one connection, run again when PostgreSQL asks for it.
+//! A whole transaction on one connection, retried when PostgreSQL asks for it.
 
 use runtime::audit::PendingAudit;
 
@@ -7,12 +7,12 @@ use crate::Error;
 use crate::lease::Trace;
 use crate::tx::{Engine, State, Tx};
 
-/// How often a closure may run in all: PostgreSQL may answer 40001 or 40P01 to each but the last.
+/// How often a closure may run in total: PostgreSQL may answer all but the last with 40001 or 40P01.
 const RUNS: u32 = 4;
 
-/// Runs `closure` until it commits, fails for good, or was refused [`RUNS`] times. A connection that turns out to
-/// have died since its last use is replaced once, as long as COMMIT was not on the wire. The connection carries what
-/// was announced: whoever drops this drops both, and then it counts whether COMMIT was on the wire.
+/// Runs `closure` until it commits, fails for good, or was refused [`RUNS`] times. A connection that had died
+/// since its last use is replaced once, unless COMMIT was sent. The connection carries the pending audit
+/// record: cancellation drops both, and the record then reports whether COMMIT was sent.
 pub(crate) async fn transact<R, T, E, F>(
     mut held: PooledConnection,
     announced: Option<PendingAudit>,
@@ -23,12 +23,15 @@ where
     R: Trace,
     E: From<Error>,
 {
-    let (mut run, mut renewed) = (1, false);
+    let mut run = 1;
+    let mut renewed = false;
     held.announced = announced.map(Box::new);
+
     loop {
         if let Err(error) = held.ready().await {
             return (None, Err(error.into()));
         }
+
         let mut tx = Tx::new(Engine::Postgres(held));
         let mut outcome = closure(&mut tx).await;
         let (engine, state) = tx.into_parts();
@@ -36,6 +39,7 @@ where
             return (None, Err(Error::Finished.into()));
         };
         held = back;
+
         match (&outcome, state) {
             (Ok(_), State::Open) => {
                 if let Err(error) = held.commit().await {
@@ -45,7 +49,9 @@ where
             (Ok(_), State::Poisoned) => outcome = Err(Error::Poisoned.into()),
             (Ok(_), State::Fresh | State::Last) | (Err(_), _) => {}
         }
+
         held.rollback();
+
         match held.take_again() {
             Some(Again::Conflict) if outcome.is_err() && run < RUNS => {
                 held.pause(run).await;

@@ -1,4 +1,4 @@
-//! Clients with credentials of their own, such as an API that introspects tokens.
+//! Clients with their own credentials, such as an API that introspects tokens.
 
 use model::{ClientId, Now};
 
@@ -33,13 +33,13 @@ statements! {
 pub struct Client {
     /// Its `client_id`.
     pub id: ClientId,
-    /// What people call it.
+    /// Its display name.
     pub name: String,
-    /// SHA-256 of its secret, which is random.
+    /// SHA-256 of its random secret.
     pub secret_hash: [u8; 32],
     /// When it was added.
     pub created_at: Now,
-    /// When its secret was last made.
+    /// When its secret was last replaced.
     pub rotated_at: Now,
 }
 
@@ -60,22 +60,22 @@ pub fn insert(id: &ClientId, name: &str, secret_hash: [u8; 32], at: Now) -> Call
     Call::new(&INSERT, [id.into(), name.into(), secret_hash.into(), at.into()], self::id)
 }
 
-/// The client with this id.
+/// Finds the client with this id.
 pub fn find(id: &ClientId) -> Call<Client> {
     Call::new(&FIND, [id.into()], Client::read)
 }
 
-/// Every client, by id.
+/// Lists every client, by id.
 pub fn all() -> Call<Client> {
     Call::new(&ALL, [], Client::read)
 }
 
-/// Gives a client another secret.
+/// Replaces a client's secret; no row for an unknown id.
 pub fn rotate(id: &ClientId, secret_hash: [u8; 32], at: Now) -> Call<ClientId> {
     Call::new(&ROTATE, [id.into(), secret_hash.into(), at.into()], self::id)
 }
 
-/// Removes a client.
+/// Removes a client; no row for an unknown id.
 pub fn remove(id: &ClientId) -> Call<ClientId> {
     Call::new(&REMOVE, [id.into()], self::id)
 }

@@ -1,6 +1,6 @@
-//! Credentials: what proves that a user is himself. Today a password hash; the version moves with each change.
+//! Credentials: currently one password hash per user. Each change of password increments the version.
 //!
-//! A hash that is sealed names its pepper in a column of its own: a pepper that is needed cannot be removed.
+//! A sealed hash names its pepper in a separate column, so that a pepper in use cannot be removed.
 
 use model::{Email, Now, UserId, UserUuid, Username};
 use protocol::sealed::pepper::StoredText;
@@ -69,7 +69,7 @@ statements! {
          FROM gw.credentials c WHERE c.user_id >= $1 AND c.user_id < $2 AND c.kind = 'password' \
          ORDER BY c.user_id LIMIT $3",
     );
-    // The order is the index's, and no other one's: whoever has none or few left to find does not walk the others.
+    // Only the index has this order, so a search with few or no matches does not walk the other rows.
     PLAIN = Stmt::new(
         "credential.plain",
         "SELECT c.user_id, (SELECT u.uuid FROM gw.users u WHERE u.id = c.user_id), c.data \
@@ -79,10 +79,11 @@ statements! {
     SEALED_BEFORE = Stmt::new(
         "credential.sealed_before",
         "SELECT c.user_id, (SELECT u.uuid FROM gw.users u WHERE u.id = c.user_id), c.data \
-         FROM gw.credentials c WHERE c.pepper < $1 AND (c.pepper, c.user_id) > ($2, $3) AND c.kind = 'password' \
+         FROM gw.credentials c WHERE c.pepper < $1 AND (c.pepper, c.user_id) > ($2, $3) AND c.kind = \
+         'password' \
          ORDER BY c.pepper, c.user_id LIMIT $4",
     );
-    // Each row of the first parameter: [number, text that stands, text instead of it].
+    // Each row of the first parameter: [user id, old text, new text].
     SEAL = Stmt::per_engine(
         "credential.seal",
         "UPDATE gw.credentials AS c SET data = e.value->>2, pepper = $2 \
@@ -98,16 +99,16 @@ statements! {
     );
 }
 
-/// A user with the password hash that a login is checked against.
+/// A user with the password hash that a login is verified against.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// The user.
     pub user: User,
-    /// The stored hash, if he has a password.
+    /// The stored hash, if the user has a password.
     pub hash: Option<StoredText>,
-    /// The version of the credential: a write after the check repeats it.
+    /// The version of the credential; a write after the verification repeats it. 0 without a password.
     pub version: i64,
-    /// How many sessions he has that were not revoked.
+    /// The number of the user's sessions that were not revoked.
     pub sessions: i64,
 }
 
@@ -122,60 +123,61 @@ impl Login {
     }
 }
 
-/// The login of the user with this email.
+/// Finds the login of the user with this email.
 pub fn by_email(email: &Email) -> Call<Login> {
     Call::new(&BY_EMAIL, [email.key().into()], Login::read)
 }
 
-/// The login of the user with this username.
+/// Finds the login of the user with this username.
 pub fn by_username(username: &Username) -> Call<Login> {
     Call::new(&BY_USERNAME, [username.key().into()], Login::read)
 }
 
-/// The login of the user with this number.
+/// Finds the login of the user with this id.
 pub fn by_id(id: UserId) -> Call<Login> {
     Call::new(&BY_ID, [id.into()], Login::read)
 }
 
-/// Gives a user who was inserted in the same transaction his password; no row when he was not.
+/// Sets the first password of a user inserted in the same transaction; no row when the user was not inserted.
 pub fn insert(user: UserUuid, hash: &StoredText, at: Now) -> Call<i64> {
     Call::new(&INSERT, [user.into(), hash.into(), hash.pepper().into(), at.into()], version)
 }
 
-/// Changes an active user's password if its version still stands; the new version.
+/// Changes an active user's password if the version is still `expected`; returns the new version.
 pub fn replace(user: UserId, expected: i64, hash: &StoredText, at: Now) -> Call<i64> {
     let params = [user.into(), expected.into(), hash.into(), hash.pepper().into(), at.into()];
     Call::new(&REPLACE, params, version)
 }
 
-/// Sets a password whatever there was; the new version.
+/// Sets a password unconditionally; returns the new version.
 pub fn set(user: UserId, hash: &StoredText, at: Now) -> Call<i64> {
     Call::new(&SET, [user.into(), hash.into(), hash.pepper().into(), at.into()], version)
 }
 
-/// Replaces a hash by another one of the same password, if exactly that still stands. The version stays: whoever is
-/// logging in with the password right now is not in anybody's way.
+/// Replaces a hash by another of the same password, if `old` is still stored. The version stays, so
+/// concurrent logins with the password succeed.
 pub fn rehash(user: UserId, version: i64, old: &StoredText, new: &StoredText, at: Now) -> Call<i64> {
     let params = [user.into(), version.into(), old.into(), new.into(), new.pepper().into(), at.into()];
     Call::new(&REHASH, params, self::version)
 }
 
-/// The last user who has a credential.
+/// Finds the highest user id that has a credential.
 pub fn last() -> Call<UserId> {
     Call::new(&LAST, [], |mut row| row.next())
 }
 
-/// At most `limit` stored hashes and whose they are, of users from this one on and before that one.
+/// Reads at most `limit` stored hashes and their users, of users from `from` (inclusive) to `before`
+/// (exclusive).
 pub fn sample(from: UserId, before: UserId, limit: i64) -> Call<(UserUuid, StoredText)> {
     Call::new(&SAMPLE, [from.into(), before.into(), limit.into()], |mut row| Ok((row.next()?, row.next()?)))
 }
 
-/// A stored hash, and whose it is.
+/// A stored hash and its user.
 #[derive(Clone, Debug)]
 pub struct Owned {
-    /// The user's number.
+    /// The user's id.
     pub user: UserId,
-    /// His other name.
+    /// The user's public identifier.
     pub uuid: UserUuid,
     /// The stored hash.
     pub hash: StoredText,
@@ -187,19 +189,20 @@ impl Owned {
     }
 }
 
-/// At most `limit` hashes that are not sealed, of users after this one.
+/// Reads at most `limit` unsealed hashes of users after `after`.
 pub fn plain(after: UserId, limit: i64) -> Call<Owned> {
     Call::new(&PLAIN, [after.into(), limit.into()], Owned::read)
 }
 
-/// At most `limit` hashes that are sealed with a pepper before this version, after this place: a version and a user.
+/// Reads at most `limit` hashes sealed with a pepper before `version`, after the pair of a version and a user
+/// id.
 pub fn sealed_before(version: i64, after: (i64, UserId), limit: i64) -> Call<Owned> {
     let params = [version.into(), after.0.into(), after.1.into(), limit.into()];
     Call::new(&SEALED_BEFORE, params, Owned::read)
 }
 
-/// Stores hashes sealed anew, all with the same pepper or with none, where exactly the old text still stands. Nothing
-/// else about a credential changes: whoever is logging in right now is not in anybody's way.
+/// Stores hashes sealed again, all with the same pepper or with none, where the old text is still stored.
+/// Nothing else about a credential changes, so concurrent logins succeed.
 pub fn seal<'a>(
     pepper: Option<i64>,
     hashes: impl IntoIterator<Item = (UserId, &'a StoredText, &'a StoredText)>,

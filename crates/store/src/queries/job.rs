@@ -1,4 +1,4 @@
-//! Job leases: which node runs a job now.
+//! Job leases: which node runs a job.
 
 use model::Now;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ statements! {
     );
 }
 
-/// Claims a job for `holder` until `until`; false while another node has it.
+/// Claims a job for `holder` until `until`; false while another node holds it.
 ///
 /// # Errors
 /// [`Error::Unavailable`] as for [`Lease::transact`].
@@ -31,7 +31,7 @@ pub async fn claim_lease(
     until: Now,
     now: Now,
 ) -> Result<bool, Error> {
-    // Owned: a borrowed word, even a static one, keeps the compiler from seeing that this may move threads.
+    // Owned: with a borrowed name, even a static one, the compiler does not see that the future is `Send`.
     let name = name.to_owned();
     lease
         .write_unaudited(async move |tx| {
@@ -41,7 +41,7 @@ pub async fn claim_lease(
         .await
 }
 
-/// Gives a job back at `now`, if `holder` has it.
+/// Releases a job at `now`, if `holder` has it.
 ///
 /// # Errors
 /// [`Error::Unavailable`] as for [`Lease::transact`].
@@ -60,7 +60,7 @@ pub async fn release_lease(
         .await
 }
 
-/// No row while another node has the job.
+/// Returns no row while another node holds the job.
 fn claim(name: &str, holder: Uuid, until: Now, now: Now) -> Call<String> {
     Call::new(&CLAIM, [name.into(), holder.into(), until.into(), now.into()], |mut row| row.next())
 }

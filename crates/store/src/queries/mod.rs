@@ -1,4 +1,4 @@
-//! The nouns that are stored: one file each, with its statements, its rows and nothing else.
+//! The queries: one module per table or task, with its statements and row types.
 
 pub mod audit_key;
 pub mod client;
@@ -12,7 +12,7 @@ pub mod signing_key;
 pub mod transfer;
 pub mod user;
 
-/// Every noun's statements.
+/// The statements of every module.
 pub(crate) static STATEMENTS: &[&[&crate::Stmt]] = &[
     audit_key::STATEMENTS,
     client::STATEMENTS,

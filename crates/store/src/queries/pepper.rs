@@ -14,7 +14,8 @@ statements! {
     .scanning("every version is wanted; there are a handful");
     INSERT = Stmt::new(
         "pepper.insert",
-        "INSERT INTO gw.peppers (version, state, sealed, created_at, changed_at) VALUES ($1, 'active', $2, $3, $3) \
+        "INSERT INTO gw.peppers (version, state, sealed, created_at, changed_at) VALUES ($1, 'active', $2, \
+         $3, $3) \
          ON CONFLICT DO NOTHING RETURNING version",
     );
     RETIRE_OLDER = Stmt::new(
@@ -37,13 +38,13 @@ statements! {
 /// One version of the pepper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pepper {
-    /// Its version, from 1.
+    /// The version number, from 1.
     pub version: i64,
-    /// Whether it seals; an older one only opens.
+    /// Whether it seals new hashes; an older version only opens.
     pub is_active: bool,
-    /// The key, sealed.
+    /// The sealed key.
     pub sealed: Vec<u8>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Now,
     /// When its state last changed.
     pub changed_at: Now,
@@ -65,27 +66,27 @@ impl Pepper {
     }
 }
 
-/// Every version, oldest first.
+/// Lists every version, oldest first.
 pub fn all() -> Call<Pepper> {
     Call::new(&ALL, [], Pepper::read)
 }
 
-/// Adds an active version; no row when it is there.
+/// Adds an active version; no row when it exists.
 pub fn insert(version: i64, sealed: Vec<u8>, at: Now) -> Call<i64> {
     Call::new(&INSERT, [version.into(), sealed.into(), at.into()], number)
 }
 
-/// Lets every version before this one open only.
+/// Retires every version before this one, so that it only opens.
 pub fn retire_older(version: i64, at: Now) -> Call<i64> {
     Call::new(&RETIRE_OLDER, [version.into(), at.into()], number)
 }
 
-/// Stores the key sealed anew.
+/// Stores the key sealed again.
 pub fn set_sealed(version: i64, sealed: Vec<u8>) -> Call<i64> {
     Call::new(&SET_SEALED, [version.into(), sealed.into()], number)
 }
 
-/// Removes a version that seals no more and that no credential needs; no row when it stays.
+/// Removes a retiring version that no credential uses; no row when it stays.
 pub fn remove_unused(version: i64) -> Call<i64> {
     Call::new(&REMOVE_UNUSED, [version.into()], number)
 }

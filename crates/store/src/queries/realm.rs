@@ -1,4 +1,4 @@
-//! The realm: what this database is, and which master key seals its secrets.
+//! The realm: the identity of this database, and the master key that seals its secrets.
 
 use model::Now;
 use uuid::Uuid;
@@ -20,28 +20,28 @@ statements! {
 /// The one realm of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Realm {
-    /// Its name among realms, made once.
+    /// Its unique identifier, created once.
     pub uuid: Uuid,
-    /// The master key that seals now.
+    /// The current master key.
     pub master_key_id: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Now,
 }
 
-/// The realm, once it is made.
+/// Finds the realm; no row before it is created.
 pub fn find() -> Call<Realm> {
     Call::new(&FIND, [], |mut row: Row| {
         Ok(Realm { uuid: row.next()?, master_key_id: row.next()?, created_at: row.next()? })
     })
 }
 
-/// Makes the realm; no row when it is there already.
+/// Creates the realm; no row when it exists.
 pub fn insert(realm: &Realm) -> Call<Uuid> {
     let params = [realm.uuid.into(), realm.master_key_id.as_str().into(), realm.created_at.into()];
     Call::new(&INSERT, params, uuid)
 }
 
-/// Notes the master key that seals from now on.
+/// Stores the id of the new master key.
 pub fn reseal(master_key_id: &str) -> Call<Uuid> {
     Call::new(&RESEAL, [master_key_id.into()], uuid)
 }

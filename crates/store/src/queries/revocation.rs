@@ -1,7 +1,7 @@
-//! Revocations: which sessions ended, in the order of their commits.
+//! Revocations: the ended sessions, in commit order.
 //!
-//! Each takes its number from one counter row. Whoever has moved the counter holds its lock until COMMIT, so a
-//! node that has seen number n has seen every number below it.
+//! Each revocation takes its number from one counter row. The transaction that increments the counter holds
+//! the row lock until COMMIT, so a node that has seen number n has seen every number below it.
 
 use model::{Now, SessionId};
 
@@ -39,37 +39,37 @@ statements! {
 /// One ended session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// Its place in the order of commits.
+    /// Its position in commit order.
     pub number: i64,
     /// The session.
     pub session: SessionId,
-    /// When its last access token has expired.
+    /// When its last access token expires.
     pub expires_at: Now,
 }
 
-/// Takes the next number; the statements that revoke follow in the same batch.
+/// Takes the next number; the revoking statements follow in the same batch.
 pub fn bump() -> Call<i64> {
     Call::new(&BUMP, [], number)
 }
 
-/// Records the sessions of `user` that this transaction has revoked.
+/// Records the sessions of `user` that this transaction revoked.
 pub fn record(user: model::UserId, expires_at: Now) -> Call<i64> {
     Call::new(&RECORD, [user.into(), expires_at.into()], number)
 }
 
-/// The newest numbers of revocations and of key changes, by name.
+/// Reads the newest numbers of revocations and of key changes, by counter name.
 pub fn heads() -> Call<(String, i64)> {
     Call::new(&HEADS, [], |mut row| Ok((row.next()?, row.next()?)))
 }
 
-/// At most `limit` revocations after the place `(number, session)`, in order.
+/// Reads at most `limit` revocations after the pair `(number, session)`, in order.
 pub fn after(number: i64, session: SessionId, limit: i64) -> Call<Revocation> {
     Call::new(&AFTER, [number.into(), session.into(), limit.into()], |mut row| {
         Ok(Revocation { number: row.next()?, session: row.next()?, expires_at: row.next()? })
     })
 }
 
-/// Deletes at most `limit` revocations, and at most 1000, that no token needs any more.
+/// Deletes at most `limit` revocations, and at most 1000, whose last access token has expired.
 pub fn delete_expired(now: Now, limit: i64) -> Call<i64> {
     Call::new(&DELETE_EXPIRED, [now.into(), limit.into()], number)
 }

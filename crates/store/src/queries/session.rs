@@ -1,8 +1,8 @@
-//! Sessions: one row each, whatever the number of refreshes.
+//! Sessions: one row each, for any number of refreshes.
 //!
-//! A rotation moves `generation` and `secret_hash` on and puts the sealed successor in front of `successors`:
-//! entries of fixed width, newest first, of which those of the grace time are kept. It touches no index, but
-//! for `expires_at` once a day.
+//! A rotation advances `generation` and `secret_hash` and prepends the sealed successor to `successors`:
+//! entries of fixed width, newest first, kept during the grace period. It changes no indexed column except
+//! `expires_at`, once a day.
 
 use model::{Now, SessionId, UserId, UserUuid};
 
@@ -12,9 +12,9 @@ use crate::statement::{Call, Stmt, statements};
 use crate::value::Row;
 
 statements! {
-    // An ended session keeps neither address nor user agent: the audit trail has them, under the user's key.
-    // On PostgreSQL the rows that allow the session are locked: a change of password or state either waits for the
-    // session, and ends it, or is seen by it. SQLite has one writer.
+    // An ended session keeps neither address nor user agent: the audit trail has them, sealed with the user's
+    // key. On PostgreSQL the locked rows order this statement and a change of password or state: the change
+    // either waits for the session and ends it, or is visible here. SQLite has one writer.
     OPEN = Stmt::per_engine(
         "session.open",
         "INSERT INTO gw.sessions (id, user_id, scope, address, user_agent, created_at, ends_at, expires_at, \
@@ -43,7 +43,8 @@ statements! {
          address = $10, user_agent = $11 \
          WHERE s.id = $1 AND s.generation = $2 AND s.secret_hash = $3 AND NOT s.revoked AND s.ends_at > $5 \
          AND s.rotated_at > $12 \
-         AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = s.user_id AND u.state = 'active') RETURNING user_id",
+         AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = s.user_id AND u.state = 'active') RETURNING \
+         user_id",
     );
     FIND = Stmt::new(
         "session.find",
@@ -71,19 +72,22 @@ statements! {
     );
     REVOKE = Stmt::new(
         "session.revoke",
-        "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, expires_at = $3, \
+        "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, \
+         expires_at = $3, \
          revocation = (SELECT c.value FROM gw.counters c WHERE c.name = 'revocations') \
          WHERE id = $1 AND user_id = $2 AND NOT revoked RETURNING id",
     );
     REVOKE_OF_USER = Stmt::new(
         "session.revoke_of_user",
-        "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, expires_at = $3, \
+        "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, \
+         expires_at = $3, \
          revocation = (SELECT c.value FROM gw.counters c WHERE c.name = 'revocations') \
          WHERE user_id = $1 AND NOT revoked AND id <> $2 RETURNING id",
     );
     REVOKE_OLDEST = Stmt::new(
         "session.revoke_oldest",
-        "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, expires_at = $2, \
+        "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, \
+         expires_at = $2, \
          revocation = (SELECT c.value FROM gw.counters c WHERE c.name = 'revocations') \
          WHERE id IN (SELECT s.id FROM gw.sessions s WHERE s.user_id = $1 AND NOT s.revoked \
          ORDER BY s.created_at DESC, s.id DESC LIMIT 1000 OFFSET $3) RETURNING id",
@@ -91,7 +95,8 @@ statements! {
     DELETE_EXPIRED = Stmt::new(
         "session.delete_expired",
         "DELETE FROM gw.sessions WHERE id IN (SELECT o.id FROM (SELECT s.id FROM gw.sessions s \
-         WHERE NOT s.revoked AND s.expires_at <= $1 ORDER BY s.expires_at LIMIT 1000) o LIMIT $2) RETURNING id",
+         WHERE NOT s.revoked AND s.expires_at <= $1 ORDER BY s.expires_at LIMIT 1000) o LIMIT $2) RETURNING \
+         id",
     );
     DELETE_REVOKED = Stmt::new(
         "session.delete_revoked",
@@ -100,36 +105,36 @@ statements! {
     );
 }
 
-/// A session and what its tokens say of its user.
+/// A session and the token claims of its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Its id.
     pub id: SessionId,
-    /// Whose it is.
+    /// The user's id.
     pub user: UserId,
-    /// What it was granted.
+    /// The granted scope.
     pub scope: String,
-    /// Where it was last refreshed from.
+    /// The client address of the last refresh.
     pub address: Option<String>,
-    /// With what.
+    /// The user agent of the last refresh.
     pub user_agent: Option<String>,
     /// When the user logged in.
     pub created_at: Now,
-    /// When it ends, however much it is used.
+    /// When it ends, regardless of use.
     pub ends_at: Now,
-    /// Which refresh token is the newest; the first is 1.
+    /// The generation of the newest refresh token; the first is 1.
     pub generation: i64,
-    /// When that one was issued.
+    /// When that token was issued.
     pub rotated_at: Now,
     /// Sealed successors, newest first.
     pub successors: String,
-    /// The newest generation that was replayed late.
+    /// The newest generation that was replayed after the grace period.
     pub late_generation: i64,
-    /// How many generations in a row were.
+    /// The number of consecutive generations replayed late.
     pub late_replays: i64,
-    /// Whether it was ended.
+    /// Whether it has ended.
     pub revoked: bool,
-    /// The user's other name.
+    /// The user's public identifier.
     pub user_uuid: UserUuid,
     /// The user's role.
     pub role: String,
@@ -160,12 +165,12 @@ impl Session {
     }
 }
 
-/// A session to be.
+/// A session to insert.
 #[derive(Clone, Debug)]
 pub struct NewSession {
     /// Its id.
     pub id: SessionId,
-    /// What it is granted.
+    /// The granted scope.
     pub scope: String,
     /// The client's address.
     pub address: Option<String>,
@@ -173,22 +178,22 @@ pub struct NewSession {
     pub user_agent: Option<String>,
     /// When it begins.
     pub at: Now,
-    /// When it ends, however much it is used.
+    /// When it ends, regardless of use.
     pub ends_at: Now,
-    /// The day by which it is surely over if it is never refreshed.
+    /// The day by which it has certainly expired if it is never refreshed.
     pub expires_at: Now,
     /// The hash of the first refresh token's secret.
     pub secret_hash: [u8; 32],
 }
 
-/// Opens a session for a user who is active and whose credential has not changed; else no row.
+/// Opens a session if the user is active and the credential has this version; otherwise no row.
 pub fn open(user: UserId, version: i64, new: &NewSession) -> Call<UserId> {
     let mut params = new.params(user.into());
     params.push(version.into());
     Call::new(&OPEN, params, user_id)
 }
 
-/// Opens a session for a user inserted in the same transaction; no row when he was not.
+/// Opens a session for a user inserted in the same transaction; no row when the user was not inserted.
 pub fn open_registered(user: UserUuid, new: &NewSession) -> Call<UserId> {
     Call::new(&OPEN_REGISTERED, new.params(user.into()), user_id)
 }
@@ -209,28 +214,28 @@ impl NewSession {
     }
 }
 
-/// One step from a refresh token to its successor.
+/// A rotation from a refresh token to its successor.
 #[derive(Clone, Debug)]
 pub struct Rotation {
-    /// Which session.
+    /// The session.
     pub session: SessionId,
-    /// The generation that is used up.
+    /// The generation of the used token.
     pub generation: i64,
-    /// The hash of its secret.
+    /// The hash of the used token's secret.
     pub secret_hash: [u8; 32],
-    /// The hash of the successor's.
+    /// The hash of the successor's secret.
     pub successor_hash: [u8; 32],
-    /// The entry of fixed width that goes in front of `successors`.
+    /// The entry of fixed width to prepend to `successors`.
     pub successor: String,
-    /// When.
+    /// When it happens.
     pub at: Now,
-    /// Refused when the last rotation was at or before this: the idle time is over.
+    /// The rotation fails when the last one was at or before this: the session was idle for too long.
     pub idle_since: Now,
-    /// Older entries are kept only when the last rotation was after this.
+    /// Older entries are kept only if the last rotation was after this.
     pub grace_since: Now,
-    /// How many characters of older entries are kept.
+    /// How many characters of older entries to keep.
     pub kept_chars: i64,
-    /// The day by which the session is now surely over.
+    /// The day by which the session has certainly expired.
     pub expires_at: Now,
     /// The client's address.
     pub address: Option<String>,
@@ -238,7 +243,7 @@ pub struct Rotation {
     pub user_agent: Option<String>,
 }
 
-/// Rotates, if the session and its user are live and nobody was faster; else no row.
+/// Rotates if session and user are active and the token is still the newest; otherwise no row.
 pub fn rotate(step: &Rotation) -> Call<UserId> {
     let params = [
         step.session.into(),
@@ -257,29 +262,29 @@ pub fn rotate(step: &Rotation) -> Call<UserId> {
     Call::new(&ROTATE, params, user_id)
 }
 
-/// The session with this id, whatever its state.
+/// Finds the session with this id, in any state.
 pub fn find(id: SessionId) -> Call<Session> {
     Call::new(&FIND, [id.into()], Session::read)
 }
 
-/// What a session shows of what was done to it.
+/// The columns of a session that show which operations took effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// Whose it is.
+    /// The user's public identifier.
     pub user: UserUuid,
-    /// Which refresh token is the newest.
+    /// The generation of the newest refresh token.
     pub generation: i64,
-    /// When that one was issued.
+    /// When that token was issued.
     pub rotated_at: Now,
     /// Sealed successors, newest first.
     pub successors: String,
-    /// Whether it was ended.
+    /// Whether it has ended.
     pub revoked: bool,
-    /// The day by which it is surely over; of one that was ended, the moment until which its row is kept.
+    /// The day by which it has certainly expired; for an ended session, how long its row is kept.
     pub expires_at: Now,
 }
 
-/// What the session with this id shows of what was done to it.
+/// Reads the trace of the session with this id.
 pub fn trace(id: SessionId) -> Call<Trace> {
     Call::new(&TRACE, [id.into()], |mut row| {
         Ok(Trace {
@@ -293,22 +298,24 @@ pub fn trace(id: SessionId) -> Call<Trace> {
     })
 }
 
-/// A user's live sessions, newest first.
+/// Lists a user's active sessions, newest first.
 pub fn of_user(user: UserId, now: Now, idle_since: Now) -> Call<Session> {
     Call::new(&OF_USER, [user.into(), now.into(), idle_since.into()], Session::read)
 }
 
-/// Notes that generation `late` was replayed late, as the `replays`-th in a row, while `generation` is the newest.
+/// Records that generation `late` was replayed late, as the `replays`-th in a row, while `generation` is the
+/// newest.
 pub fn replayed_late(id: SessionId, generation: i64, late: i64, replays: i64) -> Call<UserId> {
     Call::new(&REPLAYED_LATE, [id.into(), generation.into(), late.into(), replays.into()], user_id)
 }
 
-/// Ends one session of a user; the row may go at `keep_until`. Follows [`super::revocation::bump`].
+/// Ends one session of a user; cleanup may delete the row at `keep_until`. Follows
+/// [`super::revocation::bump`].
 pub fn revoke(id: SessionId, user: UserId, keep_until: Now) -> Call<SessionId> {
     Call::new(&REVOKE, [id.into(), user.into(), keep_until.into()], session_id)
 }
 
-/// Ends every session of a user but `except`. Follows [`super::revocation::bump`].
+/// Ends every session of a user except `except`. Follows [`super::revocation::bump`].
 pub fn revoke_of_user(user: UserId, except: Option<SessionId>, keep_until: Now) -> Call<SessionId> {
     let except = except.unwrap_or(SessionId(uuid::Uuid::nil()));
     Call::new(&REVOKE_OF_USER, [user.into(), except.into(), keep_until.into()], session_id)
@@ -319,10 +326,10 @@ pub fn revoke_oldest(user: UserId, keep: i64, keep_until: Now) -> Call<SessionId
     Call::new(&REVOKE_OLDEST, [user.into(), keep_until.into(), keep.into()], session_id)
 }
 
-/// Deletes at most `limit` sessions, and at most 1000, that have expired.
+/// Deletes at most `limit` expired sessions, and at most 1000.
 ///
-/// The bound in the text is for PostgreSQL's planner: of `LIMIT $2` alone it expects a tenth of the table, and would
-/// walk all of it.
+/// The constant bound is for PostgreSQL's planner: for `LIMIT $2` alone it expects a tenth of the table and
+/// would walk all of it.
 pub fn delete_expired(now: Now, limit: i64) -> Call<SessionId> {
     Call::new(&DELETE_EXPIRED, [now.into(), limit.into()], session_id)
 }

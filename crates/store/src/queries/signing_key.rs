@@ -32,19 +32,19 @@ statements! {
     );
 }
 
-/// Where a key stands.
+/// The state of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Published, so that verifiers know it before it signs.
+    /// Published so that verifiers know the key before it signs.
     Next,
     /// Signs.
     Active,
-    /// Signs no more; published until its last token has expired.
+    /// Does not sign; published until the last token it signed has expired.
     Retiring,
 }
 
 impl State {
-    /// As stored.
+    /// The stored text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Next => "next",
@@ -57,15 +57,15 @@ impl State {
 /// One signing key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Its `kid`.
+    /// The `kid`.
     pub id: KeyId,
-    /// Its `alg`.
+    /// The `alg`.
     pub algorithm: String,
-    /// Where it stands.
+    /// The state.
     pub state: State,
-    /// Its private half, sealed.
+    /// The sealed private key.
     pub sealed: Vec<u8>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Now,
     /// When its state last changed.
     pub changed_at: Now,
@@ -89,12 +89,12 @@ impl Key {
     }
 }
 
-/// Every key, oldest first.
+/// Lists every key, oldest first.
 pub fn all() -> Call<Key> {
     Call::new(&ALL, [], Key::read)
 }
 
-/// Adds a key; no row when it is there.
+/// Adds a key; no row when it exists.
 pub fn insert(key: &Key) -> Call<KeyId> {
     let params = [
         (&key.id).into(),
@@ -106,12 +106,12 @@ pub fn insert(key: &Key) -> Call<KeyId> {
     Call::new(&INSERT, params, id)
 }
 
-/// Moves a key from one state to another; no row when it was not there.
+/// Moves a key from one state to another; no row when it is in another state.
 pub fn set_state(key: &KeyId, from: State, to: State, at: Now) -> Call<KeyId> {
     Call::new(&SET_STATE, [key.into(), from.as_str().into(), to.as_str().into(), at.into()], id)
 }
 
-/// Stores the private half sealed anew.
+/// Stores the private key sealed again.
 pub fn set_sealed(key: &KeyId, sealed: Vec<u8>) -> Call<KeyId> {
     Call::new(&SET_SEALED, [key.into(), sealed.into()], id)
 }
@@ -121,7 +121,7 @@ pub fn remove(key: &KeyId) -> Call<KeyId> {
     Call::new(&REMOVE, [key.into()], id)
 }
 
-/// Tells every node that the keys have changed.
+/// Increments the key counter, from which every node learns that the keys have changed.
 pub fn bump() -> Call<String> {
     Call::new(&BUMP, [], |mut row| row.next())
 }

@@ -1,6 +1,6 @@
-//! Users in bulk: what an import looks for and inserts, and what an export reads.
+//! Users in bulk: the lookups and inserts of an import, and the reads of an export.
 //!
-//! Many rows travel as one parameter, a JSON array of arrays, so that a statement stays one text.
+//! Many rows travel as one parameter, a JSON array of arrays, so that the statement's text is constant.
 
 use model::{Email, Now, UserId, UserUuid, Username};
 use protocol::sealed::pepper::StoredText;
@@ -14,19 +14,24 @@ use crate::value::Row;
 statements! {
     EXPORT = Stmt::new(
         "transfer.export",
-        "SELECT u.id, u.uuid, u.email, u.email_verified_at, u.username, u.role, u.state, u.profile, u.created_at, \
+        "SELECT u.id, u.uuid, u.email, u.email_verified_at, u.username, u.role, u.state, u.profile, \
+         u.created_at, \
          u.updated_at, (SELECT c.data FROM gw.credentials c WHERE c.user_id = u.id AND c.kind = 'password') \
          FROM gw.users u WHERE u.id > $1 ORDER BY u.id LIMIT $2",
     );
-    // Each row of the parameter: [number, uuid, email key, username key]. LATERAL with LIMIT is one look into an index
-    // a row. A join would be planned while the table is empty, and then walk it again and again while it fills.
+    // Each row of the parameter: [id, uuid, email key, username key]. LATERAL with LIMIT makes it one index
+    // lookup per row. PostgreSQL would plan a join while the table is empty and then scan the table
+    // repeatedly as it fills.
     MATCHES = Stmt::per_engine(
         "transfer.matches",
-        "WITH r AS (SELECT e.key - 1 AS place, CAST(e.value->>0 AS bigint) AS id, CAST(e.value->>1 AS uuid) AS uuid, \
+        "WITH r AS (SELECT e.key - 1 AS place, CAST(e.value->>0 AS bigint) AS id, CAST(e.value->>1 AS uuid) \
+         AS uuid, \
          e.value->>2 AS email_key, e.value->>3 AS username_key \
          FROM jsonb_array_elements(CAST(CAST($1 AS text) AS jsonb)) WITH ORDINALITY AS e(value, key)), \
-         m AS (SELECT r.place, u.id FROM r, LATERAL (SELECT u.id FROM gw.users u WHERE u.id = r.id LIMIT 1) u \
-         UNION SELECT r.place, u.id FROM r, LATERAL (SELECT u.id FROM gw.users u WHERE u.uuid = r.uuid LIMIT 1) u \
+         m AS (SELECT r.place, u.id FROM r, LATERAL (SELECT u.id FROM gw.users u WHERE u.id = r.id LIMIT 1) \
+         u \
+         UNION SELECT r.place, u.id FROM r, LATERAL (SELECT u.id FROM gw.users u WHERE u.uuid = r.uuid \
+         LIMIT 1) u \
          UNION SELECT r.place, u.id FROM r, \
          LATERAL (SELECT u.id FROM gw.users u WHERE u.email_key = r.email_key LIMIT 1) u \
          UNION SELECT r.place, u.id FROM r, \
@@ -44,7 +49,7 @@ statements! {
          (SELECT c.data FROM gw.credentials c WHERE c.user_id = m.id AND c.kind = 'password') \
          FROM m CROSS JOIN gw.users u ON u.id = m.id ORDER BY m.place, m.id",
     );
-    // PostgreSQL's generator knows nothing of numbers that were given; SQLite's AUTOINCREMENT does.
+    // PostgreSQL's sequence does not follow explicit ids; SQLite's AUTOINCREMENT does.
     RAISE = Stmt::per_engine(
         "transfer.raise",
         "SELECT setval(CAST(pg_get_serial_sequence('gw.users', 'id') AS regclass), CAST($1 AS bigint)) \
@@ -52,64 +57,69 @@ statements! {
          COALESCE(pg_sequence_last_value(CAST(pg_get_serial_sequence('gw.users', 'id') AS regclass)), 0)",
         "SELECT $1 WHERE 1 = 0",
     );
-    // Numbers that are given come first, so that none that is made up is in their way.
+    // Rows with explicit ids come first, so that no generated id collides with them.
     INSERT = Stmt::per_engine(
         "transfer.insert",
-        "INSERT INTO gw.users (id, uuid, email, email_key, email_verified_at, username, username_key, role, state, \
+        "INSERT INTO gw.users (id, uuid, email, email_key, email_verified_at, username, username_key, role, \
+         state, \
          profile, created_at, updated_at) \
          SELECT COALESCE(CAST(e.value->>0 AS bigint), \
          nextval(CAST(pg_get_serial_sequence('gw.users', 'id') AS regclass))), \
-         CAST(e.value->>1 AS uuid), e.value->>2, e.value->>3, CAST(e.value->>4 AS bigint), e.value->>5, e.value->>6, \
+         CAST(e.value->>1 AS uuid), e.value->>2, e.value->>3, CAST(e.value->>4 AS bigint), e.value->>5, \
+         e.value->>6, \
          e.value->>7, e.value->>8, e.value->>9, CAST(e.value->>10 AS bigint), CAST(e.value->>11 AS bigint) \
          FROM (SELECT value, key FROM jsonb_array_elements(CAST(CAST($1 AS text) AS jsonb)) \
          WITH ORDINALITY AS a(value, key) ORDER BY a.value->>0 IS NULL, a.key) e \
          ON CONFLICT DO NOTHING RETURNING id, uuid",
-        "INSERT INTO gw.users (id, uuid, email, email_key, email_verified_at, username, username_key, role, state, \
+        "INSERT INTO gw.users (id, uuid, email, email_key, email_verified_at, username, username_key, role, \
+         state, \
          profile, created_at, updated_at) \
-         SELECT e.value->>0, unhex(e.value->>1), e.value->>2, e.value->>3, e.value->>4, e.value->>5, e.value->>6, \
+         SELECT e.value->>0, unhex(e.value->>1), e.value->>2, e.value->>3, e.value->>4, e.value->>5, \
+         e.value->>6, \
          e.value->>7, e.value->>8, e.value->>9, e.value->>10, e.value->>11 \
          FROM json_each($1) e WHERE TRUE ORDER BY e.value->>0 IS NULL, e.key \
          ON CONFLICT DO NOTHING RETURNING id, uuid",
     );
-    // Each row of the parameter: [number, password hash, pepper].
+    // Each row of the parameter: [user id, password hash, pepper].
     INSERT_PASSWORDS = Stmt::per_engine(
         "transfer.insert_passwords",
         "INSERT INTO gw.credentials (user_id, kind, data, pepper, version, updated_at) \
          SELECT CAST(e.value->>0 AS bigint), 'password', e.value->>1, CAST(e.value->>2 AS bigint), 1, $2 \
          FROM jsonb_array_elements(CAST(CAST($1 AS text) AS jsonb)) AS e(value) RETURNING version",
         "INSERT INTO gw.credentials (user_id, kind, data, pepper, version, updated_at) \
-         SELECT e.value->>0, 'password', e.value->>1, e.value->>2, 1, $2 FROM json_each($1) e RETURNING version",
+         SELECT e.value->>0, 'password', e.value->>1, e.value->>2, 1, $2 FROM json_each($1) e RETURNING \
+         version",
     );
 }
 
-/// One user with everything that is kept of him.
+/// One user with all stored data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
-    /// His number.
+    /// The internal id.
     pub id: UserId,
-    /// His other name.
+    /// The public identifier.
     pub uuid: UserUuid,
-    /// His address; none for a tombstone.
+    /// The email address; none for a tombstone.
     pub email: Option<String>,
-    /// When he proved that the address is his.
+    /// When the email address was verified.
     pub email_verified_at: Option<Now>,
-    /// His username, if he has one.
+    /// The username, if any.
     pub username: Option<String>,
-    /// His role.
+    /// The role.
     pub role: String,
-    /// Whether he may log in.
+    /// Whether the user may log in.
     pub state: State,
-    /// His profile attributes, as JSON.
+    /// The profile attributes, as JSON.
     pub profile: String,
-    /// When he registered.
+    /// When the user registered.
     pub created_at: Now,
     /// When the row last changed.
     pub updated_at: Now,
-    /// The stored password hash, if he has one.
+    /// The stored password hash, if any.
     pub hash: Option<StoredText>,
 }
 
-/// At most `limit` users after `after`, by number, with everything.
+/// Reads at most `limit` users with ids after `after`, by id, with all stored data.
 pub fn export(after: UserId, limit: i64) -> Call<Exported> {
     Call::new(&EXPORT, [after.into(), limit.into()], |mut row| {
         Ok(Exported {
@@ -128,64 +138,64 @@ pub fn export(after: UserId, limit: i64) -> Call<Exported> {
     })
 }
 
-/// A user to be inserted, with everything.
+/// A user to insert, with all data.
 #[derive(Clone, Debug)]
 pub struct Imported {
-    /// His number; made up when there is none.
+    /// The internal id; generated if `None`.
     pub id: Option<UserId>,
-    /// His other name.
+    /// The public identifier.
     pub uuid: UserUuid,
-    /// His address; none for a tombstone.
+    /// The email address; none for a tombstone.
     pub email: Option<Email>,
-    /// When he proved that the address is his.
+    /// When the email address was verified.
     pub email_verified_at: Option<Now>,
-    /// His username, if he has one.
+    /// The username, if any.
     pub username: Option<Username>,
-    /// His role.
+    /// The role.
     pub role: String,
-    /// Whether he may log in.
+    /// Whether the user may log in.
     pub state: State,
-    /// His profile attributes, as JSON.
+    /// The profile attributes, as JSON.
     pub profile: String,
-    /// When he registered.
+    /// When the user registered.
     pub created_at: Now,
     /// When the row last changed.
     pub updated_at: Now,
 }
 
-/// What identifies a user: whoever has one of these is in the way of another who has it.
+/// The unique values of a user: a stored user with one of them conflicts with an import that has it too.
 #[derive(Clone, Debug)]
 pub struct Identity<'a> {
-    /// His number.
+    /// The internal id.
     pub id: Option<UserId>,
-    /// His other name.
+    /// The public identifier.
     pub uuid: Option<UserUuid>,
-    /// His address.
+    /// The email address.
     pub email: Option<&'a Email>,
-    /// His username.
+    /// The username.
     pub username: Option<&'a Username>,
 }
 
-/// Somebody who has a number, uuid, email or username that was asked for.
+/// A stored user with an id, uuid, email or username that was looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
-    /// Which of the identities asked for, from 0.
+    /// The index of the identity in the lookup, from 0.
     pub place: i64,
-    /// His number.
+    /// The internal id.
     pub id: UserId,
-    /// His other name.
+    /// The public identifier.
     pub uuid: UserUuid,
-    /// The key of his address.
+    /// The key of the email address.
     pub email_key: Option<String>,
-    /// The key of his username.
+    /// The key of the username.
     pub username_key: Option<String>,
-    /// Whether he may log in.
+    /// Whether the user may log in.
     pub state: State,
-    /// The stored password hash, if he has one.
+    /// The stored password hash, if any.
     pub hash: Option<StoredText>,
 }
 
-/// Everybody who has something of these identities.
+/// Finds every user that shares a value with one of these identities.
 pub fn matches<'a>(wanted: impl IntoIterator<Item = Identity<'a>>) -> Call<Match> {
     let row = |wanted: Identity<'_>| {
         let (email, username) = (wanted.email.map(Email::key), wanted.username.map(Username::key));
@@ -205,13 +215,13 @@ pub fn matches<'a>(wanted: impl IntoIterator<Item = Identity<'a>>) -> Call<Match
     })
 }
 
-/// Moves the generator of numbers up to `highest`, never down. Goes before an insert of such numbers.
+/// Raises the sequence of ids to `highest`, never lowers it. Runs before an insert of explicit ids.
 pub fn raise(highest: UserId) -> Call<i64> {
     Call::new(&RAISE, [highest.into()], |mut row| row.next())
 }
 
-/// Inserts users; those with a number, uuid, email or username that somebody has are left out. Number and uuid of
-/// each who was inserted.
+/// Inserts users, except those whose id, uuid, email or username is taken. Returns the id and uuid of each
+/// inserted user.
 pub fn insert(users: &[Imported]) -> Call<(UserId, UserUuid)> {
     let row = |user: &Imported| {
         json!([
@@ -233,14 +243,14 @@ pub fn insert(users: &[Imported]) -> Call<(UserId, UserUuid)> {
     Call::new(&INSERT, [Json::Array(rows).to_string().into()], |mut row| Ok((row.next()?, row.next()?)))
 }
 
-/// Gives users who were inserted in the same transaction their passwords.
+/// Sets the passwords of users inserted in the same transaction.
 pub fn insert_passwords(hashes: &[(UserId, &StoredText)], at: Now) -> Call<i64> {
     let rows: Vec<Json> = hashes.iter().map(|(id, hash)| json!([id, hash.as_str(), hash.pepper()])).collect();
     let params = [Json::Array(rows).to_string().into(), at.into()];
     Call::new(&INSERT_PASSWORDS, params, |mut row: Row| -> Result<i64, Error> { row.next() })
 }
 
-/// 32 hexadecimal digits, which both engines read.
+/// Formats a UUID as 32 hexadecimal digits, which both engines read.
 fn simple(uuid: UserUuid) -> String {
     uuid.0.simple().to_string()
 }

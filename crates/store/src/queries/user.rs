@@ -1,4 +1,4 @@
-//! Users. A row is never deleted: an erased user leaves a tombstone with his id and uuid.
+//! Users. A row is never deleted: erasure leaves a tombstone with the user's id and uuid.
 
 use model::{Email, Now, UserId, UserUuid, Username};
 
@@ -64,16 +64,16 @@ statements! {
 /// Whether a user may log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// He may.
+    /// The user may log in.
     Active,
-    /// An operator has deactivated him.
+    /// An operator has deactivated the user.
     Inactive,
-    /// He is gone; the row is a tombstone.
+    /// The user is erased; the row is a tombstone.
     Erased,
 }
 
 impl State {
-    /// As stored.
+    /// The stored text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -95,21 +95,21 @@ impl State {
 /// One user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// His number.
+    /// The internal id.
     pub id: UserId,
-    /// His other name.
+    /// The public identifier.
     pub uuid: UserUuid,
-    /// His address as he wrote it; none for a tombstone.
+    /// The email address as entered; none for a tombstone.
     pub email: Option<String>,
-    /// His username as he wrote it, if he has one.
+    /// The username as entered, if any.
     pub username: Option<String>,
-    /// His role.
+    /// The role.
     pub role: String,
-    /// Whether he may log in.
+    /// Whether the user may log in.
     pub state: State,
-    /// His profile attributes, as JSON.
+    /// The profile attributes, as JSON.
     pub profile: String,
-    /// When he registered.
+    /// When the user registered.
     pub created_at: Now,
     /// When the row last changed.
     pub updated_at: Now,
@@ -131,24 +131,24 @@ impl User {
     }
 }
 
-/// A user to be.
+/// A user to insert.
 #[derive(Clone, Debug)]
 pub struct NewUser {
-    /// His other name.
+    /// The public identifier.
     pub uuid: UserUuid,
-    /// His address.
+    /// The email address.
     pub email: Email,
-    /// His username, if he chose one.
+    /// The username, if any.
     pub username: Option<Username>,
-    /// His role.
+    /// The role.
     pub role: String,
-    /// His profile attributes, as JSON.
+    /// The profile attributes, as JSON.
     pub profile: String,
-    /// When he registers.
+    /// When the user registers.
     pub at: Now,
 }
 
-/// Inserts a user; no row when his email or username is taken.
+/// Inserts a user; no row when the email or username is taken.
 pub fn insert(user: &NewUser) -> Call<UserId> {
     let params = [
         user.uuid.into(),
@@ -163,43 +163,45 @@ pub fn insert(user: &NewUser) -> Call<UserId> {
     Call::new(&INSERT, params, id)
 }
 
-/// Whether the email, and the username, belong to somebody.
+/// Whether the email, and the username, are taken.
 pub fn taken(email: &Email, username: Option<&Username>) -> Call<(bool, bool)> {
     let params: [Value; 2] = [email.key().into(), username.map(Username::key).into()];
     Call::new(&TAKEN, params, |mut row| Ok((row.next()?, row.next()?)))
 }
 
-/// The user with this number.
+/// Finds the user with this id.
 pub fn find(id: UserId) -> Call<User> {
     Call::new(&FIND, [id.into()], |mut row| User::read(&mut row))
 }
 
-/// What a user shows of what was done to him: his role, and when his row last changed.
+/// Reads the columns that show which operations on a user took effect: the role and the time of the last
+/// change.
 pub fn trace(uuid: UserUuid) -> Call<(String, Now)> {
     Call::new(&TRACE, [uuid.into()], |mut row| Ok((row.next()?, row.next()?)))
 }
 
-/// The user with this email.
+/// Finds the user with this email.
 pub fn find_by_email(email: &Email) -> Call<User> {
     Call::new(&FIND_BY_EMAIL, [email.key().into()], |mut row| User::read(&mut row))
 }
 
-/// The user with this username.
+/// Finds the user with this username.
 pub fn find_by_username(username: &Username) -> Call<User> {
     Call::new(&FIND_BY_USERNAME, [username.key().into()], |mut row| User::read(&mut row))
 }
 
-/// At most `limit` users after `after`, by number.
+/// Reads at most `limit` users with ids after `after`, by id.
 pub fn page(after: UserId, limit: i64) -> Call<User> {
     Call::new(&PAGE, [after.into(), limit.into()], |mut row| User::read(&mut row))
 }
 
-/// Sets an active user's username and attributes, if they still are those of `old`; no row when they are not, when
-/// the username is somebody else's, or when the user is not active.
+/// Sets an active user's username and attributes if they are still those of `old`. No row when they have
+/// changed, when another user has the username, or when the user is not active.
 pub fn set_profile(old: &User, username: Option<&Username>, profile: &str, at: Now) -> Call<UserId> {
     let key: Value = username.map(Username::key).into();
     let name: Value = username.map(Username::name).into();
-    let (old_profile, old_name) = (old.profile.as_str().into(), old.username.as_deref().into());
+    let old_profile = old.profile.as_str().into();
+    let old_name = old.username.as_deref().into();
     let params = [old.id.into(), name, key.clone(), profile.into(), at.into(), key, old_profile, old_name];
     Call::new(&SET_PROFILE, params, id)
 }
@@ -209,12 +211,12 @@ pub fn set_role(id: UserId, role: &str, at: Now) -> Call<UserId> {
     Call::new(&SET_ROLE, [id.into(), role.into(), at.into()], self::id)
 }
 
-/// Activates or deactivates; no row for a tombstone or an unknown user.
+/// Activates or deactivates a user; no row for a tombstone or an unknown user.
 pub fn set_state(id: UserId, state: State, at: Now) -> Call<UserId> {
     Call::new(&SET_STATE, [id.into(), state.as_str().into(), at.into()], self::id)
 }
 
-/// Leaves a tombstone; no row when it is one already.
+/// Turns the row into a tombstone; no row when it is one already.
 pub fn erase(id: UserId, at: Now) -> Call<UserId> {
     Call::new(&ERASE, [id.into(), at.into()], self::id)
 }

@@ -1,4 +1,4 @@
-//! Where a Redis is: `redis://user:password@host:port/database`.
+//! The address of a Redis server: `redis://user:password@host:port/database`.
 
 use model::Secret;
 
@@ -7,9 +7,9 @@ const PORT: u16 = 6379;
 /// The parts of a URL.
 #[derive(Debug)]
 pub(super) struct Address {
-    /// Whether it is spoken to by TLS.
+    /// Whether the connection uses TLS.
     pub(super) is_secret: bool,
-    /// A name or an address, without brackets.
+    /// A name or an IP address, without brackets.
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) user: Option<String>,
@@ -18,7 +18,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// Reads a URL; the message does not repeat it.
+    /// Parses a URL; the error text does not repeat it.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let (scheme, rest) = url.split_once("://").ok_or("it is no URL")?;
         let is_secret = match scheme {
@@ -27,21 +27,27 @@ impl Address {
             _ => return Err("it is neither redis:// nor rediss://".to_owned()),
         };
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (who, place) = place.rsplit_once('@').map_or((None, place), |(who, place)| (Some(who), place));
-        let (host, port) = match place.strip_prefix('[') {
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (credentials, authority) = match authority.rsplit_once('@') {
+            Some((credentials, authority)) => (Some(credentials), authority),
+            None => (None, authority),
+        };
+        let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
                 let (host, port) = rest.split_once(']').ok_or("its address has no `]`")?;
                 (host, port.strip_prefix(':'))
             }
-            None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
         };
+
         let port = port.map_or(Ok(PORT), |port| port.parse().map_err(|_| "its port is no number"))?;
         let database = match path {
             "" => None,
             number => Some(number.parse().map_err(|_| "what follows the host is no number of a database")?),
         };
-        let (user, password) = match who.map(|who| who.split_once(':').unwrap_or((who, ""))) {
+
+        let credentials = credentials.map(|pair| pair.split_once(':').unwrap_or((pair, "")));
+        let (user, password) = match credentials {
             None => (None, None),
             Some((user, password)) => (Some(decoded(user)?), Some(Secret::new(decoded(password)?))),
         };
@@ -50,7 +56,7 @@ impl Address {
     }
 }
 
-/// Text with `%XX` read as bytes.
+/// Decodes `%XX` as bytes.
 fn decoded(text: &str) -> Result<String, &'static str> {
     const BAD: &str = "its user or password has a `%` that begins no byte";
     let mut bytes = Vec::with_capacity(text.len());

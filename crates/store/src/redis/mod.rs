@@ -1,7 +1,7 @@
-//! A stream of Redis or Valkey that entries are added to.
+//! Appends entries to a stream of Redis or Valkey.
 //!
-//! One connection, opened at the first use and kept as long as nothing fails. It speaks RESP 2 and knows four commands:
-//! AUTH, SELECT, XADD and what they answer.
+//! The connection opens at its first use and stays open until something fails. It speaks RESP 2 and uses
+//! three commands: AUTH, SELECT and XADD.
 
 mod address;
 mod wire;
@@ -21,7 +21,7 @@ use self::address::Address;
 use self::wire::{Wire, command};
 use crate::Error;
 
-/// The way to a stream.
+/// A stream on a Redis server.
 pub struct RedisStream {
     address: Address,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -31,15 +31,15 @@ pub struct RedisStream {
     idle: Mutex<Option<Wire>>,
 }
 
-/// One entry: names and values.
+/// One entry: pairs of field name and value.
 pub type Entry<'a> = Vec<(&'a str, &'a [u8])>;
 
 impl RedisStream {
-    /// The stream of this key in the Redis of a `redis://` or `rediss://` URL. About `keep` entries stay in it; each
-    /// use may take as long as `limit`.
+    /// Describes the stream `key` on the server of a `redis://` or `rediss://` URL. The stream keeps about
+    /// `keep` entries; each use may take as long as `limit`.
     ///
     /// # Errors
-    /// [`Error::Refused`] where the URL is none, or is `rediss` and no TLS is given.
+    /// [`Error::Refused`] where the URL is invalid, or is `rediss` and `tls` is `None`.
     pub fn new(
         url: &str,
         tls: Option<Arc<ClientConfig>>,
@@ -61,13 +61,13 @@ impl RedisStream {
         Ok(Self { address, tls, key: key.to_owned(), keep, limit, idle: Mutex::default() })
     }
 
-    /// Adds entries in their order. After an error some of them may be there.
+    /// Appends entries in order. After an error some of them may be stored.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], also where the server refuses.
+    /// [`Error::Unavailable`], also when the server refuses a command.
     pub async fn add(&self, entries: &[Entry<'_>]) -> Result<(), Error> {
         let mut idle = self.idle.lock().await;
-        // Only what went well is used again.
+        // A connection is reused only after success.
         let kept = idle.take();
         let added = timeout(self.limit, async {
             let mut wire = match kept {
@@ -97,7 +97,7 @@ impl RedisStream {
     async fn connect(&self) -> Result<Wire, String> {
         let Address { host, port, user, password, database, .. } = &self.address;
         let socket = TcpStream::connect((host.as_str(), *port)).await.map_err(|why| why.to_string())?;
-        // Batches are small and waited for.
+        // Batches are small, and the caller waits for the answer.
         let _ = socket.set_nodelay(true);
         let mut wire = match &self.tls {
             None => Wire::new(socket),

@@ -1,20 +1,20 @@
-//! RESP 2: commands out, answers in.
+//! RESP 2: encodes commands and decodes answers.
 
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
 
-/// Longest line or text of an answer, in bytes.
+/// Longest line or bulk string of an answer, in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// Whatever goes both ways.
+/// A bidirectional byte stream.
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
 /// A connection.
 pub(super) struct Wire(BufReader<Box<dyn Duplex>>);
 
-/// One command: an array of texts.
+/// Encodes one command as an array of bulk strings.
 pub(super) fn command(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
@@ -30,7 +30,7 @@ impl Wire {
         Self(BufReader::new(Box::new(stream)))
     }
 
-    /// Sends commands and reads as many answers; the first that refuses is the error.
+    /// Sends commands and reads `answers` answers; the first error reply is returned.
     pub(super) async fn ask(&mut self, commands: &[u8], answers: usize) -> Result<(), String> {
         let sent = async {
             self.0.write_all(commands).await?;
@@ -43,14 +43,15 @@ impl Wire {
         Ok(())
     }
 
-    /// Reads an answer: a line, a number, or a text. What it says does not matter, but where it refuses.
+    /// Reads a simple string, an integer or a bulk string and discards its content; an error reply is an
+    /// error.
     async fn answer(&mut self) -> Result<(), String> {
         let line = self.line().await?;
         match line.split_at_checked(1) {
             Some(("+" | ":", _)) => Ok(()),
             Some(("-", refusal)) => Err(refusal.to_owned()),
             Some(("$", length)) => {
-                // A text that is not there has the length -1.
+                // A null bulk string has the length -1.
                 let length: i64 = length.parse().map_err(|_| "it does not speak RESP".to_owned())?;
                 let length = usize::try_from(length).map_or(0, |length| length.saturating_add(2));
                 if length > LONGEST {
@@ -77,12 +78,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_an_array_of_texts() {
+    fn a_command_is_an_array_of_bulk_strings() {
         assert_eq!(command(&[b"A", b"", b"\r\n"]), b"*3\r\n$1\r\nA\r\n$0\r\n\r\n$2\r\n\r\n\r\n");
     }
 
     #[tokio::test]
-    async fn answers_are_counted_and_refusals_said() {
+    async fn answers_are_counted_and_error_replies_are_returned() {
         for (text, expected) in [
             ("+OK\r\n:3\r\n$3\r\n1-0\r\n", Ok(())),
             ("+OK\r\n$-1\r\n:1\r\n", Ok(())),

@@ -15,11 +15,11 @@ use crate::Error;
 use crate::statement::RawCall;
 use crate::value::{Row, Value};
 
-/// How long a connection waits for another process that holds the file.
+/// How long a connection waits for another process that locks the file.
 const BUSY: Duration = Duration::from_secs(2);
-/// Prepared statements kept by each connection: more than are registered.
+/// Prepared statements that each connection caches: more than are registered.
 const CACHED_STATEMENTS: usize = 256;
-/// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
+/// SQLite VM instructions between two checks of the deadline: some tens of microseconds.
 const STEPS_PER_LOOK: i32 = 4096;
 
 /// A connection and the texts of the registered statements.
@@ -29,7 +29,7 @@ pub(crate) struct Connection {
     deadline: Deadline,
 }
 
-/// When the running statement is to be interrupted.
+/// When to interrupt the running statement.
 struct Deadline {
     limit: Duration,
     since: Instant,
@@ -38,30 +38,30 @@ struct Deadline {
 }
 
 impl Connection {
-    /// The one connection that writes.
+    /// Opens the connection that writes.
     pub(crate) fn writer(path: &Path, texts: Texts, limit: Duration) -> Result<Self, Error> {
         let inner = open(path, limit)?;
         run_pragmas(&inner, WAL)?;
-        // Nobody else writes, so what it has read stays true; the pages of all indexes are worth keeping.
+        // The only writer: its page cache stays valid and is large enough for the pages of all indexes.
         run_pragmas(&inner, "PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;")?;
         Self::with_deadline(inner, texts, limit)
     }
 
-    /// A connection that cannot write.
+    /// Opens a connection that only reads.
     pub(crate) fn reader(path: &Path, texts: Texts, limit: Duration) -> Result<Self, Error> {
         let inner = open(path, limit)?;
-        // Enough for the inner pages of the indexes of a million users. Reads run inline, so there are about as many
-        // readers as threads, whatever the pool allows.
+        // Enough for the inner index pages of a million users. Reads run inline, so there are about as many
+        // readers as threads, regardless of the pool's size.
         run_pragmas(&inner, "PRAGMA query_only = ON; PRAGMA cache_size = -2048;")?;
         Self::with_deadline(inner, texts, limit)
     }
 
-    /// Opens a file that exists, for migrations, without touching it.
+    /// Opens an existing file for migrations, without changing it.
     pub(crate) fn bare(path: &Path) -> Result<Self, Error> {
         Self::with_deadline(open(path, BUSY)?, Arc::default(), Duration::MAX)
     }
 
-    /// Makes the file one that readers and a writer share. Foreign files never come here.
+    /// Switches the file to WAL mode. The caller has excluded files of other programs.
     pub(crate) fn use_wal(&self) -> Result<(), Error> {
         run_pragmas(&self.inner, WAL)
     }
@@ -75,7 +75,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Runs calls one after the other, each within the statement deadline.
+    /// Runs calls in sequence, each within the statement deadline.
     pub(crate) fn run(&mut self, calls: &[RawCall]) -> Result<Vec<Vec<Row>>, Error> {
         calls.iter().map(|call| self.call(call)).collect()
     }
@@ -104,7 +104,7 @@ impl Connection {
 
     fn rows(&self, text: &str, params: &[Value]) -> rusqlite::Result<Vec<Result<Row, Error>>> {
         let mut statement = self.inner.prepare_cached(text)?;
-        // SQLite numbers `$2` by first appearance; its name says which parameter is meant.
+        // SQLite numbers `$2` by first appearance; the parameter's name holds its real number.
         for index in 1..=statement.parameter_count() {
             let number =
                 statement.parameter_name(index).and_then(|name| name.get(1..)?.parse::<usize>().ok());
@@ -114,7 +114,8 @@ impl Connection {
         let columns = statement.column_count();
         let mut rows = statement.raw_query();
         let mut out = Vec::new();
-        // To the end, whatever a row holds: a write is done only when all of it has been stepped through.
+        // Reads to the end even after a bad row: a write is complete only when all rows have been stepped
+        // through.
         while let Some(row) = rows.next()? {
             let refs = (0..columns).map(|at| row.get_ref(at)).collect::<rusqlite::Result<Vec<_>>>()?;
             out.push(refs.into_iter().map(decode).collect::<Result<_, _>>().map(Row::new));
@@ -122,7 +123,7 @@ impl Connection {
         Ok(out)
     }
 
-    /// Runs one statement that has neither parameters nor rows, and keeps it prepared.
+    /// Runs one statement without parameters or rows, and keeps it prepared.
     pub(crate) fn execute(&self, text: &str) -> Result<(), Error> {
         let run = || self.inner.prepare_cached(text)?.raw_execute();
         run().map(|_| ()).map_err(|error| sort(&error))
@@ -139,23 +140,24 @@ impl Connection {
     }
 }
 
-/// For good in the file; `synchronous` is each connection's own.
+/// `journal_mode` is permanent in the file; `synchronous` is set per connection.
 const WAL: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 
-/// Opens a file that exists and changes nothing of it.
+/// Opens an existing file and changes nothing in it.
 fn open(path: &Path, busy: Duration) -> Result<rusqlite::Connection, Error> {
-    // Not CREATE: a file that was moved away must not be replaced by an empty one.
+    // Without CREATE: a file that was moved away must not be replaced by an empty one.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
     let inner = rusqlite::Connection::open_with_flags(path, flags).map_err(|error| sort(&error))?;
     inner.busy_timeout(busy.min(BUSY)).map_err(|error| sort(&error))?;
     inner.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-    // One plan for all values of a parameter. Without it SQLite compares them with the conditions of partial indexes,
-    // and prepares the statement anew whenever it gets others.
+    // One plan for all parameter values. Without it SQLite compares the values with the conditions of partial
+    // indexes and prepares the statement again whenever they change.
     let steady = inner.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);
     steady.map_err(|error| sort(&error))?;
-    // FAST: what is removed from a page is overwritten, so that who is erased is not read from the file.
+    // FAST overwrites deleted content within a page, so that the data of an erased user cannot be read from
+    // the file.
     let pragmas = "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; \
                    PRAGMA secure_delete = FAST;";
     run_pragmas(&inner, pragmas)?;
@@ -196,8 +198,8 @@ fn decode(value: ValueRef<'_>) -> Result<Value, Error> {
     })
 }
 
-/// Sorts an error of the driver: a busy, full, failing or read-only file is the machine's trouble; the rest is
-/// ours.
+/// Maps an error of the driver: a locked, full, failing or read-only file means unavailable; anything else is
+/// a bug in Gatewright.
 pub(crate) fn sort(error: &rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         Some(
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_is_prepared_once_whatever_its_parameters_are() {
+    fn a_statement_is_prepared_once_for_all_parameters() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let connection = Connection::bare(file.path()).unwrap();
         let schema = "CREATE TABLE t (a INTEGER, b TEXT); CREATE INDEX i ON t (a) WHERE b = 'live';";

@@ -1,4 +1,4 @@
-//! Migrations on SQLite: each step in one IMMEDIATE transaction.
+//! Migrations on SQLite: each in one IMMEDIATE transaction.
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use super::sort;
 use crate::Error;
 use crate::migrate::{Applied, Step, TABLE, pending};
 
-/// Applies what is pending; with `apply` false only says what would be.
+/// Applies the pending migrations; with `apply` false it only returns them.
 pub(crate) fn migrate(path: &Path, now: Now, apply: bool) -> Result<Vec<Step>, Error> {
     if !path.exists() {
         if !apply {
@@ -19,11 +19,13 @@ pub(crate) fn migrate(path: &Path, now: Now, apply: bool) -> Result<Vec<Step>, E
         }
         create(path)?;
     }
+
     let connection = Connection::bare(path)?;
     let known = refuse_foreign_file(&connection, path)?;
     if !apply {
         return Ok(pending(&known)?.iter().map(|step| step.step()).collect());
     }
+
     connection.use_wal()?;
     let mut steps = Vec::new();
     loop {
@@ -33,6 +35,7 @@ pub(crate) fn migrate(path: &Path, now: Now, apply: bool) -> Result<Vec<Step>, E
             connection.execute("COMMIT")?;
             return Ok(steps);
         };
+
         connection.script(step.sqlite())?;
         connection.execute(&step.record(now).replace("gw.", ""))?;
         connection.execute("COMMIT")?;
@@ -40,7 +43,7 @@ pub(crate) fn migrate(path: &Path, now: Now, apply: bool) -> Result<Vec<Step>, E
     }
 }
 
-/// An empty file that only its owner can read: SQLite gives its journal the same permissions.
+/// Creates an empty file that only its owner can read: SQLite gives its journal the same permissions.
 pub(crate) fn create(path: &Path) -> Result<(), Error> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -54,7 +57,8 @@ pub(crate) fn create(path: &Path) -> Result<(), Error> {
 }
 
 fn tables(connection: &Connection, name: Option<&str>) -> Result<i64, Error> {
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' \
+               ESCAPE '\\' \
                AND (?1 IS NULL OR name = ?1)";
     connection.inner.query_row(sql, [name], |row| row.get(0)).map_err(|error| sort(&error))
 }
@@ -77,7 +81,7 @@ fn applied(connection: &Connection) -> Result<Vec<Applied>, Error> {
     })
 }
 
-/// A file that holds tables but no step of ours was made by something else: nothing of it is touched.
+/// Refuses a file that contains tables but no migration of Gatewright, and leaves it untouched.
 fn refuse_foreign_file(connection: &Connection, path: &Path) -> Result<Vec<Applied>, Error> {
     let foreign = |what: &str| {
         Error::Refused(format!("{} {what}; set database.url to a file of its own", path.display()))

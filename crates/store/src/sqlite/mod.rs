@@ -1,4 +1,4 @@
-//! SQLite: reads run inline on the request's task, writes are jobs of one thread that commits them in groups.
+//! SQLite: reads run inline on the request's task; one thread runs the writes and commits them in groups.
 
 mod connection;
 mod migrate;
@@ -28,14 +28,14 @@ use crate::tx::Tx;
 use crate::value::Row;
 use writer::Writer;
 
-/// Which of the two lanes into the one writer: requests first, jobs when no request waits.
+/// The two lanes of the writer: requests first, then background work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lane {
     Request,
     Background,
 }
 
-/// What a database needs to know.
+/// The settings of a database.
 pub(crate) struct Settings {
     pub(crate) acquire_timeout: Duration,
     pub(crate) statement_timeout: Duration,
@@ -45,21 +45,21 @@ pub(crate) struct Settings {
     pub(crate) faults: Option<Faults>,
 }
 
-/// Most writes of requests that wait for the writer at once. A waiting write is a closure and holds no connection,
+/// Most writes of requests that may wait for the writer. A waiting write is a closure without a connection,
 /// and a group can only be as large as the queue.
 const WRITES: usize = 1024;
 
-/// Every registered statement, as SQLite reads it.
+/// The SQLite text and histogram of every registered statement.
 pub(crate) type Texts = Arc<HashMap<&'static str, Text>>;
 
-/// A statement's text, and how long it took.
+/// A statement's text and the histogram of its durations.
 pub(crate) struct Text {
     sql: String,
     took: Histogram,
 }
 
 impl Text {
-    /// A statement that has not run yet.
+    /// A statement with an empty histogram.
     pub(crate) fn new(sql: String) -> Self {
         Self { sql, took: durations() }
     }
@@ -76,12 +76,12 @@ pub(crate) struct Database {
     settings: Settings,
     writer: Writer,
     trips: AtomicU64,
-    front_times: PoolTimes,
-    back_times: PoolTimes,
+    request_times: PoolTimes,
+    background_times: PoolTimes,
 }
 
 impl Database {
-    /// Opens the file, which migrations have made, and starts its writer.
+    /// Opens the migrated file and starts its writer.
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<Arc<Self>, Error> {
         let texts: Texts = Arc::new(registry().map(|stmt| (stmt.name, Text::new(stmt.sqlite()))).collect());
         let writer =
@@ -96,30 +96,30 @@ impl Database {
             settings,
             writer,
             trips: AtomicU64::new(0),
-            front_times: PoolTimes::default(),
-            back_times: PoolTimes::default(),
+            request_times: PoolTimes::default(),
+            background_times: PoolTimes::default(),
         }))
     }
 
-    /// Hops made so far, as PostgreSQL counts round trips: a read or a batch of reads is one, a write is one.
+    /// Round trips so far, counted as on PostgreSQL: a read, a batch of reads or a write is one.
     pub(crate) fn trips(&self) -> u64 {
         self.trips.load(Ordering::Relaxed)
     }
 
-    /// Whether the writer's thread lives.
+    /// Whether the writer's thread runs.
     pub(crate) fn writes(&self) -> bool {
         self.writer.lives()
     }
 
-    /// How long readers of a lane were waited for and held.
+    /// How long callers of a lane waited for readers and held them.
     pub(crate) fn times(&self, lane: Lane) -> &PoolTimes {
         match lane {
-            Lane::Request => &self.front_times,
-            Lane::Background => &self.back_times,
+            Lane::Request => &self.request_times,
+            Lane::Background => &self.background_times,
         }
     }
 
-    /// How long writes waited for the writer, and how long it had them.
+    /// How long writes waited for the writer and ran on it.
     pub(crate) fn writer_times(&self) -> &PoolTimes {
         self.writer.times()
     }
@@ -129,7 +129,8 @@ impl Database {
         self.texts.iter().map(|(name, text)| (*name, text.took.snapshot()))
     }
 
-    /// Readers of a lane in use, and those that are idle: both lanes share these, and the front shows them.
+    /// The numbers of a lane's readers in use and idle. Both lanes share the idle ones; the request lane
+    /// reports them.
     pub(crate) fn readers(&self, lane: Lane) -> (usize, usize) {
         match lane {
             Lane::Request => {
@@ -142,13 +143,13 @@ impl Database {
         }
     }
 
-    /// Whether the writer's connection is in use, and whether it is idle.
+    /// The numbers of writer connections in use and idle.
     pub(crate) fn writers(&self) -> (usize, usize) {
         let busy = usize::from(self.writer.is_busy());
         (busy, 1 - busy)
     }
 
-    /// A connection that reads, within the acquire deadline.
+    /// Acquires a read connection within the acquire timeout.
     pub(crate) async fn reader(self: &Arc<Self>, lane: Lane) -> Result<Reader, Error> {
         let entry = self.settings.holders.enter();
         acquire(self.settings.faults.as_ref())?;
@@ -161,11 +162,13 @@ impl Database {
         let since = Instant::now();
         self.times(lane).wait.observe(since - begun);
         let permit = permit?;
+
         let idle = self.idle().pop();
         let conn = match idle {
             Some(conn) => conn,
             None => Connection::reader(&self.path, Arc::clone(&self.texts), self.settings.statement_timeout)?,
         };
+
         Ok(Reader {
             conn: Some(conn),
             database: Arc::clone(self),
@@ -176,8 +179,8 @@ impl Database {
         })
     }
 
-    /// Runs a whole write on the writer's thread; answered once its group is committed. What has begun there is ended
-    /// there, and its event noted, also when nobody waits for it any more.
+    /// Runs a whole write on the writer's thread and returns after its group is committed. A write that has
+    /// started runs to its end and its event is recorded, even after the caller is cancelled.
     pub(crate) async fn transact<R, T, E, F>(
         &self,
         lane: Lane,
@@ -196,25 +199,29 @@ impl Database {
             Lane::Request => &self.writes,
             Lane::Background => &self.background,
         });
+
         let _permit = permit.await?;
         self.trips.fetch_add(1, Ordering::Relaxed);
         let fault = ask(self.settings.faults.as_ref(), Site::Trip);
         if fault == Some(Failure::Before) {
             return Err(Error::Unavailable("the writer did not come to it".to_owned()).into());
         }
+
         let (answer, claim) = self.writer.submit(lane, announced, closure);
+
         let why = match timeout(self.settings.acquire_timeout + self.settings.statement_timeout, answer).await
         {
             Ok(Ok(_)) if fault.is_some() => return Err(Error::OutcomeUnknown.into()),
             Ok(Ok((announced, outcome))) => {
-                // Tells the trail how it went.
+                // Dropping it reports the outcome to the audit trail.
                 drop(announced);
                 return outcome;
             }
             Ok(Err(_)) => "the writer ended",
             Err(_) => "the writer did not come to it within the deadline",
         };
-        // Withdrawn before it began, it is surely not done.
+
+        // A write withdrawn before its start is certainly not done.
         let error = if claim.withdraw() { Error::Unavailable(why.to_owned()) } else { Error::OutcomeUnknown };
         Err(error.into())
     }
@@ -231,7 +238,7 @@ impl Database {
     }
 }
 
-/// A reading connection in hand; dropping it gives it back.
+/// An acquired read connection; dropping it returns it.
 pub(crate) struct Reader {
     conn: Option<Connection>,
     database: Arc<Database>,
@@ -242,7 +249,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Runs calls inline: a hop to another thread costs twenty times a point read.
+    /// Runs calls inline: a hop to another thread costs twenty times as much as a point read.
     pub(crate) fn run(&mut self, calls: &[RawCall]) -> Result<Vec<Vec<Row>>, Error> {
         self.database.trips.fetch_add(1, Ordering::Relaxed);
         let fault = ask(self.database.settings.faults.as_ref(), Site::Trip);

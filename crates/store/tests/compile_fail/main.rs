@@ -1,4 +1,4 @@
-//! What the lease refuses is refused by the compiler, in words that can be understood.
+//! The compiler refuses what a lease forbids, with a readable message.
 
 #[test]
 fn a_second_connection_does_not_compile() {

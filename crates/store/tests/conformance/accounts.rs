@@ -8,13 +8,13 @@ use store::queries::{credential, session, user};
 use store::{Call, Error, Lease};
 
 use crate::fixtures::{
-    NOON, World, email, new_session, new_user, register, session_id, stored, username, uuid,
+    NOON, TestDb, email, new_session, new_user, register, session_id, stored, username, uuid,
 };
 
 on_both!(
-    a_user_comes_back_as_he_was_stored,
+    a_user_is_read_as_stored,
     a_taken_user_inserts_nothing,
-    a_profile_is_changed_only_for_the_active,
+    a_profile_is_changed_only_for_an_active_user,
     an_erased_user_leaves_a_tombstone,
     a_credential_is_replaced_only_at_its_version,
     users_come_in_pages,
@@ -24,7 +24,7 @@ on_both!(
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
 const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
 
-/// One call as a transaction.
+/// Runs one call as a transaction.
 async fn write<T: Send + 'static>(
     lease: &mut Lease,
     call: impl Fn() -> Call<T> + Send + Sync + 'static,
@@ -34,9 +34,9 @@ async fn write<T: Send + 'static>(
     done.unwrap()
 }
 
-async fn a_user_comes_back_as_he_was_stored(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn a_user_is_read_as_stored(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let new =
         NewUser { username: None, profile: "{\"name\":\"Łukasz 🦀 \\u0000\"}".into(), ..new_user(1) };
     let row = new.clone();
@@ -55,9 +55,9 @@ async fn a_user_comes_back_as_he_was_stored(world: Arc<World>) {
     assert_eq!((login.hash, login.version, login.sessions), (None, 0, 0));
 }
 
-async fn a_taken_user_inserts_nothing(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn a_taken_user_inserts_nothing(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     assert!(register(&mut lease, 1).await.unwrap().is_some());
     let same_email = NewUser { email: email(1), ..new_user(2) };
     let same_name = NewUser { username: Some(Username::parse("USER1").unwrap()), ..new_user(3) };
@@ -65,17 +65,17 @@ async fn a_taken_user_inserts_nothing(world: Arc<World>) {
         let taken = crate::fixtures::register_as(&mut lease, user, new_session(n)).await.unwrap();
         assert_eq!(taken, None);
     }
-    let counts = ["users", "credentials", "sessions"].map(|table| world.count(table));
+    let counts = ["users", "credentials", "sessions"].map(|table| db.count(table));
     assert_eq!(counts, [1, 1, 1]);
-    assert_eq!(world.events.all().len(), 1);
+    assert_eq!(db.events.all().len(), 1);
     let mut read = lease.read().await.unwrap();
     let taken = read.one(user::taken(&email(9), Some(&username(1)))).await.unwrap();
     assert_eq!(taken, Some((false, true)));
 }
 
-async fn a_profile_is_changed_only_for_the_active(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn a_profile_is_changed_only_for_an_active_user(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let one = register(&mut lease, 1).await.unwrap().unwrap();
     let two = register(&mut lease, 2).await.unwrap().unwrap();
     let set = async |lease: &mut Lease, id, name: Option<Username>| {
@@ -86,7 +86,7 @@ async fn a_profile_is_changed_only_for_the_active(world: Arc<World>) {
     let stale = lease.read().await.unwrap().one(user::find(two)).await.unwrap().unwrap();
     assert_eq!(set(&mut lease, two, Some(username(2))).await, [two]);
     let late = write(&mut lease, move || user::set_profile(&stale, None, "{}", NOON)).await;
-    assert!(late.is_empty(), "somebody else has changed it meanwhile");
+    assert!(late.is_empty(), "another writer has changed it meanwhile");
     assert_eq!(set(&mut lease, one, None).await, [one]);
     assert_eq!(set(&mut lease, two, Some(username(1))).await, [two]);
     assert_eq!(write(&mut lease, move || user::set_role(one, "ADMIN", NOON)).await, [one]);
@@ -97,9 +97,9 @@ async fn a_profile_is_changed_only_for_the_active(world: Arc<World>) {
     assert_eq!((found.role.as_str(), found.state, found.username), ("ADMIN", State::Inactive, None));
 }
 
-async fn an_erased_user_leaves_a_tombstone(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn an_erased_user_leaves_a_tombstone(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let one = register(&mut lease, 1).await.unwrap().unwrap();
     assert_eq!(write(&mut lease, move || user::erase(one, NOON)).await, [one]);
     assert!(write(&mut lease, move || user::erase(one, NOON)).await.is_empty());
@@ -110,12 +110,12 @@ async fn an_erased_user_leaves_a_tombstone(world: Arc<World>) {
     assert_eq!((found.uuid, found.email, found.state), (uuid(1), None, State::Erased));
     let again = NewUser { uuid: uuid(2), ..new_user(1) };
     let next = write(&mut lease, move || user::insert(&again)).await[0];
-    assert!(next > one, "a number is never given twice");
+    assert!(next > one, "an id is never reused");
 }
 
-async fn a_credential_is_replaced_only_at_its_version(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn a_credential_is_replaced_only_at_its_version(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let one = register(&mut lease, 1).await.unwrap().unwrap();
     assert!(write(&mut lease, move || credential::replace(one, 2, &stored("other"), NOON)).await.is_empty());
     assert_eq!(write(&mut lease, move || credential::replace(one, 1, &stored("second"), NOON)).await, [2]);
@@ -132,9 +132,9 @@ async fn a_credential_is_replaced_only_at_its_version(world: Arc<World>) {
     assert_eq!(write(&mut lease, move || credential::set(one, &stored("again"), NOON)).await, [1]);
 }
 
-async fn users_come_in_pages(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn users_come_in_pages(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let mut ids = Vec::new();
     for n in 1..=5 {
         ids.push(register(&mut lease, n).await.unwrap().unwrap());
@@ -148,10 +148,10 @@ async fn users_come_in_pages(world: Arc<World>) {
     assert_eq!(page(ids[4], 100).await, []);
 }
 
-/// NULLs, the ends of the range of numbers, long and foreign texts.
-async fn every_value_survives_the_round_trip(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+/// NULLs, the bounds of integers, long and non-ASCII texts.
+async fn every_value_survives_the_round_trip(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let one = register(&mut lease, 1).await.unwrap().unwrap();
     let long = "ß∂🦀".repeat(2000);
     let new = session::NewSession {
@@ -165,11 +165,13 @@ async fn every_value_survives_the_round_trip(world: Arc<World>) {
         secret_hash: std::array::from_fn(|n| u8::try_from(n * 8 % 256).unwrap()),
     };
     assert_eq!(write(&mut lease, move || session::open(one, 1, &new)).await, [one]);
+
     let mut read = lease.read().await.unwrap();
     let found = read.one(session::find(session_id(u128::MAX))).await.unwrap().unwrap();
     assert_eq!((found.scope, found.address.as_deref(), found.user_agent), (long, Some(""), None));
     assert_eq!(found.created_at, Now::from_micros(i64::MIN));
     assert_eq!(found.ends_at, Now::from_micros(i64::MAX));
+
     let email = Email::parse("ünïcode@bücher.example").unwrap();
     let new = NewUser { email: email.clone(), ..new_user(2) };
     write(&mut lease, move || user::insert(&new)).await;

@@ -1,4 +1,5 @@
-//! What only one engine can do to you: a writer's thread that must not wait, and statements left on the wire.
+//! Behaviour of a single engine: SQLite's writer thread, which must not wait, and cancelled statements on
+//! PostgreSQL.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,24 +11,24 @@ use store::{Error, Store};
 use testkit::Postgres;
 use tokio_postgres::{Client, NoTls};
 
-use crate::fixtures::{NOON, World, at_url, new_user, register, session_id, settings, spawner, uuid};
+use crate::fixtures::{NOON, TestDb, at_url, new_user, register, session_id, settings, spawner, uuid};
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
 const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
 
 #[tokio::test]
-async fn a_closure_that_waits_is_slow_on_sqlite() {
-    crate::fixtures::run(World::sqlite(), async |world: Arc<World>| {
-        let store = world.open().await;
+async fn sqlite_refuses_a_closure_that_awaits_something_else() {
+    crate::fixtures::run(TestDb::sqlite(), async |db: Arc<TestDb>| {
+        let store = db.open().await;
         for wait in 0..3 {
-            let slow: Result<(), Error> = world
+            let slow: Result<(), Error> = db
                 .lease(&store)
                 .transact(INTENT, async move |tx| {
                     tx.one(user::insert(&new_user(1))).await?;
                     match wait {
                         0 => std::future::pending().await,
                         1 => tokio::task::yield_now().await,
-                        // A timer would panic on a thread outside of the runtime.
+                        // A timer would panic on a thread outside the runtime.
                         _ => {
                             let limit = Duration::from_secs(1);
                             tokio::time::timeout(limit, std::future::pending::<()>()).await.ok();
@@ -36,20 +37,21 @@ async fn a_closure_that_waits_is_slow_on_sqlite() {
                     Ok((EVENT, ()))
                 })
                 .await;
+
             assert!(matches!(slow, Err(Error::Slow)), "{wait}: {slow:?}");
-            assert_eq!(world.count("users"), 0);
+            assert_eq!(db.count("users"), 0);
         }
-        assert!(register(&mut world.lease(&store), 1).await.unwrap().is_some());
+        assert!(register(&mut db.lease(&store), 1).await.unwrap().is_some());
     })
     .await;
 }
 
-/// Somebody who has locked the users of a world.
+/// A client that has locked the table of users.
 struct Locker(Client);
 
 impl Locker {
-    async fn lock(world: &World) -> Self {
-        let (client, connection) = tokio_postgres::connect(world.url(), NoTls).await.unwrap();
+    async fn lock(db: &TestDb) -> Self {
+        let (client, connection) = tokio_postgres::connect(db.url(), NoTls).await.unwrap();
         tokio::task::spawn(connection);
         client.batch_execute("BEGIN; LOCK TABLE gatewright.users IN ACCESS EXCLUSIVE MODE").await.unwrap();
         Self(client)
@@ -57,7 +59,7 @@ impl Locker {
 
     /// Returns once `wanted` connections of the store wait for the lock.
     async fn waiting(&self, wanted: &str) {
-        // Inside a transaction the view stands still until it is told to look again.
+        // Inside a transaction the view is cached until its snapshot is cleared.
         let sql = "SELECT pg_stat_clear_snapshot(); \
                    SELECT count(*) AS count FROM pg_stat_activity WHERE application_name = 'gatewright' \
                    AND datname = current_database() AND wait_event_type = 'Lock'";
@@ -79,65 +81,70 @@ impl Locker {
     }
 }
 
-async fn one_connection(world: &World) -> Arc<Store> {
-    Arc::new(world.open_with(|settings| settings.pool_max = 1).await)
+async fn one_connection(db: &TestDb) -> Arc<Store> {
+    Arc::new(db.open_with(|settings| settings.pool_max = 1).await)
 }
 
 #[tokio::test]
-async fn a_lease_dropped_in_a_statement_does_not_delay_the_next() {
-    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
-        let store = one_connection(&world).await;
-        let locker = Locker::lock(&world).await;
+async fn a_cancelled_statement_does_not_delay_the_next_lease() {
+    crate::fixtures::run(TestDb::postgres(), async |db: Arc<TestDb>| {
+        let store = one_connection(&db).await;
+        let locker = Locker::lock(&db).await;
+
         for writes in [false, true] {
-            let (shared, there) = (Arc::clone(&store), Arc::clone(&world));
+            let (shared, cloned_db) = (Arc::clone(&store), Arc::clone(&db));
+
             let stuck = tokio::task::spawn(async move {
-                let mut lease = there.lease(&shared);
+                let mut lease = cloned_db.lease(&shared);
                 if writes {
                     register(&mut lease, 1).await.map(|_| ())
                 } else {
                     lease.read().await?.one(user::find(UserId(1))).await.map(|_| ())
                 }
             });
+
             locker.waiting("1").await;
             stuck.abort();
             assert!(stuck.await.unwrap_err().is_cancelled());
-            // Still locked, and the pool has one place: this runs on a connection of its own, now.
-            world.lease(&store).read().await.unwrap().one(realm::find()).await.unwrap();
-            // The server has been asked to stop; nobody waits there for a client that has gone.
+
+            // The table is still locked and the pool has one connection: this runs at once on a new one.
+            db.lease(&store).read().await.unwrap().one(realm::find()).await.unwrap();
+            // The server has cancelled the statement of the client that is gone.
             locker.waiting("0").await;
         }
+
         locker.unlock().await;
-        assert_eq!(world.count("users"), 0);
-        assert!(register(&mut world.lease(&store), 1).await.unwrap().is_some());
+        assert_eq!(db.count("users"), 0);
+        assert!(register(&mut db.lease(&store), 1).await.unwrap().is_some());
     })
     .await;
 }
 
-/// COMMIT is on the wire with the statements: whoever is dropped then cannot know, and the trail says so.
+/// COMMIT is sent with the statements, so a cancelled caller cannot know the outcome; the trail records that.
 #[tokio::test]
-async fn what_is_dropped_behind_its_commit_is_called_unknown() {
-    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
-        let store = one_connection(&world).await;
-        register(&mut world.lease(&store), 1).await.unwrap();
-        let locker = Locker::lock(&world).await;
-        world.events.told();
-        let (shared, there) = (Arc::clone(&store), Arc::clone(&world));
-        let stuck = tokio::task::spawn(async move { register(&mut there.lease(&shared), 2).await });
+async fn a_transaction_cancelled_after_commit_was_sent_is_recorded_as_unknown() {
+    crate::fixtures::run(TestDb::postgres(), async |db: Arc<TestDb>| {
+        let store = one_connection(&db).await;
+        register(&mut db.lease(&store), 1).await.unwrap();
+        let locker = Locker::lock(&db).await;
+        db.events.log();
+        let (shared, cloned_db) = (Arc::clone(&store), Arc::clone(&db));
+        let stuck = tokio::task::spawn(async move { register(&mut cloned_db.lease(&shared), 2).await });
         locker.waiting("1").await;
         stuck.abort();
         assert!(stuck.await.unwrap_err().is_cancelled());
-        assert_eq!(world.events.told(), ["announced user_registered", "written", "outcome_unknown 7"]);
+        assert_eq!(db.events.log(), ["announced user_registered", "written", "outcome_unknown 7"]);
         locker.unlock().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_lease_goes_on_after_a_statement_that_was_dropped() {
-    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
-        let store = one_connection(&world).await;
-        let locker = Locker::lock(&world).await;
-        let mut lease = world.lease(&store);
+async fn a_lease_works_after_a_cancelled_statement() {
+    crate::fixtures::run(TestDb::postgres(), async |db: Arc<TestDb>| {
+        let store = one_connection(&db).await;
+        let locker = Locker::lock(&db).await;
+        let mut lease = db.lease(&store);
         assert!(lease.read().await.unwrap().one(user::find(UserId(1))).now_or_never().is_none());
         lease.read().await.unwrap().one(realm::find()).await.unwrap();
         let poisoned: Result<(), Error> = lease
@@ -149,29 +156,31 @@ async fn a_lease_goes_on_after_a_statement_that_was_dropped() {
             .await;
         assert!(matches!(poisoned, Err(Error::Poisoned)));
         lease.read().await.unwrap().one(realm::find()).await.unwrap();
-        assert_eq!(world.events.all(), []);
+        assert_eq!(db.events.all(), []);
         locker.unlock().await;
     })
     .await;
 }
 
-/// F-06: a locked table costs those who need it their deadline, and nobody else anything.
+/// F-06: a locked table delays only its own statements, up to their deadline.
 #[tokio::test]
 async fn fault_f06_a_statement_past_its_deadline_is_given_up() {
-    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
-        let store = world
+    crate::fixtures::run(TestDb::postgres(), async |db: Arc<TestDb>| {
+        let store = db
             .open_with(|settings| {
                 settings.pool_max = 1;
                 settings.statement_timeout = Duration::from_millis(100);
             })
             .await;
-        let locker = Locker::lock(&world).await;
-        let mut lease = world.lease(&store);
+
+        let locker = Locker::lock(&db).await;
+        let mut lease = db.lease(&store);
         let at_the_end = register(&mut lease, 1).await;
         assert!(matches!(at_the_end, Err(Error::OutcomeUnknown)), "COMMIT was sent: {at_the_end:?}");
         let late = lease.read().await.unwrap().one(user::find(UserId(1))).await;
         assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
         lease.read().await.unwrap().one(realm::find()).await.unwrap();
+
         let in_the_middle: Result<(), Error> = lease
             .transact(INTENT, async |tx| {
                 tx.one(user::set_role(UserId(1), "ADMIN", NOON)).await?;
@@ -179,21 +188,23 @@ async fn fault_f06_a_statement_past_its_deadline_is_given_up() {
             })
             .await;
         assert!(matches!(in_the_middle, Err(Error::Unavailable(_))), "{in_the_middle:?}");
+
         let prepared = register(&mut lease, 1).await;
         assert!(matches!(prepared, Err(Error::Unavailable(_))), "nothing was sent: {prepared:?}");
         lease.read().await.unwrap().one(realm::find()).await.unwrap();
         locker.waiting("0").await;
         locker.unlock().await;
+
         let (user, session) = (Some(uuid(1)), Some(session_id(1)));
         let unknown = Event::OutcomeUnknown { intended: model::EventKind::UserRegistered, user, session };
-        assert_eq!(world.events.all(), [unknown], "only where COMMIT was sent");
+        assert_eq!(db.events.all(), [unknown], "only where COMMIT was sent");
     })
     .await;
 }
 
-/// The host of a socket file has no name that TLS could check; without TLS none is needed.
+/// A Unix socket has no host name for TLS to verify; without TLS none is needed.
 #[tokio::test]
-async fn a_unix_socket_is_a_place_for_a_server() {
+async fn the_server_may_listen_on_a_unix_socket() {
     let folder = tempfile::tempdir().unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(folder.path(), open).unwrap();

@@ -1,4 +1,4 @@
-//! One suite, every engine: what the cellar promises holds on each.
+//! One suite for every engine: each promise of the store holds on both.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,16 +9,24 @@
 )]
 #![expect(unreachable_pub, dead_code, reason = "modules of a test, shared with the other suite")]
 
-/// Generates `sqlite::name` and `postgres::name` for each function that takes a [`World`].
+/// Generates `sqlite::name` and `postgres::name` for each function that takes a [`TestDb`].
 macro_rules! on_both {
     ($($name:ident),* $(,)?) => {
         mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { crate::fixtures::run(crate::fixtures::World::sqlite(), super::$name).await; })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { crate::fixtures::run(crate::fixtures::World::postgres(), super::$name).await; })*
+                    $(
+                        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                        async fn $name() {
+                            crate::fixtures::run(crate::fixtures::TestDb::sqlite(), super::$name).await;
+                        }
+                    )*
+                }
+                mod postgres {
+                    $(
+                        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                        async fn $name() {
+                            crate::fixtures::run(crate::fixtures::TestDb::postgres(), super::$name).await;
+                        }
+                    )*
         }
     };
 }

@@ -1,4 +1,4 @@
-//! Migrations run once, in order, and never on what is somebody else's.
+//! Migrations run once, in order, and never on a database of another program.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use store::{Error, Location, Settings};
 use testkit::Postgres;
 use testkit::postgres::rows;
 
-use crate::fixtures::{World, at_url, settings, spawner};
+use crate::fixtures::{TestDb, at_url, settings, spawner};
 
 on_both!(migrations_are_idempotent, an_edited_or_newer_step_is_refused, two_migrators_at_once_both_succeed);
 
-async fn migrations_are_idempotent(world: Arc<World>) {
-    assert_eq!(world.migrate().await.unwrap(), []);
-    assert_eq!(store::pending(&world.settings, &spawner()).await.unwrap(), []);
-    world.open().await;
-    assert_eq!(world.migrate().await.unwrap(), []);
+async fn migrations_are_idempotent(db: Arc<TestDb>) {
+    assert_eq!(db.migrate().await.unwrap(), []);
+    assert_eq!(store::pending(&db.settings, &spawner()).await.unwrap(), []);
+    db.open().await;
+    assert_eq!(db.migrate().await.unwrap(), []);
 }
 
-async fn an_edited_or_newer_step_is_refused(world: Arc<World>) {
-    world.sql("UPDATE gw.migrations SET checksum = 'edited' WHERE number = 1");
-    assert_refused(&world.settings, "differs").await;
-    world.sql("UPDATE gw.migrations SET number = 9999 WHERE number = 1");
-    assert_refused(&world.settings, "newer").await;
+async fn an_edited_or_newer_step_is_refused(db: Arc<TestDb>) {
+    db.sql("UPDATE gw.migrations SET checksum = 'edited' WHERE number = 1");
+    assert_refused(&db.settings, "differs").await;
+    db.sql("UPDATE gw.migrations SET number = 9999 WHERE number = 1");
+    assert_refused(&db.settings, "newer").await;
 }
 
 async fn assert_refused(settings: &Settings, word: &str) {
@@ -33,11 +33,11 @@ async fn assert_refused(settings: &Settings, word: &str) {
     }
 }
 
-async fn two_migrators_at_once_both_succeed(world: Arc<World>) {
-    let fresh = if world.is_sqlite() {
-        settings(Location::Sqlite(world.folder.path().join("fresh.db")))
+async fn two_migrators_at_once_both_succeed(db: Arc<TestDb>) {
+    let fresh = if db.is_sqlite() {
+        settings(Location::Sqlite(db.folder.path().join("fresh.db")))
     } else {
-        settings(Location::Postgres { url: world.url().into(), schema: "fresh".into(), tls_ca_file: None })
+        settings(Location::Postgres { url: db.url().into(), schema: "fresh".into(), tls_ca_file: None })
     };
     let mut migrators = tokio::task::JoinSet::new();
     for _ in 0..4 {
@@ -45,13 +45,13 @@ async fn two_migrators_at_once_both_succeed(world: Arc<World>) {
         migrators.spawn(async move { store::migrate(&fresh, crate::fixtures::NOON, &spawner()).await });
     }
     let applied: usize = migrators.join_all().await.into_iter().map(|steps| steps.unwrap().len()).sum();
-    let all = world.count("migrations");
+    let all = db.count("migrations");
     assert_eq!(i64::try_from(applied).unwrap(), all, "each step once");
 }
 
-/// Somebody else's file is refused before a byte of it changes, its journal mode included.
+/// A foreign file is refused before a byte of it changes, its journal mode included.
 #[tokio::test]
-async fn a_foreign_file_stays_as_it_is() {
+async fn a_foreign_file_is_left_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let foreign = [
         ("users.db", "CREATE TABLE users (id INTEGER); CREATE TABLE refresh_tokens (id INTEGER);"),
@@ -62,6 +62,7 @@ async fn a_foreign_file_stays_as_it_is() {
                      name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL);",
         ),
     ];
+
     let mut paths = Vec::new();
     for (name, sql) in foreign {
         let path = folder.path().join(name);
@@ -71,6 +72,7 @@ async fn a_foreign_file_stays_as_it_is() {
     let letter = folder.path().join("letter.txt");
     std::fs::write(&letter, "Dear reader, this is no database at all. ".repeat(100)).unwrap();
     paths.push(letter);
+
     for path in paths {
         let before = std::fs::read(&path).unwrap();
         assert_refused(&settings(Location::Sqlite(path.clone())), "of its own").await;
@@ -79,39 +81,43 @@ async fn a_foreign_file_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_there_is_made_for_its_owner_alone() {
+async fn a_missing_file_is_created_readable_by_its_owner_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new.db");
     let new = settings(Location::Sqlite(path.clone()));
     assert!(!store::pending(&new, &spawner()).await.unwrap().is_empty());
     let opened = store::open(&new, &spawner()).await.map(|_| ());
     assert!(matches!(opened, Err(Error::Refused(why)) if why.contains("migrate")));
-    assert!(!path.exists(), "who only asks makes nothing");
+    assert!(!path.exists(), "reading the pending migrations creates nothing");
     store::migrate(&new, crate::fixtures::NOON, &spawner()).await.unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 }
 
-/// A database whose `public` belongs to an application of somebody's.
+/// A database whose schema `public` belongs to another application.
 #[tokio::test]
-async fn a_foreign_schema_stays_as_it_is() {
+async fn a_foreign_schema_is_left_unchanged() {
     let server = Postgres::shared();
     let database = server.fresh_database();
     let sql = "CREATE TABLE users (id int, email text); CREATE TABLE refresh_tokens (id int); \
                INSERT INTO users VALUES (1, 'a@b.c'); \
-               CREATE SCHEMA tool; CREATE TABLE tool.users (id int); CREATE TABLE tool.migrations (version text)";
+               CREATE SCHEMA tool; CREATE TABLE tool.users (id int); \
+               CREATE TABLE tool.migrations (version text)";
     rows(database.url(), sql).unwrap();
+
     let look = || {
         let tables = "SELECT table_schema, table_name, column_name FROM information_schema.columns \
                       WHERE table_schema IN ('public', 'tool') ORDER BY 1, 2, 3";
         rows(database.url(), tables).unwrap()
     };
+
     let before = look();
     for schema in ["public", "tool"] {
         let location =
             Location::Postgres { url: database.url().into(), schema: schema.into(), tls_ca_file: None };
         assert_refused(&settings(location), "of its own").await;
     }
+
     let ours = settings(at_url(database.url()));
     assert!(!store::migrate(&ours, crate::fixtures::NOON, &spawner()).await.unwrap().is_empty());
     store::open(&ours, &spawner()).await.unwrap();
@@ -119,7 +125,8 @@ async fn a_foreign_schema_stays_as_it_is() {
     assert_eq!(rows(database.url(), "SELECT email FROM users").unwrap(), [[Some("a@b.c".to_owned())]]);
 }
 
-/// Quotes, capitals and spaces belong to the name, and a role that may not make schemas can fill one.
+/// Quotes, capitals and spaces are part of the name, and a role without the right to create schemas can fill
+/// one.
 #[tokio::test]
 async fn a_schema_of_any_name_works_without_the_right_to_make_it() {
     let server = Postgres::shared();

@@ -1,49 +1,51 @@
-//! Every registered statement is one that both engines understand, and none walks a table that grows.
+//! Both engines accept every registered statement, and none scans a table that grows.
 
 use std::collections::BTreeSet;
 
 use store::{Stmt, registry};
 use testkit::postgres::rows;
 
-use crate::fixtures::World;
+use crate::fixtures::TestDb;
 
-/// Tables of one row, or of one a counter, by their schema: there is nothing to walk.
+/// Tables with a constant number of rows.
 const CONSTANT: [&str; 2] = ["realm", "counters"];
 const ROWS: u32 = 60_000;
 
 #[test]
-fn names_are_unique_and_say_their_noun() {
+fn names_are_unique_and_begin_with_their_module() {
     let mut names = BTreeSet::new();
     for stmt in registry() {
         assert!(names.insert(stmt.name), "{} twice", stmt.name);
-        assert!(stmt.name.split_once('.').is_some_and(|(noun, verb)| !noun.is_empty() && !verb.is_empty()));
+        assert!(
+            stmt.name.split_once('.').is_some_and(|(module, name)| !module.is_empty() && !name.is_empty())
+        );
     }
 }
 
-/// A statement outside `statements!` would be unknown to the registry: there is none in the sources.
+/// A statement outside `statements!` would be missing from the registry; the sources contain none.
 #[test]
-fn every_statement_of_the_nouns_is_registered() {
+fn every_statement_is_registered() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queries");
     let names: BTreeSet<&str> = registry().map(|stmt| stmt.name).collect();
     let mut written = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let noun = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let text = text.replace("Stmt::per_engine(", "Stmt::new(");
         written += text.matches("Stmt::new(").count();
         for piece in text.split("Stmt::new(").skip(1) {
             let name = piece.split('"').nth(1).unwrap();
             assert!(names.contains(name), "{}: {name} is not in `statements!`", path.display());
-            assert!(name.starts_with(&format!("{noun}.")), "{name} stands in {}", path.display());
+            assert!(name.starts_with(&format!("{module}.")), "{name} stands in {}", path.display());
         }
-        assert!(!text.contains("static STATEMENT") || noun == "mod", "{}", path.display());
+        assert!(!text.contains("static STATEMENT") || module == "mod", "{}", path.display());
     }
     assert_eq!(written, names.len());
 }
 
 #[test]
-fn the_house_dialect_is_kept() {
+fn statements_use_only_the_common_dialect() {
     for stmt in registry() {
         let text = stmt.sqlite();
         for word in ["= ANY", "FOR UPDATE", "now()", "::", "USING (", "nextval"] {
@@ -52,23 +54,26 @@ fn the_house_dialect_is_kept() {
     }
 }
 
-/// As many rows in every table that grows, spread as in life.
-fn fill(world: &World) {
-    let series = if world.is_sqlite() {
+/// Fills every growing table with the same number of rows, in a realistic distribution.
+fn fill(db: &TestDb) {
+    let series = if db.is_sqlite() {
         format!("WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < {ROWS})")
     } else {
         format!("WITH g(n) AS (SELECT * FROM generate_series(1, {ROWS}))")
     };
-    let sqlite = world.is_sqlite();
+
+    let sqlite = db.is_sqlite();
     let uuid =
         if sqlite { "CAST(printf('%016d', n) AS BLOB)" } else { "lpad(CAST(n AS text), 32, '0')::uuid" };
     let bytes = if sqlite { "zeroblob(32)" } else { "decode(repeat('00', 32), 'hex')" };
     let key =
         if sqlite { "CAST(printf('%08d', n) AS BLOB)" } else { "decode(lpad(to_hex(n), 16, '0'), 'hex')" };
     let revoked = "n % 10 = 0";
+
     for (table, select) in [
         (
-            "users (uuid, email, email_key, username, username_key, role, state, profile, created_at, updated_at)",
+            "users (uuid, email, email_key, username, username_key, role, state, profile, \
+             created_at, updated_at)",
             format!("{uuid}, 'e' || n, 'e' || n, 'u' || n, 'u' || n, 'r', 'active', '{{}}', n, n"),
         ),
         ("credentials (user_id, kind, data, version, updated_at)", "n, 'password', 'hash', 1, n".into()),
@@ -86,27 +91,28 @@ fn fill(world: &World) {
         ("jobs", format!("'j' || n, {uuid}, n")),
         ("audit_keys", format!("{key}, {uuid}, {bytes}, n")),
     ] {
-        world.sql(&format!("{series} INSERT INTO gw.{table} SELECT {select} FROM g"));
+        db.sql(&format!("{series} INSERT INTO gw.{table} SELECT {select} FROM g"));
     }
-    world.sql("ANALYZE");
+
+    db.sql("ANALYZE");
 }
 
 #[tokio::test]
-async fn no_statement_walks_a_growing_table_on_sqlite() {
-    let world = World::sqlite();
-    world.migrate().await.unwrap();
-    fill(&world);
+async fn no_statement_scans_a_growing_table_on_sqlite() {
+    let db = TestDb::sqlite();
+    db.migrate().await.unwrap();
+    fill(&db);
     let mut wrong = Vec::new();
     for stmt in registry() {
-        let plan = world.sql(&format!("EXPLAIN QUERY PLAN {}", stmt.sqlite()));
+        let plan = db.sql(&format!("EXPLAIN QUERY PLAN {}", stmt.sqlite()));
         let steps: Vec<String> = plan.into_iter().map(|mut row| row.pop().unwrap().unwrap()).collect();
-        // What a coroutine hands over, or what was written down before, is no table; `c` stands for the counters.
+        // Coroutines and materialized results are not tables; `c` is the alias of the counters.
         let is_table = |name: &str| {
             !matches!(name, "CONSTANT" | "c")
                 && !CONSTANT.contains(&name)
                 && !["CO-ROUTINE", "MATERIALIZE"].iter().any(|made| steps.contains(&format!("{made} {name}")))
         };
-        // The rows of a parameter (`json_each`) are a virtual table; there is no other.
+        // The rows of a parameter (`json_each`) are the only virtual table.
         let walks = steps.iter().filter(|step| !step.contains(" VIRTUAL TABLE ")).any(|step| {
             step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next()).is_some_and(is_table)
         });
@@ -116,19 +122,20 @@ async fn no_statement_walks_a_growing_table_on_sqlite() {
 }
 
 #[tokio::test]
-async fn no_statement_walks_a_growing_table_on_postgres() {
-    let world = World::postgres();
-    world.migrate().await.unwrap();
-    fill(&world);
+async fn no_statement_scans_a_growing_table_on_postgres() {
+    let db = TestDb::postgres();
+    db.migrate().await.unwrap();
+    fill(&db);
     let mut wrong = Vec::new();
     for stmt in registry() {
         let text = stmt.postgres("gatewright");
         let most = (1..=20).rev().find(|n| text.contains(&format!("${n}"))).unwrap_or(0);
         let nulls = if most == 0 { String::new() } else { format!("({})", vec!["NULL"; most].join(", ")) };
         let sql = format!(
-            "SET plan_cache_mode = force_generic_plan; PREPARE explained AS {text}; EXPLAIN EXECUTE explained{nulls}"
+            "SET plan_cache_mode = force_generic_plan; PREPARE explained AS {text}; \
+             EXPLAIN EXECUTE explained{nulls}"
         );
-        let plan = rows(world.url(), &sql).unwrap_or_else(|error| panic!("{}: {error}", stmt.name));
+        let plan = rows(db.url(), &sql).unwrap_or_else(|error| panic!("{}: {error}", stmt.name));
         let steps: Vec<String> = plan.into_iter().map(|mut row| row.pop().unwrap().unwrap()).collect();
         let walks = steps.iter().any(|step| {
             let walked = step.split("Seq Scan on ").nth(1).and_then(|rest| rest.split(' ').next());

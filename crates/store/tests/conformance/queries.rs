@@ -11,14 +11,14 @@ use store::queries::{client, credential, job, pepper, realm, revocation, session
 use store::{Call, Error, Lease};
 use uuid::Uuid;
 
-use crate::fixtures::{NOON, World, new_session, register, session_id, stored, uuid};
+use crate::fixtures::{NOON, TestDb, new_session, register, session_id, stored, uuid};
 
 on_both!(
     the_realm_is_made_once,
     a_client_is_added_rotated_and_removed,
     a_key_moves_through_its_states,
-    a_pepper_that_a_hash_needs_cannot_go,
-    hashes_are_sealed_where_they_still_stand,
+    a_pepper_in_use_cannot_be_removed,
+    only_unchanged_hashes_are_sealed,
     a_job_is_claimed_by_one,
     a_session_rotates_for_one_of_two,
     sessions_are_revoked_and_recorded,
@@ -42,9 +42,9 @@ async fn read<T>(lease: &mut Lease, call: Call<T>) -> Vec<T> {
     lease.read().await.unwrap().all(call).await.unwrap()
 }
 
-async fn the_realm_is_made_once(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn the_realm_is_made_once(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     assert!(read(&mut lease, realm::find()).await.is_empty());
     let made = Realm { uuid: Uuid::from_u128(u128::MAX - 1), master_key_id: "k1".into(), created_at: NOON };
     let (one, two) = (made.clone(), Realm { uuid: Uuid::nil(), ..made.clone() });
@@ -54,9 +54,9 @@ async fn the_realm_is_made_once(world: Arc<World>) {
     assert_eq!(read(&mut lease, realm::find()).await, [Realm { master_key_id: "k2".into(), ..made }]);
 }
 
-async fn a_pepper_that_a_hash_needs_cannot_go(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn a_pepper_in_use_cannot_be_removed(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let user = register(&mut lease, 1).await.unwrap().unwrap();
     for version in [1, 2] {
         assert_eq!(write(&mut lease, move || pepper::insert(version, vec![9], NOON)).await, [version]);
@@ -71,22 +71,19 @@ async fn a_pepper_that_a_hash_needs_cannot_go(world: Arc<World>) {
     assert_eq!(all[1].sealed, [7]);
 
     assert_eq!(write(&mut lease, move || credential::set(user, &stored("pepper:1:AA"), NOON)).await, [2]);
-    assert!(write(&mut lease, || pepper::remove_unused(1)).await.is_empty(), "a hash needs it");
-    let needed = if world.is_sqlite() { "FOREIGN KEY" } else { "foreign key" };
+    assert!(write(&mut lease, || pepper::remove_unused(1)).await.is_empty(), "a hash uses it");
+    let needed = if db.is_sqlite() { "FOREIGN KEY" } else { "foreign key" };
     let unknown: Result<(), Error> = lease
         .transact(INTENT, async move |tx| {
             tx.one(credential::set(user, &stored("pepper:3:AA"), NOON)).await?;
             Ok((EVENT, ()))
         })
         .await;
-    assert!(
-        unknown.unwrap_err().to_string().contains(needed),
-        "nothing is sealed with a pepper that is not there"
-    );
+    assert!(unknown.unwrap_err().to_string().contains(needed), "nothing is sealed with a missing pepper");
     assert_eq!(write(&mut lease, move || credential::set(user, &stored("$hash"), NOON)).await, [3]);
-    assert!(write(&mut lease, || pepper::remove_unused(2)).await.is_empty(), "it seals");
+    assert!(write(&mut lease, || pepper::remove_unused(2)).await.is_empty(), "it is active");
     assert_eq!(write(&mut lease, || pepper::remove_unused(1)).await, [1]);
-    // A text that looks sealed names its pepper, whoever writes it.
+    // A text that looks sealed must name an existing pepper.
     let forged: Result<(), Error> = lease
         .transact(INTENT, async move |tx| {
             tx.one(credential::set(user, &stored("pepper:x:AA"), NOON)).await?;
@@ -96,9 +93,9 @@ async fn a_pepper_that_a_hash_needs_cannot_go(world: Arc<World>) {
     assert!(forged.is_err());
 }
 
-async fn hashes_are_sealed_where_they_still_stand(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn only_unchanged_hashes_are_sealed(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let mut users = Vec::new();
     for number in 1..=4 {
         users.push(register(&mut lease, number).await.unwrap().unwrap());
@@ -106,18 +103,22 @@ async fn hashes_are_sealed_where_they_still_stand(world: Arc<World>) {
     for version in [1, 2] {
         write(&mut lease, move || pepper::insert(version, vec![9], NOON)).await;
     }
+
     let plain = read(&mut lease, credential::plain(users[0], 2)).await;
     assert_eq!(plain.iter().map(|row| row.user).collect::<Vec<_>>(), users[1..3]);
     assert_eq!((plain[0].uuid, plain[0].hash.as_str()), (uuid(2), "hash"));
     let (one, two, three) = (users[0], users[1], users[2]);
+
     let sealed = write(&mut lease, move || {
         let (was, other, new) = (stored("hash"), stored("another"), stored("pepper:1:AA"));
         credential::seal(Some(1), [(one, &was, &new), (two, &other, &new), (three, &was, &new)])
     });
-    assert_eq!(sealed.await, [1, 1], "the versions stay, and what changed meanwhile is left alone");
+    assert_eq!(sealed.await, [1, 1], "the versions stay, and a changed hash is left alone");
+
     let plain = read(&mut lease, credential::plain(model::UserId(0), 9)).await;
     assert_eq!(plain.iter().map(|row| row.user).collect::<Vec<_>>(), [two, users[3]]);
     assert_eq!(write(&mut lease, move || credential::set(two, &stored("pepper:2:AA"), NOON)).await, [2]);
+
     let before = async |lease: &mut Lease, version, after| {
         let rows = read(lease, credential::sealed_before(version, after, 9)).await;
         rows.iter().map(|row| (row.hash.pepper(), row.user)).collect::<Vec<_>>()
@@ -127,15 +128,16 @@ async fn hashes_are_sealed_where_they_still_stand(world: Arc<World>) {
     assert_eq!(before(&mut lease, 2, (1, one)).await, [(Some(1), three)]);
     assert_eq!(before(&mut lease, 9, (1, three)).await, [(Some(2), two)]);
     assert_eq!(before(&mut lease, 1, start).await, []);
+
     let bare =
         write(&mut lease, move || credential::seal(None, [(one, &stored("pepper:1:AA"), &stored("hash"))]));
     assert_eq!(bare.await, [1]);
     assert_eq!(before(&mut lease, 2, start).await, [(Some(1), three)]);
 }
 
-async fn a_client_is_added_rotated_and_removed(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn a_client_is_added_rotated_and_removed(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let id = || ClientId("introspector".into());
     assert_eq!(write(&mut lease, move || client::insert(&id(), "An API ✓", [1; 32], NOON)).await, [id()]);
     assert!(write(&mut lease, move || client::insert(&id(), "x", [2; 32], NOON)).await.is_empty());
@@ -149,9 +151,9 @@ async fn a_client_is_added_rotated_and_removed(world: Arc<World>) {
     assert!(write(&mut lease, move || client::rotate(&id(), [3; 32], NOON)).await.is_empty());
 }
 
-async fn a_key_moves_through_its_states(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn a_key_moves_through_its_states(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let made = Key {
         id: KeyId("k1".into()),
         algorithm: "ES256".into(),
@@ -160,7 +162,9 @@ async fn a_key_moves_through_its_states(world: Arc<World>) {
         created_at: NOON,
         changed_at: NOON,
     };
-    let (row, id) = (made.clone(), || KeyId("k1".into()));
+    let row = made.clone();
+    let id = || KeyId("k1".into());
+
     assert_eq!(write(&mut lease, move || signing_key::insert(&row)).await, [id()]);
     let row = made.clone();
     assert!(write(&mut lease, move || signing_key::insert(&row)).await.is_empty());
@@ -168,19 +172,21 @@ async fn a_key_moves_through_its_states(world: Arc<World>) {
     assert_eq!(write(&mut lease, to_active).await, [id()]);
     assert!(write(&mut lease, to_active).await.is_empty());
     assert_eq!(write(&mut lease, move || signing_key::set_sealed(&id(), vec![])).await, [id()]);
+
     let before = read(&mut lease, revocation::heads()).await;
     assert_eq!(write(&mut lease, signing_key::bump).await, ["keys"]);
     let after = read(&mut lease, revocation::heads()).await;
     let keys = |heads: &[(String, i64)]| heads.iter().find(|(name, _)| name == "keys").unwrap().1;
     assert_eq!(keys(&after), keys(&before) + 1);
+
     let found = read(&mut lease, signing_key::all()).await;
     assert_eq!(found, [Key { state: State::Active, sealed: vec![], ..made }]);
     assert_eq!(write(&mut lease, move || signing_key::remove(&id())).await, [id()]);
 }
 
-async fn a_job_is_claimed_by_one(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn a_job_is_claimed_by_one(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let at = |minutes| NOON.plus(Duration::from_mins(minutes));
     let until = |now: Now| now.plus(Duration::from_mins(5));
@@ -190,7 +196,7 @@ async fn a_job_is_claimed_by_one(world: Arc<World>) {
     assert!(!job::claim_lease(&mut lease, "cleanup", b, until(at(1)), at(1)).await.unwrap());
     assert!(job::claim_lease(&mut lease, "cleanup", a, until(at(2)), at(2)).await.unwrap());
 
-    // Expired, it goes to another holder, and only that one gives it back.
+    // An expired lease goes to another holder, and only that one can release it.
     assert!(job::claim_lease(&mut lease, "cleanup", b, until(at(7)), at(7)).await.unwrap());
     job::release_lease(&mut lease, "cleanup", a, at(8)).await.unwrap();
     assert!(!job::claim_lease(&mut lease, "cleanup", a, until(at(8)), at(8)).await.unwrap());
@@ -215,9 +221,9 @@ fn rotation(generation: i64, secret: u8) -> Rotation {
     }
 }
 
-async fn a_session_rotates_for_one_of_two(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn a_session_rotates_for_one_of_two(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let user = register(&mut lease, 1).await.unwrap().unwrap();
     assert_eq!(write(&mut lease, || session::rotate(&rotation(1, 7))).await, [user]);
     assert!(write(&mut lease, || session::rotate(&rotation(1, 7))).await.is_empty());
@@ -228,7 +234,7 @@ async fn a_session_rotates_for_one_of_two(world: Arc<World>) {
     assert_eq!((found.address.as_deref(), found.user_uuid), (Some("192.0.2.1"), uuid(1)));
     assert_eq!(write(&mut lease, || session::rotate(&rotation(3, 9))).await, [user]);
     let found = read(&mut lease, session::find(session_id(1))).await.remove(0);
-    assert_eq!(found.successors, "entry3entry2", "only what is kept stays");
+    assert_eq!(found.successors, "entry3entry2", "older entries are dropped");
     assert!(write(&mut lease, || session::replayed_late(session_id(1), 3, 2, 1)).await.is_empty());
     assert_eq!(write(&mut lease, || session::replayed_late(session_id(1), 4, 3, 1)).await, [user]);
     let idle = Rotation { idle_since: NOON.plus(Duration::from_mins(1)), ..rotation(4, 10) };
@@ -237,14 +243,15 @@ async fn a_session_rotates_for_one_of_two(world: Arc<World>) {
     assert!(write(&mut lease, move || session::rotate(&ended)).await.is_empty());
 }
 
-async fn sessions_are_revoked_and_recorded(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn sessions_are_revoked_and_recorded(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let user = register(&mut lease, 1).await.unwrap().unwrap();
     for n in 2..=4 {
         write(&mut lease, move || session::open(user, 1, &new_session(n))).await;
     }
     let keep = NOON.plus(Duration::from_mins(31));
+
     let one: Result<_, Error> = lease
         .transact(INTENT, async move |tx| {
             let calls = (
@@ -256,6 +263,7 @@ async fn sessions_are_revoked_and_recorded(world: Arc<World>) {
         })
         .await;
     assert_eq!(one.unwrap(), (vec![1], vec![session_id(1)], vec![1]));
+
     let rest: Result<_, Error> = lease
         .transact(INTENT, async move |tx| {
             let number = tx.one(revocation::bump()).await?;
@@ -267,10 +275,12 @@ async fn sessions_are_revoked_and_recorded(world: Arc<World>) {
     ended.sort();
     assert_eq!((number, ended), (Some(2), vec![session_id(2), session_id(4)]));
     assert_eq!(recorded, [2, 2]);
+
     for (n, is_kept) in [(1, false), (2, false), (3, true), (4, false)] {
         let found = read(&mut lease, session::find(session_id(n))).await.remove(0);
         assert_eq!((found.address.is_some(), found.user_agent.is_some()), (is_kept, is_kept), "{n}");
     }
+
     let all = read(&mut lease, revocation::after(0, SessionId(Uuid::nil()), 100)).await;
     let ids: Vec<_> = all.iter().map(|row| (row.number, row.session)).collect();
     assert_eq!(ids, [(1, session_id(1)), (2, session_id(2)), (2, session_id(4))]);
@@ -282,9 +292,9 @@ async fn sessions_are_revoked_and_recorded(world: Arc<World>) {
     assert!(write(&mut lease, move || session::revoke(session_id(1), user, keep)).await.is_empty());
 }
 
-async fn the_oldest_sessions_end(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn the_oldest_sessions_end(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let user = register(&mut lease, 1).await.unwrap().unwrap();
     for n in 2..=5 {
         let mut new = new_session(n);
@@ -297,14 +307,16 @@ async fn the_oldest_sessions_end(world: Arc<World>) {
     assert!(write(&mut lease, move || session::revoke_oldest(user, 3, NOON)).await.is_empty());
 }
 
-async fn expired_rows_are_deleted_in_batches(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn expired_rows_are_deleted_in_batches(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let user = register(&mut lease, 1).await.unwrap().unwrap();
     for n in 2..=5 {
         write(&mut lease, move || session::open(user, 1, &new_session(n))).await;
     }
-    let (soon, keep) = (NOON.plus(Duration::from_hours(25)), NOON.plus(Duration::from_mins(31)));
+
+    let soon = NOON.plus(Duration::from_hours(25));
+    let keep = NOON.plus(Duration::from_mins(31));
     let ended: Result<_, Error> = lease
         .transact(INTENT, async move |tx| {
             let calls = (
@@ -316,12 +328,14 @@ async fn expired_rows_are_deleted_in_batches(world: Arc<World>) {
         })
         .await;
     ended.unwrap();
+
     assert!(write(&mut lease, move || session::delete_expired(NOON, 10)).await.is_empty());
     assert_eq!(write(&mut lease, move || session::delete_expired(soon, 3)).await.len(), 3);
     assert_eq!(write(&mut lease, move || session::delete_expired(soon, 3)).await.len(), 1);
+
     assert!(write(&mut lease, move || session::delete_revoked(NOON, 3)).await.is_empty());
     assert_eq!(write(&mut lease, move || session::delete_revoked(keep, 3)).await, [session_id(5)]);
     assert!(write(&mut lease, move || revocation::delete_expired(NOON, 3)).await.is_empty());
     assert_eq!(write(&mut lease, move || revocation::delete_expired(keep, 3)).await, [1]);
-    assert_eq!((world.count("sessions"), world.count("revocations")), (0, 0));
+    assert_eq!((db.count("sessions"), db.count("revocations")), (0, 0));
 }

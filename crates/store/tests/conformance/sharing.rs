@@ -1,4 +1,4 @@
-//! Many tasks and few connections: who waits, who gets what, and in which order it is seen.
+//! Many tasks share few connections: their waits, their order, and what each sees.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use store::{Error, Settings, Store};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::fixtures::{NOON, World, new_session, new_user, register, session_id, uuid};
+use crate::fixtures::{NOON, TestDb, new_session, new_user, register, session_id, uuid};
 
 on_both!(
     a_parked_lease_gives_its_connection_back,
     a_second_acquire_in_one_task_panics,
     a_wait_for_a_connection_has_a_deadline,
     one_of_many_registers_an_email,
-    revocations_are_seen_in_the_order_of_their_commits,
-    what_is_answered_is_committed,
-    jobs_have_their_turn_among_requests
+    revocations_appear_in_commit_order,
+    an_answered_write_is_committed,
+    background_writes_run_among_requests
 );
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
@@ -29,26 +29,26 @@ fn one_connection(settings: &mut Settings) {
     settings.pool_max = 1;
 }
 
-async fn a_parked_lease_gives_its_connection_back(world: Arc<World>) {
-    let store = Arc::new(world.open_with(one_connection).await);
-    let mut lease = world.lease(&store);
+async fn a_parked_lease_gives_its_connection_back(db: Arc<TestDb>) {
+    let store = Arc::new(db.open_with(one_connection).await);
+    let mut lease = db.lease(&store);
     lease.read().await.unwrap().one(realm::find()).await.unwrap();
     let parked = lease.park();
-    let (other, shared) = (Arc::clone(&world), Arc::clone(&store));
+    let (other, shared) = (Arc::clone(&db), Arc::clone(&store));
     let task = tokio::task::spawn(async move { register(&mut other.lease(&shared), 1).await });
     assert!(task.await.unwrap().unwrap().is_some());
     assert!(!parked.gone().is_cancelled());
     lease.read().await.unwrap().one(realm::find()).await.unwrap();
-    // One lease reads and writes with the one connection.
+    // One lease reads and writes on the same connection.
     assert!(register(&mut lease, 2).await.unwrap().is_some());
 }
 
-async fn a_second_acquire_in_one_task_panics(world: Arc<World>) {
-    let store = world.open().await;
-    let (mut first, mut second) = (world.lease(&store), world.lease(&store));
-    let mut back = store.background.lease(world.trail());
+async fn a_second_acquire_in_one_task_panics(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let (mut first, mut second) = (db.lease(&store), db.lease(&store));
+    let mut background = store.background.lease(db.trail());
     first.read().await.unwrap();
-    for lease in [&mut second, &mut back] {
+    for lease in [&mut second, &mut background] {
         let acquire = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(lease.read()));
         let panicked = acquire.await.map(|_| ()).unwrap_err();
         let text = panicked.downcast_ref::<String>().unwrap();
@@ -58,49 +58,50 @@ async fn a_second_acquire_in_one_task_panics(world: Arc<World>) {
     second.read().await.unwrap();
 }
 
-async fn a_wait_for_a_connection_has_a_deadline(world: Arc<World>) {
-    let store = world
+async fn a_wait_for_a_connection_has_a_deadline(db: Arc<TestDb>) {
+    let store = db
         .open_with(|settings| {
             one_connection(settings);
             settings.acquire_timeout = Duration::from_millis(500);
         })
         .await;
-    let mut holder = world.lease(&store);
+    let mut holder = db.lease(&store);
     holder.read().await.unwrap();
-    let (world, shared) = (Arc::clone(&world), Arc::new(store));
+    let (db, shared) = (Arc::clone(&db), Arc::new(store));
     let other = tokio::task::spawn({
         let shared = Arc::clone(&shared);
-        async move { world.lease(&shared).read().await.map(|_| ()) }
+        async move { db.lease(&shared).read().await.map(|_| ()) }
     });
     assert!(matches!(other.await.unwrap(), Err(Error::Unavailable(_))));
     holder.read().await.unwrap().one(realm::find()).await.unwrap();
 }
 
-async fn one_of_many_registers_an_email(world: Arc<World>) {
-    let store = Arc::new(world.open().await);
+async fn one_of_many_registers_an_email(db: Arc<TestDb>) {
+    let store = Arc::new(db.open().await);
     let mut tasks = JoinSet::new();
     for n in 0..64 {
-        let (world, store) = (Arc::clone(&world), Arc::clone(&store));
+        let (db, store) = (Arc::clone(&db), Arc::clone(&store));
         tasks.spawn(async move {
             let user = user::NewUser { uuid: uuid(n), username: None, ..new_user(0) };
-            crate::fixtures::register_as(&mut world.lease(&store), user, new_session(n)).await.unwrap()
+            crate::fixtures::register_as(&mut db.lease(&store), user, new_session(n)).await.unwrap()
         });
     }
     let won = tasks.join_all().await.into_iter().flatten().count();
-    assert_eq!((won, world.count("users"), world.count("sessions")), (1, 1, 1));
-    assert_eq!(world.events.all().len(), 1);
+    assert_eq!((won, db.count("users"), db.count("sessions")), (1, 1, 1));
+    assert_eq!(db.events.all().len(), 1);
 }
 
-/// A poller that remembers the newest number it has seen never misses one that is committed later.
-async fn revocations_are_seen_in_the_order_of_their_commits(world: Arc<World>) {
+/// A poller that remembers the newest number it has seen never misses a later commit.
+async fn revocations_appear_in_commit_order(db: Arc<TestDb>) {
     const WRITERS: u128 = 16;
     const EACH: u128 = 10;
-    let store = Arc::new(world.open_with(|settings| settings.pool_max = 16).await);
+    let store = Arc::new(db.open_with(|settings| settings.pool_max = 16).await);
     let mut writers = JoinSet::new();
+
     for writer in 0..WRITERS {
-        let (world, store) = (Arc::clone(&world), Arc::clone(&store));
+        let (db, store) = (Arc::clone(&db), Arc::clone(&store));
         writers.spawn(async move {
-            let mut lease = world.lease(&store);
+            let mut lease = db.lease(&store);
             let user = register(&mut lease, writer * 1000).await.unwrap().unwrap();
             for n in 1..EACH {
                 let (new, id) = (new_session(writer * 1000 + n), session_id(writer * 1000 + n));
@@ -120,16 +121,18 @@ async fn revocations_are_seen_in_the_order_of_their_commits(world: Arc<World>) {
             }
         });
     }
+
     let expected = usize::try_from(WRITERS * (EACH - 1)).unwrap();
-    let polled = tokio::task::spawn(poll(Arc::clone(&world), Arc::clone(&store), expected));
+    let polled = tokio::task::spawn(poll(Arc::clone(&db), Arc::clone(&store), expected));
     writers.join_all().await;
     let seen = tokio::time::timeout(Duration::from_mins(1), polled).await.unwrap().unwrap();
     assert_eq!(seen.len(), expected);
 }
 
-async fn poll(world: Arc<World>, store: Arc<Store>, expected: usize) -> BTreeSet<SessionId> {
-    let mut lease = store.background.lease(world.trail());
-    let (mut newest, mut seen) = ((0, SessionId(Uuid::nil())), BTreeSet::new());
+async fn poll(db: Arc<TestDb>, store: Arc<Store>, expected: usize) -> BTreeSet<SessionId> {
+    let mut lease = store.background.lease(db.trail());
+    let mut newest = (0, SessionId(Uuid::nil()));
+    let mut seen = BTreeSet::new();
     while seen.len() < expected {
         let rows = lease.read().await.unwrap().all(revocation::after(newest.0, newest.1, 7)).await.unwrap();
         for row in rows {
@@ -141,16 +144,16 @@ async fn poll(world: Arc<World>, store: Arc<Store>, expected: usize) -> BTreeSet
     seen
 }
 
-async fn what_is_answered_is_committed(world: Arc<World>) {
-    let store = Arc::new(world.open().await);
+async fn an_answered_write_is_committed(db: Arc<TestDb>) {
+    let store = Arc::new(db.open().await);
     let mut tasks = JoinSet::new();
     for n in 0..64 {
-        let (world, store) = (Arc::clone(&world), Arc::clone(&store));
+        let (db, store) = (Arc::clone(&db), Arc::clone(&store));
         tasks.spawn(async move {
-            let id = register(&mut world.lease(&store), n).await.unwrap().unwrap();
-            // Another connection, from outside: only what is committed is there.
+            let id = register(&mut db.lease(&store), n).await.unwrap().unwrap();
+            // A separate connection sees only committed data.
             let found = tokio::task::spawn_blocking(move || {
-                world.sql(&format!("SELECT count(*) FROM gw.users WHERE id = {}", id.0))
+                db.sql(&format!("SELECT count(*) FROM gw.users WHERE id = {}", id.0))
             });
             assert_eq!(found.await.unwrap()[0][0].as_deref(), Some("1"));
         });
@@ -158,15 +161,16 @@ async fn what_is_answered_is_committed(world: Arc<World>) {
     tasks.join_all().await;
 }
 
-/// The back's lane is the lower one, not a closed one.
-async fn jobs_have_their_turn_among_requests(world: Arc<World>) {
-    let store = Arc::new(world.open().await);
+/// The background lane has lower priority and never starves.
+async fn background_writes_run_among_requests(db: Arc<TestDb>) {
+    let store = Arc::new(db.open().await);
     let stop = tokio_util::sync::CancellationToken::new();
+
     let mut requests = JoinSet::new();
     for n in 0..16 {
-        let (world, store, stop) = (Arc::clone(&world), Arc::clone(&store), stop.clone());
+        let (db, store, stop) = (Arc::clone(&db), Arc::clone(&store), stop.clone());
         requests.spawn(async move {
-            let mut lease = world.lease(&store);
+            let mut lease = db.lease(&store);
             let mut round = 0;
             while !stop.is_cancelled() {
                 round += 1;
@@ -174,7 +178,8 @@ async fn jobs_have_their_turn_among_requests(world: Arc<World>) {
             }
         });
     }
-    let mut lease = store.background.lease(world.trail());
+
+    let mut lease = store.background.lease(db.trail());
     for _ in 0..20 {
         let cleaned: Result<_, Error> = lease
             .transact(INTENT, async |tx| {
@@ -183,6 +188,7 @@ async fn jobs_have_their_turn_among_requests(world: Arc<World>) {
             .await;
         cleaned.unwrap();
     }
+
     stop.cancel();
     requests.join_all().await;
 }

@@ -1,4 +1,4 @@
-//! What a transaction promises: all or nothing, and an event for all.
+//! The promises of a transaction: all or nothing, and one event for each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use store::queries::{credential, realm, session, user};
 use store::{Error, Tx};
 
 use crate::fixtures::{
-    NOON, Refusal, World, email, new_session, new_user, register, registered, stored, uuid,
+    NOON, Refusal, TestDb, email, new_session, new_user, register, registered, stored, uuid,
 };
 
 on_both!(
@@ -18,9 +18,9 @@ on_both!(
     a_failed_statement_poisons,
     a_failed_statement_in_a_batch_poisons,
     nothing_comes_after_the_last_statements,
-    last_commits_a_batch_or_a_lone_statement,
-    an_event_is_noted_once_and_only_after_commit,
-    a_transaction_without_statements_notes_its_event,
+    commit_with_accepts_a_batch_or_a_single_statement,
+    an_event_is_recorded_once_and_only_after_commit,
+    a_transaction_without_statements_records_its_event,
     a_race_for_a_username_has_one_winner,
     fault_f33_a_poisoned_row_is_corrupt
 );
@@ -32,9 +32,9 @@ async fn insert(tx: &mut Tx, n: u128) -> Result<UserId, Error> {
     Ok(tx.one(user::insert(&new_user(n))).await?.unwrap())
 }
 
-async fn an_error_rolls_back(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn an_error_rolls_back(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let failed: Result<(), Refusal> = lease
         .transact(INTENT, async |tx| {
             insert(tx, 1).await?;
@@ -42,13 +42,13 @@ async fn an_error_rolls_back(world: Arc<World>) {
         })
         .await;
     assert!(matches!(failed, Err(Refusal::Taken)));
-    assert_eq!((world.count("users"), world.events.all()), (0, vec![]));
-    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection serves on");
+    assert_eq!((db.count("users"), db.events.all()), (0, vec![]));
+    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection still works");
 }
 
-async fn a_panic_rolls_back(world: Arc<World>) {
-    let store = world.open_with(|settings| settings.pool_max = 1).await;
-    let mut lease = world.lease(&store);
+async fn a_panic_rolls_back(db: Arc<TestDb>) {
+    let store = db.open_with(|settings| settings.pool_max = 1).await;
+    let mut lease = db.lease(&store);
     let panicking = tokio::task::spawn(async move {
         let outcome: Result<(), Error> = lease
             .transact(INTENT, async |tx| {
@@ -58,20 +58,22 @@ async fn a_panic_rolls_back(world: Arc<World>) {
             .await;
         outcome
     });
-    // PostgreSQL's runs in the caller's task, SQLite's in the writer's thread, which must survive it.
+    // On PostgreSQL the closure runs in the caller's task, on SQLite in the writer's thread, which must
+    // survive.
     let panicked = panicking.await;
     assert!(panicked.is_err() || matches!(panicked, Ok(Err(Error::Database(_)))), "{panicked:?}");
-    assert_eq!((world.count("users"), world.events.all()), (0, vec![]));
-    let mut lease = world.lease(&store);
-    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection serves on");
+    assert_eq!((db.count("users"), db.events.all()), (0, vec![]));
+    let mut lease = db.lease(&store);
+    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection still works");
 }
 
-/// SQLite's writer runs a job that has begun to its end; PostgreSQL's ends where it is.
-async fn a_dropped_transaction_rolls_back(world: Arc<World>) {
-    let store = world.open_with(|settings| settings.pool_max = 1).await;
-    let mut lease = world.lease(&store);
+/// SQLite's writer runs a started job to its end; on PostgreSQL the transaction ends with its caller.
+async fn a_dropped_transaction_rolls_back(db: Arc<TestDb>) {
+    let store = db.open_with(|settings| settings.pool_max = 1).await;
+    let mut lease = db.lease(&store);
     let (inserted, wait) = tokio::sync::oneshot::channel();
     let inserted = std::sync::Mutex::new(Some(inserted));
+
     let stuck = tokio::task::spawn(async move {
         let outcome: Result<(), Error> = lease
             .transact(INTENT, async move |tx| {
@@ -84,22 +86,24 @@ async fn a_dropped_transaction_rolls_back(world: Arc<World>) {
             .await;
         outcome
     });
+
     wait.await.unwrap();
-    if world.is_sqlite() {
+    if db.is_sqlite() {
         assert!(matches!(stuck.await.unwrap(), Err(Error::Slow)));
     } else {
         stuck.abort();
         assert!(stuck.await.unwrap_err().is_cancelled());
     }
-    let mut lease = world.lease(&store);
+
+    let mut lease = db.lease(&store);
     assert!(register(&mut lease, 1).await.unwrap().is_some(), "the email is free");
-    assert_eq!(world.count("users"), 1);
+    assert_eq!(db.count("users"), 1);
 }
 
-async fn a_failed_statement_poisons(world: Arc<World>) {
-    let store = world.open().await;
-    world_breaks(&world);
-    let mut lease = world.lease(&store);
+async fn a_failed_statement_poisons(db: Arc<TestDb>) {
+    let store = db.open().await;
+    refuse_bad_credentials(&db);
+    let mut lease = db.lease(&store);
     let poisoned: Result<(), Error> = lease
         .transact(INTENT, async |tx| {
             insert(tx, 1).await?;
@@ -110,14 +114,14 @@ async fn a_failed_statement_poisons(world: Arc<World>) {
         })
         .await;
     assert!(matches!(poisoned, Err(Error::Poisoned)), "{poisoned:?}");
-    assert_eq!((world.count("users"), world.events.all()), (0, vec![]));
-    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection serves on");
+    assert_eq!((db.count("users"), db.events.all()), (0, vec![]));
+    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection still works");
 }
 
-async fn a_failed_statement_in_a_batch_poisons(world: Arc<World>) {
-    let store = world.open().await;
-    world_breaks(&world);
-    let mut lease = world.lease(&store);
+async fn a_failed_statement_in_a_batch_poisons(db: Arc<TestDb>) {
+    let store = db.open().await;
+    refuse_bad_credentials(&db);
+    let mut lease = db.lease(&store);
     let poisoned: Result<(), Error> = lease
         .transact(INTENT, async |tx| {
             let user = new_user(1);
@@ -128,25 +132,25 @@ async fn a_failed_statement_in_a_batch_poisons(world: Arc<World>) {
         })
         .await;
     assert!(matches!(poisoned, Err(Error::Poisoned)), "{poisoned:?}");
-    assert_eq!((world.count("users"), world.events.all()), (0, vec![]));
-    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection serves on");
+    assert_eq!((db.count("users"), db.events.all()), (0, vec![]));
+    assert!(register(&mut lease, 1).await.unwrap().is_some(), "the connection still works");
 }
 
-/// From now on a credential of the data `bad` is refused by either engine.
-fn world_breaks(world: &World) {
-    if !world.is_sqlite() {
-        world.sql("ALTER TABLE gw.credentials ADD CONSTRAINT broken CHECK (data <> 'bad')");
+/// Makes either engine refuse credentials with the data `bad`.
+fn refuse_bad_credentials(db: &TestDb) {
+    if !db.is_sqlite() {
+        db.sql("ALTER TABLE gw.credentials ADD CONSTRAINT broken CHECK (data <> 'bad')");
         return;
     }
-    let connection = rusqlite::Connection::open(world.path()).unwrap();
+    let connection = rusqlite::Connection::open(db.path()).unwrap();
     let trigger = "CREATE TRIGGER broken BEFORE INSERT ON credentials WHEN NEW.data = 'bad' \
                    BEGIN SELECT RAISE(ABORT, 'broken'); END";
     connection.execute_batch(trigger).unwrap();
 }
 
-async fn nothing_comes_after_the_last_statements(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn nothing_comes_after_the_last_statements(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let done: Result<(), Error> = lease
         .transact(INTENT, async |tx| {
             insert(tx, 1).await?;
@@ -157,12 +161,12 @@ async fn nothing_comes_after_the_last_statements(world: Arc<World>) {
         })
         .await;
     done.unwrap();
-    assert_eq!(world.count("users"), 1);
+    assert_eq!(db.count("users"), 1);
 }
 
-async fn last_commits_a_batch_or_a_lone_statement(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
+async fn commit_with_accepts_a_batch_or_a_single_statement(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
     let before = store.requests.meter().trips();
     assert!(register(&mut lease, 1).await.unwrap().is_some());
     let lone: Result<_, Error> = lease
@@ -173,15 +177,15 @@ async fn last_commits_a_batch_or_a_lone_statement(world: Arc<World>) {
         .await;
     assert_eq!(lone.unwrap().len(), 1);
     assert_eq!(store.requests.meter().trips() - before, 2, "each is one round trip");
-    assert_eq!(world.count("users"), 2);
+    assert_eq!(db.count("users"), 2);
     lease.read().await.unwrap().batch((user::find(UserId(1)), realm::find())).await.unwrap();
     assert_eq!(store.requests.meter().trips() - before, 3, "a batch of reads is one too");
 }
 
-async fn an_event_is_noted_once_and_only_after_commit(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
-    let events = Arc::clone(&world.events);
+async fn an_event_is_recorded_once_and_only_after_commit(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
+    let events = Arc::clone(&db.events);
     let done: Result<(), Error> = lease
         .transact(model::Intent::to(model::EventKind::UserRegistered), async move |tx| {
             insert(tx, 1).await?;
@@ -190,23 +194,23 @@ async fn an_event_is_noted_once_and_only_after_commit(world: Arc<World>) {
         })
         .await;
     done.unwrap();
-    assert_eq!(world.events.all(), [registered(1)]);
+    assert_eq!(db.events.all(), [registered(1)]);
 }
 
-async fn a_transaction_without_statements_notes_its_event(world: Arc<World>) {
-    let store = world.open().await;
-    let done: Result<i32, Error> = world.lease(&store).transact(INTENT, async |_| Ok((EVENT, 7))).await;
-    assert_eq!((done.unwrap(), world.events.all()), (7, vec![EVENT]));
+async fn a_transaction_without_statements_records_its_event(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let done: Result<i32, Error> = db.lease(&store).transact(INTENT, async |_| Ok((EVENT, 7))).await;
+    assert_eq!((done.unwrap(), db.events.all()), (7, vec![EVENT]));
 }
 
-async fn a_race_for_a_username_has_one_winner(world: Arc<World>) {
-    let store = Arc::new(world.open().await);
+async fn a_race_for_a_username_has_one_winner(db: Arc<TestDb>) {
+    let store = Arc::new(db.open().await);
     for round in 0..10_u128 {
         let mut racers = Vec::new();
         for racer in 0..2 {
-            let (world, store) = (Arc::clone(&world), Arc::clone(&store));
+            let (db, store) = (Arc::clone(&db), Arc::clone(&store));
             racers.push(tokio::task::spawn(async move {
-                let mut lease = world.lease(&store);
+                let mut lease = db.lease(&store);
                 let id = register(&mut lease, round * 10 + racer).await.unwrap().unwrap();
                 let name = model::Username::parse(&format!("wanted{round}")).unwrap();
                 let set: Result<_, Error> = lease
@@ -221,6 +225,7 @@ async fn a_race_for_a_username_has_one_winner(world: Arc<World>) {
                 set.unwrap().len()
             }));
         }
+
         let mut won = 0;
         for racer in racers {
             won += racer.await.unwrap();
@@ -229,24 +234,27 @@ async fn a_race_for_a_username_has_one_winner(world: Arc<World>) {
     }
 }
 
-async fn fault_f33_a_poisoned_row_is_corrupt(world: Arc<World>) {
-    let store = world.open().await;
-    let mut lease = world.lease(&store);
-    let (one, two) =
-        (register(&mut lease, 1).await.unwrap().unwrap(), register(&mut lease, 2).await.unwrap().unwrap());
-    let short = if world.is_sqlite() { "x'0102'" } else { "'\\x0102'::bytea" };
+async fn fault_f33_a_poisoned_row_is_corrupt(db: Arc<TestDb>) {
+    let store = db.open().await;
+    let mut lease = db.lease(&store);
+    let one = register(&mut lease, 1).await.unwrap().unwrap();
+    let two = register(&mut lease, 2).await.unwrap().unwrap();
+
+    let short = if db.is_sqlite() { "x'0102'" } else { "'\\x0102'::bytea" };
     let at = NOON.micros();
-    world.sql(&format!("INSERT INTO gw.clients VALUES ('bad', 'b', {short}, {at}, {at})"));
+    db.sql(&format!("INSERT INTO gw.clients VALUES ('bad', 'b', {short}, {at}, {at})"));
     let bad = store::queries::client::find(&model::ClientId("bad".into()));
     let mut read = lease.read().await.unwrap();
     assert!(matches!(read.one(bad).await, Err(Error::Corrupt(_))));
-    if world.is_sqlite() {
-        // PostgreSQL cannot hold a text that is not UTF-8.
-        world.sql("UPDATE gw.users SET profile = CAST(x'ff' AS TEXT) WHERE id = 1");
+
+    if db.is_sqlite() {
+        // PostgreSQL cannot store a text that is not UTF-8.
+        db.sql("UPDATE gw.users SET profile = CAST(x'ff' AS TEXT) WHERE id = 1");
         assert!(matches!(read.one(user::find(one)).await, Err(Error::Corrupt(_))));
         assert!(matches!(read.one(credential::by_email(&email(1))).await, Err(Error::Corrupt(_))));
     }
-    assert!(read.one(user::find(two)).await.unwrap().is_some(), "others are fine");
+
+    assert!(read.one(user::find(two)).await.unwrap().is_some(), "other rows are readable");
     let corrupt: Result<(), Error> = lease
         .transact(INTENT, async |tx| {
             insert(tx, 3).await?;
@@ -256,27 +264,28 @@ async fn fault_f33_a_poisoned_row_is_corrupt(world: Arc<World>) {
         })
         .await;
     assert!(matches!(corrupt, Err(Error::Poisoned)));
-    assert_eq!(world.count("users"), 2);
+    assert_eq!(db.count("users"), 2);
 }
 
-/// Two transactions that lock two rows in opposite order: PostgreSQL stops one, which runs again (F-07).
+/// Two transactions lock two rows in opposite order: PostgreSQL aborts one, which runs again (F-07).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_f07_a_deadlock_ends_with_both_committed() {
-    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
-        let store = Arc::new(world.open().await);
-        let mut lease = world.lease(&store);
+    crate::fixtures::run(TestDb::postgres(), async |db: Arc<TestDb>| {
+        let store = Arc::new(db.open().await);
+        let mut lease = db.lease(&store);
         let one = register(&mut lease, 1).await.unwrap().unwrap();
         let two = register(&mut lease, 2).await.unwrap().unwrap();
         drop(lease);
+
         let runs = Arc::new(AtomicUsize::new(0));
         let meet = Arc::new(tokio::sync::Barrier::new(2));
         let mut tasks = Vec::new();
         for (first, second) in [(one, two), (two, one)] {
-            let (world, store) = (Arc::clone(&world), Arc::clone(&store));
+            let (db, store) = (Arc::clone(&db), Arc::clone(&store));
             let (runs, meet) = (Arc::clone(&runs), Arc::clone(&meet));
             tasks.push(tokio::task::spawn(async move {
                 let once = Arc::new(AtomicUsize::new(0));
-                let done: Result<(), Error> = world
+                let done: Result<(), Error> = db
                     .lease(&store)
                     .transact(INTENT, async move |tx| {
                         runs.fetch_add(1, Ordering::SeqCst);
@@ -291,29 +300,32 @@ async fn fault_f07_a_deadlock_ends_with_both_committed() {
                 done
             }));
         }
+
         for task in tasks {
             task.await.unwrap().unwrap();
         }
         assert_eq!(runs.load(Ordering::SeqCst), 3);
-        let noted = world.events.all().into_iter().filter(|event| *event == EVENT).count();
-        assert_eq!(noted, 2, "one each, although one ran twice");
+        let recorded = db.events.all().into_iter().filter(|event| *event == EVENT).count();
+        assert_eq!(recorded, 2, "one each, although one ran twice");
     })
     .await;
 }
 
-/// A conflict that the caller swallowed must not be committed, nor one of an earlier read run it again.
+/// A conflict that the closure swallows is not committed, and one of an earlier run does not repeat a later
+/// call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_of_the_closure_does_not_run_it_again() {
-    crate::fixtures::run(World::postgres(), async |world: Arc<World>| {
-        let store = world.open().await;
-        let mut lease = world.lease(&store);
+    crate::fixtures::run(TestDb::postgres(), async |db: Arc<TestDb>| {
+        let store = db.open().await;
+        let mut lease = db.lease(&store);
         let id = register(&mut lease, 1).await.unwrap().unwrap();
         let runs = Arc::new(AtomicUsize::new(0));
+
         let counted = Arc::clone(&runs);
         let refused: Result<(), Refusal> = lease
             .transact(INTENT, async move |tx| {
                 counted.fetch_add(1, Ordering::SeqCst);
-                // The same session id twice: a unique violation, to be tried again.
+                // The same session id twice is a unique violation, which asks for a retry.
                 let twice = tx.one(session::open(id, 1, &new_session(1))).await;
                 assert!(matches!(twice, Err(Error::Serialization)));
                 Err(Refusal::Taken)
@@ -321,6 +333,7 @@ async fn a_refusal_of_the_closure_does_not_run_it_again() {
             .await;
         assert!(matches!(refused, Err(Refusal::Taken)));
         assert_eq!(runs.swap(0, Ordering::SeqCst), 4);
+
         let counted = Arc::clone(&runs);
         let refused: Result<(), Refusal> = lease
             .transact(INTENT, async move |_| {

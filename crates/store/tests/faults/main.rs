@@ -1,4 +1,4 @@
-//! Databases that are killed, paused, filled, cut off and locked: what the store says, and what is left.
+//! Databases that are killed, paused, filled, cut off and locked: the store's errors and the remaining data.
 
 #![expect(
     clippy::unwrap_used,

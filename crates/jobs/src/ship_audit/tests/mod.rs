@@ -1,6 +1,6 @@
+mod backlog;
 mod keys;
 mod receiver;
-mod room;
 mod sinks;
 
 use std::path::Path;
@@ -27,16 +27,16 @@ use crate::tests::{Node, database, node, node_at, spawner};
 const ID: JournalId = JournalId([5; 16]);
 const OTHER: JournalId = JournalId([6; 16]);
 
-/// A database that is away, or refuses one sequence, when the test says so.
-struct Moody {
+/// A sink that fails on demand: unavailable, refusing one sequence, or losing an answer.
+struct FaultySink {
     inner: std::sync::Mutex<Arc<Audit>>,
     away: AtomicBool,
     refused: AtomicI64,
-    /// The answer is lost, but the batch is there.
+    /// The answer is lost, but the batch is stored.
     deaf: AtomicBool,
 }
 
-impl Moody {
+impl FaultySink {
     fn new(audit: Audit) -> Self {
         let [away, deaf] = [false, false].map(AtomicBool::new);
         Self { inner: std::sync::Mutex::new(Arc::new(audit)), away, refused: AtomicI64::new(0), deaf }
@@ -47,7 +47,7 @@ impl Moody {
     }
 }
 
-impl Sink for Moody {
+impl Sink for FaultySink {
     async fn resume(&self, journal: [u8; 16]) -> Result<Option<Place>, SinkError> {
         if self.away.load(Ordering::SeqCst) {
             return Err(store::Error::Unavailable("away".to_owned()).into());
@@ -75,7 +75,7 @@ impl Sink for Moody {
     }
 }
 
-/// A journal in the node's data directory.
+/// Opens the journal in the node's data directory.
 fn open(folder: &Path, id: JournalId, segment_bytes: u64) -> Journal {
     let options = Options { segment_bytes, ..Options::default() };
     Journal::open(&folder.join("journal"), options, id).unwrap().0
@@ -90,7 +90,7 @@ fn payload(n: u64) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Appends events, numbered from `first`, a second apart.
+/// Appends events numbered from `first`, one microsecond apart.
 fn append(journal: &mut Journal, node: &Node, first: u64, count: u64) {
     let now = node.clock.now().micros();
     let payloads: Vec<_> = (first..first + count).map(payload).collect();
@@ -118,13 +118,13 @@ fn settings(folder: &Path) -> ShipperSettings {
     }
 }
 
-/// Another way to the same trail, as after a restart.
+/// Opens the same trail again, as after a restart.
 fn audit(node: &Node) -> Audit {
     Audit::open(&database(Location::Sqlite(node.folder.path().join("gatewright.db"))), &spawner()).unwrap()
 }
 
-fn shipper(node: &Node) -> Shipper<Moody> {
-    Shipper::new(settings(node.folder.path()), Moody::new(audit(node)))
+fn shipper(node: &Node) -> Shipper<FaultySink> {
+    Shipper::new(settings(node.folder.path()), FaultySink::new(audit(node)))
 }
 
 async fn rows(node: &Node) -> Vec<Record> {
@@ -144,7 +144,7 @@ fn letters(node: &Node) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn records_arrive_as_they_are_once_and_in_order() {
+async fn records_are_stored_unchanged_once_and_in_order() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 2000);
     let job = shipper(&node);
@@ -152,6 +152,7 @@ async fn records_arrive_as_they_are_once_and_in_order() {
     node.runner.settle(&job).await.unwrap();
     append(&mut journal, &node, 26, 5);
     node.runner.settle(&job).await.unwrap();
+
     let rows = rows(&node).await;
     assert_eq!(rows.iter().map(|row| row.sequence).collect::<Vec<_>>(), (1..=30).collect::<Vec<_>>());
     assert_eq!(rows[6].payload, payload(7));
@@ -166,7 +167,7 @@ async fn records_arrive_as_they_are_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_restart_goes_on_where_it_was_whatever_was_answered() {
+async fn a_restarted_shipper_continues_after_a_lost_answer() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1500);
     append(&mut journal, &node, 1, 10);
@@ -174,18 +175,18 @@ async fn a_restart_goes_on_where_it_was_whatever_was_answered() {
     first.sink().deaf.store(true, Ordering::SeqCst);
     node.runner.step(&first).await.unwrap_err();
     assert!(first.shipping().last_error().is_some());
-    assert_eq!(sequences(&node).await.len(), 10, "they are there, but nobody knows");
+    assert_eq!(sequences(&node).await.len(), 10, "stored, although the answer was lost");
     node.runner.settle(&first).await.unwrap();
     drop(first);
     append(&mut journal, &node, 11, 10);
     let second = shipper(&node);
     node.runner.settle(&second).await.unwrap();
     assert_eq!(sequences(&node).await, (1..=20).collect::<Vec<_>>());
-    assert_eq!(second.shipping().shipped(), 10, "what was there was not shipped again");
+    assert_eq!(second.shipping().shipped(), 10, "stored records are not shipped again");
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_nothing_is_lost() {
+async fn nothing_is_lost_while_the_database_is_unavailable() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     let job = shipper(&node);
@@ -203,7 +204,7 @@ async fn while_the_database_is_away_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_poisoned_record_is_set_aside_and_the_others_go_on() {
+async fn a_refused_record_is_set_aside_and_the_others_are_shipped() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 40);
@@ -222,7 +223,7 @@ async fn a_poisoned_record_is_set_aside_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_gone_over_and_named() {
+async fn an_unreadable_record_is_skipped_and_reported() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 10);
@@ -243,7 +244,7 @@ async fn what_cannot_be_read_is_gone_over_and_named() {
 }
 
 #[tokio::test]
-async fn a_payload_that_is_no_event_is_shipped_all_the_same() {
+async fn a_payload_that_is_not_an_event_is_shipped() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     let time = Time(node.clock.now().micros());
@@ -255,7 +256,7 @@ async fn a_payload_that_is_no_event_is_shipped_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_wiped_directory_begins_anew() {
+async fn a_new_journal_after_a_wipe_is_shipped() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 3);
@@ -266,7 +267,7 @@ async fn a_wiped_directory_begins_anew() {
     node.runner.settle(&job).await.unwrap();
     let mut journal = open(node.folder.path(), OTHER, 1 << 20);
     append(&mut journal, &node, 1, 2);
-    // Within the hour, or at a restart.
+    // The shipper notices the new journal within the hour, or at a restart.
     node.clock.advance(Duration::from_hours(1));
     node.runner.settle(&job).await.unwrap();
     node.runner.settle(&job).await.unwrap();
@@ -276,7 +277,7 @@ async fn a_wiped_directory_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_tail_that_was_lost_and_written_anew_is_told_and_shipped() {
+async fn a_tail_that_was_lost_and_rewritten_is_reported_and_shipped() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 3);
@@ -292,13 +293,13 @@ async fn a_tail_that_was_lost_and_written_anew_is_told_and_shipped() {
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 40, 3);
     node.runner.settle(&shipper(&node)).await.unwrap();
-    assert_eq!(sequences(&node).await, [1, 2, 3, 4, 4, 5, 5, 6], "both stay: nobody decides which is true");
+    assert_eq!(sequences(&node).await, [1, 2, 3, 4, 4, 5, 5, 6], "both versions stay");
     assert_eq!(letters(&node).len(), 1);
     assert_eq!(node.audit_db.journal(ID.0).await.unwrap().unwrap().shipped.sequence, 6);
 }
 
 #[tokio::test]
-async fn only_what_is_ready_is_shipped() {
+async fn only_records_that_are_ready_are_shipped() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 5);
@@ -308,7 +309,7 @@ async fn only_what_is_ready_is_shipped() {
         ready: Arc::new(move || ready.load(Ordering::SeqCst)),
         ..settings(node.folder.path())
     };
-    let job = Shipper::new(settings, Moody::new(audit(&node)));
+    let job = Shipper::new(settings, FaultySink::new(audit(&node)));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, [1, 2, 3]);
     synced.store(5, Ordering::SeqCst);
@@ -318,35 +319,39 @@ async fn only_what_is_ready_is_shipped() {
 }
 
 #[tokio::test]
-async fn keys_go_before_the_events_and_checkpoints_become_heads() {
+async fn keys_are_stored_before_events_and_checkpoints_become_heads() {
     let node = node().await;
     let keys = node.folder.path().join("keys");
     let user = uuid::Uuid::from_u128(9);
     std::fs::write(&keys, format!("00112233445566aa {user} c2VhbGVk\nno key\n0011223344556677 {user} cut"))
         .unwrap();
+
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 2);
     let (head, time) = (journal.head(), Time(node.clock.now().micros()));
     let checkpoint = Checkpoint::sign(head, time, b"k1", |_| Some(vec![1; 64])).unwrap().format();
     let entry = Entry { time, kind: Kind::Checkpoint, payload: &checkpoint };
     assert!(journal.append(time, &[entry]).failure.is_none());
+
     let job = shipper(&node);
     job.sink().away.store(true, Ordering::SeqCst);
     node.runner.step(&job).await.unwrap_err();
     job.sink().away.store(false, Ordering::SeqCst);
     node.runner.settle(&job).await.unwrap();
+
     let mut lease = node.lease();
     let mut read = lease.read().await.unwrap();
     let id = 0x0011_2233_4455_66aa_u64.to_be_bytes();
     let key = read.one(audit_key::find(&id)).await.unwrap().unwrap();
     assert_eq!((key.user.0, key.sealed.as_slice()), (user, b"c2VhbGVk".as_slice()));
     drop(lease);
+
     let heads = node.audit_db.heads(ID.0, 0, 10).await.unwrap();
     assert_eq!(heads.len(), 1);
     assert_eq!((heads[0].sequence, heads[0].hash, &heads[0].checkpoint), (2, head.hash.0, &checkpoint));
     assert_eq!(rows(&node).await[2].kind, "audit_checkpoint");
 
-    // A line that was cut is whole now.
+    // The truncated line is complete now.
     std::fs::write(&keys, format!("0011223344556677 {user} whole\n")).unwrap();
     append(&mut journal, &node, 4, 1);
     node.runner.settle(&job).await.unwrap();
@@ -356,7 +361,7 @@ async fn keys_go_before_the_events_and_checkpoints_become_heads() {
 }
 
 #[tokio::test]
-async fn a_server_refuses_what_no_text_may_hold_and_takes_the_rest() {
+async fn postgres_refuses_a_record_with_a_nul_character_and_takes_the_rest() {
     let server = testkit::Postgres::shared();
     let fresh = server.fresh_database();
     let location = Location::Postgres {
@@ -365,35 +370,40 @@ async fn a_server_refuses_what_no_text_may_hold_and_takes_the_rest() {
         tls_ca_file: None,
     };
     let node = node_at(location.clone(), tempfile::tempdir().unwrap()).await;
+
     let mut journal = open(node.folder.path(), ID, 3000);
     append(&mut journal, &node, 1, 30);
     let time = Time(node.clock.now().micros());
     let entry = Entry { time, kind: Kind::Data, payload: br#"{"kind":"x","request_id":"a\u0000b"}"# };
     assert!(journal.append(time, &[entry]).failure.is_none());
     append(&mut journal, &node, 32, 30);
+
     let audit = Audit::open(&database(location), &spawner()).unwrap();
     let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(audit)));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, (1..=61).collect::<Vec<_>>());
+
     let rows = rows(&node).await;
     let letter = Refused::in_row(&rows[30]).unwrap();
     assert_eq!((rows[30].kind.as_str(), letter.payload.as_slice()), (SET_ASIDE, entry.payload));
     assert_eq!(letters(&node)[0]["sequence"], 31);
+
     let mut reader = journal::Reader::open(&node.folder.path().join("journal"));
     let mut chain = journal::Chain::new(ID);
     while let Some(record) = reader.read().unwrap() {
         chain.check(&record).unwrap();
         if record.sequence == 31 {
-            assert_eq!(letter.record(), Some(record), "the letter has all of it");
+            assert_eq!(letter.record(), Some(record), "the dead letter has the whole record");
         }
     }
+
     assert_eq!(rows.iter().filter(|row| Refused::in_row(row).is_some()).count(), 1);
     assert_eq!(node.audit_db.partitions().await.unwrap(), ["audit_events_2026_01", "audit_events_2026_02"]);
 }
 
-/// As many as take several batches, by their number and by their bytes.
+/// Enough records for several batches, by number and by bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_arrive_in_whole_batches() {
+async fn many_records_are_shipped_in_full_batches() {
     let server = testkit::Postgres::shared();
     let fresh = server.fresh_database();
     let location = Location::Postgres {
@@ -402,6 +412,7 @@ async fn many_arrive_in_whole_batches() {
         tls_ca_file: None,
     };
     let node = node_at(location.clone(), tempfile::tempdir().unwrap()).await;
+
     let mut journal = open(node.folder.path(), ID, 64 << 20);
     append(&mut journal, &node, 1, 4500);
     let time = Time(node.clock.now().micros());
@@ -410,9 +421,10 @@ async fn many_arrive_in_whole_batches() {
         let entry = Entry { time, kind: Kind::Data, payload: &long };
         assert!(journal.append(time, &[entry]).failure.is_none());
     }
+
     let audit = Audit::open(&database(location), &spawner()).unwrap();
     let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(audit)));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, (1..=4503).collect::<Vec<_>>());
-    assert_eq!(job.shipping().batches().count, 4, "2000, 2000, 500 and two long ones, and the last");
+    assert_eq!(job.shipping().batches().count, 4, "2000, 2000, 500 with two long ones, and the last");
 }

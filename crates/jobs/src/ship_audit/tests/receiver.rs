@@ -1,4 +1,4 @@
-//! Receivers that are thrown away after the test.
+//! HTTP receivers that live for one test.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,13 +14,13 @@ use crate::tests::spawner;
 
 /// A request with its body.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct ReceivedRequest {
     pub(super) path: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: String,
 }
 
-impl Asked {
+impl ReceivedRequest {
     pub(super) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map_or_else(|| panic!("no {name} in {:?}", self.headers), |(_, value)| value)
@@ -35,23 +35,23 @@ impl Asked {
     }
 }
 
-/// How a request is answered.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
     /// A status, more headers, and a body.
     Status(u16, &'static str, &'static str),
-    /// Refuses whatever body has this text, and takes the others.
+    /// Refuses a body that contains this text with this status, and accepts any other.
     Unless(&'static str, u16),
-    /// Nothing, for ever.
+    /// No answer at all.
     Hang,
-    /// The connection is closed.
+    /// The connection is closed without an answer.
     HangUp,
 }
 
 /// An HTTP server.
 pub(super) struct Receiver {
     pub(super) address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<ReceivedRequest>>>,
     replies: Arc<Mutex<(VecDeque<Reply>, Reply)>>,
 }
 
@@ -83,25 +83,25 @@ impl Receiver {
         receiver
     }
 
-    /// What is answered next, one after the other; then what was answered before.
+    /// Queues replies, which precede the permanent one.
     pub(super) fn next(&self, replies: impl IntoIterator<Item = Reply>) {
         self.replies.lock().unwrap().0.extend(replies);
     }
 
-    /// What is answered from now on.
+    /// Sets the permanent reply.
     pub(super) fn always(&self, reply: Reply) {
         self.replies.lock().unwrap().1 = reply;
     }
 
-    /// What was asked since the last look.
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    /// Takes the requests since the last call.
+    pub(super) fn asked(&self) -> Vec<ReceivedRequest> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 }
 
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    asked: &Mutex<Vec<Asked>>,
+    asked: &Mutex<Vec<ReceivedRequest>>,
     replies: &Mutex<(VecDeque<Reply>, Reply)>,
 ) {
     let mut stream = BufReader::new(stream);
@@ -116,6 +116,7 @@ async fn serve(
         }
         lines.push(line.trim_end().to_owned());
     }
+
     let header = |line: &String| {
         line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
     };
@@ -124,7 +125,8 @@ async fn serve(
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.unwrap();
     let path = lines[0].split(' ').nth(1).unwrap().to_owned();
-    let request = Asked { path, headers, body: String::from_utf8(body).unwrap() };
+    let request = ReceivedRequest { path, headers, body: String::from_utf8(body).unwrap() };
+
     let reply = {
         let mut replies = replies.lock().unwrap();
         let always = replies.1.clone();
@@ -137,6 +139,7 @@ async fn serve(
         Reply::Hang => std::future::pending().await,
         Reply::HangUp => return,
     };
+
     asked.lock().unwrap().push(request);
     let length = body.len();
     let answer =

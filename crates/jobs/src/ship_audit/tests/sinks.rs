@@ -1,4 +1,4 @@
-//! Sinks elsewhere: exactly the records, in order, whatever happens to the receiver.
+//! Remote sinks: exactly the records, in order, whatever the receiver does.
 
 use std::io::{self, Write};
 
@@ -15,10 +15,10 @@ use audit::sinks::{JsonLines, Otlp, RemoteSink, TRIES, Transport, Webhook, Webho
 use outbound::Endpoint;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// Long enough for a receiver on this machine that does answer.
+/// Long enough for a receiver on this machine.
 const LIMIT: Duration = Duration::from_secs(10);
 
-fn outside(node: &Node, carrier: Transport) -> Shipper<RemoteSink> {
+fn remote(node: &Node, transport: Transport) -> Shipper<RemoteSink> {
     let folder = node.folder.path();
     let settings = ShipperSettings {
         name: "ship_audit_sink",
@@ -28,15 +28,15 @@ fn outside(node: &Node, carrier: Transport) -> Shipper<RemoteSink> {
         patience: Some((Duration::from_secs(1), Duration::from_mins(1))),
         ..settings(folder)
     };
-    Shipper::new(settings, RemoteSink::new(carrier, folder.join("sink"), CancellationToken::new()))
+    Shipper::new(settings, RemoteSink::new(transport, folder.join("sink"), CancellationToken::new()))
 }
 
 fn webhook(node: &Node, url: &str, limit: Duration) -> Shipper<RemoteSink> {
     let secrets = WebhookSecrets::parse(SECRET).unwrap();
-    outside(node, Transport::Webhook(Webhook::new(Endpoint::new(url, None, limit).unwrap(), secrets)))
+    remote(node, Transport::Webhook(Webhook::new(Endpoint::new(url, None, limit).unwrap(), secrets)))
 }
 
-/// Steps through every rest until all is sent.
+/// Steps through every pause until all records are sent.
 async fn persist(node: &Node, job: &Shipper<RemoteSink>) {
     for _ in 0..200 {
         if node.runner.settle(job).await.is_ok() {
@@ -47,17 +47,17 @@ async fn persist(node: &Node, job: &Shipper<RemoteSink>) {
     panic!("not sent: {:?}", job.shipping().last_error());
 }
 
-/// A pipe whose reader may be gone.
+/// A pipe whose reader may close it.
 #[derive(Clone, Default)]
 struct Pipe(Arc<std::sync::Mutex<(Vec<u8>, bool)>>);
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut inside = self.0.lock().unwrap();
-        if inside.1 {
+        let mut state = self.0.lock().unwrap();
+        if state.1 {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        inside.0.extend_from_slice(bytes);
+        state.0.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -71,25 +71,27 @@ fn sequence(line: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn lines_are_written_once_and_remembered() {
+async fn json_lines_are_written_once_across_restarts() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 3);
     let pipe = Pipe::default();
     for first in [4, 6] {
-        let job = outside(&node, Transport::JsonLines(JsonLines::new(pipe.clone())));
+        let job = remote(&node, Transport::JsonLines(JsonLines::new(pipe.clone())));
         node.runner.settle(&job).await.unwrap();
         append(&mut journal, &node, first, 2);
     }
-    let gone = outside(&node, Transport::JsonLines(JsonLines::new(pipe.clone())));
+
+    let gone = remote(&node, Transport::JsonLines(JsonLines::new(pipe.clone())));
     pipe.0.lock().unwrap().1 = true;
     node.runner.step(&gone).await.unwrap_err();
-    assert_eq!(gone.shipping().backlog(), 0, "nobody knows how much there is");
+    assert_eq!(gone.shipping().backlog(), 0, "the backlog is unknown");
     pipe.0.lock().unwrap().1 = false;
     persist(&node, &gone).await;
     let text = String::from_utf8(pipe.0.lock().unwrap().0.clone()).unwrap();
     assert_eq!(text.lines().map(sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
-    // A line has the event byte by byte, so that the chain can be recomputed from lines alone.
+
+    // A line has the event byte for byte, so that lines alone suffice to recompute the chain.
     let mut chain = journal::Chain::new(ID);
     for line in text.lines() {
         let value: Value = serde_json::from_str(line).unwrap();
@@ -111,7 +113,7 @@ async fn lines_are_written_once_and_remembered() {
 }
 
 #[tokio::test]
-async fn what_is_no_event_and_what_is_a_checkpoint_have_lines_too() {
+async fn invalid_events_and_checkpoints_have_lines_too() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     let time = Time(node.clock.now().micros());
@@ -122,7 +124,7 @@ async fn what_is_no_event_and_what_is_a_checkpoint_have_lines_too() {
     let entry = Entry { time, kind: Kind::Checkpoint, payload: &checkpoint.format() };
     assert!(journal.append(time, &[entry]).failure.is_none());
     let pipe = Pipe::default();
-    node.runner.settle(&outside(&node, Transport::JsonLines(JsonLines::new(pipe.clone())))).await.unwrap();
+    node.runner.settle(&remote(&node, Transport::JsonLines(JsonLines::new(pipe.clone())))).await.unwrap();
     let text = String::from_utf8(pipe.0.lock().unwrap().0.clone()).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&lines[0]["payload"], &lines[1]["payload"]), (&"/yBubyBKU09O".into(), &"ewp9".into()));
@@ -130,7 +132,7 @@ async fn what_is_no_event_and_what_is_a_checkpoint_have_lines_too() {
     let head = &lines[3]["head"];
     assert_eq!((&lines[3]["kind"], &head["sequence"]), (&"audit_checkpoint".into(), &3.into()));
     assert_eq!((&head["key"], &head["signature"]), (&"6b31".into(), &"AQEB".into()));
-    assert_eq!(head["hash"], lines[2]["hash"], "what it vouches for");
+    assert_eq!(head["hash"], lines[2]["hash"], "the hash that it signs");
     assert_eq!((&head["journal"], &head["time"]), (&ID.to_string().into(), &time.0.into()));
 }
 
@@ -142,6 +144,7 @@ async fn a_webhook_is_signed_and_sends_each_record_once() {
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 7);
     let job = webhook(&node, &url, LIMIT);
+
     node.runner.settle(&job).await.unwrap();
     let asked = receiver.asked();
     assert_eq!(asked.len(), 1);
@@ -154,7 +157,8 @@ async fn a_webhook_is_signed_and_sends_each_record_once() {
     let secrets = WebhookSecrets::parse(SECRET).unwrap();
     let expected = secrets.signature(id, timestamp.parse().unwrap(), asked[0].body.as_bytes());
     assert_eq!(asked[0].header("webhook-signature"), expected);
-    // After a restart it goes on behind them.
+
+    // After a restart the next batch follows.
     append(&mut journal, &node, 8, 2);
     let again = webhook(&node, &url, LIMIT);
     node.runner.settle(&again).await.unwrap();
@@ -163,7 +167,7 @@ async fn a_webhook_is_signed_and_sends_each_record_once() {
 }
 
 #[tokio::test]
-async fn whatever_a_receiver_does_all_records_come_in_order() {
+async fn all_records_arrive_in_order_after_any_failure_of_the_receiver() {
     let node = node().await;
     let receiver = Receiver::start(None).await;
     let url = format!("http://{}/", receiver.address);
@@ -177,6 +181,7 @@ async fn whatever_a_receiver_does_all_records_come_in_order() {
         Reply::Status(302, "location: /x\r\n", ""),
         wait,
     ]);
+
     let why = [
         "it answered 500",
         "connection closed before message completed",
@@ -186,7 +191,7 @@ async fn whatever_a_receiver_does_all_records_come_in_order() {
     for why in why {
         let told = node.runner.step(&job).await.unwrap_err().to_string();
         assert_eq!(told, why);
-        // While it rests nobody is asked, and metrics say what there is.
+        // During the pause no request is sent, and the metrics keep the error.
         let asked = receiver.asked().len();
         assert!(asked <= 1);
         node.runner.step(&job).await.unwrap_err();
@@ -196,13 +201,15 @@ async fn whatever_a_receiver_does_all_records_come_in_order() {
             node.clock.advance(Duration::from_mins(1));
         }
     }
+
     node.clock.advance(Duration::from_secs(299));
     node.runner.step(&job).await.unwrap_err();
-    assert_eq!(receiver.asked().len(), 0, "it wants to be left alone");
+    assert_eq!(receiver.asked().len(), 0, "it asked for a longer pause");
     node.clock.advance(Duration::from_secs(2));
     node.runner.settle(&job).await.unwrap();
+
     assert_eq!(
-        receiver.asked().iter().flat_map(receiver::Asked::sequences).collect::<Vec<_>>(),
+        receiver.asked().iter().flat_map(receiver::ReceivedRequest::sequences).collect::<Vec<_>>(),
         [1, 2, 3, 4, 5]
     );
     assert_eq!((job.shipping().shipped(), job.shipping().dead(), job.shipping().last_error()), (5, 0, None));
@@ -220,25 +227,27 @@ async fn a_receiver_that_never_answers_is_given_up() {
     assert_eq!(told, "no answer within 50ms");
     persist(&node, &job).await;
     assert_eq!(receiver.asked().last().unwrap().sequences(), [1, 2]);
-    // The server stops: nobody waits for a receiver that hangs.
+
+    // At shutdown the server does not wait for a hung receiver.
     append(&mut journal, &node, 3, 1);
     let stop = CancellationToken::new();
     let endpoint =
         Endpoint::new(&format!("http://{}/", receiver.address), None, Duration::from_hours(1)).unwrap();
-    let carrier = Transport::Webhook(Webhook::new(endpoint, WebhookSecrets::parse(SECRET).unwrap()));
+    let transport = Transport::Webhook(Webhook::new(endpoint, WebhookSecrets::parse(SECRET).unwrap()));
     let settings = ShipperSettings { keys: None, ..settings(node.folder.path()) };
-    let job = Shipper::new(settings, RemoteSink::new(carrier, node.folder.path().join("sink"), stop.clone()));
+    let sink = RemoteSink::new(transport, node.folder.path().join("sink"), stop.clone());
+    let job = Shipper::new(settings, sink);
     receiver.always(Reply::Hang);
     let (stepped, ()) = tokio::join!(node.runner.step(&job), async { stop.cancel() });
     assert_eq!(stepped.unwrap_err().to_string(), "the server stops");
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_down_is_tried_until_it_is_there() {
+async fn a_receiver_that_is_down_is_retried_until_it_answers() {
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 3);
-    // A port where nobody listens.
+    // A port without a listener.
     let port = testkit::free_port();
     let job = webhook(&node, &format!("http://127.0.0.1:{port}/"), LIMIT);
     for failures in 1..=4 {
@@ -267,8 +276,8 @@ async fn a_record_that_is_always_refused_is_set_aside_and_the_others_arrive() {
         .filter(|asked| asked.body.contains("\"request_id\":\"r17\"") && asked.sequences() == [17]);
     assert_eq!(alone.count(), usize::try_from(TRIES).unwrap());
     let taken = asked.iter().filter(|asked| !asked.body.contains("\"request_id\":\"r17\""));
-    let taken: Vec<i64> = taken.flat_map(receiver::Asked::sequences).collect();
-    assert_eq!(taken, (1..=40).collect::<Vec<_>>(), "a letter stands for it");
+    let taken: Vec<i64> = taken.flat_map(receiver::ReceivedRequest::sequences).collect();
+    assert_eq!(taken, (1..=40).collect::<Vec<_>>(), "a dead letter takes its position");
     let letter = asked.iter().find(|asked| asked.body.contains(SET_ASIDE)).unwrap();
     assert!(letter.body.contains("it answered 422") && letter.sequences() == [17], "{}", letter.body);
     let text = std::fs::read_to_string(node.folder.path().join("sink.dead-letter.jsonl")).unwrap();
@@ -276,7 +285,7 @@ async fn a_record_that_is_always_refused_is_set_aside_and_the_others_arrive() {
     assert_eq!((job.shipping().dead(), job.shipping().shipped()), (1, 39));
 }
 
-/// A certificate for `localhost`, and what shows it.
+/// A certificate for `localhost`, and an acceptor that presents it.
 fn certified() -> (rcgen::CertifiedKey<rcgen::KeyPair>, TlsAcceptor) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -286,8 +295,8 @@ fn certified() -> (rcgen::CertifiedKey<rcgen::KeyPair>, TlsAcceptor) {
     (made, Arc::new(server).into())
 }
 
-/// Who believes this certificate only.
-fn believing(root: &rcgen::Certificate) -> Arc<ClientConfig> {
+/// A client configuration that trusts only this certificate.
+fn trusting(root: &rcgen::Certificate) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(root.der().clone()).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -296,7 +305,7 @@ fn believing(root: &rcgen::Certificate) -> Arc<ClientConfig> {
 }
 
 #[tokio::test]
-async fn https_believes_the_authority_that_it_is_given_and_no_other() {
+async fn https_trusts_only_the_given_authority() {
     let (made, server) = certified();
     let (other, _) = certified();
     let receiver = Receiver::start(Some(server)).await;
@@ -305,8 +314,8 @@ async fn https_believes_the_authority_that_it_is_given_and_no_other() {
     append(&mut journal, &node, 1, 3);
     let job = |root: &rcgen::Certificate| {
         let url = format!("https://localhost:{}/x?y=1", receiver.address.port());
-        let endpoint = Endpoint::new(&url, Some(believing(root)), LIMIT).unwrap();
-        outside(&node, Transport::Webhook(Webhook::new(endpoint, WebhookSecrets::parse(SECRET).unwrap())))
+        let endpoint = Endpoint::new(&url, Some(trusting(root)), LIMIT).unwrap();
+        remote(&node, Transport::Webhook(Webhook::new(endpoint, WebhookSecrets::parse(SECRET).unwrap())))
     };
     let refused = node.runner.step(&job(&other.cert)).await.unwrap_err().to_string();
     assert!(refused.contains("certificate"), "{refused}");
@@ -317,7 +326,7 @@ async fn https_believes_the_authority_that_it_is_given_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_collector_gets_logs_as_otlp_has_them() {
+async fn a_collector_receives_otlp_logs() {
     let node = node().await;
     let receiver = Receiver::start(None).await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
@@ -326,9 +335,10 @@ async fn a_collector_gets_logs_as_otlp_has_them() {
     let traced = br#"{"kind":"audit_gap","trace_id":"0af7651916cd43dd8448eb211c80319c"}"#;
     assert!(journal.append(time, &[Entry { time, kind: Kind::Data, payload: traced }]).failure.is_none());
     let endpoint = Endpoint::new(&format!("http://{}/v1/logs", receiver.address), None, LIMIT).unwrap();
-    let job = outside(&node, Transport::Otlp(Otlp::new(endpoint)));
+    let job = remote(&node, Transport::Otlp(Otlp::new(endpoint)));
     receiver.always(Reply::Status(200, "", "{\"partialSuccess\":{}}"));
     node.runner.settle(&job).await.unwrap();
+
     let asked = receiver.asked();
     assert_eq!((asked[0].path.as_str(), asked[0].header("content-type")), ("/v1/logs", "application/json"));
     let body: Value = serde_json::from_str(&asked[0].body).unwrap();
@@ -336,6 +346,7 @@ async fn a_collector_gets_logs_as_otlp_has_them() {
     assert_eq!(logs["resource"]["attributes"][0]["value"]["stringValue"], "gatewright");
     let records = logs["scopeLogs"][0]["logRecords"].as_array().unwrap();
     assert_eq!(records.len(), 5);
+
     let second = &records[1];
     assert_eq!(second["timeUnixNano"], format!("{}", (node.clock.now().micros() + 1) * 1000));
     assert_eq!((&second["severityNumber"], &second["eventName"]), (&9.into(), &"login_succeeded".into()));
@@ -348,7 +359,7 @@ async fn a_collector_gets_logs_as_otlp_has_them() {
     assert_eq!((&records[4]["severityText"], records[0].get("traceId")), (&"WARN".into(), None));
     assert_eq!(records[4]["traceId"], "0af7651916cd43dd8448eb211c80319c");
 
-    // What a collector rejects is found, offered again, and set aside.
+    // A rejected record is found, offered again, and set aside.
     append(&mut journal, &node, 6, 4);
     let rejects = "{\"partialSuccess\":{\"rejectedLogRecords\":\"1\",\"errorMessage\":\"too old\"}}";
     receiver.next(std::iter::repeat_n(Reply::Status(200, "", rejects), 3));
@@ -359,7 +370,7 @@ async fn a_collector_gets_logs_as_otlp_has_them() {
     persist_until(&node, &job, || job.shipping().dead() == 1).await;
 }
 
-/// Steps through every rest until it is so.
+/// Steps through every pause until `is_so` is true.
 async fn persist_until(node: &Node, job: &Shipper<RemoteSink>, is_so: impl Fn() -> bool) {
     for _ in 0..100 {
         let _ = node.runner.step(job).await;
@@ -371,7 +382,7 @@ async fn persist_until(node: &Node, job: &Shipper<RemoteSink>, is_so: impl Fn() 
     panic!("never: {:?}", job.shipping().last_error());
 }
 
-/// What a stream holds, by a client of its own: each entry's four values.
+/// Reads a stream with an independent client: the four values of each entry.
 async fn entries(port: u16, key: &str) -> Vec<[String; 4]> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -386,13 +397,13 @@ async fn entries(port: u16, key: &str) -> Vec<[String; 4]> {
 }
 
 #[tokio::test]
-async fn a_stream_has_every_record_also_after_an_outage() {
+async fn a_stream_has_every_record_after_an_outage() {
     let mut redis = Redis::start();
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 1200);
     let stream = RedisStream::new(&redis.url(), None, "audit", None, LIMIT).unwrap();
-    let job = outside(&node, Transport::Stream(stream));
+    let job = remote(&node, Transport::Stream(stream));
     node.runner.settle(&job).await.unwrap();
     let found = entries(redis.port(), "audit").await;
     assert_eq!(
@@ -415,12 +426,12 @@ async fn a_stream_has_every_record_also_after_an_outage() {
     persist(&node, &job).await;
     let after: Vec<i64> =
         entries(redis.port(), "audit").await.iter().map(|entry| sequence(&entry[3])).collect();
-    assert_eq!(after, [1201, 1202, 1203], "it has lost what it held, and gets what it had not");
+    assert_eq!(after, [1201, 1202, 1203], "the restarted server has only the new records");
 }
 
-/// By TLS, through something that takes it off; and only with a server that is believed.
+/// Connects through a TLS proxy, and only to a server with a trusted certificate.
 #[tokio::test]
-async fn a_stream_is_reached_by_tls() {
+async fn a_stream_is_reached_over_tls() {
     let redis = Redis::start();
     let ((made, acceptor), (other, _)) = (certified(), certified());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -429,15 +440,15 @@ async fn a_stream_is_reached_by_tls() {
     spawner().spawn("tls", async move {
         while let Ok((socket, _)) = listener.accept().await {
             let Ok(mut outside) = acceptor.accept(socket).await else { continue };
-            let mut inside = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            let mut plain = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut outside, &mut plain).await;
         }
     });
     let entry = || vec![("journal", b"j".as_slice()), ("sequence", b"1"), ("kind", b"k"), ("record", b"r")];
-    let stranger = RedisStream::new(&url, Some(believing(&other.cert)), "tls", None, LIMIT).unwrap();
-    let told = stranger.add(&[entry()]).await.unwrap_err().to_string();
+    let untrusted = RedisStream::new(&url, Some(trusting(&other.cert)), "tls", None, LIMIT).unwrap();
+    let told = untrusted.add(&[entry()]).await.unwrap_err().to_string();
     assert!(told.contains("certificate"), "{told}");
-    let stream = RedisStream::new(&url, Some(believing(&made.cert)), "tls", None, LIMIT).unwrap();
+    let stream = RedisStream::new(&url, Some(trusting(&made.cert)), "tls", None, LIMIT).unwrap();
     stream.add(&[entry(), entry()]).await.unwrap();
     stream.add(&[entry()]).await.unwrap();
     assert_eq!(entries(redis.port(), "tls").await.len(), 3);
@@ -445,13 +456,13 @@ async fn a_stream_is_reached_by_tls() {
 }
 
 #[tokio::test]
-async fn a_stream_is_cut_and_what_is_none_is_not_written() {
+async fn a_stream_is_trimmed_and_invalid_addresses_are_refused() {
     let redis = Redis::start();
     let node = node().await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 900);
     let stream = RedisStream::new(&format!("{}3", redis.url()), None, "short", Some(100), LIMIT).unwrap();
-    node.runner.settle(&outside(&node, Transport::Stream(stream))).await.unwrap();
+    node.runner.settle(&remote(&node, Transport::Stream(stream))).await.unwrap();
     assert_eq!(entries(redis.port(), "short").await.len(), 0, "another database");
     let wrong = RedisStream::new("redis://:secret@127.0.0.1:1/", None, "short", None, LIMIT).unwrap();
     assert!(!format!("{wrong:?}").contains("secret"));

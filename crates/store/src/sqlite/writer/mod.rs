@@ -1,8 +1,8 @@
 //! The writer: one thread, one connection, and group commit.
 //!
-//! A write is one job. The group is what queued up while the last COMMIT was on its way to the disk, at most
-//! [`GROUP`] jobs, so a lone writer waits for nobody. Each job runs in a savepoint of its own and is answered after
-//! COMMIT: its success, and its failure too when it may tell of what others of the group have done.
+//! A write is one job. A group contains the jobs that queued up during the previous COMMIT, at most
+//! [`GROUP`], so a single writer never waits for others. Each job runs in its own savepoint. Its success is
+//! answered after COMMIT; so is a failure that may reveal uncommitted changes of earlier members.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -27,10 +27,11 @@ use crate::tx::{Engine, State, Tx};
 
 /// Most jobs in one COMMIT.
 const GROUP: usize = 256;
-/// Jobs of the front in a row before one of the back has its turn: low priority is not none.
+/// Jobs of the request lane in a row before one of the background lane runs, so that the latter never
+/// starves.
 const REQUESTS_IN_A_ROW: usize = 64;
 
-/// The way to the writer's thread, which ends when this is dropped and its queue is empty.
+/// Access to the writer's thread, which ends after this is dropped and its queue is empty.
 pub(crate) struct Writer {
     queue: Arc<Queue>,
     times: Arc<PoolTimes>,
@@ -47,44 +48,44 @@ struct Queue {
 struct Lanes {
     request: VecDeque<Box<dyn Job>>,
     background: VecDeque<Box<dyn Job>>,
-    /// Jobs of the front since the last one of the back.
+    /// Jobs of the request lane since the last background job.
     requests_in_a_row: usize,
     closed: bool,
 }
 
 /// One write, of any type.
 trait Job: Send {
-    /// Whether somebody waits for it still.
+    /// Whether a caller still waits for it.
     fn is_wanted(&self) -> bool;
-    /// Begins it, once; false when nobody waits for it any more.
+    /// Starts it, once; false when no caller waits for it.
     fn take(&mut self) -> bool;
-    /// Runs the closure on the connection, inside a savepoint; true when it wants to be committed.
+    /// Runs the closure on the connection, inside a savepoint; true when it succeeds.
     fn run(&mut self, connection: Connection) -> (Connection, bool);
-    /// What says that its announcement is written, once.
+    /// Returns, once, the receipt that its intent is written.
     fn announcement(&mut self) -> Option<Receipt>;
-    /// Answers: with its outcome, or with the error that kept the group from being committed.
+    /// Answers with its outcome, or with the error that prevented the commit.
     fn settle(self: Box<Self>, failure: Option<Error>);
 }
 
-/// Who comes first, the writer or the deadline of the one who waits.
+/// Decides whether the writer starts a job before its caller's deadline withdraws it.
 #[derive(Clone, Default)]
 pub(crate) struct Claim(Arc<AtomicBool>);
 
 impl Claim {
-    /// Takes the job back; true when it has not begun and never will.
+    /// Withdraws the job; true when it has not started and never will.
     pub(crate) fn withdraw(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 }
 
-/// What became of a write. The trail is told when the [`PendingAudit`] is dropped: by whoever waited for it, or by the
-/// writer where nobody does.
+/// The outcome of a write. Dropping the [`PendingAudit`] reports it to the audit trail: the caller drops it,
+/// or the writer when no caller waits.
 type Outcome<T, E> = (Option<PendingAudit>, Result<T, E>);
 type Answer<T, E> = oneshot::Receiver<Outcome<T, E>>;
 
 impl Writer {
-    /// Starts the thread. Called inside a runtime, so that a closure that waits for a timer waits, and is found out,
-    /// instead of panicking.
+    /// Starts the thread. Needs a Tokio runtime, so that a closure that awaits a timer returns `Pending` and
+    /// is refused instead of panicking.
     pub(crate) fn start(connection: Connection) -> Result<Self, Error> {
         let queue = Arc::<Queue>::default();
         let shared = Ended(Arc::clone(&queue));
@@ -99,22 +100,22 @@ impl Writer {
         Ok(Self { queue, times: Arc::default() })
     }
 
-    /// Whether the thread takes jobs.
+    /// Whether the thread accepts jobs.
     pub(crate) fn lives(&self) -> bool {
         !self.queue.lanes().closed
     }
 
-    /// Whether it is at work.
+    /// Whether it runs a group.
     pub(crate) fn is_busy(&self) -> bool {
         self.queue.busy.load(Ordering::Relaxed)
     }
 
-    /// How long writes waited for their turn, and how long they took from there to their answer.
+    /// How long writes waited for their start, and how long they took from there to their answer.
     pub(crate) fn times(&self) -> &PoolTimes {
         &self.times
     }
 
-    /// Queues a write; its answer comes through the receiver, and not at all when the thread has ended.
+    /// Queues a write; the receiver gets its answer, or closes when the thread has ended.
     pub(crate) fn submit<R, T, E, F>(
         &self,
         lane: Lane,
@@ -131,6 +132,7 @@ impl Writer {
         let claim = Claim::default();
         let times = Arc::clone(&self.times);
         let job = Box::new(Write::new(closure, announced, reply, claim.clone(), times));
+
         let mut lanes = self.queue.lanes();
         match lane {
             _ if lanes.closed => {}
@@ -150,7 +152,7 @@ impl Drop for Writer {
     }
 }
 
-/// Tells those who wait that the thread has ended, also by a panic.
+/// Closes the queue when the thread ends, also by a panic, and thereby answers all waiting callers.
 struct Ended(Arc<Queue>);
 
 impl Drop for Ended {
@@ -168,7 +170,7 @@ impl Queue {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next job, waiting for one; None when the writer's owner is gone.
+    /// Waits for the next job; `None` after the [`Writer`] was dropped.
     fn wait(&self) -> Option<Box<dyn Job>> {
         let mut lanes = self.lanes();
         loop {
@@ -182,7 +184,7 @@ impl Queue {
         }
     }
 
-    /// The next job, if one is queued now.
+    /// Returns the next job, if one is queued.
     fn poll(&self) -> Option<Box<dyn Job>> {
         self.lanes().pop()
     }
@@ -190,8 +192,8 @@ impl Queue {
 
 impl Lanes {
     fn pop(&mut self) -> Option<Box<dyn Job>> {
-        let turn_of_back = self.requests_in_a_row >= REQUESTS_IN_A_ROW && !self.background.is_empty();
-        let first = if turn_of_back { None } else { self.request.pop_front() };
+        let background_turn = self.requests_in_a_row >= REQUESTS_IN_A_ROW && !self.background.is_empty();
+        let first = if background_turn { None } else { self.request.pop_front() };
         if let Some(job) = first {
             self.requests_in_a_row = self.requests_in_a_row.saturating_add(1);
             return Some(job);
@@ -203,7 +205,8 @@ impl Lanes {
 
 fn work(queue: &Queue, mut connection: Connection) {
     while let Some(first) = queue.wait() {
-        // Whoever waited in vain for another process that holds the file must not make the next one wait as long.
+        // After a timeout on a locked file the caller is gone; starting its job would delay the next one as
+        // long.
         if first.is_wanted() {
             queue.busy.store(true, Ordering::Relaxed);
             connection = group(connection, first, || queue.poll());
@@ -219,7 +222,7 @@ fn begin(connection: &Connection) -> Result<(), Error> {
     connection.execute("BEGIN IMMEDIATE")
 }
 
-/// Runs `first` and what `more` gives as one COMMIT. If the group is lost, its members run again one by one.
+/// Runs `first` and the jobs of `more` as one COMMIT. If the group is lost, its members run again one by one.
 fn group(
     mut connection: Connection,
     first: Box<dyn Job>,
@@ -229,10 +232,11 @@ fn group(
         first.settle(Some(error));
         return connection;
     }
+
     let mut members: Vec<Box<dyn Job>> = Vec::new();
     let mut announcements = Announcements::default();
     let mut next = Some(first);
-    // Those that fail count too: however many there are, the others' COMMIT does not wait for their end.
+    // Failed jobs count too: any number of them must not delay the others' COMMIT indefinitely.
     for _ in 0..GROUP {
         let Some(mut job) = next else { break };
         if job.take() {
@@ -240,20 +244,22 @@ fn group(
             let (back, member) = savepoint(connection, job);
             connection = back;
             match member {
-                // It failed on what is committed, so its answer need not wait.
+                // It failed on committed data, so its answer need not wait.
                 Some((job, false)) if members.is_empty() => job.settle(None),
-                // A failure, too, may tell of changes of the members before it: it is answered when they stand.
+                // Its failure may reveal changes of earlier members, so it is answered after their COMMIT.
                 member => members.extend(member.map(|(job, _)| job)),
             }
             if !connection.in_transaction() {
-                // SQLite rolled everything back by itself (disk full, I/O error): nothing of the group is left.
+                // SQLite rolled back the whole transaction (disk full, I/O error): the group is lost.
                 announcements.wait();
                 return one_by_one(connection, members);
             }
         }
         next = if members.len() < GROUP { more() } else { None };
     }
+
     announcements.wait();
+
     match connection.execute("COMMIT") {
         Ok(()) => {
             for job in members {
@@ -269,8 +275,8 @@ fn group(
     }
 }
 
-/// What says that the members' announcements are written, of those that are not: nothing is committed before that, or
-/// before as long as anybody waits for it.
+/// The receipts of the members' intents that are not written yet: COMMIT waits for them, at most
+/// [`ANNOUNCED_WITHIN`].
 struct Announcements {
     waker: Waker,
     unwritten: Vec<Receipt>,
@@ -283,7 +289,7 @@ impl Default for Announcements {
 }
 
 impl Announcements {
-    /// Asks for one, so that it is written while its transaction runs.
+    /// Polls a receipt, so that the intent is written while its transaction runs.
     fn add(&mut self, written: Option<Receipt>) {
         let Some(mut written) = written else { return };
         if written.as_mut().poll(&mut Context::from_waker(&self.waker)).is_pending() {
@@ -305,7 +311,7 @@ impl Announcements {
     }
 }
 
-/// Wakes a thread that is parked.
+/// Unparks a thread.
 struct Wakes(Thread);
 
 impl Wake for Wakes {
@@ -314,11 +320,11 @@ impl Wake for Wakes {
     }
 }
 
-/// A job that has run, and whether it wants to be committed.
+/// A job that has run, and whether it succeeded.
 type Ran = (Box<dyn Job>, bool);
 
-/// Runs one job in a savepoint and hands it back; a failed one is undone. Where it cannot be undone alone, it is
-/// answered and all of the transaction is rolled back, which the caller sees.
+/// Runs one job in a savepoint and returns it; a failed job is rolled back. When the savepoint cannot be
+/// ended, the job is answered and the whole transaction is rolled back, which the caller detects.
 fn savepoint(mut connection: Connection, mut job: Box<dyn Job>) -> (Connection, Option<Ran>) {
     if let Err(error) = connection.execute("SAVEPOINT job") {
         job.settle(Some(error));
@@ -339,7 +345,7 @@ fn savepoint(mut connection: Connection, mut job: Box<dyn Job>) -> (Connection, 
     (connection, Some((job, good)))
 }
 
-/// Runs those of a group that was lost, whose announcements were waited for.
+/// Runs the members of a lost group one by one, after their intents were written.
 fn one_by_one(mut connection: Connection, members: Vec<Box<dyn Job>>) -> Connection {
     for job in members {
         if let Err(error) = begin(&connection) {
@@ -424,7 +430,7 @@ where
         if let Some(announced) = &mut self.announced {
             announced.sent();
         }
-        // Every statement inside completes inline, so `Pending` can only mean that it waits for something else.
+        // Every statement completes inline, so `Pending` means that the closure awaits something else.
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let running = pin!((self.closure)(&mut tx));
             let polled = running.poll(&mut Context::from_waker(Waker::noop()));
@@ -434,6 +440,7 @@ where
             }
             polled
         }));
+
         let (engine, state) = tx.into_parts();
         let outcome = match polled {
             Ok(Poll::Ready(Ok(_))) if state == State::Poisoned => Err(Error::Poisoned.into()),
@@ -441,11 +448,13 @@ where
             Ok(Poll::Pending) => Err(Error::Slow.into()),
             Err(_) => Err(Error::Database("a transaction panicked".into()).into()),
         };
+
         let good = outcome.is_ok();
         if let Some(announced) = self.announced.as_mut().filter(|_| !good) {
             announced.rolled_back();
         }
         self.outcome = Some(outcome);
+
         match engine {
             Engine::Sqlite(connection) => (connection, good),
             Engine::Postgres(_) => unreachable!("a job of the SQLite writer was given its connection"),

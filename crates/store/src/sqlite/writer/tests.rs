@@ -1,4 +1,4 @@
-//! The writer without its thread: what becomes of a group.
+//! Tests of groups, without the writer's thread.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ fn open() -> (Connection, File) {
 
 type Waiting = Answer<(), Error>;
 
-/// A job that inserts a client with a name of `bytes`, and then wants to be committed or not.
+/// A job that inserts a client with a name of `bytes` bytes and then succeeds or fails.
 fn job(id: &str, bytes: usize, good: bool) -> (Box<dyn Job>, Waiting, Claim) {
     announced_job(id, bytes, good, None)
 }
@@ -60,7 +60,7 @@ fn stored(file: &File) -> Vec<String> {
 }
 
 #[test]
-fn failing_jobs_without_end_do_not_keep_a_good_one_from_its_commit() {
+fn an_endless_run_of_failing_jobs_does_not_delay_the_commit_of_a_good_one() {
     let (connection, file) = open();
     let (good, mut answer, _) = job("good", 1, true);
     let mut asked = 0;
@@ -74,13 +74,14 @@ fn failing_jobs_without_end_do_not_keep_a_good_one_from_its_commit() {
 }
 
 #[test]
-fn what_may_tell_of_a_change_is_answered_after_its_commit() {
+fn a_failure_that_may_reveal_a_change_is_answered_after_its_commit() {
     let (connection, file) = open();
     let (early, mut early_answer, _) = job("e", 1, false);
     let connection = group(connection, early, || {
-        assert!(matches!(early_answer.try_recv(), Ok((_, Err(Error::Finished)))), "at once");
+        assert!(matches!(early_answer.try_recv(), Ok((_, Err(Error::Finished)))), "answered at once");
         None
     });
+
     let (first, mut first_answer, _) = job("a", 1, true);
     let (bad, mut bad_answer, _) = job("b", 1, false);
     let (last, mut last_answer, _) = job("c", 1, true);
@@ -93,12 +94,13 @@ fn what_may_tell_of_a_change_is_answered_after_its_commit() {
         }
         left.pop()
     });
+
     assert!(first_answer.try_recv().unwrap().1.is_ok() && last_answer.try_recv().unwrap().1.is_ok());
     assert!(matches!(bad_answer.try_recv(), Ok((_, Err(Error::Finished)))));
     assert_eq!(stored(&file), ["a", "c"]);
 }
 
-/// Promises what is ready once it has seen, from outside, that nothing is committed yet.
+/// A recorder whose receipt completes only after it has seen that nothing is committed yet.
 struct Slow(PathBuf);
 
 impl Recorder for Slow {
@@ -111,7 +113,7 @@ impl Recorder for Slow {
         let written = std::future::poll_fn(move |context: &mut Context<'_>| {
             let other = rusqlite::Connection::open(&path).unwrap();
             let clients: i64 = other.query_row("SELECT count(*) FROM clients", [], |row| row.get(0)).unwrap();
-            assert_eq!(clients, 0, "committed before it was written what is about to happen");
+            assert_eq!(clients, 0, "committed before the intent was written");
             if std::mem::replace(&mut polled, true) {
                 return Poll::Ready(());
             }
@@ -124,13 +126,14 @@ impl Recorder for Slow {
 }
 
 #[test]
-fn nothing_is_committed_before_it_is_written_what_is_about_to_happen() {
+fn nothing_is_committed_before_its_intent_is_written() {
     let (connection, file) = open();
     let slow = Arc::new(Slow(file.path.clone()));
     let trail = AuditContext::new(slow, Clock::test(Now::from_seconds(1)), Origin::default());
     let announced = || Some(trail.announce(Intent::to(EventKind::RowsCleaned)));
     let (first, mut first_answer, _) = announced_job("a", 1, true, announced());
     let (second, mut second_answer, _) = announced_job("b", 1, true, announced());
+
     let mut more = vec![second];
     group(connection, first, || more.pop());
     assert!(first_answer.try_recv().unwrap().1.is_ok() && second_answer.try_recv().unwrap().1.is_ok());
@@ -143,13 +146,16 @@ fn fault_f15_a_full_disk_fails_those_that_do_not_fit() {
     let (connection, file) = open();
     let pages: i64 = connection.inner.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     connection.inner.pragma_update(None, "max_page_count", pages + 3).unwrap();
+
     let (first, mut first_answer, _) = job("a", 10, true);
     let (large, mut large_answer, _) = job("b", 100_000, true);
     let (last, mut last_answer, _) = job("c", 10, true);
     let mut left = vec![last, large];
     let connection = group(connection, first, || left.pop());
-    // Where SQLite gave up the whole group, who was not yet in it comes next.
+
+    // If SQLite rolled back the whole group, the jobs that were not in it yet run next.
     let connection = left.into_iter().fold(connection, |connection, job| group(connection, job, || None));
+
     assert!(matches!(large_answer.try_recv(), Ok((_, Err(Error::Unavailable(_))))));
     assert!(first_answer.try_recv().unwrap().1.is_ok() && last_answer.try_recv().unwrap().1.is_ok());
     assert_eq!(stored(&file), ["a", "c"]);
@@ -170,7 +176,7 @@ fn fault_f15_a_file_that_became_read_only_is_unavailable() {
     assert_eq!(stored(&file), ["a"]);
 }
 
-/// A transaction that somehow stayed open must not keep the writer from its work for ever.
+/// A transaction that was left open must not block the writer.
 #[test]
 fn a_transaction_left_open_is_rolled_back_before_the_next() {
     let (connection, file) = open();
@@ -196,7 +202,7 @@ fn a_withdrawn_job_never_runs_and_one_that_has_begun_cannot_be_withdrawn() {
 }
 
 #[test]
-fn the_back_has_its_turn_after_many_of_the_front() {
+fn background_jobs_run_after_a_bounded_number_of_request_jobs() {
     let mut lanes = Lanes::default();
     for n in 0..REQUESTS_IN_A_ROW * 3 {
         lanes.request.push_back(job(&n.to_string(), 1, true).0);
@@ -204,6 +210,7 @@ fn the_back_has_its_turn_after_many_of_the_front() {
     for n in 0..2 {
         lanes.background.push_back(job(&format!("back{n}"), 1, true).0);
     }
+
     let mut turns = Vec::new();
     for turn in 0.. {
         let before = lanes.background.len();
@@ -218,7 +225,7 @@ fn the_back_has_its_turn_after_many_of_the_front() {
 }
 
 #[test]
-fn whoever_waits_for_a_thread_that_ended_is_told() {
+fn a_waiter_learns_that_the_thread_has_ended() {
     let (connection, _file) = open();
     let writer = Writer::start(connection).unwrap();
     assert!(writer.lives());

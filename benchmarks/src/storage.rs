@@ -1,4 +1,4 @@
-//! What the storage seam costs and saves.
+//! The costs and savings of round trips, pools, batches and group commit.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use testkit::{Direction, Postgres, Proxy};
 
 use crate::Outcome;
-use crate::ground::{Ground, at_path, at_url, migrate, uuid};
+use crate::bench_db::{BenchDb, at_path, at_url, migrate, uuid};
 use crate::rounds::{Figures, throughput};
 
 const ROUNDS: usize = 5;
@@ -22,30 +22,30 @@ pub(super) async fn run() -> Outcome<()> {
     groups().await
 }
 
-/// Registers, for the count of `throughput`.
-async fn register(ground: Ground) -> Result<(), String> {
-    ground.register().await.map(|_| ())
+/// Registers a user; the work of `throughput`.
+async fn register(db: BenchDb) -> Result<(), String> {
+    db.register().await.map(|_| ())
 }
 
 async fn trips(server: &Postgres) -> Outcome<()> {
-    println!("round trips a verb, PostgreSQL (reads + writes)");
-    let ground = Ground::open(at_url(&server.url()), 4, 1).await?;
-    let meter = ground.store.requests.meter();
+    println!("round trips per operation, PostgreSQL (reads + writes)");
+    let db = BenchDb::open(at_url(&server.url()), 4, 1).await?;
+    let meter = db.store.requests.meter();
     let mut last = meter.trips();
-    let mut say = |verb: &str| {
-        println!("  {verb:<44} {:>3}", meter.trips() - last);
+    let mut say = |operation: &str| {
+        println!("  {operation:<44} {:>3}", meter.trips() - last);
         last = meter.trips();
     };
-    let (user, n) = ground.register().await?;
+    let (user, n) = db.register().await?;
     say("register");
-    let login = ground.find_login(&super::ground::email(n)?).await?;
+    let login = db.find_login(&super::bench_db::email(n)?).await?;
     say("login, before the hash");
-    ground.open_session(login.user.id).await?;
+    db.open_session(login.user.id).await?;
     say("login, after the hash");
-    ground.refresh(model::SessionId(uuid(n)), 1, [0; 32]).await?;
+    db.refresh(model::SessionId(uuid(n)), 1, [0; 32]).await?;
     say("refresh");
     if login.user.id != user {
-        return Err("the login found somebody else".into());
+        return Err("the login found another user".into());
     }
     Ok(())
 }
@@ -54,13 +54,13 @@ async fn pools(server: &Postgres) -> Outcome<()> {
     println!("PostgreSQL, register, {TASKS} tasks, by size of the pool");
     let mut figures = Vec::new();
     for (size, first) in [(1, 10_000_000), (20, 20_000_000)] {
-        let ground = Ground::open(at_url(&server.url()), size, first).await?;
-        figures.push((ground, Figures::new(format!("pool of {size}"), "/s")));
+        let db = BenchDb::open(at_url(&server.url()), size, first).await?;
+        figures.push((db, Figures::new(format!("pool of {size}"), "/s")));
     }
     for _ in 0..ROUNDS {
-        for (ground, figure) in &mut figures {
-            let ground = ground.clone();
-            figure.push(throughput(TASKS, SPAN, move |_| register(ground.clone())).await?);
+        for (db, figure) in &mut figures {
+            let db = db.clone();
+            figure.push(throughput(TASKS, SPAN, move |_| register(db.clone())).await?);
         }
     }
     print(figures.iter().map(|(_, figure)| figure));
@@ -75,18 +75,19 @@ async fn batches(server: &Postgres) -> Outcome<()> {
         }
         let url = if latency == 0 { server.url() } else { proxy.url_for(&server.url()) };
         println!("PostgreSQL, register, {tasks} tasks, {} ms more a trip", latency * 2);
+
         let first = (3 + latency * 2) * 10_000_000 + tasks as u64 * 1_000_000_000;
-        let ground = Ground::open(at_url(&url), 20, first).await?;
+        let db = BenchDb::open(at_url(&url), 20, first).await?;
         let mut four = Figures::new("four trips", "/s");
         let mut one = Figures::new("one trip", "/s");
         for _ in 0..ROUNDS {
-            let shared = ground.clone();
+            let shared = db.clone();
             let work = move |_| {
-                let ground = shared.clone();
-                async move { ground.register_in_four_trips().await }
+                let db = shared.clone();
+                async move { db.register_in_four_trips().await }
             };
             four.push(throughput(tasks, SPAN, work).await?);
-            let shared = ground.clone();
+            let shared = db.clone();
             one.push(throughput(tasks, SPAN, move |_| register(shared.clone())).await?);
         }
         print([&four, &one].into_iter());
@@ -98,16 +99,20 @@ async fn groups() -> Outcome<()> {
     for tasks in [1, 8, TASKS] {
         println!("SQLite, register, synchronous=FULL, {tasks} tasks");
         let folder = tempfile::tempdir()?;
-        let (ours, theirs) = (folder.path().join("group.db"), folder.path().join("single.db"));
+        let ours = folder.path().join("group.db");
+        let theirs = folder.path().join("single.db");
         migrate(at_path(&ours)).await?;
         migrate(at_path(&theirs)).await?;
-        let ground = Ground::open(at_path(&ours), 20, 1).await?;
-        let numbers = Ground::open(at_path(&theirs), 1, 1).await?;
+
+        let db = BenchDb::open(at_path(&ours), 20, 1).await?;
+        let numbers = BenchDb::open(at_path(&theirs), 1, 1).await?;
         let connection = rusqlite::Connection::open(&theirs)?;
         connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
         let connection = Arc::new(Mutex::new(connection));
+
         let mut single = Figures::new("one transaction a COMMIT, under a mutex", "/s");
         let mut group = Figures::new("closures in groups", "/s");
+
         for _ in 0..ROUNDS {
             let (connection, numbers) = (Arc::clone(&connection), numbers.clone());
             let work = move |_| {
@@ -115,7 +120,7 @@ async fn groups() -> Outcome<()> {
                 async move { tokio::task::block_in_place(|| by_hand(&connection, n)) }
             };
             single.push(throughput(tasks, SPAN, work).await?);
-            let shared = ground.clone();
+            let shared = db.clone();
             group.push(throughput(tasks, SPAN, move |_| register(shared.clone())).await?);
         }
         print([&single, &group].into_iter());
@@ -123,13 +128,15 @@ async fn groups() -> Outcome<()> {
     Ok(())
 }
 
-/// The same three statements without the seam.
+/// Runs the same three statements without the store.
 fn by_hand(connection: &Mutex<rusqlite::Connection>, n: u64) -> Result<(), String> {
     let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
     let id = uuid(n);
     let run = |connection: &mut rusqlite::Connection| -> rusqlite::Result<()> {
         let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let (bytes, email) = (id.as_bytes().as_slice(), format!("user{n}@example.com"));
+        let bytes = id.as_bytes().as_slice();
+        let email = format!("user{n}@example.com");
+
         tx.prepare_cached(
             "INSERT INTO users (uuid, email, email_key, role, state, profile, created_at, updated_at) \
              VALUES (?1, ?2, ?2, 'BASIC_USER', 'active', '{}', 1, 1) ON CONFLICT DO NOTHING",
@@ -152,7 +159,7 @@ fn by_hand(connection: &Mutex<rusqlite::Connection>, n: u64) -> Result<(), Strin
     run(&mut connection).map_err(|error| error.to_string())
 }
 
-/// The first is what the others are compared with.
+/// Prints figures; the first is the base of the ratios.
 fn print<'a>(mut figures: impl Iterator<Item = &'a Figures>) {
     let Some(base) = figures.next() else { return };
     base.print(None);

@@ -1,4 +1,4 @@
-//! A migrated database of either engine, and the verbs of the server reduced to their statements.
+//! A migrated database of either engine, and the server's operations reduced to their statements.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,23 +18,23 @@ use uuid::Uuid;
 use crate::Outcome;
 
 pub(super) const NOON: Now = Now::from_seconds(1_700_000_000);
-/// What every write of a benchmark says that it does.
+/// The intent of every write of a benchmark.
 const INTENT: Intent = Intent::to(EventKind::UserRegistered);
 const DAY: Duration = Duration::from_hours(24);
 
-/// A stored text that no pepper has sealed.
+/// A stored text without a pepper.
 fn stored(hash: &str) -> StoredText {
     StoredText::from_row(hash.to_owned())
 }
 
-/// An open store, and numbers that were not given out before.
+/// An open store, and a counter of unused numbers.
 #[derive(Clone)]
-pub(super) struct Ground {
+pub(super) struct BenchDb {
     pub(super) store: Arc<Store>,
     next: Arc<AtomicU64>,
 }
 
-/// The tasks of a benchmark end with its runtime.
+/// Spawns on the runtime of the benchmark, which ends the tasks.
 #[expect(clippy::disallowed_methods, reason = "the runtime owns them, and it ends with the benchmark")]
 pub(super) fn spawner() -> Spawner {
     Spawner::new(|_, task| drop(tokio::task::spawn(task)))
@@ -65,8 +65,8 @@ pub(super) async fn migrate(location: Location) -> Outcome<()> {
     Ok(())
 }
 
-impl Ground {
-    /// Numbers begin at `first`, so that two grounds on one database do not meet.
+impl BenchDb {
+    /// Numbers begin at `first`, so that two instances on one database do not collide.
     pub(super) async fn open(location: Location, pool_max: usize, first: u64) -> Outcome<Self> {
         let store = store::open(&settings(location, pool_max), &spawner()).await?;
         Ok(Self { store: Arc::new(store), next: Arc::new(AtomicU64::new(first)) })
@@ -81,7 +81,7 @@ impl Ground {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Registers somebody new, as the server does: one batch.
+    /// Registers a new user in one batch, as the server does.
     pub(super) async fn register(&self) -> Result<(UserId, u64), String> {
         let n = self.number();
         let (user, session) = (new_user(n)?, new_session(n));
@@ -100,7 +100,7 @@ impl Ground {
         ids.first().map(|id| (*id, n)).ok_or_else(|| format!("user {n} is taken"))
     }
 
-    /// The same in four trips: BEGIN with the first statement, two more, COMMIT.
+    /// Registers a user in four round trips: BEGIN with the first statement, two more, COMMIT.
     pub(super) async fn register_in_four_trips(&self) -> Result<(), String> {
         let n = self.number();
         let (user, session) = (new_user(n)?, new_session(n));
@@ -116,15 +116,15 @@ impl Ground {
         done.map_err(|error| error.to_string())
     }
 
-    /// The read of a login.
+    /// Runs the read of a login.
     pub(super) async fn find_login(&self, email: &Email) -> Result<credential::Login, String> {
         let mut lease = self.lease();
         let mut read = lease.read().await.map_err(|error| error.to_string())?;
         let found = read.one(credential::by_email(email)).await.map_err(|error| error.to_string())?;
-        found.ok_or_else(|| format!("nobody has the email {}", email.address()))
+        found.ok_or_else(|| format!("no user has the email {}", email.address()))
     }
 
-    /// The write of a login.
+    /// Runs the write of a login.
     pub(super) async fn open_session(&self, user: UserId) -> Result<(), String> {
         let n = self.number();
         let row = new_session(n);
@@ -137,7 +137,7 @@ impl Ground {
         one(&done.map_err(|error| error.to_string())?)
     }
 
-    /// A refresh: `generation` and `secret` are what the token says.
+    /// Runs a refresh with the `generation` and `secret` of a token.
     pub(super) async fn refresh(
         &self,
         id: SessionId,
@@ -158,6 +158,7 @@ impl Ground {
             address: Some("192.0.2.1".into()),
             user_agent: Some("bench/1".into()),
         };
+
         let done: Result<_, Error> = self
             .lease()
             .transact(INTENT, async move |tx| {
@@ -167,7 +168,7 @@ impl Ground {
         one(&done.map_err(|error| error.to_string())?)
     }
 
-    /// One batch of the cleanup; fails unless it removes `limit` rows.
+    /// Runs one batch of the cleanup; fails unless it removes `limit` rows.
     pub(super) async fn clean(&self, until: Now, limit: i64) -> Result<(), String> {
         let done: Result<_, Error> = self
             .lease()
@@ -192,7 +193,7 @@ fn event(n: u64) -> Event {
     }
 }
 
-/// In order, as those of version 7 are.
+/// Ordered like UUIDs of version 7.
 pub(super) fn uuid(n: u64) -> Uuid {
     Uuid::from_u128(u128::from(n))
 }

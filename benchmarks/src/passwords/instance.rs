@@ -16,7 +16,7 @@ pub(super) const PASSWORD: &str = "a rather long password";
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
-/// How new passwords are hashed.
+/// The scheme of new passwords.
 #[derive(Clone, Copy)]
 pub(super) enum Scheme {
     Bcrypt12,
@@ -42,14 +42,14 @@ impl fmt::Display for Scheme {
 }
 
 /// A running server on SQLite.
-pub(super) struct Place {
+pub(super) struct Instance {
     pub(super) address: SocketAddr,
     operations: SocketAddr,
     server: Server,
     pub(super) folder: tempfile::TempDir,
 }
 
-/// What came of one login.
+/// The result of one login.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     pub(super) status: u16,
@@ -57,12 +57,12 @@ pub(super) struct Sample {
     pub(super) retry_after: Option<u64>,
 }
 
-impl Place {
+impl Instance {
     pub(super) fn open(binary: &Path, env: &[(&str, &str)]) -> Outcome<Self> {
         Self::open_in(tempfile::tempdir()?, binary, &["serve"], env)
     }
 
-    /// Starts `program` with `arguments`, which is to become a server in this folder.
+    /// Starts `program` with `arguments` as a server in this folder.
     pub(super) fn open_in(
         folder: tempfile::TempDir,
         program: &Path,
@@ -70,7 +70,8 @@ impl Place {
         env: &[(&str, &str)],
     ) -> Outcome<Self> {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let (address, operations) = (local(testkit::free_port()), local(testkit::free_port()));
+        let address = local(testkit::free_port());
+        let operations = local(testkit::free_port());
         let listen = operations.to_string();
         let fixed = [
             ("GATEWRIGHT_SERVER__OPS_LISTEN", listen.as_str()),
@@ -80,7 +81,7 @@ impl Place {
         Ok(Self { address, operations, server, folder })
     }
 
-    /// Stops the server; the folder stays.
+    /// Stops the server and returns its folder.
     pub(super) fn close(self) -> tempfile::TempDir {
         drop(self.server);
         self.folder
@@ -105,7 +106,7 @@ impl Place {
         Ok(())
     }
 
-    /// An access token of one user.
+    /// Logs a user in and returns the access token.
     pub(super) fn token(&self, user: usize) -> Outcome<String> {
         let mut connection = Connection::open(self.address)?;
         let answer = connection.send(&login(&name(user), PASSWORD))?;
@@ -117,12 +118,12 @@ impl Place {
         resident(self.server.pid())
     }
 
-    /// A metric without labels.
+    /// Reads a metric without labels.
     pub(super) fn metric(&self, name: &str) -> Outcome<f64> {
         metric(self.operations, name)
     }
 
-    /// `clients` log in again and again until `until`; everything that came back.
+    /// Lets `clients` log in repeatedly until `until`; returns all results.
     pub(super) fn storm(&self, clients: usize, users: usize, until: Instant) -> Outcome<Vec<Sample>> {
         each(clients, |client| {
             let mut connection = Connection::open(self.address)?;
@@ -135,7 +136,7 @@ impl Place {
     }
 }
 
-/// Runs `work` once for each of many clients, on a thread each; everything they bring back.
+/// Runs `work` for each client on a separate thread; returns all results.
 pub(super) fn each<T: Send>(
     clients: usize,
     work: impl Fn(usize) -> Outcome<Vec<T>> + Sync,
@@ -156,7 +157,7 @@ pub(super) fn each<T: Send>(
 }
 
 impl Connection {
-    /// Sends a login and times it.
+    /// Sends a login and measures its duration.
     pub(super) fn login(&mut self, request: &str) -> Outcome<Sample> {
         let begun = Instant::now();
         let Answer { status, retry_after, .. } = self.send(request)?;
@@ -173,7 +174,7 @@ pub(super) fn login(name: &str, password: &str) -> String {
     post("/api/v1/auth/token", FORM, &format!("username={name}&password={password}"))
 }
 
-/// Those who got in a second.
+/// The successful logins per second.
 pub(super) fn per_second(samples: &[Sample], span: Duration) -> f64 {
     let done = samples.iter().filter(|sample| sample.status == 200).count();
     f64::from(u32::try_from(done).unwrap_or(u32::MAX)) / span.as_secs_f64()
