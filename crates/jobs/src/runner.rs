@@ -10,7 +10,6 @@ use model::{Clock, Origin};
 use runtime::AuditContext;
 use runtime::metric::{JobMetrics, RunOutcome};
 use store::BackgroundPool;
-use store::queries::job as job_lease;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -75,15 +74,14 @@ impl Runner {
         let mut lease = self.background.lease(audit.clone());
         let now = self.clock.now();
         if let Runs::OneNode(held) = job.runs()
-            && !job_lease::claim_lease(&mut lease, job.name(), self.node, now.plus(held), now).await?
+            && !lease.claim_job(job.name(), self.node, now.plus(held), now).await?
         {
             return Ok(None);
         }
         let mut ctx = OpContext { services: &self.services, lease: &mut lease, audit: &audit, now };
         let stepped = job.step(&mut ctx).await.map(Some);
         if matches!(job.runs(), Runs::OneNode(_)) && !matches!(stepped, Ok(Some(Step::Again))) {
-            let released =
-                job_lease::release_lease(&mut lease, job.name(), self.node, self.clock.now()).await;
+            let released = lease.release_job(job.name(), self.node, self.clock.now()).await;
             // A lease that is not released expires; the step's own error is more useful.
             return stepped.and_then(|step| released.map(|()| step).map_err(JobError::from));
         }

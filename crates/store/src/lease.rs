@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Event, Intent};
+use model::{Event, Intent, Now};
 use runtime::{AuditContext, Parked, PendingAudit, ReleasesConnection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+use crate::queries::audit_key::AuditKey;
+use crate::queries::{audit_key, job};
 use crate::statement::{Batch, Call};
+use crate::trace::{ANNOUNCED_WITHIN, Trace, Unaudited};
 use crate::tx::Tx;
 use crate::{Error, postgres, sqlite};
 
@@ -25,41 +29,9 @@ pub(crate) enum LeasedConnection {
     Sqlite(sqlite::Reader),
 }
 
-/// Longest wait of a transaction for its intent to reach the journal: a slow disk delays it by no more than
-/// this.
-pub(crate) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(50);
 /// How long a transaction may run on at PostgreSQL after the sending process was killed: the server notices
 /// that only when it answers. Twice the default of the longest wait for a statement.
 const OUTLIVES: Duration = Duration::from_secs(10);
-
-/// Why a transaction leaves no event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unaudited {
-    /// A job lease is bookkeeping; the writes of the job leave events.
-    JobLease,
-    /// The detail keys belong to the audit trail itself.
-    DetailKeys,
-}
-
-/// What a committed transaction adds to the audit trail.
-pub(crate) trait Trace: Send + 'static {
-    /// The event; `None` for an unaudited write.
-    fn into_event(self) -> Option<Event>;
-}
-
-impl Trace for Event {
-    fn into_event(self) -> Option<Event> {
-        Some(self)
-    }
-}
-
-impl Trace for Unaudited {
-    fn into_event(self) -> Option<Event> {
-        match self {
-            Self::JobLease | Self::DetailKeys => None,
-        }
-    }
-}
 
 /// The only access of a request, job or command to the database. It is lazy: it takes no connection before
 /// the first [`Lease::read`] or [`Lease::transact`], and it never takes a second one.
@@ -149,16 +121,58 @@ impl Lease {
         }
     }
 
-    /// Runs a whole write as one transaction that leaves no event, for a reason from the closed list
-    /// [`Unaudited`]. Only this crate can call it.
+    /// Claims the job `name` for `holder` until `until`; false while another node holds it.
     ///
     /// # Errors
-    /// As for [`Lease::transact`].
-    pub(crate) async fn write_unaudited<T, E, F>(&mut self, closure: F) -> Result<T, E>
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn claim_job(
+        &mut self,
+        name: &'static str,
+        holder: Uuid,
+        until: Now,
+        now: Now,
+    ) -> Result<bool, Error> {
+        // Owned: with a borrowed name, even a static one, the compiler does not see that the future is `Send`.
+        let name = name.to_owned();
+        self.write_unaudited(async move |tx| {
+            let (claimed,) = tx.commit_with((job::claim(&name, holder, until, now),)).await?;
+            Ok((Unaudited::JobLease, !claimed.is_empty()))
+        })
+        .await
+    }
+
+    /// Releases the job `name` at `now`, if `holder` has it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn release_job(&mut self, name: &'static str, holder: Uuid, now: Now) -> Result<(), Error> {
+        let name = name.to_owned();
+        self.write_unaudited(async move |tx| {
+            tx.commit_with((job::release(&name, holder, now),)).await?;
+            Ok((Unaudited::JobLease, ()))
+        })
+        .await
+    }
+
+    /// Inserts keys of audit details at `now` in one transaction and returns how many are new; keys of erased
+    /// users are left out.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn keep_audit_keys(&mut self, keys: Vec<AuditKey>, now: Now) -> Result<usize, Error> {
+        self.write_unaudited(async move |tx| {
+            let (kept,) = tx.commit_with((audit_key::insert(&keys, now),)).await?;
+            Ok((Unaudited::DetailKeys, kept.len()))
+        })
+        .await
+    }
+
+    /// Runs a whole write as one transaction that leaves no event, for a reason from the closed list
+    /// [`Unaudited`].
+    async fn write_unaudited<T, F>(&mut self, closure: F) -> Result<T, Error>
     where
-        F: AsyncFn(&mut Tx) -> Result<(Unaudited, T), E> + Send + Sync + 'static,
+        F: AsyncFn(&mut Tx) -> Result<(Unaudited, T), Error> + Send + Sync + 'static,
         T: Send + 'static,
-        E: From<Error> + Send + 'static,
     {
         self.write(None, closure).await
     }

@@ -10,6 +10,7 @@ mod fault_injection;
 mod lease;
 mod metrics;
 mod migrate;
+mod pool_times;
 mod postgres;
 pub mod queries;
 pub mod redis;
@@ -17,6 +18,7 @@ mod second_acquire_check;
 mod sqlite;
 mod statement;
 mod store;
+mod trace;
 mod tx;
 mod value;
 
@@ -25,7 +27,8 @@ pub use fault_injection::{Failure, Faults, Site};
 pub use lease::{Lease, Read};
 pub use metrics::{PoolMetrics, StoreMetrics};
 pub use migrate::Step;
-pub use statement::{Batch, Call, Stmt, registry};
+pub use queries::registry;
+pub use statement::{Batch, Call, Stmt};
 pub use store::{
     BackgroundPool, HealthProbe, Location, RequestPool, Settings, Store, TripCounter, migrate, open, pending,
 };

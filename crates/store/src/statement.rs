@@ -1,7 +1,7 @@
 //! Statements: each is written once, has a name, and is in the registry before the first request.
 
+use crate::Error;
 use crate::value::{Row, Value};
-use crate::{Error, queries};
 
 /// One SQL statement in the common subset of both engines: `$n` parameters, tables as `gw.name`.
 #[derive(Debug)]
@@ -50,11 +50,6 @@ macro_rules! statements {
     };
 }
 pub(crate) use statements;
-
-/// Every registered statement.
-pub fn registry() -> impl Iterator<Item = &'static Stmt> {
-    queries::STATEMENTS.iter().flat_map(|module| module.iter().copied())
-}
 
 /// A statement with its parameters and the decoder of its rows.
 pub struct Call<T> {

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fault_injection::Faults;
 use crate::lease::Backend;
-use crate::metrics::{MeteredPools, StoreMetrics, statement_times};
+use crate::metrics::{MeteredPools, StoreMetrics};
 use crate::migrate::Step;
+use crate::pool_times::statement_times;
 use crate::postgres::tls::Tls;
 use crate::second_acquire_check::SecondAcquireCheck;
 use crate::{Error, Lease, postgres, queries, sqlite};

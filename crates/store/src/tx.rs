@@ -1,8 +1,10 @@
 //! Statements inside a transaction.
 
+use crate::Error;
+use crate::postgres::pooled_connection::PooledConnection;
+use crate::sqlite::connection::Connection;
 use crate::statement::{Batch, Call, RawCall, Rows};
 use crate::value::Row;
-use crate::{Error, postgres, sqlite};
 
 /// An open transaction, passed to the closure of [`crate::Lease::transact`].
 ///
@@ -14,8 +16,8 @@ pub struct Tx {
 }
 
 pub(crate) enum Engine {
-    Postgres(postgres::PooledConnection),
-    Sqlite(sqlite::Connection),
+    Postgres(PooledConnection),
+    Sqlite(Connection),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

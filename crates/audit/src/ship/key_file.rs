@@ -88,7 +88,7 @@ impl KeyFileReader {
             }
             let keys: Vec<_> = lines.into_iter().map(Line::key).collect();
             if !keys.is_empty() {
-                audit_key::keep(ctx.lease, keys, ctx.now).await?;
+                ctx.lease.keep_audit_keys(keys, ctx.now).await?;
             }
             // Only now: what was not kept is read again.
             self.place = Some(next);

@@ -13,9 +13,11 @@ use tokio_postgres::types::{IsNull, ToSql, Type};
 use tokio_postgres::{Client, Statement};
 use tokio_util::sync::CancellationToken;
 
+use super::error::sort;
 use super::tls::Tls;
 use crate::Error;
-use crate::statement::{RawCall, Stmt, registry};
+use crate::queries::registry;
+use crate::statement::{RawCall, Stmt};
 use crate::value::{Row, Value};
 
 /// A connection and its prepared statements.
@@ -74,7 +76,7 @@ impl Conn {
         for (at, some) in (1..).zip(all.chunks(PREPARES_AT_ONCE)) {
             let before = if at == 1 { limits.as_str() } else { "" };
             let after = if at == last { "SET lock_timeout = 0" } else { "" };
-            conn.prepare(before, some, after).await.map_err(|error| super::sort(&error))?;
+            conn.prepare(before, some, after).await.map_err(|error| sort(&error))?;
         }
         unfinished.disarm();
         Ok(conn)
@@ -125,7 +127,7 @@ impl Conn {
         let connecting = timeout(CONNECT, config.connect(tls.clone())).await;
         let (client, connection) = connecting
             .map_err(|_| Error::Unavailable("the server did not finish the handshake in time".into()))?
-            .map_err(|error| super::sort(&error))?;
+            .map_err(|error| sort(&error))?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         spawner.spawn("postgres connection", async move {

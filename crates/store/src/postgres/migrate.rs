@@ -7,7 +7,8 @@ use runtime::Spawner;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
-use super::Conn;
+use super::connection::Conn;
+use super::error::sort;
 use super::tls::Tls;
 use crate::Error;
 use crate::migrate::{Applied, Step, TABLE, pending};
@@ -66,7 +67,7 @@ pub(crate) async fn migrate(
 }
 
 async fn run(conn: &Conn, sql: &str) -> Result<(), Error> {
-    conn.client.batch_execute(sql).await.map_err(|error| super::sort(&error))
+    conn.client.batch_execute(sql).await.map_err(|error| sort(&error))
 }
 
 async fn applied(conn: &Conn, schema: &str) -> Result<Vec<Applied>, Error> {
@@ -82,7 +83,7 @@ async fn applied(conn: &Conn, schema: &str) -> Result<Vec<Applied>, Error> {
         .await
         .map_err(|error| match error.code().map(SqlState::code) {
             Some("42703") => foreign(schema),
-            _ => super::sort(&error),
+            _ => sort(&error),
         })?;
     rows.iter()
         .map(|row| Ok(Applied { number: row.try_get(0)?, checksum: row.try_get(1)? }))
@@ -111,8 +112,8 @@ fn foreign(schema: &str) -> Error {
 
 async fn schema_exists(conn: &Conn, schema: &str) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)";
-    let row = conn.client.query_one(sql, &[&name(schema)]).await.map_err(|error| super::sort(&error))?;
-    row.try_get(0).map_err(|error| super::sort(&error))
+    let row = conn.client.query_one(sql, &[&name(schema)]).await.map_err(|error| sort(&error))?;
+    row.try_get(0).map_err(|error| sort(&error))
 }
 
 /// The schema's name without quotes.
@@ -127,6 +128,6 @@ async fn exists(conn: &Conn, schema: &str, table: Option<&str>) -> Result<bool, 
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm') \
                AND ($2::text IS NULL OR c.relname = $2))";
-    let row = conn.client.query_one(sql, &[&name, &table]).await.map_err(|error| super::sort(&error))?;
-    row.try_get(0).map_err(|error| super::sort(&error))
+    let row = conn.client.query_one(sql, &[&name, &table]).await.map_err(|error| sort(&error))?;
+    row.try_get(0).map_err(|error| sort(&error))
 }

@@ -8,12 +8,12 @@ use runtime::Spawner;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::PooledConnection;
 use super::connection::Conn;
+use super::pooled_connection::PooledConnection;
 use super::tls::Tls;
 use crate::Error;
 use crate::fault_injection::{Faults, acquire};
-use crate::metrics::{PoolTimes, StatementTimes};
+use crate::pool_times::{PoolTimes, StatementTimes};
 use crate::second_acquire_check::SecondAcquireCheck;
 
 /// The settings of a pool.

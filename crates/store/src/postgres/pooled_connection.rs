@@ -11,10 +11,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Conn, Fault};
-use super::{Pool, is_fatal, is_stale, sort, wants_retry};
+use super::error::{is_fatal, is_stale, sort, wants_retry};
+use super::pool::Pool;
 use crate::Error;
 use crate::fault_injection::{Failure, Site, ask};
-use crate::metrics::StatementTimes;
+use crate::pool_times::StatementTimes;
 use crate::second_acquire_check::Entry;
 use crate::statement::RawCall;
 use crate::value::Row;

@@ -2,9 +2,9 @@
 
 use runtime::audit::PendingAudit;
 
-use super::{Again, PooledConnection};
+use super::pooled_connection::{Again, PooledConnection};
 use crate::Error;
-use crate::lease::Trace;
+use crate::trace::Trace;
 use crate::tx::{Engine, State, Tx};
 
 /// How often a closure may run in total: PostgreSQL may answer all but the last with 40001 or 40P01.

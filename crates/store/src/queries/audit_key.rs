@@ -3,10 +3,9 @@
 use model::{Now, UserUuid, hex};
 use serde_json::Value as Json;
 
-use crate::lease::Unaudited;
+use crate::Error;
 use crate::statement::{Call, Stmt, statements};
 use crate::value::Row;
-use crate::{Error, Lease};
 
 statements! {
     // The first parameter is an array of `[id, user, sealed]`, all in hex. On PostgreSQL the row lock makes
@@ -75,19 +74,6 @@ pub fn insert<'a>(keys: impl IntoIterator<Item = &'a AuditKey>, now: Now) -> Cal
     };
     let keys: Json = keys.into_iter().map(line).collect();
     Call::new(&INSERT, [keys.to_string().into(), now.into()], id)
-}
-
-/// Inserts keys at `now` in one transaction and returns how many are new; keys of erased users are left out.
-///
-/// # Errors
-/// [`Error::Unavailable`] as for [`Lease::transact`].
-pub async fn keep(lease: &mut Lease, keys: Vec<AuditKey>, now: Now) -> Result<usize, Error> {
-    lease
-        .write_unaudited(async move |tx| {
-            let (kept,) = tx.commit_with((insert(&keys, now),)).await?;
-            Ok::<_, Error>((Unaudited::DetailKeys, kept.len()))
-        })
-        .await
 }
 
 /// Returns those of the ids that have no key.

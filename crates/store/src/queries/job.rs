@@ -1,11 +1,9 @@
-//! Job leases: which node runs a job.
+//! Job leases: which node runs a job. [`crate::Lease::claim_job`] and [`crate::Lease::release_job`] run them.
 
 use model::Now;
 use uuid::Uuid;
 
-use crate::lease::Unaudited;
 use crate::statement::{Call, Stmt, statements};
-use crate::{Error, Lease};
 
 statements! {
     CLAIM = Stmt::new(
@@ -20,51 +18,12 @@ statements! {
     );
 }
 
-/// Claims a job for `holder` until `until`; false while another node holds it.
-///
-/// # Errors
-/// [`Error::Unavailable`] as for [`Lease::transact`].
-pub async fn claim_lease(
-    lease: &mut Lease,
-    name: &'static str,
-    holder: Uuid,
-    until: Now,
-    now: Now,
-) -> Result<bool, Error> {
-    // Owned: with a borrowed name, even a static one, the compiler does not see that the future is `Send`.
-    let name = name.to_owned();
-    lease
-        .write_unaudited(async move |tx| {
-            let (claimed,) = tx.commit_with((claim(&name, holder, until, now),)).await?;
-            Ok::<_, Error>((Unaudited::JobLease, !claimed.is_empty()))
-        })
-        .await
-}
-
-/// Releases a job at `now`, if `holder` has it.
-///
-/// # Errors
-/// [`Error::Unavailable`] as for [`Lease::transact`].
-pub async fn release_lease(
-    lease: &mut Lease,
-    name: &'static str,
-    holder: Uuid,
-    now: Now,
-) -> Result<(), Error> {
-    let name = name.to_owned();
-    lease
-        .write_unaudited(async move |tx| {
-            tx.commit_with((release(&name, holder, now),)).await?;
-            Ok::<_, Error>((Unaudited::JobLease, ()))
-        })
-        .await
-}
-
-/// Returns no row while another node holds the job.
-fn claim(name: &str, holder: Uuid, until: Now, now: Now) -> Call<String> {
+/// Claims a job for `holder` until `until`; returns no row while another node holds it.
+pub(crate) fn claim(name: &str, holder: Uuid, until: Now, now: Now) -> Call<String> {
     Call::new(&CLAIM, [name.into(), holder.into(), until.into(), now.into()], |mut row| row.next())
 }
 
-fn release(name: &str, holder: Uuid, now: Now) -> Call<String> {
+/// Ends the lease of `holder` at `now`.
+pub(crate) fn release(name: &str, holder: Uuid, now: Now) -> Call<String> {
     Call::new(&RELEASE, [name.into(), holder.into(), now.into()], |mut row| row.next())
 }

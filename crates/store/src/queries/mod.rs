@@ -12,8 +12,10 @@ pub mod signing_key;
 pub mod transfer;
 pub mod user;
 
+use crate::statement::Stmt;
+
 /// The statements of every module.
-pub(crate) static STATEMENTS: &[&[&crate::Stmt]] = &[
+static STATEMENTS: &[&[&Stmt]] = &[
     audit_key::STATEMENTS,
     client::STATEMENTS,
     credential::STATEMENTS,
@@ -26,3 +28,8 @@ pub(crate) static STATEMENTS: &[&[&crate::Stmt]] = &[
     transfer::STATEMENTS,
     user::STATEMENTS,
 ];
+
+/// Every registered statement.
+pub fn registry() -> impl Iterator<Item = &'static Stmt> {
+    STATEMENTS.iter().flat_map(|module| module.iter().copied())
+}

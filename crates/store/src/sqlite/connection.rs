@@ -10,7 +10,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, OpenFlags};
 use tokio::time::Instant;
 
-use super::Texts;
+use super::texts::Texts;
 use crate::Error;
 use crate::statement::RawCall;
 use crate::value::{Row, Value};

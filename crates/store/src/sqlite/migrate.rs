@@ -6,8 +6,7 @@ use std::path::Path;
 
 use model::Now;
 
-use super::connection::Connection;
-use super::sort;
+use super::connection::{Connection, sort};
 use crate::Error;
 use crate::migrate::{Applied, Step, TABLE, pending};
 

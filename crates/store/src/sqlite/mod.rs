@@ -1,39 +1,35 @@
 //! SQLite: reads run inline on the request's task; one thread runs the writes and commits them in groups.
 
-mod connection;
+pub(crate) mod connection;
 mod migrate;
+mod texts;
 mod writer;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runtime::audit::PendingAudit;
-use runtime::metric::{Histogram, HistogramSnapshot};
+use runtime::metric::HistogramSnapshot;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 pub(crate) use connection::{Connection, sort};
 pub(crate) use migrate::{create, migrate};
+pub(crate) use texts::Text;
+use texts::Texts;
+pub(crate) use writer::Lane;
 
 use crate::Error;
 use crate::fault_injection::{Failure, Faults, Site, acquire, ask};
-use crate::lease::Trace;
-use crate::metrics::{PoolTimes, durations};
+use crate::pool_times::PoolTimes;
 use crate::second_acquire_check::{Entry, SecondAcquireCheck};
-use crate::statement::{RawCall, registry};
+use crate::statement::RawCall;
+use crate::trace::Trace;
 use crate::tx::Tx;
 use crate::value::Row;
 use writer::Writer;
-
-/// The two lanes of the writer: requests first, then background work.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Lane {
-    Request,
-    Background,
-}
 
 /// The settings of a database.
 pub(crate) struct Settings {
@@ -48,22 +44,6 @@ pub(crate) struct Settings {
 /// Most writes of requests that may wait for the writer. A waiting write is a closure without a connection,
 /// and a group can only be as large as the queue.
 const WRITES: usize = 1024;
-
-/// The SQLite text and histogram of every registered statement.
-pub(crate) type Texts = Arc<HashMap<&'static str, Text>>;
-
-/// A statement's text and the histogram of its durations.
-pub(crate) struct Text {
-    sql: String,
-    took: Histogram,
-}
-
-impl Text {
-    /// A statement with an empty histogram.
-    pub(crate) fn new(sql: String) -> Self {
-        Self { sql, took: durations() }
-    }
-}
 
 /// One database file.
 pub(crate) struct Database {
@@ -83,7 +63,7 @@ pub(crate) struct Database {
 impl Database {
     /// Opens the migrated file and starts its writer.
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<Arc<Self>, Error> {
-        let texts: Texts = Arc::new(registry().map(|stmt| (stmt.name, Text::new(stmt.sqlite()))).collect());
+        let texts = texts::registered();
         let writer =
             Writer::start(Connection::writer(path, Arc::clone(&texts), settings.statement_timeout)?)?;
         Ok(Arc::new(Self {

@@ -219,8 +219,8 @@ async fn keys_of_erased_users_are_not_inserted(db: Arc<TestDb>) {
     let id = register(&mut lease, 1).await.unwrap().unwrap();
     let key = |n: u8, user| AuditKey { id: vec![n; 8], user: uuid(user), sealed: vec![n] };
     let given = vec![key(1, 1), key(2, 0), key(3, 1)];
-    assert_eq!(audit_key::keep(&mut lease, given.clone(), NOON).await.unwrap(), 3);
-    assert_eq!(audit_key::keep(&mut lease, given.clone(), NOON).await.unwrap(), 0, "all are present");
+    assert_eq!(lease.keep_audit_keys(given.clone(), NOON).await.unwrap(), 3);
+    assert_eq!(lease.keep_audit_keys(given.clone(), NOON).await.unwrap(), 0, "all are present");
 
     let asked = [[1; 8], [9; 8], [3; 8]].map(Vec::from);
     let missing = audit_key::missing(asked.iter().map(Vec::as_slice));
@@ -234,7 +234,7 @@ async fn keys_of_erased_users_are_not_inserted(db: Arc<TestDb>) {
     assert_eq!(lease.transact(model::Intent::to(model::EventKind::UserErased), erase).await.unwrap(), 2);
 
     assert_eq!(
-        audit_key::keep(&mut lease, given.clone(), NOON).await.unwrap(),
+        lease.keep_audit_keys(given.clone(), NOON).await.unwrap(),
         0,
         "a file that still contains the keys does not restore them"
     );
@@ -244,7 +244,7 @@ async fn keys_of_erased_users_are_not_inserted(db: Arc<TestDb>) {
     assert_eq!(lease.read().await.unwrap().all(audit_key::erased(&[])).await.unwrap(), []);
 
     let many: Vec<AuditKey> = (10..27).map(|n| key(n, u128::from(n))).collect();
-    assert_eq!(audit_key::keep(&mut lease, many, NOON).await.unwrap(), 17);
+    assert_eq!(lease.keep_audit_keys(many, NOON).await.unwrap(), 17);
     assert_eq!(db.count("audit_keys"), 18);
     let mut read = lease.read().await.unwrap();
     assert_eq!(read.one(audit_key::find(&[1; 8])).await.unwrap(), None);
@@ -358,7 +358,7 @@ async fn a_key_inserted_during_an_erasure_is_refused() {
     erased.notified().await;
 
     let key = AuditKey { id: vec![1; 8], user: uuid(1), sealed: vec![1] };
-    let keeping = tokio::task::spawn(async move { audit_key::keep(&mut keeper, vec![key], NOON).await });
+    let keeping = tokio::task::spawn(async move { keeper.keep_audit_keys(vec![key], NOON).await });
     let waits = "SELECT count(*) FROM pg_stat_activity \
                  WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while !keeping.is_finished() && rows(db.url(), waits).unwrap()[0][0].as_deref() == Some("0") {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use model::{Event, EventKind, Intent};
 use store::queries::user::NewUser;
-use store::queries::{audit_key, job, realm, user};
+use store::queries::{realm, user};
 use store::{Error, Tx};
 
 use crate::fixtures::{Refusal, TestDb, new_session, new_user, register, register_as, uuid};
@@ -87,9 +87,9 @@ async fn bookkeeping_announces_nothing(db: Arc<TestDb>) {
     let store = db.open().await;
     let mut lease = db.lease(&store);
     let (holder, now) = (uuid::Uuid::from_u128(1), crate::fixtures::NOON);
-    assert!(job::claim_lease(&mut lease, "a job", holder, now, now).await.unwrap());
-    job::release_lease(&mut lease, "a job", holder, now).await.unwrap();
-    audit_key::keep(&mut lease, Vec::new(), now).await.unwrap();
+    assert!(lease.claim_job("a job", holder, now, now).await.unwrap());
+    lease.release_job("a job", holder, now).await.unwrap();
+    lease.keep_audit_keys(Vec::new(), now).await.unwrap();
     assert!(db.events.log().is_empty());
 }
 

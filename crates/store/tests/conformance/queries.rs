@@ -7,7 +7,7 @@ use model::{ClientId, Event, KeyId, Now, SessionId};
 use store::queries::realm::Realm;
 use store::queries::session::Rotation;
 use store::queries::signing_key::{Key, State};
-use store::queries::{client, credential, job, pepper, realm, revocation, session, signing_key};
+use store::queries::{client, credential, pepper, realm, revocation, session, signing_key};
 use store::{Call, Error, Lease};
 use uuid::Uuid;
 
@@ -192,16 +192,16 @@ async fn a_job_is_claimed_by_one(db: Arc<TestDb>) {
     let until = |now: Now| now.plus(Duration::from_mins(5));
 
     let held = at(0);
-    assert!(job::claim_lease(&mut lease, "cleanup", a, until(held), held).await.unwrap());
-    assert!(!job::claim_lease(&mut lease, "cleanup", b, until(at(1)), at(1)).await.unwrap());
-    assert!(job::claim_lease(&mut lease, "cleanup", a, until(at(2)), at(2)).await.unwrap());
+    assert!(lease.claim_job("cleanup", a, until(held), held).await.unwrap());
+    assert!(!lease.claim_job("cleanup", b, until(at(1)), at(1)).await.unwrap());
+    assert!(lease.claim_job("cleanup", a, until(at(2)), at(2)).await.unwrap());
 
     // An expired lease goes to another holder, and only that one can release it.
-    assert!(job::claim_lease(&mut lease, "cleanup", b, until(at(7)), at(7)).await.unwrap());
-    job::release_lease(&mut lease, "cleanup", a, at(8)).await.unwrap();
-    assert!(!job::claim_lease(&mut lease, "cleanup", a, until(at(8)), at(8)).await.unwrap());
-    job::release_lease(&mut lease, "cleanup", b, at(8)).await.unwrap();
-    assert!(job::claim_lease(&mut lease, "cleanup", a, until(at(8)), at(8)).await.unwrap());
+    assert!(lease.claim_job("cleanup", b, until(at(7)), at(7)).await.unwrap());
+    lease.release_job("cleanup", a, at(8)).await.unwrap();
+    assert!(!lease.claim_job("cleanup", a, until(at(8)), at(8)).await.unwrap());
+    lease.release_job("cleanup", b, at(8)).await.unwrap();
+    assert!(lease.claim_job("cleanup", a, until(at(8)), at(8)).await.unwrap());
 }
 
 fn rotation(generation: i64, secret: u8) -> Rotation {

@@ -18,12 +18,18 @@ use runtime::audit::{PendingAudit, Receipt};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Connection, Lane};
+use super::connection::Connection;
 use crate::Error;
-use crate::lease::ANNOUNCED_WITHIN;
-use crate::lease::Trace;
-use crate::metrics::PoolTimes;
+use crate::pool_times::PoolTimes;
+use crate::trace::{ANNOUNCED_WITHIN, Trace};
 use crate::tx::{Engine, State, Tx};
+
+/// The two lanes of the writer: requests first, then background work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lane {
+    Request,
+    Background,
+}
 
 /// Most jobs in one COMMIT.
 const GROUP: usize = 256;

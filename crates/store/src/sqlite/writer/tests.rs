@@ -10,9 +10,9 @@ use runtime::audit::{Entry, IntentReceipt, Recorder};
 use tempfile::TempDir;
 
 use super::*;
+use crate::queries::registry;
 use crate::queries::{client, realm};
 use crate::sqlite::Text;
-use crate::statement::registry;
 
 const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
 

@@ -1,0 +1,46 @@
+//! Classification of the driver's errors by SQLSTATE.
+
+use tokio_postgres::error::Severity;
+
+use crate::Error;
+
+/// Whether the SQLSTATE asks for a retry of the whole transaction. A unique violation does: every statement
+/// checks for conflicts beforehand, so it has lost a race that the next run sees.
+pub(super) fn wants_retry(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|state| matches!(state.code(), "40001" | "40P01" | "23505"))
+}
+
+/// Maps an error of the driver. Classes 08, 53, 57 and 58, a read-only server and a lost connection mean that
+/// the database is unavailable; anything else is a bug in Gatewright.
+pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
+    let Some(db) = error.as_db_error() else {
+        return Error::Unavailable(error.to_string());
+    };
+    let state = db.code().code();
+    let text = format!("{state}: {}", db.message());
+    if wants_retry(error) {
+        Error::Serialization
+    } else if state == "40003" {
+        Error::OutcomeUnknown
+    } else if is_stale(error) || matches!(state.get(..2), Some("53" | "57" | "3D" | "28")) || state == "55P03"
+    {
+        Error::Unavailable(text)
+    } else {
+        Error::Database(text)
+    }
+}
+
+/// Whether the server ended the connection with this error.
+pub(super) fn is_fatal(error: &tokio_postgres::Error) -> bool {
+    let severity = error.as_db_error().and_then(tokio_postgres::error::DbError::parsed_severity);
+    matches!(severity, Some(Severity::Fatal | Severity::Panic))
+}
+
+/// Whether a connection with this error is unusable: it is lost or closing, leads to a server that has become
+/// read-only, or its prepared statements no longer match the server's.
+pub(super) fn is_stale(error: &tokio_postgres::Error) -> bool {
+    let Some(state) = error.code() else { return true };
+    is_fatal(error)
+        || matches!(state.code().get(..2), Some("08" | "58"))
+        || matches!(state.code(), "25006" | "26000" | "0A000" | "57P01" | "57P02" | "57P03")
+}

@@ -1,0 +1,38 @@
+//! What a transaction leaves in the audit trail.
+
+use std::time::Duration;
+
+use model::Event;
+
+/// Longest wait of a transaction for its intent to reach the journal: a slow disk delays it by no more than
+/// this.
+pub(crate) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(50);
+
+/// Why a transaction leaves no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unaudited {
+    /// A job lease is bookkeeping; the writes of the job leave events.
+    JobLease,
+    /// The detail keys belong to the audit trail itself.
+    DetailKeys,
+}
+
+/// What a committed transaction adds to the audit trail.
+pub(crate) trait Trace: Send + 'static {
+    /// The event; `None` for an unaudited write.
+    fn into_event(self) -> Option<Event>;
+}
+
+impl Trace for Event {
+    fn into_event(self) -> Option<Event> {
+        Some(self)
+    }
+}
+
+impl Trace for Unaudited {
+    fn into_event(self) -> Option<Event> {
+        match self {
+            Self::JobLease | Self::DetailKeys => None,
+        }
+    }
+}
