@@ -96,7 +96,7 @@ impl Engine {
     }
 
     /// Puts a job into the queue. While the queue is longer than the deadline allows, the job that would be
-    /// served last is refused at once: the new one, or one of a requester with more waiting jobs.
+    /// served last is refused at once: the new one, or one that already waits.
     pub(crate) fn enqueue(
         &self,
         purpose: Priority,
