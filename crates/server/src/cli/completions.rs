@@ -1,4 +1,4 @@
-//! What is made of the definition of the command line: completions, manual pages, a page of documentation.
+//! Generated from the definition of the command line: completions, manual pages, a page of documentation.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ pub fn markdown() -> String {
 }
 
 fn section(command: &Command, path: &str, out: &mut String) {
-    // As `--help` prints it: in short where the longer form would say no more.
+    // The text of `--help`, or the short help where the long one has nothing to add.
     let asked = command.clone().term_width(COLUMNS).try_get_matches_from(["gatewright", "--help"]);
     let help = asked.err().map(|help| help.render().to_string()).unwrap_or_default();
     let help = help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
