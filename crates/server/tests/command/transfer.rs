@@ -103,7 +103,7 @@ fn a_dry_run_checks_everything_and_writes_nothing() {
         [
             "it has the same number as line 1",
             "user 1 has its email",
-            "it is no JSON, or names a member twice"
+            "it is not JSON, or names a member twice"
         ]
     );
     assert_eq!(place.json(&["user", "list"], "").as_array().unwrap().len(), 1);
