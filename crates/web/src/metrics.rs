@@ -137,6 +137,7 @@ impl Metrics {
         let all = requests
             .iter()
             .flat_map(|(route, some)| some.iter().map(move |(asked, took)| (route, asked, took)));
+
         for (route, (method, status), histogram) in all {
             let (snapshot, code) = (histogram.snapshot(), status.to_string());
             page.histogram(
@@ -152,6 +153,7 @@ impl Metrics {
                 *operations.entry((operation, outcome(*status))).or_default() += snapshot.count;
             }
         }
+
         drop(requests);
         let operations_total = "auth_operations_total";
         page.family(operations_total, "counter", "Operations on accounts and sessions, by outcome.");
@@ -201,6 +203,7 @@ fn database(page: &mut Page, counts: &store::StoreMetrics) {
             page.sample(connections, &[("pool", pool.pool), ("state", state)], float(count));
         }
     }
+
     page.family(
         "db_pool_wait_seconds",
         "histogram",
@@ -209,10 +212,12 @@ fn database(page: &mut Page, counts: &store::StoreMetrics) {
     for pool in &pools {
         page.histogram("db_pool_wait_seconds", &[("pool", pool.pool)], &pool.wait);
     }
+
     page.family("db_connection_held_seconds", "histogram", "Time for which a connection was held.");
     for pool in &pools {
         page.histogram("db_connection_held_seconds", &[("pool", pool.pool)], &pool.held);
     }
+
     let statement = "db_statement_duration_seconds";
     page.family(
         statement,
@@ -235,6 +240,7 @@ fn jobs(page: &mut Page, jobs: &JobMetrics) {
     for ((job, how), count) in &counts.runs {
         page.sample("job_runs_total", &[("job", job), ("outcome", how.as_str())], float(*count));
     }
+
     let last = "job_last_success_timestamp_seconds";
     page.family(last, "gauge", "Time of the last successful run of a job.");
     for (job, at) in &counts.last_success {
@@ -251,15 +257,19 @@ fn passwords(page: &mut Page, services: &Services) {
     for (algorithm, histogram) in hasher.counts().durations() {
         page.histogram(duration, &[("algorithm", algorithm)], &histogram);
     }
+
     let wait = "password_hash_queue_wait_seconds";
     page.family(wait, "histogram", "Time that passwords waited for a hashing thread.");
     page.histogram(wait, &[], &hasher.counts().waits());
     page.family("password_hash_queue_depth", "gauge", "Passwords waiting for a hashing thread.");
     page.sample("password_hash_queue_depth", &[], float(hasher.queue_depth() as u64));
-    let (shed, totals) = ("password_hash_shed_total", hasher.counts().totals());
+
+    let shed = "password_hash_shed_total";
+    let totals = hasher.counts().totals();
     page.family(shed, "counter", "Passwords that were not hashed, by reason.");
     page.sample(shed, &[("reason", "deadline")], float(totals.shed));
     page.sample(shed, &[("reason", "gone")], float(totals.cancelled));
+
     let capacity = "password_hash_capacity_per_second";
     page.family(
         capacity,
@@ -287,8 +297,10 @@ mod tests {
         metrics.requests(&mut page);
         let page = page.into_text();
         for line in [
-            "http_server_request_duration_seconds_count{http_request_method=\"POST\",http_route=\"/api/v1/auth/token\",http_response_status_code=\"200\"} 1",
-            "http_server_request_duration_seconds_count{http_request_method=\"other\",http_route=\"other\",http_response_status_code=\"404\"} 1",
+            "http_server_request_duration_seconds_count{http_request_method=\"POST\",\
+             http_route=\"/api/v1/auth/token\",http_response_status_code=\"200\"} 1",
+            "http_server_request_duration_seconds_count{http_request_method=\"other\",\
+             http_route=\"other\",http_response_status_code=\"404\"} 1",
             "auth_operations_total{operation=\"login\",outcome=\"success\"} 1",
             "auth_operations_total{operation=\"login\",outcome=\"refused\"} 1",
             "auth_operations_total{operation=\"login\",outcome=\"unavailable\"} 1",

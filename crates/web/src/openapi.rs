@@ -102,6 +102,7 @@ pub fn document(public_url: &str) -> Value {
             item.insert(method.to_owned(), described);
         }
     }
+
     let mut components = schemas.take_definitions(true);
     components.insert("Problem".to_owned(), problem_schema());
     json!({
@@ -109,7 +110,7 @@ pub fn document(public_url: &str) -> Value {
         "info": {
             "title": "Gatewright",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Register, log in, refresh, log out. Applications verify the access tokens offline.",
+            "description": "Registration, login, refresh, logout. Applications verify access tokens offline.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": public_url }],
@@ -153,6 +154,7 @@ fn registering() -> [Problem; 2] {
 
 fn v1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let busy = registering;
+
     vec![
         Operation::new("post", "/api/v1/auth/register", "Create an account.")
             .takes(JSON, of::<RegisterInput>(schemas))
@@ -184,6 +186,7 @@ fn s1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             .gives(201, of::<LoginBody>(schemas))
             .or(registering())
     };
+
     let old = "Legacy route; use /api/auth/register.";
     let mut all = vec![
         register("/api/auth/register", "Create an account and log in. A taken email is answered 400."),
@@ -191,6 +194,7 @@ fn s1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         register("/api/auth/emergency-register", old).old(),
         register("/api/auth/emergency-register-legacy", old).old(),
     ];
+
     let mut login = |path, summary| {
         Operation::new("post", path, summary)
             .takes(JSON, of::<LoginInput>(schemas))
@@ -198,6 +202,7 @@ fn s1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             .or([Problem::InvalidCredentials])
             .or(registering())
     };
+
     all.push(login("/api/auth/login", "Log in."));
     all.push(login("/flutter-login", "Legacy route; use /api/auth/login.").old());
     for operation in all.iter_mut().filter(|operation| operation.deprecated) {
@@ -278,12 +283,14 @@ fn describe(operation: &Operation) -> Value {
         }
         None => json!({ "description": "Success, without a body" }),
     };
+
     responses.insert(operation.status.to_string(), answer);
     for (status, codes) in by_status(operation) {
         let content =
             json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
         responses.insert(status, json!({ "description": codes, "content": content }));
     }
+
     let words: Vec<_> =
         operation.path.split(['/', '-', '{', '}', '.']).filter(|word| !word.is_empty()).collect();
     let mut described = json!({
@@ -291,15 +298,18 @@ fn describe(operation: &Operation) -> Value {
         "summary": operation.summary,
         "responses": responses,
     });
+
     let Some(members) = described.as_object_mut() else { return described };
     if operation.deprecated {
         members.insert("deprecated".to_owned(), true.into());
     }
+
     if operation.path.contains("{id}") {
         let schema = json!({ "type": "string", "format": "uuid" });
         let id = json!({ "name": "id", "in": "path", "required": true, "schema": schema });
         members.insert("parameters".to_owned(), json!([id]));
     }
+
     if let Some((kind, schema)) = &operation.request {
         let required = !operation.path.ends_with("/logout");
         members.insert(
@@ -307,11 +317,13 @@ fn describe(operation: &Operation) -> Value {
             json!({ "required": required, "content": { *kind: { "schema": schema } } }),
         );
     }
+
     match operation.caller {
         Caller::Anonymous => {}
         Caller::Bearer => drop(members.insert("security".to_owned(), json!([{ "bearer": [] }]))),
         Caller::Client => drop(members.insert("security".to_owned(), json!([{ "client": [] }]))),
     }
+
     described
 }
 

@@ -123,24 +123,34 @@ impl Problem {
         match self {
             Self::Validation(_) => ("validation_failed", S::UNPROCESSABLE_ENTITY, "Validation failed"),
             Self::MalformedBody => ("malformed_body", S::BAD_REQUEST, "Malformed body"),
-            Self::UnsupportedMediaType => ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            }
             Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "Body too large"),
             Self::BodyTimeout => ("body_timeout", S::REQUEST_TIMEOUT, "Body timeout"),
-            Self::HeadersTooLarge => ("headers_too_large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large"),
+            Self::HeadersTooLarge => {
+                ("headers_too_large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large")
+            }
+
             Self::NotFound => ("not_found", S::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed"),
+
             Self::InvalidCredentials => ("invalid_credentials", S::UNAUTHORIZED, "Invalid credentials"),
             Self::TokenMissing => ("token_missing", S::UNAUTHORIZED, "Not authenticated"),
             Self::TokenInvalid => ("token_invalid", S::UNAUTHORIZED, "Invalid token"),
             Self::RefreshRefused => ("refresh_refused", S::UNAUTHORIZED, "Invalid refresh token"),
             Self::PasswordWrong => ("password_wrong", S::FORBIDDEN, "Wrong password"),
             Self::ScopeNotGranted => ("invalid_scope", S::BAD_REQUEST, "Scope not granted"),
-            Self::GrantTypeUnsupported => ("unsupported_grant_type", S::BAD_REQUEST, "Unsupported grant type"),
+            Self::GrantTypeUnsupported => {
+                ("unsupported_grant_type", S::BAD_REQUEST, "Unsupported grant type")
+            }
+
             Self::EmailTaken => ("email_taken", S::CONFLICT, "Email taken"),
             Self::UsernameTaken => ("username_taken", S::CONFLICT, "Username taken"),
             Self::SessionNotFound => ("session_not_found", S::NOT_FOUND, "Session not found"),
             Self::ClientInvalid => ("invalid_client", S::UNAUTHORIZED, "Invalid client"),
             Self::LegacyGone => ("legacy_gone", S::GONE, "Route disabled"),
+
             Self::Busy(_) => ("busy", S::SERVICE_UNAVAILABLE, "Busy"),
             Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Unavailable"),
             Self::AuditUnavailable => ("audit_unavailable", S::SERVICE_UNAVAILABLE, "Audit unavailable"),
@@ -158,8 +168,10 @@ impl Problem {
             Self::BodyTooLarge => "A body has at most 64 KiB.",
             Self::BodyTimeout => "The body did not arrive in time.",
             Self::HeadersTooLarge => "Header fields have at most 16 KiB together.",
+
             Self::NotFound => "There is no such route.",
             Self::MethodNotAllowed => "This route does not support the method; see Allow.",
+
             Self::InvalidCredentials => "Incorrect username or password",
             Self::TokenMissing => "Not authenticated",
             Self::TokenInvalid => "Could not validate credentials",
@@ -167,16 +179,25 @@ impl Problem {
             Self::PasswordWrong => "The current password is wrong.",
             Self::ScopeNotGranted => "The requested scope cannot be granted.",
             Self::GrantTypeUnsupported => "Leave grant_type out, or send password.",
+
             Self::EmailTaken => "Email already exists",
             Self::UsernameTaken => "Username already exists",
             Self::SessionNotFound => "There is no such session.",
             Self::ClientInvalid => "The client could not be authenticated.",
             Self::LegacyGone => "This legacy route is disabled; use its successor.",
+
             Self::Busy(_) => "The server is overloaded; try again after Retry-After seconds.",
-            Self::Unavailable => "The service is temporarily unavailable; try again after Retry-After seconds.",
-            Self::AuditUnavailable => "The audit trail cannot be written, and this server requires it; try again after Retry-After seconds.",
+            Self::Unavailable => {
+                "The service is temporarily unavailable; try again after Retry-After seconds."
+            }
+            Self::AuditUnavailable => {
+                "The audit trail cannot be written, and this server requires it; try again after \
+                 Retry-After seconds."
+            }
             Self::Timeout => "The request took too long; it may or may not have taken effect.",
-            Self::Internal => "An internal error occurred; the server's log has the details under this instance.",
+            Self::Internal => {
+                "An internal error occurred; the server's log has the details under this instance."
+            }
         }
     }
 

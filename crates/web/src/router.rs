@@ -64,6 +64,7 @@ pub fn routers(deps: WebDeps) -> Routers {
         deadline: settings.request_timeout,
         permits: Arc::new(Semaphore::new(settings.max_requests)),
     };
+
     let metrics = Arc::<Metrics>::default();
     let (router, public_routes) = Table::default()
         .under("/api/v1/auth", v1())
@@ -72,6 +73,7 @@ pub fn routers(deps: WebDeps) -> Routers {
         .merge(about())
         .merge(health())
         .into_parts();
+
     let (operations, operations_routes) =
         health().on(&Method::GET, "/metrics", get(health::metrics)).into_parts();
     let watch = |what| Stopwatch { what, counts: Arc::clone(&metrics) };
@@ -95,6 +97,7 @@ pub fn routers(deps: WebDeps) -> Routers {
         // stop the request.
         .layer(watch(Timed::Detach))
         .layer(from_fn_with_state(detach, layers::detach));
+
     let router = router.route_layer(from_fn(layers::note_route)).route_layer(watch(Timed::Handler));
     let app = AppState::new(deps, metrics);
     Routers {

@@ -39,6 +39,7 @@ pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: N
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
+
     // A permit is held while the request runs, not while its body arrives. Health checks run without one.
     let permit = Arc::clone(&with.permits).try_acquire_owned().ok();
     if permit.is_none() && !parts.uri.path().starts_with("/health/") {
@@ -46,12 +47,14 @@ pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: N
     }
     let mut request = Request::from_parts(parts, Body::empty());
     request.extensions_mut().insert(ReadBody(body));
+
     let gone = CancellationToken::new();
     request.extensions_mut().insert(Gone(gone.clone()));
     let receipts = Receipts::default();
     request.extensions_mut().insert(receipts.clone());
     let hung_up = gone.drop_guard();
     let (reply, answer) = oneshot::channel();
+
     with.spawner.spawn("request", async move {
         let response = next.run(request).await;
         // The response leaves after its events are written, but waits no longer than this for a slow disk.
@@ -64,6 +67,7 @@ pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: N
         drop(permit);
         let _ = reply.send(response);
     });
+
     let answered = timeout(with.deadline, answer).await;
     match answered {
         Ok(Ok(response)) => {

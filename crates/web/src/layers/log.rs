@@ -21,17 +21,24 @@ pub(crate) async fn log(State(counts): State<Arc<Metrics>>, request: Request, ne
     let status = response.status().as_u16();
     let took = begun.elapsed();
     counts.request(&method, route, status, took);
+
     let seconds = took.as_secs_f64();
     let origin = origin.as_ref().map(|origin| &*origin.0);
     let request_id = origin.and_then(|o| o.request_id.as_ref()).map_or("", |id| id.0.as_str());
     let client_request_id = origin.and_then(|o| o.client_request_id.as_deref());
     let trace_id = origin.and_then(|o| o.trace_id.as_deref());
     let address = origin.and_then(|o| o.address).map(tracing::field::display);
+
     if status >= 500 {
-        tracing::warn!(%method, route, status, seconds, request_id, client_request_id, trace_id, address, "request");
+        tracing::warn!(
+            %method, route, status, seconds, request_id, client_request_id, trace_id, address, "request"
+        );
     } else {
-        tracing::info!(%method, route, status, seconds, request_id, client_request_id, trace_id, address, "request");
+        tracing::info!(
+            %method, route, status, seconds, request_id, client_request_id, trace_id, address, "request"
+        );
     }
+
     response
 }
 

@@ -37,6 +37,7 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
         Some(given) if with.trusted.contains(peer) => (given, None),
         given => (model::id::uuid_v7(with.clock.now(), &with.rng).to_string(), given),
     };
+
     let origin = Origin {
         request_id: Some(RequestId(id.clone())),
         client_request_id,
@@ -49,6 +50,7 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
         user_agent: headers.get(header::USER_AGENT).map(agent),
         ..Origin::http()
     };
+
     request.extensions_mut().insert(RequestOrigin(Arc::new(origin)));
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -72,6 +72,7 @@ pub(super) fn write(
         Dialect::FastApi => (problem.fastapi(instance), "application/problem+json"),
         Dialect::OAuth => (serde_json::json!(problem.oauth().0), "application/json"),
     };
+
     if dialect == Dialect::OAuth {
         *response.status_mut() = problem.oauth().1;
     }
@@ -82,5 +83,6 @@ pub(super) fn write(
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().remove(header::CONTENT_LENGTH);
     *response.body_mut() = Body::from(body.to_string());
+
     response
 }

@@ -7,6 +7,7 @@ use model::Secret;
 use protocol::wire::access_token::FIRST_PARTY;
 use protocol::wire::authorization::Authorization;
 use serde_json::{Value, json};
+use store::queries::session::Session;
 
 use crate::api::body::IntrospectInput;
 use crate::problem::Problem;
@@ -53,19 +54,20 @@ fn body(found: &Introspection, services: &auth::Services) -> Value {
 }
 
 fn refresh_body(session: &Session, settings: &auth::Settings) -> Value {
-    let uuid = session.user_uuid.to_string();
-    let sub = if settings.subject_is_uuid { uuid.clone() } else { session.user.to_string() };
-    let idle_end = session.rotated_at.plus(settings.refresh_ttl);
     json!({
         "active": true,
         "token_type": "refresh_token",
         "client_id": FIRST_PARTY,
         "iss": settings.issuer,
-        "sub": sub,
-        "uuid": uuid,
+        "sub": subject(session, settings),
+        "uuid": session.user_uuid.to_string(),
         "sid": session.id,
         "scope": session.scope,
         "iat": session.rotated_at.seconds(),
-        "exp": session.ends_at.min(idle_end).seconds(),
+        "exp": session.ends_at.min(session.rotated_at.plus(settings.refresh_ttl)).seconds(),
     })
+}
+
+fn subject(session: &Session, settings: &auth::Settings) -> String {
+    if settings.subject_is_uuid { session.user_uuid.to_string() } else { session.user.to_string() }
 }
