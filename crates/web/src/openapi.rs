@@ -214,6 +214,7 @@ fn s1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
 /// Operations of both the v1 API and the FastAPI dialect, under `base`.
 fn shared(schemas: &mut SchemaGenerator, base: &str) -> Vec<Operation> {
     let path = |name: &str| format!("{base}{name}");
+
     vec![
         Operation::new("post", path("/refresh"), "Exchange a refresh token for its successor.")
             .takes(JSON, of::<RefreshInput>(schemas))

@@ -82,6 +82,8 @@ pub struct Words {
 impl Problem {
     /// One of each kind, for documents and tests.
     pub fn every() -> [Self; 25] {
+        let busy = Self::Busy(Duration::from_secs(1));
+
         [
             Self::Validation(Vec::new()),
             Self::MalformedBody,
@@ -103,7 +105,7 @@ impl Problem {
             Self::SessionNotFound,
             Self::ClientInvalid,
             Self::LegacyGone,
-            Self::Busy(Duration::from_secs(1)),
+            busy,
             Self::Unavailable,
             Self::AuditUnavailable,
             Self::Timeout,
