@@ -218,7 +218,7 @@ fn a_sink_that_cannot_be_used_is_refused_at_the_start_in_one_sentence() {
     refused(&[("AUDIT__REDIS_STREAM", "x"), ("REDIS__URL", "redis://h:port")], "its port is no number");
     refused(&[("AUDIT__OTLP_ENDPOINT", "collector:4318")], "audit.otlp_endpoint");
     let otlp = ("AUDIT__OTLP_ENDPOINT", "http://127.0.0.1:1");
-    refused(&[otlp, ("AUDIT__OTLP_HEADERS_FILE", "short")], "line 1 is no header");
+    refused(&[otlp, ("AUDIT__OTLP_HEADERS_FILE", "short")], "line 1 is not a header");
     refused(&[("AUDIT__OTLP_HEADERS_FILE", "short")], "allowed only with audit.otlp_endpoint");
     let tls = [("AUDIT__OTLP_ENDPOINT", "https://localhost:1"), ("AUDIT__SINK_CA_FILE", "short")];
     refused(&tls, "audit.sink_ca_file");

@@ -171,6 +171,7 @@ pub async fn load(ctx: &mut OpContext<'_>) -> Result<(), PepperServiceError> {
             }
         }
     }
+
     let service = &ctx.services.peppers;
     if service.seals && sealing.is_none() {
         return Err(PepperServiceError::NoneUsable);

@@ -56,6 +56,7 @@ impl ClientCommand {
         if !matches!(self, Self::List) {
             command.ensure_auditable().await?;
         }
+
         let mut lease = command.lease();
         let ctx = &mut command.op_context(&mut lease);
         match self {

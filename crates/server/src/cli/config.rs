@@ -45,6 +45,7 @@ impl ConfigCommand {
                 }
                 Ok(out.text(&loaded.print())?)
             }
+
             Self::Explain(Explain { key }) => {
                 let loaded = global.load()?;
                 match key {

@@ -57,9 +57,11 @@ impl KeysCommand {
         if matches!(self, Self::Init) {
             let keyring = master_key::create(&config.master_key_file, &RuntimeDeps::system().rng)?;
             let (id, file) = (keyring.first_key_id(), config.master_key_file.display().to_string());
-            let text = format!("the master key {id} was created in {file}; keep a copy of it in a safe place");
+            let text =
+                format!("the master key {id} was created in {file}; keep a copy of it in a safe place");
             return Ok(out.tell(&text, &json!({ "master_key_id": id, "file": file }))?);
         }
+
         if let Self::Rotate(Rotate { compromised: true, yes, .. }) = &self {
             confirm(*yes, "Every access token issued so far will be refused.")?;
         }
@@ -67,6 +69,7 @@ impl KeysCommand {
         if !matches!(self, Self::List(_)) {
             command.ensure_auditable().await?;
         }
+
         let mut lease = command.lease();
         let ctx = &mut command.op_context(&mut lease);
         match self {
@@ -90,8 +93,9 @@ impl KeysCommand {
             }
             Self::Rotate(Rotate { pepper: true, .. }) => {
                 let version = pepper::rotate(ctx).await?;
-                let text =
-                    format!("pepper {version} seals new hashes from now on; stored hashes are sealed again in the background");
+                let text = format!(
+                    "pepper {version} seals new hashes from now on; stored hashes are sealed again in the background"
+                );
                 Ok(out.tell(&text, &json!({ "pepper": version }))?)
             }
             Self::Rotate(Rotate { compromised, .. }) => {

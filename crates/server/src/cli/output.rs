@@ -77,6 +77,7 @@ impl Output {
             .iter()
             .map(|row| columns.iter().map(|name| cell(row.get(*name).unwrap_or(&Value::Null))).collect())
             .collect();
+
         let widths: Vec<usize> = columns
             .iter()
             .enumerate()
@@ -86,6 +87,7 @@ impl Output {
                 longest.unwrap_or_default().max(name.chars().count())
             })
             .collect();
+
         let (bold, plain) = self.bold();
         let heads: Vec<String> = columns.iter().map(|name| name.to_uppercase().replace('_', " ")).collect();
         writeln!(self.to, "{bold}{}{plain}", aligned(&heads, &widths))?;

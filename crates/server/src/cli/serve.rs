@@ -19,9 +19,11 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+
     let config = loaded.config;
     let signals = Signals::system();
-    let mut signals = signals.map_err(|why| Failure::failed(format!("the signal handlers cannot be installed: {why}")))?;
+    let mut signals =
+        signals.map_err(|why| Failure::failed(format!("the signal handlers cannot be installed: {why}")))?;
     let ports = BoundListeners::bind(&config).await?;
     let lifecycle = Lifecycle::new(Deadlines::after(config.server.shutdown_delay));
     let tasks = lifecycle.tasks();
@@ -29,6 +31,7 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure
         built = App::build(&config, ports.address()?, &tasks, given) => built?,
         () = stop(&mut signals) => return Ok(()),
     };
+
     let greeting = Greeting::of(&config, &built, &ports, global);
     let mut reload = Reload::new(global.args(), config, logging, &built.audit);
     built.start(ports);

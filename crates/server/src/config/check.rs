@@ -74,6 +74,7 @@ fn numbers(config: &Config, report: &mut Report<'_>) {
         ("database.pool_max", &database.pool_max),
         Value::text,
     );
+
     // A hash above these limits could be created but never verified.
     let (least, most) = (u32::from(*BCRYPT_COST.start()), u32::from(*BCRYPT_COST.end()));
     report.within("passwords.bcrypt_cost", &passwords.bcrypt_cost, &least, &most);
@@ -81,6 +82,7 @@ fn numbers(config: &Config, report: &mut Report<'_>) {
     report.within("passwords.argon2_memory", &passwords.argon2_memory, &ByteSize(8 << 10), &most);
     report.within("passwords.argon2_iterations", &passwords.argon2_iterations, &1, &ARGON2_MAX_ITERATIONS);
     let work = (passwords.argon2_memory.0 >> 10).saturating_mul(passwords.argon2_iterations.into());
+
     if work > ARGON2_MAX_WORK {
         let most = ByteSize(ARGON2_MAX_WORK << 10).text();
         report.error(
@@ -88,6 +90,7 @@ fn numbers(config: &Config, report: &mut Report<'_>) {
             format!("multiplied by passwords.argon2_iterations it is more than {most}"),
         );
     }
+
     report.within("passwords.min_length", &passwords.min_length, &1, &1024);
     if let Some(threads) = &passwords.hash_threads {
         report.within("passwords.hash_threads", threads, &1, &1024);
@@ -118,11 +121,13 @@ fn durations(config: &Config, report: &mut Report<'_>) {
     ] {
         report.within(key, &value, &least, &most);
     }
+
     let [access, refresh, session] = [
         ("tokens.access_ttl", &tokens.access_ttl),
         ("tokens.refresh_ttl", &tokens.refresh_ttl),
         ("tokens.session_ttl", &tokens.session_ttl),
     ];
+
     report.at_most(access, refresh, Value::text);
     report.at_most(refresh, session, Value::text);
 }
@@ -134,6 +139,7 @@ fn together(config: &Config, report: &mut Report<'_>) {
         (None, Some(_)) => report.error("server.tls_key_file", "server.tls_cert_file is required with it"),
         _ => {}
     }
+
     if server.ops_listen == Some(server.listen) && server.listen.port() != 0 {
         report.error("server.ops_listen", "it is the same address as server.listen");
     }
@@ -146,11 +152,13 @@ fn together(config: &Config, report: &mut Report<'_>) {
         }
         _ => {}
     }
+
     if let Audience::Named(name) = &tokens.audience
         && name.chars().any(char::is_control)
     {
         report.error("tokens.audience", "it has control characters");
     }
+
     sinks(config, report);
 }
 
@@ -183,8 +191,11 @@ fn strange(config: &Config, sources: &BTreeMap<&'static str, Source>, warnings: 
         warn(format_args!("passwords.min_length is below 8, the minimum of NIST SP 800-63B-4"));
     }
     if passwords.bcrypt_cost < 10 {
-        warn(format_args!("passwords.bcrypt_cost is below 10: a password can be guessed quickly from a stolen hash"));
+        warn(format_args!(
+            "passwords.bcrypt_cost is below 10: a password can be guessed quickly from a stolen hash"
+        ));
     }
+
     if server.public_url.as_ref().is_some_and(|url| !url.is_https()) && !server.listen.ip().is_loopback() {
         warn(format_args!("server.public_url is not https: passwords and tokens are sent unencrypted"));
     }
@@ -198,6 +209,7 @@ fn strange(config: &Config, sources: &BTreeMap<&'static str, Source>, warnings: 
         let source = sources.get("redis.url").unwrap_or(&Source::Default);
         warn(format_args!("redis.url ({source}) has an effect only with audit.redis_stream in this version"));
     }
+
     for (key, url) in
         [("webhook_url", &config.audit.webhook_url), ("otlp_endpoint", &config.audit.otlp_endpoint)]
     {
@@ -205,6 +217,7 @@ fn strange(config: &Config, sources: &BTreeMap<&'static str, Source>, warnings: 
             warn(format_args!("audit.{key} is not https: audit events are sent unencrypted"));
         }
     }
+
     let RoleScopes(scopes) = &config.accounts.scopes;
     for role in scopes.keys().filter(|role| !matches!(role.as_str(), "basic_user" | "admin")) {
         warn(format_args!(

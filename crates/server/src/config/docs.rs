@@ -35,6 +35,7 @@ pub fn markdown() -> String {
          read too; `GATEWRIGHT_` names override them. SIGHUP applies the settings\nmarked so, and logs which \
          others need a restart. In the environment the items of a list are separated by commas.\n",
     );
+
     for (name, section) in sections(&defaults) {
         let title = if name.is_empty() { "Top level".to_owned() } else { format!("`[{name}]`") };
         line(&mut out, format_args!("\n## {title}\n\n{}", section.about()));
@@ -50,6 +51,7 @@ pub fn markdown() -> String {
             );
         }
     }
+
     out
 }
 

@@ -76,6 +76,7 @@ fn all_mistakes_are_reported_at_once_each_with_its_place() {
         ("GATEWRIGHT_DATABASE__URL", "mysql://u:hunter2@h/d"),
         ("GATEWRIGHT_SERVER_LISTEN", "127.0.0.1:1"),
     ];
+
     let got = messages(load(file, &env, &[("tokens.acess_ttl", "1h"), ("tokens.access_ttl", "91d")]));
     for part in [
         "datadir: there is no such setting; did you mean `data_dir`? (gatewright.toml:1)",
@@ -92,6 +93,7 @@ fn all_mistakes_are_reported_at_once_each_with_its_place() {
     ] {
         assert!(got.iter().any(|message| message.contains(part)), "{part}\nin {got:#?}");
     }
+
     assert!(!got.iter().any(|message| message.contains("hunter2")));
 }
 

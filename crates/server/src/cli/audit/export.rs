@@ -57,6 +57,7 @@ impl Export {
             self.write(&trail, &mut details, format, &mut to, Failure::from).await?;
             return Ok(());
         }
+
         let unwritable =
             |why: io::Error| Failure::failed(format!("{} cannot be written: {why}", self.out.display()));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.out);
@@ -93,6 +94,7 @@ impl Export {
         let mut progress = Progress::begin(None);
         let filter = self.which.filter();
         let (mut after, mut events) = (Cursor::before(filter.from), 0);
+
         loop {
             let page = trail.audit.page(&filter, after, PAGE).await?;
             let Some(last) = page.last() else { break };
@@ -112,6 +114,7 @@ impl Export {
             }
             progress.show(events, &format!("{events} events"));
         }
+
         to.flush().map_err(failed)?;
         Ok(events)
     }

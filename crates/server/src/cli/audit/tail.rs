@@ -35,6 +35,7 @@ impl Tail {
         let filter = self.which.filter();
         let newest = trail.audit.latest(&filter, 1).await?.first().map(|newest| newest.at);
         let begin = newest.map_or(filter.from, |newest| newest.minus(LATE).max(filter.from));
+
         // Events that exist now and are not among the last ones are not shown. Events that arrive later are
         // shown, even if they are older.
         let mut shown = BTreeSet::new();
@@ -45,10 +46,12 @@ impl Tail {
             })
             .await?;
         }
+
         for record in trail.audit.latest(&filter, self.lines.into()).await? {
             line(out, &details.event(&record).await?)?;
             shown.insert(record.cursor());
         }
+
         if !self.follow {
             return Ok(());
         }

@@ -69,7 +69,10 @@ async fn unseal(global: &Global, out: &mut Output) -> Result<(), Failure> {
     while let Some(place) = next {
         next = pepper::unseal(ctx, place).await?;
     }
-    Ok(out.tell("every sealed password hash that could be opened is now unsealed", &json!({ "unsealed": true }))?)
+    Ok(out.tell(
+        "every sealed password hash that could be opened is now unsealed",
+        &json!({ "unsealed": true }),
+    )?)
 }
 
 impl Filter {

@@ -37,15 +37,15 @@ impl Export {
         let to_output = self.file == Path::new("-");
         let format =
             Format::of(self.format, &self.file).or(to_output.then_some(Format::Jsonl)).ok_or_else(|| {
-                Failure::usage(
-                    "the file's name does not show the format: give --format jsonl or csv",
-                )
+                Failure::usage("the file's name does not show the format: give --format jsonl or csv")
             })?;
+
         if to_output {
             let mut to = BufWriter::new(io::stdout().lock());
             self.write(ctx, format, &mut to, Failure::from).await?;
             return Ok(());
         }
+
         let unwritable =
             |why: io::Error| Failure::failed(format!("{} cannot be written: {why}", self.file.display()));
         let file = OpenOptions::new()
@@ -54,6 +54,7 @@ impl Export {
             .mode(0o600)
             .open(&self.file)
             .map_err(unwritable)?;
+
         let mut to = BufWriter::new(file);
         match self.write(ctx, format, &mut to, unwritable).await {
             Ok(users) => {
@@ -88,6 +89,7 @@ impl Export {
         }
         let mut progress = Progress::begin(None);
         let (mut after, mut users) = (UserId(0), 0);
+
         loop {
             let page = account::export_page(ctx, after, PAGE).await?;
             // Returns the connection to the pool while the page is written, which may be slow.
@@ -109,6 +111,7 @@ impl Export {
             }
             progress.show(users, &format!("{users} users"));
         }
+
         to.flush().map_err(failed)?;
         Ok(users)
     }

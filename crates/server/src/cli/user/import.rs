@@ -175,12 +175,14 @@ impl Tally {
         if more > 0 {
             out.line(&format!("and {more} more; --report FILE lists them all"))?;
         }
+
         let ignored: Vec<&str> = importer.ignored().collect();
         if !ignored.is_empty() {
             out.line(&format!("ignored: {}", ignored.join(", ")))?;
         }
         let Self { imported, unchanged, refused, .. } = self;
         let verb = if dry_run { "would be imported" } else { "imported" };
+
         out.tell(
             &format!("{imported} {verb}, {unchanged} unchanged, {refused} refused"),
             &json!({

@@ -130,6 +130,7 @@ impl UserCommand {
             let user = account::add(&mut ctx, candidate, &add.role).await?;
             return Ok(out.tell(&format!("user {} was created", name(&user)), &value(&user))?);
         }
+
         if let Self::Import(import) = self {
             return import.run(config, out).await;
         }
@@ -137,6 +138,7 @@ impl UserCommand {
         if !matches!(self, Self::List(_) | Self::Show(_)) {
             command.ensure_auditable().await?;
         }
+
         let mut lease = command.lease();
         let ctx = &mut command.op_context(&mut lease);
         match self {

@@ -81,6 +81,7 @@ impl Rows {
                 ends: vec![0; CELLS],
             })),
         };
+
         let mut rows = Self { from, kind, bytes };
         if let Kind::Table(table) = &mut rows.kind {
             let (_, names) = table
@@ -96,6 +97,7 @@ impl Rows {
                 return Err("its first row does not name each column once".to_owned());
             }
         }
+
         Ok(rows)
     }
 
@@ -115,6 +117,7 @@ impl Rows {
                     None => return Ok(Some((line, Err(too_long())))),
                 }
             },
+
             Kind::Table(table) => {
                 let Some((line, cells)) = table.record(&mut self.from, &mut self.bytes)? else {
                     return Ok(None);

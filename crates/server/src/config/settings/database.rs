@@ -32,7 +32,9 @@ impl Value for SchemaName {
         let goes_on = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         match text {
             _ if !begins || !goes_on || text.len() > 63 => Err("not a valid schema name".to_owned()),
-            "public" | "information_schema" => Err(format!("`{text}` is reserved: Gatewright needs its own schema")),
+            "public" | "information_schema" => {
+                Err(format!("`{text}` is reserved: Gatewright needs its own schema"))
+            }
             _ if text.starts_with("pg_") => Err("PostgreSQL reserves names that begin with `pg_`".to_owned()),
             _ => Ok(Self(text.to_owned())),
         }

@@ -129,7 +129,9 @@ impl Value for SocketAddr {
     fn parse(text: &str) -> Result<Self, String> {
         let hint = |_| match text.strip_prefix(':').map(str::parse::<u16>) {
             Some(Ok(port)) => format!("the address is missing: write `0.0.0.0:{port}` for every interface"),
-            _ if text.starts_with("localhost:") => "a host name is not accepted: write `127.0.0.1`".to_owned(),
+            _ if text.starts_with("localhost:") => {
+                "a host name is not accepted: write `127.0.0.1`".to_owned()
+            }
             _ => "not an IP address and a port".to_owned(),
         };
         text.trim().parse().map_err(hint)
