@@ -21,7 +21,11 @@ fn trail(page: &mut Page, auditor: &Auditor) {
     let state = auditor.state();
     page.family("audit_journal_queued_events", "gauge", "Audit events that are not in the journal yet.");
     page.sample("audit_journal_queued_events", &[], float(state.queued as u64));
-    page.family("audit_events_dropped_total", "counter", "Audit events that were dropped because they could not be written.");
+    page.family(
+        "audit_events_dropped_total",
+        "counter",
+        "Audit events that were dropped because they could not be written.",
+    );
     page.sample("audit_events_dropped_total", &[], float(state.dropped));
 
     page.family("audit_journal_failing", "gauge", "1 while audit events cannot be written.");
@@ -29,11 +33,19 @@ fn trail(page: &mut Page, auditor: &Auditor) {
     page.sample("audit_journal_failing", &[], if failing { 1.0 } else { 0.0 });
 
     let shipping = auditor.shipping();
-    page.family("audit_backlog_events", "gauge", "Audit events in the journal that are not in the database yet.");
+    page.family(
+        "audit_backlog_events",
+        "gauge",
+        "Audit events in the journal that are not in the database yet.",
+    );
     page.sample("audit_backlog_events", &[], float(shipping.backlog()));
     page.family("audit_events_shipped_total", "counter", "Audit events that were shipped to the database.");
     page.sample("audit_events_shipped_total", &[], float(shipping.shipped()));
-    page.family("audit_events_dead_total", "counter", "Audit events that could not be shipped and became dead letters.");
+    page.family(
+        "audit_events_dead_total",
+        "counter",
+        "Audit events that could not be shipped and became dead letters.",
+    );
     page.sample("audit_events_dead_total", &[], float(shipping.dead()));
     page.family("audit_ship_duration_seconds", "histogram", "Duration of shipping a batch to the database.");
     page.histogram("audit_ship_duration_seconds", &[], &shipping.batches());

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn wherever_it_is_dropped_the_trail_is_told_how_it_went() {
+    fn dropping_a_pending_audit_reports_its_outcome() {
         assert_eq!(told(|_| {}), ["withdrawn 7"]);
         assert_eq!(told(PendingAudit::sent), ["outcome_unknown Some(7)"]);
         let refused = |announced: &mut PendingAudit| {

@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_counted_by_route_and_operation_and_never_by_what_a_client_invents() {
+    fn requests_are_counted_by_route_and_operation_and_not_by_unknown_methods() {
         let (metrics, took) = (Metrics::default(), Duration::from_millis(3));
         let odd = Method::from_bytes(b"X-ODD").unwrap();
         metrics.request(&Method::POST, "/api/v1/auth/token", 200, took);

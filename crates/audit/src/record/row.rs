@@ -1,4 +1,4 @@
-//! A record of the journal as a row.
+//! Converts a record of the journal to a row.
 
 use journal::{Checkpoint, Kind};
 use model::{Now, UserUuid};
@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 /// The kind of a checkpoint.
 pub(crate) const CHECKPOINT: &str = "audit_checkpoint";
-/// The kind of what says no kind: it is shipped all the same, so that the chain stays whole.
+/// The kind of a record without a kind. It is shipped all the same, so that the chain stays complete.
 const UNKNOWN: &str = "unknown";
 
-/// The row of a record: what its columns say comes from its payload.
+/// The row of a record; its columns are read from the payload.
 pub fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit_db::Record {
     let value = match record.kind {
         Kind::Data => serde_json::from_slice(record.payload).unwrap_or(Value::Null),
@@ -35,7 +35,7 @@ pub fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit_db::Record {
     }
 }
 
-/// What a checkpoint vouches for.
+/// The head that a checkpoint signs.
 pub(crate) fn head(record: &journal::Record<'_>) -> Option<audit_db::Head> {
     let checkpoint = Checkpoint::parse(record.payload)?;
     Some(audit_db::Head {
@@ -47,7 +47,7 @@ pub(crate) fn head(record: &journal::Record<'_>) -> Option<audit_db::Head> {
     })
 }
 
-/// A sequence as databases count.
+/// A sequence as a signed integer, for databases.
 pub(crate) fn signed(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_seeds_example_is_common_and_a_phrase_is_not() {
+    fn the_example_of_the_specification_is_common_and_a_phrase_is_not() {
         assert!(Blocklist::Common.contains("password123"));
         assert!(!Blocklist::Common.contains("testpass123!"));
         assert!(!Blocklist::Common.contains("correct horse battery staple"));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_has_a_hundred_thousand_and_others_are_hardly_ever_on_it() {
+    fn the_list_has_100_000_passwords_and_few_false_positives() {
         let common = Filter::open(COMMON, KIND).unwrap();
         assert!(common.count() > 100_000);
         // The false positive rate is one in 70 million.

@@ -135,6 +135,7 @@ async fn open_journal(
         JournalOwner::Server => SERVER_HANDOVER_WAIT,
         JournalOwner::Command => COMMAND_HANDOVER_WAIT,
     };
+
     loop {
         match Journal::open(path, options, JournalId(rng.bytes())) {
             Err(OpenError::Locked(_)) if !left.is_zero() => {

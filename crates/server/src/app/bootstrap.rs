@@ -144,7 +144,7 @@ impl Core {
             // Runs before later changes can hide the traces in the database. What cannot be determined now is
             // tried again later.
             if let Err(error) = jobs::reconcile(&mut ctx, auditor, &journal).await {
-                tracing::warn!(%error, "the intents that a killed process left in the audit trail are reconciled later");
+                tracing::warn!(%error, "the intents that a killed process left are reconciled later");
             }
         }
 
@@ -233,6 +233,8 @@ async fn first_master_key(
         Err(MasterKeyError::Exists(_)) => master_key::read(file)?,
         made => made?,
     };
-    tracing::info!(path = %file.display(), key = keyring.first_key_id(), "a master key was created; keep a copy of it");
+
+    let key = keyring.first_key_id();
+    tracing::info!(path = %file.display(), key, "a master key was created; keep a copy of it");
     Ok(keyring)
 }

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_client_sends_can_forge_a_line_for_people() {
+    fn client_input_cannot_forge_a_log_line() {
         for terminal in [false, true] {
             let text = written(LogFormat::Pretty, terminal, log_an_attack);
             assert_eq!(text.matches('\n').count(), 1, "{text}");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_is_for_whoever_reads_it() {
+    fn auto_is_pretty_on_a_terminal_and_json_elsewhere() {
         let log = || tracing::info!("hello");
         assert!(written(LogFormat::Auto, true, log).contains("INFO"));
         assert!(written(LogFormat::Auto, false, log).starts_with('{'));

@@ -36,7 +36,8 @@ impl fmt::Display for MasterKeyError {
             Self::Exists(path) => write!(f, "{} exists already and stays as it is", path.display()),
             Self::Exposed(path, mode) => write!(
                 f,
-                "{path} is not private (mode {mode:04o}): `chmod 600 {path}`, and rotate the key if others could read it",
+                "{path} is not private (mode {mode:04o}): `chmod 600 {path}`, and rotate the key if others \
+                 could read it",
                 path = path.display(),
             ),
             Self::Io(path, why) => write!(f, "the master key at {}: {why}", path.display()),
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_never_replaced() {
+    fn an_existing_file_is_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         let first = create(&path, &Rng::seeded(1)).unwrap();

@@ -81,14 +81,15 @@ impl fmt::Display for StartError {
             Self::Tls(why) => why.fmt(f),
             Self::NoDatabase(path) => write!(
                 f,
-                "there is no database at {}; `gatewright serve` creates one, or set data_dir to its directory",
+                "there is no database at {}; `gatewright serve` creates one, or set data_dir to its \
+                 directory",
                 path.display()
             ),
             Self::MasterKey(why) => why.fmt(f),
             Self::MasterKeyLost { file, wanted } => write!(
                 f,
-                "the database was sealed with the master key {wanted:?}, and there is no key file at {}; put it \
-                 back, or set master_key_file to where it is",
+                "the database was sealed with the master key {wanted:?}, and there is no key file at {}; \
+                 restore it, or set master_key_file to its path",
                 file.display()
             ),
             Self::Store(why) => why.fmt(f),

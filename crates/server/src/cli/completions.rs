@@ -69,9 +69,9 @@ pub fn markdown() -> String {
     let mut root = command().term_width(COLUMNS);
     root.build();
     let mut out = String::from(
-        "# Command line\n\nGenerated from the definition of the commands. Exit status: 0 done, 1 failed, 2 the \
-         arguments or the\nconfiguration are wrong. Secrets are read from a prompt, a file or standard input, \
-         never from an argument.\n",
+        "# Command line\n\nGenerated from the definition of the commands. Exit status: 0 done, 1 failed, 2 \
+         the arguments or the\nconfiguration are wrong. Secrets are read from a prompt, a file or standard \
+         input, never from an argument.\n",
     );
     section(&root, "gatewright", &mut out);
     out

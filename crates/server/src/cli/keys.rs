@@ -94,7 +94,8 @@ impl KeysCommand {
             Self::Rotate(Rotate { pepper: true, .. }) => {
                 let version = pepper::rotate(ctx).await?;
                 let text = format!(
-                    "pepper {version} seals new hashes from now on; stored hashes are sealed again in the background"
+                    "pepper {version} seals new hashes from now on; stored hashes are sealed again in the \
+                     background"
                 );
                 Ok(out.tell(&text, &json!({ "pepper": version }))?)
             }

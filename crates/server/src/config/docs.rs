@@ -30,8 +30,8 @@ pub fn markdown() -> String {
     let defaults = Config::default();
     let mut out = String::from(
         "# Configuration\n\nGenerated from the table of settings. One TOML file (`gatewright.toml` in the \
-         working directory, or `--config`),\nthen the environment, then `--set`; later sources override earlier ones. Unknown \
-         names are errors. `DATABASE_URL`, `REDIS_URL`,\n`DB_POOL_MIN_CONN` and `DB_POOL_MAX_CONN` are \
+         working directory, or `--config`),\nthen the environment, then `--set`; later sources override \
+         earlier ones. Unknown names are errors. `DATABASE_URL`, `REDIS_URL`,\n`DB_POOL_MIN_CONN` and `DB_POOL_MAX_CONN` are \
          read too; `GATEWRIGHT_` names override them. SIGHUP applies the settings\nmarked so, and logs which \
          others need a restart. In the environment the items of a list are separated by commas.\n",
     );

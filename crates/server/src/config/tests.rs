@@ -121,7 +121,7 @@ fn redis_without_a_stream_is_refused_unless_the_url_may_be_of_another_program() 
 }
 
 #[test]
-fn what_is_not_toml_is_reported_with_its_line_beside_other_mistakes() {
+fn syntax_errors_are_reported_with_their_line_and_all_other_errors() {
     let got = messages(load("[server]\nlisten = \nmax_connections = 0\n", &[], &[]));
     assert!(
         got.iter().any(|message| message.starts_with("not TOML: ") && message.contains("gatewright.toml:2"))

@@ -43,7 +43,7 @@ fn a_list_goes_page_by_page() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_in_one_sentence() {
+fn failures_are_reported_in_one_sentence() {
     let place = Place::new();
     let none = place.bad(1, &["user", "list"], "");
     assert!(none.contains("there is no database at") && none.contains("gatewright serve"), "{none}");

@@ -1,7 +1,7 @@
 use super::Place;
 
 #[test]
-fn mistakes_come_all_at_once_with_status_2() {
+fn all_errors_are_reported_at_once_with_status_2() {
     let place = Place::new();
     let wrong = ["config", "check", "--set", "server.lisen=1", "--set", "tokens.access_ttl=soon"];
     let ended = place.run(&wrong, "");

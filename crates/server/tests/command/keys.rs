@@ -20,7 +20,7 @@ fn signing_keys_are_listed_and_rotated() {
 }
 
 #[test]
-fn a_pepper_is_made_rotated_and_taken_off_again() {
+fn a_pepper_is_created_rotated_and_removed_again() {
     let place = Place::new();
     let on = ["--set", "passwords.pepper=true"];
     let with = |args: &[&str]| place.json(&[args, &on].concat(), PHRASE);
@@ -44,7 +44,7 @@ fn a_pepper_is_made_rotated_and_taken_off_again() {
 }
 
 #[test]
-fn a_question_is_only_asked_where_somebody_can_answer() {
+fn a_confirmation_is_only_asked_on_a_terminal() {
     let place = Place::new();
     place.good(&["client", "add", "api", "--name", "API"], "");
     for args in [&["keys", "rotate", "--compromised"][..], &["client", "remove", "api"]] {
@@ -58,7 +58,7 @@ fn a_question_is_only_asked_where_somebody_can_answer() {
 }
 
 #[test]
-fn the_master_key_is_made_once_and_changed_by_resealing() {
+fn the_master_key_is_created_once_and_changed_by_resealing() {
     let place = Place::new();
     let made = place.json(&["keys", "init"], "");
     let old = made["master_key_id"].as_str().unwrap();

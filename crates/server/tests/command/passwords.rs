@@ -72,7 +72,7 @@ fn words_and_standard_input_are_taken_too() {
 }
 
 #[test]
-fn what_is_no_list_is_refused_and_leaves_nothing() {
+fn an_invalid_list_is_refused_and_leaves_no_file() {
     let place = Place::new();
     std::fs::write(place.path().join("list"), format!("{PASSWORD}\nhunter2\n")).unwrap();
     let sentence = place.bad(1, &["passwords", "filter", "--out", "out", "list"], "");

@@ -152,7 +152,7 @@ fn an_export_is_its_owners_and_has_no_hashes_unasked() {
 }
 
 #[test]
-fn what_cannot_be_imported_at_all_is_said_in_one_sentence() {
+fn unreadable_imports_are_reported_in_one_sentence() {
     let place = Place::new();
     write(&place, "users.txt", "");
     write(&place, "twice.csv", "a,a\n");

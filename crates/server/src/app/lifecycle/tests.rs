@@ -54,7 +54,7 @@ async fn phases_follow_each_other_and_working_tasks_outlive_serving_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_end_in_time_is_named_and_dropped() {
+async fn tasks_that_do_not_end_in_time_are_named_and_dropped() {
     let lifecycle = lifecycle();
     let (tasks, (signal, signals)) = (lifecycle.tasks(), Signals::channel());
     let (dropped, seen) = oneshot::channel::<()>();
@@ -74,7 +74,7 @@ async fn what_does_not_end_in_time_is_named_and_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_signal_ends_it_now_and_a_reload_does_not() {
+async fn a_second_signal_stops_at_once_and_a_reload_does_not() {
     let lifecycle = lifecycle();
     let (tasks, (signal, signals), begin) = (lifecycle.tasks(), Signals::channel(), now());
     tasks.spawner(Stage::Serving).spawn("connection", std::future::pending());
@@ -120,7 +120,7 @@ async fn a_critical_task_that_ends_when_told_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restartable_task_comes_back_later_and_later_and_shows_as_degraded() {
+async fn a_restartable_task_restarts_with_growing_delays_and_shows_as_degraded() {
     let lifecycle = lifecycle();
     let (tasks, begin) = (lifecycle.tasks(), now());
     let (started, mut starts) = mpsc::channel(8);

@@ -107,7 +107,8 @@ impl<'a> Lines<'a> {
         let sentence = || {
             let (name, number) = (&self.name, self.number);
             Failure::failed(format!(
-                "{name}: line {number} is not a SHA-1 hash in 40 hexadecimal digits; for passwords give --words"
+                "{name}: line {number} is not a SHA-1 hash in 40 hexadecimal digits; for passwords give \
+                 --words"
             ))
         };
         parse(&self.line).map(Some).ok_or_else(sentence)
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_named_by_its_line_and_not_shown() {
+    fn a_line_that_is_not_a_hash_is_named_by_number_and_not_shown() {
         let long = "x".repeat(3 * LONGEST);
         for bad in ["hunter2", &PASSWORD[1..], &format!("{PASSWORD}0"), &format!("{PASSWORD}:x"), &long] {
             let last = all(&format!("{PASSWORD}\n{bad}\n{PASSWORD}"), false).remove(1).unwrap_err();

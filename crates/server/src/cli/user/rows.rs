@@ -164,12 +164,14 @@ fn read_line<'a>(
         if chunk.is_empty() && length == 0 {
             return Ok(None);
         }
+
         let end = chunk.iter().position(|&byte| byte == b'\n');
         let part = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or_default();
         let used = part.len() + usize::from(end.is_some());
         if length + part.len() <= ROW_BYTES {
             buffer.extend_from_slice(part);
         }
+
         let over = end.is_some() || chunk.is_empty();
         from.consume(used);
         length += used;
@@ -187,7 +189,10 @@ impl Table {
     fn record(&mut self, from: &mut impl BufRead, bytes: &mut u64) -> io::Result<Option<Row<Vec<String>>>> {
         self.skip_empty_lines(from, bytes)?;
         let line = self.line;
-        let (mut filled, mut ended, mut over) = (0, 0, false);
+        let mut filled = 0;
+        let mut ended = 0;
+        let mut over = false;
+
         loop {
             let input = from.fill_buf()?;
             let cells = self.cells.get_mut(filled..).unwrap_or_default();
@@ -198,6 +203,7 @@ impl Table {
             *bytes += read as u64;
             filled += wrote;
             ended += cells;
+
             match result {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
@@ -285,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_any_length_is_read_over() {
+    fn a_row_of_any_length_is_skipped() {
         let long = format!("{{\"a\":\"{}\"}}\n{{\"b\":1}}\n", "x".repeat(ROW_BYTES * 3));
         let found = all(long, Format::Jsonl).unwrap();
         assert_eq!(found, [(1, Err(too_long())), (2, Ok(json!({"b": 1})))]);
@@ -319,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_without_names_is_none() {
+    fn a_table_without_column_names_is_refused() {
         for text in ["", "\n", "a,a\n", "a,\n", "\u{feff}"] {
             assert!(all(text, Format::Csv).is_err(), "{text:?}");
         }
@@ -327,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_tables_are_read_back() {
         let cells = ["", "a", " b ", "c,d", "\"", "e\r\nf", "{\"g\":\"h\"}", "é"];
         let names: Vec<String> = (0..cells.len()).map(|at| format!("n{at}")).collect();
         let text = table_row(names.iter().map(String::as_str)) + &table_row(cells);
