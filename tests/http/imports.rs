@@ -256,7 +256,10 @@ async fn rows_are_checked_as_registrations_are(app: &TestApp) {
         (json!({"email": "a@example.org", "created_at": 5}), "created_at: this has to be a date"),
         (json!({"email": "a@example.org", "country": "ZZ"}), "country: "),
         (json!({"email": "a@example.org", "profile": "[]"}), "profile: this has to be an object"),
-        (json!({"email": "a@example.org", "password": "plain"}), "password: plain passwords are not accepted"),
+        (
+            json!({"email": "a@example.org", "password": "plain"}),
+            "password: plain passwords are not accepted",
+        ),
         (json!({"email": "a@example.org", "password_rules": "x"}), "password_rules: "),
         (json!({"email": "a@example.org", "hash": "x", "password_hash": "x"}), "it is given twice"),
         (json!({"state": "erased"}), "id: a tombstone requires it"),

@@ -283,7 +283,7 @@ fn is_of(line: &[u8], users: &HashSet<UserUuid>) -> bool {
 
 impl std::fmt::Debug for DetailKeyFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyBook").finish_non_exhaustive()
+        f.debug_struct("DetailKeyFile").finish_non_exhaustive()
     }
 }
 

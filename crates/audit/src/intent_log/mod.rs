@@ -377,7 +377,9 @@ fn notice(notice: &Notice) -> Vec<u8> {
 /// The intents without an end, and the highest number.
 fn read(directory: &Path) -> io::Result<(Leftovers, u64)> {
     let mut reader = Reader::open(directory);
-    let (mut left, mut last) = (Leftovers::new(), 0);
+    let mut left = Leftovers::new();
+    let mut last = 0;
+
     loop {
         let record = match reader.read() {
             Ok(Some(record)) => record,
@@ -393,6 +395,7 @@ fn read(directory: &Path) -> io::Result<(Leftovers, u64)> {
             Err(ReadError::Io(error)) => return Err(error),
             Err(error) => return Err(io::Error::other(error)),
         };
+
         let Ok(mut line) = serde_json::from_slice::<Read>(record.payload) else { continue };
         for number in std::mem::take(&mut line.ended) {
             left.remove(&number);

@@ -78,9 +78,9 @@ const SEALED: [(&str, &str, &str); 3] = [
 pub fn markdown() -> String {
     let mut page = String::from(
         "# Events\n\n\
-         Generated from the list of events in the code: `cargo xtask gen`. One record of the audit trail is one\n\
-         JSON object. It identifies a user by UUID and contains no password, token, email or username. Other\n\
-         personal data is in `detail`, which becomes unreadable when the account is erased.\n\n\
+         Generated from the list of events in the code: `cargo xtask gen`. One record of the audit trail is\n\
+         one JSON object. It identifies a user by UUID and contains no password, token, email or username.\n\
+         Other personal data is in `detail`, which becomes unreadable when the account is erased.\n\n\
          ## Every record\n\n\
          These names are reserved: no event uses them for something else.\n\n",
     );

@@ -50,7 +50,7 @@ pub enum Transport {
 
 /// The result of a batch.
 enum Carried {
-    /// It was taken.
+    /// It was accepted.
     Taken,
     /// It was refused permanently.
     Refused(String),

@@ -106,9 +106,10 @@ pub async fn open(
 
     let begun = open_journal(&intents, audit::SEGMENTS, writes, rng).await.map_err(refused)?;
     let intents = IntentLog::start(begun, &intents, clock).map_err(failed)?;
-    let book = DetailKeyFile::open(&place.join("keys"), keyring.clone(), rng.clone()).map_err(failed)?;
+    let detail_keys =
+        DetailKeyFile::open(&place.join("keys"), keyring.clone(), rng.clone()).map_err(failed)?;
     let auditor =
-        Auditor::start(journal, intents, book, keyring, clock.clone(), rng.clone()).map_err(failed)?;
+        Auditor::start(journal, intents, detail_keys, keyring, clock.clone(), rng.clone()).map_err(failed)?;
     Ok(Arc::new(auditor))
 }
 

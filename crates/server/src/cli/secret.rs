@@ -23,8 +23,8 @@ pub(super) struct PasswordArgs {
 }
 
 impl PasswordArgs {
-    /// The new password of `whom`; a typed one is asked for twice.
-    pub(super) fn read(&self, whom: &str) -> Result<Secret<String>, Failure> {
+    /// The new password of `user`; a typed one is asked for twice.
+    pub(super) fn read(&self, user: &str) -> Result<Secret<String>, Failure> {
         match self.password_file.as_deref() {
             Some(path) if path == Path::new("-") => first_line(io::stdin().lock(), "standard input"),
             Some(path) => {
@@ -33,7 +33,7 @@ impl PasswordArgs {
             }
             None => {
                 let mut terminal = Terminal::open("give --password-file FILE, or - for standard input")?;
-                let first = terminal.ask_secret(&format!("New password of {whom}: "))?;
+                let first = terminal.ask_secret(&format!("New password of {user}: "))?;
                 let again = terminal.ask_secret("Repeat the password: ")?;
                 if first.expose() == again.expose() {
                     Ok(first)

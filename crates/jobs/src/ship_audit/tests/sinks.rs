@@ -230,7 +230,7 @@ async fn a_receiver_that_never_answers_is_given_up() {
     let job = Shipper::new(settings, RemoteSink::new(carrier, node.folder.path().join("sink"), stop.clone()));
     receiver.always(Reply::Hang);
     let (stepped, ()) = tokio::join!(node.runner.step(&job), async { stop.cancel() });
-    assert_eq!(stepped.unwrap_err().to_string(), "the server stops");
+    assert_eq!(stepped.unwrap_err().to_string(), "the server is stopping");
 }
 
 #[tokio::test]

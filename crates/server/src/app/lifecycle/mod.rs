@@ -126,13 +126,13 @@ impl fmt::Display for Ended {
 
 /// The running tasks, and the panics so far.
 #[derive(Default)]
-struct Book {
+struct TaskTable {
     running: BTreeMap<(Stage, &'static str), usize>,
     panics: BTreeMap<&'static str, u64>,
 }
 
 struct Shared {
-    book: Mutex<Book>,
+    table: Mutex<TaskTable>,
     serving: TaskTracker,
     working: TaskTracker,
     stop: Stop,
@@ -160,11 +160,11 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.shared.with_book(|book| {
-            if let Some(count) = book.running.get_mut(&self.key) {
+        self.shared.with_table(|table| {
+            if let Some(count) = table.running.get_mut(&self.key) {
                 *count -= 1;
                 if *count == 0 {
-                    book.running.remove(&self.key);
+                    table.running.remove(&self.key);
                 }
             }
         });
@@ -172,12 +172,12 @@ impl Drop for Running {
 }
 
 impl Shared {
-    fn with_book<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
-        change(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_table<T>(&self, change: impl FnOnce(&mut TaskTable) -> T) -> T {
+        change(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn panicked(&self, name: &'static str, panic: &(dyn Any + Send)) -> String {
-        self.with_book(|book| *book.panics.entry(name).or_default() += 1);
+        self.with_table(|table| *table.panics.entry(name).or_default() += 1);
         let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
         tracing::error!(task = name, panic = said, "a task panicked");
@@ -191,7 +191,7 @@ impl Shared {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.with_book(|book| *book.running.entry((stage, name)).or_default() += 1);
+        self.with_table(|table| *table.running.entry((stage, name)).or_default() += 1);
         let running = Running { shared: Arc::clone(self), key: (stage, name) };
         let tracker = match stage {
             Stage::Serving => &self.serving,
@@ -221,12 +221,12 @@ impl Tasks {
 
     /// How many tasks panicked, by name.
     pub fn panics(&self) -> BTreeMap<&'static str, u64> {
-        self.0.with_book(|book| book.panics.clone())
+        self.0.with_table(|table| table.panics.clone())
     }
 
     /// The running tasks, and how many of each name.
     pub fn running(&self) -> Vec<(&'static str, usize)> {
-        self.0.with_book(|book| book.running.iter().map(|((_, name), count)| (*name, *count)).collect())
+        self.0.with_table(|table| table.running.iter().map(|((_, name), count)| (*name, *count)).collect())
     }
 
     /// A spawner for tasks whose end or panic stops nothing else: requests, connections, deliveries.
@@ -343,7 +343,7 @@ impl Lifecycle {
     pub fn new(deadlines: Deadlines) -> Self {
         let (failed, failures) = mpsc::channel(1);
         let shared = Shared {
-            book: Mutex::default(),
+            table: Mutex::default(),
             serving: TaskTracker::new(),
             working: TaskTracker::new(),
             stop: Stop::default(),
