@@ -30,11 +30,11 @@ pub fn markdown() -> String {
     let defaults = Config::default();
     let mut out = String::from(
         "# Configuration\n\n\
-         Generated from the table of settings. One TOML file (`gatewright.toml` in the working directory, or\n\
-         `--config`), then the environment, then `--set`; later sources override earlier ones. Unknown names\n\
-         are errors. `DATABASE_URL`, `REDIS_URL`, `DB_POOL_MIN_CONN` and `DB_POOL_MAX_CONN` are read too;\n\
-         `GATEWRIGHT_` names override them. SIGHUP applies the settings marked so, and logs which others need\n\
-         a restart. In the environment the items of a list are separated by commas.\n",
+         Generated from the table of settings. One TOML file (`gatewright.toml` in the working directory,\n\
+         or `--config`), then the environment, then `--set`; later sources override earlier ones. Unknown\n\
+         names are errors. `DATABASE_URL`, `REDIS_URL`, `DB_POOL_MIN_CONN` and `DB_POOL_MAX_CONN` are read\n\
+         too; `GATEWRIGHT_` names override them. SIGHUP applies the settings marked so, and logs which\n\
+         others need a restart. In the environment the items of a list are separated by commas.\n",
     );
 
     for (name, section) in sections(&defaults) {
