@@ -134,7 +134,7 @@ pub(crate) fn listed() -> Vec<(&'static str, String)> {
 
 fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let mut all = v1(schemas);
-    all.extend(s1(schemas));
+    all.extend(fastapi_dialect(schemas));
     all.extend(shared(schemas, "/api/v1/auth"));
     all.extend(shared(schemas, "/api/auth"));
     for operation in all.iter_mut().filter(|operation| operation.method != "get") {
@@ -179,7 +179,7 @@ fn v1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     ]
 }
 
-fn s1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
+fn fastapi_dialect(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let mut register = |path, summary| {
         Operation::new("post", path, summary)
             .takes(JSON, of::<RegisterInput>(schemas))

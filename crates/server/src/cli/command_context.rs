@@ -22,7 +22,7 @@ pub(super) struct CommandContext {
     _lifecycle: Lifecycle,
 }
 
-/// Loads the configuration of a command. Its log shows warnings and errors only.
+/// Loads the configuration of a command. Its log shows warnings and errors, unless the log level is set.
 pub(super) fn configure(global: &Global) -> Result<Config, Failure> {
     let mut loaded = global.load()?;
     if *loaded.source("telemetry.log_level") == Source::Default {

@@ -56,7 +56,7 @@ section! {
         schema: SchemaName = SchemaName::default(), example: "gatewright";
         /// Whether `serve` migrates PostgreSQL; it always migrates the embedded database.
         auto_migrate: bool = false, example: "true";
-        /// Minimum number of open connections to PostgreSQL.
+        /// How many connections to PostgreSQL are opened at the start.
         pool_min: u32 = 5, example: "5";
         /// Maximum number of open connections to PostgreSQL.
         pool_max: u32 = 50, example: "20";
