@@ -1,4 +1,4 @@
-//! The whole application in one process: on both engines, with a clock that stands still and one connection.
+//! The whole application in one process: on both engines, with a fixed clock and one connection.
 
 #![expect(
     clippy::unwrap_used,
@@ -78,7 +78,7 @@ async fn answers(config: &Config) {
     let app = App::build(config, LISTENING, &tasks, given()).await.unwrap();
     assert!(app.is_empty && app.public_url == "http://127.0.0.1:8080");
     let ready = call(&app, Method::GET, "/health/readiness", None).await;
-    assert_eq!(ready.0, StatusCode::SERVICE_UNAVAILABLE, "it was built, but nothing runs yet");
+    assert_eq!(ready.0, StatusCode::SERVICE_UNAVAILABLE, "the application is built but not running yet");
     tasks.health().enter(Phase::Running);
     let ready = call(&app, Method::GET, "/health/readiness", None).await;
     assert_eq!(ready, (StatusCode::OK, json!({ "status": "ready" })));
@@ -90,7 +90,7 @@ async fn answers(config: &Config) {
     app.jobs.step(&app.runner, "poll_revocations").await.unwrap();
     drop(app);
 
-    // A second start finds everything as it was.
+    // A second start finds the same state.
     let (_lifecycle, tasks) = lifecycle();
     let app = App::build(config, LISTENING, &tasks, given()).await.unwrap();
     assert!(!app.is_empty);
@@ -132,6 +132,7 @@ async fn it_serves_until_it_is_told_to_stop() {
     let app =
         App::build(&config, public, &tasks, RuntimeDeps { clock: Clock::system(), ..given() }).await.unwrap();
     assert_eq!(app.public_url, format!("http://{public}"));
+
     let asked = async {
         let client = testkit::Client::new();
         for address in [public, operations] {
@@ -143,11 +144,13 @@ async fn it_serves_until_it_is_told_to_stop() {
             assert!(names.contains(&name), "{names:?}");
         }
     };
+
     let (sender, signals) = Signals::channel();
     let asked = async {
         asked.await;
         sender.send(Signal::Stop).await.unwrap();
     };
+
     let (ended, ()) = tokio::join!(app.run(ports, lifecycle, signals, || {}), asked);
     assert_eq!(ended.cause, Cause::Signal);
     assert!(ended.unfinished.is_empty() && ended.panics == 0, "{ended}");

@@ -1,4 +1,5 @@
-//! The page of metrics after a small flow, on both engines: its grammar, its families, and what it never says.
+//! The metrics page after some requests, on both engines: its grammar, its families, and secrets that it must
+//! not contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -20,13 +21,13 @@ use tower::ServiceExt as _;
 
 use crate::config;
 
-/// A sink has metrics of its own.
+/// A configured sink, for the metrics of sinks.
 const SINK: (&str, &str) = ("audit.stdout", "true");
 
 const CLIENT: &str = "203.0.113.77:4711";
 const PASSWORD: &str = "canary-password-7f3a";
 
-/// Every family that is promised: name, type, labels.
+/// Every documented family: name, type, labels.
 const PROMISED: [(&str, &str, &[&str]); 20] = [
     (
         "http_server_request_duration_seconds",
@@ -69,7 +70,7 @@ fn is_name(text: &str) -> bool {
     text.starts_with(first) && text.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
-/// `{a="b",c="d"}`, as the format writes it: what is left after it, and the labels.
+/// Parses `{a="b",c="d"}`; returns the rest of the line and the labels.
 fn labels(text: &str) -> (&str, Labels) {
     let Some(mut rest) = text.strip_prefix('{') else { return (text, Labels::new()) };
     let mut labels = Labels::new();
@@ -87,7 +88,7 @@ fn labels(text: &str) -> (&str, Labels) {
     }
 }
 
-/// Reads a page strictly by the text format 0.0.4; families in the order in which they begin.
+/// Parses a page strictly by the text format 0.0.4; families are in the order in which they begin.
 fn parse(page: &str) -> Vec<(String, Family)> {
     assert!(page.ends_with('\n') && !page.contains('\r'));
     let mut families: Vec<(String, Family)> = Vec::new();
@@ -107,7 +108,7 @@ fn parse(page: &str) -> Vec<(String, Family)> {
                     assert!(["counter", "gauge", "histogram"].contains(&text), "{line}");
                     text.clone_into(&mut family.kind);
                 }
-                other => panic!("{other} is not what a page says"),
+                other => panic!("{other} is not part of the format"),
             }
             continue;
         }
@@ -121,13 +122,15 @@ fn parse(page: &str) -> Vec<(String, Family)> {
         let suffixes: &[&str] = if last.kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
         assert!(suffixes.contains(&suffix), "{line} in {family}");
         let twice = last.samples.iter().any(|(of, with, _)| of == suffix && *with == labels);
-        assert!(!twice, "{line} stands twice");
+        assert!(!twice, "{line} occurs twice");
         last.samples.push((suffix.to_owned(), labels, value));
     }
+
     families
 }
 
-/// Buckets are cumulative and end with all of them; there is a sum; counters are not negative.
+/// Checks that buckets are cumulative and end with the count, that there is a sum, and that counters are not
+/// negative.
 fn check(name: &str, family: &Family) {
     assert!(!family.kind.is_empty() && family.help.ends_with('.'), "{name}: {family:?}");
     if family.kind == "counter" {
@@ -136,12 +139,14 @@ fn check(name: &str, family: &Family) {
     if family.kind != "histogram" {
         return;
     }
+
     let mut sets: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
     for (_, labels, value) in family.samples.iter().filter(|(suffix, ..)| suffix == "_bucket") {
         let mut labels = labels.clone();
         let bound: f64 = labels.remove("le").unwrap().parse().unwrap();
         sets.entry(labels).or_default().push((bound, *value));
     }
+
     for (labels, buckets) in sets {
         let one = |suffix: &str| {
             let found = family.samples.iter().find(|(of, with, _)| of == suffix && *with == labels);
@@ -172,7 +177,7 @@ async fn post(router: &Router, path: &str, body: Value) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or_default())
 }
 
-/// A small flow; what it has seen that no label may hold.
+/// Some requests; returns values that no label may contain.
 async fn flow(app: &App) -> Vec<String> {
     let (email, public) = ("canary-7f3a@example.org", &app.public);
     let account = json!({ "email": email, "username": "canary7f3a", "password": PASSWORD, "country": "CH" });
@@ -180,12 +185,14 @@ async fn flow(app: &App) -> Vec<String> {
     assert_eq!(post(public, "/flutter-register", account).await.0, 400);
     let credentials = |password: &str| json!({ "email": email, "password": password });
     assert_eq!(post(public, "/api/auth/login", credentials("wrong")).await.0, 401);
+
     let (status, tokens) = post(public, "/api/auth/login", credentials(PASSWORD)).await;
     assert_eq!(status, 200);
     let word = |value: &Value| value.as_str().unwrap().to_owned();
     let (access, refresh) = (word(&tokens["access_token"]), word(&tokens["refresh_token"]));
     let (status, next) = post(public, "/api/v1/auth/refresh", json!({ "refresh_token": refresh })).await;
     assert_eq!(status, 200);
+
     let me = Request::get("/api/v1/auth/me").header(header::AUTHORIZATION, format!("Bearer {access}"));
     assert_eq!(send(public, me, Body::empty()).await.0, 200);
     assert_eq!(send(public, Request::get("/canary-path?canary=query"), Body::empty()).await.0, 404);
@@ -195,6 +202,7 @@ async fn flow(app: &App) -> Vec<String> {
     app.jobs.step(&app.runner, "rotate_signing_keys").await.unwrap();
     app.jobs.step(&app.runner, "poll_revocations").await.unwrap();
     app.jobs.settle(&app.runner, "learn_hash_mix").await.unwrap();
+
     let seen = [email, "canary", PASSWORD, "203.0.113.77", &access, &refresh, &newest];
     seen.into_iter().map(str::to_owned).collect()
 }
@@ -221,6 +229,7 @@ async fn the_page_is_what_is_promised(config: &Config) {
     for (name, family) in &families {
         check(name, family);
     }
+
     for (name, kind, labels) in PROMISED {
         let (_, family) =
             families.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}"));
@@ -234,6 +243,7 @@ async fn the_page_is_what_is_promised(config: &Config) {
             assert_eq!(with.keys().map(String::as_str).collect::<BTreeSet<_>>(), wanted, "{name}{suffix}");
         }
     }
+
     for secret in &seen {
         assert!(!page.contains(secret.as_str()), "{secret} is on the page");
     }
@@ -244,6 +254,7 @@ async fn the_page_is_what_is_promised(config: &Config) {
     at("job_runs_total{job=\"cleanup\",outcome=\"done\"} 1");
     at("job_last_success_timestamp_seconds{job=\"rotate_signing_keys\"} 1767225600");
     at("db_statement_duration_seconds_count{statement=\"session.rotate\"} 1");
+
     at("db_pool_connections{pool=\"requests\",state=\"used\"} 0");
     at("db_pool_connections{pool=\"requests\",state=\"idle\"} 1");
 }
@@ -269,7 +280,7 @@ async fn a_51_the_page_of_metrics_is_what_is_promised_on_postgresql() {
     the_page_is_what_is_promised(&config(folder.path(), &settings)).await;
 }
 
-/// The alert rules name no metric that the page does not have.
+/// Checks that the alert rules name only metrics of the page.
 #[tokio::test]
 async fn alert_rules_name_metrics_that_there_are() {
     let folder = tempfile::tempdir().unwrap();
@@ -281,7 +292,7 @@ async fn alert_rules_name_metrics_that_there_are() {
         let rest = &rules[at + "expr:".len()..];
         let end =
             ["\n        for:", "\n        labels:"].iter().filter_map(|next| rest.find(next)).min().unwrap();
-        // What stands in quotes or braces is labels.
+        // Text in quotes or braces is labels.
         let mut depth = 0_u32;
         let outside = rest[..end].chars().map(|c| {
             depth = if c == '{' { depth + 1 } else { depth };
@@ -295,9 +306,10 @@ async fn alert_rules_name_metrics_that_there_are() {
         for word in words.filter(|word| word.contains('_') && !functions.contains(word)) {
             let plain = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
             let plain = plain.unwrap_or(word);
-            assert!(families.contains(plain), "{plain} is in the rules and not on the page");
+            assert!(families.contains(plain), "{plain} is in the rules but not on the page");
             named.insert(plain.to_owned());
         }
     }
+
     assert!(named.len() >= 11, "{named:?}");
 }

@@ -1,7 +1,7 @@
 use super::Place;
 
 #[test]
-fn mistakes_come_all_at_once_with_status_2() {
+fn all_errors_are_reported_at_once_with_status_2() {
     let place = Place::new();
     let wrong = ["config", "check", "--set", "server.lisen=1", "--set", "tokens.access_ttl=soon"];
     let ended = place.run(&wrong, "");
@@ -51,7 +51,7 @@ fn the_program_describes_itself() {
     assert_eq!(place.run(&["dance"], "").status.code(), Some(2));
 }
 
-/// The text of `--help`, word by word: what `docs/generated/cli.md` holds of it.
+/// The text of `--help`, compared word by word with `docs/generated/cli.md`.
 #[test]
 fn help_is_what_the_documentation_says() {
     let place = Place::new();

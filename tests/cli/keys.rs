@@ -7,7 +7,7 @@ use super::{PHRASE, Place};
 fn signing_keys_are_listed_and_rotated() {
     let place = Place::new();
     place.good(&["client", "add", "api", "--name", "API"], "");
-    assert_eq!(place.json(&["keys", "list"], ""), serde_json::json!([]), "the server makes the first");
+    assert_eq!(place.json(&["keys", "list"], ""), serde_json::json!([]), "the server creates the first one");
     let first = place.json(&["keys", "rotate"], "")["key"].clone();
     let second = place.json(&["keys", "rotate"], "")["key"].clone();
     let states = || -> Vec<(serde_json::Value, serde_json::Value)> {
@@ -20,7 +20,7 @@ fn signing_keys_are_listed_and_rotated() {
 }
 
 #[test]
-fn a_pepper_is_made_rotated_and_taken_off_again() {
+fn a_pepper_is_created_rotated_and_removed_again() {
     let place = Place::new();
     let on = ["--set", "passwords.pepper=true"];
     let with = |args: &[&str]| place.json(&[args, &on].concat(), PHRASE);
@@ -44,11 +44,12 @@ fn a_pepper_is_made_rotated_and_taken_off_again() {
 }
 
 #[test]
-fn a_question_is_only_asked_where_somebody_can_answer() {
+fn a_confirmation_is_only_asked_on_a_terminal() {
     let place = Place::new();
     place.good(&["client", "add", "api", "--name", "API"], "");
     for args in [&["keys", "rotate", "--compromised"][..], &["client", "remove", "api"]] {
-        // In a session of its own it has no terminal, whoever runs the tests; standard input is not asked.
+        // In its own session the command has no terminal, whatever runs the tests, and it does not ask on
+        // standard input.
         let alone = Server::builder("setsid").folder(place.path()).arg("--wait").arg(gatewright());
         let ended = alone.args(args).run("yes\n");
         assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
@@ -57,7 +58,7 @@ fn a_question_is_only_asked_where_somebody_can_answer() {
 }
 
 #[test]
-fn the_master_key_is_made_once_and_changed_by_resealing() {
+fn the_master_key_is_created_once_and_changed_by_resealing() {
     let place = Place::new();
     let made = place.json(&["keys", "init"], "");
     let old = made["master_key_id"].as_str().unwrap();
@@ -74,7 +75,7 @@ fn the_master_key_is_made_once_and_changed_by_resealing() {
     std::fs::write(&file, both).unwrap();
     let resealed = place.json(&["keys", "reseal"], "");
     assert_eq!((&resealed["keys"], &resealed["master_key_id"]), (&1.into(), &new.into()));
-    // The old key is needed no more.
+    // The old key is not needed any more.
     place.good(&["keys", "list", "--set", "master_key_file=next.key"], "");
 }
 

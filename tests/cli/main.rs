@@ -1,4 +1,4 @@
-//! The built binary, as people and scripts use it: answers, sentences, exit statuses.
+//! The built binary, as people and scripts use it: output, messages, exit statuses.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failure to set a test up fails it")]
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 use testkit::Server;
 use testkit::process::{Finished, ServerBuilder, gatewright};
 
-/// A folder to run commands in, and nothing of anybody's configuration.
+/// A directory to run commands in, isolated from the user's configuration.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -27,7 +27,7 @@ impl Place {
         self.0.path()
     }
 
-    /// Everything that commands have left in the audit journal.
+    /// The contents of the commands' audit journal.
     fn audit(&self) -> String {
         let mut reader = journal::Reader::open(&self.path().join("gatewright-data/audit/cli/journal"));
         let mut audit = String::new();
@@ -38,7 +38,7 @@ impl Place {
     }
 
     fn builder(&self, args: &[&str]) -> ServerBuilder {
-        // Hashes of the least cost: these tests are about words.
+        // Hashes of minimum cost, because these tests do not test hashing.
         let cheap = [("PASSWORDS__ARGON2_MEMORY", "8KiB"), ("PASSWORDS__ARGON2_ITERATIONS", "1")];
         let builder = Server::builder(gatewright()).folder(self.path()).args(args);
         cheap
@@ -50,7 +50,7 @@ impl Place {
         self.builder(args).run(input)
     }
 
-    /// Runs a command that has to succeed; what it printed.
+    /// Runs a command that must succeed; returns its output.
     #[track_caller]
     fn good(&self, args: &[&str], input: &str) -> String {
         let ended = self.run(args, input);
@@ -58,14 +58,14 @@ impl Place {
         ended.stdout
     }
 
-    /// The same, with its answer in JSON.
+    /// Runs a command that must succeed; returns its JSON output.
     #[track_caller]
     fn json(&self, args: &[&str], input: &str) -> Value {
         let text = self.good(&[&["--json"], args].concat(), input);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// Runs a command that has to fail with this status; its last line on standard error.
+    /// Runs a command that must fail with this status; returns the last line of standard error.
     #[track_caller]
     fn bad(&self, status: i32, args: &[&str], input: &str) -> String {
         let ended = self.run(args, input);

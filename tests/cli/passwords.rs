@@ -13,7 +13,7 @@ fn opened(path: &Path) -> Filter<File> {
     Filter::open(File::open(path).unwrap(), BREACH_KIND).unwrap()
 }
 
-/// Numbers that look like hashes, always the same ones.
+/// Numbers that look like hashes, the same for each seed.
 fn noise(seed: u64) -> impl Iterator<Item = u64> {
     (1..).map(move |n: u64| {
         let one = (seed + n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -39,7 +39,7 @@ fn a_million_hashes_become_a_filter_that_has_them_and_no_others() {
     for (name, hashes) in [("any", &hashes), ("odd", &odd), ("even", &even)] {
         std::fs::write(place.path().join(name), list(hashes)).unwrap();
     }
-    // Unsorted by way of the sorter, sorted ones merged, from standard input: one file.
+    // Unsorted input through the sorter, sorted input merged, and standard input: one and the same file.
     let any = place.json(&["passwords", "filter", "--out", "one", "any"], "");
     assert_eq!((&any["passwords"], &any["lines"]), (&1_000_000.into(), &1_000_000.into()));
     place.good(&["passwords", "filter", "--out", "two", "odd", "even"], "");
@@ -52,7 +52,7 @@ fn a_million_hashes_become_a_filter_that_has_them_and_no_others() {
     for hash in hashes.iter().step_by(11) {
         assert!(filter.contains(*hash).unwrap(), "{hash:x}");
     }
-    // One in 2^36 is there by accident.
+    // The false positive rate is one in 2^36.
     assert!(noise(1 << 40).take(100_000).all(|hash| !filter.contains(hash).unwrap()));
 }
 
@@ -72,7 +72,7 @@ fn words_and_standard_input_are_taken_too() {
 }
 
 #[test]
-fn what_is_no_list_is_refused_and_leaves_nothing() {
+fn an_invalid_list_is_refused_and_leaves_no_file() {
     let place = Place::new();
     std::fs::write(place.path().join("list"), format!("{PASSWORD}\nhunter2\n")).unwrap();
     let sentence = place.bad(1, &["passwords", "filter", "--out", "out", "list"], "");

@@ -32,7 +32,7 @@ async fn without_any_configuration_it_runs_and_says_how_to_go_on() {
     let mode = |name: &str| place.path().join(name).metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("gatewright-data"), mode("gatewright-data/master.key")), (0o700, 0o600));
 
-    // As the hint says, beside the running server.
+    // As the hint says, while the server runs.
     place.good(&["user", "add", "a@example.org", "--role", "admin", "--password-file", "-"], PHRASE);
     let tokens = log_in(&client, &url).await;
     assert_eq!(tokens.status, 200, "{}", tokens.text());
@@ -40,7 +40,7 @@ async fn without_any_configuration_it_runs_and_says_how_to_go_on() {
     let me = client.get_with_token(&format!("{url}/api/v1/auth/me"), &token).await;
     assert_eq!(me.json()["role"], "admin");
 
-    // What a command changes is seen by the server: the token's session is over there too.
+    // The server observes a command's change: the token's session has ended there too.
     place.good(&["user", "deactivate", "a@example.org"], "");
     while client.get_with_token(&format!("{url}/api/v1/auth/me"), &token).await.status != 401 {}
     assert_eq!(log_in(&client, &url).await.status, 401);
@@ -58,7 +58,7 @@ async fn a_rotated_key_signs_in_the_running_server() {
     let jwks = || async { client.get(&format!("{url}/.well-known/jwks.json")).await.json() };
     while !jwks().await["keys"].as_array().unwrap().iter().any(|key| key["kid"] == kid) {}
     assert_eq!(log_in(&client, &url).await.status, 200);
-    assert!(!server.stdout().contains("--role admin"), "somebody has an account: {}", server.stdout());
+    assert!(!server.stdout().contains("--role admin"), "an account exists: {}", server.stdout());
     assert!(server.terminate().success());
 }
 
@@ -87,6 +87,6 @@ fn a_second_server_on_the_same_port_says_so() {
     let listen = format!("server.listen={address}");
     let said = other.bad(1, &["serve", "--set", &listen, "--set", "server.ops_listen="], "");
     assert!(said.contains(address) && said.contains("taken by another process"), "{said}");
-    assert!(!other.path().join("gatewright-data").exists(), "nothing was begun");
+    assert!(!other.path().join("gatewright-data").exists(), "nothing was created");
     assert!(server.terminate().success());
 }

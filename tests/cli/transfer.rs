@@ -25,6 +25,7 @@ fn bad_rows_are_reported_and_the_rest_goes_on() {
          12,\"e@example.org\",\"two\r\nlines\",,,\r\n\
          ,f@example.org,,,,\r\n"
     );
+
     write(&place, "users.csv", table);
     let ended = place.run(&["user", "import", "users.csv", "--report", "report.jsonl"], "");
     assert_eq!(ended.status.code(), Some(1));
@@ -35,6 +36,7 @@ fn bad_rows_are_reported_and_the_rest_goes_on() {
         "{}",
         ended.stdout
     );
+
     let report: Vec<Value> =
         read(&place, "report.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(report.first(), Some(&json!({"line": 2, "outcome": "imported", "id": 7})));
@@ -43,6 +45,7 @@ fn bad_rows_are_reported_and_the_rest_goes_on() {
         .iter()
         .filter_map(|row| Some((row.get("line")?.as_u64()?, row.get("reason")?.as_str()?)))
         .collect();
+
     for ((line, reason), (wanted, why)) in reasons.iter().zip([
         (3, "one @"),
         (4, "the same email as line 2"),
@@ -52,6 +55,7 @@ fn bad_rows_are_reported_and_the_rest_goes_on() {
     ]) {
         assert!(*line == wanted && reason.contains(why), "{line} {reason}");
     }
+
     assert_eq!(reasons.len(), 5);
     assert_eq!(place.json(&["user", "show", "anna"], "")["role"], "admin");
     assert!(!ended.stdout.contains("$5$") && !ended.stderr.contains("$5$"));
@@ -80,7 +84,7 @@ fn a_report_is_never_written_over_a_file_that_is_there() {
 fn an_import_that_cannot_begin_leaves_no_report() {
     let place = Place::new();
     write(&place, "users.jsonl", "{\"email\":\"b@example.org\"}\n");
-    // There is no database, and a dry run makes none.
+    // There is no database, and a dry run does not create one.
     place.bad(1, &["user", "import", "users.jsonl", "--dry-run", "--report", "report.jsonl"], "");
     assert!(!place.path().join("report.jsonl").exists());
 }
@@ -94,6 +98,7 @@ fn a_dry_run_checks_everything_and_writes_nothing() {
     let args = ["--json", "user", "import", "-", "--format", "jsonl", "--dry-run"];
     let ended = place.run(&args, rows);
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+
     let said: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((&said["dry_run"], &said["imported"], &said["refused"]), (&true.into(), &1.into(), &3.into()));
     let reasons: Vec<&str> =
@@ -103,12 +108,14 @@ fn a_dry_run_checks_everything_and_writes_nothing() {
         [
             "it has the same number as line 1",
             "user 1 has its email",
-            "it is no JSON, or names a member twice"
+            "it is not JSON, or names a member twice"
         ]
     );
+
     assert_eq!(place.json(&["user", "list"], "").as_array().unwrap().len(), 1);
     assert!(!place.audit().contains("users_imported"));
-    // The number that was only looked at is not spent.
+
+    // The dry run did not use up the number.
     let added = place.json(&["user", "add", "n@example.org", "--password-file", "-"], PHRASE);
     assert_eq!(added["id"], 2);
 }
@@ -121,6 +128,7 @@ fn an_export_is_its_owners_and_has_no_hashes_unasked() {
     let ended = place.run(&["user", "export", "all.csv"], "");
     assert_eq!(ended.stdout, "1 users were exported to all.csv\n");
     assert!(place.audit().contains("users_exported"));
+
     let mode = place.path().join("all.csv").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let text = read(&place, "all.csv");
@@ -130,6 +138,7 @@ fn an_export_is_its_owners_and_has_no_hashes_unasked() {
         bare.contains("a@example.org") && !bare.contains("argon2") && !bare.contains("password"),
         "{bare}"
     );
+
     let there = place.bad(1, &["user", "export", "all.csv"], "");
     assert!(there.contains("all.csv cannot be written: File exists"), "{there}");
     assert_eq!(read(&place, "all.csv"), text);
@@ -138,11 +147,12 @@ fn an_export_is_its_owners_and_has_no_hashes_unasked() {
         hashes.contains(r#""password_hash":"$argon2id$"#)
             && hashes.contains(r#""password_rules":"gatewright""#)
     );
+
     assert_eq!(hashes.lines().count(), 1);
 }
 
 #[test]
-fn what_cannot_be_imported_at_all_is_said_in_one_sentence() {
+fn unreadable_imports_are_reported_in_one_sentence() {
     let place = Place::new();
     write(&place, "users.txt", "");
     write(&place, "twice.csv", "a,a\n");

@@ -214,7 +214,7 @@ async fn what_is_there_stays_as_it_is(app: &TestApp) {
     assert_eq!(import(app, vec![row.clone()]).await, std::slice::from_ref(&same));
     assert_eq!(import(app, vec![json!({"email": "a@EXAMPLE.org", "password_hash": HASH})]).await, [same]);
     for (row, why) in [
-        (with("password_hash", Value::Null), "user 5 is there already, with another password hash"),
+        (with("password_hash", Value::Null), "user 5 exists already, with another password hash"),
         (with("id", json!(8)), "user 5 has its email and username"),
         (with("email", json!("c@example.org")), "user 5 has its number and username"),
         (with("username", json!("berta")), "user 5 has its number and email; user 6 has its username"),
@@ -232,7 +232,7 @@ async fn what_is_there_stays_as_it_is(app: &TestApp) {
 
 async fn rows_are_checked_as_registrations_are(app: &TestApp) {
     for (row, why) in [
-        (json!({}), "email: an account needs one"),
+        (json!({}), "email: an account requires one"),
         (json!({"email": "nobody"}), "email: an email address has one @"),
         (json!({"email": 5}), "email: this has to be a string"),
         (json!({"email": "a@example.org", "username": "a@b"}), "username: "),
@@ -251,15 +251,18 @@ async fn rows_are_checked_as_registrations_are(app: &TestApp) {
         ),
         (json!({"email": "a@example.org", "roles": ["admin", "basic_user"]}), "role: "),
         (json!({"email": "a@example.org", "state": "asleep"}), "state: "),
-        (json!({"email": "a@example.org", "state": "active", "is_active": false}), "state: is_active says"),
+        (json!({"email": "a@example.org", "state": "active", "is_active": false}), "state: it contradicts"),
         (json!({"email": "a@example.org", "is_active": "maybe"}), "is_active: this has to be true or false"),
         (json!({"email": "a@example.org", "created_at": 5}), "created_at: this has to be a date"),
         (json!({"email": "a@example.org", "country": "ZZ"}), "country: "),
         (json!({"email": "a@example.org", "profile": "[]"}), "profile: this has to be an object"),
-        (json!({"email": "a@example.org", "password": "plain"}), "password: plain passwords are not taken"),
+        (
+            json!({"email": "a@example.org", "password": "plain"}),
+            "password: plain passwords are not accepted",
+        ),
         (json!({"email": "a@example.org", "password_rules": "x"}), "password_rules: "),
-        (json!({"email": "a@example.org", "hash": "x", "password_hash": "x"}), "it stands there twice"),
-        (json!({"state": "erased"}), "id: it is what a tombstone is for"),
+        (json!({"email": "a@example.org", "hash": "x", "password_hash": "x"}), "it is given twice"),
+        (json!({"state": "erased"}), "id: a tombstone requires it"),
         (
             json!({"state": "erased", "id": 3, "email": "a@example.org"}),
             "state: an erased account has neither",

@@ -1,5 +1,5 @@
-//! What it costs whoever announces a transaction and notes its event: the calls themselves, without waiting for the
-//! files; and the wait for an announcement, which the transaction does make.
+//! The cost of announcing a transaction and of recording its event: the calls themselves, without waiting for
+//! the files; and the wait for an announcement, which the transaction does perform.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,15 +14,12 @@ use runtime::AuditContext;
 use uuid::Uuid;
 
 const EVENTS: u128 = 100_000;
-/// People in turn, whose keys are made before anything is measured.
+/// Users in turn; their keys are created before the measurement.
 const PEOPLE: u128 = 1000;
-/// As many as a request's worth of events are noted between two looks at the queue, so that it never fills.
+/// Events recorded between two checks of the queue, so that it never fills.
 const BURST: u128 = 500;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark lives by the machine's clock, and waits for a thread"
-)]
+#[expect(clippy::disallowed_methods, reason = "a benchmark uses the machine's clock, and waits for a thread")]
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let (clock, rng) = (Clock::system(), Rng::system());
@@ -33,12 +30,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let intents = IntentLog::start(begun, &path, &clock)?;
     let detail_keys = DetailKeyFile::open(&folder.path().join("keys"), keyring.clone(), rng.clone())?;
     let auditor = Arc::new(Auditor::start(journal, intents, detail_keys, &keyring, clock.clone(), rng)?);
+
     let origin = Origin {
         request_id: Some(RequestId("0192d3b0-0000-7000-8000-000000000000".to_owned())),
         address: Some("192.0.2.1".parse()?),
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".to_owned()),
         ..Origin::http()
     };
+
     let audit = AuditContext::new(Arc::<Auditor>::clone(&auditor), clock, origin);
     let (mut announcing, mut noting) = (Vec::new(), Vec::new());
     for number in 0..PEOPLE + EVENTS {
@@ -59,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             std::thread::sleep(Duration::from_micros(100));
         }
     }
+
     let mut waiting = Vec::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -73,6 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             drop(announced);
         }
     });
+
     let dropped = auditor.stop(Duration::from_secs(5)).state.dropped;
     for (what, mut took) in [
         ("announce", announcing),
@@ -83,6 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let at = |part: usize| took.get(took.len() * part / 1000).copied().unwrap_or_default();
         println!("{what}: median {:?}, 99 % {:?}, 99.9 % {:?}", at(500), at(990), at(999));
     }
+
     println!("{EVENTS} events, {dropped} not written");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What could not be shipped, with its reason: JSON Lines, one dead letter each.
+//! Dead letters: records that could not be shipped, with the reason, as JSON Lines.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -12,56 +12,56 @@ use model::{Now, hex};
 use serde_json::{Value, json};
 use store::audit_db;
 
-/// The kind of the row that stands in the trail for a record whose own row was refused.
+/// The kind of the row that replaces a refused record in the database.
 pub const SET_ASIDE: &str = "audit_set_aside";
-/// Its record kind, which no record of a journal has: its payload is a dead letter.
+/// The record kind of that row; no journal record has it. Its payload is a dead letter.
 const LETTER: i64 = 0;
 
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DeadLetter {
-    /// A record that was refused, whole.
+    /// A whole record that was refused.
     Refused(Refused),
-    /// Records that cannot be read: what they held is lost.
+    /// Records that cannot be read: their contents are lost.
     Unreadable {
-        /// Whose.
+        /// The journal.
         journal: JournalId,
-        /// The first of them; the next one that was read where they are none.
+        /// The first of them; the next readable record if there are none.
         from: u64,
         /// The last of them.
         to: u64,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The journal is not what it was when it was last read.
+    /// The journal differs from its state when it was last read.
     Lost {
-        /// Which.
+        /// The journal.
         journal: JournalId,
         /// The last record that had been shipped.
         shipped: u64,
-        /// How many are missing, as far as is known. Not in the file.
+        /// How many records are missing, as far as is known. Not in the file.
         records: u64,
         /// What was found instead.
         reason: String,
     },
 }
 
-/// A record with why it was refused.
+/// A refused record and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Whose.
+    /// The journal.
     pub journal: JournalId,
     /// Its sequence.
     pub sequence: u64,
     /// Its time.
     pub time: Time,
-    /// The journal's byte for what it is.
+    /// The journal's kind byte.
     pub record_kind: u8,
     /// Its payload.
     pub payload: Vec<u8>,
-    /// The chain up to and with it.
+    /// The hash of the chain including the record.
     pub hash: Hash,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -79,7 +79,7 @@ impl Refused {
         }
     }
 
-    /// The row that stands for it in the trail: the dead letter is its payload, so that nothing is
+    /// The row that replaces the record in the database: the letter is its payload, so that no sequence is
     /// missing there.
     pub(super) fn row(&self, now: Now) -> audit_db::Record {
         audit_db::Record {
@@ -95,8 +95,7 @@ impl Refused {
         }
     }
 
-    /// The dead letter in a row that stands for a record; `None` where the row is a record itself, or is no
-    /// such row.
+    /// The dead letter in such a row; `None` for any other row.
     pub fn in_row(row: &audit_db::Record) -> Option<Self> {
         let is_letter = row.record_kind == LETTER && row.kind == SET_ASIDE;
         let bare = row.user.is_none() && row.request_id.is_none();
@@ -109,7 +108,7 @@ impl Refused {
         is_its.then_some(letter)
     }
 
-    /// The record itself; `None` where no journal has such a kind.
+    /// The record itself; `None` where no journal has its kind.
     pub fn record(&self) -> Option<Record<'_>> {
         let kind = Kind::from_byte(self.record_kind)?;
         Some(Record {
@@ -137,7 +136,7 @@ impl Refused {
 impl DeadLetter {
     /// Records that cannot be read.
     pub(super) fn unreadable(journal: JournalId, skipped: Skipped, why: &str) -> Self {
-        // Where the next one follows at once, it is what stands between them that is no record.
+        // When the next record follows directly, the bytes between the two are the damage.
         Self::Unreadable {
             journal,
             from: skipped.from,
@@ -146,7 +145,7 @@ impl DeadLetter {
         }
     }
 
-    /// How many records it stands for.
+    /// How many records the letter represents.
     pub(super) fn records(&self) -> u64 {
         match self {
             Self::Refused(_) => 1,
@@ -155,7 +154,7 @@ impl DeadLetter {
         }
     }
 
-    /// Reads a line; `None` where it is no dead letter.
+    /// Parses a line; `None` where it is not a dead letter.
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(line).ok()?;
         let number = |name: &str| value.get(name).and_then(Value::as_u64);
@@ -192,8 +191,8 @@ impl DeadLetter {
     }
 }
 
-/// Appends dead letters to a file, and has them on disk before it goes on: nothing else may have what they
-/// hold.
+/// Appends letters to a file and syncs it before shipping continues, because their contents may be stored
+/// nowhere else.
 pub(super) fn write(path: &Path, letters: &[DeadLetter]) -> io::Result<()> {
     let mut text = String::new();
     for letter in letters {

@@ -1,8 +1,9 @@
-//! The keys of people's details, in a file beside the journal.
+//! The detail keys of users, in a file beside the journal.
 //!
-//! A person's key is random, made at his first event on this node, sealed by the master key and appended to the file
-//! before the record that needs it counts as written. Nothing is looked up on the way: a person who has not been met
-//! for long gets another key. Erasing a person writes the file anew without his keys.
+//! A user's key is random. It is created at the user's first event on this node, sealed by the master key,
+//! and appended to the file before the record that uses it counts as written. The file is not searched on
+//! this path: a user who had no events for long gets another key. Erasing a user rewrites the file without
+//! the user's keys.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -21,13 +22,13 @@ use protocol::sealed::keyring::Keyring;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// People whose keys are remembered, twice: those met lately, and those met before them.
+/// Users whose keys are cached, in each of two generations: recent ones and earlier ones.
 const REMEMBERED: usize = 50_000;
-/// Keys and erasures that wait for the file.
+/// Largest number of keys and erasures in the queue for the file.
 const WAITING: usize = 4096;
 const PURPOSE: &str = "audit detail key";
 
-/// The keys of this node.
+/// The detail keys of this node.
 pub struct DetailKeyFile {
     known: Mutex<Known>,
     rng: Rng,
@@ -50,21 +51,21 @@ enum Task {
         users: HashSet<UserUuid>,
         forgotten: Option<oneshot::Sender<usize>>,
     },
-    /// Tells that everything before it was done, or tried.
+    /// Signals that every earlier task was done or tried.
     Tell(SyncSender<()>),
 }
 
-/// A person's key, and what to wait for where it is new.
+/// A user's key, and for a new key the receipt of its write.
 pub(super) struct Given {
     pub(super) key: DetailKey,
     pub(super) kept: Option<oneshot::Receiver<()>>,
 }
 
 impl DetailKeyFile {
-    /// Opens the file, making it where there is none.
+    /// Opens the file; creates it if necessary.
     ///
     /// # Errors
-    /// When the file cannot be opened, or the thread that writes it cannot be started.
+    /// When the file cannot be opened, or its writer thread cannot be started.
     pub fn open(path: &Path, keyring: Keyring, rng: Rng) -> io::Result<Self> {
         let mut file = append(path)?;
         let is_cut = is_cut(&mut file)?;
@@ -76,7 +77,7 @@ impl DetailKeyFile {
         Ok(Self { known: Mutex::default(), rng, keyring, tasks })
     }
 
-    /// The key of a person; None where the file is so slow that a new one could not be kept.
+    /// The key of a user; None when a new one cannot be queued because the file is slow.
     pub(super) fn key_of(&self, user: UserUuid) -> Option<Given> {
         if let Some(key) = self.known().find(user) {
             return Some(Given { key, kept: None });
@@ -88,20 +89,21 @@ impl DetailKeyFile {
         Some(Given { key, kept: Some(receipt) })
     }
 
-    /// Destroys every key of a person in this file. It may take a moment.
+    /// Queues the destruction of every key of a user in this file.
     pub fn forget(&self, user: UserUuid) {
         self.known().forget(user);
         let task = Task::Forget { users: HashSet::from([user]), forgotten: None };
         if let Err(TrySendError::Full(_)) = self.tasks.try_send(task) {
-            // The job that compares the file with the database comes to it.
+            // The job that compares the file with the database does it later.
             tracing::warn!("the keys of an erased user will be destroyed later: the disk is slow");
         }
     }
 
-    /// Destroys every key of these people in this file, and waits for it: how many there were. Not for async code.
+    /// Destroys every key of these users in this file, and waits for the result: the number of destroyed
+    /// keys. Blocks; not for async code.
     ///
     /// # Errors
-    /// When too much waits for the file already, or it cannot be written; nothing is destroyed then.
+    /// When the queue is full, or the file cannot be written; nothing is destroyed then.
     pub fn forget_all(&self, users: &HashSet<UserUuid>) -> io::Result<usize> {
         for user in users {
             self.known().forget(*user);
@@ -112,15 +114,16 @@ impl DetailKeyFile {
         count.blocking_recv().map_err(|_| io::Error::other("the file of keys cannot be written"))
     }
 
-    /// Destroys every key of these people in a file that nobody has open: how many there were.
+    /// Destroys every key of these users in a file that is not open in any process; returns the number of
+    /// destroyed keys.
     ///
     /// # Errors
-    /// When the file cannot be read or written; it is as it was then.
+    /// When the file cannot be read or written; it is unchanged then.
     pub fn destroy(path: &Path, users: &HashSet<UserUuid>) -> io::Result<usize> {
         without(path, users).map(|(_, count)| count)
     }
 
-    /// Waits until what was asked for is done, `most` at the longest; whether it is.
+    /// Waits until the queued tasks are done, at most `most`; returns whether they are.
     pub fn settle(&self, most: Duration) -> bool {
         let (told, done) = sync_channel(1);
         self.tasks.try_send(Task::Tell(told)).is_ok() && done.recv_timeout(most).is_ok()
@@ -136,7 +139,7 @@ impl DetailKeyFile {
         Ok(text.lines().filter_map(open).collect())
     }
 
-    /// The key of one line, `KEYID USERUUID SEALED`, and whose it is; None where it cannot be opened.
+    /// The user and key of one line, `KEYID USERUUID SEALED`; None where it cannot be opened.
     pub fn unseal(line: &str, keyring: &Keyring) -> Option<(UserUuid, DetailKey)> {
         let (id, user, sealed) = parse(line)?;
         let key = keyring.open(PURPOSE, &aad(id, user), &sealed).ok()?;
@@ -191,7 +194,7 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)
 }
 
-/// Whether the last line was cut, by a crash or a full disk.
+/// Whether the last line is torn, by a crash or a full disk.
 fn is_cut(file: &mut File) -> io::Result<bool> {
     let mut last = [b'\n'];
     if file.metadata()?.len() > 0 {
@@ -201,8 +204,8 @@ fn is_cut(file: &mut File) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// Keeps and forgets, until nobody can ask any more. A line that was cut is ended before the next one, which is whole
-/// then.
+/// Processes tasks until every sender is dropped. A torn line is ended before the next line, so that the next
+/// one is whole.
 fn write(path: &Path, mut file: File, mut is_cut: bool, tasks: &Receiver<Task>) {
     let mut failing = false;
     while let Ok(task) = tasks.recv() {
@@ -212,7 +215,7 @@ fn write(path: &Path, mut file: File, mut is_cut: bool, tasks: &Receiver<Task>) 
                 let written = file.write_all(line.as_bytes());
                 is_cut = written.is_err();
                 written.map(|()| {
-                    // Whoever has stopped waiting does not mind.
+                    // The receiver may have stopped waiting.
                     let _ = kept.send(());
                 })
             }
@@ -226,6 +229,7 @@ fn write(path: &Path, mut file: File, mut is_cut: bool, tasks: &Receiver<Task>) 
                 continue;
             }
         };
+
         if let (Err(error), false) = (&done, failing) {
             tracing::error!(%error, file = %path.display(), "the keys of the audit trail cannot be written");
         }
@@ -233,15 +237,18 @@ fn write(path: &Path, mut file: File, mut is_cut: bool, tasks: &Receiver<Task>) 
     }
 }
 
-/// Writes the file anew without people's keys, if it has any; the one to append to from now on, and how many it had.
+/// Rewrites the file without the keys of these users, if it has any; returns the file to append to, and the
+/// number of removed keys.
 fn without(path: &Path, users: &HashSet<UserUuid>) -> io::Result<(File, usize)> {
     let mut beside: PathBuf = path.to_owned();
     beside.set_extension("new");
-    // What a crash left of an attempt before this one has keys too.
+
+    // A temporary file that a crash left contains keys too.
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
+
     let count = lines(path)?.filter(|line| line.as_ref().is_ok_and(|line| is_of(line, users))).count();
     if count == 0 {
         return Ok((append(path)?, 0));
@@ -254,6 +261,7 @@ fn without(path: &Path, users: &HashSet<UserUuid>) -> io::Result<(File, usize)> 
             new.write_all(b"\n")?;
         }
     }
+
     let new = new.into_inner().map_err(io::IntoInnerError::into_error)?;
     new.sync_all()?;
     fs::rename(&beside, path)?;
@@ -267,7 +275,7 @@ fn lines(path: &Path) -> io::Result<io::Split<BufReader<File>>> {
     Ok(BufReader::new(File::open(path)?).split(b'\n'))
 }
 
-/// Whether a line names one of these people, wherever: one that a crash has damaged may hold two keys.
+/// Whether a line names one of these users anywhere: a line that a crash damaged may contain two keys.
 fn is_of(line: &[u8], users: &HashSet<UserUuid>) -> bool {
     let words = line.split(u8::is_ascii_whitespace);
     words.filter_map(|word| Uuid::try_parse_ascii(word).ok()).any(|uuid| users.contains(&UserUuid(uuid)))
@@ -275,7 +283,7 @@ fn is_of(line: &[u8], users: &HashSet<UserUuid>) -> bool {
 
 impl std::fmt::Debug for DetailKeyFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyBook").finish_non_exhaustive()
+        f.debug_struct("DetailKeyFile").finish_non_exhaustive()
     }
 }
 
@@ -311,7 +319,7 @@ mod tests {
         assert_eq!(read.len(), 2);
         assert_eq!(read[&one.id()].0, user(1));
         assert_eq!(read[&other.id()].1.expose(), other.expose());
-        // Without the master key the file says nothing.
+        // The keys cannot be read without the master key.
         let stranger = Keyring::parse(Keyring::generate_line(&Rng::seeded(9)).expose()).unwrap();
         assert!(DetailKeyFile::read(&path, &stranger).unwrap().is_empty());
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
@@ -319,14 +327,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_forgotten_has_no_key_and_others_keep_theirs() {
+    async fn an_erased_user_has_no_key_and_others_keep_theirs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         let detail_keys = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
         let gone = kept(detail_keys.key_of(user(1)).unwrap()).await;
         let stays = kept(detail_keys.key_of(user(2)).unwrap()).await;
         detail_keys.forget(user(1));
-        // Tasks are done in order: when this one is, so is that.
+        // Tasks run in order: when this one is done, the earlier one is too.
         let next = kept(detail_keys.key_of(user(3)).unwrap()).await;
         let read = DetailKeyFile::read(&path, &keyring()).unwrap();
         assert!(!read.contains_key(&gone.id()));
@@ -335,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_are_forgotten_at_once_and_nothing_is_left_beside() {
+    async fn many_users_are_erased_at_once_and_no_temporary_file_is_left() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         let detail_keys = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
@@ -349,13 +357,15 @@ mod tests {
             let detail_keys = std::sync::Arc::clone(&detail_keys);
             tokio::task::spawn_blocking(move || detail_keys.forget_all(&users)).await.unwrap().unwrap()
         };
-        // Half a file that a crash has left.
+
+        // A partial file that a crash left.
         fs::write(folder.path().join("keys.new"), fs::read(&path).unwrap()).unwrap();
         assert_eq!(forget(strangers).await, 0);
         assert!(!folder.path().join("keys.new").exists());
         let inode = |about: &fs::Metadata| std::os::unix::fs::MetadataExt::ino(about);
         assert_eq!(inode(&fs::metadata(&path).unwrap()), inode(&before), "nothing to write");
         assert_eq!(forget(std::sync::Arc::new(HashSet::from([user(1), user(3), user(9)]))).await, 2);
+
         let read = DetailKeyFile::read(&path, &keyring()).unwrap();
         let mut left: Vec<_> = read.values().map(|(user, _)| user.0.as_u128()).collect();
         left.sort_unstable();
@@ -366,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_was_cut_spoils_no_other_and_is_destroyed_with_its_owner() {
+    async fn a_torn_line_damages_no_other_and_is_destroyed_with_its_user() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         let detail_keys = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
@@ -374,7 +384,7 @@ mod tests {
         drop(detail_keys);
         let whole = fs::read_to_string(&path).unwrap();
         let cut = whole.get(..whole.len() - 5).unwrap();
-        // As older versions went on: two keys in one line.
+        // A damaged file of an older version: two keys in one line.
         fs::write(
             &path,
             format!("{whole}{cut}{}{cut}", whole.replace(&user(1).to_string(), &user(2).to_string())),
@@ -388,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_people_is_bounded() {
+    fn the_cache_of_users_is_bounded() {
         let mut known = Known::default();
         for number in 0..3 * REMEMBERED as u128 {
             known.remember(user(number), DetailKey::new([0; 8], [0; 32]));

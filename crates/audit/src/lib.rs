@@ -1,7 +1,8 @@
-//! The audit trail: every event becomes a record of a hash-chained journal, and one background worker ships the journal
-//! to the database and to sinks elsewhere. What a record says of a person is encrypted under a key that can be destroyed.
+//! The audit trail: every event becomes a record of a hash-chained journal, and background jobs ship the
+//! journal to the database and to other sinks. Personal data in a record is encrypted with a key that can be
+//! destroyed.
 //!
-//! Promise of this crate: recording never blocks a request, and it knows no rule of accounts, sessions or tokens.
+//! Recording never blocks a request, and this crate has no rules of accounts, sessions or tokens.
 
 mod dead_letters;
 mod detail_keys;
@@ -24,17 +25,17 @@ pub use self::intent_log::{IntentLog, SEGMENTS};
 pub use self::record::{markdown, row};
 pub use self::recorder::{Auditor, Condition};
 
-/// A thread of the trail that wakes up displaces no request that runs: under load it comes a moment later, and finds
-/// more to do at once.
+/// Sets batch scheduling for an audit thread, so that it does not preempt request threads: under load it runs
+/// a moment later, with a larger batch.
 fn step_aside() {
-    // Where that is not to be had it is as every other thread.
+    // Where that is not permitted, the thread has the default policy.
     let _ = Thread::current().set_class(Class::Batch);
 }
 
-/// Does something with files where a disk that hangs holds up nothing else.
+/// Runs file operations on a separate thread, so that a disk that hangs blocks nothing else.
 ///
 /// # Errors
-/// When the thread that does it has ended.
+/// When that thread has ended.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }

@@ -1,4 +1,4 @@
-//! Writes events into the journal.
+//! Records events in the journal.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,10 +22,10 @@ use crate::record::{Detail, Line, Plain, VERSION};
 use crate::ship::ShipStats;
 use crate::{DetailKeyFile, IntentLog, intent_log, step_aside};
 
-/// A record that waits longer than this to be written is late enough to say so.
+/// A record that waits longer than this makes the condition `Failing`.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Takes events and hands them to the journal's thread.
+/// Receives events and submits them to the journal's thread.
 pub struct Auditor {
     writer: Writer,
     intents: Arc<IntentLog>,
@@ -38,17 +38,17 @@ pub struct Auditor {
     sinks: Mutex<Vec<(&'static str, Arc<ShipStats>)>>,
 }
 
-/// How the trail is.
+/// Whether the trail works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Events are written.
     Well,
-    /// Events wait, are refused by the disk, or were not written to stay.
+    /// Events wait too long, are refused by the disk, or are not durable.
     Failing,
 }
 
 impl Auditor {
-    /// Begins to record into an open journal.
+    /// Starts recording into an open journal.
     ///
     /// # Errors
     /// When the journal's thread cannot be started.
@@ -65,12 +65,14 @@ impl Auditor {
             key_id: key.id().to_vec(),
             sign: Box::new(move |message| Some(key.attest(message))),
         });
+
         let hooks = Hooks {
             clock: Box::new(move || Time(times.now().micros())),
             notice: Box::new(move |notice| notice_line(&notice, &said)),
             signer,
             begin: Box::new(step_aside),
         };
+
         let writer = Writer::start(journal, Limits::default(), hooks)?;
         Ok(Self {
             writer,
@@ -85,17 +87,17 @@ impl Auditor {
         })
     }
 
-    /// How the journal's thread is.
+    /// The state of the journal's thread.
     pub fn state(&self) -> State {
         self.writer.state()
     }
 
-    /// How the thread of the journal of intents is.
+    /// The state of the intent journal's thread.
     pub fn intents(&self) -> State {
         self.intents.state()
     }
 
-    /// Whether events are written, and what is about to happen.
+    /// Whether events and intents are written.
     pub fn condition(&self) -> Condition {
         let failing = self.is_failing(&self.state()) || self.is_failing(&self.intents());
         if failing { Condition::Failing } else { Condition::Well }
@@ -113,13 +115,13 @@ impl Auditor {
             || late(state.busy.map(|(_, since)| since))
     }
 
-    /// Intents of processes before this one whose outcome is not known.
+    /// Intents of earlier processes whose outcome is not known.
     pub fn unresolved(&self) -> Vec<UnresolvedIntent> {
         self.intents.left()
     }
 
-    /// Ends every unresolved intent whose event is in the journal of events, at `directory`. The journal is read once:
-    /// those processes write no more.
+    /// Ends every unresolved intent whose event is in the journal of events, at `directory`. The journal is
+    /// read once, because those processes write no more.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -135,7 +137,7 @@ impl Auditor {
         Ok(())
     }
 
-    /// Ends an unresolved intent by the event that says how it went, at the time of the intent.
+    /// Ends an unresolved intent with the event of its outcome, at the time of the intent.
     pub fn resolve(&self, unresolved: &UnresolvedIntent, event: &Event) {
         self.count(event);
         let line = Line {
@@ -159,7 +161,7 @@ impl Auditor {
         self.intents.withdraw(unresolved.number);
     }
 
-    /// What was announced is found out where its event is lost, and is not missing then.
+    /// An announced event that is lost is recovered from its intent, so it does not count as missing.
     fn submit(&self, line: Vec<u8>, announced: bool) -> Ticket {
         if announced { self.writer.submit_vouched(line) } else { self.writer.submit(line) }
     }
@@ -169,18 +171,18 @@ impl Auditor {
         *kinds.entry(event.kind()).or_default() += 1;
     }
 
-    /// How many events there were of each kind.
+    /// The number of events of each kind.
     pub fn kinds(&self) -> Vec<(&'static str, u64)> {
         let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.iter().map(|(kind, count)| (*kind, *count)).collect()
     }
 
-    /// How the journal is shipped; whoever ships tells it.
+    /// Statistics of shipping the journal; the shipper updates them.
     pub fn shipping(&self) -> &Arc<ShipStats> {
         &self.shipping
     }
 
-    /// Another sink than the database: whoever ships into it tells how it goes.
+    /// Adds a sink other than the database, and returns its statistics, which its shippers update.
     pub fn add_sink(&self, name: &'static str) -> Arc<ShipStats> {
         let shipping = Arc::<ShipStats>::default();
         let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,24 +190,24 @@ impl Auditor {
         shipping
     }
 
-    /// The other sinks, by their names.
+    /// The other sinks, by name.
     pub fn sinks(&self) -> Vec<(&'static str, Arc<ShipStats>)> {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The keys of people's details.
+    /// The detail keys of users.
     pub fn detail_keys(&self) -> &DetailKeyFile {
         &self.detail_keys
     }
 
-    /// Has whole segments removed that hold only records before this sequence.
+    /// Removes whole segments that contain only records before this sequence.
     pub fn remove_before(&self, sequence: u64) {
         self.writer.remove_before(sequence);
     }
 
-    /// Writes what waits and ends, within `most` for the keys and again for the journal.
+    /// Writes the queued keys and events and stops, within `most` for each.
     pub fn stop(&self, most: Duration) -> Stopped {
-        // The keys first: whoever has the journal next may write them too.
+        // The keys first: the next holder of the journal may write them too.
         if !self.detail_keys.settle(most) {
             tracing::error!("keys of the audit trail may not be written, or not destroyed");
         }
@@ -215,7 +217,7 @@ impl Auditor {
     }
 
     fn detail(&self, entry: &Entry) -> (Option<Detail>, Option<tokio::sync::oneshot::Receiver<()>>) {
-        // What says that somebody was erased says nothing else about him: his key is being destroyed.
+        // The record of an erasure has no detail, because the user's key is being destroyed.
         if matches!(entry.event, Event::UserErased { .. }) {
             return (None, None);
         }
@@ -234,8 +236,9 @@ impl Recorder for Auditor {
     fn record(&self, entry: Entry) -> Option<Receipt> {
         self.count(&entry.event);
         let (detail, kept) = self.detail(&entry);
-        // Unknown users share one key, which is there; the first failed login of a known one would wait for his, and
-        // its time would tell that he has an account.
+
+        // Failed logins of unknown users share one existing key. The first failed login of a known user would
+        // wait for a new key, and the response time would reveal that the account exists.
         let kept = kept.filter(|_| !matches!(entry.event, Event::LoginFailed { .. }));
         let line = Line {
             v: VERSION,
@@ -249,18 +252,20 @@ impl Recorder for Auditor {
             intent: entry.intent,
             settled: false,
         };
-        // A struct of words and numbers is always JSON.
+
+        // A struct of words and numbers always serialises.
         let line = serde_json::to_vec(&line).unwrap_or_default();
         let ticket = match entry.intent {
             Some(number) => self.intents.note(number, |announced| self.submit(line, announced)),
             None => self.submit(line, false),
         };
+
         if let Event::UserErased { user, .. } = entry.event {
             self.detail_keys.forget(user);
         }
         Some(Box::pin(async move {
             if let Some(kept) = kept {
-                // A key that was not kept loses a detail, not an event.
+                // A key that could not be written loses a detail, not an event.
                 let _ = kept.await;
             }
             ticket.await;
@@ -288,7 +293,7 @@ impl Recorder for Auditor {
     }
 }
 
-/// The record in which the journal speaks of itself.
+/// The record of a notice of the journal about itself.
 #[derive(Serialize)]
 struct OwnLine {
     v: u8,

@@ -1,4 +1,4 @@
-//! Events on their way into the journal, and what can be read of them there.
+//! Tests of recording: events in the journal, and which of their parts can be read.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Place {
         DetailKeyFile::read(&self.path("keys"), &self.keyring).unwrap()
     }
 
-    /// The detail of a record, if somebody still can read it.
+    /// The detail of a record, if its key still exists.
     fn detail(&self, record: &Value) -> Option<Value> {
         let detail = record.get("detail")?;
         let id = u64::from_str_radix(detail["key"].as_str()?, 16).ok()?.to_be_bytes();
@@ -77,7 +77,7 @@ fn user(number: u128) -> UserUuid {
     UserUuid(Uuid::from_u128(number))
 }
 
-/// Every event in a journal, by its JSON; and its checkpoints.
+/// Every event in a journal, as JSON, and its checkpoints.
 fn read(folder: &Path) -> (Vec<Value>, Vec<Checkpoint>) {
     let mut reader = Reader::open(folder);
     let (mut events, mut checkpoints) = (Vec::new(), Vec::new());
@@ -90,7 +90,7 @@ fn read(folder: &Path) -> (Vec<Value>, Vec<Checkpoint>) {
     (events, checkpoints)
 }
 
-/// Whether any file of a folder holds these bytes.
+/// Whether any file of a directory contains these bytes.
 fn holds(folder: &Path, bytes: &str) -> bool {
     std::fs::read_dir(folder).unwrap().any(|file| {
         let content = std::fs::read(file.unwrap().path()).unwrap_or_default();
@@ -107,6 +107,7 @@ async fn an_event_says_who_and_what_and_only_its_key_says_from_where() {
         session: SessionId(Uuid::from_u128(2)),
         method: LoginMethod::Password,
     };
+
     trail(&auditor).note(event);
     let failed = Event::LoginFailed {
         user: None,
@@ -114,6 +115,7 @@ async fn an_event_says_who_and_what_and_only_its_key_says_from_where() {
         reason: Reason::UnknownUser,
         method: LoginMethod::Password,
     };
+
     trail(&auditor).note(failed);
     assert!(auditor.stop(Duration::from_secs(10)).finished);
     let (events, checkpoints) = read(place.folder.path());
@@ -128,6 +130,7 @@ async fn an_event_says_who_and_what_and_only_its_key_says_from_where() {
     ] {
         assert_eq!(known[member], value, "{known}");
     }
+
     assert_eq!((&unknown["kind"], &unknown["user"]), (&"login_failed".into(), &Value::Null));
     for record in &events {
         let detail = place.detail(record).unwrap();
@@ -135,15 +138,18 @@ async fn an_event_says_who_and_what_and_only_its_key_says_from_where() {
         assert_eq!(detail["user_agent"], "curl/8.0 canary");
         assert_eq!(detail["client_request_id"], "theirs");
     }
+
     for secret in ["198.51.100.23", "canary", "theirs"] {
         assert!(!holds(place.folder.path(), secret), "{secret}");
     }
-    // What was written is vouched for, and nobody else's key does.
+
+    // The checkpoint is signed with this server's key, and no other key verifies it.
     let checkpoint = checkpoints.last().unwrap();
     let confirms = |keyring: &Keyring| {
         let keys = CheckpointKey::all(keyring);
         CheckpointKey::confirms(&keys, &checkpoint.key_id, &checkpoint.message(), &checkpoint.signature)
     };
+
     assert_eq!(checkpoint.head.sequence, 2);
     assert!(confirms(&place.keyring) && !confirms(&another()));
     assert_eq!(auditor.kinds(), [("login_failed", 1), ("login_succeeded", 1)]);
@@ -162,7 +168,7 @@ async fn an_erased_user_cannot_be_read_any_more_and_the_chain_still_holds() {
         trail.note(Event::ProfileChanged { user: user(who) });
     }
     trail.note(Event::UserErased { user: user(1), sessions: 0 });
-    // Keys are kept and destroyed in order: when this one is kept, those are gone.
+    // Keys are stored and destroyed in order: when this one is stored, the others are destroyed.
     auditor.detail_keys().key_of(user(3)).unwrap().kept.unwrap().await.unwrap();
     assert!(auditor.stop(Duration::from_secs(10)).finished);
     let (events, _) = read(place.folder.path());
@@ -192,9 +198,9 @@ async fn what_was_noted_before_the_end_is_there_after_it() {
         for receipt in gathered {
             receipt.await;
         }
-        // The receipt says that it is written: a reader sees it now, before any end.
+        // The receipt says that the record is written: a reader sees it now, before the writer stops.
         assert_eq!(read(place.folder.path()).0.len(), usize::try_from(round).unwrap() + 1);
         assert!(auditor.stop(Duration::from_secs(10)).finished);
-        assert_eq!(auditor.condition(), Condition::Failing, "an ended trail records nothing");
+        assert_eq!(auditor.condition(), Condition::Failing, "a stopped writer records nothing");
     }
 }

@@ -1,4 +1,4 @@
-//! What every room shares, and how a verb is entered.
+//! The services that all operations share, and the context of one operation.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -22,63 +22,63 @@ use crate::session::revocation_cache::RevocationCache;
 use crate::signing_keys::KeySet;
 use hashing::{PasswordHasher, Requester};
 
-/// What the configuration says about accounts, sessions and tokens.
+/// Settings of accounts, sessions and tokens.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `iss` of every token.
+    /// The `iss` of every token.
     pub issuer: String,
-    /// `aud` of every token; none leaves it out.
+    /// The `aud` of every token; none omits the claim.
     pub audience: Option<String>,
-    /// Whether `sub` is the uuid instead of the number.
+    /// Whether `sub` is the user's public identifier instead of the id.
     pub subject_is_uuid: bool,
-    /// What signs access tokens.
+    /// The algorithm that signs access tokens.
     pub algorithm: Algorithm,
-    /// Life of an access token.
+    /// Lifetime of an access token.
     pub access_ttl: Duration,
-    /// A session that is not refreshed for so long is over.
+    /// Idle lifetime of a session: it ends when it is not refreshed for this time.
     pub refresh_ttl: Duration,
-    /// A session is over after so long, however much it is used.
+    /// Absolute lifetime of a session, however often it is refreshed.
     pub session_ttl: Duration,
-    /// How long a used refresh token still gets its successor.
+    /// How long a used refresh token returns its successor again.
     pub refresh_grace: Duration,
-    /// Whether it does after that, while the successor is unused.
+    /// Whether it does so after that time, while the successor is unused.
     pub refresh_late_replay: bool,
-    /// How old the view of revocations may be while the database cannot be asked.
+    /// Maximum age of the revocation cache while the database cannot be reached.
     pub revocation_max_stale: Duration,
-    /// How long a key signs.
+    /// How long a key signs before it is replaced.
     pub key_rotation: Duration,
-    /// Passwords.
+    /// Settings of passwords.
     pub passwords: PasswordSettings,
-    /// What each role may be granted.
+    /// The scopes that users of each role can be granted.
     pub scopes: BTreeMap<String, Scope>,
-    /// Which further profile attributes there are.
+    /// The additional profile attributes.
     pub attributes: ProfileSchema,
 }
 
 impl Settings {
-    /// What of a scope a role may have.
+    /// The part of a scope that a role may have.
     pub(crate) fn granted(&self, role: &str, scope: &Scope) -> Scope {
         self.scopes.get(role).map(|allowed| scope.intersection(allowed)).unwrap_or_default()
     }
 }
 
-/// Everything that outlives a request.
+/// The state that outlives a request.
 pub struct Services {
-    /// What the configuration says.
+    /// The settings.
     pub settings: Settings,
-    /// Where passwords are hashed.
+    /// Hashes passwords.
     pub hasher: PasswordHasher,
-    /// What seals the hashes that are stored.
+    /// Seals stored password hashes.
     pub peppers: PepperService,
-    /// Randomness.
+    /// The random number generator.
     pub rng: Rng,
     /// The master keys.
     pub keyring: Keyring,
-    /// Which sessions have ended.
+    /// The sessions that have ended.
     pub revocations: RevocationCache,
-    /// Clients whose authentication was recorded lately.
+    /// Clients whose authentication was recorded recently.
     pub(crate) recent_clients: RecentClients,
-    /// Users seen before, for a short database outage.
+    /// Cached users, for a short database outage.
     pub(crate) user_cache: UserCache,
     /// Whether the database has just failed.
     pub outage: Outage,
@@ -88,7 +88,8 @@ pub struct Services {
 }
 
 impl Services {
-    /// Furnishes the rooms. The keys are loaded by [`crate::signing_keys::load`].
+    /// Builds the services from the settings and the master keys. [`crate::signing_keys::load`] loads the
+    /// signing keys.
     pub fn new(settings: Settings, keyring: Keyring, rng: Rng) -> Self {
         let macs: Vec<_> = keyring.derive("refresh-token mac").iter().map(MacKey::new).collect();
         let digest = keyring.derive("identifier digest").into_iter().next().unwrap_or_default();
@@ -108,7 +109,7 @@ impl Services {
         }
     }
 
-    /// The signing keys as they stand.
+    /// The current signing keys.
     pub fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -117,45 +118,47 @@ impl Services {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
-    /// A keyed hash of what somebody typed as email or username: it tells equal ones apart without keeping them.
+    /// A keyed hash of a submitted email or username, which distinguishes identifiers without storing them.
     pub fn identifier_digest(&self, identifier: &str) -> String {
         let tag = hmac::sign(&self.identifiers, identifier.as_bytes());
         hex::encode(tag.as_ref().get(..12).unwrap_or_default())
     }
 
-    /// Until when a revoked session's row and revocation are kept: its last access token is over by then.
+    /// How long the row and the revocation of a revoked session are kept: until its last access token has
+    /// expired.
     pub(crate) fn keep_until(&self, now: Now) -> Now {
         now.plus(self.settings.access_ttl).plus(protocol::wire::access_token::LEEWAY * 2)
     }
 }
 
-/// One request's, job's or command's way through the rooms.
+/// The context of one operation of a request, job or command.
 pub struct OpContext<'a> {
-    /// What every room shares.
+    /// The shared services.
     pub services: &'a Services,
-    /// The one connection.
+    /// The only database lease.
     pub lease: &'a mut Lease,
-    /// Where it says what happened.
+    /// Records audit events.
     pub audit: &'a AuditContext,
-    /// When it began.
+    /// Time when the operation began.
     pub now: Now,
 }
 
 impl OpContext<'_> {
-    /// Who asks for a hash, for turns to be fair: the client's address, and what stands for the account.
+    /// The requester used for fair queueing of hashes: client address and account.
     pub(crate) fn requester(&self, account: impl Into<Option<String>>) -> Requester {
         Requester { address: self.audit.origin().address, account: account.into() }
     }
 }
 
-/// Remembers for a second that the database has failed, so that not everyone waits to find out.
+/// Remembers for a second that the database has failed, so that further requests do not wait for the same
+/// failure.
 #[derive(Debug, Default)]
 pub struct Outage(Mutex<Option<Instant>>);
 
 const OUTAGE_MEMORY: Duration = Duration::from_secs(1);
 
 impl Outage {
-    /// Notes how a call to the database ended.
+    /// Records the outcome of a database call.
     pub fn note<T>(&self, outcome: &Result<T, store::Error>) {
         let failed = matches!(outcome, Err(error) if error.is_unavailable());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failed.then(Instant::now);

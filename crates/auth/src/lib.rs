@@ -1,7 +1,7 @@
 //! The rules of accounts, passwords, login, sessions, tokens, signing keys and clients.
 //!
-//! Promise of this crate: no HTTP, no pool, no clock of its own. An operation takes an [`OpContext`] (settings, one
-//! lease, the audit context, the time) and its input, and returns a value or a small error of its own.
+//! This crate has no HTTP, no connection pool and no clock. An operation takes an [`OpContext`] (services,
+//! one lease, the audit context, the time) and its input, and returns a value or a small error type.
 
 pub mod account;
 pub mod client;

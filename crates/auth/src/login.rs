@@ -1,4 +1,4 @@
-//! Login: one read, one hash without a connection, one write.
+//! Login: one read, one hash without a database connection, one write.
 
 use hashing::Refusal;
 use model::{
@@ -15,23 +15,23 @@ use crate::password::{check_password, rehash_if_outdated};
 use crate::session::{ActiveSession, PendingSession, revoke_oldest};
 use crate::token::{MintError, Tokens, mint};
 
-/// What a login form says.
+/// A login request.
 #[derive(Debug)]
 pub struct Credentials {
     /// An email address if it has an `@`, else a username.
     pub identifier: String,
     /// The password as typed.
     pub password: Secret<String>,
-    /// The scope asked for; all that the role may have when absent.
+    /// The requested scope; when absent, every scope of the role.
     pub scope: Option<String>,
 }
 
-/// Why nobody was logged in.
+/// Why the login failed.
 #[derive(Debug)]
 pub enum LoginError {
-    /// Unknown, wrong, inactive or changed meanwhile: one answer for all.
+    /// Unknown user, wrong password, inactive user or concurrent change: one error for all.
     Refused,
-    /// The password was right, the scope is not the role's.
+    /// The password is correct, but the role does not have the scope.
     Scope,
     /// The password was not hashed.
     Hash(Refusal),
@@ -57,12 +57,14 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
         Some(call) => ctx.lease.read().await?.one(call).await?,
         None => None,
     };
+
     let failed = |user, reason| Event::LoginFailed {
         user,
         identifier: digest.clone(),
         reason,
         method: LoginMethod::Password,
     };
+
     let checked = check_password(ctx, found, &given.password, &digest).await;
     let login = match checked.map_err(LoginError::Hash)? {
         Ok(login) => login,
@@ -71,10 +73,12 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
             return Err(LoginError::Refused);
         }
     };
+
     let Some(scope) = granted(ctx, &login.user.role, given.scope.as_deref()) else {
         ctx.audit.note(failed(Some(login.user.uuid), Reason::Scope));
         return Err(LoginError::Scope);
     };
+
     let pending = PendingSession::new(ctx, scope);
     let (user, full) = (login.user.clone(), login.sessions >= model::bounds::SESSIONS_PER_USER);
     let (row, version, uuid, keep) =
@@ -89,12 +93,14 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
                 let ended = revoke_oldest(tx, user.id, keep).await?;
                 return Ok((event, ended));
             }
-            // The world moved while we hashed: the statement repeats that the user is active and the version stands.
+            // The user may have changed during the hash: the statement checks again that the user is active
+            // and the password version is unchanged.
             let (opened,) = tx.commit_with((session::open(user.id, version, &row),)).await?;
             opened.first().ok_or(LoginError::Refused)?;
             Ok((event, Vec::new()))
         })
         .await;
+
     match opened {
         Ok(ended) => ctx.services.revocations.add(&ended, keep),
         Err(LoginError::Refused) => {
@@ -103,13 +109,14 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
         }
         Err(other) => return Err(other),
     }
+
     rehash_if_outdated(ctx, &login, &given.password);
     let live = ActiveSession::opened(&pending, &login.user);
     let tokens = mint(ctx, &live, &pending.token).map_err(LoginError::Mint)?;
     Ok((tokens, login.user))
 }
 
-/// The statement that finds whoever typed this; None when nobody can be called so.
+/// The statement that finds the user by email or username; None for an identifier that no user can have.
 fn lookup(identifier: &str) -> Option<Call<credential::Login>> {
     if identifier.contains('@') {
         Email::parse(identifier).ok().map(|email| credential::by_email(&email))
@@ -118,14 +125,15 @@ fn lookup(identifier: &str) -> Option<Call<credential::Login>> {
     }
 }
 
-/// The canonical form of what was typed, so that spellings of one account count as one.
+/// The canonical form of the identifier, so that spellings of one account count as one.
 fn identifier_key(identifier: &str) -> String {
     let email = Email::parse(identifier).map(|email| email.key().to_owned());
     let username = || Username::parse(identifier).map(|username| username.key().to_owned());
     email.or_else(|_| username()).unwrap_or_else(|_| identifier.to_owned())
 }
 
-/// The scope a role is granted: what was asked for if it may have all of that, or everything it may have.
+/// The granted scope: the requested one if the role has all of it, or every scope of the role if none is
+/// requested.
 pub(crate) fn granted(ctx: &OpContext<'_>, role: &str, asked: Option<&str>) -> Option<Scope> {
     let allowed = ctx.services.settings.scopes.get(role).cloned().unwrap_or_default();
     match asked.filter(|asked| !asked.is_empty()) {

@@ -1,4 +1,4 @@
-//! The realm: a database belongs to one master key, and says so.
+//! The realm: binds a database to one master key.
 
 use model::{EventKind, Intent};
 use store::queries::realm::{self, Realm};
@@ -13,7 +13,7 @@ pub enum RealmError {
     WrongMasterKey {
         /// The key that the database names.
         wanted: String,
-        /// The keys that there are.
+        /// The keys of the keyring.
         found: Vec<String>,
     },
     /// The database did not answer.
@@ -42,7 +42,7 @@ impl std::fmt::Display for RealmError {
 
 impl std::error::Error for RealmError {}
 
-/// Opens the realm, making it in an empty database, and checks that the keyring can open its secrets.
+/// Opens the realm, creates it in an empty database, and checks that the keyring can open its secrets.
 ///
 /// # Errors
 /// [`RealmError::WrongMasterKey`] names both keys.
@@ -63,7 +63,7 @@ pub async fn open(ctx: &mut OpContext<'_>) -> Result<Realm, RealmError> {
         })
         .await;
     outcome?;
-    // Another node may have been first, with another key.
+    // Another node may have created it first, with another key.
     let found = find(ctx).await?;
     found.map_or_else(|| Err(store::Error::Corrupt("no realm".into()).into()), |found| check(ctx, found))
 }

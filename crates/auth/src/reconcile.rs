@@ -1,4 +1,4 @@
-//! What became of an intent that a killed process left: the database is asked for its trace.
+//! Determines the outcome of an intent that a killed process left, from the rows in the database.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use store::queries::{session, user};
 use crate::OpContext;
 use crate::session::rotated_at;
 
-/// Most that the clocks of two nodes may be apart for one's change to be told from another's.
+/// Largest clock difference between two nodes for which their changes can be told apart.
 const SKEW: Duration = Duration::from_mins(1);
 
-/// What became of an intent.
+/// The outcome of an intent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was committed, and this event was not recorded.
     Committed(Event),
-    /// There is no trace of it, and there would be one.
+    /// The database has no trace of it, although a commit would leave one.
     RolledBack,
-    /// It left no trace, or another change may have left the same.
+    /// A commit leaves no trace, or another change may have left the same one.
     Unknown,
 }
 
-/// What became of an intent, by the rows that it would have changed. A row that the cleanup removes is there for as long
-/// as an access token lives, at least: until then its absence proves something.
+/// Determines the outcome of an intent by the rows that it would change. The cleanup keeps a row at least for
+/// the lifetime of an access token: until then its absence proves that nothing was committed.
 ///
 /// # Errors
 /// When the database did not answer.
@@ -43,7 +43,7 @@ pub async fn outcome_of(
         | EventKind::SessionRevoked
         | EventKind::RefreshStolen => change_of_session(ctx, unresolved).await?,
 
-        // No row tells one of these from another one of its kind.
+        // No row distinguishes one of these from another of its kind.
         EventKind::RealmOpened
         | EventKind::RefreshReplayedLate
         | EventKind::SessionsRevoked
@@ -105,7 +105,8 @@ async fn change_of_user(ctx: &mut OpContext<'_>, intent: &Intent) -> Result<Outc
         return Ok(Outcome::Unknown);
     };
 
-    // The change writes its time into the row: an older one says that it was not made, a newer one nothing.
+    // The change writes its time into the row: an older time shows that it was not committed, a newer one
+    // shows nothing.
     Ok(match intent.stamp {
         Some(stamp) if changed == stamp && intent.kind == EventKind::RoleChanged => {
             Outcome::Committed(Event::RoleChanged { user, role })
@@ -132,7 +133,7 @@ async fn change_of_session(
     })
 }
 
-/// By the row of the session.
+/// Decides by the row of the session.
 fn by_session(intent: &Intent, session: SessionId, found: &session::Trace) -> Outcome {
     let user = found.user;
     let generation = intent.generation.unwrap_or_default();
@@ -143,7 +144,7 @@ fn by_session(intent: &Intent, session: SessionId, found: &session::Trace) -> Ou
         return by_generation(intent, session, found);
     }
 
-    // It was ended once, by this change or by another one.
+    // A session ends once: by this change or by another one.
     let is_this = found.revoked && intent.stamp == Some(found.expires_at);
     if !is_this {
         Outcome::RolledBack
@@ -154,8 +155,8 @@ fn by_session(intent: &Intent, session: SessionId, found: &session::Trace) -> Ou
     }
 }
 
-/// By the generation that the session has reached. Another request may have rotated the same token, also on another
-/// node: each writes its time.
+/// Decides by the session's refresh token generation. Another request, even on another node, may have rotated
+/// the same token: each writes its time.
 fn by_generation(intent: &Intent, session: SessionId, found: &session::Trace) -> Outcome {
     let user = found.user;
     let generation = intent.generation.unwrap_or_default();

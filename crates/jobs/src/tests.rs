@@ -373,7 +373,7 @@ async fn one_node_holds_a_job_until_it_releases_it_or_dies() {
     other.settle(&RotateSigningKeys).await.unwrap();
     let mut lease = node.lease();
     let (until, now) = (node.clock.now().plus(Duration::from_secs(1)), node.clock.now());
-    assert!(lease.claim_job("keys", uuid::Uuid::nil(), until, now).await.unwrap());
+    assert!(lease.claim_job(RotateSigningKeys.name(), uuid::Uuid::nil(), until, now).await.unwrap());
 }
 
 /// Fails the given number of times, then stops its runner.

@@ -1,4 +1,4 @@
-//! The audit context: how a request, a job or a command records what happened.
+//! The audit context: how a request, a job or a command records events.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,29 +7,29 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use model::{Actor, Clock, Event, Intent, Now, Origin};
 use serde::Serialize;
 
-/// One line of the audit trail.
+/// One record of the audit trail.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
-    /// When it was noted.
+    /// Time of the event.
     pub at: Now,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
-    /// Where it came from.
+    /// The origin of the event.
     #[serde(flatten)]
     pub origin: Origin,
-    /// The number under which it was announced.
+    /// The number of its intent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intent: Option<u64>,
 }
 
-/// Takes entries. Recording cannot fail for the caller and must not block.
+/// Accepts audit entries. Recording cannot fail for the caller and must not block.
 pub trait Recorder: Send + Sync {
-    /// Takes one entry. The receipt, where there is one, is ready once the entry is written or never will be. An
-    /// entry that was announced ends its intent once it is written.
+    /// Records one entry. The receipt, if there is one, completes when the entry is written or can no longer
+    /// be written. An entry with an intent resolves the intent once it is written.
     fn record(&self, entry: Entry) -> Option<Receipt>;
 
-    /// Takes what is about to happen; `None` where that is not kept, or cannot be written now.
+    /// Records an intent before its transaction; `None` where intents are not kept, or cannot be written now.
     fn announce(
         &self,
         _at: Now,
@@ -40,16 +40,16 @@ pub trait Recorder: Send + Sync {
         None
     }
 
-    /// What was announced under this number surely did not happen.
+    /// Withdraws an intent whose transaction was certainly not committed.
     fn withdraw(&self, _number: u64) {}
 
-    /// Whether entries are written now.
+    /// Whether entries can be written now.
     fn can_record(&self) -> bool {
         true
     }
 }
 
-/// A recorder that keeps nothing: for what changes nothing, or runs before there is a journal.
+/// A recorder that discards everything: for code that changes nothing, or runs before there is a journal.
 #[derive(Clone, Copy, Debug)]
 pub struct NoopRecorder;
 
@@ -59,18 +59,18 @@ impl Recorder for NoopRecorder {
     }
 }
 
-/// An intent on its way to the disk.
+/// An intent that is being written.
 pub struct IntentReceipt {
-    /// The number under which it is kept until it is settled.
+    /// The number of the intent, until it is resolved.
     pub number: u64,
-    /// Ready once it is written or never will be; `None` where that is known to take too long.
+    /// Completes when it is written or can no longer be written; `None` where that would take too long.
     pub written: Option<Receipt>,
 }
 
-/// Ready once an entry is written, or never will be.
+/// Completes when an entry is written, or can no longer be written.
 pub type Receipt = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
-/// The receipts of one request, gathered for whoever sends its answer. Clones share them.
+/// The receipts of one request, collected for the layer that sends its response. Clones share them.
 #[derive(Clone, Default)]
 pub struct Receipts(Arc<Mutex<Vec<Receipt>>>);
 
@@ -79,7 +79,7 @@ impl Receipts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(receipt);
     }
 
-    /// Those that were gathered since the last time.
+    /// The receipts collected since the last call.
     pub fn take(&self) -> Vec<Receipt> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -91,51 +91,51 @@ impl fmt::Debug for Receipts {
     }
 }
 
-/// The way to the audit trail: infallible for whoever notes something.
+/// Records audit events; recording is infallible for the caller.
 #[derive(Clone)]
 pub struct AuditContext {
     recorder: Arc<dyn Recorder>,
     clock: Clock,
     origin: Arc<Origin>,
-    /// Who it turned out to be. Clones share it, the lease's too.
+    /// The proven actor. Clones share it, including the lease's clone.
     identified: Arc<OnceLock<Actor>>,
     receipts: Option<Receipts>,
 }
 
 impl AuditContext {
-    /// A trail into `recorder`, with times of `clock`, for what `origin` does.
+    /// A context that records into `recorder`, with times of `clock`, for `origin`.
     pub fn new(recorder: Arc<dyn Recorder>, clock: Clock, origin: Origin) -> Self {
         Self { recorder, clock, origin: Arc::new(origin), identified: Arc::default(), receipts: None }
     }
 
-    /// The same trail for another origin.
+    /// The same context for another origin.
     #[must_use]
     pub fn of(&self, origin: Origin) -> Self {
         Self { origin: Arc::new(origin), identified: Arc::default(), receipts: None, ..self.clone() }
     }
 
-    /// The same trail, whose receipts are gathered.
+    /// The same context, collecting its receipts.
     #[must_use]
     pub fn gathering(self, receipts: Receipts) -> Self {
         Self { receipts: Some(receipts), ..self }
     }
 
-    /// Says who acts, once that is proven; the first proof holds for everything that follows in this request.
+    /// Sets the actor once it is proven; the first proof holds for the rest of the request.
     pub fn identify(&self, actor: Actor) {
         let _ = self.identified.set(actor);
     }
 
-    /// Who acts, as far as it is proven.
+    /// The actor, as far as it is proven.
     pub fn actor(&self) -> &Actor {
         self.identified.get().unwrap_or(&self.origin.actor)
     }
 
-    /// Says that `event` happened. Events of committed changes come here by themselves, from `transact`.
+    /// Records an event. `transact` records the events of committed changes itself.
     pub fn note(&self, event: Event) {
         self.enter(event, None);
     }
 
-    /// Says what a transaction is about to do. It may be committed once that is [`PendingAudit::written`].
+    /// Announces a transaction. It may be committed once [`PendingAudit::written`] completes.
     pub fn announce(&self, intent: Intent) -> PendingAudit {
         let promise = self.recorder.announce(self.clock.now(), &intent, &self.origin, self.actor());
         let number = promise.as_ref().map(|promise| promise.number);
@@ -155,12 +155,12 @@ impl AuditContext {
         }
     }
 
-    /// Whether events are written now. Where they are not, they are counted, and kept as far as there is memory.
+    /// Whether events can be written now. Otherwise they are counted, and buffered while there is memory.
     pub fn can_record(&self) -> bool {
         self.recorder.can_record()
     }
 
-    /// Where this trail's events come from.
+    /// The origin of this context's events.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
@@ -172,8 +172,8 @@ impl fmt::Debug for AuditContext {
     }
 }
 
-/// A transaction that was announced, and how far it is. Wherever this is dropped, the trail is told how it went: that
-/// it happened, that it did not, or that nobody knows.
+/// An announced transaction and its state. Dropping it reports the outcome to the audit trail: committed,
+/// rolled back, or unknown.
 #[must_use]
 pub struct PendingAudit {
     audit: AuditContext,
@@ -183,40 +183,40 @@ pub struct PendingAudit {
     state: TransactionState,
 }
 
-/// How far a transaction is.
+/// The state of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum TransactionState {
-    /// Nothing of it stands.
+    /// It was not sent, so none of it is committed.
     NotSent,
-    /// It may stand or not.
+    /// It may be committed or not.
     Sent,
-    /// It stands.
+    /// It is committed.
     Committed(Event),
 }
 
 impl PendingAudit {
-    /// What says that the announcement is written: nothing is committed before that, or before as long as whoever
-    /// commits will wait. Nothing the second time, and where it is known to take too long.
+    /// Completes when the announcement is written: nothing is committed before that, or before the
+    /// committer's maximum wait. `None` the second time, and where writing would take too long.
     pub fn written(&mut self) -> Option<Receipt> {
         self.written.take()
     }
 
-    /// From now on it may be committed without anybody hearing of it.
+    /// From now on it may be committed without the program learning of it.
     pub fn sent(&mut self) {
         self.state = TransactionState::Sent;
     }
 
-    /// Nothing of it stands: it was not sent, or it was refused.
+    /// None of it is committed: it was not sent, or it was refused.
     pub fn rolled_back(&mut self) {
         self.state = TransactionState::NotSent;
     }
 
-    /// It is committed; `event` is what it did.
+    /// It is committed; `event` is its effect.
     pub fn committed(&mut self, event: Event) {
         self.state = TransactionState::Committed(event);
     }
 
-    /// Finds out, in tests, a transaction that does something else than was announced.
+    /// Detects, in tests, a transaction whose event differs from its announcement.
     pub fn check(&self, event: &Event) {
         debug_assert!(self.intent.is_of(event), "announced was {:?}, done is {event:?}", self.intent);
     }
@@ -224,7 +224,7 @@ impl PendingAudit {
 
 impl fmt::Debug for PendingAudit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Announced")
+        f.debug_struct("PendingAudit")
             .field("intent", &self.intent)
             .field("fate", &self.state)
             .finish_non_exhaustive()
@@ -249,7 +249,7 @@ mod tests {
 
     const USER: UserUuid = UserUuid(uuid::Uuid::from_u128(1));
 
-    /// Tells what it was told.
+    /// Records the calls it receives.
     #[derive(Default)]
     struct Told(Mutex<Vec<String>>);
 
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn wherever_it_is_dropped_the_trail_is_told_how_it_went() {
+    fn dropping_a_pending_audit_reports_its_outcome() {
         assert_eq!(told(|_| {}), ["withdrawn 7"]);
         assert_eq!(told(PendingAudit::sent), ["outcome_unknown Some(7)"]);
         let refused = |announced: &mut PendingAudit| {

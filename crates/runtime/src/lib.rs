@@ -1,7 +1,7 @@
-//! What code is handed to run with: a spawner of owned tasks, the audit context, the proof that no connection is held,
-//! and counters for metrics.
+//! Types that other crates run with: a spawner of owned tasks, the audit context, the proof that no
+//! connection is held, and counters for metrics.
 //!
-//! Promise of this crate: no I/O. It knows the values of `model` and nothing above them.
+//! This crate does no I/O. It uses the values of `model` and no crate above it.
 
 pub mod audit;
 pub mod metric;

@@ -1,4 +1,4 @@
-//! How a crate that must start a task does so without owning a runtime.
+//! Lets a crate start tasks without owning a runtime.
 
 use std::fmt;
 use std::future::Future;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Starts named tasks that somebody owns. The lifecycle makes one and hands it down; whoever holds it cannot
-/// start a task that shutdown does not know of.
+/// Starts named tasks that the lifecycle owns. The lifecycle makes the spawner and passes it down, so every
+/// task is known at shutdown.
 #[derive(Clone)]
 pub struct Spawner(Arc<dyn Fn(&'static str, Task) + Send + Sync>);
 
@@ -18,7 +18,7 @@ impl Spawner {
         Self(Arc::new(start))
     }
 
-    /// Starts `task` under `name`, the word that shutdown uses when it has not ended.
+    /// Starts `task` under `name`, which shutdown logs when the task has not ended.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         (self.0)(name, Box::pin(task));
     }

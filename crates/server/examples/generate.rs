@@ -1,4 +1,4 @@
-//! Writes the documents that are made of the code: `cargo run -p gatewright --example generate`.
+//! Writes the documents that are generated from the code: `cargo run -p gatewright --example generate`.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The server with a trail that leads nowhere, so that a benchmark can say what auditing costs. Configured by the
-//! environment, as `gatewright serve` is.
+//! The server with a recorder that discards audit events, for a benchmark of the cost of auditing. It is
+//! configured by the environment, like `gatewright serve`.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let ports = BoundListeners::bind(&config).await?;
     let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));
     let app = App::build(&config, ports.address()?, &lifecycle.tasks(), given).await?;
-    println!("The server without a trail is up.");
+    println!("The server without an audit trail is up.");
     app.run(ports, lifecycle, Signals::system()?, || {}).await;
     Ok(())
 }

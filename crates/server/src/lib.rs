@@ -1,6 +1,6 @@
-//! The server: the application put together (`app`), its configuration (`config`) and its command line (`cli`).
+//! The server: the application (`app`), its configuration (`config`) and its command line (`cli`).
 //!
-//! Promise of this crate: it reads the environment and owns every task, and no other crate does either.
+//! Only this crate reads the environment and owns tasks.
 
 pub mod app;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! The checked-in documents are the ones that the code makes.
+//! Checks that the generated documents are current.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ fn generated_documents_are_current() {
         let differs = found.lines().zip(content.lines()).position(|(found, made)| found != made);
         assert!(
             found == content,
-            "{path} is not what the code makes (line {}): cargo xtask gen",
+            "{path} differs from the generated document (line {}): cargo xtask gen",
             differs.unwrap_or_else(|| found.lines().count().min(content.lines().count())) + 1
         );
     }

@@ -1,9 +1,10 @@
-//! HTTP: requests in, operations of `auth`, answers out. The only crate that names axum.
+//! HTTP: routes requests to the operations of `auth` and writes the responses. The only crate that names
+//! axum.
 //!
-//! A request comes through the layers (`layers`), becomes a [`request::RequestContext`] that owns its one lease, and meets
-//! a handler of a few lines (`api`). Errors are one closed list ([`problem`]), written in one place.
+//! A request passes the layers (`layers`), becomes a [`request::RequestContext`] that owns its single lease,
+//! and reaches a short handler (`api`). Errors are one closed enum ([`problem`]), written in one place.
 //!
-//! A handler cannot reach a pool, because it cannot name the state that holds one:
+//! A handler cannot reach a connection pool, because it cannot name the state that contains it:
 //!
 //! ```compile_fail,E0603
 //! fn handler(_: axum::extract::State<web::request::AppState>) {} // the module `request` is private
@@ -34,64 +35,64 @@ pub use openapi::document as openapi_document;
 pub use route_table::Route;
 pub use router::{Routers, routers};
 
-/// The address at the other end of the connection; the listener puts it into every request.
+/// The peer address of the connection; the listener adds it to every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// What the routers are made of.
+/// Dependencies of the routers.
 pub struct WebDeps {
-    /// The connections for requests.
+    /// The connection pool for requests.
     pub requests: store::RequestPool,
     /// The health check's own connection.
     pub probe: store::HealthProbe,
-    /// What the operations need.
+    /// The services that operations use.
     pub services: Arc<Services>,
-    /// Where requests say what happened.
+    /// Receives the audit events of requests.
     pub audit: AuditContext,
-    /// What the store counts, for the metrics.
+    /// Metrics of the store.
     pub store_metrics: store::StoreMetrics,
-    /// How the jobs ran, for the metrics.
+    /// Metrics of the background jobs.
     pub jobs: Arc<JobMetrics>,
-    /// What writes the metrics of other parts.
+    /// Write the metrics of other components.
     pub collectors: Vec<Collector>,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Starts the task of each request.
+    /// Spawns the task of each request.
     pub spawner: Spawner,
-    /// Says whether the server is ready, and what is degraded.
+    /// Reports whether the server is stopping, and which components are degraded.
     pub health: Arc<dyn Fn() -> ServerHealth + Send + Sync>,
     /// The settings.
     pub settings: Settings,
 }
 
-/// How the process is, besides the database.
+/// Health of the process, without the database.
 #[derive(Clone, Debug, Default)]
 pub struct ServerHealth {
-    /// It is on its way down, or not up yet.
+    /// Whether the server is stopping, or not started yet.
     pub stopping: bool,
-    /// Components that work less well than they should.
+    /// Components that work with reduced function.
     pub degraded: Vec<String>,
 }
 
-/// What the configuration says about HTTP.
+/// HTTP settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The URL that clients use, without a slash at its end.
+    /// The URL at which clients reach the server, without a trailing slash.
     pub public_url: String,
-    /// Proxies whose forwarding headers are believed.
+    /// Proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
-    /// Origins that scripts may call from.
+    /// Origins whose scripts may call the API.
     pub cors_allowed_origins: Vec<String>,
-    /// Longest time for an answer.
+    /// Deadline of a request.
     pub request_timeout: Duration,
-    /// Longest wait of the readiness check.
+    /// Deadline of the readiness check.
     pub health_timeout: Duration,
-    /// Whether the old routes answer.
+    /// Whether the legacy routes are served.
     pub legacy_enabled: bool,
-    /// When they will not any more.
+    /// The date for the `Sunset` header of the legacy routes.
     pub legacy_sunset: Option<model::Now>,
-    /// The largest number of requests at once.
+    /// The largest number of concurrent requests.
     pub max_requests: usize,
-    /// Whether what would leave an event is refused while events cannot be written.
+    /// Whether requests other than reads are refused while the audit trail cannot be written.
     pub audit_required: bool,
 }

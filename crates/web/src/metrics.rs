@@ -1,4 +1,4 @@
-//! The page of metrics, in Prometheus' text format (version 0.0.4). Labels come from closed sets.
+//! The metrics page, in Prometheus' text format (version 0.0.4). Labels have closed sets of values.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use runtime::metric::{Collector, Histogram, HistogramSnapshot, JobMetrics, Page,
 
 use crate::layers::Timed;
 
-/// The legacy routes, which are counted so that an operator sees when one can go.
+/// The legacy routes, counted so that an operator sees when a route is no longer used.
 pub(crate) const LEGACY_ROUTES: [&str; 4] = [
     "/flutter-register",
     "/flutter-login",
@@ -22,7 +22,7 @@ pub(crate) const LEGACY_ROUTES: [&str; 4] = [
 /// The requests of one route, by method and status.
 type OfRoute = BTreeMap<(&'static str, u16), Histogram>;
 
-/// What the doors count themselves.
+/// Metrics of this crate.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     legacy: [AtomicU64; LEGACY_ROUTES.len()],
@@ -38,7 +38,7 @@ impl Default for Metrics {
     }
 }
 
-/// What else the page shows.
+/// Other sources of the page.
 pub(crate) struct Sources<'a> {
     pub(crate) services: &'a Services,
     pub(crate) store: &'a store::StoreMetrics,
@@ -46,15 +46,15 @@ pub(crate) struct Sources<'a> {
     pub(crate) collectors: &'a [Collector],
 }
 
-/// Upper bounds of what a layer takes for itself, in seconds.
+/// Upper bounds of the own time of a layer, in seconds.
 const LAYER_BOUNDS: &[f64] =
     &[0.000_002, 0.000_005, 0.000_01, 0.000_025, 0.000_1, 0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// Upper bounds of requests, in seconds.
+/// Upper bounds of request durations, in seconds.
 const REQUEST_BOUNDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Methods by their names; whatever else a client invents is `other`.
+/// The label of a method; every method outside the list is `other`.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -68,7 +68,7 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-/// What a route does for accounts and sessions, where it does anything.
+/// The account or session operation of a route, if it has one.
 fn operation(method: &str, route: &str) -> Option<&'static str> {
     match (method, route.rsplit('/').next()?) {
         ("POST", "token" | "login" | "flutter-login") => Some("login"),
@@ -85,7 +85,7 @@ fn operation(method: &str, route: &str) -> Option<&'static str> {
     }
 }
 
-/// How it ended, as operators ask: done, refused because of the request, or not done because of the server.
+/// The outcome label: success, refused because of the request, or failed because of the server.
 fn outcome(status: u16) -> &'static str {
     match status {
         200..400 => "success",
@@ -117,14 +117,14 @@ impl Metrics {
         of_route.entry(asked).or_insert_with(|| Histogram::new(REQUEST_BOUNDS)).observe(took);
     }
 
-    /// Counts what a layer took for itself.
+    /// Counts the own time of a layer.
     pub(crate) fn layer(&self, layer: Timed, took: Duration) {
         if let Some(histogram) = self.layers.get(layer as usize) {
             histogram.observe(took);
         }
     }
 
-    /// What each layer took for itself.
+    /// The own time of each layer.
     pub(crate) fn layers(&self) -> impl Iterator<Item = (Timed, HistogramSnapshot)> {
         Timed::ALL.into_iter().zip(&self.layers).map(|(layer, took)| (layer, took.snapshot()))
     }
@@ -132,11 +132,12 @@ impl Metrics {
     fn requests(&self, page: &mut Page) {
         let requests = self.requests.read().unwrap_or_else(PoisonError::into_inner);
         let duration = "http_server_request_duration_seconds";
-        page.family(duration, "histogram", "Time from a request to its answer.");
+        page.family(duration, "histogram", "Duration of requests.");
         let mut operations = BTreeMap::<_, u64>::new();
         let all = requests
             .iter()
             .flat_map(|(route, some)| some.iter().map(move |(asked, took)| (route, asked, took)));
+
         for (route, (method, status), histogram) in all {
             let (snapshot, code) = (histogram.snapshot(), status.to_string());
             page.histogram(
@@ -152,18 +153,15 @@ impl Metrics {
                 *operations.entry((operation, outcome(*status))).or_default() += snapshot.count;
             }
         }
+
         drop(requests);
         let operations_total = "auth_operations_total";
-        page.family(
-            operations_total,
-            "counter",
-            "What was done with accounts and sessions, and how it ended.",
-        );
+        page.family(operations_total, "counter", "Operations on accounts and sessions, by outcome.");
         for ((operation, outcome), count) in operations {
             page.sample(operations_total, &[("operation", operation), ("outcome", outcome)], float(count));
         }
         let layer_duration = "http_layer_duration_seconds";
-        page.family(layer_duration, "histogram", "Time that a layer took for itself, and the handler.");
+        page.family(layer_duration, "histogram", "Own time of each layer and of the handler.");
         for (layer, took) in self.layers() {
             page.histogram(layer_duration, &[("layer", layer.as_str())], &took);
         }
@@ -176,7 +174,7 @@ impl Metrics {
         page.family("gatewright_build_info", "gauge", "The running version.");
         page.sample("gatewright_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         let legacy = "legacy_route_requests_total";
-        page.family(legacy, "counter", "Requests of routes that old clients call.");
+        page.family(legacy, "counter", "Requests to legacy routes.");
         for (route, count) in LEGACY_ROUTES.iter().zip(&self.legacy) {
             page.sample(legacy, &[("route", route)], float(count.load(Ordering::Relaxed)));
         }
@@ -188,80 +186,96 @@ impl Metrics {
             collect(&mut page);
         }
         if let Some(age) = services.revocations.age() {
-            page.family("revocation_lag_seconds", "gauge", "Age of the view of revocations.");
+            page.family("revocation_lag_seconds", "gauge", "Age of this node's list of revocations.");
             page.sample("revocation_lag_seconds", &[], age.as_secs_f64());
         }
         page.into_text()
     }
 }
 
-/// What the connections to the database do.
+/// Connections and statements of the database.
 fn database(page: &mut Page, counts: &store::StoreMetrics) {
     let pools = counts.pools();
     let connections = "db_pool_connections";
-    page.family(connections, "gauge", "Connections to the database, by what they do.");
+    page.family(connections, "gauge", "Connections to the database, by pool and state.");
     for pool in &pools {
         for (state, count) in [("used", pool.used), ("idle", pool.idle)] {
             page.sample(connections, &[("pool", pool.pool), ("state", state)], float(count));
         }
     }
-    page.family("db_pool_wait_seconds", "histogram", "Time that a connection was waited for, in vain too.");
+
+    page.family(
+        "db_pool_wait_seconds",
+        "histogram",
+        "Time spent waiting for a connection, including timeouts.",
+    );
     for pool in &pools {
         page.histogram("db_pool_wait_seconds", &[("pool", pool.pool)], &pool.wait);
     }
-    page.family("db_connection_held_seconds", "histogram", "Time that a connection was held.");
+
+    page.family("db_connection_held_seconds", "histogram", "Time for which a connection was held.");
     for pool in &pools {
         page.histogram("db_connection_held_seconds", &[("pool", pool.pool)], &pool.held);
     }
+
     let statement = "db_statement_duration_seconds";
     page.family(
         statement,
         "histogram",
-        "Time from a statement to its answer; those sent together wait together.",
+        "Duration of statements; statements sent in one batch have the duration of the batch.",
     );
     for (name, took) in counts.statements() {
         page.histogram(statement, &[("statement", name)], &took);
     }
 }
 
-/// What the jobs do.
+/// Background jobs.
 fn jobs(page: &mut Page, jobs: &JobMetrics) {
     let counts = jobs.counts();
     page.family(
         "job_runs_total",
         "counter",
-        "Steps of jobs, and how they ended; elsewhere: on another node.",
+        "Runs of background jobs, by outcome; elsewhere: another node ran the job.",
     );
     for ((job, how), count) in &counts.runs {
         page.sample("job_runs_total", &[("job", job), ("outcome", how.as_str())], float(*count));
     }
+
     let last = "job_last_success_timestamp_seconds";
-    page.family(last, "gauge", "When a job last did what there was to do.");
+    page.family(last, "gauge", "Time of the last successful run of a job.");
     for (job, at) in &counts.last_success {
         let at = Duration::from_micros(at.micros().unsigned_abs());
         page.sample(last, &[("job", job)], at.as_secs_f64());
     }
 }
 
-/// What the hashing engine does.
+/// The hashing engine.
 fn passwords(page: &mut Page, services: &Services) {
     let hasher = &services.hasher;
     let duration = "password_hash_duration_seconds";
-    page.family(duration, "histogram", "Time of a hash, or of a batch of them.");
+    page.family(duration, "histogram", "Duration of a hash, or of a batch of hashes.");
     for (algorithm, histogram) in hasher.counts().durations() {
         page.histogram(duration, &[("algorithm", algorithm)], &histogram);
     }
+
     let wait = "password_hash_queue_wait_seconds";
-    page.family(wait, "histogram", "Time that passwords waited for a thread.");
+    page.family(wait, "histogram", "Time that passwords waited for a hashing thread.");
     page.histogram(wait, &[], &hasher.counts().waits());
-    page.family("password_hash_queue_depth", "gauge", "Passwords that wait for a thread.");
+    page.family("password_hash_queue_depth", "gauge", "Passwords waiting for a hashing thread.");
     page.sample("password_hash_queue_depth", &[], float(hasher.queue_depth() as u64));
-    let (shed, totals) = ("password_hash_shed_total", hasher.counts().totals());
-    page.family(shed, "counter", "Passwords that were not hashed.");
+
+    let shed = "password_hash_shed_total";
+    let totals = hasher.counts().totals();
+    page.family(shed, "counter", "Passwords that were not hashed, by reason.");
     page.sample(shed, &[("reason", "deadline")], float(totals.shed));
     page.sample(shed, &[("reason", "gone")], float(totals.cancelled));
+
     let capacity = "password_hash_capacity_per_second";
-    page.family(capacity, "gauge", "Passwords that this node can hash a second, of the dearest kind it has.");
+    page.family(
+        capacity,
+        "gauge",
+        "Passwords that this node can hash per second, at the most expensive configured cost.",
+    );
     for (algorithm, per_second) in hasher.capacity() {
         page.sample(capacity, &[("algorithm", algorithm)], per_second);
     }
@@ -272,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_counted_by_route_and_operation_and_never_by_what_a_client_invents() {
+    fn requests_are_counted_by_route_and_operation_and_not_by_unknown_methods() {
         let (metrics, took) = (Metrics::default(), Duration::from_millis(3));
         let odd = Method::from_bytes(b"X-ODD").unwrap();
         metrics.request(&Method::POST, "/api/v1/auth/token", 200, took);
@@ -283,8 +297,10 @@ mod tests {
         metrics.requests(&mut page);
         let page = page.into_text();
         for line in [
-            "http_server_request_duration_seconds_count{http_request_method=\"POST\",http_route=\"/api/v1/auth/token\",http_response_status_code=\"200\"} 1",
-            "http_server_request_duration_seconds_count{http_request_method=\"other\",http_route=\"other\",http_response_status_code=\"404\"} 1",
+            "http_server_request_duration_seconds_count{http_request_method=\"POST\",\
+             http_route=\"/api/v1/auth/token\",http_response_status_code=\"200\"} 1",
+            "http_server_request_duration_seconds_count{http_request_method=\"other\",\
+             http_route=\"other\",http_response_status_code=\"404\"} 1",
             "auth_operations_total{operation=\"login\",outcome=\"success\"} 1",
             "auth_operations_total{operation=\"login\",outcome=\"refused\"} 1",
             "auth_operations_total{operation=\"login\",outcome=\"unavailable\"} 1",

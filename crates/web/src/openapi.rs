@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, from one table of operations and the types of the bodies.
+//! The OpenAPI 3.1 document, generated from one table of operations and the types of the bodies.
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
@@ -13,7 +13,7 @@ use crate::problem::Problem;
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Who may call.
+/// The authentication of an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caller {
     Anonymous,
@@ -102,6 +102,7 @@ pub fn document(public_url: &str) -> Value {
             item.insert(method.to_owned(), described);
         }
     }
+
     let mut components = schemas.take_definitions(true);
     components.insert("Problem".to_owned(), problem_schema());
     json!({
@@ -109,7 +110,7 @@ pub fn document(public_url: &str) -> Value {
         "info": {
             "title": "Gatewright",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Register, log in, refresh, log out. Applications verify the access tokens offline.",
+            "description": "Registration, login, refresh, logout. Applications verify access tokens offline.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": public_url }],
@@ -118,7 +119,7 @@ pub fn document(public_url: &str) -> Value {
             "schemas": components,
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
-                "client": { "type": "http", "scheme": "basic", "description": "A client's id and secret." },
+                "client": { "type": "http", "scheme": "basic", "description": "The client's id and secret." },
             },
         },
     })
@@ -133,7 +134,7 @@ pub(crate) fn listed() -> Vec<(&'static str, String)> {
 
 fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let mut all = v1(schemas);
-    all.extend(s1(schemas));
+    all.extend(fastapi_dialect(schemas));
     all.extend(shared(schemas, "/api/v1/auth"));
     all.extend(shared(schemas, "/api/auth"));
     for operation in all.iter_mut().filter(|operation| operation.method != "get") {
@@ -153,8 +154,9 @@ fn registering() -> [Problem; 2] {
 
 fn v1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let busy = registering;
+
     vec![
-        Operation::new("post", "/api/v1/auth/register", "Make an account.")
+        Operation::new("post", "/api/v1/auth/register", "Create an account.")
             .takes(JSON, of::<RegisterInput>(schemas))
             .gives(201, of::<UserBody>(schemas))
             .or([Problem::EmailTaken, Problem::UsernameTaken])
@@ -164,7 +166,7 @@ fn v1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             .gives(200, of::<TokenBody>(schemas))
             .or([Problem::InvalidCredentials, Problem::ScopeNotGranted, Problem::GrantTypeUnsupported])
             .or(busy()),
-        Operation::new("post", "/api/v1/auth/introspect", "What a token is worth now (RFC 7662).")
+        Operation::new("post", "/api/v1/auth/introspect", "Introspect a token (RFC 7662).")
             .by(Caller::Client)
             .takes(FORM, of::<IntrospectInput>(schemas))
             .gives(
@@ -177,20 +179,22 @@ fn v1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     ]
 }
 
-fn s1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
+fn fastapi_dialect(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let mut register = |path, summary| {
         Operation::new("post", path, summary)
             .takes(JSON, of::<RegisterInput>(schemas))
             .gives(201, of::<LoginBody>(schemas))
             .or(registering())
     };
-    let old = "The old name of /api/auth/register.";
+
+    let old = "Legacy route; use /api/auth/register.";
     let mut all = vec![
-        register("/api/auth/register", "Make an account and log in. A taken email is 400 here."),
+        register("/api/auth/register", "Create an account and log in. A taken email is answered 400."),
         register("/flutter-register", old).old(),
         register("/api/auth/emergency-register", old).old(),
         register("/api/auth/emergency-register-legacy", old).old(),
     ];
+
     let mut login = |path, summary| {
         Operation::new("post", path, summary)
             .takes(JSON, of::<LoginInput>(schemas))
@@ -198,17 +202,19 @@ fn s1(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             .or([Problem::InvalidCredentials])
             .or(registering())
     };
+
     all.push(login("/api/auth/login", "Log in."));
-    all.push(login("/flutter-login", "The old name of /api/auth/login.").old());
+    all.push(login("/flutter-login", "Legacy route; use /api/auth/login.").old());
     for operation in all.iter_mut().filter(|operation| operation.deprecated) {
         operation.problems.push(Problem::LegacyGone);
     }
     all
 }
 
-/// What both shapes have, under `base`.
+/// Operations of both the v1 API and the FastAPI dialect, under `base`.
 fn shared(schemas: &mut SchemaGenerator, base: &str) -> Vec<Operation> {
     let path = |name: &str| format!("{base}{name}");
+
     vec![
         Operation::new("post", path("/refresh"), "Exchange a refresh token for its successor.")
             .takes(JSON, of::<RefreshInput>(schemas))
@@ -218,31 +224,31 @@ fn shared(schemas: &mut SchemaGenerator, base: &str) -> Vec<Operation> {
             .by(Caller::Bearer)
             .takes(JSON, of::<LogoutInput>(schemas))
             .gives_nothing(),
-        Operation::new("post", path("/logout-all"), "End every session of the caller.")
+        Operation::new("post", path("/logout-all"), "End all sessions of the authenticated user.")
             .by(Caller::Bearer)
             .gives_nothing(),
-        Operation::new("get", path("/me"), "The caller.")
+        Operation::new("get", path("/me"), "Get the authenticated user's account.")
             .by(Caller::Bearer)
             .gives(200, of::<UserBody>(schemas)),
-        Operation::new("patch", path("/me"), "Change username and profile attributes.")
+        Operation::new("patch", path("/me"), "Change the username and profile attributes.")
             .by(Caller::Bearer)
             .takes(JSON, of::<PatchInput>(schemas))
             .gives(200, of::<UserBody>(schemas))
             .or([Problem::UsernameTaken]),
-        Operation::new("delete", path("/me"), "Erase the caller's account.")
+        Operation::new("delete", path("/me"), "Erase the authenticated user's account.")
             .by(Caller::Bearer)
             .takes(JSON, of::<EraseInput>(schemas))
             .gives_nothing()
             .or([Problem::PasswordWrong]),
-        Operation::new("post", path("/password"), "Change the password; every other session ends.")
+        Operation::new("post", path("/password"), "Change the password and end every other session.")
             .by(Caller::Bearer)
             .takes(JSON, of::<PasswordInput>(schemas))
             .gives_nothing()
             .or([Problem::PasswordWrong]),
-        Operation::new("get", path("/sessions"), "The caller's sessions.")
+        Operation::new("get", path("/sessions"), "List the authenticated user's sessions.")
             .by(Caller::Bearer)
             .gives(200, of::<Vec<SessionBody>>(schemas)),
-        Operation::new("delete", path("/sessions/{id}"), "End one of the caller's sessions.")
+        Operation::new("delete", path("/sessions/{id}"), "End one of the authenticated user's sessions.")
             .by(Caller::Bearer)
             .gives_nothing()
             .or([Problem::SessionNotFound]),
@@ -252,12 +258,21 @@ fn shared(schemas: &mut SchemaGenerator, base: &str) -> Vec<Operation> {
 fn others() -> Vec<Operation> {
     let object = || Schema::try_from(json!({ "type": "object" })).unwrap_or_default();
     vec![
-        Operation::new("get", "/.well-known/jwks.json", "The public keys (RFC 7517).").gives(200, object()),
-        Operation::new("get", "/health/liveness", "The process answers.").gives(200, object()),
-        Operation::new("get", "/health/readiness", "Requests can be served; 503 when not.")
-            .gives(200, object())
-            .or([Problem::Unavailable]),
-        Operation::new("get", "/health/startup", "The process has come up.").gives(200, object()),
+        Operation::new(
+            "get",
+            "/.well-known/jwks.json",
+            "Get the public keys that verify access tokens (RFC 7517).",
+        )
+        .gives(200, object()),
+        Operation::new("get", "/health/liveness", "Whether the process answers.").gives(200, object()),
+        Operation::new(
+            "get",
+            "/health/readiness",
+            "Whether the server can serve requests; 503 when it cannot.",
+        )
+        .gives(200, object())
+        .or([Problem::Unavailable]),
+        Operation::new("get", "/health/startup", "Whether the server has started.").gives(200, object()),
     ]
 }
 
@@ -269,12 +284,14 @@ fn describe(operation: &Operation) -> Value {
         }
         None => json!({ "description": "Success, without a body" }),
     };
+
     responses.insert(operation.status.to_string(), answer);
     for (status, codes) in by_status(operation) {
         let content =
             json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
         responses.insert(status, json!({ "description": codes, "content": content }));
     }
+
     let words: Vec<_> =
         operation.path.split(['/', '-', '{', '}', '.']).filter(|word| !word.is_empty()).collect();
     let mut described = json!({
@@ -282,15 +299,18 @@ fn describe(operation: &Operation) -> Value {
         "summary": operation.summary,
         "responses": responses,
     });
+
     let Some(members) = described.as_object_mut() else { return described };
     if operation.deprecated {
         members.insert("deprecated".to_owned(), true.into());
     }
+
     if operation.path.contains("{id}") {
         let schema = json!({ "type": "string", "format": "uuid" });
         let id = json!({ "name": "id", "in": "path", "required": true, "schema": schema });
         members.insert("parameters".to_owned(), json!([id]));
     }
+
     if let Some((kind, schema)) = &operation.request {
         let required = !operation.path.ends_with("/logout");
         members.insert(
@@ -298,15 +318,17 @@ fn describe(operation: &Operation) -> Value {
             json!({ "required": required, "content": { *kind: { "schema": schema } } }),
         );
     }
+
     match operation.caller {
         Caller::Anonymous => {}
         Caller::Bearer => drop(members.insert("security".to_owned(), json!([{ "bearer": [] }]))),
         Caller::Client => drop(members.insert("security".to_owned(), json!([{ "client": [] }]))),
     }
+
     described
 }
 
-/// The problems of an operation, their codes joined by status.
+/// The problems of an operation, with the codes of a status joined.
 fn by_status(operation: &Operation) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
     for problem in &operation.problems {
@@ -334,11 +356,11 @@ fn problem_schema() -> Value {
         "required": ["type", "code", "title", "status", "detail", "instance"],
         "properties": {
             "type": { "type": "string", "format": "uri", "description": "urn:gatewright:problem:CODE" },
-            "code": { "type": "string", "enum": codes, "description": "Stable, for programs." },
+            "code": { "type": "string", "enum": codes, "description": "Stable code, for programs." },
             "title": { "type": "string" },
             "status": { "type": "integer" },
             "detail": { "type": "string" },
-            "instance": { "type": "string", "description": "The request's id." },
+            "instance": { "type": "string", "description": "The request id." },
             "errors": { "type": "array", "items": { "type": "object", "properties": {
                 "loc": { "type": "array", "items": { "type": "string" } },
                 "msg": { "type": "string" },

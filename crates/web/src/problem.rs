@@ -1,7 +1,7 @@
-//! Every error a client can see: one closed list, one place that writes it.
+//! Every error that a client can receive: one closed enum, written in one place.
 //!
-//! A handler returns a [`Problem`]; the layer [`crate::layers::problems`] writes it in the words of the route:
-//! problem details (RFC 9457), FastAPI's body where S1's clients look for it, or RFC 6749's.
+//! A handler returns a [`Problem`]; the layer [`crate::layers::problems`] writes it in the dialect of the
+//! route: problem details (RFC 9457), FastAPI's body in the FastAPI dialect, or the OAuth error of RFC 6749.
 
 use std::time::Duration;
 
@@ -11,77 +11,79 @@ use model::profile::FieldError;
 use protocol::wire::oauth::OAuthError;
 use serde_json::{Value, json};
 
-/// What went wrong, as far as a client may know.
+/// An error, with only the information that a client may have.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Problem {
-    /// Members of the request that are wrong.
+    /// Members of the request are invalid.
     Validation(Vec<FieldError>),
-    /// A body that cannot be read as what it says it is.
+    /// The body does not match its content type.
     MalformedBody,
-    /// A body of another kind.
+    /// The content type is not supported.
     UnsupportedMediaType,
-    /// A body over 64 KiB.
+    /// The body exceeds 64 KiB.
     BodyTooLarge,
-    /// A body that did not arrive in time.
+    /// The body did not arrive in time.
     BodyTimeout,
-    /// Header fields over 16 KiB.
+    /// The header fields exceed 16 KiB.
     HeadersTooLarge,
-    /// No such route.
+    /// There is no such route.
     NotFound,
-    /// A route that knows other methods.
+    /// The route does not support the method.
     MethodNotAllowed,
-    /// Unknown user, wrong password, inactive user.
+    /// Unknown user, wrong password, or inactive user.
     InvalidCredentials,
-    /// No bearer token.
+    /// There is no bearer token.
     TokenMissing,
-    /// A bearer token that is not valid, or whose session has ended.
+    /// The bearer token is invalid, or its session has ended.
     TokenInvalid,
-    /// A refresh token that is expired, revoked, unknown or stolen.
+    /// The refresh token is expired, revoked, unknown or reused.
     RefreshRefused,
     /// The current password is wrong.
     PasswordWrong,
-    /// A scope that is not granted.
+    /// The scope cannot be granted.
     ScopeNotGranted,
-    /// A grant type that is not `password`.
+    /// The grant type is not `password`.
     GrantTypeUnsupported,
-    /// The email belongs to somebody.
+    /// Another account has the email.
     EmailTaken,
-    /// The username belongs to somebody.
+    /// Another account has the username.
     UsernameTaken,
-    /// The caller has no such session.
+    /// The caller has no session with this id.
     SessionNotFound,
-    /// A client's credentials are wrong or missing.
+    /// The client's credentials are wrong or missing.
     ClientInvalid,
-    /// A legacy route that was switched off.
+    /// The legacy route is disabled.
     LegacyGone,
-    /// More work than there is room for; a place comes free after this.
+    /// The server is overloaded; the duration is for `Retry-After`.
     Busy(Duration),
-    /// A part of the server is away.
+    /// The database or another component cannot be reached.
     Unavailable,
-    /// Events cannot be written, and the configuration says that nothing goes on without.
+    /// The audit trail cannot be written, and the configuration requires it.
     AuditUnavailable,
-    /// The request took longer than it may.
+    /// The request exceeded its deadline.
     Timeout,
-    /// A bug.
+    /// An internal error: a bug.
     Internal,
 }
 
-/// The words of one problem.
+/// Code, status and texts of a problem.
 #[derive(Clone, Copy, Debug)]
 pub struct Words {
-    /// Stable, for programs.
+    /// Stable code, for programs.
     pub code: &'static str,
     /// The HTTP status.
     pub status: StatusCode,
-    /// For people; the same for every occurrence.
+    /// Title for people; the same for every occurrence.
     pub title: &'static str,
-    /// For people; what to do about it.
+    /// Explanation for people, with the remedy.
     pub detail: &'static str,
 }
 
 impl Problem {
     /// One of each kind, for documents and tests.
     pub fn every() -> [Self; 25] {
+        let busy = Self::Busy(Duration::from_secs(1));
+
         [
             Self::Validation(Vec::new()),
             Self::MalformedBody,
@@ -103,7 +105,7 @@ impl Problem {
             Self::SessionNotFound,
             Self::ClientInvalid,
             Self::LegacyGone,
-            Self::Busy(Duration::from_secs(1)),
+            busy,
             Self::Unavailable,
             Self::AuditUnavailable,
             Self::Timeout,
@@ -111,7 +113,7 @@ impl Problem {
         ]
     }
 
-    /// Its words.
+    /// Code, status and texts of this problem.
     pub fn words(&self) -> Words {
         let (code, status, title) = self.name();
         Words { code, status, title, detail: self.detail() }
@@ -123,24 +125,34 @@ impl Problem {
         match self {
             Self::Validation(_) => ("validation_failed", S::UNPROCESSABLE_ENTITY, "Validation failed"),
             Self::MalformedBody => ("malformed_body", S::BAD_REQUEST, "Malformed body"),
-            Self::UnsupportedMediaType => ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "Wrong media type"),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            }
             Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "Body too large"),
-            Self::BodyTimeout => ("body_timeout", S::REQUEST_TIMEOUT, "Body too slow"),
-            Self::HeadersTooLarge => ("headers_too_large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large"),
+            Self::BodyTimeout => ("body_timeout", S::REQUEST_TIMEOUT, "Body timeout"),
+            Self::HeadersTooLarge => {
+                ("headers_too_large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large")
+            }
+
             Self::NotFound => ("not_found", S::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed"),
+
             Self::InvalidCredentials => ("invalid_credentials", S::UNAUTHORIZED, "Invalid credentials"),
             Self::TokenMissing => ("token_missing", S::UNAUTHORIZED, "Not authenticated"),
             Self::TokenInvalid => ("token_invalid", S::UNAUTHORIZED, "Invalid token"),
             Self::RefreshRefused => ("refresh_refused", S::UNAUTHORIZED, "Invalid refresh token"),
             Self::PasswordWrong => ("password_wrong", S::FORBIDDEN, "Wrong password"),
             Self::ScopeNotGranted => ("invalid_scope", S::BAD_REQUEST, "Scope not granted"),
-            Self::GrantTypeUnsupported => ("unsupported_grant_type", S::BAD_REQUEST, "Unsupported grant type"),
+            Self::GrantTypeUnsupported => {
+                ("unsupported_grant_type", S::BAD_REQUEST, "Unsupported grant type")
+            }
+
             Self::EmailTaken => ("email_taken", S::CONFLICT, "Email taken"),
             Self::UsernameTaken => ("username_taken", S::CONFLICT, "Username taken"),
             Self::SessionNotFound => ("session_not_found", S::NOT_FOUND, "Session not found"),
             Self::ClientInvalid => ("invalid_client", S::UNAUTHORIZED, "Invalid client"),
-            Self::LegacyGone => ("legacy_gone", S::GONE, "Route switched off"),
+            Self::LegacyGone => ("legacy_gone", S::GONE, "Route disabled"),
+
             Self::Busy(_) => ("busy", S::SERVICE_UNAVAILABLE, "Busy"),
             Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Unavailable"),
             Self::AuditUnavailable => ("audit_unavailable", S::SERVICE_UNAVAILABLE, "Audit unavailable"),
@@ -152,31 +164,42 @@ impl Problem {
     #[rustfmt::skip]
     fn detail(&self) -> &'static str {
         match self {
-            Self::Validation(_) => "Some members of the request are wrong; see errors.",
-            Self::MalformedBody => "The body cannot be read as its content type says.",
-            Self::UnsupportedMediaType => "Send the content type that this route documents.",
+            Self::Validation(_) => "Some members of the request are invalid; see errors.",
+            Self::MalformedBody => "The body does not match its content type.",
+            Self::UnsupportedMediaType => "Send the content type that is documented for this route.",
             Self::BodyTooLarge => "A body has at most 64 KiB.",
             Self::BodyTimeout => "The body did not arrive in time.",
             Self::HeadersTooLarge => "Header fields have at most 16 KiB together.",
+
             Self::NotFound => "There is no such route.",
-            Self::MethodNotAllowed => "This route knows other methods; see Allow.",
+            Self::MethodNotAllowed => "This route does not support the method; see Allow.",
+
             Self::InvalidCredentials => "Incorrect username or password",
             Self::TokenMissing => "Not authenticated",
             Self::TokenInvalid => "Could not validate credentials",
             Self::RefreshRefused => "The refresh token is expired, revoked or unknown; log in again.",
             Self::PasswordWrong => "The current password is wrong.",
-            Self::ScopeNotGranted => "The scope asked for is not one that can be granted.",
+            Self::ScopeNotGranted => "The requested scope cannot be granted.",
             Self::GrantTypeUnsupported => "Leave grant_type out, or send password.",
+
             Self::EmailTaken => "Email already exists",
             Self::UsernameTaken => "Username already exists",
-            Self::SessionNotFound => "You have no such session.",
+            Self::SessionNotFound => "There is no such session.",
             Self::ClientInvalid => "The client could not be authenticated.",
-            Self::LegacyGone => "This old route was switched off; use its successor.",
-            Self::Busy(_) => "The server has more to do than it can; try again after Retry-After seconds.",
-            Self::Unavailable => "A part of the server is away; try again after Retry-After seconds.",
-            Self::AuditUnavailable => "Nothing is done that cannot be audited; try again after Retry-After seconds.",
-            Self::Timeout => "The request took too long; it may or may not have had its effect.",
-            Self::Internal => "Something is wrong with the server; the operator's log has it under this instance.",
+            Self::LegacyGone => "This legacy route is disabled; use its successor.",
+
+            Self::Busy(_) => "The server is overloaded; try again after Retry-After seconds.",
+            Self::Unavailable => {
+                "The service is temporarily unavailable; try again after Retry-After seconds."
+            }
+            Self::AuditUnavailable => {
+                "The audit trail cannot be written, and this server requires it; try again after \
+                 Retry-After seconds."
+            }
+            Self::Timeout => "The request took too long; it may or may not have taken effect.",
+            Self::Internal => {
+                "An internal error occurred; the server's log has the details under this instance."
+            }
         }
     }
 
@@ -199,8 +222,8 @@ impl Problem {
         body
     }
 
-    /// FastAPI's body for a validation error; every other problem has the body of RFC 9457, whose `detail` such
-    /// clients read.
+    /// FastAPI's body for a validation error. Every other problem has the body of RFC 9457, of which clients
+    /// of the FastAPI dialect read `detail`.
     pub(crate) fn fastapi(&self, instance: Option<&str>) -> Value {
         match self {
             Self::Validation(errors) => json!({ "detail": locations(errors) }),
@@ -208,7 +231,7 @@ impl Problem {
         }
     }
 
-    /// The error of RFC 6749 §5.2, with its status: what HTTP itself refuses keeps HTTP's own.
+    /// The error of RFC 6749 §5.2 and its status. Errors of HTTP itself keep their status.
     pub(crate) fn oauth(&self) -> (OAuthError, StatusCode) {
         let status = self.words().status;
         match self {
@@ -220,7 +243,7 @@ impl Problem {
         }
     }
 
-    /// Header fields that belong to it (RFC 6750 §3, RFC 9110 §10.2.3).
+    /// Header fields of the problem (RFC 6750 §3, RFC 9110 §10.2.3).
     pub(crate) fn headers(&self) -> Vec<(header::HeaderName, HeaderValue)> {
         let challenge = |text| vec![(header::WWW_AUTHENTICATE, HeaderValue::from_static(text))];
         let retry = |after: Duration| {
@@ -271,7 +294,7 @@ pub fn markdown() -> String {
     page
 }
 
-/// The layer finds the problem in the extensions and writes the body.
+/// The layer takes the problem from the extensions and writes the body.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.words().status.into_response();
@@ -299,7 +322,7 @@ impl From<hashing::Refusal> for Problem {
     fn from(refusal: hashing::Refusal) -> Self {
         match refusal {
             hashing::Refusal::Busy(after) => Self::Busy(after),
-            // Nobody is there to read it.
+            // The client has disconnected, so this response is not read.
             hashing::Refusal::Gone => Self::Unavailable,
         }
     }

@@ -1,4 +1,4 @@
-//! Routes that can be listed: the one table that makes the router, and that tests walk.
+//! A router that lists its routes; tests call each of them.
 
 use axum::Router;
 use axum::routing::MethodRouter;
@@ -15,7 +15,7 @@ pub struct Route {
     pub method: String,
 }
 
-/// A router under construction, and what was put into it.
+/// A router under construction, and the list of its routes.
 #[derive(Default)]
 pub(crate) struct Table {
     router: Router<AppState>,
@@ -23,7 +23,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Adds a handler of one method; those of other methods of the path are added besides.
+    /// Adds a handler for one method. Other methods of the same path are kept.
     pub(crate) fn on(mut self, method: &Method, path: &str, handler: MethodRouter<AppState>) -> Self {
         self.listed.push(Route { path: path.to_owned(), method: method.to_string() });
         Self { router: self.router.route(path, handler), listed: self.listed }
@@ -35,7 +35,7 @@ impl Table {
         Self { router: self.router.merge(other.router), listed: self.listed }
     }
 
-    /// Adds the routes of another table under a path.
+    /// Adds the routes of another table under a base path.
     pub(crate) fn under(mut self, base: &str, other: Self) -> Self {
         self.listed.extend(
             other.listed.into_iter().map(|route| Route { path: format!("{base}{}", route.path), ..route }),
@@ -43,12 +43,12 @@ impl Table {
         Self { router: self.router.nest(base, other.router), listed: self.listed }
     }
 
-    /// Puts a layer around the router.
+    /// Applies a layer to the router.
     pub(crate) fn map(self, layer: impl FnOnce(Router<AppState>) -> Router<AppState>) -> Self {
         Self { router: layer(self.router), listed: self.listed }
     }
 
-    /// The router, and the list of its routes, in order.
+    /// The router, and the sorted list of its routes.
     pub(crate) fn into_parts(mut self) -> (Router<AppState>, Vec<Route>) {
         self.listed.sort();
         (self.router, self.listed)

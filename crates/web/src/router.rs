@@ -1,4 +1,4 @@
-//! The whole route table, and the list of layers.
+//! The route table and the list of layers.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ use crate::request::context::RequestContext;
 use crate::route_table::{Route, Table};
 use crate::{Settings, WebDeps};
 
-/// `RequestContext` consumes the body, so a handler cannot take two of them, and with them two connections. Both lines stop
-/// compiling, as ambiguous, when that is not so any more.
+/// `RequestContext` consumes the body, so a handler cannot take two of them and with them two connections.
+/// These lines fail to compile, as ambiguous, when that changes.
 const _: () = {
     trait Ambiguous<A> {
         fn some() {}
@@ -39,16 +39,16 @@ const _: () = {
     let _ = <TwoContexts as Ambiguous<_>>::some;
 };
 
-/// What the two listeners serve.
+/// The routers of the two listeners.
 #[derive(Clone, Debug)]
 pub struct Routers {
-    /// For clients.
+    /// The public API.
     pub public: Router,
-    /// For operators, on a listener of their own: health again, and metrics.
+    /// Health checks and metrics, for the operations listener.
     pub operations: Router,
-    /// Every route that clients have.
+    /// Every route of the public API.
     pub public_routes: Vec<Route>,
-    /// Every route that operators have.
+    /// Every route of the operations listener.
     pub operations_routes: Vec<Route>,
 }
 
@@ -62,8 +62,9 @@ pub fn routers(deps: WebDeps) -> Routers {
     let detach = Detach {
         spawner: deps.spawner.clone(),
         deadline: settings.request_timeout,
-        places: Arc::new(Semaphore::new(settings.max_requests)),
+        permits: Arc::new(Semaphore::new(settings.max_requests)),
     };
+
     let metrics = Arc::<Metrics>::default();
     let (router, public_routes) = Table::default()
         .under("/api/v1/auth", v1())
@@ -72,28 +73,31 @@ pub fn routers(deps: WebDeps) -> Routers {
         .merge(about())
         .merge(health())
         .into_parts();
+
     let (operations, operations_routes) =
         health().on(&Method::GET, "/metrics", get(health::metrics)).into_parts();
     let watch = |what| Stopwatch { what, counts: Arc::clone(&metrics) };
     let layers = ServiceBuilder::new()
-        // Names the request and finds its client; everything below may say who asked.
+        // Assigns the request id and determines the client; all layers below may log the origin.
         .layer(watch(Timed::Origin))
         .layer(from_fn_with_state(origins, layers::origin))
-        // One line a request, with the status that leaves.
+        // Logs one line per request, with the final status.
         .layer(watch(Timed::Log))
         .layer(from_fn_with_state(Arc::clone(&metrics), layers::log))
-        // On every answer, errors too.
+        // Adds security headers to every response, errors included.
         .layer(watch(Timed::Headers))
         .layer(from_fn_with_state(SecurityHeaders { https }, layers::security_headers))
-        // Preflights end here; errors are readable across origins.
+        // Answers preflight requests; makes errors readable across origins.
         .layer(watch(Timed::Cors))
         .layer(from_fn_with_state(cors, layers::cors))
-        // The one place that writes the body of an error.
+        // Writes the body of every error.
         .layer(watch(Timed::Problems))
         .layer(from_fn(layers::problems))
-        // Reads the body, then a task of its own with a deadline; from here on the client may hang up.
+        // Reads the body, then spawns a task with a deadline; from here on, a client's disconnect does not
+        // stop the request.
         .layer(watch(Timed::Detach))
         .layer(from_fn_with_state(detach, layers::detach));
+
     let router = router.route_layer(from_fn(layers::note_route)).route_layer(watch(Timed::Handler));
     let app = AppState::new(deps, metrics);
     Routers {
@@ -104,7 +108,7 @@ pub fn routers(deps: WebDeps) -> Routers {
     }
 }
 
-/// S2's shape.
+/// The v1 API.
 fn v1() -> Table {
     let introspect = with_dialect(post(introspect::introspect), Dialect::OAuth);
     common()
@@ -113,7 +117,7 @@ fn v1() -> Table {
         .on(&Method::POST, "/introspect", introspect)
 }
 
-/// S1's shape.
+/// The FastAPI dialect.
 fn fastapi_dialect() -> Table {
     common()
         .on(&Method::POST, "/register", post(fastapi::register))
@@ -121,7 +125,7 @@ fn fastapi_dialect() -> Table {
         .map(|router| router.layer(from_fn_with_state(Dialect::FastApi, layers::dialect)))
 }
 
-/// What both shapes have.
+/// Routes of both dialects.
 fn common() -> Table {
     Table::default()
         .on(&Method::POST, "/refresh", post(session::refresh))
@@ -135,7 +139,7 @@ fn common() -> Table {
         .on(&Method::DELETE, "/sessions/{id}", delete(session::delete_session))
 }
 
-/// Names that old clients still call: S1's handlers, and a hint where to go.
+/// Legacy routes: handlers of the FastAPI dialect, with headers that name the successor.
 fn legacy(settings: &Settings, metrics: &Arc<Metrics>) -> Table {
     LEGACY_ROUTES.iter().fold(Table::default(), |table, route| {
         let (successor, handler) = if route.ends_with("login") {
@@ -175,7 +179,7 @@ fn with_dialect(routes: MethodRouter<AppState>, dialect: Dialect) -> MethodRoute
     routes.layer(from_fn_with_state(dialect, layers::dialect))
 }
 
-/// What a legacy route says about itself.
+/// The deprecation headers of a legacy route.
 #[derive(Clone)]
 struct Notice {
     route: &'static str,
@@ -185,7 +189,7 @@ struct Notice {
     metrics: Arc<Metrics>,
 }
 
-/// When the legacy names became deprecated: 1 January 2026 (RFC 9745 §2.1).
+/// When the legacy routes were deprecated: 1 January 2026 (RFC 9745 §2.1).
 const DEPRECATED_SINCE: &str = "@1767225600";
 
 async fn notify(State(notice): State<Notice>, request: Request, next: Next) -> Response {

@@ -1,11 +1,11 @@
-//! What transactions are about to do, in a journal of its own beside that of the events.
+//! The intent log: what transactions are about to do, in a separate journal beside that of the events.
 //!
-//! An intent is written before its transaction may be committed and ends with the event that says what became of it.
-//! So what a process leaves behind when it is killed are the few intents that have neither an end here nor an event
-//! there, and each of them has the ids by which its trace can be found in the database.
+//! An intent is written before its transaction may be committed, and ends with the event of its outcome. So a
+//! killed process leaves only the few intents that have neither an end here nor an event there, and each of
+//! them has the ids by which its trace can be found in the database.
 //!
-//! An end is no record of its own: the next intent carries those that came before it. What is lost so by a crash is
-//! found again, since an event names the intent that it ends.
+//! An end has no record of its own: the next intent carries the ends before it. Ends that a crash loses are
+//! recovered, because an event names the intent that it ends.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -21,20 +21,20 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-/// While an intent that is older than this is not written, nobody waits for another one.
+/// While an intent older than this is not written, requests do not wait for further ones.
 const SOON: Duration = Duration::from_millis(50);
-/// Most intents that are open at once; while there are more, nothing is announced.
+/// Most open intents; above that, no further intent is announced.
 const OPEN: usize = 16_384;
-/// Most ends that one record carries.
+/// Most ends in one record.
 const ENDS: usize = 4096;
-/// Old segments are looked for after so many intents.
+/// Number of intents between two searches for old segments.
 const LOOK: u64 = 1024;
-/// An open intent that so many records follow is written once more, so that its segment may go.
+/// An open intent that is followed by this many records is written again, so that its segment can be removed.
 const FAR: u64 = 8 * LOOK;
-/// Most of those at once.
+/// Most intents that are written again at once.
 const AGAIN: usize = 256;
 
-/// How the journal of intents is cut: its segments go as soon as all of their intents have ended.
+/// Options of the intent journal: a segment is removed as soon as all of its intents have ended.
 pub const SEGMENTS: Options = Options {
     segment_bytes: 1 << 20,
     segment_age: Duration::from_hours(24),
@@ -42,7 +42,7 @@ pub const SEGMENTS: Options = Options {
     sync_age: Duration::from_secs(1),
 };
 
-/// One record.
+/// A record, for writing.
 #[derive(Serialize)]
 struct Line<'a> {
     v: u8,
@@ -55,9 +55,9 @@ struct Line<'a> {
 #[derive(Clone, Copy, Serialize)]
 struct Begun<'a> {
     intent: u64,
-    /// Microseconds since 1970, as all times here: nobody reads this but its writer.
+    /// Microseconds since 1970, like all times here.
     at: i64,
-    /// The event, if there is one, is behind this record of the events' journal.
+    /// The event, if there is one, is after this record of the events' journal.
     behind: u64,
     kind: EventKind,
     #[serde(rename = "via")]
@@ -75,7 +75,7 @@ struct Begun<'a> {
     stamp: Option<i64>,
 }
 
-/// One record, as it is read.
+/// A record, for reading.
 #[derive(Deserialize)]
 struct Read {
     intent: Option<u64>,
@@ -115,10 +115,10 @@ impl Read {
     }
 }
 
-/// Those of processes that are gone, by number, and whether the event is on its way that says how it went.
+/// Intents of earlier processes, by number, and whether the event of their outcome is queued.
 type Leftovers = BTreeMap<u64, (UnresolvedIntent, bool)>;
 
-/// The journal of intents, and which of them are open.
+/// The intent journal and the open intents.
 pub struct IntentLog {
     writer: Writer,
     open: Mutex<Open>,
@@ -127,11 +127,11 @@ pub struct IntentLog {
 #[derive(Default)]
 struct Open {
     next: u64,
-    /// Those that have no end yet, by number.
+    /// Intents without an end, by number.
     intents: BTreeMap<u64, Pending>,
-    /// Those whose event is on its way, in the order of the events.
+    /// Intents whose event is queued, in the order of the events.
     noted: VecDeque<(u64, Ticket)>,
-    /// Those of `noted` whose event waits for a disk that refuses; it comes before every later one.
+    /// Those of `noted` whose event waits for a failing disk; it comes before every later event.
     delayed: Vec<u64>,
     /// Ends that the next record carries.
     ended: Vec<u64>,
@@ -140,14 +140,14 @@ struct Open {
 
 struct Pending {
     begun: Ticket,
-    /// Where it is written.
+    /// The sequence of its record.
     place: Option<u64>,
-    /// The record without ends, to be written once more.
+    /// The record without ends, for writing it again.
     line: Vec<u8>,
 }
 
 impl IntentLog {
-    /// Reads what a journal that is open for appending was left with, and goes on in it.
+    /// Reads the intents that an opened journal still contains, and continues it.
     ///
     /// # Errors
     /// When it cannot be read, or its thread cannot be started.
@@ -162,21 +162,21 @@ impl IntentLog {
             signer: None,
             begin: Box::new(crate::step_aside),
         };
-        // Numbers go on, also where the directory was wiped: an event of before must not end an intent of today.
+        // Numbers increase even when the directory was wiped: an earlier event must not end a current intent.
         let next = u64::try_from(clock.now().micros()).unwrap_or_default().max(last.saturating_add(1));
         let writer = Writer::start(journal, Limits::default(), hooks)?;
         let open = Open { next, left, ..Open::default() };
         Ok(Self { writer, open: Mutex::new(open) })
     }
 
-    /// How the journal's thread is.
+    /// The state of the journal's thread.
     pub(crate) fn state(&self) -> State {
         self.writer.state()
     }
 
-    /// Writes down, when somebody [hurries](Self::hurry), what is about to happen; the number, and what says that it
-    /// is written, unless that is known to take too long. None while one of the journals cannot be written. `events` is
-    /// how the events' journal is.
+    /// Queues an intent, which is written at the next [`hurry`](Self::hurry). Returns its number, and a
+    /// ticket that completes when it is written, unless that would take too long; None while one of the
+    /// journals cannot be written. `events` is the state of the events' journal.
     pub(crate) fn begin(
         &self,
         at: Now,
@@ -196,6 +196,7 @@ impl IntentLog {
         if open.intents.len() + open.left.len() >= OPEN {
             return None;
         }
+
         let number = open.next;
         open.next += 1;
         let begun = Begun {
@@ -211,10 +212,13 @@ impl IntentLog {
             generation: intent.generation,
             stamp: intent.stamp.map(Now::micros),
         };
+
         let line = json(Some(begun), &[]);
         let ends = open.ends();
         let record = if ends.is_empty() { line.clone() } else { json(Some(begun), &ends) };
-        // Whoever waits for it is in a hurry, and speaks for all that are there by then; nobody waits where it is slow.
+
+        // A waiter flushes the batch, which includes this record. On a slow disk requests do not wait, so the
+        // record is submitted directly.
         let ticket = if is_slow { self.writer.submit(record) } else { self.writer.submit_lazily(record) };
         open.intents.insert(number, Pending { begun: ticket.clone(), place: None, line });
         if number.is_multiple_of(LOOK) {
@@ -223,13 +227,13 @@ impl IntentLog {
         Some((number, Some(ticket).filter(|_| !is_slow)))
     }
 
-    /// Has the intents written that were begun.
+    /// Flushes the queued intents.
     pub(crate) fn hurry(&self) {
         self.writer.hurry();
     }
 
-    /// Hands over, by `submit`, the event that ends this intent. One after the other, so that both keep their order.
-    /// `submit` is told whether the intent is written: then the event is found out again where it is lost.
+    /// Submits the event that ends this intent, under the lock, so that both journals have the same order.
+    /// `submit` is told whether the intent is written: then a lost event can be recovered from it.
     pub(crate) fn note(&self, number: u64, submit: impl FnOnce(bool) -> Ticket) -> Ticket {
         let mut open = self.open();
         let event = submit(open.is_written(number));
@@ -240,27 +244,27 @@ impl IntentLog {
         event
     }
 
-    /// An intent surely came to nothing.
+    /// Ends an intent that was rolled back.
     pub(crate) fn withdraw(&self, number: u64) {
         let mut open = self.open();
         open.end(number);
-        // Of what leaves no event there is nothing that says so but this.
+        // An intent without an event is ended only by this record.
         let ends = open.ends();
         self.writer.submit(json(None, &ends));
     }
 
-    /// Those of processes that are gone and of which it is still to be found out how they went, oldest first.
+    /// Intents of earlier processes whose outcome is not determined yet, oldest first.
     pub(crate) fn left(&self) -> Vec<UnresolvedIntent> {
         let open = self.open();
         open.left.values().filter(|(_, is_noted)| !is_noted).map(|(left, _)| left.clone()).collect()
     }
 
-    /// The event of this one is in the journal.
+    /// Marks an intent whose event is in the journal.
     pub(crate) fn found(&self, number: u64) {
         self.open().end(number);
     }
 
-    /// Writes the last ends, and ends within `most`. The events' journal has ended before.
+    /// Writes the last ends, and stops within `most`. The events' journal has stopped before.
     pub(crate) fn stop(&self, events: &State, most: Duration) -> bool {
         let mut open = self.open();
         open.sweep(events);
@@ -272,9 +276,10 @@ impl IntentLog {
         self.writer.stop(most).finished
     }
 
-    /// Has segments removed whose intents have all ended, and writes once more the few old ones that have not.
+    /// Removes segments whose intents have all ended, and writes the few old intents that have not ended
+    /// again.
     fn tidy(&self, open: &mut Open) {
-        // What is not written yet comes behind this.
+        // Intents that are not written yet come after this record.
         let head = self.state().head.sequence;
         let (mut oldest, mut again) = (head, 0);
         for pending in open.intents.values_mut() {
@@ -288,7 +293,7 @@ impl IntentLog {
                 pending.begun = self.writer.submit(pending.line.clone());
             }
         }
-        // What others have left is settled soon.
+        // Intents of earlier processes are reconciled soon.
         if open.left.is_empty() {
             self.writer.remove_before(oldest);
         }
@@ -313,7 +318,7 @@ impl Open {
         self.ended.push(number);
     }
 
-    /// Ends those whose event is certainly on disk: what a power failure takes back of the events is still here then.
+    /// Ends intents whose event is synced: an event that a power failure removes still has its intent.
     fn sweep(&mut self, events: &State) {
         while let Some((number, event)) = self.noted.front() {
             let number = *number;
@@ -333,7 +338,7 @@ impl Open {
         }
     }
 
-    /// There is no event, and there will be none: it is found out as if the process had been killed.
+    /// The event is lost: its outcome is determined as if the process had been killed.
     fn lose(&mut self, number: u64) {
         if let Some((_, is_noted)) = self.left.get_mut(&number) {
             *is_noted = false;
@@ -344,7 +349,7 @@ impl Open {
         }
     }
 
-    /// Some of the ends that are still to be written.
+    /// Takes some of the ends that are not written yet.
     fn ends(&mut self) -> Vec<u64> {
         let rest = self.ended.split_off(self.ended.len().min(ENDS));
         std::mem::replace(&mut self.ended, rest)
@@ -356,11 +361,11 @@ fn works(state: &State) -> bool {
 }
 
 fn json(begun: Option<Begun<'_>>, ended: &[u64]) -> Vec<u8> {
-    // A struct of words and numbers is always JSON.
+    // A struct of words and numbers always serialises.
     serde_json::to_vec(&Line { v: 1, begun, ended }).unwrap_or_default()
 }
 
-/// What the journal says of itself is no intent; it keeps the place of those that were dropped.
+/// The journal's own notices are not intents; they keep the sequences of dropped records.
 fn notice(notice: &Notice) -> Vec<u8> {
     let dropped = match notice {
         Notice::Gap(gap) => gap.count,
@@ -369,10 +374,12 @@ fn notice(notice: &Notice) -> Vec<u8> {
     format!("{{\"v\":1,\"dropped\":{dropped}}}").into_bytes()
 }
 
-/// The intents that have no end, and the highest number that there was.
+/// The intents without an end, and the highest number.
 fn read(directory: &Path) -> io::Result<(Leftovers, u64)> {
     let mut reader = Reader::open(directory);
-    let (mut left, mut last) = (Leftovers::new(), 0);
+    let mut left = Leftovers::new();
+    let mut last = 0;
+
     loop {
         let record = match reader.read() {
             Ok(Some(record)) => record,
@@ -388,6 +395,7 @@ fn read(directory: &Path) -> io::Result<(Leftovers, u64)> {
             Err(ReadError::Io(error)) => return Err(error),
             Err(error) => return Err(io::Error::other(error)),
         };
+
         let Ok(mut line) = serde_json::from_slice::<Read>(record.payload) else { continue };
         for number in std::mem::take(&mut line.ended) {
             left.remove(&number);
@@ -401,7 +409,7 @@ fn read(directory: &Path) -> io::Result<(Leftovers, u64)> {
 
 /// The numbers of those of `left` whose event is in the journal.
 pub(crate) fn recorded(directory: &Path, left: &[UnresolvedIntent]) -> Result<BTreeSet<u64>, ReadError> {
-    /// All that matters of a record.
+    /// The relevant part of a record.
     #[derive(Deserialize)]
     struct Ends {
         intent: Option<u64>,
@@ -415,7 +423,7 @@ pub(crate) fn recorded(directory: &Path, left: &[UnresolvedIntent]) -> Result<BT
         let record = match reader.read() {
             Ok(Some(record)) => record,
             Ok(None) => break,
-            // What is damaged ends no intent: that is then found out once more.
+            // A damaged record ends no intent: the outcome is then determined again.
             Err(ReadError::Damaged(_)) => match reader.skip()? {
                 Some(_) => continue,
                 None => break,

@@ -1,4 +1,4 @@
-//! What is announced, what has ended, and what a killed process leaves.
+//! Tests of announcements, ends, and the intents of a killed process.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar};
@@ -12,7 +12,7 @@ use super::*;
 
 const START: Now = Now::from_seconds(1_767_225_600);
 
-/// A disk that refuses or hangs while a test says so.
+/// A disk that fails or hangs on request.
 #[derive(Clone, Debug, Default)]
 struct Moody(Arc<(Mutex<Mood>, Condvar)>);
 
@@ -84,7 +84,7 @@ impl Segment for MoodySegment {
     }
 }
 
-/// IntentLog in a folder, and a journal that stands for that of the events.
+/// An intent log in a directory, and a journal in the role of the events' journal.
 struct Place {
     folder: tempfile::TempDir,
     clock: Clock,
@@ -120,7 +120,7 @@ impl Place {
         Self { folder, clock, disk, intents, events }
     }
 
-    /// Announces, and has it written.
+    /// Announces an intent and flushes it.
     fn begin(&self, intent: &Intent) -> Option<(u64, Option<Ticket>)> {
         let origin = Origin { request_id: Some(RequestId("r-1".to_owned())), ..Origin::http() };
         let begun =
@@ -129,14 +129,14 @@ impl Place {
         begun
     }
 
-    /// Announces, and waits until it is written.
+    /// Announces an intent and waits until it is written.
     fn begun(&self, user: u128) -> u64 {
         let (number, ticket) = self.begin(&intent(user)).unwrap();
         assert!(matches!(ticket.unwrap().wait(), Outcome::Written(_)));
         number
     }
 
-    /// Its event is written, and synced.
+    /// Writes and syncs its event.
     fn noted(&self, number: u64) {
         let ticket = self.events.submit(b"{}".to_vec());
         assert!(matches!(ticket.wait(), Outcome::Written(_)));
@@ -146,7 +146,7 @@ impl Place {
         self.intents.note(number, |_| ticket);
     }
 
-    /// What a process that is killed now leaves: the files as they are.
+    /// The intents that a process leaves when it is killed now: reads a copy of the files.
     fn killed(&self) -> Vec<u64> {
         let copy = self.folder.path().join(format!("copy{}", Rng::system().bytes::<8>()[0]));
         std::fs::create_dir_all(&copy).unwrap();
@@ -170,13 +170,13 @@ fn intent(user: u128) -> Intent {
 }
 
 #[test]
-fn a_killed_process_leaves_what_has_no_end() {
+fn a_killed_process_leaves_its_open_intents() {
     let place = Place::new();
     let [noted, withdrawn, open] = [1, 2, 3].map(|user| place.begun(user));
     assert_eq!(place.killed(), [noted, withdrawn, open]);
     place.intents.withdraw(withdrawn);
     place.noted(noted);
-    // The next one carries the ends of those before.
+    // The next intent carries the ends before it.
     let next = place.begun(4);
     assert_eq!(place.killed(), [open, next]);
 }
@@ -206,7 +206,7 @@ fn an_intent_is_read_back_as_it_was_announced_and_numbers_go_on() {
 }
 
 #[test]
-fn what_ended_in_order_leaves_nothing() {
+fn a_clean_stop_leaves_no_intents() {
     let place = Place::new();
     for user in 0..10 {
         let number = place.begun(user);
@@ -217,7 +217,7 @@ fn what_ended_in_order_leaves_nothing() {
     assert_eq!(after.left(), []);
 }
 
-/// The event is written but not synced: a power failure may take it, so the intent stays.
+/// The event is written but not synced: a power failure may remove it, so the intent stays.
 #[test]
 fn an_intent_outlives_an_event_that_is_not_on_disk() {
     let place = Place::new();
@@ -234,9 +234,9 @@ fn an_intent_outlives_an_event_that_is_not_on_disk() {
     assert!(inside.intents.is_empty() && inside.ended == [number]);
 }
 
-/// The queue of events was full: what happened is found out from the database while the process lives.
+/// The event queue is full: the outcome is determined from the database while the process lives.
 #[test]
-fn an_event_that_is_dropped_is_found_out() {
+fn the_intent_of_a_dropped_event_stays_unresolved() {
     let place = Place::new();
     let number = place.begun(1);
     let dropped = place.events.submit(vec![0; journal::PAYLOAD_MAX + 1]);
@@ -246,19 +246,19 @@ fn an_event_that_is_dropped_is_found_out() {
     let left: Vec<_> = place.intents.left().into_iter().map(|left| (left.number, left.intent)).collect();
     assert_eq!(left, [(number, intent(1))]);
     place.noted(number);
-    assert_eq!(place.intents.left(), [], "its event is on its way");
+    assert_eq!(place.intents.left(), [], "its event is queued");
     place.begun(3);
     assert!(!place.killed().contains(&number) && place.killed().contains(&next));
 }
 
 #[test]
-fn a_full_disk_stops_nobody_and_what_comes_after_it_is_announced() {
+fn a_full_disk_blocks_no_request_and_later_intents_are_announced() {
     let place = Place::new();
     place.begun(1);
     place.disk.be(Mood::Full);
     let (_, ticket) = place.begin(&intent(2)).unwrap();
     assert!(matches!(ticket.unwrap().wait(), Outcome::Delayed(_)));
-    assert!(place.begin(&intent(3)).is_none(), "it is known");
+    assert!(place.begin(&intent(3)).is_none(), "the failure is known");
     place.disk.be(Mood::Well);
     while place.intents.state().write_failing.is_some() {
         std::thread::yield_now();
@@ -272,16 +272,16 @@ fn a_hanging_disk_is_waited_for_once() {
     place.begun(1);
     place.disk.be(Mood::Hanging);
     let (_, ticket) = place.begin(&intent(2)).unwrap();
-    let ticket = ticket.expect("nobody knows yet");
+    let ticket = ticket.expect("the delay is not known yet");
     place.clock.advance(Duration::from_millis(51));
     let (_, unasked) = place.begin(&intent(3)).unwrap();
-    assert!(unasked.is_none(), "whoever comes later goes on at once");
+    assert!(unasked.is_none(), "a later request does not wait");
     place.disk.be(Mood::Well);
     assert!(matches!(ticket.wait(), Outcome::Written(_)));
 }
 
 #[test]
-fn too_many_open_ones_are_not_announced() {
+fn intents_over_the_limit_are_not_announced() {
     let place = Place::new();
     while place.intents.open().intents.len() < OPEN {
         let (_, ticket) = place.begin(&intent(1)).unwrap();
@@ -293,7 +293,7 @@ fn too_many_open_ones_are_not_announced() {
 }
 
 #[test]
-fn old_segments_go_and_an_old_intent_is_kept() {
+fn old_segments_are_removed_and_an_old_intent_is_kept() {
     let place = Place::with(Options { segment_bytes: 16 << 10, ..SEGMENTS });
     let old = place.begun(1);
     let mut last = 0;
@@ -305,14 +305,14 @@ fn old_segments_go_and_an_old_intent_is_kept() {
     }
     assert!(last - old > 2 * FAR);
     let segments = std::fs::read_dir(place.folder.path().join("intents")).unwrap().count();
-    // A segment has about 60 of them; all of them would be 400 segments.
+    // A segment has about 60 of them; without removal there would be 400 segments.
     assert!(segments < 250, "{segments}");
     let left = place.killed();
     assert!(left.starts_with(&[old]), "{left:?}");
 }
 
 #[test]
-fn damage_loses_what_it_hides_and_nothing_else() {
+fn damage_loses_only_the_damaged_records() {
     let place = Place::new();
     let numbers = [1, 2, 3].map(|user| place.begun(user));
     assert!(place.intents.stop(&place.events.state(), Duration::from_secs(10)));
@@ -326,9 +326,9 @@ fn damage_loses_what_it_hides_and_nothing_else() {
     assert_eq!(left, numbers[1..]);
 }
 
-/// Whoever wrote another version's journal, or by hand, ends nothing.
+/// Records of another version, or written by hand, end no intent.
 #[test]
-fn what_is_no_intent_is_gone_over() {
+fn records_that_are_not_intents_are_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(folder.path(), Options::default(), JournalId([8; 16])).unwrap();
     for payload in

@@ -1,4 +1,4 @@
-//! The page about events, made of the list of them.
+//! The page about events, generated from their definitions.
 
 use std::fmt::Write as _;
 
@@ -8,51 +8,51 @@ use uuid::Uuid;
 
 use super::{Detail, Line, VERSION};
 
-/// The members of every record: name, shape, meaning. A test compares them with what is written.
+/// The members of every record: name, shape, meaning. A test compares them with written records.
 const OF_EVERY_RECORD: [(&str, &str, &str); 9] = [
     ("v", "number", "The version of this layout: 2."),
-    ("at", "time (RFC 3339)", "When it was noted, in UTC."),
-    ("kind", "word", "What happened: one of the kinds below."),
-    ("via", "word", "The way in which it came: one of the words below."),
-    ("actor", "object", "Who did it, as far as it is proven: see below."),
+    ("at", "time (RFC 3339)", "Time of the event, in UTC."),
+    ("kind", "word", "The kind of the event: one of the kinds below."),
+    ("via", "word", "The channel of the event: one of the words below."),
+    ("actor", "object", "The actor, as far as it is proven: see below."),
     (
         "request_id",
         "text",
-        "The request's id, as its answer and the log have it; absent where there is no request.",
+        "The request id, as in the response and the log; absent where there is no request.",
     ),
-    ("trace_id", "text", "The W3C trace that the request belongs to; absent where there is none."),
+    ("trace_id", "text", "The W3C trace id of the request; absent where there is none."),
     (
         "intent",
         "number",
-        "The number under which it was announced before COMMIT; absent where it changes no row.",
+        "The number of the intent that was written before COMMIT; absent where no row changes.",
     ),
-    ("settled", "true", "It was found out after a kill, by the process after it; absent where it was not."),
+    ("settled", "true", "The outcome was determined by a later process after a kill; absent otherwise."),
 ];
 
-/// The member that holds what says something of a person.
+/// The member with the encrypted personal data.
 const DETAIL: (&str, [(&str, &str, &str); 2]) = (
     "detail",
     [
-        ("key", "16 hexadecimal digits", "The id of the person's key."),
-        ("sealed", "Base64", "The members below as JSON, encrypted under that key."),
+        ("key", "16 hexadecimal digits", "The id of the user's detail key."),
+        ("sealed", "Base64", "The members below as JSON, encrypted with that key."),
     ],
 );
 
-/// The words of `via`.
+/// The values of `via`.
 const CHANNELS: [(&str, &str); 5] = [
     ("http", "A request."),
-    ("cli", "A command beside the server."),
+    ("cli", "A command of the command line."),
     ("job", "A job of the server."),
-    ("server", "The server's own life: its start, its end, its configuration."),
+    ("server", "The server itself: its start, stop and configuration."),
     ("journal", "The journal, about itself."),
 ];
 
 /// The kinds of actors, each with its other members.
 const ACTORS: [(&str, &str, &str); 7] = [
-    ("anonymous", "", "A request that proves no identity."),
-    ("user", "`user`: UUID", "A user, by a token or the right password."),
+    ("anonymous", "", "An unauthenticated request."),
+    ("user", "`user`: UUID", "A user, authenticated by a token or password."),
     ("operator", "`user`: UUID", "An administrator who acts on other accounts."),
-    ("client", "`client`: text", "A client, by its credentials."),
+    ("client", "`client`: text", "A client, authenticated by its credentials."),
     ("job", "`job`: text", "A job, by its name."),
     (
         "command_line",
@@ -63,58 +63,67 @@ const ACTORS: [(&str, &str, &str); 7] = [
     ("server", "", "The server itself."),
 ];
 
-/// What is inside of a detail.
+/// The encrypted members of a detail.
 const SEALED: [(&str, &str, &str); 3] = [
     ("address", "text", "The client's address, after trusted proxies."),
-    ("user_agent", "text", "The client's `User-Agent`, cut to 256 characters, control characters replaced."),
-    ("client_request_id", "text", "The id that the client itself gave the request: its word, not ours."),
+    (
+        "user_agent",
+        "text",
+        "The client's `User-Agent`, truncated to 256 characters, with control characters replaced.",
+    ),
+    ("client_request_id", "text", "The request id that the client sent; unverified."),
 ];
 
-/// The page: what every record has, and every kind with its members.
+/// The page: the members of every record, and every kind with its members.
 pub fn markdown() -> String {
     let mut page = String::from(
         "# Events\n\n\
-         Made of the list of events in the code: `cargo xtask gen`. One record of the audit trail is one JSON object.\n\
-         It names a user by his UUID and holds no password, no token, no email and no username; what it says of a\n\
-         person besides is in `detail`, which cannot be read any more once his account is erased.\n\n\
+         Generated from the list of events in the code: `cargo xtask gen`. One record of the audit trail is\n\
+         one JSON object. It identifies a user by UUID and contains no password, token, email or username.\n\
+         Other personal data is in `detail`, which becomes unreadable when the account is erased.\n\n\
          ## Every record\n\n\
          These names are reserved: no event uses them for something else.\n\n",
     );
+
     members(&mut page, OF_EVERY_RECORD);
     let (name, parts) = DETAIL;
-    let _ = writeln!(page, "\nWhere there is something to say of a person, `{name}` is an object:\n");
+    let _ = writeln!(page, "\nWhere there is personal data, `{name}` is an object:\n");
     members(&mut page, parts);
-    page.push_str("\nInside of it, each absent where it is not known:\n\n");
+    page.push_str("\nIts encrypted members, each absent where it is not known:\n\n");
     members(&mut page, SEALED);
     page.push_str("\n`via` is one of these words:\n\n| word | meaning |\n|---|---|\n");
     for (word, meaning) in CHANNELS {
         let _ = writeln!(page, "| `{word}` | {meaning} |");
     }
-    page.push_str("\n`actor` has a `type` and, by that, other members:\n\n| type | members | meaning |\n|---|---|---|\n");
+
+    page.push_str("\n`actor` has a `type` and, depending on it, other members:\n\n");
+    page.push_str("| type | members | meaning |\n|---|---|---|\n");
     for (kind, members, meaning) in ACTORS {
         let _ = writeln!(page, "| `{kind}` | {members} | {meaning} |");
     }
     page.push_str(
-        "\n`audit tail` and `audit export` show the inside of a detail where the key is still there, and add two \
-         members:\n`journal`, the id of the journal that has the record, and `sequence`, its number there.\n\n\
+        "\n`audit tail` and `audit export` decrypt a detail while its key exists, and add two \
+         members:\n`journal`, the id of the journal, and `sequence`, the record's number in it.\n\n\
          For example:\n\n```json\n",
     );
+
     page.push_str(&example(false));
     page.push_str("\n```\n\n## Classes\n\n| class | meaning |\n|---|---|\n");
     for outcome in Outcome::ALL {
         let _ = writeln!(page, "| {} | {} |", outcome.as_str(), outcome.meaning());
     }
-    page.push_str("\n## Kinds\n\n| kind | class | names a user | what it says |\n|---|---|---|---|\n");
+    page.push_str("\n## Kinds\n\n| kind | class | names a user | meaning |\n|---|---|---|---|\n");
     for event in Event::DOCUMENTED.iter().chain(Notice::DOCUMENTED) {
         let Documented { kind, about, outcome, .. } = event;
         let names = if event.names_user() { "yes" } else { "no" };
         let _ = writeln!(page, "| [`{kind}`](#{kind}) | {} | {names} | {about} |", outcome.as_str());
     }
-    page.push_str("\n## Members of each kind\n\nBesides those of every record.\n");
+
+    page.push_str("\n## Members of each kind\n\nIn addition to those of every record.\n");
     for event in Event::DOCUMENTED {
         section(&mut page, event);
     }
-    page.push_str("\n## What the journal says of itself\n\nWith `via` = `journal`, and without a request.\n");
+    page.push_str("\n## Notices of the journal\n\nWith `via` = `journal`, and without a request.\n");
     for notice in Notice::DOCUMENTED {
         section(&mut page, notice);
     }
@@ -204,12 +213,14 @@ mod tests {
                 assert!(!reserved.contains(field.name), "{}.{} has a reserved name", event.kind, field.name);
             }
         }
+
         let origin = Origin {
             address: "192.0.2.1".parse().ok(),
             user_agent: Some("curl".to_owned()),
             client_request_id: Some("theirs".to_owned()),
             ..Origin::default()
         };
+
         let (at, event) = (Now::from_seconds(0), Event::UsersListed {});
         let entry = Entry { at, event, origin, intent: None };
         let plain = serde_json::to_value(Plain::of(&entry).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! The record: what an event is in the journal, and what it is in a row of the database.
+//! The record of an event in the journal, and its row in the database.
 
 mod documentation;
 pub(crate) mod row;
@@ -13,7 +13,7 @@ pub use self::row::of as row;
 /// The version of the record's layout.
 pub(crate) const VERSION: u8 = 2;
 
-/// One record of the journal, as JSON. What it names is public to whoever reads the trail, but for `detail`.
+/// One record of the journal, as JSON. Readers of the trail can see everything in it except `detail`.
 #[derive(Serialize)]
 pub(crate) struct Line<'a> {
     pub(crate) v: u8,
@@ -29,24 +29,24 @@ pub(crate) struct Line<'a> {
     pub(crate) trace_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<Detail>,
-    /// The number under which it was announced, where it was.
+    /// The number of its intent, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) intent: Option<u64>,
-    /// True where it was found out afterwards, of what an earlier process was killed in.
+    /// True where a later process determined the outcome after a kill.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) settled: bool,
 }
 
-/// What only the holder of a person's key can read.
+/// The encrypted detail, which only the holder of the user's key can read.
 #[derive(Serialize)]
 pub(crate) struct Detail {
     /// The id of the key, in hexadecimal digits.
     pub(crate) key: String,
-    /// The text, encrypted, in Base64.
+    /// The encrypted text, in Base64.
     pub(crate) sealed: String,
 }
 
-/// The text of a detail.
+/// The plain text of a detail.
 #[derive(Serialize)]
 pub(crate) struct Plain<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! What the server reads of a record of the journal, and the row that it makes of it.
+//! Reads the members of a record of the journal, and converts the record to a row.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 /// The kind of a checkpoint.
 pub(crate) const CHECKPOINT: &str = "audit_checkpoint";
-/// The kind of what says no kind: it is shipped all the same, so that the chain stays whole.
+/// The kind of a record without a kind. It is shipped all the same, so that the chain stays complete.
 const UNKNOWN: &str = "unknown";
 
-/// The member that holds what says something of a person.
+/// The member that holds the sealed personal details.
 pub(crate) const DETAIL: &str = "detail";
 
 /// The members of a record, by name; one that is absent or has another shape is `None`.
@@ -22,7 +22,7 @@ pub(crate) const DETAIL: &str = "detail";
 pub(crate) struct Members(Value);
 
 impl Members {
-    /// The members of a payload; one that is no JSON has none.
+    /// The members of a payload; a payload that is not JSON has none.
     pub(crate) fn of(payload: &[u8]) -> Self {
         Self(serde_json::from_slice(payload).unwrap_or_default())
     }
@@ -43,14 +43,14 @@ impl Members {
         self.0.get("trace_id")?.as_str()
     }
 
-    /// The id of the key, and the text that it opens.
+    /// The id of the detail key, and the sealed text.
     pub(crate) fn detail(&self) -> Option<(DetailKeyId, Vec<u8>)> {
         let detail = self.0.get(DETAIL)?;
         let id = hex::decode_array(detail.get("key")?.as_str()?)?;
         Some((id, STANDARD.decode(detail.get("sealed")?.as_str()?).ok()?))
     }
 
-    /// All members; `None` where the payload is no object.
+    /// All members; `None` where the payload is not an object.
     pub(crate) fn into_object(self) -> Option<Map<String, Value>> {
         match self.0 {
             Value::Object(members) => Some(members),
@@ -59,7 +59,7 @@ impl Members {
     }
 }
 
-/// The row of a record: what its columns say comes from its payload.
+/// The row of a record; its columns are read from the payload.
 pub fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit_db::Record {
     let members = match record.kind {
         Kind::Data => Members::of(record.payload),
@@ -82,7 +82,7 @@ pub fn of(journal: [u8; 16], record: &journal::Record<'_>) -> audit_db::Record {
     }
 }
 
-/// What a checkpoint vouches for.
+/// The head that a checkpoint signs.
 pub(crate) fn head(record: &journal::Record<'_>) -> Option<audit_db::Head> {
     let checkpoint = Checkpoint::parse(record.payload)?;
     Some(audit_db::Head {
@@ -94,7 +94,7 @@ pub(crate) fn head(record: &journal::Record<'_>) -> Option<audit_db::Head> {
     })
 }
 
-/// A sequence as databases count.
+/// A sequence as a signed integer, for databases.
 pub(crate) fn signed(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! The file of the details' keys, followed into the database.
+//! Ships the file of the detail keys to the database.
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
@@ -15,25 +15,25 @@ use crate::blocking;
 
 /// Keys in one transaction.
 const KEYS: usize = 500;
-/// Bytes in which about so many stand.
+/// Bytes of about as many keys.
 const KEYS_BYTES: u64 = 64 * 1024;
 
-/// The file, and how far it was shipped. Each line is `KEYID USERUUID SEALED`.
+/// The file and the shipped position. Each line is `KEYID USERUUID SEALED`.
 pub(super) struct KeyFileReader {
     path: PathBuf,
-    /// Nothing where that is not known: at the start, after a failure, and when the file was written anew, as each
+    /// None where it is not known: at the start, after a failure, and after the file was rewritten, as each
     /// erasure does.
     place: Option<KeyFilePosition>,
 }
 
-/// How far: another file of this name is read from its beginning.
+/// A position in one particular file: a new file of the same name is read from its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyFilePosition {
     file: FileId,
     offset: u64,
 }
 
-/// Which file: numbers of removed ones are given again, though not at the same time.
+/// Identifies the file: the inode numbers of removed files are reused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct FileId {
     inode: u64,
@@ -46,10 +46,10 @@ impl FileId {
     }
 }
 
-/// A line: who, and the sealed key as it stands there.
+/// A line: the user, and the sealed key as in the file.
 pub struct Line {
     id: [u8; 8],
-    /// The user whose details the key opens; nil for those of no known user.
+    /// The user whose details the key opens; nil for the key of unknown users.
     pub user: UserUuid,
     sealed: Vec<u8>,
 }
@@ -59,38 +59,41 @@ impl KeyFileReader {
         Self { path: path.to_owned(), place: None }
     }
 
-    /// Ships all that is there with the next batch: the database is not the one that it was.
+    /// Ships the whole file with the next batch, because the database was replaced.
     pub(super) fn begin_again(&mut self) {
         self.place = Some(KeyFilePosition::default());
     }
 
-    /// Asks the database anew how far it has the keys: it may have been put back while nobody could reach it.
+    /// Asks the database again which keys it has: it may have been restored during an outage.
     pub(super) fn look_again(&mut self) {
         self.place = None;
     }
 
-    /// Ships what is new: called after a batch was read, so that every key in it is in the file.
+    /// Ships new keys. Called after a batch was read, so that every key of the batch is in the file.
     pub(super) async fn ship(&mut self, ctx: &mut ShipContext<'_>) -> Result<(), ShipError> {
         loop {
             let place = match self.place {
                 None => self.behind_shipped(ctx).await?,
                 Some(place) => place,
             };
+
             let path = self.path.clone();
             let (next, lines) =
                 blocking(move || read(&path, place, KEYS)).await?.map_err(|error| unread(&error))?;
             let is_known = next.file == place.file || place == KeyFilePosition::default();
             if !is_known {
                 if self.place.take().is_none() {
-                    return Err(ShipError::Other("the keys: the file is another one each time".to_owned()));
+                    return Err(ShipError::Other("the keys: the file changes at each attempt".to_owned()));
                 }
                 continue;
             }
+
             let keys: Vec<_> = lines.into_iter().map(Line::key).collect();
             if !keys.is_empty() {
                 ctx.lease.keep_audit_keys(keys, ctx.now).await?;
             }
-            // Only now: what was not kept is read again.
+
+            // Set only after success: keys that were not stored are read again.
             self.place = Some(next);
             if next == place {
                 return Ok(());
@@ -98,8 +101,8 @@ impl KeyFileReader {
         }
     }
 
-    /// Where the keys begin that the database does not have. They went there in the order of the file: what is before
-    /// some that are all there is there, too.
+    /// The position of the first key that the database does not have. Keys are stored in the order of the
+    /// file, so everything before a run of stored keys is stored too.
     async fn behind_shipped(&self, ctx: &mut ShipContext<'_>) -> Result<KeyFilePosition, ShipError> {
         let mut end = KeyFilePosition { offset: u64::MAX, ..KeyFilePosition::default() };
         loop {
@@ -132,7 +135,8 @@ fn unread(error: &io::Error) -> ShipError {
     ShipError::Other(format!("the keys: {error}"))
 }
 
-/// The whole lines of the part of a file that ends at a place: where the first begins, where the last ends, and they.
+/// The whole lines of the part of a file that ends at a position: begin of the first, end of the last, and
+/// the lines.
 fn read_back(path: &Path, end: KeyFilePosition) -> io::Result<(KeyFilePosition, KeyFilePosition, Vec<Line>)> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -146,18 +150,19 @@ fn read_back(path: &Path, end: KeyFilePosition) -> io::Result<(KeyFilePosition, 
     file.seek(SeekFrom::Start(begin))?;
     let mut part = Vec::new();
     file.take(end - begin).read_to_end(&mut part)?;
-    // Where it does not begin with the file it begins within a line.
+    // A part that does not begin with the file begins within a line.
     let cut = if begin == 0 { 0 } else { part.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) };
     let whole = part.iter().rposition(|byte| *byte == b'\n').map_or(cut, |at| at + 1);
     let place =
         |at: usize| KeyFilePosition { file: FileId::of(&about), offset: begin.saturating_add(at as u64) };
     let lines =
         part.get(cut..whole).unwrap_or_default().split(|byte| *byte == b'\n').filter_map(parse).collect();
-    // A line that is longer than the part is none, and gone over.
+    // A line longer than the part is invalid and skipped.
     Ok((place(if cut == whole { 0 } else { cut }), place(whole), lines))
 }
 
-/// At most so many lines behind a place. A line without an end is not whole yet; one that is no key is gone over.
+/// At most that many lines after a position. A line without an end is not complete yet; an invalid line is
+/// skipped.
 pub fn read(
     path: &Path,
     mut place: KeyFilePosition,
@@ -167,6 +172,7 @@ pub fn read(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((place, Vec::new())),
         file => file?,
     };
+
     let about = file.metadata()?;
     let id = FileId::of(&about);
     if id != place.file || about.len() < place.offset {
@@ -176,6 +182,7 @@ pub fn read(
     let mut file = BufReader::new(file);
     let mut lines = Vec::new();
     let mut text = Vec::new();
+
     while lines.len() < most {
         text.clear();
         let length = file.read_until(b'\n', &mut text)?;
@@ -186,9 +193,10 @@ pub fn read(
         if let Some(line) = parse(&text) {
             lines.push(line);
         } else {
-            tracing::warn!(path = %path.display(), "a line of the audit keys is none");
+            tracing::warn!(path = %path.display(), "a line of the audit key file is invalid");
         }
     }
+
     Ok((place, lines))
 }
 

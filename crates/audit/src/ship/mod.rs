@@ -1,9 +1,9 @@
-//! Ships a journal of audit events to where they are read: reads behind the writer, and remembers with the records how
-//! far it came.
+//! Ships a journal of audit events to a sink: reads behind the writer, and stores the offset together with
+//! the records.
 //!
-//! Each record arrives once and in order: the place is stored in the transaction that stores the records, and moves
-//! only from where it is known to be. Keys go before the events whose details they open. What cannot be read, or is
-//! refused for good, is set aside with its reason, and shipping goes on.
+//! Each record arrives once and in order: the offset is stored in the transaction that stores the records,
+//! and advances only from its known value. Keys are shipped before the events whose details they open.
+//! Records that cannot be read, or are refused permanently, become dead letters, and shipping continues.
 
 mod key_file;
 mod retention;
@@ -35,31 +35,31 @@ use crate::blocking;
 use crate::dead_letters::{self, DeadLetter, Refused};
 use crate::sinks::{Sink, SinkError};
 
-/// What a step of a shipper works with.
+/// The context of a step.
 pub struct ShipContext<'a> {
-    /// The one connection.
+    /// The only database lease.
     pub lease: &'a mut Lease,
-    /// Randomness.
+    /// The random number generator.
     pub rng: &'a Rng,
     /// When the step began.
     pub now: Now,
 }
 
-/// How a step ended.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// There is nothing left to ship for now.
+    /// Nothing is left to ship for now.
     Idle,
     /// There is more to ship, at once.
     More,
 }
 
-/// Why a step failed. Shipping goes on with the next one.
+/// Why a step failed. The next step continues.
 #[derive(Debug)]
 pub enum ShipError {
     /// The database did not answer.
     Store(store::Error),
-    /// The journal, a file beside it or a sink failed, for this reason.
+    /// The journal, a file beside it or a sink failed.
     Other(String),
 }
 
@@ -95,72 +95,73 @@ impl From<SinkError> for ShipError {
     }
 }
 
-/// How long it rests when it is idle: an event is in the database within about this.
+/// The delay between steps when idle: an event is in the database within about this time.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Longest rest that is believed: a clock that was set back makes it longer.
+/// Longest delay that is accepted: a clock that was set back would make it longer.
 const REST: Duration = Duration::from_mins(15);
 
-/// Has the segments removed that hold only records before this sequence; false where that has to be tried again. It may
-/// block.
+/// Removes the segments that contain only records before this sequence; false where that must be tried again.
+/// May block.
 pub type Forget = Arc<dyn Fn(u64) -> bool + Send + Sync>;
 
-/// Where a journal is, and what is done with it.
+/// The settings of a shipper.
 pub struct ShipperSettings {
     /// The job's name.
     pub name: &'static str,
     /// The journal's directory.
     pub journal: PathBuf,
-    /// The file of the details' keys, which go before the events; nothing where they do not go at all.
+    /// The file of the detail keys, which are shipped before the events; none where keys are not shipped.
     pub keys: Option<PathBuf>,
-    /// Where records go that cannot be shipped: JSON Lines.
+    /// The file of dead letters: JSON Lines.
     pub dead_letters: PathBuf,
     /// The node's name.
     pub node: String,
-    /// Most records, and bytes of payloads, in one batch; a lone record may have more.
+    /// Most records, and bytes of payloads, in one batch; a single record may have more.
     pub batch: (usize, usize),
-    /// The rest after a failure, which doubles as long as it goes on, and the longest; none is a step later.
+    /// Backoff after a failure: initial and maximum delay, doubling. `None` retries on the next step.
     pub patience: Option<(Duration, Duration)>,
     /// How long events stay in the sink.
     pub retention: Duration,
-    /// How long the journal keeps what is shipped.
+    /// How long the journal keeps shipped records.
     pub journal_keep: Duration,
-    /// The last record that may be shipped, by its sequence: the last one synced, so that nothing is shipped that a
-    /// power failure takes back. `u64::MAX` where that is not known: then all that is written. It may block.
+    /// The sequence of the last record that may be shipped: the last synced one, so that no shipped record
+    /// can be removed by a power failure. `u64::MAX` where it is not known: then all written records. May
+    /// block.
     pub ready: Arc<dyn Fn() -> u64 + Send + Sync>,
-    /// Told how it goes.
+    /// Receives statistics.
     pub shipping: Arc<ShipStats>,
-    /// Told what the journal need not keep any more; without it everything stays.
+    /// Called with the sequence before which the journal may be removed; without it, all segments stay.
     pub forget: Option<Forget>,
 }
 
-/// Ships one journal into one sink.
+/// Ships one journal to one sink.
 pub struct Shipper<S> {
     settings: ShipperSettings,
     sink: S,
     state: Mutex<ShipperState>,
 }
 
-/// What is known between two steps. After a failure nothing is: the sink is asked anew.
+/// State between two steps. After a failure it is empty: the sink is asked again.
 struct ShipperState {
     open: Option<Open>,
     keys: Option<KeyFileReader>,
     rest: Option<Rest>,
-    /// Most records of the next batch: halved where one of them is refused, until that is alone.
+    /// Most records of the next batch: halved when one of them is refused, until that one is alone.
     most: usize,
-    /// How long the sink wants to be left alone.
+    /// The delay that the sink has requested.
     asked: Option<Duration>,
-    /// The last record that was ready, and the last that has arrived, as far as they are known.
+    /// The last record that was ready, and the last one that has arrived, as far as known.
     ready: u64,
     arrived: Option<u64>,
-    /// When to tidy next; not before there is a journal.
+    /// Time of the next maintenance; none before there is a journal.
     tidy_at: Option<Now>,
     forgetting: RetentionCursor,
 }
 
-/// Waits before it tries again.
+/// The delay before the next try.
 struct Rest {
     until: Now,
-    /// Failures one after the other.
+    /// Consecutive failures.
     failures: u32,
     why: String,
 }
@@ -173,7 +174,7 @@ struct Open {
 }
 
 impl<S: Sink> Shipper<S> {
-    /// Ships by these settings into `sink`.
+    /// A shipper with these settings.
     pub fn new(settings: ShipperSettings, sink: S) -> Self {
         let state = ShipperState {
             open: None,
@@ -189,7 +190,7 @@ impl<S: Sink> Shipper<S> {
         Self { settings, sink, state: Mutex::new(state) }
     }
 
-    /// How it is.
+    /// The statistics.
     pub fn shipping(&self) -> &ShipStats {
         &self.settings.shipping
     }
@@ -204,6 +205,7 @@ impl<S: Sink> Shipper<S> {
             None => self.begin(state).await?,
             open => open,
         };
+
         let Some(mut open) = open else { return Ok(Progress::Idle) };
         let (ready, most, bytes) = (state.ready, state.most, self.settings.batch.1);
         let (source, found) = blocking(move || {
@@ -212,6 +214,7 @@ impl<S: Sink> Shipper<S> {
             (source, found)
         })
         .await?;
+
         open.source = source;
         let batch = match found.map_err(ShipError::Other)? {
             Found::Batch(batch) => batch,
@@ -225,9 +228,10 @@ impl<S: Sink> Shipper<S> {
                 state.open = Some(open);
                 return Ok(Progress::More);
             }
-            // A directory that was wiped has another journal now.
+            // The directory was wiped and has another journal now.
             Found::OtherJournal => return Ok(Progress::More),
         };
+
         if let Some(keys) = &mut state.keys {
             keys.ship(ctx).await?;
         }
@@ -241,8 +245,9 @@ impl<S: Sink> Shipper<S> {
             heads: batch.heads,
             now: ctx.now,
         };
+
         open.known = Some(shipment.after);
-        // Whatever the sink does is not done on a connection of the pool.
+        // The sink does its work without a connection of the pool.
         let parked = ctx.lease.park();
         if self.deliver(state, &parked, shipment).await? {
             state.open = Some(open);
@@ -250,7 +255,7 @@ impl<S: Sink> Shipper<S> {
         Ok(Progress::More)
     }
 
-    /// Has the sink take a shipment; false where it has to be made anew.
+    /// Delivers a shipment to the sink; false where it must be built again.
     async fn deliver(
         &self,
         state: &mut ShipperState,
@@ -264,9 +269,10 @@ impl<S: Sink> Shipper<S> {
         if let Err(SinkError::Remote { after, .. }) = &taken {
             state.asked = *after;
         }
+
         let stored = match (taken?, alone) {
             (Shipped::Stored(_), _) => count as u64,
-            // Somebody restored the database, or another process ships this journal.
+            // The database was restored, or another process ships this journal.
             (Shipped::Moved, _) => {
                 state.keys.iter_mut().for_each(KeyFileReader::begin_again);
                 return Ok(false);
@@ -277,13 +283,14 @@ impl<S: Sink> Shipper<S> {
                 return Ok(false);
             }
         };
+
         self.shipping().arrived(stored, begun.elapsed());
         state.arrived = Some(after.sequence.unsigned_abs());
         state.most = state.most.saturating_mul(2).min(self.settings.batch.0);
         Ok(true)
     }
 
-    /// Finds the journal and the place to go on from.
+    /// Determines the journal and the offset to continue from.
     async fn begin(&self, state: &mut ShipperState) -> Result<Option<Open>, ShipError> {
         let directory = self.settings.journal.clone();
         let Some(journal) = blocking(move || source::journal(&directory)).await?.map_err(ShipError::Other)?
@@ -295,7 +302,8 @@ impl<S: Sink> Shipper<S> {
         Ok(Some(Open { source: Source::new(&self.settings.journal, journal, known), journal, known }))
     }
 
-    /// Sets a lone record aside and moves on behind it: a row that holds the letter stands for it, if that is taken.
+    /// Makes a single record a dead letter and advances behind it; a row with the letter replaces it, if the
+    /// sink accepts that.
     async fn bury(&self, parked: &Parked<'_>, mut shipment: Shipment, why: &str) -> Result<u64, ShipError> {
         let Some(record) = shipment.records.pop() else { return Ok(0) };
         let letter = Refused::of(&record, why);
@@ -310,8 +318,10 @@ impl<S: Sink> Shipper<S> {
         };
         match taken {
             Shipped::Stored(_) => Ok(0),
-            Shipped::Moved => Err(ShipError::Other("the sink's place moved meanwhile".to_owned())),
-            Shipped::Refused(why) => Err(ShipError::Other(format!("not even the place is taken: {why}"))),
+            Shipped::Moved => Err(ShipError::Other("the sink's offset changed meanwhile".to_owned())),
+            Shipped::Refused(why) => {
+                Err(ShipError::Other(format!("the sink refused even the offset: {why}")))
+            }
         }
     }
 
@@ -324,7 +334,7 @@ impl<S: Sink> Shipper<S> {
         Ok(())
     }
 
-    /// How long to wait after a failure: about as long again as before, so that many nodes do not come all at once.
+    /// The delay after a failure, with jitter so that many nodes do not retry at once.
     fn rest(&self, state: &mut ShipperState, ctx: &ShipContext<'_>, why: String) -> Option<Rest> {
         let (first, longest) = self.settings.patience?;
         let failures = state.rest.take().map_or(1, |rest| rest.failures.saturating_add(1));
@@ -349,20 +359,21 @@ impl<S: Sink> Shipper<S> {
         self.settings.name
     }
 
-    /// How long it rests when it is idle.
+    /// The delay between steps when idle.
     pub fn period(&self) -> Duration {
         PERIOD
     }
 
-    /// Whether readiness names it while it fails. A sink elsewhere is its receiver's business: metrics and the log say so.
+    /// Whether a failure degrades readiness. Other sinks than the database do not: metrics and the log report
+    /// them.
     pub fn degrades(&self) -> bool {
         self.settings.patience.is_none()
     }
 
-    /// Ships one batch, or tidies.
+    /// Ships one batch, or does maintenance.
     ///
     /// # Errors
-    /// [`ShipError`]; the next step begins anew.
+    /// [`ShipError`]; the next step starts again.
     pub async fn step(&self, ctx: &mut ShipContext<'_>) -> Result<Progress, ShipError> {
         let mut state = self.state.lock().await;
         let ready = Arc::clone(&self.settings.ready);
@@ -374,21 +385,24 @@ impl<S: Sink> Shipper<S> {
             self.tell(&state, Some(why.clone()));
             return Err(ShipError::Other(why));
         }
+
         let mut stepped = self.ship(&mut state, ctx).await;
         let is_due = state.open.is_some() && state.tidy_at.is_none_or(|at| ctx.now >= at);
         if stepped.is_ok() && is_due {
             let is_idle = matches!(stepped, Ok(Progress::Idle));
             stepped = self.tidy(&mut state, ctx.now).await.and(stepped);
             if is_idle {
-                // Files that were replaced under the reader are found by who looks anew.
+                // Opening the journal again finds files that were replaced.
                 state.open = None;
             }
         }
+
         let error = stepped.as_ref().err().map(ToString::to_string);
         if error.is_some() {
             state.open = None;
             state.keys.iter_mut().for_each(KeyFileReader::look_again);
         }
+
         state.rest = error.clone().and_then(|why| self.rest(&mut state, ctx, why));
         self.tell(&state, error);
         stepped

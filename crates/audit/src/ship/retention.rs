@@ -12,15 +12,16 @@ use super::{Open, ShipError, Shipper, ShipperState};
 use crate::blocking;
 use crate::sinks::Sink;
 
-/// How often the sink is tidied and old segments are looked for.
+/// Interval of the sink's maintenance and of the search for old segments.
 const TIDY: Duration = Duration::from_hours(1);
-/// The rest after a tidying that could not be finished.
+/// The delay after maintenance that was not completed.
 const TIDY_AGAIN: Duration = Duration::from_mins(1);
-/// Most records that one look goes over.
+/// Most records that one search for old ones reads.
 const LOOK: usize = 100_000;
 
 impl<S: Sink> Shipper<S> {
-    /// Makes room: in the sink what is past its retention, in the journal what is shipped and old.
+    /// Maintenance: removes from the sink what is past its retention, and from the journal what is shipped
+    /// and old.
     pub(super) async fn tidy(&self, state: &mut ShipperState, now: Now) -> Result<(), ShipError> {
         state.tidy_at = Some(now.plus(TIDY_AGAIN));
         let mut more = self.sink.tidy(now, now.minus(self.settings.retention)).await?;
@@ -44,22 +45,22 @@ impl<S: Sink> Shipper<S> {
     }
 }
 
-/// Follows, far behind, the record from which on the journal is to be kept.
+/// Follows, far behind, the oldest record that the journal must keep.
 #[derive(Default)]
 pub(super) struct RetentionCursor {
     reader: Option<Reader>,
-    /// The oldest record that is to be kept, and its time: it was read, and was too young.
+    /// The oldest record to keep, and its time: it was read and was too young.
     next: Option<(u64, i64)>,
     kept_from: Option<u64>,
 }
 
 impl RetentionCursor {
-    /// The sequence of the oldest record that is to be kept, where that is known.
+    /// The sequence of the oldest record to keep, where that is known.
     pub(super) fn kept_from(&self) -> Option<u64> {
         self.kept_from
     }
 
-    /// Goes on over records that are shipped and from before a time; false where it is not through yet.
+    /// Advances over records that are shipped and older than `before`; false where it has not finished.
     pub(super) fn look(&mut self, directory: &Path, shipped: u64, before: Now) -> bool {
         let reader = self.reader.get_or_insert_with(|| Reader::open(directory));
         for _ in 0..LOOK {

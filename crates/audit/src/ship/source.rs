@@ -1,4 +1,4 @@
-//! The journal's side: batches of records, and what is old enough to go.
+//! Reads the journal: batches of records, and the position of the retention.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use store::audit_db::Place;
 use crate::dead_letters::DeadLetter;
 use crate::record::row;
 
-/// Reads batches.
+/// Reads batches of records.
 pub(super) struct Source {
     directory: PathBuf,
     journal: JournalId,
     reader: Reader,
 }
 
-/// Records that follow each other.
+/// Consecutive records.
 pub(super) struct Batch {
     pub(super) before: Place,
     pub(super) after: Place,
@@ -25,18 +25,18 @@ pub(super) struct Batch {
     pub(super) heads: Vec<audit_db::Head>,
 }
 
-/// What was found.
+/// The result of a read.
 pub(super) enum Found {
     Batch(Batch),
     /// Nothing is ready.
     Nothing,
-    /// Something that cannot be read; behind it, it goes on.
+    /// Records that cannot be read; reading continues after them.
     Dead(DeadLetter),
     /// The directory has another journal now, or none.
     OtherJournal,
 }
 
-/// Which journal a directory has; `None` where it has none.
+/// The id of the journal in a directory; `None` where there is none.
 pub(super) fn journal(directory: &Path) -> Result<Option<JournalId>, String> {
     let mut reader = Reader::open(directory);
     match reader.read_up_to(0).map(|_| ()) {
@@ -55,7 +55,8 @@ impl Source {
         Self { directory: directory.to_owned(), journal, reader }
     }
 
-    /// At most `most` records up to `ready`, and about `most_bytes` of payloads; a lone record may have more.
+    /// At most `most` records up to `ready`, and about `most_bytes` of payloads; a single record may have
+    /// more.
     pub(super) fn batch(&mut self, ready: u64, most: usize, most_bytes: usize) -> Result<Found, String> {
         let journal = self.journal.0;
         let mut batch: Option<Batch> = None;
@@ -82,20 +83,21 @@ impl Source {
             }
             return self.trouble(error);
         }
+
         Ok(batch.map_or(Found::Nothing, Found::Batch))
     }
 
     /// The next record, and the place before it.
     fn next(&mut self, ready: u64) -> Result<Option<(Place, journal::Record<'_>)>, ReadError> {
         if self.reader.position().is_none() {
-            // Only finds the oldest segment, whose header knows what was before it.
+            // This call only finds the oldest segment, whose header contains the place before it.
             self.reader.read_up_to(0)?;
         }
         let Some(before) = self.reader.position() else { return Ok(None) };
         Ok(self.reader.read_up_to(ready)?.map(|record| (place(&before), record)))
     }
 
-    /// What to do where no record comes.
+    /// Handles a read that failed.
     fn trouble(&mut self, error: ReadError) -> Result<Found, String> {
         let last = self.reader.position().map_or(0, |head| head.sequence);
         match error {
@@ -103,11 +105,11 @@ impl Source {
             ReadError::Io(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::OtherJournal),
             ReadError::Damaged(finding) => {
                 let skipped = self.reader.skip().map_err(|error| error.to_string())?;
-                // The end of the journal is damaged: what comes behind it will show how much is lost.
+                // The end of the journal is damaged: the next readable record will show how much is lost.
                 let Some(skipped) = skipped else { return Err(finding.to_string()) };
                 Ok(Found::Dead(DeadLetter::unreadable(self.journal, skipped, &finding.to_string())))
             }
-            // What was shipped is not what is there any more: all that is there is gone through once more.
+            // The shipped records differ from those in the journal: everything in it is read once more.
             ReadError::Removed(_) | ReadError::Lost(_) | ReadError::Rewritten(_) => {
                 let lost = match error {
                     ReadError::Removed(oldest) => oldest.saturating_sub(last).saturating_sub(1),

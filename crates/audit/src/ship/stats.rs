@@ -1,4 +1,4 @@
-//! How the shipping of the journal is, as metrics and health read it.
+//! Statistics of shipping, for metrics and health.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runtime::metric::{Histogram, HistogramSnapshot};
 
-/// Counts what was shipped, and what was not. Cheap to read.
+/// Counts shipped records and failures. Cheap to read.
 #[derive(Debug, Default)]
 pub struct ShipStats {
     shipped: AtomicU64,
@@ -17,7 +17,7 @@ pub struct ShipStats {
     parts: Mutex<Vec<Arc<ShipStats>>>,
 }
 
-/// How long batches took to be stored.
+/// Durations of storing a batch.
 #[derive(Debug)]
 struct Batches(Histogram);
 
@@ -28,7 +28,7 @@ impl Default for Batches {
 }
 
 impl ShipStats {
-    /// Another journal that goes the same way: what it counts is counted here, too.
+    /// Statistics of another journal that is shipped to the same sink: its counts are included here.
     pub fn part(&self) -> Arc<Self> {
         let part = Arc::<Self>::default();
         self.parts().push(Arc::clone(&part));
@@ -48,17 +48,17 @@ impl ShipStats {
         self.shipped.load(Ordering::Relaxed) + self.sum(Self::shipped)
     }
 
-    /// Records that were set aside since the start.
+    /// Records that became dead letters since the start.
     pub fn dead(&self) -> u64 {
         self.dead.load(Ordering::Relaxed) + self.sum(Self::dead)
     }
 
-    /// Records that were ready and had not arrived when it was last looked.
+    /// Records that were ready and had not arrived at the last check.
     pub fn backlog(&self) -> u64 {
         self.backlog.load(Ordering::Relaxed) + self.sum(Self::backlog)
     }
 
-    /// How long the batches that arrived took to be stored.
+    /// Durations of storing the batches.
     pub fn batches(&self) -> HistogramSnapshot {
         let mut all = self.batches.0.snapshot();
         for part in self.parts().iter() {
@@ -67,29 +67,29 @@ impl ShipStats {
         all
     }
 
-    /// Why the last step failed; None when it did not.
+    /// The error of the last step; None when it succeeded.
     pub fn last_error(&self) -> Option<String> {
         let own = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
         own.or_else(|| self.parts().iter().find_map(|part| part.last_error()))
     }
 
-    /// A batch of so many records arrived.
+    /// Counts a batch that arrived.
     pub fn arrived(&self, records: u64, took: Duration) {
         self.shipped.fetch_add(records, Ordering::Relaxed);
         self.batches.0.observe(took);
     }
 
-    /// So many records were set aside.
+    /// Counts dead letters.
     pub fn set_aside(&self, records: u64) {
         self.dead.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// So many records are ready.
+    /// Sets the number of ready records.
     pub fn left(&self, records: u64) {
         self.backlog.store(records, Ordering::Relaxed);
     }
 
-    /// How the last step went.
+    /// Records the result of the last step.
     pub fn tell(&self, error: Option<String>) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }

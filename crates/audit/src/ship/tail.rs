@@ -1,4 +1,4 @@
-//! The end of a journal that others write: how far it may be shipped, and how much that is.
+//! Finds the end of a journal that other processes write.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -13,13 +13,13 @@ pub struct JournalTail {
 }
 
 impl JournalTail {
-    /// The end of the journal in this directory.
+    /// A tail of the journal in this directory.
     pub fn of(directory: &Path) -> Self {
         Self { directory: directory.to_owned(), reader: Mutex::default() }
     }
 
-    /// The sequence of the last record; 0 where there is no journal, `u64::MAX` where that cannot be told. It reads
-    /// what was written since it was last asked.
+    /// The sequence of the last record; 0 where there is no journal, `u64::MAX` where it is not known. Reads
+    /// the records written since the last call.
     pub fn sequence(&self) -> u64 {
         let mut kept = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let reader = kept.get_or_insert_with(|| Reader::open(&self.directory));
@@ -27,7 +27,7 @@ impl JournalTail {
             let failed = match reader.read() {
                 Ok(Some(_)) => continue,
                 Ok(None) => return reader.position().map_or(0, |head| head.sequence),
-                // What is damaged is gone over by whoever ships it, too.
+                // Damaged records are skipped, as the shipper does.
                 Err(ReadError::Damaged(_)) => !matches!(reader.skip(), Ok(Some(_))),
                 Err(_) => true,
             };

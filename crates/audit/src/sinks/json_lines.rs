@@ -1,4 +1,4 @@
-//! Records as JSON Lines, for programs elsewhere; and standard output, which takes them as they are.
+//! Records as JSON Lines, for other programs; also writes them to standard output.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -15,12 +15,12 @@ use super::Carried;
 use super::sink::SinkError;
 use crate::record::row;
 
-/// Writes a line a record.
+/// Writes one line per record.
 #[derive(Clone)]
 pub struct JsonLines(Arc<Mutex<Box<dyn Write + Send>>>);
 
 impl JsonLines {
-    /// Lines into `to`.
+    /// Writes lines to `to`.
     pub fn new(to: impl Write + Send + 'static) -> Self {
         Self(Arc::new(Mutex::new(Box::new(to))))
     }
@@ -49,8 +49,8 @@ pub(super) fn text(shipment: &Shipment) -> String {
     shipment.records.iter().flat_map(|record| [line(record, &shipment.node), "\n".to_owned()]).collect()
 }
 
-/// One line, without its end. An event stands there byte by byte as in the journal, so that whoever has all lines can
-/// recompute the chain.
+/// One line, without its end. It contains an event byte by byte as in the journal, so that the chain can be
+/// recomputed from all lines.
 pub(super) fn line(record: &Record, node: &str) -> String {
     let (journal, hash) = (JournalId(record.journal), Hash(record.hash));
     let (sequence, time) = (record.sequence, record.at.micros());
@@ -66,7 +66,7 @@ pub(super) fn line(record: &Record, node: &str) -> String {
     )
 }
 
-/// What a checkpoint vouches for, and its signature: [`Checkpoint::message`] can be made of it.
+/// The head that a checkpoint signs, and its signature: [`Checkpoint::message`] can be built from it.
 fn head(payload: &[u8]) -> Value {
     let Some(checkpoint) = Checkpoint::parse(payload) else { return Value::Null };
     json!({
@@ -79,7 +79,7 @@ fn head(payload: &[u8]) -> Value {
     })
 }
 
-/// The payload, where it is JSON on one line.
+/// The payload, where it is JSON in one line.
 fn event(payload: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(payload).ok()?;
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();

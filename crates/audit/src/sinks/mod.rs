@@ -1,7 +1,8 @@
-//! Sinks beside the database: programs elsewhere that take records.
+//! Sinks other than the database: programs that receive records.
 //!
-//! How far each journal came is remembered here, in a file, after the receiver has taken a batch. So a crash between
-//! the two sends some records twice; every record carries its journal and sequence, by which a receiver drops doubles.
+//! The offset of each journal is stored here, in a file, after the receiver has accepted a batch. A crash
+//! between the two sends some records twice; every record contains its journal and sequence, by which a
+//! receiver drops duplicates.
 
 mod json_lines;
 mod offsets;
@@ -31,42 +32,42 @@ pub use self::sink::{Database, Sink, SinkError};
 pub use self::webhook::Webhook;
 pub use self::webhook_signature::{WebhookSecretError, WebhookSecrets};
 
-/// How often a lone record is offered before it is set aside.
+/// How often a single record is sent before it becomes a dead letter.
 pub const TRIES: u32 = 8;
 
-/// Who takes records to where they are going.
+/// The transport of a sink.
 #[derive(Debug)]
 pub enum Transport {
-    /// JSON Lines on standard output, or wherever else.
+    /// JSON Lines on standard output or another writer.
     JsonLines(JsonLines),
     /// A Redis stream.
     Stream(RedisStream),
     /// A webhook.
     Webhook(Webhook),
-    /// A collector of OpenTelemetry.
+    /// An OpenTelemetry collector.
     Otlp(Otlp),
 }
 
-/// How a batch fared.
+/// The result of a batch.
 enum Carried {
-    /// It was taken.
+    /// It was accepted.
     Taken,
-    /// It was refused, for this reason, and would be again.
+    /// It was refused permanently.
     Refused(String),
 }
 
-/// A sink elsewhere.
+/// A sink with a transport.
 #[derive(Debug)]
 pub struct RemoteSink {
     carrier: Transport,
     places: Offsets,
     stop: CancellationToken,
-    /// The lone record that was refused last, by its sequence, and how often.
+    /// The single record that was refused last, by its sequence, and how often.
     refused: Mutex<(i64, u32)>,
 }
 
 impl RemoteSink {
-    /// Sends by `carrier`, and remembers in the file `places` how far it came. What is on its way is given up at
+    /// Sends with `carrier`, and stores its offsets in the file `places`. Pending requests are abandoned at
     /// `stop`.
     pub fn new(carrier: Transport, places: PathBuf, stop: CancellationToken) -> Self {
         Self { carrier, places: Offsets::new(places), stop, refused: Mutex::default() }
@@ -81,8 +82,8 @@ impl RemoteSink {
         }
     }
 
-    /// A record that was refused is offered some more times, since it may be the receiver that is wrong; a batch is cut
-    /// in halves at once, to find which record it is.
+    /// A refused single record is sent some more times, because the fault may be the receiver's; a batch is
+    /// halved at once, to find the record.
     fn refuse(&self, shipment: &Shipment, why: String) -> Result<Shipped, SinkError> {
         let [record] = shipment.records.as_slice() else { return Ok(Shipped::Refused(why)) };
         if Refused::in_row(record).is_some() {
@@ -108,7 +109,7 @@ impl Sink for RemoteSink {
         if !shipment.records.is_empty() {
             let carried = self.stop.run_until_cancelled(self.carry(parked, &shipment)).await;
             let carried =
-                carried.unwrap_or_else(|| Err(SinkError::outside("the server stops".to_owned())))?;
+                carried.unwrap_or_else(|| Err(SinkError::outside("the server is stopping".to_owned())))?;
             if let Carried::Refused(why) = carried {
                 return self.refuse(&shipment, why);
             }
@@ -118,13 +119,13 @@ impl Sink for RemoteSink {
         Ok(Shipped::Stored(shipment.records.len() as u64))
     }
 
-    /// What is elsewhere is somebody else's.
+    /// Retention is the receiver's task.
     async fn tidy(&self, _: Now, _: Now) -> Result<bool, SinkError> {
         Ok(false)
     }
 }
 
-/// What the status of an answer means: taken; refused, and so will it be again; or not now.
+/// Maps the status of a response: accepted, refused permanently, or to be retried.
 fn judge(answer: &Answer) -> Result<Carried, SinkError> {
     let why = format!("it answered {}", answer.status);
     match answer.status {

@@ -1,4 +1,4 @@
-//! How far each journal came, in a file.
+//! The offsets of the journals, in a file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use journal::{Hash, JournalId};
 use model::hex;
 use store::audit_db::Place;
 
-/// The file: a journal a line, `JOURNAL SEQUENCE HASH`.
+/// The file: one journal per line, `JOURNAL SEQUENCE HASH`.
 #[derive(Clone, Debug)]
 pub(super) struct Offsets(PathBuf);
 
@@ -19,12 +19,12 @@ impl Offsets {
         Self(path)
     }
 
-    /// The place of a journal; `None` where it has none.
+    /// The offset of a journal; `None` where there is none.
     pub(super) fn get(&self, journal: [u8; 16]) -> io::Result<Option<Place>> {
         Ok(self.read()?.get(&JournalId(journal)).copied())
     }
 
-    /// Remembers a place.
+    /// Stores an offset.
     pub(super) fn set(&self, journal: [u8; 16], place: Place) -> io::Result<()> {
         let mut places = self.read()?;
         places.insert(JournalId(journal), place);
@@ -51,7 +51,7 @@ fn parse(line: &str) -> Option<(JournalId, Place)> {
     Some((JournalId(hex::decode_array(journal)?), Place { sequence, hash: hex::decode_array(hash)? }))
 }
 
-/// Another file takes the place of the old one, so that one of them is always whole.
+/// Replaces the file atomically.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let next = path.with_extension("next");
     let mut file = fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&next)?;

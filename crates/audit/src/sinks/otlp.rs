@@ -1,6 +1,6 @@
-//! Records as logs of OpenTelemetry: OTLP over HTTP, in its JSON encoding (protocol version 1).
+//! Records as OpenTelemetry logs: OTLP over HTTP, in its JSON encoding (protocol version 1).
 //!
-//! There 64-bit integers are text, and a trace id is hexadecimal digits.
+//! In that encoding, 64-bit integers are strings, and a trace id is hexadecimal digits.
 
 use journal::JournalId;
 use model::Event;
@@ -94,14 +94,15 @@ impl Otlp {
         let answer = self.0.post(parked, "application/json", &[], body).await;
         let answer = answer.map_err(SinkError::outside)?;
         Ok(match judge(&answer)? {
-            // Some were taken and others not: which, only sending them one by one will tell.
+            // A partial success does not name the rejected records: they are found by sending the records one
+            // by one.
             Carried::Taken => rejected(&answer.body).map_or(Carried::Taken, Carried::Refused),
             refused @ Carried::Refused(_) => refused,
         })
     }
 }
 
-/// What a collector says of records that it has not taken.
+/// The collector's message about records that it has rejected.
 fn rejected(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let partial = answer.get("partialSuccess")?;
@@ -134,6 +135,7 @@ fn log_record<'a>(record: &'a Record, shipment: &Shipment) -> LogRecord<'a> {
         key: "audit.journal",
         value: AnyValue::Text(JournalId(record.journal).to_string().into()),
     };
+
     let sequence = Attribute { key: "audit.sequence", value: AnyValue::Number(record.sequence.to_string()) };
     let mut attributes = vec![journal, sequence];
     if let Some(user) = record.user {
@@ -153,7 +155,7 @@ fn log_record<'a>(record: &'a Record, shipment: &Shipment) -> LogRecord<'a> {
     }
 }
 
-/// What the operator should look at is a warning.
+/// Events that an operator should look at are warnings.
 fn severity(kind: &str) -> (u8, &'static str) {
     let known = Event::DOCUMENTED.iter().chain(Notice::DOCUMENTED).find(|known| known.kind == kind);
     match known.map(|known| known.outcome) {

@@ -7,7 +7,7 @@ use store::redis::RedisStream;
 use super::sink::SinkError;
 use super::{Carried, json_lines};
 
-/// Adds an entry a record, with `journal`, `sequence`, `kind` and the whole line as `record`.
+/// Adds one entry per record, with `journal`, `sequence`, `kind` and the whole line as `record`.
 pub(super) async fn carry(stream: &RedisStream, shipment: &Shipment) -> Result<Carried, SinkError> {
     let journal = JournalId(shipment.journal).to_string();
     let texts: Vec<(String, String)> = shipment

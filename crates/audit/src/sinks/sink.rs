@@ -1,4 +1,4 @@
-//! Where records go.
+//! The interface of sinks, and the database as a sink.
 
 use std::fmt;
 use std::future::Future;
@@ -9,46 +9,47 @@ use model::Now;
 use runtime::Parked;
 use store::audit_db::{Audit, Place, Shipment, Shipped};
 
-/// How far ahead there is a partition: a month, or one and a bit.
+/// How far ahead partitions are created: a month, or a little more.
 const AHEAD: Duration = Duration::from_hours(24 * 31);
 
-/// Rounds of retention in one tidying, a minute apart while there is more: on SQLite a thousand rows each.
+/// Rounds of retention in one maintenance, a minute apart while there is more: a thousand rows each on
+/// SQLite.
 const ROUNDS: u32 = 60;
 
-/// Takes batches of records and remembers how far each journal came.
+/// Accepts batches of records and stores the offset of each journal.
 pub trait Sink: Send + Sync + 'static {
-    /// The place that it has of a journal; `None` where it has none.
+    /// The stored offset of a journal; `None` where there is none.
     fn resume(&self, journal: [u8; 16]) -> impl Future<Output = Result<Option<Place>, SinkError>> + Send;
 
-    /// Takes a batch, or nothing of it.
+    /// Accepts a whole batch, or nothing of it.
     fn take(
         &self,
         parked: &Parked<'_>,
         shipment: Shipment,
     ) -> impl Future<Output = Result<Shipped, SinkError>> + Send;
 
-    /// Makes room for what comes, and removes what is from before a time; true where there is more to do soon.
+    /// Prepares space for new records, and removes those before a time; true where more is to be done soon.
     fn tidy(&self, now: Now, before: Now) -> impl Future<Output = Result<bool, SinkError>> + Send;
 }
 
-/// Why a sink did not take anything; it is tried again.
+/// Why a sink did not accept a batch; it is retried.
 #[derive(Debug)]
 pub enum SinkError {
-    /// The database did not.
+    /// The database failed.
     Store(store::Error),
-    /// A file or a pipe did not.
+    /// A file or a pipe failed.
     Io(std::io::Error),
-    /// A program elsewhere did not.
+    /// A remote program failed.
     Remote {
-        /// Why.
+        /// The reason.
         why: String,
-        /// When it wants to be asked again, at the earliest.
+        /// The earliest time for a retry, as requested.
         after: Option<Duration>,
     },
 }
 
 impl SinkError {
-    /// Somebody elsewhere did not, for this reason.
+    /// A failure of a remote program.
     pub(crate) fn outside(why: String) -> Self {
         Self::Remote { why, after: None }
     }
@@ -72,7 +73,7 @@ impl From<store::Error> for SinkError {
     }
 }
 
-/// The trail in the database.
+/// The audit trail in the database.
 #[derive(Debug)]
 pub struct Database(pub Arc<Audit>);
 
@@ -85,11 +86,11 @@ impl Sink for Database {
         Ok(self.0.insert(shipment).await?)
     }
 
-    /// Partitions are made before they are needed.
+    /// Creates partitions before they are needed.
     async fn tidy(&self, now: Now, before: Now) -> Result<bool, SinkError> {
         self.0.prepare(&[now, now.plus(AHEAD)]).await?;
         let mut rounds = 0;
-        // A round is short, so that what comes meanwhile is not kept waiting for long.
+        // A round is short, so that other statements do not wait for long.
         while self.0.retire(before).await?.more {
             rounds += 1;
             if rounds == ROUNDS {

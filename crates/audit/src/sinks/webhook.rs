@@ -1,4 +1,4 @@
-//! Records as a webhook, signed as Standard Webhooks says.
+//! Records as a webhook, signed according to Standard Webhooks.
 
 use super::webhook_signature::WebhookSecrets;
 use journal::JournalId;
@@ -26,7 +26,7 @@ impl Webhook {
 
     pub(super) async fn carry(&self, parked: &Parked<'_>, shipment: &Shipment) -> Result<Carried, SinkError> {
         let body = json_lines::text(shipment).into_bytes();
-        // The same records have the same id, however often they are sent.
+        // The same records have the same id at every try.
         let first = shipment.before.sequence.saturating_add(1);
         let id = format!("{}-{first}-{}", JournalId(shipment.journal), shipment.after.sequence);
         let timestamp = shipment.now.seconds();

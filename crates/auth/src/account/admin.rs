@@ -1,4 +1,4 @@
-//! What an operator does to accounts, from the command line.
+//! Changes of accounts by an operator, from the command line.
 
 use model::{Email, Event, EventKind, Intent, Now, Secret, SessionId, UserId, Username};
 use store::queries::user::{State, User};
@@ -11,18 +11,18 @@ use crate::password::{NotHashed, Policy, hash_new};
 use crate::session::revoke_all;
 use hashing::{Priority, Refusal};
 
-/// Why an operator's change was not made.
+/// Why an operator's change failed.
 #[derive(Debug)]
 pub enum AdminError {
-    /// No user is called so.
+    /// No user has this id, email or username.
     Unknown,
     /// There is no such role.
     Role,
-    /// What is wrong with the password.
+    /// The password is not acceptable.
     Invalid(model::profile::FieldError),
     /// The password was not hashed.
     Hash(Refusal),
-    /// The account was not made.
+    /// The account was not created.
     Register(RegisterError),
     /// The database did not answer.
     Store(store::Error),
@@ -43,7 +43,7 @@ impl From<NotHashed> for AdminError {
     }
 }
 
-/// Makes an account with a role.
+/// Creates an account with a role.
 ///
 /// # Errors
 /// [`AdminError`]; nothing was changed then.
@@ -71,12 +71,12 @@ pub async fn add(ctx: &mut OpContext<'_>, candidate: Candidate, role: &str) -> R
     }
 }
 
-/// The user of this number, email or username.
+/// Finds a user by id, email or username.
 ///
 /// # Errors
 /// [`AdminError::Unknown`].
 pub async fn find(ctx: &mut OpContext<'_>, name: &str) -> Result<User, AdminError> {
-    // `2` is a number; `02` and `+2` are names that somebody may have.
+    // `2` is an id; `02` and `+2` may be usernames.
     let number = name.parse::<i64>().ok().filter(|number| number.to_string() == name);
     let call = if let Some(number) = number {
         user::find(UserId(number))
@@ -88,17 +88,17 @@ pub async fn find(ctx: &mut OpContext<'_>, name: &str) -> Result<User, AdminErro
     ctx.lease.read().await?.one(call).await?.ok_or(AdminError::Unknown)
 }
 
-/// Says that an operator looked at an account: before it is shown.
+/// Records that an operator views an account, before it is shown.
 pub fn showing(ctx: &OpContext<'_>, user: &User) {
     ctx.audit.note(Event::UserShown { user: user.uuid });
 }
 
-/// Says that an operator begins to list accounts: before the first is shown.
+/// Records that an operator lists accounts, before the first one is shown.
 pub fn begin_list(ctx: &OpContext<'_>) {
     ctx.audit.note(Event::UsersListed {});
 }
 
-/// At most `limit` users after a number.
+/// At most `limit` users with ids above `after`.
 ///
 /// # Errors
 /// When the database did not answer.
@@ -106,7 +106,7 @@ pub async fn page(ctx: &mut OpContext<'_>, after: UserId, limit: i64) -> Result<
     Ok(ctx.lease.read().await?.all(user::page(after, limit)).await?)
 }
 
-/// Gives a user a role; his next token says it, and his rights follow it at once.
+/// Changes a user's role: the next token carries it, and permissions change at once.
 ///
 /// # Errors
 /// [`AdminError::Role`], [`AdminError::Unknown`].
@@ -122,7 +122,7 @@ pub async fn set_role(ctx: &mut OpContext<'_>, user: &User, role: &str) -> Resul
         .await
 }
 
-/// Sets a password whatever there was; every session of the user ends.
+/// Sets a password without checking the old one; ends all sessions of the user.
 ///
 /// # Errors
 /// [`AdminError::Invalid`], [`AdminError::Unknown`].
@@ -141,6 +141,7 @@ pub async fn set_password(
         .accept("password", password.expose(), email.as_ref(), username.as_ref())
         .map_err(AdminError::Invalid)?;
     let hash = hash_new(ctx, "password", Priority::Login, Some(user.uuid.to_string()), bytes).await?;
+
     let hash = ctx.services.peppers.store(user.uuid, &hash);
     let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
     let ended = ctx
@@ -151,10 +152,11 @@ pub async fn set_password(
             Ok((Event::PasswordChanged { user: uuid, sessions: ended.len() as u64 }, ended))
         })
         .await;
+
     ended_here(ctx, ended, keep)
 }
 
-/// Activates or deactivates; a deactivated user's sessions end.
+/// Activates or deactivates a user; deactivation ends the user's sessions.
 ///
 /// # Errors
 /// [`AdminError::Unknown`] for a tombstone.
@@ -179,17 +181,17 @@ pub async fn set_state(ctx: &mut OpContext<'_>, user: &User, active: bool) -> Re
     ended_here(ctx, ended, keep)
 }
 
-/// Erases an account as its owner could, without his password.
+/// Erases an account without the user's password.
 ///
 /// # Errors
-/// [`AdminError::Unknown`] when it is erased already.
+/// [`AdminError::Unknown`] when the account is already erased.
 pub async fn delete(ctx: &mut OpContext<'_>, user: &User) -> Result<(), AdminError> {
     let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
     let ended = ctx
         .lease
         .transact(Intent::to(EventKind::UserErased).user(uuid).stamp(now), async move |tx| {
             tx.one(user::erase(id, now)).await?.ok_or(AdminError::Unknown)?;
-            // His details in the audit trail can be read no more; the trail itself stays whole.
+            // Makes the user's details in the audit trail unreadable; the trail itself stays intact.
             tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
             let ended = revoke_all(tx, id, None, keep).await?;
             Ok((Event::UserErased { user: uuid, sessions: ended.len() as u64 }, ended))
@@ -198,7 +200,7 @@ pub async fn delete(ctx: &mut OpContext<'_>, user: &User) -> Result<(), AdminErr
     ended_here(ctx, ended, keep)
 }
 
-/// Adds the sessions that an operation has ended to what this node knows: they are over here at once.
+/// Adds the sessions that an operation has ended to this node's revocation cache, which refuses them at once.
 fn ended_here(
     ctx: &OpContext<'_>,
     ended: Result<Vec<SessionId>, AdminError>,

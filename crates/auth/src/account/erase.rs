@@ -1,4 +1,4 @@
-//! Erasing the caller's account: the password is shown, a tombstone is left.
+//! Erases the caller's account after a check of the password; leaves a tombstone.
 
 use model::event::Reason;
 use model::{Event, EventKind, Intent, Secret};
@@ -10,7 +10,7 @@ use crate::session::revoke_all;
 use crate::token::Caller;
 use hashing::Refusal;
 
-/// Why the account stays.
+/// Why the account was not erased.
 #[derive(Debug)]
 pub enum EraseError {
     /// The password is wrong, or the account or its password changed meanwhile.
@@ -27,8 +27,8 @@ impl From<store::Error> for EraseError {
     }
 }
 
-/// Erases the caller's account: email, username, attributes and credentials go, his sessions end, and his number
-/// is never used again.
+/// Erases the caller's account: deletes email, username, attributes and credentials, and ends all sessions.
+/// The id is never used again.
 ///
 /// # Errors
 /// [`EraseError`]; nothing was changed then.
@@ -46,21 +46,23 @@ pub async fn erase(
             return Err(EraseError::Refused);
         }
     };
+
     let (id, uuid, version, now) = (login.user.id, login.user.uuid, login.version, ctx.now);
     let (old, keep) = (login.hash.ok_or(EraseError::Refused)?, ctx.services.keep_until(ctx.now));
     let ended = ctx
         .lease
         .transact(Intent::to(EventKind::UserErased).user(uuid).stamp(now), async move |tx| {
-            // Repeats that the version stands, as every write after a hash does.
+            // Checks again that the password version is unchanged, as every write after a hash does.
             tx.one(credential::replace(id, version, &old, now)).await?.ok_or(EraseError::Refused)?;
             tx.one(user::erase(id, now)).await?.ok_or(EraseError::Refused)?;
-            // His details in the audit trail can be read no more; the trail itself stays whole.
+            // Makes the user's details in the audit trail unreadable; the trail itself stays intact.
             tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
             let ended = revoke_all(tx, id, None, keep).await?;
             let sessions = ended.len() as u64;
             Ok::<_, EraseError>((Event::UserErased { user: uuid, sessions }, ended))
         })
         .await;
+
     let ended = match ended {
         Err(EraseError::Refused) => {
             ctx.audit.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
@@ -68,6 +70,7 @@ pub async fn erase(
         }
         ended => ended?,
     };
+
     ctx.services.user_cache.forget(id);
     ctx.services.revocations.add(&ended, keep);
     Ok(())

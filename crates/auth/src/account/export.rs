@@ -1,4 +1,4 @@
-//! Every account, for a backup or for another system.
+//! Exports all accounts, for a backup or another system.
 
 use model::{Event, UserId};
 use protocol::wire::password_hash::StoredHash;
@@ -20,15 +20,15 @@ pub const EXPORT_MEMBERS: [&str; 10] = [
     "created_at",
     "updated_at",
 ];
-/// The members that follow when password hashes are exported too.
+/// Additional members when password hashes are exported.
 pub const EXPORT_HASH_MEMBERS: [&str; 2] = ["password_hash", "password_rules"];
 
-/// Says that an export begins: before the first account leaves, so that none can leave unseen.
+/// Records that an export begins, before the first account is read.
 pub fn begin_export(ctx: &OpContext<'_>, hashes: bool) {
     ctx.audit.note(Event::UsersExported { hashes });
 }
 
-/// At most `limit` accounts after a number, tombstones too.
+/// At most `limit` accounts with ids above `after`, including tombstones.
 ///
 /// # Errors
 /// When the database did not answer.
@@ -40,7 +40,7 @@ pub async fn export_page(
     ctx.lease.read().await?.all(transfer::export(after, limit)).await
 }
 
-/// The members of an account, as an import takes them.
+/// The members of an account, in the format of the import.
 pub fn export_members(services: &Services, user: &Exported, hashes: bool) -> Map<String, Value> {
     let mut members = Map::new();
     let profile = serde_json::from_str::<Value>(&user.profile).unwrap_or_default();
@@ -56,11 +56,12 @@ pub fn export_members(services: &Services, user: &Exported, hashes: bool) -> Map
         json!(user.created_at),
         json!(user.updated_at),
     ];
+
     members.extend(EXPORT_MEMBERS.iter().map(|name| (*name).to_owned()).zip(values));
     if hashes {
         let stored = user.hash.as_ref().map(|stored| services.peppers.open(user.uuid, stored));
         if let Some(Err(why)) = &stored {
-            tracing::warn!(user = %user.uuid, %why, "a stored password hash cannot be used, and is left out");
+            tracing::warn!(user = %user.uuid, %why, "a stored password hash cannot be used and is left out");
         }
         let stored = stored.and_then(Result::ok);
         let values = [
@@ -69,5 +70,6 @@ pub fn export_members(services: &Services, user: &Exported, hashes: bool) -> Map
         ];
         members.extend(EXPORT_HASH_MEMBERS.iter().map(|name| (*name).to_owned()).zip(values));
     }
+
     members
 }

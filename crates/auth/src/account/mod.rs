@@ -1,4 +1,4 @@
-//! Accounts: how they are made, changed and erased, by their owner or by an operator.
+//! Accounts: creation, changes and erasure, by the user or by an operator.
 
 mod admin;
 mod erase;
@@ -21,9 +21,9 @@ pub use profile::{MeError, PatchError, me, patch};
 pub use profile_schema::ProfileSchema;
 pub use register::{Candidate, RegisterError, Registered, register};
 
-/// The role of whoever registers himself.
+/// The role of users who register themselves.
 pub const BASIC_USER: &str = "basic_user";
 /// The role of operators.
 pub const ADMIN: &str = "admin";
-/// Every role there is.
+/// Every role.
 pub const ROLES: [&str; 2] = [BASIC_USER, ADMIN];

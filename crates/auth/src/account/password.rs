@@ -1,4 +1,4 @@
-//! Changing the password: the current one is shown, every other session ends.
+//! Changes the caller's password after a check of the current one; ends every other session.
 
 use model::event::Reason;
 use model::profile::FieldError;
@@ -12,12 +12,12 @@ use crate::session::revoke_all;
 use crate::token::Caller;
 use hashing::{Priority, Refusal};
 
-/// Why the password stays.
+/// Why the password was not changed.
 #[derive(Debug)]
 pub enum PasswordError {
     /// The current password is wrong, or the account or its password changed meanwhile.
     Refused,
-    /// What is wrong with the new one.
+    /// The new password is not acceptable.
     Invalid(FieldError),
     /// A password was not hashed.
     Hash(Refusal),
@@ -40,7 +40,7 @@ impl From<NotHashed> for PasswordError {
     }
 }
 
-/// Changes the caller's password and ends his other sessions.
+/// Changes the caller's password and ends the user's other sessions.
 ///
 /// # Errors
 /// [`PasswordError`]; nothing was changed then.
@@ -59,6 +59,7 @@ pub async fn change_password(
         .map_err(PasswordError::Invalid)?;
     let account = caller.user_uuid.to_string();
     let checked = check_password(ctx, found, current, &account).await;
+
     let login = match checked.map_err(PasswordError::Hash)? {
         Ok(login) => login,
         Err((_, reason)) => {
@@ -66,6 +67,7 @@ pub async fn change_password(
             return Err(PasswordError::Refused);
         }
     };
+
     let hash = hash_new(ctx, "new_password", Priority::Login, Some(account), bytes).await?;
     let hash = ctx.services.peppers.store(login.user.uuid, &hash);
     let (id, version, now, uuid) = (login.user.id, login.version, ctx.now, login.user.uuid);
@@ -79,6 +81,7 @@ pub async fn change_password(
             Ok::<_, PasswordError>((Event::PasswordChanged { user: uuid, sessions }, ended))
         })
         .await;
+
     let ended = match ended {
         Err(PasswordError::Refused) => {
             ctx.audit.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
@@ -86,6 +89,7 @@ pub async fn change_password(
         }
         ended => ended?,
     };
+
     ctx.services.revocations.add(&ended, keep);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The caller's own account: reading and changing it.
+//! Reads and changes the caller's own account.
 
 use model::profile::{FieldError, Profile};
 use model::{Event, EventKind, Intent, Username};
@@ -9,21 +9,21 @@ use super::register::parse_profile;
 use crate::OpContext;
 use crate::token::Caller;
 
-/// Why the caller's account is not shown.
+/// Why the caller's account cannot be read.
 #[derive(Debug)]
 pub enum MeError {
-    /// It is not active any more.
+    /// The account is not active any more.
     Gone,
-    /// The database did not answer, and the user was not seen before.
+    /// The database did not answer, and the user is not in the cache.
     Store(store::Error),
 }
 
 /// Why the caller's account was not changed.
 #[derive(Debug)]
 pub enum PatchError {
-    /// What is wrong, a line each.
+    /// The validation errors.
     Invalid(Vec<FieldError>),
-    /// The username belongs to somebody.
+    /// Another account has the username.
     UsernameTaken,
     /// The account is not active any more.
     Gone,
@@ -37,7 +37,7 @@ impl From<store::Error> for PatchError {
     }
 }
 
-/// The caller's account: from the database, or from memory when that has just failed.
+/// The caller's account: from the database, or from the cache when the database has just failed.
 ///
 /// # Errors
 /// [`MeError`].
@@ -64,10 +64,10 @@ pub async fn me(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<User, MeErro
     }
 }
 
-/// How often a change is tried on a row that others change at the same time.
+/// How many times a change is tried when other requests change the same row.
 const TRIES: usize = 16;
 
-/// Changes username and attributes: members that are absent stay, `null` removes an attribute.
+/// Changes username and attributes: absent members stay unchanged, `null` removes an attribute.
 ///
 /// # Errors
 /// [`PatchError`]; nothing was changed then.
@@ -92,7 +92,7 @@ async fn current(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<User, Patch
     found.filter(|user| user.state == State::Active).ok_or(PatchError::Gone)
 }
 
-/// Why a user was not changed.
+/// Why the row was not changed.
 enum Unchanged {
     Moved,
     Gone,
@@ -110,7 +110,7 @@ fn same(left: &User, right: &User) -> bool {
     (&left.profile, &left.username) == (&right.profile, &right.username)
 }
 
-/// Puts the members into this very state of the user; None when it is not his any more.
+/// Applies the members to exactly this state of the user; None when the row has changed since.
 async fn change(
     ctx: &mut OpContext<'_>,
     user: &User,
@@ -126,6 +126,7 @@ async fn change(
     };
     let profile = serde_json::to_string(&profile).unwrap_or_else(|_| "{}".to_owned());
     let (old, now, text, name) = (user.clone(), ctx.now, profile.clone(), username.clone());
+
     let set = ctx
         .lease
         .transact(Intent::to(EventKind::ProfileChanged).user(user.uuid).stamp(now), async move |tx| {
@@ -134,12 +135,13 @@ async fn change(
             match (changed.first(), found.first()) {
                 (Some(_), _) => Ok((Event::ProfileChanged { user: old.uuid }, ())),
                 (None, Some(now)) if now.state != State::Active => Err(Unchanged::Gone),
-                // He is as he was, so the username is what was in the way.
+                // The row is unchanged, so the username caused the conflict.
                 (None, Some(now)) if same(now, &old) => Err(Unchanged::UsernameTaken),
                 (None, _) => Err(Unchanged::Moved),
             }
         })
         .await;
+
     match set {
         Ok(()) => {
             let username = username.map(|username| username.name().to_owned());

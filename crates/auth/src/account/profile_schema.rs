@@ -1,4 +1,4 @@
-//! Further profile attributes, by a JSON Schema of the configuration.
+//! Additional profile attributes, defined by a JSON Schema in the configuration.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::profile::{FieldError, RESERVED};
 use serde_json::{Map, Value};
 
-/// Which attributes there are besides country, annual income and timezone. Without a schema there are none, and
+/// The attributes in addition to country, annual income and time zone. Without a schema there are none, and
 /// unknown members of a request are ignored.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileSchema(Option<Arc<Schema>>);
@@ -20,10 +20,10 @@ struct Schema {
 const OWN: [&str; 3] = ["country", "annual_income", "timezone"];
 
 impl ProfileSchema {
-    /// The attributes that `schema` (an object with `properties`) names and checks.
+    /// Reads the attributes that `schema` (an object with `properties`) defines.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the schema.
+    /// A sentence about the error in the schema.
     pub fn new(schema: &Value) -> Result<Self, String> {
         let properties = schema.get("properties").and_then(Value::as_object);
         let names: BTreeSet<String> = properties.into_iter().flat_map(Map::keys).cloned().collect();
@@ -31,20 +31,20 @@ impl ProfileSchema {
             return Err("it names no properties".into());
         }
         if let Some(name) = names.iter().find(|name| RESERVED.contains(&name.as_str())) {
-            return Err(format!("{name} is not an attribute: an account has it already"));
+            return Err(format!("{name} cannot be an attribute: accounts have this member already"));
         }
         let validator = jsonschema::validator_for(schema).map_err(|error| error.to_string())?;
         Ok(Self(Some(Arc::new(Schema { validator, names }))))
     }
 
-    /// Leaves the members that are attributes.
+    /// Keeps only the members that are attributes.
     pub(crate) fn select(&self, members: &mut Map<String, Value>) {
         members.retain(|name, _| {
             OWN.contains(&name.as_str()) || self.0.as_ref().is_some_and(|schema| schema.names.contains(name))
         });
     }
 
-    /// Checks the further attributes of a whole profile.
+    /// Validates the additional attributes of a whole profile.
     pub(crate) fn check(&self, extra: &Map<String, Value>) -> Result<(), FieldError> {
         let Some(schema) = &self.0 else { return Ok(()) };
         let instance = Value::Object(extra.clone());

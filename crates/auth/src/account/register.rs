@@ -1,4 +1,4 @@
-//! Registration: one hash without a connection, then one write.
+//! Registration: one hash without a database connection, then one write.
 
 use model::event::Obstacle;
 use model::profile::{FieldError, Profile};
@@ -13,7 +13,7 @@ use crate::session::{ActiveSession, PendingSession};
 use crate::token::{MintError, Tokens, mint};
 use hashing::{Priority, Refusal};
 
-/// Somebody who wants an account: every word of his has been checked.
+/// A validated registration request.
 #[derive(Debug)]
 pub struct Candidate {
     pub(crate) email: Email,
@@ -27,18 +27,18 @@ pub struct Candidate {
 pub struct Registered {
     /// The user.
     pub user: user::User,
-    /// Tokens of his first session, where one was asked for.
+    /// Tokens of the first session, if requested.
     pub tokens: Option<Tokens>,
 }
 
-/// Why no account was made.
+/// Why no account was created.
 #[derive(Debug)]
 pub enum RegisterError {
-    /// The email belongs to somebody.
+    /// Another account has the email.
     EmailTaken,
-    /// The username belongs to somebody.
+    /// Another account has the username.
     UsernameTaken,
-    /// What is wrong with the password.
+    /// The password is not acceptable.
     Invalid(FieldError),
     /// The password was not hashed.
     Hash(Refusal),
@@ -64,10 +64,10 @@ impl From<NotHashed> for RegisterError {
 }
 
 impl Candidate {
-    /// Checks what somebody wrote: `members` are the request's, of which attributes are taken and others ignored.
+    /// Validates a request. Of its `members`, attributes are taken and others ignored.
     ///
     /// # Errors
-    /// Everything that is wrong, a line each.
+    /// The validation errors.
     pub fn parse(
         ctx: &OpContext<'_>,
         email: &str,
@@ -84,6 +84,7 @@ impl Candidate {
             .accept("password", password.expose(), email.as_ref(), username.as_ref())
             .map_err(|error| errors.push(error))
             .ok();
+
         let profile = parse_profile(ctx, Profile::default(), members, &mut errors);
         match (email, password, profile) {
             (Some(email), Some(password), Some(profile)) if errors.is_empty() => {
@@ -97,12 +98,12 @@ impl Candidate {
     }
 }
 
-/// Says that no account was made.
+/// Records that a registration was refused.
 fn refuse(ctx: &OpContext<'_>, reason: Obstacle) {
     ctx.audit.note(Event::RegistrationRefused { reason });
 }
 
-/// The hash of a new account's password.
+/// Hashes the password of a new account.
 pub(super) async fn hash_of(ctx: &mut OpContext<'_>, candidate: &Candidate) -> Result<String, NotHashed> {
     let password = candidate.password.clone();
     let hashed = hash_new(ctx, "password", Priority::Registration, None, password).await;
@@ -112,7 +113,7 @@ pub(super) async fn hash_of(ctx: &mut OpContext<'_>, candidate: &Candidate) -> R
     hashed
 }
 
-/// A profile with members put in, if that is one.
+/// The profile with `members` applied, if it is valid.
 pub(super) fn parse_profile(
     ctx: &OpContext<'_>,
     profile: Profile,
@@ -126,7 +127,7 @@ pub(super) fn parse_profile(
     Some(merged)
 }
 
-/// Makes an account, and with `log_in` its first session, in one transaction.
+/// Creates an account, and with `log_in` its first session, in one transaction.
 ///
 /// # Errors
 /// [`RegisterError`]; nothing was changed then.
@@ -142,6 +143,7 @@ pub async fn register(
         let scope = ctx.services.settings.scopes.get(BASIC_USER).cloned().unwrap_or_default();
         PendingSession::new(ctx, scope)
     });
+
     let (row, first) = (new.clone(), pending.as_ref().map(|pending| pending.row.clone()));
     let intent =
         Intent { session: first.as_ref().map(|first| first.id), ..Intent::to(EventKind::UserRegistered) };
@@ -150,7 +152,8 @@ pub async fn register(
         .lease
         .transact(intent, async move |tx| {
             let (user, session) = (row.uuid, first.as_ref().map(|first| first.id));
-            // Each statement but the first finds the user by uuid, so all of them do nothing when he is taken.
+            // Each statement but the first selects the user by public identifier, so that none has an effect
+            // when the first finds a conflict.
             let account = (user::insert(&row), credential::insert(user, &hash, row.at));
             let ids = match &first {
                 None => tx.commit_with(account).await?.0,
@@ -162,20 +165,23 @@ pub async fn register(
             Ok((Event::UserRegistered { user, role: row.role.clone(), session }, id))
         })
         .await;
+
     let id = match inserted {
         Ok(id) => id,
         Err(Conflict::Store(error)) => return Err(error.into()),
         Err(Conflict::Taken) => return Err(whose(ctx, &candidate).await?),
     };
+
     let user = stored(id, &new);
     let tokens = pending.map(|pending| {
         let live = ActiveSession::registered(&pending, id, user.uuid, &user.role);
         mint(ctx, &live, &pending.token)
     });
+
     Ok(Registered { user, tokens: tokens.transpose().map_err(RegisterError::Mint)? })
 }
 
-/// Why nobody was inserted.
+/// Why no user was inserted.
 pub(super) enum Conflict {
     Taken,
     Store(store::Error),
@@ -187,14 +193,14 @@ impl From<store::Error> for Conflict {
     }
 }
 
-/// Whether the email or the username is in the way.
+/// Determines whether the email or the username caused the conflict.
 pub(super) async fn whose(
     ctx: &mut OpContext<'_>,
     candidate: &Candidate,
 ) -> Result<RegisterError, RegisterError> {
     let call = user::taken(&candidate.email, candidate.username.as_ref());
     let taken = ctx.lease.read().await?.one(call).await?;
-    // Whoever was in the way a moment ago may have gone; the email is what most likely was.
+    // The conflicting account may have been deleted meanwhile; then the email is the most likely cause.
     let (error, reason) = match taken {
         Some((false, true)) => (RegisterError::UsernameTaken, Obstacle::UsernameTaken),
         _ => (RegisterError::EmailTaken, Obstacle::EmailTaken),
@@ -214,7 +220,7 @@ pub(super) fn new_user(ctx: &OpContext<'_>, candidate: &Candidate, role: &str) -
     }
 }
 
-/// The row as it stands after the insert.
+/// The row as stored by the insert.
 pub(super) fn stored(id: UserId, new: &user::NewUser) -> user::User {
     let at: Now = new.at;
     user::User {

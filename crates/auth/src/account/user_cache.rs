@@ -1,4 +1,4 @@
-//! Users seen before, so that `/me` keeps answering through a short database outage.
+//! Caches users, so that `/me` keeps answering during a short database outage.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use model::{UserId, UserUuid};
 use store::queries::user::User;
 
-/// Most users that are remembered; beyond that the memory starts anew.
+/// Largest number of cached users; when it is reached, the cache is cleared.
 const USERS: usize = 10_000;
 
-/// A bounded memory of users.
+/// A bounded cache of users.
 #[derive(Debug, Default)]
 pub(crate) struct UserCache(Mutex<Seen>);
 

@@ -1,4 +1,4 @@
-//! Clients: programs with credentials of their own (RFC 6749 §2.3.1).
+//! Clients: programs with their own credentials (RFC 6749 §2.3.1).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,12 +13,12 @@ use store::queries::client::{self, Client};
 
 use crate::OpContext;
 
-/// Why a client verb failed.
+/// Why a client operation failed.
 #[derive(Debug)]
 pub enum ClientError {
-    /// The credentials are not a client's.
+    /// Unknown client or wrong secret.
     Refused,
-    /// A client of this id exists.
+    /// A client with this id exists.
     Taken,
     /// No client has this id.
     Unknown,
@@ -34,18 +34,18 @@ impl From<store::Error> for ClientError {
     }
 }
 
-/// How long one record stands for every authentication of a client from one address.
+/// How long one audit record covers further authentications of a client from one address.
 const RECORDED_FOR: Duration = Duration::from_hours(1);
-/// Most clients and addresses that are remembered; beyond them, all are recorded anew.
+/// Largest number of clients and addresses that are remembered; when it is reached, the set is cleared.
 const REMEMBERED: usize = 4096;
 
-/// Clients whose authentication was recorded lately, so that a client that introspects each request leaves one record
-/// an hour.
+/// Clients whose authentication was recorded recently, so that a client that introspects on each request
+/// leaves one audit record per hour.
 #[derive(Debug, Default)]
 pub(crate) struct RecentClients(Mutex<HashMap<(ClientId, Option<IpAddr>), Now>>);
 
 impl RecentClients {
-    /// Whether an authentication at `now` is the first one of this client and address within an hour.
+    /// Whether an authentication at `now` is the first of this client and address within an hour.
     fn is_new(&self, client: &ClientId, address: Option<IpAddr>, now: Now) -> bool {
         let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (client.clone(), address);
@@ -62,10 +62,10 @@ impl RecentClients {
 
 const SECRET_PREFIX: &str = "gwc_";
 
-/// Checks a client's id and secret; the client, when they are right.
+/// Verifies a client's id and secret.
 ///
 /// # Errors
-/// [`ClientError::Refused`] for an unknown id and a wrong secret alike.
+/// [`ClientError::Refused`] both for an unknown id and for a wrong secret.
 pub async fn authenticate(
     ctx: &mut OpContext<'_>,
     id: &str,
@@ -91,7 +91,7 @@ pub async fn authenticate(
     }
 }
 
-/// Adds a client and returns its secret, which is shown once.
+/// Adds a client and returns its secret, which cannot be read again.
 ///
 /// # Errors
 /// [`ClientError::Taken`], [`ClientError::BadId`].
@@ -113,7 +113,7 @@ pub async fn add(ctx: &mut OpContext<'_>, id: &str, name: &str) -> Result<Secret
     Ok(secret)
 }
 
-/// Every client, by id.
+/// Every client, ordered by id.
 ///
 /// # Errors
 /// [`ClientError::Store`].
@@ -121,7 +121,7 @@ pub async fn list(ctx: &mut OpContext<'_>) -> Result<Vec<Client>, ClientError> {
     Ok(ctx.lease.read().await?.all(client::all()).await?)
 }
 
-/// Gives a client another secret; the old one is refused from now on.
+/// Replaces a client's secret; the old one is refused from now on.
 ///
 /// # Errors
 /// [`ClientError::Unknown`].
@@ -157,7 +157,7 @@ fn new_secret(ctx: &OpContext<'_>) -> Secret<String> {
     Secret::new(format!("{SECRET_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(ctx.services.rng.bytes::<32>())))
 }
 
-/// SHA-256: a secret of 256 random bits needs no slow hash.
+/// A plain SHA-256: a secret of 256 random bits needs no slow hash.
 fn secret_hash(secret: &str) -> [u8; 32] {
     let mut hash = [0; 32];
     let digest = digest::digest(&digest::SHA256, secret.as_bytes());

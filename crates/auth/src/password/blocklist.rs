@@ -1,4 +1,4 @@
-//! The list of passwords that everybody tries first.
+//! The blocklist of common passwords.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use breach_filter::Filter;
 
 /// The common passwords, as a filter of hashes: see `data/README.md`.
 static COMMON: &[u8] = include_bytes!("../../data/common-passwords.bin");
-/// Hashes of this kind are the beginning of the SHA-256 of the lower-case password, in NFC.
+/// Kind of the filter: its hashes are prefixes of the SHA-256 of the lower-case password in NFC.
 const KIND: u8 = 1;
 
-/// Passwords that are refused, compared whole, without regard to case.
+/// Passwords that are refused, compared as a whole and without regard to case.
 #[derive(Clone, Debug)]
 pub enum Blocklist {
     /// The built-in list.
     Common,
-    /// None, for a migration.
+    /// No list; for migrations.
     Off,
-    /// An operator's own, one a line, besides the built-in one.
+    /// The operator's list, one password a line, in addition to the built-in one.
     File(Arc<HashSet<String>>),
 }
 
 impl Blocklist {
-    /// A list of an operator's own: one password a line.
+    /// The operator's list: one password a line.
     pub fn from_lines(text: &str) -> Self {
         Self::File(Arc::new(text.lines().map(|line| line.trim_end_matches('\r').to_lowercase()).collect()))
     }
@@ -38,7 +38,7 @@ impl Blocklist {
     }
 }
 
-/// Takes microseconds and no memory. A list that was built in cannot be damaged; a test opens it.
+/// Takes microseconds and allocates nothing. The built-in list cannot be damaged: a test opens it.
 fn is_common(folded: &str) -> bool {
     let hash = hash(folded);
     Filter::open(COMMON, KIND).is_ok_and(|common| common.contains(hash).unwrap_or(false))
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_seeds_example_is_common_and_a_phrase_is_not() {
+    fn the_example_of_the_specification_is_common_and_a_phrase_is_not() {
         assert!(Blocklist::Common.contains("password123"));
         assert!(!Blocklist::Common.contains("testpass123!"));
         assert!(!Blocklist::Common.contains("correct horse battery staple"));
@@ -67,10 +67,10 @@ mod tests {
         assert!(list.contains("hunter2hunter2") && list.contains("password123"));
     }
 
-    /// Some of every source, common and less so.
+    /// Samples of every source of the list, common and less common.
     #[test]
     fn a_sample_of_every_source_is_on_the_list() {
-        for word in [
+        let words = [
             "fountain",
             "guillaume",
             "123456789e",
@@ -116,18 +116,20 @@ mod tests {
             "04111997",
             "ilovepie",
             "dragon27",
-        ] {
+        ];
+
+        for word in words {
             assert!(Blocklist::Common.contains(word), "{word}");
         }
         assert!(!Blocklist::Common.contains("Password"), "compared in lower case");
     }
 
     #[test]
-    fn the_list_has_a_hundred_thousand_and_others_are_hardly_ever_on_it() {
+    fn the_list_has_100_000_passwords_and_few_false_positives() {
         let common = Filter::open(COMMON, KIND).unwrap();
         assert!(common.count() > 100_000);
-        // One in 70 million is.
-        let accidents = (0..200_000).filter(|n| is_common(&format!("nobody has this one {n}"))).count();
+        // The false positive rate is one in 70 million.
+        let accidents = (0..200_000).filter(|n| is_common(&format!("an uncommon password {n}"))).count();
         assert_eq!(accidents, 0);
     }
 

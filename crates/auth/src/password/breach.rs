@@ -1,4 +1,4 @@
-//! Passwords that appeared in breaches, in a filter that an operator made: hundreds of millions, looked up on the disk.
+//! The breach filter: passwords that appeared in breaches, up to hundreds of millions, looked up on the disk.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,9 +9,11 @@ use breach_filter::{Filter, OpenError};
 use model::Secret;
 use runtime::Parked;
 
-/// Hashes of this kind are the beginning of the SHA-1 of the password, whole and as it is, in UTF-8.
+/// Kind of the filter: its hashes are prefixes of the SHA-1 of the whole password in UTF-8, without
+/// normalisation.
 pub const BREACH_KIND: u8 = 2;
-/// Bits that are kept of each: of a billion passwords, and 67 million others one is refused by accident.
+/// Bits that are kept of each hash: with a billion passwords, one in 67 million others is refused by
+/// accident.
 pub const BREACH_BITS: u8 = 56;
 
 /// A filter of passwords that appeared in breaches.
@@ -22,18 +24,19 @@ impl Breaches {
     /// Opens a filter that `gatewright passwords filter` has made.
     ///
     /// # Errors
-    /// When the file is missing, damaged, or no such filter.
+    /// When the file is missing, damaged, or not a breach filter.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let file = File::open(path).map_err(OpenError::Io)?;
         Ok(Self(Arc::new(Filter::open(file, BREACH_KIND)?)))
     }
 
-    /// How many passwords it has.
+    /// Number of passwords in the filter.
     pub fn count(&self) -> u64 {
         self.0.count()
     }
 
-    /// Whether a password appeared, on a thread that may wait for the disk; None when that cannot be found out.
+    /// Whether a password is in the filter. The lookup runs on a thread that may wait for the disk; None when
+    /// it fails.
     pub(crate) async fn has(&self, _: &Parked<'_>, password: &Secret<Vec<u8>>) -> Option<bool> {
         let (filter, hash) = (Arc::clone(&self.0), hash(password.expose()));
         let asked = tokio::task::spawn_blocking(move || filter.contains(hash)).await;
@@ -42,12 +45,12 @@ impl Breaches {
             Ok(Err(error)) => error,
             Err(error) => error,
         };
-        tracing::error!(%failed, "passwords.breach_filter cannot be read; no new password is taken");
+        tracing::error!(%failed, "passwords.breach_filter cannot be read; every new password is refused");
         None
     }
 }
 
-/// The beginning of a password's SHA-1, which is what public lists of breached passwords hold.
+/// The prefix of a password's SHA-1, as in public lists of breached passwords.
 pub fn hash(password: &[u8]) -> u64 {
     let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, password);
     digest.as_ref().first_chunk().map_or(0, |chunk| u64::from_be_bytes(*chunk))

@@ -1,4 +1,4 @@
-//! The check of a password: the same work whatever is found.
+//! The check of a password, with the same work for known and unknown users.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use store::queries::user::State;
 use super::{open_stored, received};
 use crate::OpContext;
 
-/// When to come back while the database cannot be asked for a new pepper.
+/// Retry-After while the database cannot be asked for a new pepper.
 const NO_PEPPER: Duration = Duration::from_secs(1);
 
-/// Checks a password against what was found, doing the same work whatever was found. `account` stands for what was
-/// asked for, the same each time.
+/// Checks a password against a stored hash, if there is one, with the same work either way. `account`
+/// identifies the submitted name for fair queueing, the same for each attempt.
 pub(crate) async fn check_password(
     ctx: &mut OpContext<'_>,
     found: Option<credential::Login>,
@@ -35,18 +35,21 @@ pub(crate) async fn check_password(
                 (None, Reason::UnusableHash)
             }
             Err(why) => {
-                tracing::warn!(%why, "a pepper that is not known here could not be asked for");
+                tracing::warn!(%why, "a pepper that this node does not know could not be loaded");
                 return Err(Refusal::Busy(NO_PEPPER));
             }
         },
     };
+
     let active = found.as_ref().is_none_or(|login| login.user.state == State::Active);
     let missing = if active { missing } else { Reason::Inactive };
-    // Without a hash that can be checked, a decoy's is computed; from here on all of them go the same way.
+
+    // Without a usable hash, a dummy hash is computed; from here on, both cases take the same path.
     let real = stored.is_some();
     let stored = stored.or_else(|| ctx.services.hasher.dummy_hash(account));
     let rules = stored.as_ref().map_or(Rules::Ours, StoredHash::rules);
-    // Longer passwords cannot be anybody's; they cost what every other one costs, and no more.
+
+    // A longer password cannot be correct; it costs as much as any other.
     let fits = password.expose().len() <= PASSWORD_CHARS * 4;
     let given = if fits { password.expose().as_str() } else { "" };
     let bytes = received(given, rules);
@@ -55,6 +58,7 @@ pub(crate) async fn check_password(
         Some(stored) => ctx.services.hasher.verify(ctx.lease.park(), requester, bytes, stored).await?,
         None => false,
     };
+
     Ok(match found {
         Some(login) if same && real && fits && active => Ok(login),
         _ => Err((user, missing)),

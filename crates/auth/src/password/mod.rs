@@ -1,4 +1,4 @@
-//! Passwords: what may be one, checks of stored hashes, peppers, and better hashes in the background.
+//! Passwords: the policy for new ones, checks of stored hashes, peppers, and rehashing in the background.
 
 mod blocklist;
 mod breach;
@@ -20,12 +20,12 @@ pub use rehash::{keep_rehashed, learn_kinds};
 pub use set::NotHashed;
 pub(crate) use set::hash_new;
 
-/// What the configuration says about passwords.
+/// Settings of passwords.
 #[derive(Clone, Debug)]
 pub struct PasswordSettings {
-    /// How they are hashed.
+    /// Settings of the hashing engine.
     pub hashing: hashing::Settings,
-    /// Fewest code points of a new password.
+    /// Minimum length of a new password, in code points.
     pub min_length: usize,
     /// Common passwords, which are refused.
     pub blocklist: Blocklist,
@@ -33,6 +33,6 @@ pub struct PasswordSettings {
     pub breaches: Option<Breaches>,
     /// Whether stored hashes are sealed with a pepper.
     pub pepper: bool,
-    /// Names of this service, which are no passwords either.
+    /// Names of this service, which are refused as passwords.
     pub service_names: Vec<String>,
 }

@@ -1,7 +1,8 @@
-//! The pepper in use: which versions there are, what is stored and what was, and how stored hashes move on.
+//! The pepper service: loads the versions, seals and opens stored hashes, and moves them to the newest
+//! version.
 //!
-//! Every hash that is stored goes through [`PepperService::store`], and every one that was through [`open_stored`] or
-//! [`PepperService::open`]; the store takes and gives nothing else than the text between them.
+//! Every stored hash is sealed by [`PepperService::store`] and opened by [`open_stored`] or
+//! [`PepperService::open`]; the store handles only the sealed text.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,32 +19,32 @@ use super::PasswordSettings;
 use super::rehash::Moved;
 use crate::{OpContext, Services};
 
-/// Hashes that are sealed together: one transaction.
+/// Hashes that are sealed in one transaction.
 const BATCH: i64 = 100;
-/// How long a version that seals no more is kept at least: every node has long known of its successor by then.
+/// Minimum time for which a replaced version is kept; within it, every node learns of its successor.
 const KEPT: Duration = Duration::from_hours(1);
 
-/// The versions of the pepper in memory.
+/// The loaded versions of the pepper.
 #[derive(Debug)]
 pub struct PepperService {
     /// Whether new hashes are sealed.
     seals: bool,
     rng: Rng,
     peppers: RwLock<Arc<Peppers>>,
-    /// Versions that were asked for and not found since the last time they were loaded.
+    /// Versions that were requested and not found since the last load.
     missing: Mutex<BTreeSet<i64>>,
 }
 
-/// Why the pepper is of no use.
+/// Why the pepper cannot be used.
 #[derive(Debug)]
 pub enum PepperServiceError {
-    /// New hashes are to be sealed, and no version can be opened that would.
+    /// New hashes must be sealed, and no version can be opened.
     NoneUsable,
     /// The setting is off, so there is nothing to rotate.
     Off,
     /// The setting is on, so hashes stay sealed.
     On,
-    /// Another process made the same version a moment ago.
+    /// Another process created the same version at the same time.
     Raced,
     /// The database did not answer.
     Store(store::Error),
@@ -61,7 +62,7 @@ impl fmt::Display for PepperServiceError {
             Self::NoneUsable => f.write_str("no pepper can be opened with the master key"),
             Self::Off => f.write_str("passwords.pepper is off"),
             Self::On => f.write_str("passwords.pepper is on; turn it off on every node first"),
-            Self::Raced => f.write_str("another process has made a pepper a moment ago"),
+            Self::Raced => f.write_str("another process has just created a pepper"),
             Self::Store(error) => error.fmt(f),
         }
     }
@@ -72,7 +73,7 @@ impl std::error::Error for PepperServiceError {}
 /// Why a stored hash cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// It is sealed, and was not opened.
+    /// The sealed text cannot be opened.
     Sealed(PepperError),
     /// It is not a hash that can be verified.
     Hash(Unusable),
@@ -90,18 +91,18 @@ impl fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 impl PepperService {
-    /// A vault that knows no version yet: [`open`] fills it.
+    /// A service without versions: [`open`] loads them.
     pub(crate) fn new(settings: &PasswordSettings, rng: &Rng) -> Self {
         let (peppers, missing) = (RwLock::default(), Mutex::default());
         Self { seals: settings.pepper, rng: rng.clone(), peppers, missing }
     }
 
-    /// What is stored for the password of `user` that has this hash: sealed, where the configuration says so.
+    /// The text to store for the user's password hash: sealed, if the configuration requires it.
     pub fn store(&self, user: UserUuid, hash: &str) -> StoredText {
         self.peppers().store(user, hash, &self.rng)
     }
 
-    /// The hash that was stored for the password of `user`, by the versions that are known.
+    /// Opens the stored text of the user's password hash, with the loaded versions.
     ///
     /// # Errors
     /// [`Unreadable`].
@@ -110,7 +111,7 @@ impl PepperService {
         StoredHash::parse(&text).map_err(Unreadable::Hash)
     }
 
-    /// Whether a text that is stored should be sealed, or sealed anew.
+    /// Whether a stored text must be sealed, or sealed again with a newer version.
     pub(crate) fn is_outdated(&self, stored: &StoredText) -> bool {
         self.seals && stored.pepper() < self.peppers().sealing()
     }
@@ -124,11 +125,11 @@ impl PepperService {
     }
 }
 
-/// The hash that was stored for the password of `user`. A version that this node does not know may be a new one: the
-/// first time it is met, the versions are loaded anew.
+/// Opens the stored text of the user's password hash. A version that this node does not know may be new: the
+/// versions are loaded again when it is first seen.
 ///
 /// # Errors
-/// When the database had to be asked and did not answer.
+/// When the versions had to be loaded and the database did not answer.
 pub(crate) async fn open_stored(
     ctx: &mut OpContext<'_>,
     user: UserUuid,
@@ -148,10 +149,11 @@ pub(crate) async fn open_stored(
     Ok(opened)
 }
 
-/// Loads the versions into memory. One that cannot be opened is left out and named in the log.
+/// Loads the versions into memory. A version that cannot be opened is left out and logged.
 ///
 /// # Errors
-/// [`PepperServiceError::NoneUsable`] when hashes are to be sealed and none could be; the versions in memory stay as they were.
+/// [`PepperServiceError::NoneUsable`] when new hashes must be sealed and no version can be opened; the
+/// versions in memory stay unchanged.
 pub async fn load(ctx: &mut OpContext<'_>) -> Result<(), PepperServiceError> {
     let rows = list(ctx).await?;
     let mut sealing = None;
@@ -163,10 +165,13 @@ pub async fn load(ctx: &mut OpContext<'_>) -> Result<(), PepperServiceError> {
                 sealing = Some(row.version).filter(|_| row.is_active).or(sealing);
             }
             Err(why) => {
-                tracing::error!(version = row.version, %why, "a pepper cannot be used; passwords sealed with it fail");
+                tracing::error!(
+                    version = row.version, %why, "a pepper cannot be used; passwords sealed with it fail"
+                );
             }
         }
     }
+
     let service = &ctx.services.peppers;
     if service.seals && sealing.is_none() {
         return Err(PepperServiceError::NoneUsable);
@@ -177,14 +182,14 @@ pub async fn load(ctx: &mut OpContext<'_>) -> Result<(), PepperServiceError> {
     Ok(())
 }
 
-/// Loads the versions, making the first where hashes are to be sealed and there is none.
+/// Loads the versions; creates the first one when hashes must be sealed and there is none.
 ///
 /// # Errors
 /// [`PepperServiceError::NoneUsable`], [`PepperServiceError::Store`].
 pub async fn open(ctx: &mut OpContext<'_>) -> Result<(), PepperServiceError> {
     if ctx.services.peppers.seals && list(ctx).await?.is_empty() {
         match make(ctx, 1).await {
-            // Another process that starts at the same time was faster; its pepper is as good.
+            // Another process created the version at the same time; its pepper is used.
             Ok(()) | Err(PepperServiceError::Raced) => {}
             Err(error) => return Err(error),
         }
@@ -200,7 +205,7 @@ pub async fn list(ctx: &mut OpContext<'_>) -> Result<Vec<Row>, store::Error> {
     ctx.lease.read().await?.all(pepper::all()).await
 }
 
-/// Makes a new version, which seals from now on; the stored hashes follow in the background.
+/// Creates a new version, which seals from now on; stored hashes are sealed again in the background.
 ///
 /// # Errors
 /// [`PepperServiceError`].
@@ -226,7 +231,7 @@ async fn make(ctx: &mut OpContext<'_>, version: i64) -> Result<(), PepperService
         .await
 }
 
-/// Every version sealed anew under the first master key; None when one of them cannot be opened.
+/// Every version sealed again with the first master key; None when one of them cannot be opened.
 pub(crate) async fn sealed_anew(
     ctx: &mut OpContext<'_>,
 ) -> Result<Option<Vec<(i64, Vec<u8>)>>, store::Error> {
@@ -238,7 +243,7 @@ pub(crate) async fn sealed_anew(
     Ok(rows.iter().map(anew).collect())
 }
 
-/// How far a walk over the stored hashes is.
+/// Position of a walk over the stored hashes.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     plain: UserId,
@@ -251,8 +256,9 @@ impl Default for Place {
     }
 }
 
-/// Seals some of the hashes that are not sealed with the newest pepper; then removes versions that nobody needs. A
-/// hash that cannot be opened stays as it is. Returns the next place, or None when there is nothing left to do for now.
+/// Seals some of the hashes that are not sealed with the newest pepper; at the end removes unused versions. A
+/// hash that cannot be opened stays as it is. Returns the next position, or None when nothing is left to do
+/// for now.
 ///
 /// # Errors
 /// When the database did not answer.
@@ -272,7 +278,7 @@ pub async fn step(ctx: &mut OpContext<'_>, mut place: Place) -> Result<Option<Pl
     Ok(Some(place))
 }
 
-/// Takes the seal off some of the stored hashes, where the setting is off. Returns the next place, or None at the end.
+/// Unseals some of the stored hashes, when the setting is off. Returns the next position, or None at the end.
 ///
 /// # Errors
 /// [`PepperServiceError::On`], [`PepperServiceError::Store`].
@@ -288,10 +294,10 @@ pub async fn unseal(ctx: &mut OpContext<'_>, mut place: Place) -> Result<Option<
     Ok(Some(place))
 }
 
-/// Stores hashes as the vault stores them now.
+/// Stores hashes in the current form.
 async fn move_page(ctx: &mut OpContext<'_>, page: Vec<Owned>) -> Result<(), PepperServiceError> {
     let service = &ctx.services.peppers;
-    // One version for all of them, whatever is loaded meanwhile.
+    // One set of versions for the whole page, even when they are reloaded meanwhile.
     let peppers = service.peppers();
     let mut moved = Vec::with_capacity(page.len());
     for Owned { user, uuid, hash } in page {
@@ -300,6 +306,7 @@ async fn move_page(ctx: &mut OpContext<'_>, page: Vec<Owned>) -> Result<(), Pepp
             Err(why) => tracing::warn!(user = %uuid, %why, "a stored password hash stays as it is"),
         }
     }
+
     if moved.is_empty() {
         return Ok(());
     }
@@ -317,13 +324,14 @@ async fn move_page(ctx: &mut OpContext<'_>, page: Vec<Owned>) -> Result<(), Pepp
             }
         })
         .await;
+
     match done {
         Ok(()) | Err(Moved::On) => Ok(()),
         Err(Moved::Failed(error)) => Err(error.into()),
     }
 }
 
-/// Removes the versions that have long been replaced and that no hash needs.
+/// Removes versions that were replaced long ago and that no hash uses.
 async fn clear(ctx: &mut OpContext<'_>) -> Result<(), PepperServiceError> {
     let before = ctx.now.minus(KEPT);
     let rows = list(ctx).await?;

@@ -1,4 +1,4 @@
-//! What may be a new password (NIST SP 800-63B-4 §3.1.1.2: length and a blocklist, no composition rules).
+//! The policy for new passwords (NIST SP 800-63B-4 §3.1.1.2: length and a blocklist, no composition rules).
 
 use hashing::{BCRYPT_BYTES, Scheme, normalise};
 use model::bounds::PASSWORD_CHARS;
@@ -9,10 +9,11 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::PasswordSettings;
 
-/// The rules for new passwords.
+/// The policy for new passwords.
 pub struct Policy<'a>(pub &'a PasswordSettings);
 
-/// The bytes that are compared with a stored hash: by its rules, ours or as received. The work is the same for both.
+/// The bytes to compare with a stored hash: normalised by our rules, or as received for imported hashes. The
+/// work is the same for both.
 pub(crate) fn received(password: &str, rules: Rules) -> Secret<Vec<u8>> {
     let (ours, theirs) = (normalise(password), Secret::new(password.as_bytes().to_vec()));
     match rules {
@@ -22,8 +23,8 @@ pub(crate) fn received(password: &str, rules: Rules) -> Secret<Vec<u8>> {
 }
 
 impl Policy<'_> {
-    /// Checks a new password against its length, the account's own words and the blocklist, and gives the bytes
-    /// to hash.
+    /// Checks a new password against its length, the account's own names and the blocklist, and returns the
+    /// bytes to hash.
     ///
     /// # Errors
     /// The reason, for the member `field`.
@@ -43,6 +44,7 @@ impl Policy<'_> {
                 format!("must be at least {} characters", self.0.min_length),
             );
         }
+
         if chars > PASSWORD_CHARS {
             return refuse("password_too_long", format!("must be at most {PASSWORD_CHARS} characters"));
         }
@@ -52,6 +54,7 @@ impl Policy<'_> {
         if matches!(self.0.hashing.scheme, Scheme::Bcrypt { .. }) && bytes.expose().len() > BCRYPT_BYTES {
             return refuse("password_too_long", format!("must be at most {BCRYPT_BYTES} bytes of UTF-8"));
         }
+
         let folded = password.nfc().collect::<String>().to_lowercase();
         let own = |word: &str| folded == word.to_lowercase();
         if email.is_some_and(|email| own(email.address()) || own(email.local_part())) {
@@ -63,12 +66,14 @@ impl Policy<'_> {
         if self.0.service_names.iter().any(|name| own(name)) {
             return refuse("password_blocklisted", "must not be the name of the service".into());
         }
+
         if self.0.blocklist.contains(&folded) {
             return refuse(
                 "password_blocklisted",
                 "is on the list of common passwords, which attackers try first".into(),
             );
         }
+
         Ok(bytes)
     }
 }

@@ -1,4 +1,5 @@
-//! Better hashes of passwords that were right, and what the engine needs of the database in the background.
+//! Rehashes correct passwords whose hashes are outdated, and tells the engine which kinds of hashes are
+//! stored.
 
 use hashing::{RehashTicket, Rehashed, normalise};
 use model::{Event, EventKind, Intent, Secret, UserId};
@@ -6,15 +7,15 @@ use store::queries::credential;
 
 use crate::{OpContext, Services};
 
-/// Places in the table that are looked at, and hashes that are read at each.
+/// Number of sampled positions in the table, and hashes that are read at each.
 const PLACES: i64 = 32;
 const EACH: i64 = 32;
 
-/// Looks at about a thousand stored hashes, evenly spread and the same ones on every node, and makes unknown users
-/// resemble them. Hashes that cannot be used are left out.
+/// Samples about a thousand stored hashes, evenly spread and the same ones on every node, so that dummy
+/// hashes for unknown users have the same mix. Unusable hashes are left out.
 ///
 /// # Errors
-/// When the database did not answer; the kinds known so far stay.
+/// When the database did not answer; the known mix stays.
 pub async fn learn_kinds(ctx: &mut OpContext<'_>) -> Result<(), store::Error> {
     let mut read = ctx.lease.read().await?;
     let mut sample = Vec::new();
@@ -30,8 +31,8 @@ pub async fn learn_kinds(ctx: &mut OpContext<'_>) -> Result<(), store::Error> {
     Ok(())
 }
 
-/// Has a password that was right hashed anew, in the background, where its hash is of an older kind; where only the
-/// pepper is missing or an older one, has the same hash stored anew.
+/// Rehashes a correct password in the background when its hash is outdated; when only the pepper is missing
+/// or outdated, stores the same hash again.
 pub(crate) fn rehash_if_outdated(ctx: &OpContext<'_>, login: &credential::Login, password: &Secret<String>) {
     let Services { hasher, peppers, .. } = ctx.services;
     let Some(text) = &login.hash else { return };
@@ -51,10 +52,10 @@ pub(crate) fn rehash_if_outdated(ctx: &OpContext<'_>, login: &credential::Login,
     }
 }
 
-/// Stores a better hash of a password that was right, if the old one still stands.
+/// Stores a better hash of a correct password, if the old one is still stored.
 ///
 /// # Errors
-/// When the database did not answer; the next login makes another one.
+/// When the database did not answer; the next login tries again.
 pub async fn keep_rehashed(ctx: &mut OpContext<'_>, rehashed: Rehashed) -> Result<(), store::Error> {
     let now = ctx.now;
     let new = ctx.services.peppers.store(rehashed.ticket.uuid, &rehashed.new);
@@ -81,7 +82,7 @@ pub async fn keep_rehashed(ctx: &mut OpContext<'_>, rehashed: Rehashed) -> Resul
 
 /// Why nothing was changed.
 pub(super) enum Moved {
-    /// Somebody else was faster, or what it was about is not as it was.
+    /// A concurrent change came first.
     On,
     Failed(store::Error),
 }

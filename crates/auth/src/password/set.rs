@@ -1,4 +1,4 @@
-//! What every new password goes through after the policy: the breach filter, and its hash.
+//! Prepares a new password after the policy: checks the breach filter and hashes it.
 
 use std::time::Duration;
 
@@ -11,19 +11,20 @@ use crate::OpContext;
 /// Why a new password was not hashed.
 #[derive(Debug)]
 pub enum NotHashed {
-    /// It must not be one.
+    /// The password is not acceptable.
     Invalid(FieldError),
-    /// It was not hashed in time, or it cannot be found out whether it may be one.
+    /// It was not hashed in time, or the breach filter cannot be read.
     Refused(Refusal),
 }
 
-/// When to come back while the breach filter cannot be read.
+/// Retry-After while the breach filter cannot be read.
 const UNREADABLE: Duration = Duration::from_secs(30);
 
-/// Hashes a new password that the policy has accepted, for the member `field`; `account` is whose turn it takes.
+/// Hashes a new password that the policy has accepted, for the member `field`; `account` is the requester's
+/// account for fair queueing.
 ///
 /// # Errors
-/// [`NotHashed`]: a password that appeared in a breach is refused before anything is computed.
+/// [`NotHashed`]. A breached password is refused before anything is hashed.
 pub(crate) async fn hash_new(
     ctx: &mut OpContext<'_>,
     field: &'static str,

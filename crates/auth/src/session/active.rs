@@ -1,4 +1,4 @@
-//! The proof that a token may be issued.
+//! Active sessions: the proof that tokens may be issued.
 
 use model::{Now, SessionId, UserId, UserUuid};
 use protocol::wire::refresh_token::RefreshToken;
@@ -8,8 +8,8 @@ use store::queries::user::{State, User};
 
 use crate::{OpContext, Settings};
 
-/// A session that is live, of a user who is active: what every token is minted from. Only this room makes one,
-/// after the statement that says so.
+/// An active session of an active user; required to mint any token. Only this module constructs it, after the
+/// statement that proves it.
 #[derive(Clone, Debug)]
 pub struct ActiveSession {
     pub(crate) session: SessionId,
@@ -22,7 +22,7 @@ pub struct ActiveSession {
 }
 
 impl ActiveSession {
-    /// From a session whose row was inserted just now, which happens only for an active user.
+    /// From a session whose row was just inserted, which succeeds only for an active user.
     pub(crate) fn opened(pending: &PendingSession, user: &User) -> Self {
         Self {
             session: pending.row.id,
@@ -35,7 +35,7 @@ impl ActiveSession {
         }
     }
 
-    /// From a session opened with the account itself.
+    /// From a session that was inserted together with its account.
     pub(crate) fn registered(
         pending: &PendingSession,
         user: UserId,
@@ -53,8 +53,8 @@ impl ActiveSession {
         }
     }
 
-    /// From a stored session, if it and its user are live now.
-    /// What it was granted counts only as far as the user's role allows it today.
+    /// From a stored session, if it and its user are active now. Its scope is reduced to what the user's role
+    /// allows now.
     pub(super) fn of(session: &Session, now: Now, settings: &Settings) -> Option<Self> {
         let live = !session.revoked
             && session.state == State::Active
@@ -71,14 +71,14 @@ impl ActiveSession {
         })
     }
 
-    /// The same session with less scope.
+    /// The same session with a smaller scope.
     pub(super) fn narrowed(mut self, scope: Scope) -> Self {
         self.scope = scope;
         self
     }
 }
 
-/// A session about to be opened, with its first refresh token.
+/// A session to be inserted, with its first refresh token.
 #[derive(Clone, Debug)]
 pub(crate) struct PendingSession {
     pub(crate) row: NewSession,
@@ -108,7 +108,7 @@ impl PendingSession {
     }
 }
 
-/// The end of the UTC day in which `at` lies: an index over it changes once a day at most.
+/// The end of the UTC day of `at`: an index over it changes at most once a day.
 pub(super) fn end_of_day(at: Now) -> Now {
     const DAY: i64 = 86_400;
     Now::from_seconds((at.seconds().div_euclid(DAY) + 1).saturating_mul(DAY))

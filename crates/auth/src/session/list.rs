@@ -1,4 +1,4 @@
-//! The caller's sessions.
+//! Lists the caller's sessions.
 
 use model::{Now, SessionId};
 use store::queries::session;
@@ -6,26 +6,26 @@ use store::queries::session;
 use crate::OpContext;
 use crate::token::Caller;
 
-/// One session as its owner sees it.
+/// One session, as shown to its user.
 #[derive(Clone, Debug)]
 pub struct SessionInfo {
     /// Its id.
     pub id: SessionId,
-    /// When it began.
+    /// Time of the login.
     pub created_at: Now,
-    /// When it was last refreshed.
+    /// Time of the last refresh.
     pub last_seen_at: Now,
-    /// When it ends, however much it is used.
+    /// Time when it ends, regardless of use.
     pub ends_at: Now,
-    /// The address it was last refreshed from.
+    /// Client address of the last refresh.
     pub address: Option<String>,
-    /// The program it was last refreshed with.
+    /// User agent of the last refresh.
     pub user_agent: Option<String>,
-    /// Whether this is the session that asks.
+    /// Whether it is the session of the request.
     pub current: bool,
 }
 
-/// The caller's live sessions, newest first.
+/// The caller's active sessions, newest first.
 ///
 /// # Errors
 /// When the database did not answer.

@@ -1,4 +1,4 @@
-//! Logout: of one session, of all, by token or from the list.
+//! Logout: ends one session or all, by token or by id.
 
 use model::{Actor, Event, EventKind, Intent, Secret, SessionId, UserId, UserUuid};
 use protocol::wire::refresh_token::RefreshToken;
@@ -23,11 +23,11 @@ impl From<store::Error> for LogoutError {
     }
 }
 
-/// Ends the session of a refresh token of any generation. What is no token, or of a session that is over, is
-/// fine: nothing of it goes on (RFC 7009 §2.2).
+/// Ends the session of a refresh token of any generation. An invalid token, or one of an ended session, is
+/// not an error: the token is already unusable (RFC 7009 §2.2).
 ///
 /// # Errors
-/// [`LogoutError::Store`]: the session may go on.
+/// [`LogoutError::Store`]: the session may still be active.
 pub async fn logout_with_refresh_token(
     ctx: &mut OpContext<'_>,
     token: &Secret<String>,
@@ -38,7 +38,7 @@ pub async fn logout_with_refresh_token(
     let found = ctx.lease.read().await?.one(session::find(token.session)).await?;
     match found {
         Some(found) => {
-            // The MAC shows that the token was issued for this session.
+            // The MAC proves that the token was issued for this session.
             ctx.audit.identify(Actor::User { user: found.user_uuid });
             idempotent(end(ctx, found.id, found.user, found.user_uuid).await)
         }
@@ -49,7 +49,7 @@ pub async fn logout_with_refresh_token(
 /// Ends the caller's session.
 ///
 /// # Errors
-/// [`LogoutError::Store`]: the session may go on.
+/// [`LogoutError::Store`]: the session may still be active.
 pub async fn logout(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), LogoutError> {
     idempotent(end(ctx, caller.session, caller.user, caller.user_uuid).await)
 }
@@ -57,7 +57,7 @@ pub async fn logout(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), Logo
 /// Ends one of the caller's sessions.
 ///
 /// # Errors
-/// [`LogoutError::Unknown`] when it is not the caller's, or over.
+/// [`LogoutError::Unknown`] when the session is not the caller's, or has ended.
 pub async fn logout_one(ctx: &mut OpContext<'_>, caller: &Caller, id: SessionId) -> Result<(), LogoutError> {
     end(ctx, id, caller.user, caller.user_uuid).await
 }
@@ -65,7 +65,7 @@ pub async fn logout_one(ctx: &mut OpContext<'_>, caller: &Caller, id: SessionId)
 /// Ends every session of the caller.
 ///
 /// # Errors
-/// [`LogoutError::Store`]: they may go on.
+/// [`LogoutError::Store`]: the sessions may still be active.
 pub async fn logout_all(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), LogoutError> {
     let (user, uuid, keep) = (caller.user, caller.user_uuid, ctx.services.keep_until(ctx.now));
     let intent = Intent::to(EventKind::SessionsRevoked).user(uuid).stamp(keep);

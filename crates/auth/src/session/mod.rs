@@ -1,4 +1,4 @@
-//! Sessions: how they begin, go on and end.
+//! Sessions: login, refresh, list and logout.
 
 mod active;
 mod list;

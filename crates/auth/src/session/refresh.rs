@@ -1,7 +1,7 @@
-//! Refresh: one write, and a lost answer signs nobody out.
+//! Refresh: one write per rotation. A lost response does not log the user out.
 //!
-//! A used token gets the same successor again within the grace time, and later as long as that successor was
-//! never used; three late generations in a row, or a token whose successor was used, are theft.
+//! A used token returns the same successor again within the grace time, and later as long as that successor
+//! is unused. Three late generations in a row, or a token whose successor was used, count as theft.
 
 use model::{Event, EventKind, Intent, Now, Secret, SessionId, UserUuid, event::Reason};
 use protocol::wire::refresh_successor::SuccessorEntry;
@@ -14,12 +14,12 @@ use super::active::{ActiveSession, end_of_day};
 use crate::OpContext;
 use crate::token::{MintError, Tokens, mint};
 
-/// Why a session does not go on.
+/// Why a session cannot be refreshed.
 #[derive(Debug)]
 pub enum RefreshError {
-    /// Unknown, expired, revoked or stolen: one answer for all.
+    /// The token is unknown, expired, revoked or stolen: one error for all.
     Refused,
-    /// More scope than the session was granted.
+    /// The requested scope exceeds the session's.
     Scope,
     /// No token could be signed.
     Mint(MintError),
@@ -33,15 +33,15 @@ impl From<store::Error> for RefreshError {
     }
 }
 
-/// Late replays in a row that make a theft.
+/// Consecutive late replays that count as theft.
 const LATE_REPLAYS: i64 = 3;
-/// Older successors that are kept for the grace time.
+/// Previous successors that are kept for the grace time.
 const KEPT_ENTRIES: usize = 3;
 
 /// Exchanges a refresh token for its successor and a new access token.
 ///
 /// # Errors
-/// [`RefreshError`]. A stolen token's session has been ended when this returns.
+/// [`RefreshError`]. The session of a stolen token has been ended when this returns.
 pub async fn refresh(
     ctx: &mut OpContext<'_>,
     token: &Secret<String>,
@@ -51,18 +51,22 @@ pub async fn refresh(
         ctx.audit.note(Event::RefreshFailed { user: None, session: None, reason: Reason::UnknownToken });
         return Err(RefreshError::Refused);
     };
+
     let scope = scope.filter(|scope| !scope.is_empty());
     if let Some(asked) = scope {
-        // Rare, and worth a read: a refusal must not use the token up.
+        // This read is rare: it prevents that a refused scope uses up the token.
         check_scope(ctx, &token, asked).await?;
     }
+
     let successor = token.successor(&ctx.services.rng);
     let step = rotation(ctx, &token, &successor);
-    // Whose session it is, it says itself when it is loaded.
+
+    // The intent does not name the user, who is known only after the session is loaded.
     let intent = Intent::to(EventKind::SessionRefreshed)
         .session(token.session)
         .generation(token.generation.saturating_add(1))
         .stamp(ctx.now);
+
     let loaded = ctx
         .lease
         .transact(intent, async move |tx| {
@@ -81,11 +85,13 @@ pub async fn refresh(
             }
         })
         .await;
+
     let (session, token) = match loaded {
         Ok(session) => (session, successor),
         Err(Unrotated::Used(session)) => replay(ctx, &token, *session).await?,
         Err(Unrotated::Store(error)) => return Err(error.into()),
     };
+
     let Some(live) = ActiveSession::of(&session, ctx.now, &ctx.services.settings) else {
         return Err(refused(ctx, session.id, Some(session.user_uuid), Reason::Expired));
     };
@@ -125,7 +131,7 @@ fn rotation(ctx: &OpContext<'_>, token: &RefreshToken, successor: &RefreshToken)
     }
 }
 
-/// Whether the session was granted all of what is asked for; a session that is not live is refused later.
+/// Whether the session has all of the requested scope; a session that is not active is refused later.
 async fn check_scope(ctx: &mut OpContext<'_>, token: &RefreshToken, asked: &str) -> Result<(), RefreshError> {
     let found = ctx.lease.read().await?.one(session::find(token.session)).await?;
     let user = found.as_ref().map(|found| found.user_uuid);
@@ -151,13 +157,14 @@ fn out_of_scope(ctx: &OpContext<'_>, session: SessionId, user: Option<UserUuid>)
     RefreshError::Scope
 }
 
-/// Names the user of a session that is known: what is kept of him is under his key then.
+/// Records a refusal. When the session is known, its user is named, so that the details are encrypted with
+/// the user's key.
 fn refused(ctx: &OpContext<'_>, session: SessionId, user: Option<UserUuid>, reason: Reason) -> RefreshError {
     ctx.audit.note(Event::RefreshFailed { user, session: Some(session), reason });
     RefreshError::Refused
 }
 
-/// What a token is told that was not the newest of its session.
+/// Handles a token that is not the newest of its session.
 async fn replay(
     ctx: &mut OpContext<'_>,
     token: &RefreshToken,
@@ -175,10 +182,13 @@ async fn replay(
         };
         return Err(refused(ctx, session.id, Some(session.user_uuid), reason));
     }
+
     if token.generation >= session.generation {
-        // Genuine by its MAC, and yet not issued: a database was restored from a backup, or the key has leaked.
+        // The MAC is genuine, but the database does not know the token: a backup was restored, or the key has
+        // leaked.
         return Err(refused(ctx, session.id, Some(session.user_uuid), Reason::UnknownToken));
     }
+
     let unused = token.generation == session.generation - 1;
     let entry = SuccessorEntry::find(&session.successors, token.generation);
     let in_grace = entry.as_ref().is_some_and(|e| e.rotated_at > ctx.now.minus(settings.refresh_grace));
@@ -191,11 +201,13 @@ async fn replay(
         ctx.audit.note(Event::RefreshReplayed { user, session: id, generation });
         return Ok((session, successor));
     }
+
     let replays = match generation - session.late_generation {
         0 => session.late_replays,
         1 => session.late_replays + 1,
         _ => 1,
     };
+
     if replays >= LATE_REPLAYS {
         return Err(stolen(ctx, &session, generation).await);
     }
@@ -209,9 +221,10 @@ async fn replay(
             Ok((Event::RefreshReplayedLate { user, session: id, generation }, ()))
         })
         .await;
+
     match noted {
         Ok(()) => Ok((session, successor)),
-        // The successor was used, or the session ended, between the two statements.
+        // Between the two statements the successor was used, or the session ended.
         Err(Unrotated::Used(_)) => Err(refused(ctx, id, Some(user), Reason::Revoked)),
         Err(Unrotated::Store(error)) => Err(error.into()),
     }
@@ -243,7 +256,7 @@ async fn stolen(ctx: &mut OpContext<'_>, session: &Session, generation: i64) -> 
     }
 }
 
-/// When a session reached a generation of refresh token, where it still shows that.
+/// The time of the rotation to a generation, if the row still has it.
 pub(crate) fn rotated_at(session: &session::Trace, generation: i64) -> Option<Now> {
     if session.generation == generation {
         return Some(session.rotated_at);

@@ -1,4 +1,4 @@
-//! The view of revocations: which sessions have ended, in memory, on every node.
+//! The revocation cache: the sessions that have ended, in memory on every node.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -8,10 +8,10 @@ use model::{Now, SessionId};
 use store::queries::revocation::Revocation;
 use tokio::time::Instant;
 
-/// A view younger than this is believed without asking the database.
+/// A cache younger than this is trusted without asking the database.
 pub const FRESH: Duration = Duration::from_secs(1);
 
-/// Sessions that have ended and may still have access tokens, as far as this node has seen.
+/// Known sessions that have ended and may still have valid access tokens.
 #[derive(Debug, Default)]
 pub struct RevocationCache {
     ended: RwLock<HashMap<SessionId, Now>>,
@@ -26,17 +26,17 @@ struct Place {
 }
 
 impl RevocationCache {
-    /// Whether this session is known to have ended.
+    /// Whether the session is known to have ended.
     pub fn has(&self, session: SessionId) -> bool {
         self.ended.read().unwrap_or_else(PoisonError::into_inner).contains_key(&session)
     }
 
-    /// How old the view is; None before it was first filled.
+    /// Age of the cache; None before it is first filled.
     pub fn age(&self) -> Option<Duration> {
         self.place().seen.map(|at| at.elapsed())
     }
 
-    /// Adds sessions that this node has ended itself: they are over here at once.
+    /// Adds sessions that this node has ended: it refuses them at once.
     pub(crate) fn add(&self, sessions: &[SessionId], expires_at: Now) {
         if sessions.is_empty() {
             return;
@@ -45,13 +45,13 @@ impl RevocationCache {
         ended.extend(sessions.iter().map(|session| (*session, expires_at)));
     }
 
-    /// The place after which the next poll reads.
+    /// The position after which the next poll reads.
     pub fn after(&self) -> (i64, SessionId) {
         let place = self.place();
         (place.number, place.session.unwrap_or(SessionId(uuid::Uuid::nil())))
     }
 
-    /// Adds what a poll has read.
+    /// Adds the rows that a poll has read.
     pub fn extend(&self, read: &[Revocation]) {
         let Some(last) = read.last() else { return };
         let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +62,8 @@ impl RevocationCache {
         place.session = Some(last.session);
     }
 
-    /// Notes that the view was complete when a poll began at `asked`, and drops what no token needs any more.
+    /// Records that the cache was complete when a poll began at `asked`, and drops entries whose tokens have
+    /// expired.
     pub fn seen(&self, asked: Instant, now: Now) {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).seen = Some(asked);
         let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);

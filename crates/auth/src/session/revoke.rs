@@ -1,11 +1,11 @@
-//! The end of sessions, as the last statements of a transaction.
+//! Ends sessions, as the last statements of a transaction.
 
 use model::bounds::SESSIONS_PER_USER;
 use model::{Now, SessionId, UserId};
 use store::Tx;
 use store::queries::{revocation, session};
 
-/// Ends the oldest sessions of a user beyond the most that a user may have.
+/// Ends the oldest sessions of a user above the maximum per user.
 pub(crate) async fn revoke_oldest(
     tx: &mut Tx,
     user: UserId,
@@ -20,7 +20,7 @@ pub(crate) async fn revoke_oldest(
     Ok(ended)
 }
 
-/// Ends every session of a user but one, as the last statements of a transaction.
+/// Ends every session of a user except one, as the last statements of a transaction.
 pub(crate) async fn revoke_all(
     tx: &mut Tx,
     user: UserId,

@@ -1,4 +1,4 @@
-//! Signing keys: next, active, retiring, gone; sealed at rest, in memory while in use.
+//! Signing keys: next, active, retiring, removed; sealed in the database, open in memory.
 
 mod rotate;
 
@@ -20,27 +20,27 @@ pub const PUBLISHED_AHEAD: std::time::Duration = std::time::Duration::from_hours
 
 const PURPOSE: &str = "signing key";
 
-/// The keys as they stand.
+/// The loaded keys.
 #[derive(Debug, Default)]
 pub struct KeySet {
-    /// What signs now.
+    /// The key that signs now.
     pub signing: Option<Arc<SigningKey>>,
-    /// What verifies, by `kid`.
+    /// The keys that verify, by `kid`.
     pub verifying: HashMap<String, Arc<VerifyingKey>>,
-    /// What is published.
+    /// The published key set.
     pub jwks: JwkSet,
 }
 
-/// Why the keys are of no use.
+/// Why the keys cannot be used.
 #[derive(Debug)]
 pub enum SigningKeyError {
     /// No active key could be opened.
     NoneUsable,
-    /// A key could not be made.
+    /// A key could not be created.
     Make(protocol::wire::jwt::KeyError),
-    /// No such key.
+    /// There is no such key.
     Unknown,
-    /// The secret of HS256 comes from a file; there is nothing to rotate here.
+    /// The secret of HS256 comes from a file and cannot be rotated here.
     SharedSecret,
     /// The database did not answer.
     Store(store::Error),
@@ -56,7 +56,7 @@ impl std::fmt::Display for SigningKeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoneUsable => f.write_str("no signing key can be opened with the master key"),
-            Self::Make(why) => write!(f, "a signing key could not be made: {why}"),
+            Self::Make(why) => write!(f, "a signing key could not be created: {why}"),
             Self::Unknown => f.write_str("there is no such key"),
             Self::SharedSecret => f.write_str(
                 "with tokens.algorithm = HS256 the key is tokens.hs256_secret_file; change that file",
@@ -68,10 +68,10 @@ impl std::fmt::Display for SigningKeyError {
 
 impl std::error::Error for SigningKeyError {}
 
-/// Loads the keys into memory. A key that cannot be opened is left out and named in the log.
+/// Loads the keys into memory. A key that cannot be opened is left out and logged.
 ///
 /// # Errors
-/// [`SigningKeyError::NoneUsable`] when nothing could sign; the keys in memory stay as they were.
+/// [`SigningKeyError::NoneUsable`] when no key can sign; the keys in memory stay unchanged.
 pub async fn load(ctx: &mut OpContext<'_>) -> Result<(), SigningKeyError> {
     let rows = ctx.lease.read().await?.all(signing_key::all()).await?;
     let mut set = KeySet::default();
@@ -93,7 +93,7 @@ pub async fn load(ctx: &mut OpContext<'_>) -> Result<(), SigningKeyError> {
     Ok(())
 }
 
-/// Uses one secret that applications share (HS256): there is no key in the database and nothing is published.
+/// Uses one secret that is shared with applications (HS256): no key is stored in the database or published.
 ///
 /// # Errors
 /// [`SigningKeyError::Make`] for a secret under 32 bytes.
@@ -124,7 +124,7 @@ fn open(services: &Services, row: &Key) -> Option<SigningKey> {
     match signer {
         Ok(signer) if signer.kid() == row.id.0 => Some(signer),
         Ok(_) => {
-            tracing::error!(key = %row.id, "a signing key is not the one that its row names; it is left out");
+            tracing::error!(key = %row.id, "a signing key does not match its row; it is left out");
             None
         }
         Err(why) => {

@@ -1,4 +1,4 @@
-//! How keys move on: by schedule, by command, and at once when one is compromised.
+//! Rotates signing keys: by schedule, by command, and at once after a compromise.
 
 use model::{Event, EventKind, Intent, KeyId, Now};
 use protocol::wire::algorithm::Algorithm;
@@ -9,20 +9,20 @@ use super::{PUBLISHED_AHEAD, PURPOSE, SigningKeyError, list, make};
 use crate::OpContext;
 use crate::password::pepper;
 
-/// What a step has done.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotated {
-    /// Everything is as it should be.
+    /// Nothing was to be done.
     Nothing,
-    /// A key was made, and signs.
+    /// A key was created and signs now.
     Activated(KeyId),
-    /// A key was made that will sign in a day.
+    /// A key was created that will sign in a day.
     Published(KeyId),
-    /// A key whose last token has expired was removed.
+    /// A key was removed after its last token expired.
     Removed(KeyId),
 }
 
-/// One step of the schedule; run until it has nothing to do.
+/// Runs one step of the schedule; to be repeated until it returns [`Rotated::Nothing`].
 ///
 /// # Errors
 /// [`SigningKeyError`].
@@ -38,6 +38,7 @@ pub async fn step(ctx: &mut OpContext<'_>) -> Result<Rotated, SigningKeyError> {
     let Some(active) = active else {
         return activate(ctx, None, next).await;
     };
+
     if let Some(next) = next {
         let due = active.changed_at <= now.minus(rotation) && next.created_at <= now.minus(PUBLISHED_AHEAD);
         if due {
@@ -49,11 +50,14 @@ pub async fn step(ctx: &mut OpContext<'_>) -> Result<Rotated, SigningKeyError> {
         insert(ctx, new).await?;
         return Ok(Rotated::Published(id));
     }
-    // A key of another algorithm stays active until the configured one has signed; then it retires like any other.
+
+    // A key of another algorithm stays active until the configured one has signed; then it retires like any
+    // other.
     if let Some(other) = keys.iter().find(|key| key.state == State::Active && key.id != active.id) {
         retire(ctx, &other.id).await?;
         return Ok(Rotated::Activated(active.id.clone()));
     }
+
     match keys.iter().find(|key| key.state == State::Retiring && key.changed_at <= gone) {
         Some(old) => {
             remove(ctx, &old.id, false).await?;
@@ -63,7 +67,8 @@ pub async fn step(ctx: &mut OpContext<'_>) -> Result<Rotated, SigningKeyError> {
     }
 }
 
-/// Rotates now: the next key, or a new one, signs at once; the old one verifies until its tokens have expired.
+/// Rotates now: the next key, or a new one, signs at once; the old one verifies until its tokens have
+/// expired.
 ///
 /// # Errors
 /// [`SigningKeyError`].
@@ -76,7 +81,7 @@ pub async fn rotate_now(ctx: &mut OpContext<'_>) -> Result<KeyId, SigningKeyErro
     }
 }
 
-/// Removes every key that has signed, at once: their tokens are refused from now on, and a new key signs.
+/// Removes every key that has signed: their tokens are refused at once, and a new key signs.
 ///
 /// # Errors
 /// [`SigningKeyError`].
@@ -91,10 +96,11 @@ pub async fn remove_compromised(ctx: &mut OpContext<'_>) -> Result<KeyId, Signin
     Ok(id)
 }
 
-/// Seals every key and every pepper anew under the first master key, and notes it in the realm.
+/// Seals every key and every pepper again with the first master key, and records that key in the realm.
 ///
 /// # Errors
-/// [`SigningKeyError::NoneUsable`] when a key cannot be opened with any of the keyring; nothing is changed then.
+/// [`SigningKeyError::NoneUsable`] when a key cannot be opened with any key of the keyring; nothing is
+/// changed then.
 pub async fn reseal(ctx: &mut OpContext<'_>) -> Result<u64, SigningKeyError> {
     let keyring = &ctx.services.keyring;
     let mut sealed = Vec::new();
@@ -105,6 +111,7 @@ pub async fn reseal(ctx: &mut OpContext<'_>) -> Result<u64, SigningKeyError> {
         let anew = keyring.seal(PURPOSE, row.id.0.as_bytes(), private.expose(), &ctx.services.rng);
         sealed.push((row.id, anew));
     }
+
     let peppers = pepper::sealed_anew(ctx).await?.ok_or(SigningKeyError::NoneUsable)?;
     let master = keyring.first_key_id().to_owned();
     ctx.lease
@@ -139,10 +146,11 @@ async fn activate(
     let (old, now, event) =
         (active.map(|key| key.id.clone()), ctx.now, Event::KeyActivated { key: id.clone() });
     let signs = id.clone();
+
     ctx.lease
         .transact(Intent::to(EventKind::KeyActivated), async move |tx| {
             if let Some(old) = &old {
-                // Another node was faster: it has retired this key and activated one of its own.
+                // Another node came first: it has retired this key and activated its own.
                 let call = signing_key::set_state(old, State::Active, State::Retiring, now);
                 tx.one(call).await?.ok_or(SigningKeyError::Unknown)?;
             }
@@ -155,6 +163,7 @@ async fn activate(
             Ok::<_, SigningKeyError>((event.clone(), ()))
         })
         .await?;
+
     Ok(Rotated::Activated(id))
 }
 

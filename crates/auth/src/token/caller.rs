@@ -1,4 +1,4 @@
-//! Who calls: an access token, checked against the keys and the view of revocations.
+//! Authenticates a caller: checks an access token against the keys and the revocation cache.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use store::queries::user::State;
 use crate::OpContext;
 use crate::session::revocation_cache::FRESH;
 
-/// Whoever showed a valid access token. His role is not here: it is read from the user where it matters.
+/// The authenticated caller. The role is not included: it is read from the user where needed.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The user.
     pub user: UserId,
-    /// His other name.
+    /// The user's public identifier.
     pub user_uuid: UserUuid,
     /// The session of the token.
     pub session: SessionId,
@@ -24,20 +24,20 @@ pub struct Caller {
     pub claims: AccessClaims,
 }
 
-/// Why a token does not say who calls.
+/// Why a token does not authenticate.
 #[derive(Debug)]
 pub enum CallerError {
     /// It is not a valid access token of this server.
     Invalid(Invalid),
     /// Its session has ended.
     Revoked,
-    /// The view of revocations is too old and the database does not answer.
+    /// The revocation cache is too old, and the database does not answer.
     Stale(store::Error),
 }
 
 /// Checks an access token: signature, type, times, issuer, audience, and that its session has not ended.
 ///
-/// The database is asked only when the view of revocations is older than a second.
+/// The database is asked only when the revocation cache is older than a second.
 ///
 /// # Errors
 /// [`CallerError`].
@@ -58,8 +58,8 @@ pub async fn authenticate(ctx: &mut OpContext<'_>, token: &str) -> Result<Caller
     Ok(caller)
 }
 
-/// As [`authenticate`], but an expired token, or one of a session that has ended, will do: it only says which
-/// session to end.
+/// Like [`authenticate`], but accepts an expired token or one of an ended session, because it is used only to
+/// select the session to end.
 ///
 /// # Errors
 /// [`CallerError::Invalid`].
@@ -90,7 +90,8 @@ async fn caller(ctx: &mut OpContext<'_>, claims: AccessClaims) -> Result<Caller,
     Ok(Caller { user, user_uuid: claims.uuid, session: claims.sid, claims })
 }
 
-/// The number of a user whose tokens name his uuid only: from memory, or else from the session's row.
+/// The id of a user whose tokens contain only the public identifier: from the cache, or else from the
+/// session's row.
 async fn number(ctx: &mut OpContext<'_>, claims: &AccessClaims) -> Result<UserId, CallerError> {
     if let Some(known) = ctx.services.user_cache.number_of(claims.uuid) {
         return Ok(known);

@@ -1,4 +1,4 @@
-//! Introspection (RFC 7662): what a token is worth now, always from the database.
+//! Introspection (RFC 7662): the state of a token, always from the database.
 
 use model::Secret;
 use protocol::wire::access_token::{AccessClaims, LEEWAY, TYP};
@@ -9,21 +9,21 @@ use store::queries::user::State;
 
 use crate::OpContext;
 
-/// What a live token is.
+/// The result of an introspection.
 #[derive(Clone, Debug)]
 pub enum Introspection {
-    /// A live access token.
+    /// An active access token.
     Access(Box<AccessClaims>),
-    /// A live refresh token: its session.
+    /// An active refresh token: its session.
     Refresh(Box<Session>),
-    /// Anything else; the caller learns no more (RFC 7662 §2.2).
+    /// Anything else, without the reason (RFC 7662 §2.2).
     Inactive,
 }
 
-/// Looks at a token of either kind.
+/// Introspects an access token or a refresh token.
 ///
 /// # Errors
-/// When the database did not answer: nothing is said from memory here.
+/// When the database did not answer: caches are not used here.
 pub async fn introspect(
     ctx: &mut OpContext<'_>,
     token: &Secret<String>,
@@ -33,6 +33,7 @@ pub async fn introspect(
         let live = found.filter(|found| is_live(ctx, found) && found.generation == token.generation);
         return Ok(live.map_or(Introspection::Inactive, |found| Introspection::Refresh(Box::new(found))));
     }
+
     let keys = ctx.services.keys();
     let settings = &ctx.services.settings;
     let claims: Option<AccessClaims> =
@@ -41,11 +42,12 @@ pub async fn introspect(
                 claims.check(ctx.now, &settings.issuer, settings.audience.as_deref(), LEEWAY).is_ok()
             },
         );
+
     let Some(claims) = claims else { return Ok(Introspection::Inactive) };
     let found = ctx.lease.read().await?.one(session::find(claims.sid)).await?;
     Ok(match found {
         Some(found) if !found.revoked && found.state == State::Active => {
-            // The role, and what it allows, are the user's of now, not the token's of then.
+            // The role and its scopes are the user's current ones, not those of the token.
             let scope = settings.granted(&found.role, &claims.scope);
             Introspection::Access(Box::new(AccessClaims { role: found.role, scope, ..claims }))
         }

@@ -1,4 +1,4 @@
-//! The mint: every token is issued here, and nothing else reaches the signer.
+//! Mints tokens: the only place that reaches the signer.
 
 use model::Secret;
 use protocol::wire::access_token::{AccessClaims, Audience, FIRST_PARTY, TYP};
@@ -15,22 +15,22 @@ pub struct Tokens {
     pub access_token: Secret<String>,
     /// The refresh token, opaque.
     pub refresh_token: Secret<String>,
-    /// Life of the access token, in seconds.
+    /// Lifetime of the access token, in seconds.
     pub expires_in: u64,
-    /// What the access token allows.
+    /// Scopes of the access token.
     pub scope: String,
 }
 
 /// Why no token was issued.
 #[derive(Debug)]
 pub enum MintError {
-    /// No key signs: none was loaded yet.
+    /// No signing key is loaded.
     NoKey,
     /// The signer failed.
     Key(KeyError),
 }
 
-/// Issues tokens for a session that is live. [`ActiveSession`] is the proof, and this is the only function that takes it.
+/// Issues tokens for an active session. [`ActiveSession`] is the proof, and only this function consumes it.
 pub(crate) fn mint(
     ctx: &OpContext<'_>,
     live: &ActiveSession,
@@ -54,6 +54,7 @@ pub(crate) fn mint(
         role: live.role.clone(),
         scope: live.scope.clone(),
     };
+
     let access_token = Secret::new(signer.sign(TYP, &claims).map_err(MintError::Key)?);
     let mac = ctx.services.macs.first().ok_or(MintError::NoKey)?;
     Ok(Tokens {

@@ -1,4 +1,4 @@
-//! Tokens: one mint, one check, one introspection.
+//! Tokens: minting, authentication, introspection.
 
 mod caller;
 mod introspect;

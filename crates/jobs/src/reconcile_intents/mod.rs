@@ -92,7 +92,7 @@ impl Job for ReconcileIntents {
 
 impl std::fmt::Debug for ReconcileIntents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settling").field("journal", &self.journal).finish_non_exhaustive()
+        f.debug_struct("ReconcileIntents").field("journal", &self.journal).finish_non_exhaustive()
     }
 }
 

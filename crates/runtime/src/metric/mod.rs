@@ -1,4 +1,4 @@
-//! Numbers that are counted where things happen and shown on the page of metrics.
+//! Counters and histograms, which the metrics page shows.
 
 mod page;
 
@@ -11,31 +11,31 @@ use model::Now;
 
 pub use page::{Page, float};
 
-/// Writes families of metrics that another part of the program counts.
+/// Writes the metric families of another component.
 pub type Collector = Arc<dyn Fn(&mut Page) + Send + Sync>;
 
-/// Durations, counted by upper bounds.
+/// A histogram of durations.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// One for each bound, and one for what is above the last.
+    /// One count for each bound, and one for durations above the last.
     counts: Vec<AtomicU64>,
     nanos: AtomicU64,
 }
 
-/// A histogram as it stood.
+/// A snapshot of a histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistogramSnapshot {
-    /// Upper bounds in seconds, each with how many durations were at most so long.
+    /// Upper bounds in seconds, each with the number of durations up to it.
     pub buckets: Vec<(f64, u64)>,
-    /// How many durations there were.
+    /// Number of durations.
     pub count: u64,
-    /// All of them together, in seconds.
+    /// Sum of the durations, in seconds.
     pub sum: f64,
 }
 
 impl HistogramSnapshot {
-    /// Counts what another histogram of the same bounds has, too.
+    /// Adds the counts of another histogram with the same bounds.
     pub fn add(&mut self, other: &Self) {
         for ((_, count), (_, more)) in self.buckets.iter_mut().zip(&other.buckets) {
             *count += more;
@@ -63,7 +63,7 @@ impl Histogram {
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// The histogram as it stands.
+    /// The current counts.
     pub fn snapshot(&self) -> HistogramSnapshot {
         let mut count = 0;
         let mut totals = self.counts.iter().map(|one| {
@@ -77,19 +77,19 @@ impl Histogram {
     }
 }
 
-/// How a run of a job ended.
+/// The outcome of a run of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunOutcome {
-    /// It did what there was to do.
+    /// It succeeded.
     Done,
-    /// It failed, and will be tried again.
+    /// It failed and will be retried.
     Failed,
-    /// Another node has the job.
+    /// Another node runs the job.
     Elsewhere,
 }
 
 impl RunOutcome {
-    /// Its name, as metrics have it.
+    /// The label in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -99,16 +99,16 @@ impl RunOutcome {
     }
 }
 
-/// How the jobs of this node ran. Jobs are few and rare, so a lock is good enough.
+/// Counts the runs of this node's jobs. Runs are rare, so a lock suffices.
 #[derive(Debug, Default)]
 pub struct JobMetrics(Mutex<JobCounts>);
 
-/// What was counted of jobs.
+/// The counts of jobs.
 #[derive(Clone, Debug, Default)]
 pub struct JobCounts {
-    /// Runs, by job and end.
+    /// Runs, by job and outcome.
     pub runs: BTreeMap<(&'static str, RunOutcome), u64>,
-    /// When a job last did what there was to do.
+    /// Time of the last successful run of each job.
     pub last_success: BTreeMap<&'static str, Now>,
 }
 
@@ -122,7 +122,7 @@ impl JobMetrics {
         }
     }
 
-    /// What was counted so far.
+    /// The current counts.
     pub fn counts(&self) -> JobCounts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

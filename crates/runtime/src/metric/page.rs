@@ -1,10 +1,10 @@
-//! A page in Prometheus' text format being written.
+//! Writes a page in Prometheus' text format.
 
 use std::fmt::Write as _;
 
 use super::HistogramSnapshot;
 
-/// A page so far. Names and labels are ours, so that nothing has to be escaped.
+/// A page under construction. Names and labels come from this program, so nothing has to be escaped.
 #[derive(Default)]
 pub struct Page(String);
 
@@ -19,7 +19,7 @@ impl Page {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// One number.
+    /// Writes one sample.
     pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         self.0.push_str(name);
         for (number, (label, text)) in labels.iter().enumerate() {
@@ -28,7 +28,7 @@ impl Page {
         let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
     }
 
-    /// The numbers of one histogram.
+    /// Writes the samples of one histogram.
     pub fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &HistogramSnapshot) {
         let bucket = format!("{name}_bucket");
         for (bound, count) in &histogram.buckets {
@@ -41,7 +41,7 @@ impl Page {
     }
 }
 
-/// A count as Prometheus has them.
+/// A count as a float, the number type of Prometheus.
 #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in doubles")]
 pub fn float(count: u64) -> f64 {
     count as f64

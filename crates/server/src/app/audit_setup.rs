@@ -1,4 +1,4 @@
-//! The audit trail's place on disk, and whether it can be written.
+//! Opens the audit journal, and checks that it can be written.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -25,32 +25,34 @@ use crate::app::settings_mapping;
 use crate::app::start_error::StartError;
 use crate::config::Config;
 
-/// Who writes: a server has one journal for its life, commands take turns at another one.
+/// The writer of a journal. The server keeps one journal open; commands share another one and take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalOwner {
     /// The server.
     Server,
-    /// A command beside it.
+    /// A command that runs beside the server.
     Command,
 }
 
-/// How long whoever ends waits for the journal.
+/// How long shutdown waits for the journal to drain.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How often the watch looks.
+/// Interval of the health check of the journal.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
-/// How long a server waits for the one before it to end, a command for another one, and how long between two tries.
+/// How long a server waits for the previous one to exit, a command for another command, and the time between
+/// two tries.
 const SERVER_HANDOVER_WAIT: Duration = Duration::from_secs(2);
 const COMMAND_HANDOVER_WAIT: Duration = Duration::from_secs(10);
 const HANDOVER_RETRY: Duration = Duration::from_millis(20);
-/// Most records, and bytes of payloads, that go to the database at once.
+/// Most records, and bytes of payloads, that are shipped to the database in one batch.
 const BATCH: (usize, usize) = (2000, 1 << 20);
-/// More than the events of a command need, but for an import, and how long a command waits for its disk.
+/// Bytes of the write check, more than the events of a command except an import, and how long a command waits
+/// for its disk.
 const WRITE_CHECK_BYTES: usize = 256 << 10;
 const WRITE_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
-/// The component's name in readiness.
+/// The name of the component in readiness.
 const COMPONENT: &str = "audit";
 
-/// Where the journal and the keys of a writer are.
+/// The directory of a writer's journal and detail keys.
 pub fn audit_dir(data_dir: &Path, writes: JournalOwner) -> PathBuf {
     let audit = data_dir.join("audit");
     match writes {
@@ -59,7 +61,7 @@ pub fn audit_dir(data_dir: &Path, writes: JournalOwner) -> PathBuf {
     }
 }
 
-/// Opens the journal of a writer and begins to record into it. `audit` knows how far it was shipped.
+/// Opens the journal of a writer and starts recording. `audit` is asked how far the journal was shipped.
 ///
 /// # Errors
 /// [`StartError::Audit`], [`StartError::DataDir`].
@@ -77,12 +79,15 @@ pub async fn open(
     data_dir(&directory)?;
     data_dir(&intents)?;
     let failed = |why: io::Error| StartError::Audit(place.clone(), why.to_string());
+
     let refused = |why| match why {
-        OpenError::Locked(_) if writes == JournalOwner::Server => {
-            StartError::Audit(place.clone(), "another server writes there; give each a data_dir".to_owned())
-        }
+        OpenError::Locked(_) if writes == JournalOwner::Server => StartError::Audit(
+            place.clone(),
+            "another server writes there; give each server its own data_dir".to_owned(),
+        ),
         other => StartError::Audit(place.clone(), other.to_string()),
     };
+
     let mut journal = open_journal(&directory, Options::default(), writes, rng).await.map_err(refused)?;
     if restored_from_backup(audit, journal.head()).await {
         drop(journal);
@@ -91,29 +96,31 @@ pub async fn open(
             tracing::error!(
                 path = %path.display(),
                 aside = %aside.display(),
-                "the audit directory is older than what was shipped of it; it is set aside, and a new one begins"
+                "the audit directory was restored from an old copy; it is set aside, and a new one is created"
             );
             fs::rename(path, aside).map_err(failed)?;
             data_dir(path)?;
         }
         journal = open_journal(&directory, Options::default(), writes, rng).await.map_err(refused)?;
     }
+
     let begun = open_journal(&intents, audit::SEGMENTS, writes, rng).await.map_err(refused)?;
     let intents = IntentLog::start(begun, &intents, clock).map_err(failed)?;
-    let book = DetailKeyFile::open(&place.join("keys"), keyring.clone(), rng.clone()).map_err(failed)?;
+    let detail_keys =
+        DetailKeyFile::open(&place.join("keys"), keyring.clone(), rng.clone()).map_err(failed)?;
     let auditor =
-        Auditor::start(journal, intents, book, keyring, clock.clone(), rng.clone()).map_err(failed)?;
+        Auditor::start(journal, intents, detail_keys, keyring, clock.clone(), rng.clone()).map_err(failed)?;
     Ok(Arc::new(auditor))
 }
 
-/// Whether the database has records of this journal behind its end. Somebody has put back an old copy then: it must not
-/// go on, since it would give the same sequences to other events.
+/// Whether the database has records of this journal after its end. Then the directory was restored from an
+/// old copy and must not be continued, because it would give the same sequences to other events.
 async fn restored_from_backup(audit: Option<&Audit>, head: Head) -> bool {
     let Some(audit) = audit else { return false };
     match audit.journal(head.journal.0).await {
         Ok(known) => known.is_some_and(|known| known.shipped.sequence.unsigned_abs() > head.sequence),
         Err(why) => {
-            tracing::warn!(%why, "it is not known how far the audit journal was shipped");
+            tracing::warn!(%why, "the database cannot be asked how far the audit journal was shipped");
             false
         }
     }
@@ -129,6 +136,7 @@ async fn open_journal(
         JournalOwner::Server => SERVER_HANDOVER_WAIT,
         JournalOwner::Command => COMMAND_HANDOVER_WAIT,
     };
+
     loop {
         match Journal::open(path, options, JournalId(rng.bytes())) {
             Err(OpenError::Locked(_)) if !left.is_zero() => {
@@ -141,14 +149,14 @@ async fn open_journal(
                     tracing::warn!(
                         ?cut,
                         path = %path.display(),
-                        "a record that was not whole was cut off the end of the audit journal"
+                        "an incomplete record was removed from the end of the audit journal"
                     );
                 }
                 if let Some(damage) = &recovery.damage {
                     tracing::error!(
                         ?damage,
                         path = %path.display(),
-                        "the audit journal is damaged; it goes on in a new segment"
+                        "the audit journal is damaged; it continues in a new segment"
                     );
                 }
                 return Ok(journal);
@@ -157,11 +165,11 @@ async fn open_journal(
     }
 }
 
-/// What ships the server's journal, and that of the commands beside it, into the database's trail; nothing where a
-/// recorder was given instead.
+/// The shippers that copy the journals of the server and of the commands into the database; none when a
+/// recorder was given.
 ///
 /// # Errors
-/// [`StartError::Store`] when the settings do not fit.
+/// [`StartError::Store`] when the settings are not valid.
 pub fn shippers(
     config: &Config,
     auditor: Option<&Arc<Auditor>>,
@@ -187,9 +195,11 @@ pub fn shippers(
             forget: None,
         }
     };
+
     let (state, old) = (Arc::clone(auditor), Arc::clone(auditor));
     let server = ShipperSettings {
-        // What is synced only: a power failure takes back the rest, and its sequences are given again.
+        // Ships only synced records: a power failure may remove the others, and their sequences are used
+        // again.
         ready: Arc::new(move || state.state().synced),
         shipping: Arc::clone(auditor.shipping()),
         forget: Some(Arc::new(move |sequence| {
@@ -198,6 +208,7 @@ pub fn shippers(
         })),
         ..settings("ship_audit", JournalOwner::Server)
     };
+
     let commands = settings("ship_audit_commands", JournalOwner::Command);
     let (end, directory, rng) =
         (JournalTail::of(&commands.journal), audit_dir(&config.data_dir, JournalOwner::Command), rng.clone());
@@ -207,11 +218,12 @@ pub fn shippers(
         forget: Some(Arc::new(move |sequence| remove_before(&directory, sequence, &rng))),
         ..commands
     };
+
     Ok(vec![(server, Database(Arc::clone(&audit))), (commands, Database(audit))])
 }
 
-/// What destroys the keys of erased users in this data directory: in the server's own file, and in that of the commands
-/// beside it while none of them is at work.
+/// Destroys the detail keys of erased users in this data directory: in the server's file, and in the
+/// commands' file while no command holds it.
 pub fn detail_keys(config: &Config, auditor: Option<&Arc<Auditor>>, rng: &Rng) -> Vec<KeysOnDisk> {
     let mut files = Vec::new();
     if let Some(auditor) = auditor {
@@ -224,7 +236,7 @@ pub fn detail_keys(config: &Config, auditor: Option<&Arc<Auditor>>, rng: &Rng) -
         let (commands, rng) = (audit_dir(&config.data_dir, JournalOwner::Command), rng.clone());
         let path = commands.join("keys");
         let destroy: Destroy = Arc::new(move |users| {
-            // Whoever has the journal has the keys; a command waits for its turn.
+            // The holder of the journal has the keys; a command waits for its turn.
             let _turn = turn(&commands, &rng)?;
             DetailKeyFile::destroy(&commands.join("keys"), users)
         });
@@ -233,7 +245,7 @@ pub fn detail_keys(config: &Config, auditor: Option<&Arc<Auditor>>, rng: &Rng) -
     files
 }
 
-/// The commands' journal, which nobody else writes as long as it is held.
+/// Opens the commands' journal, which has one writer at a time.
 fn turn(commands: &Path, rng: &Rng) -> io::Result<Journal> {
     let opened = Journal::open(&commands.join("journal"), Options::default(), JournalId(rng.bytes()));
     opened.map(|(journal, _)| journal).map_err(|why| match why {
@@ -243,7 +255,7 @@ fn turn(commands: &Path, rng: &Rng) -> io::Result<Journal> {
     })
 }
 
-/// Removes segments of the commands' journal, unless one of them writes just now.
+/// Removes old segments of the commands' journal, unless a command writes now.
 fn remove_before(commands: &Path, sequence: u64, rng: &Rng) -> bool {
     match turn(commands, rng).and_then(|mut journal| journal.remove_before(sequence)) {
         Ok(_) => true,
@@ -256,15 +268,15 @@ fn remove_before(commands: &Path, sequence: u64, rng: &Rng) -> bool {
     }
 }
 
-/// Whether the trail of this writer has room for what is about to be done: written to the disk, and removed again.
+/// Checks that the disk has space for the writer's events, by writing a file and removing it.
 ///
 /// # Errors
-/// What the disk said, or that it said nothing for [`WRITE_CHECK_TIMEOUT`].
+/// The error of the disk, or a timeout after [`WRITE_CHECK_TIMEOUT`].
 pub async fn can_write(data: &Path, writes: JournalOwner) -> io::Result<()> {
     let path = audit_dir(data, writes).join("room");
     let (tell, told) = oneshot::channel();
-    // A thread that nobody joins: a disk that hangs must not hold the command too.
-    thread::Builder::new().name("room for the trail".to_owned()).spawn(move || {
+    // The thread is not joined: a disk that hangs must not block the command too.
+    thread::Builder::new().name("audit write check".to_owned()).spawn(move || {
         let written = fs::File::create(&path).and_then(|mut file| {
             file.write_all(&vec![0; WRITE_CHECK_BYTES])?;
             file.sync_all()
@@ -277,12 +289,12 @@ pub async fn can_write(data: &Path, writes: JournalOwner) -> io::Result<()> {
     }
 }
 
-/// The machine's name.
+/// The host name.
 pub(crate) fn node_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Writes what waits, and says so where that cannot be done.
+/// Writes the queued events, and logs an error when that fails.
 pub fn drain(auditor: &Auditor) {
     let stopped = auditor.stop(DRAIN);
     if !stopped.finished || stopped.state.dropped > 0 {
@@ -291,7 +303,8 @@ pub fn drain(auditor: &Auditor) {
     }
 }
 
-/// Tells readiness and the log whenever the trail begins or ceases to fail, for ever.
+/// Updates readiness and the log whenever the journal starts or stops failing; runs until the task is
+/// dropped.
 pub async fn watch(auditor: Arc<Auditor>, health: Health) {
     let mut known = Condition::Well;
     loop {

@@ -1,4 +1,4 @@
-//! What the server and the commands beside it stand on: the database, the master key, the rooms.
+//! Opens what the server and the commands share: the database, the master key, the services.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -20,21 +20,21 @@ use crate::app::settings_mapping;
 use crate::app::start_error::StartError;
 use crate::config::{Config, DatabaseUrl};
 
-/// What is given instead of being taken from the surroundings, so that a test can give its own.
+/// Dependencies that a test can replace.
 #[derive(Clone)]
 pub struct RuntimeDeps {
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Randomness.
+    /// The random number generator.
     pub rng: Rng,
-    /// Where the trail leads instead of into the journal.
+    /// Receives audit events in place of the journal.
     pub recorder: Option<Arc<dyn Recorder>>,
-    /// Panic when a task takes a second connection. For tests.
+    /// Panics when a task takes a second connection; for tests.
     pub forbid_second_acquire: bool,
 }
 
 impl RuntimeDeps {
-    /// The system's clock and randomness; the trail leads into the journal.
+    /// The system's clock and randomness; events are recorded in the journal.
     pub fn system() -> Self {
         Self { clock: Clock::system(), rng: Rng::system(), recorder: None, forbid_second_acquire: false }
     }
@@ -42,29 +42,32 @@ impl RuntimeDeps {
 
 impl std::fmt::Debug for RuntimeDeps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Given").field("clock", &self.clock).field("rng", &self.rng).finish_non_exhaustive()
+        f.debug_struct("RuntimeDeps")
+            .field("clock", &self.clock)
+            .field("rng", &self.rng)
+            .finish_non_exhaustive()
     }
 }
 
-/// Whether what is missing is made.
+/// What happens when the database or a key is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfMissing {
-    /// A data directory, an embedded database and its master key are made, and migrations applied where the
-    /// configuration says so.
+    /// Creates the data directory, the embedded database and its master key, and migrates if the
+    /// configuration allows it.
     Create,
-    /// Everything has to be there.
+    /// Returns an error.
     Fail,
 }
 
-/// The database, the master key and the rooms.
+/// The database, the services and the audit trail.
 pub struct Core {
-    /// The doors of the database.
+    /// The connection pools.
     pub store: Store,
-    /// The rooms.
+    /// The services.
     pub services: Arc<Services>,
-    /// The trail of whoever stands here.
+    /// The audit context of this process.
     pub audit: AuditContext,
-    /// What writes the trail, unless a recorder was given.
+    /// The writer of the audit trail, unless a recorder was given.
     pub auditor: Option<Arc<Auditor>>,
 }
 
@@ -91,6 +94,7 @@ impl Core {
             Err(MasterKeyError::Missing(_)) if embedded => None,
             Err(error) => return Err(error.into()),
         };
+
         if missing == IfMissing::Create && (embedded || config.database.auto_migrate) {
             migrate(&database, deps, spawner).await?;
         }
@@ -99,6 +103,7 @@ impl Core {
             Channel::CommandLine => JournalOwner::Command,
             Channel::Server | Channel::Http | Channel::Job | Channel::Journal => JournalOwner::Server,
         };
+
         let audit = |recorder| AuditContext::new(recorder, deps.clock.clone(), origin.clone());
         let keyring = match keyring {
             Some(keyring) => keyring,
@@ -106,6 +111,7 @@ impl Core {
                 first_master_key(config, deps, store.background.lease(audit(Arc::new(NoopRecorder)))).await?
             }
         };
+
         let auditor = if deps.recorder.is_some() {
             None
         } else {
@@ -116,11 +122,13 @@ impl Core {
             let (data, clock, rng) = (&config.data_dir, &deps.clock, &deps.rng);
             Some(audit_setup::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?)
         };
+
         let recorder: Arc<dyn Recorder> = match (&deps.recorder, &auditor) {
             (Some(recorder), _) => Arc::clone(recorder),
             (None, Some(auditor)) => Arc::<Auditor>::clone(auditor),
             (None, None) => Arc::new(NoopRecorder),
         };
+
         let audit = audit(recorder);
         let services = Arc::new(Services::new(settings, keyring, deps.rng.clone()));
         let mut lease = store.background.lease(audit.clone());
@@ -133,18 +141,21 @@ impl Core {
                 StartError::Setting { key: "tokens.hs256_secret_file", why: why.to_string() }
             })?;
         }
+
         if let Some(auditor) = &auditor {
             let journal = audit_setup::audit_dir(&config.data_dir, writes).join("journal");
-            // Before anything is changed that would hide it. What cannot be found out now is tried again later.
+            // Runs before later changes can hide the traces in the database. What cannot be determined now is
+            // tried again later.
             if let Err(error) = jobs::reconcile(&mut ctx, auditor, &journal).await {
-                tracing::warn!(%error, "what a killed process has left in the audit trail is found out later");
+                tracing::warn!(%error, "the intents that a killed process left are reconciled later");
             }
         }
+
         drop(lease);
         Ok(Self { store, services, audit, auditor })
     }
 
-    /// Makes the signing keys that are missing or due.
+    /// Creates the signing keys that are missing or due.
     ///
     /// # Errors
     /// [`StartError::Keys`], [`StartError::Store`].
@@ -154,7 +165,7 @@ impl Core {
             OpContext { services: &self.services, lease: &mut lease, audit: &self.audit, now: clock.now() };
         loop {
             match auth::signing_keys::step(&mut ctx).await {
-                // Another node that starts at the same time was faster; its keys are as good.
+                // Another node that starts at the same time came first; its keys are used.
                 Ok(Rotated::Nothing) | Err(SigningKeyError::Unknown) => return Ok(()),
                 Ok(Rotated::Activated(_) | Rotated::Published(_) | Rotated::Removed(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -165,11 +176,11 @@ impl Core {
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Foundation").field("trail", &self.audit).finish_non_exhaustive()
+        f.debug_struct("Core").field("trail", &self.audit).finish_non_exhaustive()
     }
 }
 
-/// Makes the data directory; says whether the database is the embedded one.
+/// Creates the data directory; returns whether the database is the embedded one.
 fn prepare(config: &Config, missing: IfMissing) -> Result<bool, StartError> {
     let embedded = match &config.database.url {
         DatabaseUrl::Sqlite(path) if missing == IfMissing::Fail && !path.exists() => {
@@ -184,7 +195,7 @@ fn prepare(config: &Config, missing: IfMissing) -> Result<bool, StartError> {
     Ok(embedded)
 }
 
-/// Makes the data directory, for its owner only.
+/// Creates the data directory with mode 0700.
 pub(crate) fn data_dir(path: &Path) -> Result<(), StartError> {
     let failed = |why| StartError::DataDir(path.to_owned(), why);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
@@ -193,7 +204,7 @@ pub(crate) fn data_dir(path: &Path) -> Result<(), StartError> {
         tracing::warn!(
             path = %path.display(),
             mode = format!("{:04o}", mode & 0o7777),
-            "other users of this machine can enter the data directory: chmod 700"
+            "other users of this machine can access the data directory: chmod 700"
         );
     }
     Ok(())
@@ -221,10 +232,12 @@ async fn first_master_key(
         return Err(StartError::MasterKeyLost { file: file.clone(), wanted: realm.master_key_id });
     }
     let keyring = match master_key::create(file, &deps.rng) {
-        // Another process that starts at the same time was faster.
+        // Another process that starts at the same time came first.
         Err(MasterKeyError::Exists(_)) => master_key::read(file)?,
         made => made?,
     };
-    tracing::info!(path = %file.display(), key = keyring.first_key_id(), "a master key was made; keep a copy of it");
+
+    let key = keyring.first_key_id();
+    tracing::info!(path = %file.display(), key, "a master key was created; keep a copy of it");
     Ok(keyring)
 }

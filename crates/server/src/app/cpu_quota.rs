@@ -1,13 +1,13 @@
-//! The processor quota of the control group that this process runs in, if it has one.
+//! The CPU quota of the control group of this process, if there is one.
 
 use std::fs;
 use std::path::Path;
 
-/// Where Linux shows control groups.
+/// The mount point of control groups on Linux.
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// Processors that this process may use all together: the least quota of its group and those above it (cgroup v2
-/// `cpu.max`, v1 `cpu.cfs_quota_us`); None without one.
+/// The number of CPUs that this process may use: the smallest quota of its control group and the groups above
+/// it (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`); None without a quota.
 pub(crate) fn cpu_quota() -> Option<f64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     least_quota(&groups, &|path| fs::read_to_string(Path::new(MOUNT).join(path)).ok())

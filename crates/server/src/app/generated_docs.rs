@@ -1,7 +1,6 @@
-//! Documents that are made of the code, so that they cannot disagree with it. They are checked in, and a test
-//! compares.
+//! Documents generated from the code. They are checked in, and a test compares them.
 
-/// Every generated file: its path from the root of the workspace, and what it holds.
+/// Every generated file: its path from the root of the workspace, and its contents.
 pub fn files() -> Vec<(&'static str, String)> {
     vec![
         ("docs/generated/configuration.md", crate::config::markdown()),
@@ -13,7 +12,7 @@ pub fn files() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The API's description, for an instance at the default address.
+/// The OpenAPI document for an instance at the default address.
 fn openapi() -> String {
     format!("{:#}\n", web::openapi_document("http://127.0.0.1:8080"))
 }

@@ -1,4 +1,4 @@
-//! The sockets that are listened on, taken before anything else is begun.
+//! The listening sockets, bound before anything else is started.
 
 use std::net::SocketAddr;
 
@@ -11,9 +11,9 @@ use crate::config::Config;
 /// The bound listeners.
 #[derive(Debug)]
 pub struct BoundListeners {
-    /// For clients.
+    /// The public listener.
     pub public: TcpListener,
-    /// For operators.
+    /// The operations listener.
     pub operations: Option<TcpListener>,
     /// The certificate of the public listener.
     pub tls: Option<Tls>,
@@ -41,7 +41,7 @@ impl BoundListeners {
     /// The address of the public listener.
     ///
     /// # Errors
-    /// [`StartError::Bind`] when the system does not say.
+    /// [`StartError::Bind`] when the system does not return it.
     pub fn address(&self) -> Result<SocketAddr, StartError> {
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         self.public.local_addr().map_err(|why| StartError::Bind {

@@ -1,7 +1,7 @@
-//! Logs: one line an event, on standard error.
+//! Logs: one line per event, on standard error.
 //!
-//! A line is one line whatever a client sent: JSON escapes by itself, and the format for people escapes every
-//! control character of messages and fields, so that nobody can forge a line or move the cursor.
+//! Input of clients cannot break a line: JSON escapes it, and the format for people escapes every control
+//! character of messages and fields, so that a client cannot forge a line or move the cursor.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -19,12 +19,12 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{LogFilter, LogFormat, TelemetryConfig};
 
-/// Changes which lines are written while the process runs.
+/// Changes the log filter while the process runs.
 #[derive(Clone)]
 pub struct Logging(reload::Handle<EnvFilter, Registry>);
 
 impl Logging {
-    /// Writes the lines of `filter` from now on.
+    /// Replaces the log filter.
     pub fn set(&self, filter: &LogFilter) -> Result<(), LoggingError> {
         self.0.reload(parse(filter)?).map_err(|why| LoggingError(why.to_string()))
     }
@@ -48,7 +48,7 @@ impl fmt::Display for LoggingError {
 
 impl std::error::Error for LoggingError {}
 
-/// Sets logging up for the process, once.
+/// Initialises logging for the process; may be called once.
 pub fn init(config: &TelemetryConfig, clock: &Clock) -> Result<Logging, LoggingError> {
     let terminal = std::io::stderr().is_terminal();
     let (filter, handle) = reload::Layer::new(parse(&config.log_level)?);
@@ -86,7 +86,7 @@ where
     }
 }
 
-/// RFC 3339, from the clock that everything else uses.
+/// RFC 3339, from the clock of the application.
 struct Time(Clock);
 
 impl FormatTime for Time {
@@ -167,14 +167,14 @@ impl Visit for Fields {
     }
 }
 
-/// Whether a character could end a line, move the cursor or turn the reading direction round.
+/// Whether a character can end a line, move the cursor or change the text direction.
 fn is_dangerous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Writes text so that it can do none of that.
+/// Writes text with those characters escaped.
 pub(crate) fn escape(text: &str, into: &mut String) {
     for c in text.chars() {
         if is_dangerous(c) {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_client_sends_can_forge_a_line_for_people() {
+    fn client_input_cannot_forge_a_log_line() {
         for terminal in [false, true] {
             let text = written(LogFormat::Pretty, terminal, log_an_attack);
             assert_eq!(text.matches('\n').count(), 1, "{text}");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_is_for_whoever_reads_it() {
+    fn auto_is_pretty_on_a_terminal_and_json_elsewhere() {
         let log = || tracing::info!("hello");
         assert!(written(LogFormat::Auto, true, log).contains("INFO"));
         assert!(written(LogFormat::Auto, false, log).starts_with('{'));

@@ -1,4 +1,4 @@
-//! The master key file: read with care, made once.
+//! Reads and creates the master key file.
 
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -9,21 +9,21 @@ use std::path::{Path, PathBuf};
 use model::{Rng, Secret};
 use protocol::sealed::keyring::{Keyring, KeyringError};
 
-/// More than this is no keyring.
+/// Largest file that is read, in bytes.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// Why there is no master key.
+/// Why the master key cannot be used.
 #[derive(Debug)]
 pub enum MasterKeyError {
-    /// There is no such file.
+    /// The file does not exist.
     Missing(PathBuf),
-    /// The file is there already; it was left as it is.
+    /// The file exists already and was not changed.
     Exists(PathBuf),
-    /// People other than the owner can read or write the file; its permission bits.
+    /// Other users can read or write the file; its permission bits.
     Exposed(PathBuf, u32),
     /// The file cannot be read or written.
     Io(PathBuf, io::Error),
-    /// What the file holds is no keyring.
+    /// The file does not contain a keyring.
     Keyring(PathBuf, KeyringError),
 }
 
@@ -31,12 +31,13 @@ impl fmt::Display for MasterKeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(path) => {
-                write!(f, "there is no master key at {}; `gatewright keys init` makes one", path.display())
+                write!(f, "there is no master key at {}; `gatewright keys init` creates one", path.display())
             }
-            Self::Exists(path) => write!(f, "{} is there already and stays as it is", path.display()),
+            Self::Exists(path) => write!(f, "{} exists already and stays as it is", path.display()),
             Self::Exposed(path, mode) => write!(
                 f,
-                "{path} is not private (mode {mode:04o}): `chmod 600 {path}`, and rotate if others had it",
+                "{path} is not private (mode {mode:04o}): `chmod 600 {path}`, and rotate the key if others \
+                 could read it",
                 path = path.display(),
             ),
             Self::Io(path, why) => write!(f, "the master key at {}: {why}", path.display()),
@@ -55,14 +56,14 @@ impl std::error::Error for MasterKeyError {
     }
 }
 
-/// Reads the keyring of a file that only its owner can read.
+/// Reads the keyring from a file that only its owner can access.
 pub fn read(path: &Path) -> Result<Keyring, MasterKeyError> {
     let failed = |why: io::Error| match why.kind() {
         ErrorKind::NotFound => MasterKeyError::Missing(path.to_owned()),
         _ => MasterKeyError::Io(path.to_owned(), why),
     };
     let file = File::open(path).map_err(failed)?;
-    // of the open file, so that nobody can put another in its place in between
+    // Checks the open file, so that it cannot be replaced between check and read.
     let about = file.metadata().map_err(failed)?;
     let mode = about.permissions().mode() & 0o7777;
     if !about.is_file() {
@@ -82,8 +83,8 @@ pub fn read(path: &Path) -> Result<Keyring, MasterKeyError> {
     Keyring::parse(text.expose()).map_err(|why| MasterKeyError::Keyring(path.to_owned(), why))
 }
 
-/// Makes a keyring of one new key, in a file that was not there before, and in its folder if need be. When
-/// this returns, the file survives a loss of power; when it does not, there is no half-written one.
+/// Creates a keyring with one new key, in a new file and if necessary a new directory. On success the file is
+/// durable; on failure there is no partial file.
 pub fn create(path: &Path, rng: &Rng) -> Result<Keyring, MasterKeyError> {
     let failed = |why: io::Error| match why.kind() {
         ErrorKind::AlreadyExists => MasterKeyError::Exists(path.to_owned()),
@@ -99,7 +100,7 @@ pub fn create(path: &Path, rng: &Rng) -> Result<Keyring, MasterKeyError> {
     }
     let draft = folder.join(format!(".master-key-{:016x}", u64::from_be_bytes(rng.bytes())));
     let made = write_new(&draft, &line).and_then(|()| match std::fs::hard_link(&draft, path) {
-        // a file system without links: the name itself is exclusive too, only not all at once
+        // For file systems without hard links: creating the name is exclusive too, but not atomic.
         Err(why) if why.kind() != ErrorKind::AlreadyExists => write_new(path, &line),
         linked => linked,
     });
@@ -130,11 +131,11 @@ mod tests {
         assert_eq!(path.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(read(&path).unwrap().first_key_id(), made.first_key_id());
         let names = path.parent().unwrap().read_dir().unwrap().count();
-        assert_eq!(names, 1, "nothing is left over");
+        assert_eq!(names, 1, "no temporary file is left");
     }
 
     #[test]
-    fn what_is_there_is_never_replaced() {
+    fn an_existing_file_is_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         let first = create(&path, &Rng::seeded(1)).unwrap();

@@ -1,4 +1,4 @@
-//! The whole application: put together by [`App::build`], run by [`App::run`].
+//! The whole application: built by [`App::build`], run by [`App::run`].
 
 pub mod audit_setup;
 pub mod bootstrap;
@@ -34,27 +34,27 @@ use self::listeners::BoundListeners;
 use self::start_error::StartError;
 use crate::config::Config;
 
-/// The application, ready to be run. Tests use its parts without listeners.
+/// The built application. Tests use its parts without listeners.
 pub struct App {
-    /// What the public listener serves.
+    /// The router of the public listener.
     pub public: Router,
-    /// What the operations listener serves.
+    /// The router of the operations listener.
     pub operations: Router,
-    /// What the operations need.
+    /// The services.
     pub services: Arc<Services>,
-    /// The connections for jobs and commands.
+    /// The connection pool of jobs and commands.
     pub background: Arc<store::BackgroundPool>,
-    /// Counts the round trips of requests.
+    /// Counts the database round trips of requests.
     pub meter: store::TripCounter,
-    /// Steps the jobs.
+    /// Runs the jobs.
     pub runner: Runner,
-    /// The jobs.
+    /// The registered jobs.
     pub jobs: Registry,
-    /// The URL that clients use.
+    /// The public URL.
     pub public_url: String,
-    /// Whether there is no account yet.
+    /// Whether there are no accounts yet.
     pub is_empty: bool,
-    /// The trail of the server itself.
+    /// The audit context of the server itself.
     pub audit: AuditContext,
     auditor: Option<Arc<Auditor>>,
     limits: Limits,
@@ -62,9 +62,10 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the database (making an embedded one, and migrating where the configuration says so), the master key and
-    /// the signing keys, and fills the view of revocations. `listening` is the public listener's address, of which the
-    /// public URL is made when none is configured. Tasks go through `tasks`; nothing is served yet.
+    /// Opens the database (creates an embedded one, and migrates if the configuration allows it), the master
+    /// key and the signing keys, and fills the revocation cache. `listening` is the public listener's
+    /// address; the public URL is derived from it when none is configured. Tasks are started through `tasks`;
+    /// nothing is served yet.
     ///
     /// # Errors
     /// [`StartError`]: one sentence for the operator.
@@ -100,7 +101,7 @@ impl App {
             sinks: sinks::shippers(config, auditor.as_ref(), &tasks.stop().working)?,
         });
 
-        // Nothing is served before it is known which sessions have ended and which keys sign.
+        // Nothing is served before the revocation cache is filled and the signing keys are loaded.
         jobs.settle(&runner, "poll_revocations").await.map_err(StartError::Job)?;
         let meter = store.requests.meter();
         let routers = web::routers(WebDeps {
@@ -137,7 +138,7 @@ impl App {
         })
     }
 
-    /// Starts the jobs and the listeners, and says that it is running.
+    /// Starts the jobs and the listeners, and sets the phase to running.
     pub fn start(self, ports: BoundListeners) {
         let Self { public, operations, runner, jobs, audit, auditor, tasks, limits, .. } = self;
         note_life(&tasks, &audit);
@@ -161,7 +162,7 @@ impl App {
         tasks.health().enter(Phase::Running);
     }
 
-    /// Runs until a signal, or until a part that it cannot be without has failed; `reload` is called for SIGHUP.
+    /// Runs until a signal, or until a critical task has failed; SIGHUP calls `reload`.
     pub async fn run(
         self,
         ports: BoundListeners,
@@ -180,7 +181,7 @@ impl std::fmt::Debug for App {
     }
 }
 
-/// Tells readiness how a component is.
+/// Reports the state of a component to readiness.
 fn report(health: &Health) -> Report {
     let health = health.clone();
     Arc::new(move |component, works| {
@@ -192,14 +193,14 @@ fn report(health: &Health) -> Report {
     })
 }
 
-/// Whether there is no user at all.
+/// Whether there are no users.
 async fn is_empty(core: &Core) -> Result<bool, StartError> {
     let mut lease = core.store.background.lease(core.audit.clone());
     let users = lease.read().await?.all(store::queries::user::page(model::UserId(0), 1)).await?;
     Ok(users.is_empty())
 }
 
-/// Notes that the server has come up, and when everything else has ended that it ended.
+/// Records the start of the server, and after all tasks have ended its stop.
 fn note_life(tasks: &Tasks, audit: &AuditContext) {
     let version = env!("CARGO_PKG_VERSION");
     audit.note(Event::ServerStarted { version, node: audit_setup::node_name() });
@@ -207,7 +208,7 @@ fn note_life(tasks: &Tasks, audit: &AuditContext) {
     tasks.at_end(move || audit.note(Event::ServerStopped { version, node: audit_setup::node_name() }));
 }
 
-/// Watches the trail while the server works, and drains it when everything else has ended.
+/// Watches the journal while the server runs, and drains it after all tasks have ended.
 fn watch_audit(tasks: &Tasks, auditor: Arc<Auditor>) {
     let (health, stop) = (tasks.health().clone(), tasks.stop().working.clone());
     let last = Arc::clone(&auditor);
@@ -227,7 +228,7 @@ fn audit_metrics(auditor: Arc<Auditor>) -> Collector {
     Arc::new(move |page| audit::metrics::collect(page, &auditor))
 }
 
-/// Replaces the certificate of the public listener when its files change.
+/// Reloads the certificate of the public listener when its files change.
 fn watch_certificate(tasks: &Tasks, tls: Tls) {
     tasks.restartable(Stage::Serving, "certificate watch", move || {
         let tls = tls.clone();
@@ -260,12 +261,12 @@ fn start_listener(
     tasks.critical(Stage::Serving, name, listener::serve(listener, config));
 }
 
-/// The listener's defaults, with the bound on headers that `model` states.
+/// The listener's defaults, with the header limit of `model`.
 fn listener_limits(connections: u32) -> Limits {
     Limits { header_bytes: model::bounds::HEADER_BYTES, ..Limits::for_connections(connections) }
 }
 
-/// Puts the peer's address into the request, where the layers of `web` read it.
+/// Adds the peer's address to the request, for the layers of `web`.
 fn insert_peer(request: &mut Request<RequestBody>, peer: SocketAddr) {
     request.extensions_mut().insert(Peer(peer));
 }

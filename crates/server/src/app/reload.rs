@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is read again; what cannot be applied while running is named.
+//! SIGHUP: reloads the configuration, and logs the settings that require a restart.
 
 use model::Event;
 use runtime::AuditContext;
@@ -7,7 +7,7 @@ use crate::app::audit_setup::node_name;
 use crate::app::logging::Logging;
 use crate::config::{Config, LoadArgs, environment};
 
-/// The configuration in effect, and where it was read from.
+/// The configuration in effect, and its sources.
 #[derive(Debug)]
 pub struct Reload {
     args: LoadArgs,
@@ -17,12 +17,12 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// Nothing was changed yet; what will be is noted in `audit`.
+    /// Starts from `config`; changes are recorded in `audit`.
     pub fn new(args: LoadArgs, config: Config, logging: Logging, audit: &AuditContext) -> Self {
         Self { args, config, logging, audit: audit.clone() }
     }
 
-    /// Reads the configuration again and applies what can be; a bad one changes nothing.
+    /// Reloads the configuration and applies the settings that can change; an invalid one changes nothing.
     pub fn run(&mut self) {
         let loaded = match Config::load(&self.args, environment()) {
             Ok(loaded) => loaded,
@@ -34,23 +34,27 @@ impl Reload {
                 return;
             }
         };
+
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
         let changes = Config::reloadable_changes(&self.config, &loaded.config);
         let next = self.config.reloaded(&loaded.config);
-        // What is marked `reload` in the table of settings is applied here, and nothing else.
+
+        // Applies exactly the settings that are marked `reload` in the table of settings.
         if let Err(error) = self.logging.set(&next.telemetry.log_level) {
             tracing::error!("the log level stays as it is: {error}");
             self.refused(1);
             return;
         }
+
         self.config = next;
         tracing::info!(
             applied = changes.applied.join(", "),
             need_restart = changes.need_restart.join(", "),
             "the configuration was read again"
         );
+
         self.audit.note(Event::ConfigurationReloaded {
             version: env!("CARGO_PKG_VERSION"),
             node: node_name(),

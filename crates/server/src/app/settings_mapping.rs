@@ -1,4 +1,4 @@
-//! What the configuration means to each crate: the one place that knows both sides.
+//! Maps the configuration to the settings of each crate.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,7 +16,7 @@ use crate::app::cpu_quota::cpu_quota;
 use crate::app::start_error::StartError;
 use crate::config::{self, Audience, Config, DatabaseUrl, PasswordAlgorithm, SigningAlgorithm, Subject};
 
-/// The URL that clients use: the configured one, or one made of the address listened on.
+/// The public URL: the configured one, or one derived from the listening address.
 pub fn public_url(config: &Config, listening: SocketAddr) -> String {
     if let Some(url) = &config.server.public_url {
         return url.base().to_owned();
@@ -35,7 +35,7 @@ pub fn reachable(listening: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listening.port())
 }
 
-/// How to use the database.
+/// The settings of the store.
 pub fn store(config: &Config) -> store::Settings {
     let database = &config.database;
     let location = match &database.url {
@@ -57,7 +57,7 @@ pub fn store(config: &Config) -> store::Settings {
     }
 }
 
-/// The settings of the doors.
+/// The settings of `web`.
 ///
 /// # Errors
 /// [`StartError::Setting`].
@@ -84,7 +84,7 @@ fn beginning_of(day: jiff::civil::Date) -> Now {
     Now::from_seconds(zoned.map_or(0, |zoned| zoned.timestamp().as_second()))
 }
 
-/// The settings of the rooms, with the files that they name.
+/// The settings of `auth`, including the files that they name.
 ///
 /// # Errors
 /// [`StartError::Setting`].
@@ -96,12 +96,14 @@ pub fn auth(config: &Config, public_url: &str) -> Result<auth::Settings, StartEr
         Audience::Omitted => None,
         Audience::Named(name) => Some(name.clone()),
     };
+
     let algorithm = match tokens.algorithm {
         SigningAlgorithm::Es256 => Algorithm::Es256,
         SigningAlgorithm::EdDsa => Algorithm::EdDsa,
         SigningAlgorithm::Rs256 => Algorithm::Rs256,
         SigningAlgorithm::Hs256 => Algorithm::Hs256,
     };
+
     Ok(auth::Settings {
         passwords: passwords(config, &issuer)?,
         issuer,
@@ -120,10 +122,10 @@ pub fn auth(config: &Config, public_url: &str) -> Result<auth::Settings, StartEr
     })
 }
 
-/// How much of a processor quota hashing may use: requests and the database need the rest.
+/// The share of a CPU quota that hashing may use: requests and the database need the rest.
 const SHARE_OF_QUOTA: f64 = 0.8;
 
-/// The processors of this machine, or as many as the quota allows.
+/// The CPUs of this machine, or the CPU quota if it is smaller.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -174,7 +176,7 @@ fn scopes(config: &Config) -> Result<BTreeMap<String, Scope>, StartError> {
     let scope = |(role, words): (&String, &Vec<String>)| {
         let scope = Scope::parse(&words.join(" ")).map_err(|_| StartError::Setting {
             key: "accounts.scopes",
-            why: format!("the scopes of `{role}` are too many or not scopes"),
+            why: format!("the scopes of `{role}` are too many, or one is not a scope"),
         })?;
         Ok((role.clone(), scope))
     };
@@ -191,7 +193,7 @@ fn attributes(config: &Config) -> Result<ProfileSchema, StartError> {
         .map_err(|why| StartError::Setting { key: KEY, why: format!("{}: {why}", path.display()) })
 }
 
-/// The secret of HS256, where that is what signs.
+/// The secret of HS256, if that algorithm is configured.
 ///
 /// # Errors
 /// [`StartError::Setting`] when its file cannot be read.
@@ -203,7 +205,7 @@ pub fn shared_secret(config: &Config) -> Result<Option<Secret<Vec<u8>>>, StartEr
     };
     let bytes = std::fs::read(path).map_err(|why| unreadable(KEY, path, &why))?;
     let mut secret = Secret::new(bytes);
-    // An editor ends the last line; the applications that share the secret leave that away as well.
+    // Removes the final newline that editors add; the applications that share the secret do so as well.
     if secret.expose().ends_with(b"\n") {
         let end = if secret.expose().ends_with(b"\r\n") { 2 } else { 1 };
         let kept = secret.expose().len().saturating_sub(end);

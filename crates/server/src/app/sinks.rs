@@ -1,4 +1,4 @@
-//! The sinks of the audit trail beside the database, as the configuration names them.
+//! The sinks of the audit trail in addition to the database, as configured.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::app::bootstrap::data_dir;
 use crate::app::start_error::StartError;
 use crate::config::{AuditConfig, Config, WebUrl};
 
-/// Most records, and bytes of payloads, that are sent at once: a body stays below what most receivers take.
+/// Most records, and bytes of payloads, in one batch: a body stays below the limit of most receivers.
 const BATCH: (usize, usize) = (500, 256 << 10);
-/// First and longest rest of a sink that fails.
+/// Initial and maximum delay after a failure of a sink.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// Where systems keep the certificates of authorities: Debian and Alpine, Fedora, SUSE, and the BSDs.
 const ROOTS: [&str; 4] = [
@@ -36,7 +36,7 @@ const CA_KEY: &str = "audit.sink_ca_file";
 const WEBHOOK_KEY: &str = "audit.webhook_url";
 const OTLP_KEY: &str = "audit.otlp_endpoint";
 
-/// A sink: the word of its file and its metrics, and what its jobs are called.
+/// A sink: its name in files and metrics, and the names of its jobs.
 #[derive(Clone, Copy)]
 enum Kind {
     Stdout,
@@ -69,8 +69,8 @@ impl Kind {
     }
 }
 
-/// What ships the server's journal, and that of the commands beside it, into every sink; nothing where a recorder was
-/// given instead. What is on its way is given up at `stop`.
+/// The shippers that copy the journals of the server and of the commands to every sink; none when a recorder
+/// was given. Pending requests are abandoned at `stop`.
 ///
 /// # Errors
 /// [`StartError::Setting`], [`StartError::DataDir`].
@@ -83,7 +83,7 @@ pub(crate) fn shippers(
     let mut shippers = Vec::new();
     let tls = Tls::new(config);
     for kind in [Kind::Stdout, Kind::Redis, Kind::Webhook, Kind::Otlp] {
-        // Each journal has a connection of its own.
+        // Each journal has its own connection.
         let (Some(server), Some(commands)) = (carrier(kind, config, &tls)?, carrier(kind, config, &tls)?)
         else {
             continue;
@@ -102,13 +102,15 @@ pub(crate) fn shippers(
             shippers.push((settings, outside));
         }
     }
+
     Ok(shippers)
 }
 
 fn settings(config: &Config, writes: JournalOwner, auditor: &Arc<Auditor>) -> ShipperSettings {
     let journal = audit_dir(&config.data_dir, writes).join("journal");
     let ready: Arc<dyn Fn() -> u64 + Send + Sync> = match writes {
-        // What is synced only: a power failure takes back the rest, and its sequences are given again.
+        // Ships only synced records: a power failure may remove the others, and their sequences are used
+        // again.
         JournalOwner::Server => {
             let auditor = Arc::clone(auditor);
             Arc::new(move || auditor.state().synced)
@@ -118,6 +120,7 @@ fn settings(config: &Config, writes: JournalOwner, auditor: &Arc<Auditor>) -> Sh
             Arc::new(move || end.sequence())
         }
     };
+
     ShipperSettings {
         name: "",
         journal,
@@ -130,12 +133,13 @@ fn settings(config: &Config, writes: JournalOwner, auditor: &Arc<Auditor>) -> Sh
         journal_keep: config.audit.journal_keep,
         ready,
         shipping: Arc::default(),
-        // The database says what may go: a sink that is down for longer than the journal is kept misses something.
+        // The database decides when segments are removed: a sink that is down for longer than
+        // `audit.journal_keep` misses events.
         forget: None,
     }
 }
 
-/// The way to a sink; `None` where it is not configured.
+/// The transport of a sink; `None` where it is not configured.
 fn carrier(kind: Kind, config: &Config, tls: &Tls) -> Result<Option<Transport>, StartError> {
     let audit = &config.audit;
     Ok(match kind {
@@ -174,7 +178,7 @@ fn webhook(audit: &AuditConfig, tls: &Tls) -> Result<Option<Webhook>, StartError
     Ok(Some(Webhook::new(endpoint(WEBHOOK_KEY, url, url.as_str(), audit, tls)?, secrets)))
 }
 
-/// The headers of a file. Nothing of a value is repeated.
+/// Reads headers from a file. Errors never repeat a value.
 fn headers(file: &Path) -> Result<HeaderMap, StartError> {
     let failed = |why: String| StartError::Setting {
         key: "audit.otlp_headers_file",
@@ -186,7 +190,7 @@ fn headers(file: &Path) -> Result<HeaderMap, StartError> {
         let header = line.split_once(':').and_then(|(name, value)| {
             Some((HeaderName::try_from(name.trim()).ok()?, HeaderValue::try_from(value.trim()).ok()?))
         });
-        let (name, mut value) = header.ok_or_else(|| failed(format!("line {number} is no header")))?;
+        let (name, mut value) = header.ok_or_else(|| failed(format!("line {number} is not a header")))?;
         value.set_sensitive(true);
         headers.append(name, value);
     }
@@ -204,7 +208,7 @@ fn endpoint(
     Endpoint::new(whole, tls, audit.sink_timeout).map_err(|why| StartError::Setting { key, why })
 }
 
-/// TLS as clients speak it, made where somebody needs it.
+/// The TLS client configuration, created on first use.
 struct Tls {
     ca_file: Option<PathBuf>,
     made: std::sync::OnceLock<Arc<ClientConfig>>,
@@ -223,7 +227,11 @@ impl Tls {
             Some(file) => roots(file)?,
             None => match ROOTS.iter().map(Path::new).find(|path| path.exists()) {
                 Some(file) => roots(file)?,
-                None => return Err(refused("this machine has no list of authorities: name one".to_owned())),
+                None => {
+                    return Err(refused(
+                        "this machine has no list of authorities: set this to the file of one".to_owned(),
+                    ));
+                }
             },
         };
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -239,12 +247,13 @@ fn refused(why: String) -> StartError {
     StartError::Setting { key: CA_KEY, why }
 }
 
-/// The authorities of a file. Some lists have certificates that nobody can read; one that is good must be there.
+/// Reads the authorities of a file. Certificates that cannot be parsed are skipped; at least one must be
+/// valid.
 fn roots(file: &Path) -> Result<RootCertStore, StartError> {
     let failed = |why: String| refused(format!("{}: {why}", file.display()));
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).map_err(|why| failed(why.to_string()))? {
         let _ = roots.add(certificate.map_err(|why| failed(why.to_string()))?);
     }
-    if roots.is_empty() { Err(failed("no certificate in it".to_owned())) } else { Ok(roots) }
+    if roots.is_empty() { Err(failed("there is no valid certificate in it".to_owned())) } else { Ok(roots) }
 }

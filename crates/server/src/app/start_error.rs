@@ -1,4 +1,4 @@
-//! Why the server, or a command beside it, could not begin.
+//! Why the server or a command cannot start.
 
 use std::fmt;
 use std::io;
@@ -12,36 +12,36 @@ use listener::TlsError;
 
 use crate::app::master_key::MasterKeyError;
 
-/// What stands in the way, in words for the operator.
+/// The error, in words for the operator.
 #[derive(Debug)]
 pub enum StartError {
     /// A setting cannot be used.
     Setting {
         /// Its name.
         key: &'static str,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
-    /// The data directory cannot be made.
+    /// The data directory cannot be created.
     DataDir(PathBuf, io::Error),
-    /// An address cannot be listened on.
+    /// An address cannot be bound.
     Bind {
-        /// The setting that names it.
+        /// The setting of the address.
         key: &'static str,
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         why: io::Error,
     },
     /// The certificate cannot be used.
     Tls(TlsError),
-    /// There is no embedded database yet.
+    /// The embedded database does not exist.
     NoDatabase(PathBuf),
     /// The master key file cannot be used.
     MasterKey(MasterKeyError),
     /// The database was sealed by a master key whose file is not there.
     MasterKeyLost {
-        /// Where it was looked for.
+        /// The expected path of the file.
         file: PathBuf,
         /// The key that the database names.
         wanted: String,
@@ -52,16 +52,16 @@ pub enum StartError {
     Realm(RealmError),
     /// The audit journal cannot be written.
     Audit(PathBuf, String),
-    /// No token could be signed.
+    /// No signing key can be used.
     Keys(SigningKeyError),
     /// Password hashes could not be sealed.
     Pepper(PepperServiceError),
-    /// The view of revocations could not be filled.
+    /// The revocation cache could not be filled.
     Job(jobs::JobError),
 }
 
 impl StartError {
-    /// Whether the configuration has to change before another try.
+    /// Whether the configuration must change before another try.
     pub fn is_configuration(&self) -> bool {
         matches!(self, Self::Setting { .. } | Self::Tls(_))
     }
@@ -72,7 +72,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Setting { key, why } => write!(f, "{key}: {why}"),
             Self::DataDir(path, why) => {
-                write!(f, "data_dir: {} cannot be made or made private: {why}", path.display())
+                write!(f, "data_dir: {} cannot be created or made private: {why}", path.display())
             }
             Self::Bind { key, address, why } if why.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{key}: {address} is taken by another process; stop it, or set another address")
@@ -81,14 +81,15 @@ impl fmt::Display for StartError {
             Self::Tls(why) => why.fmt(f),
             Self::NoDatabase(path) => write!(
                 f,
-                "there is no database at {}; `gatewright serve` makes one, or set data_dir to where it is",
+                "there is no database at {}; `gatewright serve` creates one, or set data_dir to its \
+                 directory",
                 path.display()
             ),
             Self::MasterKey(why) => why.fmt(f),
             Self::MasterKeyLost { file, wanted } => write!(
                 f,
-                "the database was sealed with the master key {wanted:?}, and there is no key file at {}; put it \
-                 back, or set master_key_file to where it is",
+                "the database was sealed with the master key {wanted:?}, and there is no key file at {}; \
+                 restore it, or set master_key_file to its path",
                 file.display()
             ),
             Self::Store(why) => why.fmt(f),
@@ -96,6 +97,7 @@ impl fmt::Display for StartError {
             Self::Audit(place, why) => {
                 write!(f, "the audit journal in {} cannot be opened: {why}", place.display())
             }
+
             Self::Keys(why) => why.fmt(f),
             Self::Pepper(why) => write!(f, "passwords.pepper: {why}"),
             Self::Job(why) => why.fmt(f),

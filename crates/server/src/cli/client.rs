@@ -11,11 +11,11 @@ use crate::app::bootstrap::IfMissing;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientCommand {
-    /// Adds a client and prints its secret, once
+    /// Adds a client and prints its secret once
     Add(Add),
     /// Lists clients
     List,
-    /// Gives a client a new secret and prints it, once; the old one is refused at once
+    /// Gives a client a new secret and prints it once; the old one is refused at once
     Rotate(Which),
     /// Removes a client
     Remove(Remove),
@@ -31,7 +31,7 @@ pub(super) struct Which {
 pub(super) struct Add {
     #[command(flatten)]
     which: Which,
-    /// What people call it
+    /// The display name
     #[arg(long)]
     name: String,
 }
@@ -40,7 +40,7 @@ pub(super) struct Add {
 pub(super) struct Remove {
     #[command(flatten)]
     which: Which,
-    /// Does not ask
+    /// Does not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -56,6 +56,7 @@ impl ClientCommand {
         if !matches!(self, Self::List) {
             command.ensure_auditable().await?;
         }
+
         let mut lease = command.lease();
         let ctx = &mut command.op_context(&mut lease);
         match self {

@@ -1,4 +1,4 @@
-//! Where a command that changes something stands: beside the server, on the same database.
+//! What a command that changes accounts, clients or keys runs with: it uses the same database as the server.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
 use crate::app::{logging, settings_mapping};
 use crate::config::{Config, LogFilter, Source, environment};
 
-/// The database and the rooms, for one command.
+/// The database and the services, for one command.
 pub(super) struct CommandContext {
     core: Core,
     given: RuntimeDeps,
@@ -22,7 +22,7 @@ pub(super) struct CommandContext {
     _lifecycle: Lifecycle,
 }
 
-/// The configuration of a command; its log shows only what matters, and what happened.
+/// Loads the configuration of a command. Its log shows warnings and errors, unless the log level is set.
 pub(super) fn configure(global: &Global) -> Result<Config, Failure> {
     let mut loaded = global.load()?;
     if *loaded.source("telemetry.log_level") == Source::Default {
@@ -34,7 +34,7 @@ pub(super) fn configure(global: &Global) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// The user id of this process, its name in the password database, and the one for which `sudo` runs it.
+/// The process's user id, its name in the password database, and the user that called `sudo`.
 fn actor() -> Actor {
     let uid = rustix::process::getuid();
     let named = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid.as_raw()));
@@ -48,7 +48,7 @@ fn actor() -> Actor {
     }
 }
 
-/// A command ends when what it did is in the journal.
+/// Dropping waits until the command's events are in the journal.
 impl Drop for CommandContext {
     fn drop(&mut self) {
         if let Some(auditor) = &self.core.auditor {
@@ -58,7 +58,7 @@ impl Drop for CommandContext {
 }
 
 impl CommandContext {
-    /// Opens the database of `config`; a command needs one connection and one hashing thread.
+    /// Opens the database of `config`, with one connection and one hashing thread.
     pub(super) async fn open(mut config: Config, missing: IfMissing) -> Result<Self, Failure> {
         config.database.pool_min = 0;
         config.database.pool_max = 1;
@@ -72,21 +72,21 @@ impl CommandContext {
         Ok(Self { core, given, data_dir: config.data_dir, _lifecycle: lifecycle })
     }
 
-    /// Makes sure, before anything is changed, that it can be said in the trail what will have been changed. What a
-    /// command changes is always audited, whatever `audit.required` says.
+    /// Checks, before anything is changed, that the audit trail can be written. Changes by a command are
+    /// always audited, whatever `audit.required` says.
     pub(super) async fn ensure_auditable(&self) -> Result<(), Failure> {
         let room = audit_setup::can_write(&self.data_dir, JournalOwner::Command).await;
         room.map_err(|why| {
-            Failure::failed(format!("nothing was changed, since the audit trail cannot be written: {why}"))
+            Failure::failed(format!("nothing was changed, because the audit trail cannot be written: {why}"))
         })
     }
 
-    /// A lease for a visit.
+    /// A lease for an operation.
     pub(super) fn lease(&self) -> Lease {
         self.core.store.background.lease(self.core.audit.clone())
     }
 
-    /// A visit to the rooms.
+    /// The context of an operation.
     pub(super) fn op_context<'a>(&'a self, lease: &'a mut Lease) -> OpContext<'a> {
         let services: &Services = &self.core.services;
         OpContext { services, lease, audit: &self.core.audit, now: self.given.clock.now() }

@@ -1,4 +1,4 @@
-//! What is made of the definition of the command line: completions, manual pages, a page of documentation.
+//! Generated from the definition of the command line: completions, manual pages, a page of documentation.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -69,16 +69,16 @@ pub fn markdown() -> String {
     let mut root = command().term_width(COLUMNS);
     root.build();
     let mut out = String::from(
-        "# Command line\n\nGenerated from the definition of the commands. Exit status: 0 done, 1 failed, 2 the \
-         arguments or the\nconfiguration are wrong. Secrets are read from a prompt, a file or standard input, \
-         never from an argument.\n",
+        "# Command line\n\nGenerated from the definition of the commands. Exit status: 0 done, 1 failed, 2 \
+         the arguments or the\nconfiguration are wrong. Secrets are read from a prompt, a file or standard \
+         input, never from an argument.\n",
     );
     section(&root, "gatewright", &mut out);
     out
 }
 
 fn section(command: &Command, path: &str, out: &mut String) {
-    // As `--help` prints it: in short where the longer form would say no more.
+    // The text of `--help`, or the short help where the long one has nothing to add.
     let asked = command.clone().term_width(COLUMNS).try_get_matches_from(["gatewright", "--help"]);
     let help = asked.err().map(|help| help.render().to_string()).unwrap_or_default();
     let help = help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");

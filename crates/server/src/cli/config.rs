@@ -10,9 +10,9 @@ use crate::config::{Config, Loaded, default_toml, environment};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Says what is wrong with the configuration, all of it
+    /// Reports every error in the configuration
     Check,
-    /// Explains one setting, or all: what it does, what it is and where that comes from
+    /// Explains one setting, or all: meaning, value, and where the value comes from
     Explain(Explain),
     /// Prints the configuration in effect, and where each value comes from
     Print,
@@ -45,6 +45,7 @@ impl ConfigCommand {
                 }
                 Ok(out.text(&loaded.print())?)
             }
+
             Self::Explain(Explain { key }) => {
                 let loaded = global.load()?;
                 match key {
@@ -60,7 +61,7 @@ impl ConfigCommand {
 
 fn explain(loaded: &Loaded, key: &str, out: &mut Output) -> Result<(), Failure> {
     let (Some(text), Some(setting)) = (loaded.explain(key), Config::setting(key)) else {
-        return Err(Failure::usage(format!("there is no setting `{key}`; `config print` shows them all")));
+        return Err(Failure::usage(format!("there is no setting `{key}`; `config print` lists them")));
     };
     if out.is_json() {
         return Ok(out.value(&json!({
@@ -99,7 +100,7 @@ fn check(global: &Global, out: &mut Output) -> Result<(), Failure> {
     Ok(out.line(&format!("the configuration{from} is good"))?)
 }
 
-/// Reads the files that settings name, as the start would.
+/// Reads the files that settings name, as `serve` does.
 fn files(config: &Config) -> Result<(), StartError> {
     let public_url = settings_mapping::public_url(config, config.server.listen);
     settings_mapping::auth(config, &public_url)?;

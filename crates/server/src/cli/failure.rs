@@ -1,4 +1,4 @@
-//! How a command fails: one sentence, and an exit status.
+//! Failures of commands: one sentence and an exit status.
 
 use std::fmt;
 use std::io;
@@ -24,12 +24,12 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// It could not be done.
+    /// The operation failed (exit status 1).
     pub(super) fn failed(text: impl Into<String>) -> Self {
         Self { status: 1, text: text.into() }
     }
 
-    /// What was asked for, or configured, cannot be.
+    /// The arguments or the configuration are wrong (exit status 2).
     pub(super) fn usage(text: impl Into<String>) -> Self {
         Self { status: 2, text: text.into() }
     }
@@ -39,13 +39,13 @@ impl Failure {
         Self::usage(errors.to_string().trim_end())
     }
 
-    /// What a member of an account was refused for.
+    /// The reasons for which fields of an account were refused.
     pub(super) fn fields(errors: &[FieldError]) -> Self {
         let lines: Vec<_> = errors.iter().map(|error| format!("{} {}", error.field, error.message)).collect();
         Self::failed(lines.join("; "))
     }
 
-    /// The exit status; the sentence goes to standard error.
+    /// Prints the sentence on standard error; returns the exit status.
     pub(super) fn tell(self) -> ExitCode {
         if !self.text.is_empty() {
             eprintln!("gatewright: {}", self.text);
@@ -122,8 +122,8 @@ impl From<AdminError> for Failure {
 impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::EmailTaken => Self::failed("the email belongs to somebody already"),
-            RegisterError::UsernameTaken => Self::failed("the username belongs to somebody already"),
+            RegisterError::EmailTaken => Self::failed("the email is taken"),
+            RegisterError::UsernameTaken => Self::failed("the username is taken"),
             RegisterError::Invalid(error) => Self::fields(&[error]),
             RegisterError::Hash(refusal) => Self::hash(refusal),
             RegisterError::Mint(_) => Self::failed("no token could be signed"),
@@ -135,7 +135,7 @@ impl From<RegisterError> for Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Taken => Self::failed("there is a client of this id already"),
+            ClientError::Taken => Self::failed("a client with this id exists already"),
             ClientError::Unknown | ClientError::Refused => Self::failed("there is no such client"),
             ClientError::BadId => Self::usage("a client's id is 1 to 64 letters, digits, `.`, `_` or `-`"),
             ClientError::Store(error) => error.into(),
@@ -143,12 +143,13 @@ impl From<ClientError> for Failure {
     }
 }
 
-/// Writing an answer failed: nobody reads any more, which is no failure of the command, or the disk is full.
+/// A write of the output failed: because the reader has closed the pipe, which is not a failure of the
+/// command, or for another reason such as a full disk.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self { status: 0, text: String::new() },
-            _ => Self::failed(format!("the answer cannot be written: {error}")),
+            _ => Self::failed(format!("the output cannot be written: {error}")),
         }
     }
 }

@@ -13,19 +13,20 @@ use crate::app::master_key;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
-    /// Makes a master key file (setting `master_key_file`) where there is none
+    /// Creates the master key file (setting `master_key_file`) if it does not exist
     ///
-    /// The master key seals secrets in the database: whoever loses it loses them. Every node needs the same file, and a
-    /// copy of it belongs where the database's backups are not.
+    /// The master key seals secrets in the database. If it is lost, those secrets cannot be recovered. Every
+    /// node needs the same file. Keep a copy of it, apart from the backups of the database.
     Init,
     /// Lists the keys that sign tokens, or the peppers
     List(List),
-    /// Lets a new key sign from now on, or a new pepper seal password hashes
+    /// Makes a new key sign from now on, or a new pepper seal password hashes
     Rotate(Rotate),
-    /// Seals every secret in the database again, under the first key of the master key file
+    /// Seals every secret in the database again, with the first key of the master key file
     ///
-    /// To change the master key: put a line that `keys init` made for another file in front of those of the old one,
-    /// give that file to every node and restart them, run this, and then take the old line out.
+    /// To change the master key: create a key with `keys init` in another file, put its line before the lines
+    /// of the old file, give the result to every node and restart them, run this command, and then remove the
+    /// old line.
     Reseal,
 }
 
@@ -38,14 +39,14 @@ pub(super) struct List {
 
 #[derive(Args, Debug)]
 pub(super) struct Rotate {
-    /// Makes a new version of the pepper: new hashes are sealed with it at once, the stored ones one after the other by
-    /// the running server, which then removes the old version
+    /// Creates a new version of the pepper: it seals new hashes at once. The running server seals the stored
+    /// ones again, one after another, and then removes the old version
     #[arg(long, conflicts_with = "compromised")]
     pepper: bool,
-    /// Removes every key that there was: tokens signed by them are refused at once
+    /// Removes every earlier key: tokens signed with them are refused at once
     #[arg(long)]
     compromised: bool,
-    /// Does not ask
+    /// Does not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -56,16 +57,19 @@ impl KeysCommand {
         if matches!(self, Self::Init) {
             let keyring = master_key::create(&config.master_key_file, &RuntimeDeps::system().rng)?;
             let (id, file) = (keyring.first_key_id(), config.master_key_file.display().to_string());
-            let text = format!("the master key {id} was made in {file}; keep a copy of it in a safe place");
+            let text =
+                format!("the master key {id} was created in {file}; keep a copy of it in a safe place");
             return Ok(out.tell(&text, &json!({ "master_key_id": id, "file": file }))?);
         }
+
         if let Self::Rotate(Rotate { compromised: true, yes, .. }) = &self {
-            confirm(*yes, "Every access token that there is will be refused.")?;
+            confirm(*yes, "Every access token issued so far will be refused.")?;
         }
         let command = CommandContext::open(config, IfMissing::Fail).await?;
         if !matches!(self, Self::List(_)) {
             command.ensure_auditable().await?;
         }
+
         let mut lease = command.lease();
         let ctx = &mut command.op_context(&mut lease);
         match self {
@@ -89,8 +93,10 @@ impl KeysCommand {
             }
             Self::Rotate(Rotate { pepper: true, .. }) => {
                 let version = pepper::rotate(ctx).await?;
-                let text =
-                    format!("pepper {version} seals from now on; stored hashes follow in the background");
+                let text = format!(
+                    "pepper {version} seals new hashes from now on; stored hashes are sealed again in the \
+                     background"
+                );
                 Ok(out.tell(&text, &json!({ "pepper": version }))?)
             }
             Self::Rotate(Rotate { compromised, .. }) => {
@@ -102,14 +108,14 @@ impl KeysCommand {
                 let text = if compromised {
                     format!("{key} signs from now on; every older key was removed")
                 } else {
-                    format!("{key} signs from now on; older tokens are good until they expire")
+                    format!("{key} signs from now on; older tokens are valid until they expire")
                 };
                 Ok(out.tell(&text, &json!({ "key": key, "compromised": compromised }))?)
             }
             Self::Reseal => {
                 let keys = auth::signing_keys::reseal(ctx).await?;
                 let master = ctx.services.keyring.first_key_id().to_owned();
-                let text = format!("{keys} keys are sealed by the master key {master} now");
+                let text = format!("{keys} keys are now sealed by the master key {master}");
                 Ok(out.tell(&text, &json!({ "keys": keys, "master_key_id": master }))?)
             }
         }

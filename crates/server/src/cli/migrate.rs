@@ -9,10 +9,10 @@ use crate::app::bootstrap::{RuntimeDeps, data_dir};
 use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
 use crate::app::settings_mapping;
 
-/// Brings the database to the state that this version needs.
+/// Migrates the database to the schema of this version
 #[derive(Args, Debug)]
 pub(super) struct Migrate {
-    /// Only says what would be done
+    /// Only lists the migrations that would be applied
     #[arg(long)]
     dry_run: bool,
 }

@@ -1,4 +1,4 @@
-//! The command line: one file per noun.
+//! The command line: one file per command group.
 
 mod audit;
 mod client;
@@ -35,54 +35,54 @@ struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// Options of every command.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// The configuration file; without it `gatewright.toml` in the working directory, if there is one
+    /// The configuration file; without it, `gatewright.toml` in the working directory, if it exists
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Sets one setting, over the file and the environment; may be repeated
+    /// Overrides one setting of the file and the environment; may be repeated
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
-    /// The data directory, as `--set data_dir=DIR`
+    /// The data directory, same as `--set data_dir=DIR`
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Answers in JSON, for programs
+    /// Prints JSON, for programs
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the server until it is told to stop
+    /// Runs the server until it receives SIGTERM or SIGINT
     ///
-    /// Without any configuration it keeps everything in `./gatewright-data` and listens on 127.0.0.1:8080. SIGTERM and
-    /// SIGINT end it in order, a second one at once; SIGHUP reads the configuration again.
+    /// Without any configuration it keeps all data in `./gatewright-data` and listens on 127.0.0.1:8080.
+    /// SIGTERM and SIGINT shut it down in order, a second one at once; SIGHUP reloads the configuration.
     Serve,
-    /// Brings the database to the state that this version needs
+    /// Migrates the database to the schema of this version
     Migrate(migrate::Migrate),
-    /// Accounts
+    /// Manages accounts
     #[command(subcommand)]
     User(user::UserCommand),
-    /// Programs with credentials of their own
+    /// Manages clients: programs with their own credentials
     #[command(subcommand)]
     Client(client::ClientCommand),
-    /// The master key file, and the keys that sign tokens
+    /// Manages the master key file and the keys that sign tokens
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Passwords that nobody may take, and the seals of stored ones
+    /// Builds the breached-password filter; removes the pepper from stored hashes
     #[command(subcommand)]
     Passwords(passwords::PasswordsCommand),
-    /// The audit trail
+    /// Reads and verifies the audit trail
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// The configuration
+    /// Checks, explains and prints the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Prints completions for a shell
     Completions(completions::Completions),
-    /// Prints the manual page, or writes those of all commands into a directory
+    /// Prints the manual page, or writes the pages of all commands into a directory
     Man(completions::Man),
 }
 
@@ -110,13 +110,13 @@ pub fn command() -> clap::Command {
 
 pub use completions::markdown;
 
-/// Runs what the arguments ask for; the first is the program's name. 0: done, 1: it failed, 2: the arguments or the
-/// configuration are wrong.
+/// Runs the command line; the first argument is the program's name. Exit status: 0 done, 1 failed, 2 the
+/// arguments or the configuration are wrong.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Where nobody reads it there is nothing else to do.
+            // A failure to print has no other place to be reported.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
@@ -128,7 +128,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ended = match builder.enable_all().build() {
         Ok(runtime) => {
             let ended = runtime.block_on(cli.run());
-            // Whatever still runs was told to end, and what did not end was named.
+            // Every task was told to stop, and those that did not were logged.
             runtime.shutdown_background();
             ended
         }
@@ -175,6 +175,6 @@ mod tests {
             ["password", "secret", "token"].iter().any(|word| name.contains(word)) && !name.ends_with("_file")
         };
         let found: Vec<_> = arguments(&command()).into_iter().filter(secret).collect();
-        assert!(found.is_empty(), "{found:?} would be seen by everybody on the machine");
+        assert!(found.is_empty(), "{found:?} would be visible to every user of the machine");
     }
 }

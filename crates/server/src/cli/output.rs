@@ -1,4 +1,4 @@
-//! Answers: tables for people, JSON for programs.
+//! Output of commands: tables for people, JSON for programs.
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::app::logging::escape;
 
-/// Where answers go, and for whom.
+/// Where output goes, and in which form.
 pub(super) struct Output {
     to: Box<dyn Write>,
     json: bool,
@@ -21,7 +21,7 @@ impl Output {
         Self { to: Box::new(io::stdout()), json, colour: io::stdout().is_terminal() && !plain }
     }
 
-    /// Whether a program reads it.
+    /// Whether the output is JSON.
     pub(super) fn is_json(&self) -> bool {
         self.json
     }
@@ -34,7 +34,7 @@ impl Output {
         Ok(())
     }
 
-    /// Text as it is, whoever reads it.
+    /// Text as it is, in both forms.
     pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
         self.to.write_all(text.as_bytes())?;
         self.to.flush()
@@ -48,7 +48,7 @@ impl Output {
         Ok(())
     }
 
-    /// One thing with a line of text for people and its value for programs.
+    /// One result: a line of text for people, its value for programs.
     pub(super) fn tell(&mut self, text: &str, value: &Value) -> io::Result<()> {
         self.line(text)?;
         self.value(value)
@@ -77,6 +77,7 @@ impl Output {
             .iter()
             .map(|row| columns.iter().map(|name| cell(row.get(*name).unwrap_or(&Value::Null))).collect())
             .collect();
+
         let widths: Vec<usize> = columns
             .iter()
             .enumerate()
@@ -86,6 +87,7 @@ impl Output {
                 longest.unwrap_or_default().max(name.chars().count())
             })
             .collect();
+
         let (bold, plain) = self.bold();
         let heads: Vec<String> = columns.iter().map(|name| name.to_uppercase().replace('_', " ")).collect();
         writeln!(self.to, "{bold}{}{plain}", aligned(&heads, &widths))?;

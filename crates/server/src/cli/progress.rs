@@ -1,4 +1,4 @@
-//! How far a long command is: one line of a terminal, written over again and again; nothing anywhere else.
+//! Progress of a long command: one line that is overwritten on a terminal, and no output elsewhere.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -8,19 +8,19 @@ const WIDTH: u64 = 30;
 /// A bar on standard error.
 pub(super) struct Progress {
     shown: bool,
-    /// What is done at the end, where that is known.
+    /// The amount of work at the end, where it is known.
     whole: Option<u64>,
     last: String,
 }
 
 impl Progress {
-    /// Begins; with `whole` it shows a bar, else the text alone.
+    /// Starts; with `whole` it shows a bar, else the text alone.
     pub(super) fn begin(whole: Option<u64>) -> Self {
         let whole = whole.filter(|whole| *whole > 0);
         Self { shown: io::stderr().is_terminal(), whole, last: String::new() }
     }
 
-    /// Takes the line away, before something else is written there.
+    /// Clears the line before other output is written.
     pub(super) fn hide(&mut self) {
         if self.shown && !self.last.is_empty() {
             let _ = write!(io::stderr(), "\r\x1b[2K");
@@ -40,14 +40,14 @@ impl Progress {
             None => text.to_owned(),
         };
         if self.shown && line != self.last {
-            // Who cannot be shown anything misses nothing.
+            // A failure to show progress is ignored.
             let _ = write!(io::stderr(), "\r\x1b[2K{line}");
             self.last = line;
         }
     }
 }
 
-/// The line goes, so that the answer stands alone.
+/// Dropping clears the progress line before the result is printed.
 impl Drop for Progress {
     fn drop(&mut self) {
         self.hide();

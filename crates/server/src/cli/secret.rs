@@ -1,5 +1,5 @@
-//! Secrets: from a prompt that does not show them, from a file, from standard input; never from an argument, which
-//! every user of the machine can read.
+//! Secrets, read from a prompt without echo, a file or standard input; never from an argument, because every
+//! user of the machine can read those.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -11,7 +11,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 
 use super::Failure;
 
-/// More than this is no password.
+/// Longest input that is read, in bytes; no password is longer.
 const MOST_BYTES: u64 = 64 * 1024;
 
 /// Where a password comes from.
@@ -23,8 +23,8 @@ pub(super) struct PasswordArgs {
 }
 
 impl PasswordArgs {
-    /// The new password of `whom`, asked for twice when it is typed.
-    pub(super) fn read(&self, whom: &str) -> Result<Secret<String>, Failure> {
+    /// The new password of `user`; a typed one is asked for twice.
+    pub(super) fn read(&self, user: &str) -> Result<Secret<String>, Failure> {
         match self.password_file.as_deref() {
             Some(path) if path == Path::new("-") => first_line(io::stdin().lock(), "standard input"),
             Some(path) => {
@@ -32,9 +32,9 @@ impl PasswordArgs {
                 first_line(BufReader::new(file), &path.display().to_string())
             }
             None => {
-                let mut terminal = Terminal::open("--password-file FILE, or - for standard input, says it")?;
-                let first = terminal.ask_secret(&format!("New password of {whom}: "))?;
-                let again = terminal.ask_secret("The same again: ")?;
+                let mut terminal = Terminal::open("give --password-file FILE, or - for standard input")?;
+                let first = terminal.ask_secret(&format!("New password of {user}: "))?;
+                let again = terminal.ask_secret("Repeat the password: ")?;
                 if first.expose() == again.expose() {
                     Ok(first)
                 } else {
@@ -45,13 +45,13 @@ impl PasswordArgs {
     }
 }
 
-/// Asks whether to go on, unless that was said already.
+/// Asks for confirmation, unless `--yes` was given.
 pub(super) fn confirm(yes: bool, question: &str) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    let mut terminal = Terminal::open("--yes says that you mean it")?;
-    let answer = terminal.ask(&format!("{question} Type `yes` to go on: "))?;
+    let mut terminal = Terminal::open("give --yes to confirm")?;
+    let answer = terminal.ask(&format!("{question} Type `yes` to continue: "))?;
     if answer.trim() == "yes" { Ok(()) } else { Err(Failure::failed("nothing was changed")) }
 }
 
@@ -74,7 +74,7 @@ fn first_line(from: impl io::BufRead, name: &str) -> Result<Secret<String>, Fail
     Ok(Secret::new(text.to_owned()))
 }
 
-/// The terminal itself, wherever standard input and output lead.
+/// The controlling terminal, even when standard input and output are redirected.
 struct Terminal {
     input: BufReader<File>,
     output: File,
@@ -86,7 +86,7 @@ impl Terminal {
             let device = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
             Ok(Self { output: device.try_clone()?, input: BufReader::new(device) })
         };
-        open().map_err(|_: io::Error| Failure::usage(format!("there is no terminal to ask on; {instead}")))
+        open().map_err(|_: io::Error| Failure::usage(format!("there is no terminal for a prompt; {instead}")))
     }
 
     fn ask(&mut self, question: &str) -> Result<String, Failure> {
@@ -111,7 +111,7 @@ impl Terminal {
     }
 }
 
-/// A terminal that does not show what is typed, until this is dropped.
+/// Turns off a terminal's echo until it is dropped.
 struct Silence {
     terminal: File,
     before: Termios,
@@ -123,7 +123,7 @@ impl Silence {
         let before = tcgetattr(&terminal)?;
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
-        // The line's end still shows, so that what follows begins on a line of its own.
+        // The newline is still echoed, so that the next output starts on its own line.
         silent.local_modes.insert(LocalModes::ECHONL);
         tcsetattr(&terminal, OptionalActions::Drain, &silent)?;
         Ok(Self { terminal, before })
@@ -132,7 +132,7 @@ impl Silence {
 
 impl Drop for Silence {
     fn drop(&mut self) {
-        // There is nobody to tell when even this fails.
+        // A failure to restore the terminal has no other place to be reported.
         let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
     }
 }

@@ -19,9 +19,11 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+
     let config = loaded.config;
     let signals = Signals::system();
-    let mut signals = signals.map_err(|why| Failure::failed(format!("signals cannot be taken: {why}")))?;
+    let mut signals =
+        signals.map_err(|why| Failure::failed(format!("the signal handlers cannot be installed: {why}")))?;
     let ports = BoundListeners::bind(&config).await?;
     let lifecycle = Lifecycle::new(Deadlines::after(config.server.shutdown_delay));
     let tasks = lifecycle.tasks();
@@ -29,6 +31,7 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure
         built = App::build(&config, ports.address()?, &tasks, given) => built?,
         () = stop(&mut signals) => return Ok(()),
     };
+
     let greeting = Greeting::of(&config, &built, &ports, global);
     let mut reload = Reload::new(global.args(), config, logging, &built.audit);
     built.start(ports);
@@ -43,12 +46,12 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure
     }
 }
 
-/// Waits for a signal to stop while the server is still being put together.
+/// Waits for a signal to stop during the start.
 async fn stop(signals: &mut Signals) {
     while signals.next().await != Signal::Stop {}
 }
 
-/// What is said once everything is up.
+/// What is printed after the start.
 struct Greeting {
     public_url: String,
     operations_url: Option<String>,
@@ -89,14 +92,14 @@ impl Greeting {
         }
         out.line(&format!("  data        {}", self.data))?;
         if let Some(command) = &self.first_admin {
-            out.line("Nobody has an account yet. Make the first admin:")?;
+            out.line("There are no accounts yet. Create the first admin:")?;
             out.line(&format!("  {command}"))?;
         }
         Ok(())
     }
 }
 
-/// The command that makes the first admin of this very server.
+/// The command that creates the first admin of this server.
 fn first_admin(global: &Global) -> String {
     let mut command = String::from("gatewright user add you@example.org --role admin");
     let config = global.config.iter().map(|path| format!(" --config {}", path.display()));

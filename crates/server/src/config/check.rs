@@ -1,4 +1,4 @@
-//! Rules that one value alone does not show.
+//! Rules about values and combinations of values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use super::value::{ByteSize, RoleScopes, Value};
 const DAY: Duration = Duration::from_hours(24);
 const YEAR: Duration = Duration::from_hours(24 * 366);
 
-/// Collects what is wrong, with the place where the setting was written.
+/// Collects errors, each with the place where the setting was written.
 struct Report<'a> {
     sources: &'a BTreeMap<&'static str, Source>,
     errors: &'a mut Vec<ConfigError>,
@@ -22,7 +22,7 @@ struct Report<'a> {
 
 impl Report<'_> {
     fn error(&mut self, key: &'static str, problem: impl Into<String>) {
-        // a value that could not be read has been reported, and its default is not what was meant
+        // A value that could not be read is reported already, and its default is not the intended value.
         if !self.errors.iter().any(|error| error.key == key) {
             let source = self.sources.get(key).cloned().unwrap_or(Source::Default);
             self.errors.push(ConfigError::new(key, source, problem));
@@ -44,14 +44,14 @@ impl Report<'_> {
     ) {
         if small.1 > large.1 {
             let (small_text, large_text) = (show(small.1), show(large.1));
-            // named by the one that somebody wrote
+            // Reports the setting that was written, not the one that has its default.
             let key = if self.sources.contains_key(small.0) { small.0 } else { large.0 };
             self.error(key, format!("{} ({small_text}) is more than {} ({large_text})", small.0, large.0));
         }
     }
 }
 
-/// Checks the whole: mistakes go to `errors`, what is only strange to `warnings`.
+/// Checks the configuration: errors go to `errors`, unusual values to `warnings`.
 pub(crate) fn check(
     config: &Config,
     sources: &BTreeMap<&'static str, Source>,
@@ -74,20 +74,23 @@ fn numbers(config: &Config, report: &mut Report<'_>) {
         ("database.pool_max", &database.pool_max),
         Value::text,
     );
-    // What the caps on stored hashes refuse could be hashed, and never be verified.
+
+    // A hash above these limits could be created but never verified.
     let (least, most) = (u32::from(*BCRYPT_COST.start()), u32::from(*BCRYPT_COST.end()));
     report.within("passwords.bcrypt_cost", &passwords.bcrypt_cost, &least, &most);
     let most = ByteSize(u64::from(ARGON2_MAX_MEMORY) << 10);
     report.within("passwords.argon2_memory", &passwords.argon2_memory, &ByteSize(8 << 10), &most);
     report.within("passwords.argon2_iterations", &passwords.argon2_iterations, &1, &ARGON2_MAX_ITERATIONS);
     let work = (passwords.argon2_memory.0 >> 10).saturating_mul(passwords.argon2_iterations.into());
+
     if work > ARGON2_MAX_WORK {
         let most = ByteSize(ARGON2_MAX_WORK << 10).text();
         report.error(
             "passwords.argon2_memory",
-            format!("times passwords.argon2_iterations it is more than {most}"),
+            format!("multiplied by passwords.argon2_iterations it is more than {most}"),
         );
     }
+
     report.within("passwords.min_length", &passwords.min_length, &1, &1024);
     if let Some(threads) = &passwords.hash_threads {
         report.within("passwords.hash_threads", threads, &1, &1024);
@@ -118,11 +121,13 @@ fn durations(config: &Config, report: &mut Report<'_>) {
     ] {
         report.within(key, &value, &least, &most);
     }
+
     let [access, refresh, session] = [
         ("tokens.access_ttl", &tokens.access_ttl),
         ("tokens.refresh_ttl", &tokens.refresh_ttl),
         ("tokens.session_ttl", &tokens.session_ttl),
     ];
+
     report.at_most(access, refresh, Value::text);
     report.at_most(refresh, session, Value::text);
 }
@@ -130,49 +135,52 @@ fn durations(config: &Config, report: &mut Report<'_>) {
 fn together(config: &Config, report: &mut Report<'_>) {
     let (server, tokens) = (&config.server, &config.tokens);
     match (&server.tls_cert_file, &server.tls_key_file) {
-        (Some(_), None) => report.error("server.tls_cert_file", "server.tls_key_file is needed with it"),
-        (None, Some(_)) => report.error("server.tls_key_file", "server.tls_cert_file is needed with it"),
+        (Some(_), None) => report.error("server.tls_cert_file", "server.tls_key_file is required with it"),
+        (None, Some(_)) => report.error("server.tls_key_file", "server.tls_cert_file is required with it"),
         _ => {}
     }
+
     if server.ops_listen == Some(server.listen) && server.listen.port() != 0 {
-        report.error("server.ops_listen", "the same address as server.listen");
+        report.error("server.ops_listen", "it is the same address as server.listen");
     }
     match (tokens.algorithm, &tokens.hs256_secret_file) {
         (SigningAlgorithm::Hs256, None) => {
-            report.error("tokens.hs256_secret_file", "needed when tokens.algorithm is HS256");
+            report.error("tokens.hs256_secret_file", "required when tokens.algorithm is HS256");
         }
         (SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa | SigningAlgorithm::Rs256, Some(_)) => {
-            report.error("tokens.hs256_secret_file", "only used when tokens.algorithm is HS256");
+            report.error("tokens.hs256_secret_file", "allowed only when tokens.algorithm is HS256");
         }
         _ => {}
     }
+
     if let Audience::Named(name) = &tokens.audience
         && name.chars().any(char::is_control)
     {
         report.error("tokens.audience", "it has control characters");
     }
+
     sinks(config, report);
 }
 
-/// What the sinks of the audit trail need.
+/// Settings that the sinks of the audit trail require.
 fn sinks(config: &Config, report: &mut Report<'_>) {
     let audit = &config.audit;
     match (&audit.webhook_url, &audit.webhook_secret_file) {
-        (Some(_), None) => report.error("audit.webhook_url", "audit.webhook_secret_file is needed with it"),
-        (None, Some(_)) => report.error("audit.webhook_secret_file", "only used with audit.webhook_url"),
+        (Some(_), None) => report.error("audit.webhook_url", "audit.webhook_secret_file is required with it"),
+        (None, Some(_)) => report.error("audit.webhook_secret_file", "allowed only with audit.webhook_url"),
         _ => {}
     }
     if audit.otlp_headers_file.is_some() && audit.otlp_endpoint.is_none() {
-        report.error("audit.otlp_headers_file", "only used with audit.otlp_endpoint");
+        report.error("audit.otlp_headers_file", "allowed only with audit.otlp_endpoint");
     }
     if audit.redis_stream.is_some() && config.redis.url.is_none() {
-        report.error("audit.redis_stream", "redis.url is needed with it");
+        report.error("audit.redis_stream", "redis.url is required with it");
     }
-    // `REDIS_URL` may be there for another program; a setting of ours is meant.
+    // The environment may have `REDIS_URL` for another program; only Gatewright's own settings are an error.
     let is_foreign =
         matches!(report.sources.get("redis.url"), Some(Source::Environment(name)) if name == "REDIS_URL");
     if config.redis.url.is_some() && audit.redis_stream.is_none() && !is_foreign {
-        report.error("redis.url", "only used with audit.redis_stream in this version");
+        report.error("redis.url", "allowed only with audit.redis_stream in this version");
     }
 }
 
@@ -180,31 +188,36 @@ fn strange(config: &Config, sources: &BTreeMap<&'static str, Source>, warnings: 
     let mut warn = |text: fmt::Arguments<'_>| warnings.push(text.to_string());
     let (server, passwords) = (&config.server, &config.passwords);
     if passwords.min_length < 8 {
-        warn(format_args!("passwords.min_length is below 8, the least that NIST SP 800-63B-4 allows"));
+        warn(format_args!("passwords.min_length is below 8, the minimum of NIST SP 800-63B-4"));
     }
     if passwords.bcrypt_cost < 10 {
-        warn(format_args!("passwords.bcrypt_cost is below 10: a stolen hash is quickly guessed"));
+        warn(format_args!(
+            "passwords.bcrypt_cost is below 10: a password can be guessed quickly from a stolen hash"
+        ));
     }
+
     if server.public_url.as_ref().is_some_and(|url| !url.is_https()) && !server.listen.ip().is_loopback() {
-        warn(format_args!("server.public_url is not https: passwords and tokens travel in the clear"));
+        warn(format_args!("server.public_url is not https: passwords and tokens are sent unencrypted"));
     }
     if server.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
-        warn(format_args!("server.trusted_proxies believes everybody: any client can choose its address"));
+        warn(format_args!("server.trusted_proxies trusts every address: any client can forge its own"));
     }
     if server.ops_listen.is_some_and(|at| at.ip().is_unspecified()) {
-        warn(format_args!("server.ops_listen is open on every interface: metrics are not authenticated"));
+        warn(format_args!("server.ops_listen listens on every interface: metrics are not authenticated"));
     }
     if config.redis.url.is_some() && config.audit.redis_stream.is_none() {
         let source = sources.get("redis.url").unwrap_or(&Source::Default);
-        warn(format_args!("redis.url ({source}) is only used with audit.redis_stream in this version"));
+        warn(format_args!("redis.url ({source}) has an effect only with audit.redis_stream in this version"));
     }
+
     for (key, url) in
         [("webhook_url", &config.audit.webhook_url), ("otlp_endpoint", &config.audit.otlp_endpoint)]
     {
         if url.as_ref().is_some_and(|url| !url.is_https() && !url.is_here()) {
-            warn(format_args!("audit.{key} is not https: whoever is on the way reads who does what"));
+            warn(format_args!("audit.{key} is not https: audit events are sent unencrypted"));
         }
     }
+
     let RoleScopes(scopes) = &config.accounts.scopes;
     for role in scopes.keys().filter(|role| !matches!(role.as_str(), "basic_user" | "admin")) {
         warn(format_args!(

@@ -1,12 +1,11 @@
-//! What the table of settings is printed as: a page of documentation, a file to start from, one setting
-//! explained.
+//! Renders the table of settings: a page of documentation, a default file, an explanation of one setting.
 
 use std::fmt::Write as _;
 
 use super::settings::{Config, Section, Setting};
 use super::{Loaded, Source};
 
-/// The default of a setting, in words where it depends on others.
+/// The default of a setting; in words where it depends on other settings.
 fn default_of(setting: &Setting, section: &dyn Section) -> String {
     match (setting.derived, section.toml(setting.name)) {
         (Some(words), _) => words.to_owned(),
@@ -21,7 +20,7 @@ fn sections(config: &Config) -> impl Iterator<Item = (&'static str, &dyn Section
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // writing to a string does not fail
+    // Writing to a string does not fail.
     let _ = out.write_fmt(text);
     out.push('\n');
 }
@@ -30,12 +29,14 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 pub fn markdown() -> String {
     let defaults = Config::default();
     let mut out = String::from(
-        "# Configuration\n\nGenerated from the table of settings. One TOML file (`gatewright.toml` in the \
-         working directory, or `--config`),\nthen the environment, then `--set`; the later one wins. Unknown \
-         names are mistakes. `DATABASE_URL`, `REDIS_URL`,\n`DB_POOL_MIN_CONN` and `DB_POOL_MAX_CONN` are \
-         read too; `GATEWRIGHT_` names win over them. SIGHUP applies the settings\nmarked so, and says which \
+        "# Configuration\n\n\
+         Generated from the table of settings. One TOML file (`gatewright.toml` in the working directory,\n\
+         or `--config`), then the environment, then `--set`; later sources override earlier ones. Unknown\n\
+         names are errors. `DATABASE_URL`, `REDIS_URL`, `DB_POOL_MIN_CONN` and `DB_POOL_MAX_CONN` are read\n\
+         too; `GATEWRIGHT_` names override them. SIGHUP applies the settings marked so, and logs which\n\
          others need a restart. In the environment the items of a list are separated by commas.\n",
     );
+
     for (name, section) in sections(&defaults) {
         let title = if name.is_empty() { "Top level".to_owned() } else { format!("`[{name}]`") };
         line(&mut out, format_args!("\n## {title}\n\n{}", section.about()));
@@ -51,6 +52,7 @@ pub fn markdown() -> String {
             );
         }
     }
+
     out
 }
 
@@ -83,7 +85,7 @@ impl Loaded {
         self.sources.get(key).unwrap_or(&Source::Default)
     }
 
-    /// The configuration in effect as TOML, each value with where it came from; passwords are hidden.
+    /// The configuration in effect as TOML, each value with its source; passwords are hidden.
     pub fn print(&self) -> String {
         let mut out = String::new();
         for (name, section) in sections(&self.config) {
@@ -98,7 +100,7 @@ impl Loaded {
         out
     }
 
-    /// One setting: what it does, its default, its value now and where that came from.
+    /// One setting: meaning, default, value and its source.
     pub fn explain(&self, key: &str) -> Option<String> {
         let setting = Config::setting(key)?;
         let defaults = Config::default();

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, all of it at once.
+//! Errors of a configuration, all reported at once.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use super::settings::Setting;
 use super::source::Source;
 use super::value::{RawValue, Value};
 
-/// One thing that is wrong.
+/// One error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The name of the setting, or of what was written in its place.
+    /// The name of the setting, or the unknown name that was written.
     pub key: String,
     /// Where it was written.
     pub source: Source,
-    /// What was written, unless it may be a secret.
+    /// The value that was written, unless it may be a secret.
     pub given: Option<String>,
-    /// What is wrong.
+    /// The reason.
     pub problem: String,
-    /// What is expected instead.
+    /// What the setting accepts.
     pub expected: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong with a configuration; never empty.
+/// All errors of a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
@@ -63,7 +63,7 @@ impl ConfigErrors {
         Self(errors)
     }
 
-    /// The single errors.
+    /// The errors.
     pub fn all(&self) -> &[ConfigError] {
         &self.0
     }
@@ -72,8 +72,8 @@ impl ConfigErrors {
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
-            1 => writeln!(f, "the configuration has a mistake:")?,
-            n => writeln!(f, "the configuration has {n} mistakes:")?,
+            1 => writeln!(f, "the configuration has an error:")?,
+            n => writeln!(f, "the configuration has {n} errors:")?,
         }
         self.0.iter().try_for_each(|error| writeln!(f, "  {error}"))
     }

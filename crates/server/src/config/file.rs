@@ -1,4 +1,4 @@
-//! The TOML file: which line says what.
+//! The TOML file: its values and their lines.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,21 +8,20 @@ use toml::de::{DeTable, DeValue};
 
 use super::value::RawValue;
 
-/// One value of the file: its key, what it says, its line.
+/// One value of the file: its key, value and line.
 pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) given: RawValue,
     pub(crate) line: usize,
 }
 
-/// What the TOML grammar refuses, with its line.
+/// A syntax error, with its line.
 pub(crate) struct SyntaxError {
     pub(crate) message: String,
     pub(crate) line: usize,
 }
 
-/// The values of a file, and where it is not TOML. `is_setting` tells a table that is one value from a
-/// section.
+/// The values of a file, and its syntax errors. `is_setting` tells a table that is one value from a section.
 pub(crate) fn entries(text: &str, is_setting: impl Fn(&str) -> bool) -> (Vec<Entry>, Vec<SyntaxError>) {
     let line = |span: Range<usize>| {
         let before = text.get(..span.start).unwrap_or(text);

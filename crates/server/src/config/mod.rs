@@ -1,5 +1,5 @@
-//! Configuration: one TOML file, then the environment, then flags; every setting defined once, in the table of
-//! settings, from which everything else is made.
+//! Configuration: one TOML file, then the environment, then flags. Every setting is defined once, in the
+//! table of settings, and everything else is derived from it.
 
 mod check;
 mod docs;
@@ -28,31 +28,31 @@ pub use value::{ByteSize, RoleScopes};
 use self::source::Layers;
 use self::value::RawValue;
 
-/// A configuration, and where each of its values came from.
+/// A configuration, and the source of each of its values.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Where each value came from; what is not in here is a default.
+    /// The source of each value that is not a default.
     pub sources: BTreeMap<&'static str, Source>,
-    /// What is allowed but probably not meant.
+    /// Values that are allowed but unusual.
     pub warnings: Vec<String>,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
 }
 
-/// What differs between two configurations, by name of the setting.
+/// The differences between two configurations, by name of the setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// What SIGHUP applies.
+    /// Settings that SIGHUP applies.
     pub applied: Vec<&'static str>,
-    /// What takes a restart.
+    /// Settings that require a restart.
     pub need_restart: Vec<&'static str>,
 }
 
 impl Config {
-    /// Reads the configuration: defaults, the file, the names that other programs use in the environment,
-    /// `GATEWRIGHT_` in the environment, flags. Reports everything that is wrong at once.
+    /// Loads the configuration: defaults, then the file, then environment names from before Gatewright, then
+    /// `GATEWRIGHT_` names, then flags. Reports all errors at once.
     pub fn load(
         args: &LoadArgs,
         env: impl IntoIterator<Item = (String, String)>,
@@ -94,7 +94,7 @@ impl Config {
         }
     }
 
-    /// What differs between two configurations.
+    /// The differences between two configurations.
     pub fn reloadable_changes(old: &Self, new: &Self) -> Changes {
         let mut changes = Changes::default();
         for setting in Self::settings() {
@@ -106,13 +106,13 @@ impl Config {
         changes
     }
 
-    /// This configuration with what SIGHUP reloads taken from `new`.
+    /// This configuration with the settings that SIGHUP reloads taken from `new`.
     #[must_use]
     pub fn reloaded(&self, new: &Self) -> Self {
         let mut next = self.clone();
         for setting in Self::settings().into_iter().filter(|setting| setting.reload) {
             if let Some(text) = new.text(setting.key) {
-                // a value's own text is always read back: see the tests of `settings`
+                // A value's own text can always be read back: see the tests of `settings`.
                 let _ = next.set(setting.key, &RawValue::Text(text));
             }
         }

@@ -1,4 +1,4 @@
-//! Where values come from, and which of them wins.
+//! Sources of values, and their precedence.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,9 +10,9 @@ use super::file;
 use super::settings::{Config, PREFIX, Setting};
 use super::value::RawValue;
 
-/// The file that is read when none is named.
+/// The file that is read unless `--config` names another.
 const FILE_NAME: &str = "gatewright.toml";
-/// Names from before Gatewright, and the settings they stand for.
+/// Environment names from before Gatewright, and the settings that they set.
 const SEEDS: [(&str, &str); 4] = [
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
@@ -20,8 +20,8 @@ const SEEDS: [(&str, &str); 4] = [
     ("DB_POOL_MAX_CONN", "database.pool_max"),
 ];
 
-/// Settings and sections of a later version, and what they are about. Nothing reads them here, and an operator who sets
-/// one must not believe that it works.
+/// Settings and sections that are planned for a later version, and their subjects. This version refuses them,
+/// so that an operator does not believe that they have an effect.
 const PLANNED: [(&str, &str); 4] = [
     ("mail", "mail"),
     ("rate_limits", "rate limits"),
@@ -32,13 +32,13 @@ const PLANNED: [(&str, &str); 4] = [
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// Nowhere: it is the default.
+    /// The default.
     Default,
-    /// In the file, on this line (0 for the file as a whole).
+    /// A line of the file (0 for the file as a whole).
     File(PathBuf, usize),
-    /// In this environment variable.
+    /// An environment variable.
     Environment(String),
-    /// In this flag.
+    /// A flag.
     Flag(String),
 }
 
@@ -54,18 +54,18 @@ impl fmt::Display for Source {
     }
 }
 
-/// What the command line says about the configuration.
+/// The configuration options of the command line.
 #[derive(Clone, Debug, Default)]
 pub struct LoadArgs {
     /// `--config`: a file that must exist.
     pub config: Option<PathBuf>,
-    /// Where `gatewright.toml` is looked for when `config` is not given; empty for the working directory.
+    /// Directory of `gatewright.toml` when `config` is not given; empty for the working directory.
     pub directory: PathBuf,
-    /// `--set key=value`, in the order given; a later one wins.
+    /// `--set key=value`, in the order given; a later one overrides an earlier one.
     pub set: Vec<(String, String)>,
 }
 
-/// The process's environment: the one place that reads it. Variables that are not UTF-8 are left out.
+/// The environment of the process: the only place that reads it. Variables that are not UTF-8 are left out.
 pub fn environment() -> Vec<(String, String)> {
     let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -73,7 +73,8 @@ pub fn environment() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(utf8).collect()
 }
 
-/// The winning value of each setting, as the layers are laid one on another.
+/// The values of the settings, collected from one source after another; a later source overrides an earlier
+/// one.
 #[derive(Default)]
 pub(crate) struct Layers {
     pub(crate) winners: BTreeMap<&'static str, (&'static Setting, RawValue, Source)>,
@@ -95,7 +96,7 @@ impl Layers {
         }
     }
 
-    /// Lays the file on top; gives back its path when there is one.
+    /// Adds the file; returns its path when there is one.
     pub(crate) fn add_file(&mut self, args: &LoadArgs) -> Option<PathBuf> {
         let path = args.config.clone().unwrap_or_else(|| args.directory.join(FILE_NAME));
         match std::fs::read_to_string(&path) {
@@ -121,11 +122,11 @@ impl Layers {
         }
     }
 
-    /// Lays the environment on top: the names from before Gatewright first, so that its own names win.
+    /// Adds the environment: names from before Gatewright first, so that its own names override them.
     pub(crate) fn add_environment(&mut self, env: impl IntoIterator<Item = (String, String)>) {
         let env = env.into_iter().collect::<BTreeMap<_, _>>();
         for (name, key) in SEEDS {
-            // an empty one is what compose files make of a variable that nobody set
+            // Compose files pass an unset variable as an empty one.
             let Some(value) = env.get(name).filter(|value| !value.is_empty()) else { continue };
             if let Some((_, _, source @ Source::File(..))) = self.winners.get(key) {
                 self.warnings.push(format!("{name} in the environment overrides {key} ({source})"));
@@ -144,7 +145,7 @@ impl Layers {
         }
     }
 
-    /// Lays the flags on top.
+    /// Adds the flags.
     pub(crate) fn add_flags(&mut self, flags: &[(String, String)]) {
         for (key, value) in flags {
             self.put(key, RawValue::Text(value.clone()), Source::Flag(format!("--set {key}")));
@@ -167,10 +168,10 @@ fn is_service_link(rest: &str) -> bool {
         || port.is_some_and(|after| after.is_empty() || is_port(after))
 }
 
-/// "There is no such setting", with the nearest name there is.
+/// The message for an unknown setting, with the nearest known name.
 fn unknown(given: &str, name: impl Fn(&Setting) -> String) -> String {
     if let Some(about) = planned(given) {
-        return format!("this version has no {about} yet, so the setting would do nothing; remove it");
+        return format!("this version has no {about} yet, so the setting would have no effect; remove it");
     }
     let near = Config::settings().into_iter().map(|setting| {
         let name = name(setting);
@@ -189,7 +190,7 @@ fn unknown(given: &str, name: impl Fn(&Setting) -> String) -> String {
     }
 }
 
-/// What a planned setting is about, given by its key or its variable.
+/// The subject of a planned setting, found by its key or its variable.
 fn planned(given: &str) -> Option<&'static str> {
     let key = given.strip_prefix(PREFIX).unwrap_or(given).replacen("__", ".", 1).to_ascii_lowercase();
     let is_within =
@@ -197,7 +198,7 @@ fn planned(given: &str) -> Option<&'static str> {
     PLANNED.iter().find(|(name, _)| is_within(name)).map(|(_, about)| *about)
 }
 
-/// The setting of another section whose own name was given.
+/// The setting of another section that has the given name.
 fn same_name(given: &str, name: impl Fn(&Setting) -> String) -> Option<String> {
     let own = given.to_ascii_lowercase();
     let own = own.trim_start_matches("gatewright_");

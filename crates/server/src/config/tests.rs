@@ -12,7 +12,7 @@ fn load(file: &str, env: &[(&str, &str)], set: &[(&str, &str)]) -> Result<Loaded
     Config::load(&args, pairs(env))
 }
 
-/// The messages, without the folder that the test made.
+/// The messages, without the directory of the test.
 fn messages(result: Result<Loaded, ConfigErrors>) -> Vec<String> {
     let short = |error: &ConfigError| match error.source.clone() {
         Source::File(path, line) => {
@@ -76,6 +76,7 @@ fn all_mistakes_are_reported_at_once_each_with_its_place() {
         ("GATEWRIGHT_DATABASE__URL", "mysql://u:hunter2@h/d"),
         ("GATEWRIGHT_SERVER_LISTEN", "127.0.0.1:1"),
     ];
+
     let got = messages(load(file, &env, &[("tokens.acess_ttl", "1h"), ("tokens.access_ttl", "91d")]));
     for part in [
         "datadir: there is no such setting; did you mean `data_dir`? (gatewright.toml:1)",
@@ -92,6 +93,7 @@ fn all_mistakes_are_reported_at_once_each_with_its_place() {
     ] {
         assert!(got.iter().any(|message| message.contains(part)), "{part}\nin {got:#?}");
     }
+
     assert!(!got.iter().any(|message| message.contains("hunter2")));
 }
 
@@ -112,14 +114,14 @@ fn a_setting_of_a_later_version_is_refused_and_says_so() {
 fn redis_without_a_stream_is_refused_unless_the_url_may_be_of_another_program() {
     let own = messages(load("[redis]\nurl = 'redis://localhost'\n", &[], &[]));
     assert_eq!(own.len(), 1, "{own:?}");
-    assert!(own[0].contains("only used with audit.redis_stream"), "{own:?}");
+    assert!(own[0].contains("allowed only with audit.redis_stream"), "{own:?}");
 
     let foreign = load("", &[("REDIS_URL", "redis://localhost")], &[]).unwrap();
     assert_eq!(foreign.warnings.len(), 1, "{:?}", foreign.warnings);
 }
 
 #[test]
-fn what_is_not_toml_is_reported_with_its_line_beside_other_mistakes() {
+fn syntax_errors_are_reported_with_their_line_and_all_other_errors() {
     let got = messages(load("[server]\nlisten = \nmax_connections = 0\n", &[], &[]));
     assert!(
         got.iter().any(|message| message.starts_with("not TOML: ") && message.contains("gatewright.toml:2"))
@@ -144,17 +146,17 @@ fn settings_that_do_not_fit_together_are_refused() {
     assert!(
         refused(&[("tokens.session_ttl", "1d")]).starts_with("tokens.session_ttl: tokens.refresh_ttl (30d)")
     );
-    assert!(refused(&[("server.tls_cert_file", "c")]).contains("server.tls_key_file is needed"));
-    assert!(refused(&[("server.tls_key_file", "c")]).contains("server.tls_cert_file is needed"));
+    assert!(refused(&[("server.tls_cert_file", "c")]).contains("server.tls_key_file is required"));
+    assert!(refused(&[("server.tls_key_file", "c")]).contains("server.tls_cert_file is required"));
     assert!(refused(&[("tokens.algorithm", "hs256")]).contains("tokens.hs256_secret_file: needed"));
-    assert!(refused(&[("tokens.hs256_secret_file", "f")]).contains("only used"));
+    assert!(refused(&[("tokens.hs256_secret_file", "f")]).contains("allowed only"));
     assert!(refused(&[("legacy.sunset", "soon")]).contains("not a date"));
     assert!(refused(&[("server.public_url", "https://a/?q")]).contains("a query"));
     assert!(refused(&[("tokens.issuer", "auth")]).contains("https://"));
     assert!(refused(&[("server.ops_listen", "127.0.0.1:8080")]).contains("the same address"));
 }
 
-/// What the caps on stored hashes refuse could be hashed, and never be verified.
+/// A hash above these limits could be created but never verified.
 #[test]
 fn n_09_a_cost_above_the_caps_is_refused() {
     let refused = |set: &[(&str, &str)]| messages(load("", &[], set)).join("\n");
@@ -220,7 +222,7 @@ fn the_generated_texts_name_every_setting_and_the_file_is_valid() {
         assert!(page.contains(&format!("### `{}`", setting.key)));
     }
     load(&file, &[], &[]).unwrap();
-    // without the `#` before each setting it is the defaults
+    // Without the `#` before each setting, the file is the defaults.
     let uncommented = file.lines().map(|line| match line.strip_prefix('#') {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest,
         _ => line,

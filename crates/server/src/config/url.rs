@@ -1,4 +1,4 @@
-//! Addresses of other programs: databases, Redis, web origins.
+//! URLs of databases, Redis and web services.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use model::Secret;
 
 use super::value::{Value, Veiled};
 
-/// Where the data is.
+/// The location of the database.
 #[derive(Clone, Debug)]
 pub enum DatabaseUrl {
     /// The embedded database, in this file.
@@ -28,7 +28,7 @@ impl DatabaseUrl {
     }
 }
 
-/// A `postgres://` connection URI; it may hold a password, so it is not printed.
+/// A `postgres://` connection URI. It may contain a password, so it is not printed.
 #[derive(Clone, Debug)]
 pub struct PostgresUrl(Veiled);
 
@@ -39,7 +39,7 @@ impl PostgresUrl {
     }
 }
 
-/// What stands before `://`, and what stands after it.
+/// The scheme before `://`, and the rest after it.
 fn scheme(text: &str) -> (String, &str) {
     match text.split_once("://") {
         Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
@@ -71,7 +71,7 @@ fn veiled(url: String) -> Veiled {
     Veiled { shown: without_password(&url), whole: Secret::new(url) }
 }
 
-/// The file of a `sqlite:` address. `driver` is SQLAlchemy's form, where three slashes precede a relative
+/// The file of a `sqlite:` URL. `driver` means SQLAlchemy's form, where three slashes precede a relative
 /// path.
 fn sqlite(path: &str, driver: bool) -> Result<DatabaseUrl, String> {
     let path = match (driver, path.strip_prefix("///")) {
@@ -99,7 +99,7 @@ fn postgres(rest: &str, driver: bool) -> Result<DatabaseUrl, String> {
     if path.matches('@').count() > 1 {
         return Err("the password has an `@`: write `%40`".to_owned());
     }
-    // asyncpg calls libpq's `sslmode` `ssl`
+    // asyncpg's name of libpq's `sslmode` is `ssl`.
     let rest = if driver {
         rest.replace("?ssl=", "?sslmode=").replace("&ssl=", "&sslmode=")
     } else {
@@ -141,12 +141,12 @@ impl Value for DatabaseUrl {
     }
 }
 
-/// A `redis://` or `rediss://` address; it may hold a password, so it is not printed.
+/// A `redis://` or `rediss://` URL. It may contain a password, so it is not printed.
 #[derive(Clone, Debug)]
 pub struct RedisUrl(Veiled);
 
 impl RedisUrl {
-    /// The whole address, password included.
+    /// The whole URL, password included.
     pub fn expose(&self) -> &Secret<String> {
         &self.0.whole
     }
@@ -188,7 +188,7 @@ impl WebUrl {
         &self.0
     }
 
-    /// The URL without a slash at its end: what a path is appended to.
+    /// The URL without a trailing slash, ready to append a path.
     pub fn base(&self) -> &str {
         self.0.trim_end_matches('/')
     }
@@ -198,7 +198,7 @@ impl WebUrl {
         self.0.starts_with("https://")
     }
 
-    /// Whether it is on this machine.
+    /// Whether the host is this machine.
     pub fn is_here(&self) -> bool {
         let host = self.0.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase));
         let host = host.unwrap_or_default();
@@ -232,13 +232,13 @@ impl Value for WebUrl {
     }
 }
 
-/// A web origin (RFC 6454) as browsers send it in `Origin`: scheme, host and a port that is not the usual
-/// one.
+/// A web origin (RFC 6454) as browsers send it in `Origin`: scheme, host, and the port unless it is the
+/// default one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebOrigin(String);
 
 impl WebOrigin {
-    /// The origin as `Origin` has it.
+    /// The origin as the `Origin` header contains it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -249,7 +249,7 @@ impl Value for WebOrigin {
 
     fn parse(text: &str) -> Result<Self, String> {
         if matches!(text.trim(), "*" | "null") {
-            return Err(format!("`{}` would let any page in: list the origins", text.trim()));
+            return Err(format!("`{}` would allow every page: list the origins", text.trim()));
         }
         let url = WebUrl::parse(text)?;
         let lower = url.base().to_ascii_lowercase();

@@ -42,7 +42,7 @@ pub(super) struct PostgresAudit {
 
 impl std::fmt::Debug for PostgresAudit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("PostgresAudit").field("schema", &self.schema).finish_non_exhaustive()
     }
 }
 

@@ -121,7 +121,7 @@ impl RedisStream {
 
 impl fmt::Debug for RedisStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream")
+        f.debug_struct("RedisStream")
             .field("host", &self.address.host)
             .field("key", &self.key)
             .finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! What requests and answers look like.
+//! The bodies of requests and responses.
 
 use auth::session::SessionInfo;
 use auth::token::Tokens;
@@ -11,23 +11,23 @@ use store::queries::user::{State, User};
 use crate::problem::Problem;
 use crate::request::input::{FromFields, FromMembers, Members};
 
-/// A user, as he sees himself.
+/// The authenticated user's own account.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "User")]
 pub(crate) struct UserBody {
-    /// His number, never used again.
+    /// The user's id, never reused.
     id: i64,
-    /// His email address.
+    /// The email address.
     email: Option<String>,
-    /// His username, if he has one.
+    /// The username, if there is one.
     username: Option<String>,
-    /// Whether he may log in.
+    /// Whether the user may log in.
     is_active: bool,
     /// `basic_user` or `admin`.
     role: String,
-    /// RFC 3339.
+    /// Time of creation (RFC 3339).
     created_at: String,
-    /// Country, annual income, time zone and the further attributes of the configuration.
+    /// Country, annual income, time zone and the configured attributes.
     #[serde(flatten)]
     profile: Map<String, Value>,
 }
@@ -54,15 +54,15 @@ impl TryFrom<User> for UserBody {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "TokenPair")]
 pub(crate) struct TokenBody {
-    /// A JWT (RFC 9068).
+    /// JWT (RFC 9068).
     access_token: String,
-    /// Opaque; each use gives the next one.
+    /// Opaque; each refresh returns its successor.
     refresh_token: String,
     /// `bearer`.
     token_type: &'static str,
-    /// Life of the access token, in seconds.
+    /// Lifetime of the access token, in seconds.
     expires_in: u64,
-    /// What the access token allows; absent when that is nothing.
+    /// Scopes of the access token; absent when there are none.
     #[serde(skip_serializing_if = "String::is_empty")]
     scope: String,
 }
@@ -79,7 +79,7 @@ impl From<Tokens> for TokenBody {
     }
 }
 
-/// A pair of tokens with its user.
+/// A pair of tokens and their user.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "TokenPairWithUser")]
 pub(crate) struct LoginBody {
@@ -98,17 +98,17 @@ impl LoginBody {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Session")]
 pub(crate) struct SessionBody {
-    /// What `DELETE /sessions/{id}` takes.
+    /// The id that `DELETE /sessions/{id}` takes.
     id: String,
-    /// When it began (RFC 3339).
+    /// Time of the login (RFC 3339).
     created_at: String,
-    /// When it was last refreshed.
+    /// Time of the last refresh.
     last_seen_at: String,
-    /// When it ends, however much it is used.
+    /// Time when it ends, regardless of use.
     expires_at: String,
-    /// The address it was last refreshed from.
+    /// Client address of the last refresh.
     address: Option<String>,
-    /// The program it was last refreshed with.
+    /// User agent of the last refresh.
     user_agent: Option<String>,
     /// Whether it is the session of this request.
     current: bool,
@@ -128,7 +128,7 @@ impl From<SessionInfo> for SessionBody {
     }
 }
 
-/// Somebody who wants an account.
+/// A new account.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "Registration")]
 pub(crate) struct RegisterInput {
@@ -136,11 +136,11 @@ pub(crate) struct RegisterInput {
     pub(crate) email: String,
     /// 3 to 64 characters, no `@`.
     pub(crate) username: Option<String>,
-    /// At least 8 code points by default, and not a common one.
+    /// By default at least 8 code points, and not a common password.
     #[schemars(with = "String")]
     pub(crate) password: Secret<String>,
-    /// `country` (ISO 3166-1 alpha-2), `annual_income` (decimal, 0 or more), `timezone` (IANA), and the further
-    /// attributes of the configuration; others are ignored.
+    /// `country` (ISO 3166-1 alpha-2), `annual_income` (decimal, 0 or more), `timezone` (IANA), and the
+    /// configured attributes; others are ignored.
     #[schemars(flatten)]
     pub(crate) members: Map<String, Value>,
 }
@@ -157,7 +157,7 @@ impl RegisterInput {
     }
 }
 
-/// S2's registration, where a username is needed.
+/// Registration in the v1 API, where a username is required.
 #[derive(Debug)]
 pub(crate) struct WithUsername(pub(crate) RegisterInput);
 
@@ -167,25 +167,25 @@ impl FromMembers for WithUsername {
     }
 }
 
-/// S1's registration, where it is not.
+/// Registration in the FastAPI dialect, where the username is optional.
 impl FromMembers for RegisterInput {
     fn from_members(members: &mut Members) -> Option<Self> {
         Self::read(members, |members| Some(members.optional_string("username")))
     }
 }
 
-/// S2's login form (RFC 6749 §4.3.2).
+/// Login form of the v1 API (RFC 6749 §4.3.2).
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "PasswordForm")]
 pub(crate) struct TokenInput {
-    /// Absent or `password`.
+    /// `password`, or absent.
     pub(crate) grant_type: Option<String>,
     /// An email address or a username.
     pub(crate) username: String,
     /// The password.
     #[schemars(with = "String")]
     pub(crate) password: Secret<String>,
-    /// Less than everything that the role may have.
+    /// Fewer scopes than those of the role.
     pub(crate) scope: Option<String>,
 }
 
@@ -198,7 +198,7 @@ impl FromFields for TokenInput {
     }
 }
 
-/// S1's login.
+/// Login in the FastAPI dialect.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "Login")]
 pub(crate) struct LoginInput {
@@ -223,7 +223,7 @@ pub(crate) struct RefreshInput {
     /// The newest refresh token of the session.
     #[schemars(with = "String")]
     pub(crate) refresh_token: Secret<String>,
-    /// Less than the session was granted.
+    /// Fewer scopes than those of the session.
     pub(crate) scope: Option<String>,
 }
 
@@ -234,7 +234,7 @@ impl FromMembers for RefreshInput {
     }
 }
 
-/// A refresh token of the session to end; absent when a bearer token names it.
+/// A refresh token of the session to end; absent when the request has a bearer token.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "Logout")]
 pub(crate) struct LogoutInput {
@@ -253,10 +253,10 @@ impl FromMembers for LogoutInput {
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "PasswordChange")]
 pub(crate) struct PasswordInput {
-    /// The password until now.
+    /// The current password.
     #[schemars(with = "String")]
     pub(crate) current_password: Secret<String>,
-    /// The password from now on.
+    /// The new password.
     #[schemars(with = "String")]
     pub(crate) new_password: Secret<String>,
 }
@@ -268,7 +268,7 @@ impl FromMembers for PasswordInput {
     }
 }
 
-/// The proof that an account may be erased.
+/// The confirmation that an account is to be erased.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "Erasure")]
 pub(crate) struct EraseInput {
@@ -287,7 +287,7 @@ impl FromMembers for EraseInput {
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "Changes")]
 pub(crate) struct PatchInput {
-    /// `username` and profile attributes; absent ones stay, `null` removes an attribute.
+    /// `username` and profile attributes. Absent members stay unchanged; `null` removes an attribute.
     #[schemars(flatten)]
     pub(crate) members: Map<String, Value>,
 }
@@ -298,16 +298,16 @@ impl FromMembers for PatchInput {
     }
 }
 
-/// A token to look at (RFC 7662 §2.1).
+/// A token to introspect (RFC 7662 §2.1).
 #[derive(Debug, JsonSchema)]
 #[schemars(rename = "IntrospectionForm")]
 pub(crate) struct IntrospectInput {
     /// An access or refresh token.
     #[schemars(with = "String")]
     pub(crate) token: Secret<String>,
-    /// The client, when it does not use HTTP Basic.
+    /// The client's id, unless HTTP Basic is used.
     pub(crate) client_id: Option<String>,
-    /// Its secret.
+    /// The client's secret.
     #[schemars(with = "Option<String>")]
     pub(crate) client_secret: Option<Secret<String>>,
 }

@@ -1,4 +1,4 @@
-//! The documentation of this API, from the binary alone.
+//! The API documentation, embedded in the binary.
 
 use axum::response::IntoResponse;
 use http::header;

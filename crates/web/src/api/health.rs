@@ -1,4 +1,4 @@
-//! Health: alive, ready, started.
+//! Health checks: liveness, readiness, startup.
 
 use axum::Json as Answer;
 use axum::extract::Extension;
@@ -10,12 +10,12 @@ use crate::layers::RequestOrigin;
 use crate::problem::Problem;
 use crate::request::context::{MetricsPage, Readiness};
 
-/// Touches nothing: the process answers.
+/// Always succeeds: the process answers.
 pub(crate) async fn liveness() -> Answer<Value> {
     Answer(json!({ "status": "alive" }))
 }
 
-/// Whether requests can be served now.
+/// Whether the server can serve requests now.
 pub(crate) async fn readiness(origin: Option<Extension<RequestOrigin>>, readiness: Readiness) -> Response {
     match readiness.0 {
         Ok(degraded) if degraded.is_empty() => Answer(json!({ "status": "ready" })).into_response(),
@@ -32,12 +32,12 @@ pub(crate) async fn readiness(origin: Option<Extension<RequestOrigin>>, readines
     }
 }
 
-/// Metrics, on the operations listener only.
+/// The metrics, on the operations listener only.
 pub(crate) async fn metrics(page: MetricsPage) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0).into_response()
 }
 
-/// Whether the process has come up: it listens only when it has.
+/// Always succeeds: the listener opens only after the start is complete.
 pub(crate) async fn startup() -> Answer<Value> {
     Answer(json!({ "status": "started" }))
 }

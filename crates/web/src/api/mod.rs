@@ -1,4 +1,4 @@
-//! The handlers: one operation of `auth` each, and its answer.
+//! The handlers: each runs one operation of `auth` and returns its result.
 
 pub(crate) mod body;
 pub(crate) mod compat;

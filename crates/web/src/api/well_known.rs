@@ -1,11 +1,11 @@
-//! What anybody may know.
+//! Public documents under `/.well-known`.
 
 use axum::response::IntoResponse;
 use http::header;
 
 use crate::request::context::RequestContext;
 
-/// The public keys (RFC 7517), for scripts of any origin too.
+/// The public keys (RFC 7517); scripts of any origin may read them.
 pub(crate) async fn jwks(cx: RequestContext<()>) -> impl IntoResponse {
     let body = serde_json::to_string(&cx.services().keys().jwks).unwrap_or_default();
     let headers = [

@@ -1,4 +1,4 @@
-//! Cross-origin calls: an allow-list, never with credentials, never `null`.
+//! CORS: an allow-list of origins, without credentials, and never `null`.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-/// What the layer needs.
+/// State of the layer.
 #[derive(Clone)]
 pub(crate) struct Cors {
     pub(crate) allowed: Arc<[String]>,
@@ -17,7 +17,7 @@ const EXPOSED: &str = "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id";
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, X-Request-Id";
 const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
 
-/// Answers preflights, and marks answers to allowed origins: errors too.
+/// Answers preflight requests, and adds CORS headers to responses for allowed origins, errors included.
 pub(crate) async fn cors(State(with): State<Cors>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let allowed = origin.filter(|origin| with.allowed.iter().any(|one| one.as_bytes() == origin.as_bytes()));
@@ -27,7 +27,7 @@ pub(crate) async fn cors(State(with): State<Cors>, request: Request, next: Next)
         (Some(_), true) => preflight_answer(),
         _ => next.run(request).await,
     };
-    // JWKS is for everybody and says so itself.
+    // The JWKS handler allows every origin itself.
     if response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         return response;
     }

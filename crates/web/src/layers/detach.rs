@@ -1,4 +1,5 @@
-//! Runs each request in a task of its own, so that a client that hangs up cuts no transaction in half.
+//! Spawns each request's handler, so that a client's disconnect cannot stop it in the middle of a
+//! transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,58 +19,62 @@ use tokio_util::sync::CancellationToken;
 use super::{Gone, ReadBody};
 use crate::problem::Problem;
 
-/// Longest that an answer waits for its events to be written.
+/// Longest time that a response waits for its events to be written.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(50);
 
-/// What the layer needs.
+/// State of the layer.
 #[derive(Clone)]
 pub(crate) struct Detach {
     pub(crate) spawner: Spawner,
     pub(crate) deadline: Duration,
-    /// One place a request.
-    pub(crate) places: Arc<Semaphore>,
+    /// One permit per request.
+    pub(crate) permits: Arc<Semaphore>,
 }
 
-/// Reads the body within its bounds, then hands the request to a task. The socket's side waits for the answer; if
-/// it is dropped, the task is told by [`Gone`] and goes on to its end.
+/// Reads the body within its bounds, then spawns a task for the request. The connection waits for the
+/// response; when it is dropped, [`Gone`] is cancelled and the task runs to its end.
 pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let body = match read(&parts.headers, body).await {
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
-    // A place is for work, not for waiting for a client; health is asked for when there are none.
-    let place = Arc::clone(&with.places).try_acquire_owned().ok();
-    if place.is_none() && !parts.uri.path().starts_with("/health/") {
+
+    // A permit is held while the request runs, not while its body arrives. Health checks run without one.
+    let permit = Arc::clone(&with.permits).try_acquire_owned().ok();
+    if permit.is_none() && !parts.uri.path().starts_with("/health/") {
         return Problem::Busy(Duration::from_secs(1)).into_response();
     }
     let mut request = Request::from_parts(parts, Body::empty());
     request.extensions_mut().insert(ReadBody(body));
+
     let gone = CancellationToken::new();
     request.extensions_mut().insert(Gone(gone.clone()));
     let receipts = Receipts::default();
     request.extensions_mut().insert(receipts.clone());
     let hung_up = gone.drop_guard();
     let (reply, answer) = oneshot::channel();
+
     with.spawner.spawn("request", async move {
         let response = next.run(request).await;
-        // An answer leaves after its events are written; a disk that is slow does not hold it for longer than this.
+        // The response leaves after its events are written, but waits no longer than this for a slow disk.
         let written = async {
             for receipt in receipts.take() {
                 receipt.await;
             }
         };
         let _ = timeout(WRITTEN_WITHIN, written).await;
-        drop(place);
+        drop(permit);
         let _ = reply.send(response);
     });
+
     let answered = timeout(with.deadline, answer).await;
     match answered {
         Ok(Ok(response)) => {
             hung_up.disarm();
             response
         }
-        // The task panicked: the lifecycle has logged it, and every other request goes on.
+        // The task panicked: the lifecycle has logged it. Other requests are not affected.
         Ok(Err(_)) => Problem::Internal.into_response(),
         Err(_) => Problem::Timeout.into_response(),
     }
@@ -98,11 +103,11 @@ mod tests {
 
     use super::*;
 
-    /// A router with routes that go wrong, under the layers that matter here.
-    fn router(deadline: Duration, places: usize) -> Router {
+    /// A router with routes that fail, under the layers of this test.
+    fn router(deadline: Duration, permits: usize) -> Router {
         #[expect(clippy::disallowed_methods, reason = "a lifecycle for a test")]
         let spawner = Spawner::new(|_, task| drop(tokio::spawn(task)));
-        let with = Detach { spawner, deadline, places: Arc::new(Semaphore::new(places)) };
+        let with = Detach { spawner, deadline, permits: Arc::new(Semaphore::new(permits)) };
         let layers = ServiceBuilder::new()
             .layer(from_fn(crate::layers::problems))
             .layer(from_fn_with_state(with, detach));
@@ -123,13 +128,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f_32_a_panic_is_one_500_and_everything_else_is_fine() {
+    async fn f_32_a_panic_is_one_500_and_other_requests_succeed() {
         let router = router(Duration::from_secs(10), 2);
         for _ in 0..5 {
             let (status, body) = ask(&router, "/panic").await;
             assert_eq!(status, 500);
             assert!(body.contains("internal_error") && !body.contains("secret"), "{body}");
-            assert_eq!(ask(&router, "/fine").await.0, 204, "and its place is free again");
+            assert_eq!(ask(&router, "/fine").await.0, 204, "and its permit is free again");
         }
     }
 
@@ -141,12 +146,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn more_requests_than_places_are_503_at_once() {
+    async fn more_requests_than_permits_are_503_at_once() {
         let router = router(Duration::from_secs(10), 1);
         let stuck = ask(&router, "/stuck");
         let second = async {
             tokio::task::yield_now().await;
-            assert_eq!(ask(&router, "/health/fine").await.0, 204, "health answers all the same");
+            assert_eq!(ask(&router, "/health/fine").await.0, 204, "health checks need no permit");
             ask(&router, "/fine").await
         };
         let (_, (status, body)) = tokio::join!(stuck, second);

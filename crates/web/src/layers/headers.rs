@@ -1,21 +1,21 @@
-//! Security headers on every answer.
+//! Security headers on every response.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderValue, header};
 
-/// What the layer needs.
+/// State of the layer.
 #[derive(Clone)]
 pub(crate) struct SecurityHeaders {
     /// Whether the public URL is https.
     pub(crate) https: bool,
 }
 
-/// Nothing of an API answer may be run, framed or sniffed; nothing is cached unless its handler says so.
+/// Prohibits scripts, frames and content sniffing; responses are not cached unless the handler sets it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Adds what the handler has not set itself.
+/// Adds the headers that the handler has not set.
 pub(crate) async fn security_headers(
     State(with): State<SecurityHeaders>,
     request: Request,

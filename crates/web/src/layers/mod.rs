@@ -1,4 +1,4 @@
-//! The layers: what every request goes through, from the outside in. The router lists them in this order.
+//! The layers around every request. The router lists them in order, from the outside in.
 
 mod cors;
 mod detach;
@@ -25,19 +25,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::problem::Problem;
 
-/// Where a request came from: its id, the client's address, its user agent.
+/// The origin of a request: its id, client address and user agent.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestOrigin(pub(crate) Arc<model::Origin>);
 
-/// Cancelled when the client has hung up.
+/// Cancelled when the client disconnects.
 #[derive(Clone, Debug)]
 pub(crate) struct Gone(pub(crate) CancellationToken);
 
-/// The body of a request, read within its bounds before the request got a task.
+/// The body of a request, read within its bounds before its task starts.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadBody(pub(crate) Bytes);
 
-/// The answer of the listener to what never became a request: 400, 408, 413 and 431, as problem details.
+/// The listener's response to input that did not become a request (400, 408, 413, 431), as problem details.
 pub fn refusal(status: StatusCode) -> Response {
     let problem = match status {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Problem::HeadersTooLarge,

@@ -1,4 +1,4 @@
-//! Names the request, and finds out where it came from.
+//! Assigns the request id and determines the client address.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::Peer;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// Longest id that is taken over, in characters.
+/// Longest request id that is accepted from a proxy, in characters.
 const ID_CHARS: usize = 128;
 
-/// What the layer needs.
+/// State of the layer.
 #[derive(Clone)]
 pub(crate) struct Origins {
     pub(crate) trusted: TrustedProxies,
@@ -26,7 +26,8 @@ pub(crate) struct Origins {
     pub(crate) rng: Rng,
 }
 
-/// Gives the request an id (UUIDv7, or a trusted proxy's), which the answer repeats, and notes address and agent.
+/// Assigns the request id (UUIDv7, or a trusted proxy's id), repeats it in the response, and notes client
+/// address and user agent.
 pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, next: Next) -> Response {
     let peer =
         request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
@@ -36,6 +37,7 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
         Some(given) if with.trusted.contains(peer) => (given, None),
         given => (model::id::uuid_v7(with.clock.now(), &with.rng).to_string(), given),
     };
+
     let origin = Origin {
         request_id: Some(RequestId(id.clone())),
         client_request_id,
@@ -48,6 +50,7 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
         user_agent: headers.get(header::USER_AGENT).map(agent),
         ..Origin::http()
     };
+
     request.extensions_mut().insert(RequestOrigin(Arc::new(origin)));
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -1,4 +1,4 @@
-//! Writes every error's body, in the words of its route.
+//! Writes every error body, in the dialect of its route.
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -9,25 +9,25 @@ use http::{HeaderValue, StatusCode, header};
 use super::RequestOrigin;
 use crate::problem::Problem;
 
-/// Whose clients a route answers.
+/// The format of a route's errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// Problem details (RFC 9457).
     Details,
-    /// S1's: FastAPI's body for validation errors, 400 for a taken email.
+    /// The FastAPI dialect: FastAPI's body for validation errors, 400 for a taken email.
     FastApi,
-    /// OAuth's (RFC 6749 §5.2).
+    /// OAuth 2.0 (RFC 6749 §5.2).
     OAuth,
 }
 
-/// Notes a route's dialect on its answer.
+/// Notes a route's dialect on its response.
 pub(crate) async fn dialect(State(dialect): State<Dialect>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     response.extensions_mut().insert(dialect);
     response
 }
 
-/// Writes the body of a [`Problem`] that a handler, or the router itself, answered with.
+/// Writes the body of the [`Problem`] with which a handler, or the router itself, answered.
 pub(crate) async fn problems(request: Request, next: Next) -> Response {
     let instance = request.extensions().get::<RequestOrigin>().and_then(|origin| origin.0.request_id.clone());
     let registers = request.method() == http::Method::POST;
@@ -44,7 +44,7 @@ pub(crate) async fn problems(request: Request, next: Next) -> Response {
     write(&problem, dialect, instance.as_ref().map(|id| id.0.as_str()), response)
 }
 
-/// What the router answers by itself has a status and no body.
+/// The problem for a response of the router itself, which has a status and no body.
 fn of_router(response: &Response) -> Option<Problem> {
     if response.headers().contains_key(header::CONTENT_TYPE) {
         return None;
@@ -57,7 +57,7 @@ fn of_router(response: &Response) -> Option<Problem> {
     }
 }
 
-/// The answer with the problem's body.
+/// The response with the problem's body.
 pub(super) fn write(
     problem: &Problem,
     dialect: Dialect,
@@ -72,6 +72,7 @@ pub(super) fn write(
         Dialect::FastApi => (problem.fastapi(instance), "application/problem+json"),
         Dialect::OAuth => (serde_json::json!(problem.oauth().0), "application/json"),
     };
+
     if dialect == Dialect::OAuth {
         *response.status_mut() = problem.oauth().1;
     }
@@ -82,5 +83,6 @@ pub(super) fn write(
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().remove(header::CONTENT_LENGTH);
     *response.body_mut() = Body::from(body.to_string());
+
     response
 }

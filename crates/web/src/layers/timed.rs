@@ -1,4 +1,4 @@
-//! How long each layer takes for itself.
+//! Measures the own time of each layer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 
 use crate::metrics::Metrics;
 
-/// What is timed: each layer, and the handler below them.
+/// A layer, or the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timed {
     Origin,
@@ -26,11 +26,11 @@ pub(crate) enum Timed {
 }
 
 impl Timed {
-    /// All of them, from the outside in.
+    /// All values, from the outside in.
     pub(crate) const ALL: [Self; 7] =
         [Self::Origin, Self::Log, Self::Headers, Self::Cors, Self::Problems, Self::Detach, Self::Handler];
 
-    /// Its name in metrics.
+    /// The label in metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Origin => "origin",
@@ -44,14 +44,14 @@ impl Timed {
     }
 }
 
-/// Stands around a layer and counts the time that is spent in it and not further in.
+/// Wraps a layer and counts the time spent in it, excluding the layers inside.
 #[derive(Clone)]
 pub(crate) struct Stopwatch {
     pub(crate) what: Timed,
     pub(crate) counts: Arc<Metrics>,
 }
 
-/// How long an answer took so far: from the layer that noted it inwards.
+/// Time spent so far on a response: in the layer that noted it and those inside it.
 #[derive(Clone, Copy)]
 struct Spent(Duration);
 
@@ -63,7 +63,7 @@ impl<S> Layer<S> for Stopwatch {
     }
 }
 
-/// A layer under the stopwatch.
+/// A wrapped layer.
 #[derive(Clone)]
 pub(crate) struct Watched<S> {
     inner: S,
@@ -89,7 +89,7 @@ where
 }
 
 pin_project! {
-    /// An answer on its way.
+    /// The future of a wrapped layer's response.
     pub(crate) struct Watching<F> {
         #[pin]
         answer: F,
@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// A layer that takes a second before and a second after what is further in.
+    /// A layer that takes one second before and one second after the inner service.
     async fn slow(request: Request, next: Next) -> Response {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let response = next.run(request).await;

@@ -1,4 +1,4 @@
-//! The context: what one request brings, with the one lease it may use.
+//! The context of a request: input, caller, and its single database lease.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -22,8 +22,8 @@ use crate::layers::{Gone, ReadBody, RequestOrigin};
 use crate::metrics::Sources;
 use crate::problem::Problem;
 
-/// One request, read and authenticated. A handler takes exactly one, as its last argument: it consumes the body,
-/// so two of them do not compile.
+/// One request, read and authenticated. A handler takes exactly one, as its last argument: it consumes the
+/// body, so that a handler with two of them does not compile.
 pub(crate) struct RequestContext<I, W = Anonymous> {
     input: I,
     caller: W,
@@ -34,7 +34,7 @@ pub(crate) struct RequestContext<I, W = Anonymous> {
 }
 
 impl<I, W> RequestContext<I, W> {
-    /// The input, who calls, and the way into the rooms.
+    /// The input, the caller, and the context for operations.
     pub(crate) fn parts(&mut self) -> (&I, &W, OpContext<'_>) {
         let ctx = OpContext {
             services: &self.app.0.services,
@@ -45,22 +45,22 @@ impl<I, W> RequestContext<I, W> {
         (&self.input, &self.caller, ctx)
     }
 
-    /// The rooms, for what needs no visit.
+    /// The services, for handlers that need no operation.
     pub(crate) fn services(&self) -> &Services {
         &self.app.0.services
     }
 }
 
-/// Who calls, as far as a handler cares.
+/// Authenticates the caller of a request.
 pub(crate) trait Authenticate: Sized + Send + Sync + 'static {
-    /// Finds out, on the request's own lease.
+    /// Identifies the caller, using the request's own lease.
     fn identify(
         ctx: &mut OpContext<'_>,
         headers: &HeaderMap,
     ) -> impl Future<Output = Result<Self, Problem>> + Send;
 }
 
-/// It does not matter.
+/// No authentication.
 #[derive(Debug)]
 pub(crate) struct Anonymous;
 
@@ -70,7 +70,7 @@ impl Authenticate for Anonymous {
     }
 }
 
-/// A valid access token.
+/// Requires a valid access token.
 impl Authenticate for Caller {
     async fn identify(ctx: &mut OpContext<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
         match authorization(headers) {
@@ -80,7 +80,7 @@ impl Authenticate for Caller {
     }
 }
 
-/// An access token, an expired one too, or nothing.
+/// Accepts an access token, even an expired one, or none.
 #[derive(Debug)]
 pub(crate) struct MaybeExpired(pub(crate) Option<Result<Caller, Problem>>);
 
@@ -96,7 +96,7 @@ impl Authenticate for MaybeExpired {
     }
 }
 
-/// Whether the server is ready, and what of it is degraded; or what is not.
+/// The degraded components when the server is ready, else the reason why it is not.
 #[derive(Debug)]
 pub(crate) struct Readiness(pub(crate) Result<Vec<String>, &'static str>);
 
@@ -113,7 +113,7 @@ impl FromRequestParts<AppState> for Readiness {
     }
 }
 
-/// The page of metrics.
+/// The metrics page.
 #[derive(Debug)]
 pub(crate) struct MetricsPage(pub(crate) String);
 
@@ -144,7 +144,7 @@ impl FromRequestParts<AppState> for Document {
     }
 }
 
-/// The `Authorization` header as it is, for client credentials.
+/// The parsed `Authorization` header, for client credentials.
 #[derive(Debug)]
 pub(crate) struct ClientCredentials(pub(crate) Option<Authorization>);
 

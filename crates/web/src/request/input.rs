@@ -1,4 +1,4 @@
-//! What a handler asks of a request's body and of its caller.
+//! Parses the body of a request and its `Authorization` header.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -10,31 +10,31 @@ use serde_json::{Map, Value};
 
 use crate::problem::Problem;
 
-/// A body that a handler understands.
+/// The body that a handler expects.
 pub(crate) trait Input: Sized + Send + 'static {
-    /// Reads it.
+    /// Parses the body.
     ///
     /// # Errors
     /// [`Problem::UnsupportedMediaType`], [`Problem::MalformedBody`], [`Problem::Validation`].
     fn read(headers: &HeaderMap, body: &Bytes) -> Result<Self, Problem>;
 }
 
-/// No body is looked at.
+/// The body is ignored.
 impl Input for () {
     fn read(_: &HeaderMap, _: &Bytes) -> Result<Self, Problem> {
         Ok(())
     }
 }
 
-/// A JSON object, member by member.
+/// Parsed from a JSON object, member by member.
 pub(crate) trait FromMembers: Sized + Send + 'static {
-    /// Takes the members it knows; what is wrong is collected by `members`.
+    /// Takes the members that it knows; `members` collects the errors.
     fn from_members(members: &mut Members) -> Option<Self>;
 }
 
-/// A form, field by field.
+/// Parsed from a form, field by field.
 pub(crate) trait FromFields: Sized + Send + 'static {
-    /// Takes the fields it knows.
+    /// Takes the fields that it knows.
     fn from_fields(fields: &mut Members) -> Option<Self>;
 }
 
@@ -84,7 +84,8 @@ impl<T: FromFields> Input for Form<T> {
         }
         let mut fields = Map::new();
         for (name, value) in form_urlencoded::parse(body) {
-            // A field that stands twice is a request that two readers would read differently (RFC 6749 §3.2).
+            // A repeated field is refused, because two readers could interpret it differently (RFC 6749
+            // §3.2).
             if fields.insert(name.into_owned(), Value::String(value.into_owned())).is_some() {
                 return Err(Problem::MalformedBody);
             }
@@ -98,7 +99,7 @@ fn content_type(headers: &HeaderMap) -> Option<String> {
     Some(value.split(';').next()?.trim().to_ascii_lowercase())
 }
 
-/// The members of a request, and what is wrong with them so far.
+/// The members of a request that are not taken yet, and the errors so far.
 #[derive(Debug)]
 pub(crate) struct Members {
     members: Map<String, Value>,
@@ -114,7 +115,7 @@ impl Members {
         }
     }
 
-    /// A string that must be there.
+    /// A required string.
     pub(crate) fn string(&mut self, name: &'static str) -> Option<String> {
         match self.members.remove(name) {
             Some(Value::String(text)) => Some(text),
@@ -126,12 +127,12 @@ impl Members {
         }
     }
 
-    /// A secret string that must be there.
+    /// A required secret string.
     pub(crate) fn secret(&mut self, name: &'static str) -> Option<Secret<String>> {
         self.string(name).map(Secret::new)
     }
 
-    /// A string that may be absent or null.
+    /// An optional string; it may be absent or null.
     pub(crate) fn optional_string(&mut self, name: &'static str) -> Option<String> {
         match self.members.remove(name) {
             Some(Value::String(text)) => Some(text),
@@ -140,7 +141,7 @@ impl Members {
         }
     }
 
-    /// What no one has taken.
+    /// The remaining members.
     pub(crate) fn rest(&mut self) -> Map<String, Value> {
         std::mem::take(&mut self.members)
     }
@@ -151,11 +152,11 @@ impl Members {
     }
 }
 
-/// The `Authorization` of a request, if it has one that can be read.
+/// The `Authorization` header of a request, if there is exactly one that can be parsed.
 pub(crate) fn authorization(headers: &HeaderMap) -> Option<Authorization> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let first = values.next()?;
-    // Two of them are read by nobody in the same way.
+    // Two of them are ambiguous.
     if values.next().is_some() {
         return None;
     }

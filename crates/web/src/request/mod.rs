@@ -1,6 +1,6 @@
-//! What a request becomes on its way to its handler: the context with its one lease, the caller, the input.
+//! Extracts what a handler receives: the context with its single lease, the caller, the input.
 //!
-//! The fields of [`AppState`] are visible in this folder only, so that no handler reaches the pool behind it.
+//! The fields of [`AppState`] are private to this module, so that no handler reaches the pool in it.
 
 pub(crate) mod context;
 pub(crate) mod input;
@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::openapi;
 use crate::{ServerHealth, Settings, WebDeps};
 
-/// The router's state. Only `router` names it beside this folder, which `cargo xtask tidy` checks.
+/// The router's state. Outside this module only `router` names it, which `cargo xtask tidy` checks.
 #[derive(Clone)]
 pub(crate) struct AppState(Arc<SharedState>);
 
@@ -41,7 +41,7 @@ impl AppState {
         }))
     }
 
-    /// Whether a request of this method may go on: it leaves no event, or its events can be written.
+    /// Whether a request of this method may run: it records no event, or events can be written.
     fn may_be_audited(&self, method: &http::Method) -> bool {
         method.is_safe() || !self.0.settings.audit_required || self.0.audit.can_record()
     }

@@ -1,7 +1,7 @@
-//! Accounts of another system, or of another instance: checked as registrations are, and inserted in batches.
+//! Imports accounts of another system or instance: validated like registrations, inserted in batches.
 //!
-//! A row that cannot be taken is refused with its reason, and the rest goes on. What is there already stays as it is,
-//! so an import that was interrupted is simply run again.
+//! A row that cannot be imported is refused with its reason, and the other rows are imported. Existing
+//! accounts stay unchanged, so an interrupted import can simply be run again.
 
 mod row;
 
@@ -19,28 +19,29 @@ use super::ADMIN;
 use crate::OpContext;
 use crate::password::PepperService;
 
-/// Rows that are looked up and inserted together: one transaction.
+/// Rows that are looked up and inserted in one transaction.
 pub const IMPORT_BATCH: usize = 500;
-/// Most names of members that are told as ignored.
+/// The largest number of ignored member names that are reported.
 const IGNORED: usize = 50;
 
-/// What became of a row.
+/// The result of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The account was made; it has this number. In a dry run it would be made, and has a number if it brought one.
+    /// The account was created with this id. In a dry run it would be created; it has an id only if the row
+    /// has one.
     Imported(Option<UserId>),
-    /// The account is there already, with the same password hash.
+    /// The account exists already, with the same password hash.
     Unchanged(UserId),
     /// The row was refused, for this reason.
     Refused(String),
 }
 
-/// Takes rows and imports them batch by batch.
+/// Collects rows and imports them in batches.
 pub struct Importer {
     firebase: Option<FirebaseProject>,
     dry_run: bool,
     pending: Vec<(u64, Result<Ready, String>)>,
-    /// Digests of every number, uuid, email and username so far, and the line of each.
+    /// Digests of every id, public identifier, email and username so far, with the line of each.
     seen: HashMap<[u8; 16], u64>,
     ignored: BTreeSet<String>,
 }
@@ -58,13 +59,14 @@ impl From<store::Error> for Untouched {
 }
 
 impl Importer {
-    /// An importer; with `firebase` it takes hashes of that project. In a dry run everything is checked and nothing
-    /// written.
+    /// An importer. With `firebase` it accepts hashes of that project. A dry run validates every row and
+    /// writes nothing.
     pub fn new(firebase: Option<FirebaseProject>, dry_run: bool) -> Self {
         Self { firebase, dry_run, pending: Vec::new(), seen: HashMap::new(), ignored: BTreeSet::new() }
     }
 
-    /// Takes the row of a line: an object, or why the line is none. Returns whether the batch is full.
+    /// Adds the row of a line: an object, or the reason why the line has none. Returns whether the batch is
+    /// full.
     pub fn add(&mut self, ctx: &OpContext<'_>, line: u64, row: Result<Map<String, Value>, String>) -> bool {
         let ready = row.and_then(|members| {
             let (ready, ignored) = row::read(ctx, members, self.firebase.as_ref())?;
@@ -80,12 +82,12 @@ impl Importer {
         self.pending.len() >= IMPORT_BATCH
     }
 
-    /// Names of members that were there and have no meaning here.
+    /// Names of members that were ignored.
     pub fn ignored(&self) -> impl Iterator<Item = &str> {
         self.ignored.iter().map(String::as_str)
     }
 
-    /// Nobody else in the file may have what identifies this one.
+    /// Refuses a row that has an identifier of an earlier row of the file.
     fn claim(&mut self, line: u64, ready: &Ready) -> Result<(), String> {
         let identity = ready.identity();
         let texts = [
@@ -108,11 +110,11 @@ impl Importer {
         Ok(())
     }
 
-    /// Imports what was taken since the last time: the line and the verdict of each row, in order.
+    /// Imports the rows added since the last call; returns line and verdict of each row, in order.
     ///
     /// # Errors
-    /// When the database did not answer. Nothing of this batch was written then, unless the connection was lost
-    /// while it was being committed; run again, the import finds out.
+    /// When the database did not answer. Nothing of this batch was written then, unless the connection was
+    /// lost during the commit; running the import again resolves that.
     pub async fn flush(&mut self, ctx: &mut OpContext<'_>) -> Result<Vec<(u64, Verdict)>, store::Error> {
         let pending = std::mem::take(&mut self.pending);
         let asked: Vec<usize> =
@@ -123,11 +125,13 @@ impl Importer {
         } else {
             ctx.lease.read().await?.all(transfer::matches(identities)).await?
         };
+
         let mut in_the_way: HashMap<usize, Vec<Match>> = HashMap::new();
         for found in found {
             let place = usize::try_from(found.place).ok().and_then(|place| asked.get(place));
             in_the_way.entry(place.copied().unwrap_or_default()).or_default().push(found);
         }
+
         let mut verdicts = Vec::with_capacity(pending.len());
         let mut fresh = Vec::new();
         for (at, (line, row)) in pending.into_iter().enumerate() {
@@ -144,6 +148,7 @@ impl Importer {
                 },
             ));
         }
+
         if !self.dry_run && !fresh.is_empty() {
             let (places, rows): (Vec<usize>, Vec<Ready>) = fresh.into_iter().unzip();
             for (at, verdict) in places.into_iter().zip(insert(ctx, rows).await?) {
@@ -152,11 +157,12 @@ impl Importer {
                 }
             }
         }
+
         Ok(verdicts)
     }
 }
 
-/// Inserts rows in one transaction; the verdict of each.
+/// Inserts rows in one transaction; returns the verdict of each.
 async fn insert(ctx: &mut OpContext<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict>, store::Error> {
     let uuids: Vec<_> = rows.iter().map(|row| row.user.uuid).collect();
     let mut hashes = HashMap::new();
@@ -166,6 +172,7 @@ async fn insert(ctx: &mut OpContext<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict
         hashes.extend(row.hash.map(|hash| (uuid, ctx.services.peppers.store(uuid, &hash))));
         users.push(row.user);
     }
+
     let highest = users.iter().filter_map(|user| user.id).max().unwrap_or(UserId(0));
     let now = ctx.now;
     let inserted = ctx
@@ -188,20 +195,23 @@ async fn insert(ctx: &mut OpContext<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict
             Ok((event, ids))
         })
         .await;
+
     let ids = match inserted {
         Ok(ids) => ids,
         Err(Untouched::Nobody) => HashMap::new(),
         Err(Untouched::Store(error)) => return Err(error),
     };
-    let taken = "its number, uuid, email or username was taken a moment ago";
+
+    let taken = "another account has just taken its number, uuid, email or username";
     let verdict = |id: Option<&UserId>| match id {
         Some(id) => Verdict::Imported(Some(*id)),
         None => Verdict::Refused(taken.to_owned()),
     };
+
     Ok(uuids.iter().map(|uuid| verdict(ids.get(uuid))).collect())
 }
 
-/// What becomes of a row that finds somebody in its way.
+/// The verdict on a row with an identifier that existing users have.
 fn judge(peppers: &PepperService, ready: &Ready, found: &[Match]) -> Verdict {
     let wanted = ready.identity();
     let (email, username) = (wanted.email.map(model::Email::key), wanted.username.map(model::Username::key));
@@ -220,10 +230,11 @@ fn judge(peppers: &PepperService, ready: &Ready, found: &[Match]) -> Verdict {
             return if same {
                 Verdict::Unchanged(only.id)
             } else {
-                Verdict::Refused(format!("user {} is there already, with another password hash", only.id))
+                Verdict::Refused(format!("user {} exists already, with another password hash", only.id))
             };
         }
     }
+
     let reasons: Vec<String> = found.iter().map(|found| taken(&wanted, email, username, found)).collect();
     Verdict::Refused(reasons.join("; "))
 }

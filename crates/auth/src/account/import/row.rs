@@ -1,4 +1,4 @@
-//! One row: what it may hold, and how each member is checked.
+//! Parses and validates one row.
 
 use model::profile::{FieldError, Profile};
 use model::{Email, Now, UserId, UserUuid, Username};
@@ -12,19 +12,19 @@ use super::super::register::parse_profile;
 use super::super::{BASIC_USER, ROLES};
 use crate::OpContext;
 
-/// Largest number of a user that is taken. Every JSON reader keeps numbers up to 2^53 - 1 exactly (RFC 8259 §6), and
-/// new accounts get numbers above the largest one: as many again are left for them.
+/// Largest user id that is imported. JSON readers represent integers up to 2^53 - 1 exactly (RFC 8259 §6),
+/// and new accounts get ids above the largest one: this leaves as many ids for them.
 const LARGEST_ID: i64 = 1 << 52;
-/// Attributes that may stand in the row itself, as in a table with a column each.
+/// Attributes that may be members of the row itself, as in a table with a column for each.
 const ATTRIBUTES: [&str; 3] = ["country", "annual_income", "timezone"];
 
-/// A row that was checked.
+/// A validated row.
 pub(super) struct Ready {
-    /// The user to be.
+    /// The user to insert.
     pub(super) user: Imported,
-    /// Whether the row brought the uuid.
+    /// Whether the row has a `uuid`.
     named: bool,
-    /// The hash as it is to be stored.
+    /// The hash to store.
     pub(super) hash: Option<String>,
 }
 
@@ -39,22 +39,22 @@ impl Ready {
     }
 }
 
-/// The members of a row that were not looked at yet; errors are collected.
+/// The members of a row that are not parsed yet; collects errors.
 struct Members {
     left: Map<String, Value>,
     errors: Vec<String>,
 }
 
-/// Checks a row; also the names that mean nothing here.
+/// Validates a row; returns also the names of ignored members.
 ///
 /// # Errors
-/// Everything that is wrong, in one sentence.
+/// All errors, in one sentence.
 pub(super) fn read(
     ctx: &OpContext<'_>,
     mut row: Map<String, Value>,
     firebase: Option<&FirebaseProject>,
 ) -> Result<(Ready, Vec<String>), String> {
-    // An empty cell of a table says as much as `null`.
+    // An empty cell of a table means `null`.
     row.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
     let mut members = Members { left: row, errors: Vec::new() };
     let id = members.read("id", number);
@@ -70,20 +70,20 @@ pub(super) fn read(
     let email_verified_at = members.verified(updated_at);
     let (profile, mut ignored) = members.profile(ctx);
     if members.left.remove("password").is_some() {
-        members.errors.push("password: plain passwords are not taken, only password_hash".to_owned());
+        members.errors.push("password: plain passwords are not accepted, only password_hash".to_owned());
     }
 
     if state == State::Erased {
         if id.is_none() {
-            members.errors.push("id: it is what a tombstone is for".to_owned());
+            members.errors.push("id: a tombstone requires it".to_owned());
         }
         if email.is_some() || username.is_some() || hash.is_some() || profile != Profile::default() {
             members
                 .errors
-                .push("state: an erased account has neither email nor username, hash or profile".to_owned());
+                .push("state: an erased account has no email, username, hash or profile".to_owned());
         }
     } else if email.is_none() && !members.errors.iter().any(|error| error.starts_with("email: ")) {
-        members.errors.push("email: an account needs one".to_owned());
+        members.errors.push("email: an account requires one".to_owned());
     }
     if !members.errors.is_empty() {
         return Err(members.errors.join("; "));
@@ -109,14 +109,15 @@ impl Members {
         self.errors.push(format!("{name}: {why}"));
     }
 
-    /// A member that is one of a kind, or is reported.
+    /// Takes a member and parses it; reports an error when that fails.
     fn read<T>(&mut self, name: &'static str, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
         let value = self.left.remove(name)?;
         let found = read(&value);
         if found.is_none() {
             let expected = match name {
                 "id" => {
-                    "a whole number from 1 to 2^52: new accounts get numbers above it, and JSON is exact up to 2^53 - 1"
+                    "a whole number from 1 to 2^52: new accounts get numbers above it, and JSON is exact \
+                     up to 2^53 - 1"
                 }
                 "uuid" => "a UUID",
                 "is_active" | "email_verified" => "true or false",
@@ -127,7 +128,7 @@ impl Members {
         found
     }
 
-    /// A text with a parser of its own.
+    /// Parses a text member.
     fn field<T>(
         &mut self,
         name: &'static str,
@@ -171,7 +172,7 @@ impl Members {
             Some(state)
                 if active.is_some_and(|active| (active == State::Active) != (state == State::Active)) =>
             {
-                self.wrong("state", "is_active says something else");
+                self.wrong("state", "it contradicts is_active");
             }
             Some(_) => {}
         }
@@ -183,12 +184,12 @@ impl Members {
         let verified = self.read("email_verified", truth);
         let at = self.read("email_verified_at", moment);
         if verified == Some(false) && at.is_some() {
-            self.wrong("email_verified", "email_verified_at says something else");
+            self.wrong("email_verified", "it contradicts email_verified_at");
         }
         at.or_else(|| Some(updated_at).filter(|_| verified == Some(true)))
     }
 
-    /// The hash as it is to be stored, from `password_hash`, `hashed_password` or `hash`.
+    /// The hash to store, from `password_hash`, `hashed_password` or `hash`.
     fn hash(&mut self, firebase: Option<&FirebaseProject>) -> Option<String> {
         let rules = match self.left.remove("password_rules") {
             None => Rules::Imported,
@@ -203,7 +204,7 @@ impl Members {
         let (first, second) = (given.next(), given.next());
         drop(given);
         if second.is_some() {
-            self.wrong("password_hash", "it stands there twice");
+            self.wrong("password_hash", "it is given twice");
         }
         let text = origin_text(first?, firebase).and_then(|text| {
             StoredHash::from_origin(&text, rules).map(|hash| hash.to_string()).map_err(|why| why.to_string())
@@ -211,12 +212,13 @@ impl Members {
         text.map_err(|why| self.wrong("password_hash", why)).ok()
     }
 
-    /// `profile` or `attributes`, and attributes that stand in the row itself; also the names that are none.
+    /// `profile` or `attributes`, and attributes in the row itself; returns also the names of ignored
+    /// members.
     fn profile(&mut self, ctx: &OpContext<'_>) -> (Profile, Vec<String>) {
         let mut all = Map::new();
         for name in ["profile", "attributes"] {
             let value = match self.left.remove(name) {
-                // A cell of a table holds JSON.
+                // A table's cell contains JSON.
                 Some(Value::String(text)) => protocol::wire::strict_json::parse(text.as_bytes()),
                 other => Some(other.unwrap_or_default()),
             };
@@ -239,25 +241,27 @@ impl Members {
     }
 }
 
-/// One text of a hash that its origin keeps in several members.
+/// The text form of a hash whose source system keeps it in several members.
 fn origin_text(value: Value, firebase: Option<&FirebaseProject>) -> Result<String, String> {
     let value = match value {
-        // A cell of a table holds JSON.
+        // A table's cell contains JSON.
         Value::String(text) if text.starts_with("{\"") => {
-            protocol::wire::strict_json::parse(text.as_bytes()).ok_or("this is not JSON")?
+            protocol::wire::strict_json::parse(text.as_bytes()).ok_or("it is not JSON")?
         }
         other => other,
     };
+
     let members = match value {
         Value::String(text) => return Ok(text),
         Value::Object(members) => members,
         _ => return Err("this has to be a string, or an object of Keycloak or Firebase".to_owned()),
     };
+
     let text = |name| members.get(name).and_then(Value::as_str);
     match (text("credentialData"), text("secretData"), text("passwordHash"), text("salt")) {
         (Some(credential), Some(secret), ..) => keycloak(credential, secret).map_err(|why| why.to_string()),
         (_, _, Some(hash), Some(salt)) => {
-            let project = firebase.ok_or("a hash of Firebase needs --firebase-project")?;
+            let project = firebase.ok_or("a Firebase hash requires --firebase-project")?;
             project.text(hash, salt).map_err(|why| why.to_string())
         }
         _ => Err(
@@ -270,7 +274,7 @@ fn origin_text(value: Value, firebase: Option<&FirebaseProject>) -> Result<Strin
 fn number(value: &Value) -> Option<UserId> {
     let number = match value {
         Value::Number(number) => number.as_i64(),
-        // `+5` and `05` are not how a number is written.
+        // Refuses numbers that are not in canonical form, such as `+5` and `05`.
         Value::String(text) => text.parse::<i64>().ok().filter(|number| number.to_string() == *text),
         _ => None,
     };
@@ -280,7 +284,7 @@ fn number(value: &Value) -> Option<UserId> {
 fn truth(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(truth) => Some(*truth),
-        // What databases write into a table.
+        // The words that databases write for booleans in CSV.
         Value::String(text) => match text.to_ascii_lowercase().as_str() {
             "true" | "t" | "1" => Some(true),
             "false" | "f" | "0" => Some(false),

@@ -239,7 +239,7 @@ async fn a_receiver_that_never_answers_is_given_up() {
     let job = Shipper::new(settings, sink);
     receiver.always(Reply::Hang);
     let (stepped, ()) = tokio::join!(node.runner.step(&job), async { stop.cancel() });
-    assert_eq!(stepped.unwrap_err().to_string(), "the server stops");
+    assert_eq!(stepped.unwrap_err().to_string(), "the server is stopping");
 }
 
 #[tokio::test]

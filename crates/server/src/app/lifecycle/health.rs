@@ -1,21 +1,21 @@
-//! What readiness shows of the process itself.
+//! The state of the process in the readiness check.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where the process is in its life.
+/// The phase of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Not everything is up yet.
+    /// Not started yet.
     #[default]
     Starting,
     /// Serving.
     Running,
-    /// On the way down: still serving, but asking to be left alone.
+    /// Shutting down: still serving, but not ready.
     Draining,
 }
 
-/// The phase, and the names of components that do not work but can be done without. Clones share their state.
+/// The phase, and the names of components that fail without stopping the server. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<State>>);
 
@@ -35,22 +35,22 @@ impl Health {
         self.with(|state| state.phase)
     }
 
-    /// Goes on to `phase`; never back.
+    /// Advances to `phase`; an earlier phase is ignored.
     pub fn enter(&self, phase: Phase) {
         self.with(|state| state.phase = state.phase.max(phase));
     }
 
-    /// Notes that `component` does not work for now.
+    /// Marks `component` as degraded.
     pub fn degrade(&self, component: &'static str) {
         self.with(|state| state.degraded.insert(component));
     }
 
-    /// Notes that `component` works again.
+    /// Marks `component` as working again.
     pub fn recover(&self, component: &'static str) {
         self.with(|state| state.degraded.remove(component));
     }
 
-    /// The components that do not work, in order of their names.
+    /// The degraded components, ordered by name.
     pub fn degraded(&self) -> Vec<&'static str> {
         self.with(|state| state.degraded.iter().copied().collect())
     }

@@ -1,8 +1,8 @@
-//! Tasks and their ends: who is running, when to stop, what did not end.
+//! Owns all tasks: starts them, stops them in order, and reports those that did not end.
 //!
-//! Every task of the process is started here, under a name. Shutdown goes through [`Phase`]s; tasks take part
-//! by the tokens of [`Stop`]: those of [`Stage::Serving`] end first, those of [`Stage::Working`] after them,
-//! so that the journal and the store outlive the requests that need them.
+//! Every task of the process is started here, under a name. Shutdown goes through the [`Phase`]s and tells
+//! tasks by the tokens of [`Stop`]: tasks of [`Stage::Serving`] end first, those of [`Stage::Working`] after
+//! them, so that the journal and the store outlive the requests that need them.
 
 mod health;
 mod signals;
@@ -27,50 +27,51 @@ use tokio_util::task::TaskTracker;
 pub use health::{Health, Phase};
 pub use signals::{Signal, Signals};
 
-/// First and longest wait before a task that ended is started again.
+/// Initial and maximum delay before a task that ended is restarted.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// How long a restarted task must run until it counts as well.
+/// How long a restarted task must run until it counts as healthy.
 const STEADY: Duration = Duration::from_secs(30);
-/// How long tasks that were told to drop everything get to do so.
+/// How long tasks have to end after they were told to stop at once.
 const LAST_GRACE: Duration = Duration::from_millis(500);
 
-/// How long each part of the shutdown may take.
+/// The deadlines of the shutdown's steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// How long readiness says no before the listeners close (`server.shutdown_delay`).
+    /// How long readiness fails before the listeners close (`server.shutdown_delay`).
     pub delay: Duration,
-    /// How long requests and connections get to end.
+    /// How long requests and connections may take to end.
     pub serving: Duration,
-    /// How long the rest (journal, shipper, jobs) gets after them.
+    /// How long the other tasks (journal, shipper, jobs) may take after them.
     pub working: Duration,
 }
 
 impl Deadlines {
-    /// The given delay, and 20 s and 5 s: with the default delay that fits the 30 s that Kubernetes waits.
+    /// The given delay, then 20 s and 5 s. With the default delay the sum is within the 30 s that Kubernetes
+    /// waits.
     pub fn after(delay: Duration) -> Self {
         Self { delay, serving: Duration::from_secs(20), working: Duration::from_secs(5) }
     }
 }
 
-/// When a task has to end.
+/// The step of the shutdown in which a task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Listeners, connections, requests: they end first.
+    /// Listeners, connections and requests end first.
     Serving,
-    /// What requests rely on: it ends when they have.
+    /// Tasks that requests depend on end after them.
     Working,
 }
 
-/// What tells tasks to end; each token implies the ones before it.
+/// The tokens that tell tasks to end; each implies the ones before it.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
-    /// Readiness says no; connections are asked to go elsewhere, new ones are still served.
+    /// Readiness fails and connections are asked to close; new ones are still served.
     pub draining: CancellationToken,
-    /// Stop accepting, finish what has begun.
+    /// Stop accepting, and finish what has begun.
     pub serving: CancellationToken,
-    /// Requests have ended: finish the work behind them.
+    /// Requests have ended: finish the background work.
     pub working: CancellationToken,
-    /// Drop everything.
+    /// Stop at once.
     pub now: CancellationToken,
 }
 
@@ -83,16 +84,16 @@ impl Stop {
     }
 }
 
-/// Why the process stops.
+/// The reason why the process stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It was asked to.
+    /// A signal.
     Signal,
-    /// A task that it cannot be without has ended.
+    /// A critical task has ended.
     Failed {
         /// The task.
         name: &'static str,
-        /// What it said.
+        /// Its error.
         why: String,
     },
 }
@@ -100,11 +101,11 @@ pub enum Cause {
 /// How the process stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Why.
+    /// The reason.
     pub cause: Cause,
     /// Whether a second signal cut the shutdown short.
     pub forced: bool,
-    /// The tasks that had to be dropped, and how many of each.
+    /// The tasks that were dropped, and how many of each name.
     pub unfinished: Vec<(&'static str, usize)>,
     /// How many tasks panicked while the process ran.
     pub panics: u64,
@@ -123,15 +124,15 @@ impl fmt::Display for Ended {
     }
 }
 
-/// The running tasks, and how they ended.
+/// The running tasks, and the panics so far.
 #[derive(Default)]
-struct Book {
+struct TaskTable {
     running: BTreeMap<(Stage, &'static str), usize>,
     panics: BTreeMap<&'static str, u64>,
 }
 
 struct Shared {
-    book: Mutex<Book>,
+    table: Mutex<TaskTable>,
     serving: TaskTracker,
     working: TaskTracker,
     stop: Stop,
@@ -140,18 +141,18 @@ struct Shared {
     last: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
-/// Owner of all tasks.
+/// The owner of all tasks.
 pub struct Lifecycle {
     shared: Arc<Shared>,
     failures: mpsc::Receiver<(&'static str, String)>,
     deadlines: Deadlines,
 }
 
-/// Starts tasks of every kind; what the parts of the application are given while they are put together.
+/// Starts tasks; passed to the components while the application is built.
 #[derive(Clone)]
 pub struct Tasks(Arc<Shared>);
 
-/// Strikes a task off the book however it ends.
+/// Removes a task from the list when it ends, in whatever way.
 struct Running {
     shared: Arc<Shared>,
     key: (Stage, &'static str),
@@ -159,11 +160,11 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.shared.with_book(|book| {
-            if let Some(count) = book.running.get_mut(&self.key) {
+        self.shared.with_table(|table| {
+            if let Some(count) = table.running.get_mut(&self.key) {
                 *count -= 1;
                 if *count == 0 {
-                    book.running.remove(&self.key);
+                    table.running.remove(&self.key);
                 }
             }
         });
@@ -171,12 +172,12 @@ impl Drop for Running {
 }
 
 impl Shared {
-    fn with_book<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
-        change(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_table<T>(&self, change: impl FnOnce(&mut TaskTable) -> T) -> T {
+        change(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn panicked(&self, name: &'static str, panic: &(dyn Any + Send)) -> String {
-        self.with_book(|book| *book.panics.entry(name).or_default() += 1);
+        self.with_table(|table| *table.panics.entry(name).or_default() += 1);
         let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
         tracing::error!(task = name, panic = said, "a task panicked");
@@ -190,7 +191,7 @@ impl Shared {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.with_book(|book| *book.running.entry((stage, name)).or_default() += 1);
+        self.with_table(|table| *table.running.entry((stage, name)).or_default() += 1);
         let running = Running { shared: Arc::clone(self), key: (stage, name) };
         let tracker = match stage {
             Stage::Serving => &self.serving,
@@ -220,12 +221,12 @@ impl Tasks {
 
     /// How many tasks panicked, by name.
     pub fn panics(&self) -> BTreeMap<&'static str, u64> {
-        self.0.with_book(|book| book.panics.clone())
+        self.0.with_table(|table| table.panics.clone())
     }
 
-    /// The tasks that are running, and how many of each name.
+    /// The running tasks, and how many of each name.
     pub fn running(&self) -> Vec<(&'static str, usize)> {
-        self.0.with_book(|book| book.running.iter().map(|((_, name), count)| (*name, *count)).collect())
+        self.0.with_table(|table| table.running.iter().map(|((_, name), count)| (*name, *count)).collect())
     }
 
     /// A spawner for tasks whose end or panic stops nothing else: requests, connections, deliveries.
@@ -233,8 +234,8 @@ impl Tasks {
         Spawner::new(self.starter(stage))
     }
 
-    /// A function that starts tasks as [`Tasks::spawner`] does, for a library that has a spawner type of its
-    /// own. The task is boxed once, by the library.
+    /// A function that starts tasks like [`Tasks::spawner`], for a library with its own spawner type. The
+    /// library boxes the task.
     pub fn starter(
         &self,
         stage: Stage,
@@ -247,13 +248,12 @@ impl Tasks {
         }
     }
 
-    /// Has something done when every task has ended: what tasks leave behind until the very last.
+    /// Runs `last` after every task has ended.
     pub fn at_end(&self, last: impl FnOnce() + Send + 'static) {
         self.0.last.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(last));
     }
 
-    /// Starts a task that the process cannot be without: when it ends before it is told to, the process
-    /// stops.
+    /// Starts a critical task: when it ends before it is told to, the process stops.
     pub fn critical<E: fmt::Display>(
         &self,
         stage: Stage,
@@ -270,13 +270,13 @@ impl Tasks {
                 Err(panic) => shared.panicked(name, panic.as_ref()),
             };
             tracing::error!(task = name, why, "a critical task ended");
-            // a full channel already holds a reason to stop
+            // A full channel already contains a reason to stop.
             let _ = shared.failed.try_send((name, why));
         });
     }
 
-    /// Starts a task that is started again, with growing pauses, whenever it ends; until it has run for a
-    /// while it shows as degraded.
+    /// Starts a task that is restarted, with growing delays, whenever it ends. It is shown as degraded until
+    /// it has run for a while.
     pub fn restartable<E, F>(
         &self,
         stage: Stage,
@@ -299,6 +299,7 @@ impl Tasks {
                         task.await
                     }
                 };
+
                 if shared.stop.of(stage).is_cancelled() {
                     return;
                 }
@@ -307,6 +308,7 @@ impl Tasks {
                     Ok(Err(why)) => why.to_string(),
                     Err(panic) => shared.panicked(name, panic.as_ref()),
                 };
+
                 shared.health.degrade(name);
                 tracing::warn!(
                     task = name,
@@ -314,6 +316,7 @@ impl Tasks {
                     pause = pause.as_secs_f64(),
                     "a task ended and will be restarted"
                 );
+
                 if shared.stop.of(stage).run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                     return;
                 }
@@ -336,11 +339,11 @@ impl fmt::Debug for Lifecycle {
 }
 
 impl Lifecycle {
-    /// No tasks yet.
+    /// A lifecycle without tasks.
     pub fn new(deadlines: Deadlines) -> Self {
         let (failed, failures) = mpsc::channel(1);
         let shared = Shared {
-            book: Mutex::default(),
+            table: Mutex::default(),
             serving: TaskTracker::new(),
             working: TaskTracker::new(),
             stop: Stop::default(),
@@ -351,12 +354,12 @@ impl Lifecycle {
         Self { shared: Arc::new(shared), failures, deadlines }
     }
 
-    /// What starts tasks.
+    /// Starts tasks of this lifecycle.
     pub fn tasks(&self) -> Tasks {
         Tasks(Arc::clone(&self.shared))
     }
 
-    /// Runs until a signal or a failed critical task, then shuts down. `reload` is called for every SIGHUP.
+    /// Runs until a signal or the end of a critical task, then shuts down. SIGHUP calls `reload`.
     pub async fn run(mut self, mut signals: Signals, mut reload: impl FnMut()) -> Ended {
         let cause = loop {
             tokio::select! {
@@ -368,13 +371,15 @@ impl Lifecycle {
                 },
             }
         };
-        // with a part missing there is nothing to wait for: the delay is for load balancers of a healthy node
+
+        // The delay is for the load balancers of a healthy node; a failed node stops without it.
         let delay = if cause == Cause::Signal { self.deadlines.delay } else { Duration::ZERO };
         let forced = tokio::select! {
             biased;
             () = second(&mut signals) => true,
             () = self.shut_down(delay) => false,
         };
+
         if forced {
             tracing::warn!("a second signal: stopping at once");
         }
@@ -382,7 +387,8 @@ impl Lifecycle {
         self.cancel_all();
         let (serving, working) = (&self.shared.serving, &self.shared.working);
         let all = async { tokio::join!(serving.wait(), working.wait()) };
-        // what does not yield even now ends with the process
+
+        // A task that does not yield even now ends with the process.
         let _ = tokio::time::timeout(LAST_GRACE, all).await;
         for last in std::mem::take(&mut *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner)) {
             last();
@@ -398,7 +404,7 @@ impl Lifecycle {
         tokio::time::sleep(delay).await;
         stop.serving.cancel();
         serving.close();
-        // those who do not end in time are named and dropped at the end, with everybody else
+        // Tasks that do not end in time are logged and dropped at the end, with all others.
         let _ = tokio::time::timeout(self.deadlines.serving, serving.wait()).await;
         stop.working.cancel();
         working.close();
@@ -415,7 +421,7 @@ impl Lifecycle {
     }
 }
 
-/// Waits for a signal to stop; a reload in between is not one.
+/// Waits for a signal to stop; ignores reloads.
 async fn second(signals: &mut Signals) {
     while signals.next().await != Signal::Stop {}
 }

@@ -5,16 +5,16 @@ use std::io;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM or SIGINT: shut down; a second one stops at once.
     Stop,
-    /// SIGHUP: read the configuration again.
+    /// SIGHUP: reload the configuration.
     Reload,
 }
 
-/// Where signals come from.
+/// A source of signals.
 #[derive(Debug)]
 pub struct Signals(Kind);
 
@@ -25,7 +25,7 @@ enum Kind {
 }
 
 impl Signals {
-    /// The operating system's; from now on they no longer end the process by themselves.
+    /// The operating system's signals; from now on they do not end the process by themselves.
     pub fn system() -> io::Result<Self> {
         Ok(Self(Kind::System {
             terminate: unix::signal(SignalKind::terminate())?,
@@ -34,13 +34,13 @@ impl Signals {
         }))
     }
 
-    /// What is sent through the other half; none any more when that is dropped.
+    /// A source fed through the returned sender; it ends when the sender is dropped.
     pub fn channel() -> (mpsc::Sender<Signal>, Self) {
         let (sender, receiver) = mpsc::channel(8);
         (sender, Self(Kind::Channel(receiver)))
     }
 
-    /// The next signal. Nothing is lost when this future is dropped.
+    /// The next signal. Cancel safe.
     pub async fn next(&mut self) -> Signal {
         match &mut self.0 {
             Kind::System { terminate, interrupt, hangup } => tokio::select! {

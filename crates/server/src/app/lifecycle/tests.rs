@@ -14,7 +14,7 @@ fn lifecycle() -> Lifecycle {
     Lifecycle::new(Deadlines { delay: secs(5), serving: secs(20), working: secs(5) })
 }
 
-/// A task that takes a while.
+/// A task that takes some time.
 async fn busy(span: Duration) {
     let _ = tokio::time::timeout(span, std::future::pending::<()>()).await;
 }
@@ -36,6 +36,7 @@ async fn phases_follow_each_other_and_working_tasks_outlive_serving_ones() {
             seen.send((name, begin.elapsed().as_secs())).await.unwrap();
         });
     }
+
     tasks.health().enter(Phase::Running);
     signal.send(Signal::Stop).await.unwrap();
     let (draining, health) = (tasks.stop().clone(), tasks.health().clone());
@@ -44,6 +45,7 @@ async fn phases_follow_each_other_and_working_tasks_outlive_serving_ones() {
         assert_eq!(health.phase(), Phase::Draining);
         assert!(!draining.serving.is_cancelled(), "the listener stays open through the delay");
     };
+
     let (ended, ()) = tokio::join!(lifecycle.run(signals, || ()), watch);
     assert_eq!(ended, Ended { cause: Cause::Signal, forced: false, unfinished: vec![], panics: 0 });
     assert_eq!(order.recv().await, Some(("request", 8)));
@@ -52,7 +54,7 @@ async fn phases_follow_each_other_and_working_tasks_outlive_serving_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_end_in_time_is_named_and_dropped() {
+async fn tasks_that_do_not_end_in_time_are_named_and_dropped() {
     let lifecycle = lifecycle();
     let (tasks, (signal, signals)) = (lifecycle.tasks(), Signals::channel());
     let (dropped, seen) = oneshot::channel::<()>();
@@ -72,7 +74,7 @@ async fn what_does_not_end_in_time_is_named_and_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_signal_ends_it_now_and_a_reload_does_not() {
+async fn a_second_signal_stops_at_once_and_a_reload_does_not() {
     let lifecycle = lifecycle();
     let (tasks, (signal, signals), begin) = (lifecycle.tasks(), Signals::channel(), now());
     tasks.spawner(Stage::Serving).spawn("connection", std::future::pending());
@@ -118,7 +120,7 @@ async fn a_critical_task_that_ends_when_told_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restartable_task_comes_back_later_and_later_and_shows_as_degraded() {
+async fn a_restartable_task_restarts_with_growing_delays_and_shows_as_degraded() {
     let lifecycle = lifecycle();
     let (tasks, begin) = (lifecycle.tasks(), now());
     let (started, mut starts) = mpsc::channel(8);
@@ -135,11 +137,13 @@ async fn a_restartable_task_comes_back_later_and_later_and_shows_as_degraded() {
             }
         }
     });
+
     assert_eq!(starts.recv().await, Some(0));
     for at in [1, 3, 7] {
         assert_eq!(starts.recv().await, Some(at));
         assert_eq!(tasks.health().degraded(), ["shipper"]);
     }
+
     tokio::time::advance(STEADY + secs(1)).await;
     tokio::task::yield_now().await;
     assert!(tasks.health().degraded().is_empty(), "it has run for a while");

@@ -21,23 +21,23 @@ use crate::config::Config;
 
 /// Columns of a table; `event` is the whole event as JSON.
 const COLUMNS: [&str; 8] = ["at", "journal", "sequence", "kind", "user", "actor", "request_id", "event"];
-/// And those of a proof.
+/// Further columns with `--proof`.
 const PROOF: [&str; 4] = ["time", "record_kind", "payload", "hash"];
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Export {
     #[command(flatten)]
     which: Which,
-    /// The file to make, for its owner's eyes only, or `-` for standard output
+    /// The file to create, readable only by its owner, or `-` for standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     out: PathBuf,
-    /// How it is written; without it, the name of the file says so, and standard output gets JSON Lines
+    /// The format; without it, the extension of the file's name decides, and standard output gets JSON Lines
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Adds what proves each record: its exact time and payload (Base64), and the chain's hash
+    /// Adds what proves each record: its exact time and payload (Base64), and the hash of the chain
     ///
-    /// The hash of a record is SHA-256 of the hash before, its sequence, time, kind and payload. So with
-    /// every record of a journal the chain can be checked without this server; with `--user` or `--kind`
+    /// The hash of a record is SHA-256 over the previous hash, its sequence, time, kind and payload. With
+    /// every record of a journal, the chain can be verified without this server; with `--user` or `--kind`
     /// records are missing.
     #[arg(long)]
     proof: bool,
@@ -48,7 +48,7 @@ impl Export {
         let to_output = self.out == Path::new("-");
         let format = Format::of(self.format, &self.out).or(to_output.then_some(Format::Jsonl));
         let format = format.ok_or_else(|| {
-            Failure::usage("the name of the file does not say how it is to be written: --format jsonl or csv")
+            Failure::usage("the file's name does not show the format: give --format jsonl or csv")
         })?;
 
         let trail = Trail::open(config).await?;
@@ -71,15 +71,14 @@ impl Export {
                 Ok(out.tell(&text, &json!({"events": events, "file": file}))?)
             }
             Err(why) => {
-                // Half an export is none. Where it cannot be erased, the failure says that it could not be
-                // written.
+                // Removes the partial export. An error here is ignored: the write error is reported.
                 let _ = std::fs::remove_file(&self.out);
                 Err(why)
             }
         }
     }
 
-    /// Writes every event; how many there were.
+    /// Writes every event; returns their count.
     async fn write(
         &self,
         trail: &Trail,
@@ -97,6 +96,7 @@ impl Export {
         let mut progress = Progress::begin(None);
         let filter = self.which.filter();
         let (mut after, mut events) = (Cursor::before(filter.from), 0);
+
         loop {
             let page = trail.audit.page(&filter, after, PAGE).await?;
             let Some(last) = page.last() else { break };
@@ -116,6 +116,7 @@ impl Export {
             }
             progress.show(events, &format!("{events} events"));
         }
+
         to.flush().map_err(failed)?;
         Ok(events)
     }

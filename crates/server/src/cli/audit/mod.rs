@@ -28,29 +28,29 @@ const PAGE: i64 = 500;
 pub(super) enum AuditCommand {
     /// Shows the last events
     ///
-    /// Events are read from the database, where every node's are. A server ships its own within about a
+    /// Reads the database, which has the events of every node. A server ships its own events within about a
     /// second.
     Tail(Tail),
     /// Writes events to a file
     Export(Export),
-    /// Recomputes the chain of hashes, and names the first record that was changed, removed or reordered
+    /// Recomputes the hash chain, and reports the first record that was changed, removed or reordered
     ///
-    /// A chain that was written anew from some record on, or cut, shows only against a head that was kept
-    /// elsewhere: give what a sink has kept with `--heads`, or single ones with `--head`. Signatures are
-    /// checked with the keys of the master key file.
+    /// A chain that was rewritten from some record on, or truncated, is found only by comparison with a head
+    /// that was kept elsewhere: pass the heads that a sink has kept with `--heads`, or single ones with
+    /// `--head`. Signatures are verified with the keys of the master key file.
     Verify(Verify),
 }
 
-/// Which events.
+/// Selects events.
 #[derive(Args, Debug)]
 struct Which {
-    /// Only events about this user, by the user's UUID
+    /// Only events about the user with this public identifier
     #[arg(long, value_name = "UUID")]
     user: Option<uuid::Uuid>,
     /// Only events of this kind, such as `login_failed`
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
-    /// Only events from this time on: `2026-01-31`, or `2026-01-31T12:00:00Z`
+    /// Only events from this time on: `2026-01-31` or `2026-01-31T12:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
     from: Option<Now>,
     /// Only events before this time
@@ -81,7 +81,7 @@ impl AuditCommand {
     }
 }
 
-/// The trail in the database, and the tasks of its connection.
+/// The audit trail in the database, and the tasks of its connection.
 struct Trail {
     audit: Audit,
     lifecycle: Lifecycle,

@@ -10,17 +10,17 @@ use store::audit_db::{Audit, Cursor, Filter, Record};
 use super::{Failure, Output, PAGE, Trail, Which, details};
 use crate::config::Config;
 
-/// How often it looks for more.
+/// Interval between queries for new events.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// How far back it looks for events that came late.
+/// How far back each query looks for events that arrive late.
 const LATE: Duration = Duration::from_secs(30);
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Tail {
-    /// How many events
+    /// Number of events
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
     lines: u32,
-    /// Goes on with what comes, until it is interrupted
+    /// Prints new events as they arrive, until interrupted
     #[arg(long, short)]
     follow: bool,
     #[command(flatten)]
@@ -35,8 +35,8 @@ impl Tail {
         let newest = trail.audit.latest(&filter, 1).await?.first().map(|newest| newest.at);
         let begin = newest.map_or(filter.from, |newest| newest.minus(LATE).max(filter.from));
 
-        // What is there and is not among the last stays untold; what comes later is told, also where it is
-        // older.
+        // Events that exist now and are not among the last ones are not shown. Events that arrive later are
+        // shown, even if they are older.
         let mut shown = BTreeSet::new();
         if self.follow {
             after(&trail.audit, &Filter { from: begin, ..filter.clone() }, async |record| {
@@ -45,17 +45,19 @@ impl Tail {
             })
             .await?;
         }
+
         for record in trail.audit.latest(&filter, self.lines.into()).await? {
             line(out, &details.event(&record).await?)?;
             shown.insert(record.cursor());
         }
+
         if !self.follow {
             return Ok(());
         }
 
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
-            // What comes is not in the order of time: each node ships for itself.
+            // Events do not arrive in the order of their time, because each node ships its own.
             let newest = shown.last().map_or(begin, |last| last.at);
             let from = newest.minus(LATE).max(begin);
             after(&trail.audit, &Filter { from, ..filter.clone() }, async |record| {
@@ -70,7 +72,7 @@ impl Tail {
     }
 }
 
-/// Goes through all that there is.
+/// Passes each event that the filter selects to `each`, oldest first.
 async fn after(
     audit: &Audit,
     filter: &Filter,
@@ -87,7 +89,7 @@ async fn after(
     }
 }
 
-/// One line: an object for programs; for people when, what and who first.
+/// One line: for programs a JSON object, for people the time, kind, user and actor first.
 fn line(out: &mut Output, event: &Map<String, Value>) -> Result<(), Failure> {
     if out.is_json() {
         return Ok(out.text(&format!("{}\n", Value::Object(event.clone())))?);
@@ -112,7 +114,7 @@ fn line(out: &mut Output, event: &Map<String, Value>) -> Result<(), Failure> {
     Ok(out.line(&words.join("  "))?)
 }
 
-/// An actor as one word: its type, and what names it.
+/// An actor as one word: its type and its name.
 pub(super) fn short_actor(actor: &Value) -> String {
     let text = |name: &str| match actor.get(name)? {
         Value::String(text) => Some(text.clone()),

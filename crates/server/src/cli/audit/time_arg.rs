@@ -1,15 +1,15 @@
-//! Times as people write them.
+//! Times on the command line.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use model::Now;
 
-/// A day, which is its beginning in UTC, or a moment with its offset (RFC 3339).
+/// Parses a day, which means its beginning in UTC, or a time with its offset (RFC 3339).
 pub(super) fn parse(text: &str) -> Result<Now, String> {
     let day = || Some(text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
     let moment = if text.contains(['T', 't', ' ']) { text.parse::<Timestamp>().ok() } else { day() };
-    let moment = moment.ok_or("it is neither a day like 2026-01-31 nor a time like 2026-01-31T12:00:00Z")?;
+    let moment = moment.ok_or("neither a day such as 2026-01-31 nor a time such as 2026-01-31T12:00:00Z")?;
     Ok(Now::from_micros(moment.as_microsecond()))
 }
 

@@ -10,16 +10,16 @@ use model::bounds::PASSWORD_CHARS;
 
 use super::super::Failure;
 
-/// Bytes of the longest line that is looked at: no password is longer.
+/// Longest line that is considered, in bytes: no password is longer.
 const LONGEST: usize = PASSWORD_CHARS * 4;
-/// Lines between two words about how far it is.
+/// Lines between two updates of the progress.
 const STRIDE: u64 = 1 << 20;
 
-/// Counts lines and bytes, and shows them where somebody watches.
+/// Counts lines and bytes, and shows them where standard error is a terminal.
 pub(super) struct Meter {
     lines: Cell<u64>,
     bytes: Cell<u64>,
-    /// Bytes of all inputs; none when one of them has no size.
+    /// Bytes of all inputs; none when the size of one is unknown.
     whole: Option<u64>,
     shown: bool,
 }
@@ -32,7 +32,7 @@ impl Meter {
         Self { lines: Cell::new(0), bytes: Cell::new(0), whole, shown: io::stderr().is_terminal() }
     }
 
-    /// How many lines there were.
+    /// Number of lines read so far.
     pub(super) fn lines(&self) -> u64 {
         self.lines.get()
     }
@@ -45,13 +45,13 @@ impl Meter {
             let part = self.whole.map_or_else(String::new, |whole| {
                 format!(", {} %", self.bytes.get().saturating_mul(100) / whole)
             });
-            // Who cannot be shown anything misses nothing.
+            // A failure to show progress is ignored.
             let _ = write!(io::stderr(), "\r\x1b[2K{millions} Mi lines{part}");
         }
     }
 }
 
-/// The line goes, so that the answer stands alone.
+/// Dropping clears the progress line before the result is printed.
 impl Drop for Meter {
     fn drop(&mut self) {
         if self.shown && self.lines.get() >= STRIDE {
@@ -71,7 +71,7 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Reads `from`, of passwords where `words` says so, else of hashes.
+    /// Reads lines of `from`: passwords if `words`, else hashes.
     pub(super) fn new(name: String, from: Box<dyn BufRead>, words: bool, meter: &'a Meter) -> Self {
         Self { name, from, words, number: 0, line: Vec::new(), meter }
     }
@@ -94,7 +94,7 @@ impl<'a> Lines<'a> {
         Ok(true)
     }
 
-    /// The hash of the line; None where it is nobody's password.
+    /// The hash of the line; None where the line cannot be a password.
     fn hash(&self) -> Result<Option<u64>, Failure> {
         if self.line.is_empty() {
             return Ok(None);
@@ -103,11 +103,12 @@ impl<'a> Lines<'a> {
             let word = std::str::from_utf8(&self.line).ok().filter(|word| word.len() <= LONGEST);
             return Ok(word.map(|word| breach_hash(normalise(word).expose())));
         }
-        // The line itself may be somebody's password.
+        // The message never repeats the line, which may be a password.
         let sentence = || {
             let (name, number) = (&self.name, self.number);
             Failure::failed(format!(
-                "{name}: line {number} is not a SHA-1 hash in 40 hexadecimal digits; for passwords give --words"
+                "{name}: line {number} is not a SHA-1 hash in 40 hexadecimal digits; for passwords give \
+                 --words"
             ))
         };
         parse(&self.line).map(Some).ok_or_else(sentence)
@@ -142,7 +143,7 @@ fn parse(line: &[u8]) -> Option<u64> {
         return None;
     }
     let digit = |digit: &u8| char::from(*digit).to_digit(16).map(u64::from);
-    // Every digit is one, and the first 16 of them count.
+    // Every digit is checked; the first 16 form the hash.
     digits.iter().try_fold(0_u64, |_, one| digit(one))?;
     digits.iter().take(16).try_fold(0_u64, |hash, one| Some(hash << 4 | digit(one)?))
 }
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_named_by_its_line_and_not_shown() {
+    fn a_line_that_is_not_a_hash_is_named_by_number_and_not_shown() {
         let long = "x".repeat(3 * LONGEST);
         for bad in ["hunter2", &PASSWORD[1..], &format!("{PASSWORD}0"), &format!("{PASSWORD}:x"), &long] {
             let last = all(&format!("{PASSWORD}\n{bad}\n{PASSWORD}"), false).remove(1).unwrap_err();

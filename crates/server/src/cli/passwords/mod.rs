@@ -17,28 +17,30 @@ use super::command_context::{CommandContext, configure};
 use super::{Failure, Global, Output};
 use crate::app::bootstrap::IfMissing;
 
-/// Hashes that are sorted at once: 256 MiB.
+/// Hashes sorted in memory at once: 256 MiB.
 const IN_MEMORY: usize = 1 << 25;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PasswordsCommand {
-    /// Makes a filter of passwords that appeared in breaches (setting `passwords.breach_filter`)
+    /// Creates a filter of passwords that appeared in breaches (setting `passwords.breach_filter`)
     ///
-    /// An input is a list of SHA-1 hashes, 40 hexadecimal digits a line with `:` and a count behind them or without, as
-    /// Have I Been Pwned gives it out; or of passwords with --words. Sorted lists of hashes are read as they come, in
-    /// next to no memory. Whatever is not sorted takes 256 MiB, and eight bytes a line beside the filter while it is
-    /// made. A running server goes on with the filter that it has opened; start it again for the new one.
+    /// An input is a list of SHA-1 hashes as Have I Been Pwned publishes it: 40 hexadecimal digits a line,
+    /// optionally followed by `:` and a count; or, with --words, a list of passwords. Sorted lists of hashes
+    /// are streamed and need almost no memory. Unsorted input needs 256 MiB of memory, and eight bytes a line
+    /// of disk space beside the filter while it is created. A running server continues with the filter that
+    /// it has opened; restart it to use the new one.
     Filter(Filter),
-    /// Takes the seals off stored password hashes, after `passwords.pepper` was turned off on every node
+    /// Removes the pepper's encryption from stored password hashes, after `passwords.pepper` was turned off
+    /// on every node
     ///
-    /// Without it they stay sealed until each user's password changes or is hashed anew, and go on working. It can be
-    /// run again.
+    /// Otherwise they stay encrypted until each user's password changes or is hashed again, and continue to
+    /// work. The command can be repeated.
     Unseal,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Filter {
-    /// Where the filter is written; one that is there is replaced when the new one is whole
+    /// Where the filter is written; an existing filter is replaced when the new one is complete
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// The inputs are passwords, one a line, in UTF-8
@@ -67,7 +69,10 @@ async fn unseal(global: &Global, out: &mut Output) -> Result<(), Failure> {
     while let Some(place) = next {
         next = pepper::unseal(ctx, place).await?;
     }
-    Ok(out.tell("no stored password hash that can be opened is sealed", &json!({ "unsealed": true }))?)
+    Ok(out.tell(
+        "every sealed password hash that could be opened is now unsealed",
+        &json!({ "unsealed": true }),
+    )?)
 }
 
 impl Filter {
@@ -78,7 +83,7 @@ impl Filter {
             Ok((passwords, lines))
         });
         if made.is_err() {
-            // It may never have been made.
+            // The file may not exist.
             let _ = std::fs::remove_file(&part);
         }
         let (passwords, lines) = made?;
@@ -89,7 +94,7 @@ impl Filter {
             .tell(&text, &json!({ "passwords": passwords, "lines": lines, "bytes": bytes, "file": file }))?)
     }
 
-    /// Writes the filter to `part`; how many passwords it has, and how many lines there were.
+    /// Writes the filter to `part`; returns the number of passwords in it, and the number of lines.
     fn make(&self, part: &Path) -> Result<(u64, u64), Failure> {
         let is_sorted = !self.words && self.inputs.iter().all(|input| input.as_os_str() != "-");
         if is_sorted && let Some(made) = self.merge(part)? {
@@ -98,7 +103,7 @@ impl Filter {
         self.sort(part)
     }
 
-    /// Takes the inputs for sorted; None when one of them is not.
+    /// Merges the inputs if they are sorted; None when one of them is not.
     fn merge(&self, part: &Path) -> Result<Option<(u64, u64)>, Failure> {
         let meter = Meter::of(&self.inputs);
         let inputs: Result<Vec<_>, Failure> =

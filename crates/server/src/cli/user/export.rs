@@ -18,16 +18,16 @@ use super::rows::{Format, table_row};
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Export {
-    /// The file to make, for its owner's eyes only, or `-` for standard output
+    /// The file to create, readable only by its owner, or `-` for standard output
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
-    /// How it is written; without it, the name of the file says so, and standard output gets JSON Lines
+    /// The format; without it, the extension of the file's name decides, and standard output gets JSON Lines
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Writes the password hashes too
+    /// Includes the password hashes
     ///
-    /// Whoever has them can guess at the passwords of everybody for as long as he likes: they are for a move to
-    /// another instance or system, and the file is to be erased after it.
+    /// They are for a move to another instance or system: an attacker who obtains the file can guess the
+    /// passwords of all users offline. Erase the file after the move.
     #[arg(long)]
     with_hashes: bool,
 }
@@ -37,15 +37,15 @@ impl Export {
         let to_output = self.file == Path::new("-");
         let format =
             Format::of(self.format, &self.file).or(to_output.then_some(Format::Jsonl)).ok_or_else(|| {
-                Failure::usage(
-                    "the name of the file does not say how it is to be written: --format jsonl or csv",
-                )
+                Failure::usage("the file's name does not show the format: give --format jsonl or csv")
             })?;
+
         if to_output {
             let mut to = BufWriter::new(io::stdout().lock());
             self.write(ctx, format, &mut to, Failure::from).await?;
             return Ok(());
         }
+
         let unwritable =
             |why: io::Error| Failure::failed(format!("{} cannot be written: {why}", self.file.display()));
         let file = OpenOptions::new()
@@ -54,6 +54,7 @@ impl Export {
             .mode(0o600)
             .open(&self.file)
             .map_err(unwritable)?;
+
         let mut to = BufWriter::new(file);
         match self.write(ctx, format, &mut to, unwritable).await {
             Ok(users) => {
@@ -65,14 +66,14 @@ impl Export {
                 )?)
             }
             Err(why) => {
-                // Half an export is none. Whoever cannot erase it reads that it could not be written.
+                // Removes the partial export. An error here is ignored: the write error is reported.
                 let _ = std::fs::remove_file(&self.file);
                 Err(why)
             }
         }
     }
 
-    /// Writes every account; how many there were.
+    /// Writes every account; returns their count.
     async fn write(
         &self,
         ctx: &mut OpContext<'_>,
@@ -88,9 +89,10 @@ impl Export {
         }
         let mut progress = Progress::begin(None);
         let (mut after, mut users) = (UserId(0), 0);
+
         loop {
             let page = account::export_page(ctx, after, PAGE).await?;
-            // While somebody reads slowly, nobody holds a connection.
+            // Returns the connection to the pool while the page is written, which may be slow.
             ctx.lease.park();
             let Some(last) = page.last() else { break };
             after = last.id;
@@ -109,6 +111,7 @@ impl Export {
             }
             progress.show(users, &format!("{users} users"));
         }
+
         to.flush().map_err(failed)?;
         Ok(users)
     }

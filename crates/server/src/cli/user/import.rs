@@ -17,9 +17,9 @@ use super::rows::{Format, Rows};
 use crate::app::bootstrap::IfMissing;
 use crate::config::Config;
 
-/// Refused rows that are shown one by one.
+/// Refused rows that are printed one by one.
 const SHOWN: usize = 20;
-/// Longest description of a Firebase project that is read, in bytes.
+/// Longest file of Firebase hash parameters that is read, in bytes.
 const PROJECT_BYTES: u64 = 4096;
 
 #[derive(Args, Debug)]
@@ -27,24 +27,24 @@ pub(in crate::cli) struct Import {
     /// The file, or `-` for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// How it is written; without it, the name of the file says so
+    /// The format; without it, the extension of the file's name decides
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Checks everything, and writes nothing
+    /// Validates every row and writes nothing
     #[arg(long)]
     dry_run: bool,
-    /// Writes what became of each row into this new file, one JSON object a line
+    /// Writes the result of each row into this new file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// The JSON file with the hash parameters of a Firebase project, for hashes that come from there
+    /// The JSON file with the hash parameters of a Firebase project, for hashes from there
     ///
-    /// Its members are those that the console of Firebase shows: `base64_signer_key`, `base64_salt_separator`, `rounds`
-    /// and `mem_cost`. The signer key is not stored.
+    /// Its members are those that the Firebase console shows: `base64_signer_key`, `base64_salt_separator`,
+    /// `rounds` and `mem_cost`. The signer key is not stored.
     #[arg(long, value_name = "FILE")]
     firebase_project: Option<PathBuf>,
 }
 
-/// What became of all rows.
+/// The results of all rows.
 #[derive(Default)]
 struct Tally {
     imported: u64,
@@ -57,7 +57,7 @@ struct Tally {
 impl Import {
     pub(in crate::cli) async fn run(self, config: Config, out: &mut Output) -> Result<(), Failure> {
         let format = Format::of(self.format, &self.file).ok_or_else(|| {
-            Failure::usage("the name of the file does not say how it is written: --format jsonl or csv")
+            Failure::usage("the file's name does not show the format: give --format jsonl or csv")
         })?;
         let firebase = self.firebase_project.as_deref().map(project).transpose()?;
         let (from, size) = self.open()?;
@@ -77,7 +77,7 @@ impl Import {
         let mut importer = Importer::new(firebase, self.dry_run);
         let mut tally = Tally::default();
         let mut progress = Progress::begin(size);
-        // What a file that ends badly held before its end is imported all the same.
+        // When the file cannot be read to its end, the rows before that are still imported.
         let mut ended = Ok(());
         loop {
             let row = match rows.next() {
@@ -90,7 +90,7 @@ impl Import {
             let more = row.is_some();
             let full = row.is_some_and(|(line, row)| importer.add(ctx, line, row));
             if full || !more {
-                // What happened is told on standard error too.
+                // Clears the progress line before the log writes to standard error.
                 progress.hide();
                 batch(&mut importer, ctx, &mut tally, report.as_mut()).await?;
                 progress.show(rows.bytes, &format!("{} rows", tally.rows()));
@@ -111,7 +111,7 @@ impl Import {
         }
     }
 
-    /// The file with its size, where it has one.
+    /// The file and, where it is known, its size.
     fn open(&self) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
         if self.file == Path::new("-") {
             return Ok((Box::new(BufReader::new(io::stdin())), None));
@@ -122,7 +122,7 @@ impl Import {
     }
 }
 
-/// Imports what was taken, and writes down what became of it.
+/// Imports a batch of rows, and reports their results.
 async fn batch(
     importer: &mut Importer,
     ctx: &mut OpContext<'_>,
@@ -173,14 +173,16 @@ impl Tally {
         }
         let more = self.refused.saturating_sub(self.shown.len() as u64);
         if more > 0 {
-            out.line(&format!("and {more} more; --report FILE has them all"))?;
+            out.line(&format!("and {more} more; --report FILE lists them all"))?;
         }
+
         let ignored: Vec<&str> = importer.ignored().collect();
         if !ignored.is_empty() {
             out.line(&format!("ignored: {}", ignored.join(", ")))?;
         }
         let Self { imported, unchanged, refused, .. } = self;
         let verb = if dry_run { "would be imported" } else { "imported" };
+
         out.tell(
             &format!("{imported} {verb}, {unchanged} unchanged, {refused} refused"),
             &json!({
@@ -196,14 +198,14 @@ impl Tally {
     }
 }
 
-/// What became of each row, in a file.
+/// The results of all rows, in a file.
 struct Report {
     to: BufWriter<File>,
     path: PathBuf,
 }
 
 impl Report {
-    /// A new file: one that is there may be the very file that is imported.
+    /// Creates a new file; an existing one is refused, because it may be the import's own input.
     fn create(path: &Path) -> Result<Self, Failure> {
         let file = File::create_new(path).map_err(|why| match why.kind() {
             io::ErrorKind::AlreadyExists => Failure::failed(format!(

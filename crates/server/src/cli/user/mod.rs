@@ -27,39 +27,40 @@ const FIELDS: [&str; 9] =
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
-    /// Makes an account; asks for its password
+    /// Creates an account; asks for its password
     Add(Add),
-    /// Lists accounts, by number
+    /// Lists accounts, ordered by id
     List(List),
     /// Shows one account
     Show(Who),
-    /// Gives an account a role
+    /// Changes the role of an account
     SetRole(SetRole),
     /// Gives an account a new password and ends its sessions
     SetPassword(SetPassword),
     /// Lets a deactivated account log in again
     Activate(Who),
-    /// Ends an account's sessions and lets nobody log in to it
+    /// Deactivates an account: ends its sessions, and refuses further logins
     Deactivate(Who),
-    /// Erases an account: its data go, its number is never used again
+    /// Erases an account: its data are deleted, and its id is never used again
     Delete(Delete),
-    /// Takes accounts in, from another system or another instance
+    /// Imports accounts from another system or another instance
     ///
-    /// Each row is an account: `email`, and if there are `id`, `uuid`, `username`, `password_hash`, `role`, `state` or
-    /// `is_active`, `profile`, `email_verified_at`, `created_at`, `updated_at`. A row that cannot be taken is refused
-    /// with its reason, the rest goes on, and the exit status is 1. What is there already stays as it is, so that an
-    /// import that was interrupted is simply run again.
+    /// Each row is an account: `email` and, if present, `id`, `uuid`, `username`, `password_hash`, `role`,
+    /// `state` or `is_active`, `profile`, `email_verified_at`, `created_at`, `updated_at`. A row that cannot
+    /// be imported is refused with its reason, the other rows are imported, and the exit status is 1.
+    /// Existing accounts stay as they are, so that an interrupted import can simply be run again.
     Import(Import),
-    /// Writes all accounts, as `import` takes them
+    /// Exports all accounts, in the format that `import` reads
     ///
-    /// Tombstones of erased accounts too, so that their numbers are not used again where the file is imported.
+    /// Includes tombstones of erased accounts, so that their ids are not used again where the file is
+    /// imported.
     Export(Export),
 }
 
-/// An account.
+/// Selects an account.
 #[derive(Args, Debug)]
 pub(super) struct Who {
-    /// Its number, email or username
+    /// Its id, email or username
     #[arg(value_name = "USER")]
     user: String,
 }
@@ -68,7 +69,7 @@ pub(super) struct Who {
 pub(super) struct Add {
     /// The email address
     email: String,
-    /// The username, if it is to have one
+    /// The username; optional
     #[arg(long)]
     username: Option<String>,
     /// The role
@@ -80,10 +81,10 @@ pub(super) struct Add {
 
 #[derive(Args, Debug)]
 pub(super) struct List {
-    /// Lists at most so many
+    /// Lists at most this many
     #[arg(long, value_name = "COUNT")]
     limit: Option<u32>,
-    /// Begins after this number
+    /// Lists accounts with ids greater than this
     #[arg(long, value_name = "ID", default_value_t = 0)]
     after: i64,
 }
@@ -109,7 +110,7 @@ pub(super) struct SetPassword {
 pub(super) struct Delete {
     #[command(flatten)]
     who: Who,
-    /// Does not ask
+    /// Does not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -127,8 +128,9 @@ impl UserCommand {
             let candidate = Candidate::parse(&ctx, &add.email, username, &password, Map::new());
             let candidate = candidate.map_err(|errors| Failure::fields(&errors))?;
             let user = account::add(&mut ctx, candidate, &add.role).await?;
-            return Ok(out.tell(&format!("user {} was made", name(&user)), &value(&user))?);
+            return Ok(out.tell(&format!("user {} was created", name(&user)), &value(&user))?);
         }
+
         if let Self::Import(import) = self {
             return import.run(config, out).await;
         }
@@ -136,6 +138,7 @@ impl UserCommand {
         if !matches!(self, Self::List(_) | Self::Show(_)) {
             command.ensure_auditable().await?;
         }
+
         let mut lease = command.lease();
         let ctx = &mut command.op_context(&mut lease);
         match self {
@@ -190,18 +193,18 @@ impl SetRole {
     async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
         let user = self.who.find(ctx).await?;
         account::set_role(ctx, &user, &self.role).await?;
-        tell(ctx, out, &user, &format!("user {} is {} now", name(&user), self.role)).await
+        tell(ctx, out, &user, &format!("user {} now has the role {}", name(&user), self.role)).await
     }
 }
 
 impl SetPassword {
     async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
         let user = self.who.find(ctx).await?;
-        // While somebody types, nobody holds a connection.
+        // Returns the connection to the pool while the operator types.
         ctx.lease.park();
         let password = self.password.read(&name(&user))?;
         account::set_password(ctx, &user, &password).await?;
-        let text = format!("user {} has a new password; every session is over", name(&user));
+        let text = format!("user {} has a new password; its sessions were ended", name(&user));
         tell(ctx, out, &user, &text).await
     }
 }
@@ -210,7 +213,7 @@ impl Delete {
     async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
         let user = self.who.find(ctx).await?;
         ctx.lease.park();
-        confirm(self.yes, &format!("User {} will be erased for ever.", name(&user)))?;
+        confirm(self.yes, &format!("User {} will be erased permanently.", name(&user)))?;
         account::delete(ctx, &user).await?;
         tell(ctx, out, &user, &format!("user {} was erased", name(&user))).await
     }
@@ -224,11 +227,11 @@ async fn set_state(
 ) -> Result<(), Failure> {
     let user = who.find(ctx).await?;
     account::set_state(ctx, &user, active).await?;
-    let text = if active { "may log in" } else { "is deactivated; every session is over" };
+    let text = if active { "may log in" } else { "is deactivated; its sessions were ended" };
     tell(ctx, out, &user, &format!("user {} {text}", name(&user))).await
 }
 
-/// Says what was done, and how the account is now.
+/// Prints the result; for programs also the account as it is now.
 async fn tell(ctx: &mut OpContext<'_>, out: &mut Output, user: &User, text: &str) -> Result<(), Failure> {
     out.line(text)?;
     if out.is_json() {

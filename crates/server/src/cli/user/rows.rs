@@ -1,4 +1,4 @@
-//! Rows of a file: JSON Lines or CSV (RFC 4180), one at a time and of a bounded size.
+//! Rows of a file, JSON Lines or CSV (RFC 4180), read one at a time and of bounded size.
 
 use std::io::{self, BufRead, Read as _};
 use std::path::Path;
@@ -8,23 +8,23 @@ use csv_core::ReadRecordResult;
 use protocol::wire::strict_json;
 use serde_json::{Map, Value};
 
-/// Longest row that is looked at, in bytes.
+/// Longest row that is parsed, in bytes.
 const ROW_BYTES: usize = 128 * 1024;
 /// Most cells of a row.
 const CELLS: usize = 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How a file of accounts is written.
+/// Format of a file of accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Format {
     /// One JSON object a line
     Jsonl,
-    /// A table with the names of its columns in the first row
+    /// A table whose first row names the columns
     Csv,
 }
 
 impl Format {
-    /// What was said, or else what the name of the file says.
+    /// The given format, or else the one that the file's extension shows.
     pub(in crate::cli) fn of(said: Option<Self>, path: &Path) -> Option<Self> {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         said.or(match extension.to_ascii_lowercase().as_str() {
@@ -35,7 +35,7 @@ impl Format {
     }
 }
 
-/// A row with the line that it begins in: its members, or why it has none.
+/// A row with the number of its first line: its members, or why it is refused.
 pub(super) type Row<T = Map<String, Value>> = (u64, Result<T, String>);
 
 /// Reads rows.
@@ -61,10 +61,10 @@ struct Table {
 }
 
 impl Rows {
-    /// Begins to read; a table's first row names its columns.
+    /// Opens the rows; the first row of a table names its columns.
     ///
     /// # Errors
-    /// When it cannot be read, or its columns have no names of their own.
+    /// When it cannot be read, or its columns are not named uniquely.
     pub(super) fn open(mut from: Box<dyn BufRead>, format: Format) -> Result<Self, String> {
         let mut first = Vec::new();
         let read = from.by_ref().take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut first);
@@ -81,6 +81,7 @@ impl Rows {
                 ends: vec![0; CELLS],
             })),
         };
+
         let mut rows = Self { from, kind, bytes };
         if let Kind::Table(table) = &mut rows.kind {
             let (_, names) = table
@@ -96,13 +97,14 @@ impl Rows {
                 return Err("its first row does not name each column once".to_owned());
             }
         }
+
         Ok(rows)
     }
 
     /// The next row; none at the end.
     ///
     /// # Errors
-    /// When the file cannot be read any further. A bad row is no error of the file.
+    /// When the file cannot be read further. A bad row is not an error of the file.
     pub(super) fn next(&mut self) -> io::Result<Option<Row>> {
         match &mut self.kind {
             Kind::JsonLines { next, buffer } => loop {
@@ -115,6 +117,7 @@ impl Rows {
                     None => return Ok(Some((line, Err(too_long())))),
                 }
             },
+
             Kind::Table(table) => {
                 let Some((line, cells)) = table.record(&mut self.from, &mut self.bytes)? else {
                     return Ok(None);
@@ -142,13 +145,13 @@ fn too_long() -> String {
 fn object(text: &[u8]) -> Result<Map<String, Value>, String> {
     match strict_json::parse(text) {
         Some(Value::Object(members)) => Ok(members),
-        Some(_) => Err("it is no JSON object".to_owned()),
-        None => Err("it is no JSON, or names a member twice".to_owned()),
+        Some(_) => Err("it is not a JSON object".to_owned()),
+        None => Err("it is not JSON, or names a member twice".to_owned()),
     }
 }
 
-/// One line without its end; the inner none is a line that is too long, of which nothing is kept.
-#[expect(clippy::option_option, reason = "the end of the file, and a line that nobody looks at")]
+/// One line without its end. The inner None is a line that is too long: its text is discarded.
+#[expect(clippy::option_option, reason = "the end of the file, and a line that is discarded")]
 fn read_line<'a>(
     from: &mut impl BufRead,
     buffer: &'a mut Vec<u8>,
@@ -161,18 +164,20 @@ fn read_line<'a>(
         if chunk.is_empty() && length == 0 {
             return Ok(None);
         }
+
         let end = chunk.iter().position(|&byte| byte == b'\n');
         let part = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or_default();
         let used = part.len() + usize::from(end.is_some());
         if length + part.len() <= ROW_BYTES {
             buffer.extend_from_slice(part);
         }
+
         let over = end.is_some() || chunk.is_empty();
         from.consume(used);
         length += used;
         *bytes += used as u64;
         if over {
-            // Its end is not counted.
+            // The newline is not counted.
             let whole = length - usize::from(end.is_some()) == buffer.len();
             return Ok(Some(whole.then_some(buffer)));
         }
@@ -184,7 +189,10 @@ impl Table {
     fn record(&mut self, from: &mut impl BufRead, bytes: &mut u64) -> io::Result<Option<Row<Vec<String>>>> {
         self.skip_empty_lines(from, bytes)?;
         let line = self.line;
-        let (mut filled, mut ended, mut over) = (0, 0, false);
+        let mut filled = 0;
+        let mut ended = 0;
+        let mut over = false;
+
         loop {
             let input = from.fill_buf()?;
             let cells = self.cells.get_mut(filled..).unwrap_or_default();
@@ -195,10 +203,11 @@ impl Table {
             *bytes += read as u64;
             filled += wrote;
             ended += cells;
+
             match result {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
-                    // What does not fit is read over, up to the end of the record.
+                    // The rest of a record that does not fit is discarded.
                     (filled, ended, over) = (0, 0, true);
                 }
                 ReadRecordResult::Record if over => return Ok(Some((line, Err(too_long())))),
@@ -208,7 +217,7 @@ impl Table {
         }
     }
 
-    /// An empty line is no record; and the end of the record before is half read where it has two characters.
+    /// Skips empty lines, which are not records, and the rest of a two-character line end after a record.
     fn skip_empty_lines(&mut self, from: &mut impl BufRead, bytes: &mut u64) -> io::Result<()> {
         loop {
             let input = from.fill_buf()?;
@@ -238,7 +247,7 @@ fn newlines(bytes: &[u8]) -> u64 {
     bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
-/// One row of a table, quoted where it has to be.
+/// One row of a table; cells are quoted where necessary.
 pub(in crate::cli) fn table_row<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
     let quoted = |cell: &str| {
         if cell.contains(['"', ',', '\r', '\n']) || cell.trim() != cell {
@@ -258,7 +267,7 @@ mod tests {
     use super::*;
 
     fn all(text: impl Into<Vec<u8>>, format: Format) -> Result<Vec<Row<Value>>, String> {
-        // A small buffer, so that records lie across its edges.
+        // A small buffer, so that records cross its edges.
         let from = io::BufReader::with_capacity(7, io::Cursor::new(text.into()));
         let mut rows = Rows::open(Box::new(from), format)?;
         let mut found = Vec::new();
@@ -273,8 +282,8 @@ mod tests {
         let text = b"\xef\xbb\xbf{\"a\":1}\r\n\n[1]\n{\"a\":1,\"a\":2}\n\xff\n {\"b\":\"\\n\"}";
         let found = all(text, Format::Jsonl).unwrap();
         assert_eq!(found[0], (1, Ok(json!({"a": 1}))));
-        assert_eq!(found[1], (3, Err("it is no JSON object".into())));
-        let none = Err("it is no JSON, or names a member twice".to_owned());
+        assert_eq!(found[1], (3, Err("it is not a JSON object".into())));
+        let none = Err("it is not JSON, or names a member twice".to_owned());
         assert_eq!((&found[2], &found[3]), (&(4, none.clone()), &(5, none)));
         assert_eq!(found[4], (6, Ok(json!({"b": "\n"}))));
         assert_eq!(found.len(), 5);
@@ -282,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_any_length_is_read_over() {
+    fn a_row_of_any_length_is_skipped() {
         let long = format!("{{\"a\":\"{}\"}}\n{{\"b\":1}}\n", "x".repeat(ROW_BYTES * 3));
         let found = all(long, Format::Jsonl).unwrap();
         assert_eq!(found, [(1, Err(too_long())), (2, Ok(json!({"b": 1})))]);
@@ -316,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_without_names_is_none() {
+    fn a_table_without_column_names_is_refused() {
         for text in ["", "\n", "a,a\n", "a,\n", "\u{feff}"] {
             assert!(all(text, Format::Csv).is_err(), "{text:?}");
         }
@@ -324,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_tables_are_read_back() {
         let cells = ["", "a", " b ", "c,d", "\"", "e\r\nf", "{\"g\":\"h\"}", "é"];
         let names: Vec<String> = (0..cells.len()).map(|at| format!("n{at}")).collect();
         let text = table_row(names.iter().map(String::as_str)) + &table_row(cells);

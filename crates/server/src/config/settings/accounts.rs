@@ -10,20 +10,21 @@ use crate::config::value::RoleScopes;
 section! {
     /// Accounts.
     pub struct AccountsConfig in "accounts." {
-        /// The file of a JSON Schema for profile attributes beside `country`, `annual_income` and `timezone`.
+        /// The file of a JSON Schema for profile attributes in addition to `country`, `annual_income` and
+        /// `timezone`.
         attributes_schema_file: Option<PathBuf> = None, example: "/etc/gatewright/attributes.schema.json";
-        /// The scopes that each role may be granted.
+        /// The scopes that users of each role can be granted.
         scopes: RoleScopes = RoleScopes::default(),
             example: "admin=users:read users:write,basic_user=profile";
     }
 }
 
 section! {
-    /// Old names of routes that clients in the field still call.
+    /// Legacy routes that existing clients still call.
     pub struct LegacyConfig in "legacy." {
-        /// Whether the old names work; when not, they answer 410.
+        /// Whether the legacy routes are served; otherwise they answer 410.
         enabled: bool = true, example: "false";
-        /// The day from which the old names may be gone, told to clients in `Sunset`.
+        /// The day after which the legacy routes may be removed, announced to clients in `Sunset`.
         sunset: Option<Date> = None, example: "2027-06-30";
     }
 }

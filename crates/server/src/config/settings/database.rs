@@ -31,9 +31,11 @@ impl Value for SchemaName {
         let begins = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
         let goes_on = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         match text {
-            _ if !begins || !goes_on || text.len() > 63 => Err("not such a name".to_owned()),
-            "public" | "information_schema" => Err(format!("`{text}` is not Gatewright's own")),
-            _ if text.starts_with("pg_") => Err("names that begin with `pg_` are PostgreSQL's".to_owned()),
+            _ if !begins || !goes_on || text.len() > 63 => Err("not a valid schema name".to_owned()),
+            "public" | "information_schema" => {
+                Err(format!("`{text}` is reserved: Gatewright needs its own schema"))
+            }
+            _ if text.starts_with("pg_") => Err("PostgreSQL reserves names that begin with `pg_`".to_owned()),
             _ => Ok(Self(text.to_owned())),
         }
     }
@@ -50,28 +52,28 @@ section! {
         url: DatabaseUrl = DatabaseUrl::embedded(Path::new("./gatewright-data")),
             shown: "`sqlite:` and `gatewright.db` in `data_dir`",
             example: "postgres://gatewright@db.example.org/app";
-        /// The PostgreSQL schema that everything lives in.
+        /// The PostgreSQL schema that holds every table.
         schema: SchemaName = SchemaName::default(), example: "gatewright";
-        /// Whether `serve` migrates PostgreSQL too; the embedded database is always migrated.
+        /// Whether `serve` migrates PostgreSQL; it always migrates the embedded database.
         auto_migrate: bool = false, example: "true";
-        /// How many connections to PostgreSQL are kept open.
+        /// How many connections to PostgreSQL are opened at the start.
         pool_min: u32 = 5, example: "5";
-        /// How many connections to PostgreSQL may be open.
+        /// Maximum number of open connections to PostgreSQL.
         pool_max: u32 = 50, example: "20";
         /// How long a request waits for a connection before it is answered 503.
         acquire_timeout: Duration = Duration::from_secs(2), example: "2s";
-        /// How long one statement may take; Gatewright keeps the time itself.
+        /// How long one statement may take; Gatewright enforces this limit itself.
         statement_timeout: Duration = Duration::from_secs(2), example: "2s";
-        /// The certificates (PEM) of the authorities that PostgreSQL's certificate may come from.
+        /// The file of certificates (PEM) of the authorities that may issue PostgreSQL's certificate.
         tls_ca_file: Option<PathBuf> = None, shown: "the system's",
             example: "/etc/gatewright/postgres-ca.pem";
     }
 }
 
 section! {
-    /// Redis or Valkey, which more than one node need to share their limits.
+    /// Redis or Valkey.
     pub struct RedisConfig in "redis." {
-        /// Where Redis or Valkey is; empty for none.
+        /// The URL of Redis or Valkey; empty for none.
         url: Option<RedisUrl> = None, example: "redis://redis.example.org:6379";
     }
 }

@@ -1,4 +1,4 @@
-//! The settings, each defined once: type, default, documentation, whether SIGHUP reloads it, an example.
+//! The settings, each defined once: type, default, documentation, whether SIGHUP applies it, an example.
 
 mod accounts;
 mod database;
@@ -18,10 +18,10 @@ pub use tokens::{Audience, SigningAlgorithm, Subject, TokensConfig};
 
 use super::value::RawValue;
 
-/// How environment variables of settings begin.
+/// Prefix of the environment variables of settings.
 pub(crate) const PREFIX: &str = "GATEWRIGHT_";
 
-/// What is known of one setting.
+/// Describes one setting.
 #[derive(Debug)]
 pub struct Setting {
     /// Its full name, such as `server.listen`.
@@ -30,15 +30,15 @@ pub struct Setting {
     pub name: &'static str,
     /// What it does, in a sentence or two.
     pub doc: &'static str,
-    /// What may be written.
+    /// What it accepts.
     pub expected: &'static str,
-    /// How the default comes about, where it is not one fixed value.
+    /// The default in words, where it depends on other settings.
     pub derived: Option<&'static str>,
-    /// A value one might write.
+    /// An example value.
     pub example: &'static str,
     /// Whether SIGHUP applies a change.
     pub reload: bool,
-    /// Whether its text may hold a secret.
+    /// Whether its text may contain a secret.
     pub secret: bool,
 }
 
@@ -49,7 +49,7 @@ impl Setting {
     }
 }
 
-/// One section of settings: the text side of a plain struct.
+/// Access to one section of settings by the names of its fields.
 pub(crate) trait Section {
     /// Its settings, in the order of the struct.
     fn settings(&self) -> &'static [Setting];
@@ -164,12 +164,12 @@ macro_rules! section {
 pub(crate) use section;
 
 section! {
-    /// Everything an operator can set.
+    /// Every setting.
     pub struct Config in "" {
-        /// The directory of everything Gatewright keeps on this machine: the embedded database, the audit
-        /// journal, the master key it made itself.
+        /// The directory of all data that Gatewright keeps on this machine: the embedded database, the audit
+        /// journal, the generated master key.
         data_dir: PathBuf = PathBuf::from("./gatewright-data"), example: "/var/lib/gatewright";
-        /// The keyring file whose first key seals secrets in the database and whose keys all open them.
+        /// The master key file. Its first key seals secrets in the database; each of its keys can open them.
         master_key_file: PathBuf = PathBuf::from("./gatewright-data/master.key"),
             shown: "`master.key` in `data_dir`", example: "/etc/gatewright/master.key";
     }
@@ -190,9 +190,9 @@ section! {
         tokens: TokensConfig,
         /// The audit trail.
         audit: AuditConfig,
-        /// Old names of routes.
+        /// Legacy routes.
         legacy: LegacyConfig,
-        /// Removal of what has expired.
+        /// Removal of expired data.
         cleanup: CleanupConfig,
         /// Logs, metrics and traces.
         telemetry: TelemetryConfig,

@@ -10,7 +10,7 @@ use crate::config::value::{Value, words};
 section! {
     /// Health checks.
     pub struct HealthConfig in "health." {
-        /// How long readiness waits for the database before it says no.
+        /// How long the readiness check waits for the database before it fails.
         timeout: Duration = Duration::from_millis(100), example: "100ms";
     }
 }
@@ -20,48 +20,50 @@ const DAY: u64 = 24 * 60 * 60;
 section! {
     /// The audit trail.
     pub struct AuditConfig in "audit." {
-        /// Whether a request that cannot be audited is answered 503.
+        /// Whether every request but GET and HEAD is answered 503 while the audit trail cannot be written.
         required: bool = false, example: "true";
         /// How long audit events are kept in the database.
         retention: Duration = Duration::from_secs(400 * DAY), example: "400d";
         /// How long journal files are kept after their events have reached the database.
         journal_keep: Duration = Duration::from_secs(7 * DAY), example: "7d";
-        /// Whether audit events are written to standard output too, one JSON object a line.
+        /// Whether audit events are also written to standard output, one JSON object a line.
         stdout: bool = false, example: "true";
-        /// The key of a stream in the Redis of `redis.url` that audit events are added to as well; empty for none.
-        redis_stream: Option<String> = None, example: "gatewright:audit";
-        /// About how many entries that stream keeps; 0 for all of them.
-        redis_stream_length: u32 = 1_000_000, example: "100000";
-        /// Where audit events are posted to as well, in batches of JSON Lines signed as Standard Webhooks has it; empty
-        /// for nowhere.
-        webhook_url: Option<WebUrl> = None, example: "https://audit.example.org/gatewright";
-        /// The file of the webhook's secret: `whsec_` and 24 to 64 bytes in Base64; a second line is a second secret
-        /// while one is being replaced.
-        webhook_secret_file: Option<PathBuf> = None, example: "/etc/gatewright/webhook.secret";
-        /// The URL of an OpenTelemetry collector that gets audit events as logs (OTLP over HTTP, JSON); empty for none.
-        otlp_endpoint: Option<WebUrl> = None, example: "https://collector.example.org:4318";
-        /// The file of the headers that the collector asks for, such as a key: `name: value`, one a line; empty for
+        /// The key of a stream in the Redis of `redis.url` to which audit events are also added; empty for
         /// none.
+        redis_stream: Option<String> = None, example: "gatewright:audit";
+        /// Approximate maximum number of entries in that stream; 0 for no limit.
+        redis_stream_length: u32 = 1_000_000, example: "100000";
+        /// The URL to which audit events are also posted, in batches of JSON Lines signed according to
+        /// Standard Webhooks; empty for none.
+        webhook_url: Option<WebUrl> = None, example: "https://audit.example.org/gatewright";
+        /// The file of the webhook's secret: `whsec_` followed by 24 to 64 bytes in Base64. A second line is
+        /// a second secret, for the time of a rotation.
+        webhook_secret_file: Option<PathBuf> = None, example: "/etc/gatewright/webhook.secret";
+        /// The URL of an OpenTelemetry collector that receives audit events as logs (OTLP/HTTP, JSON); empty
+        /// for none.
+        otlp_endpoint: Option<WebUrl> = None, example: "https://collector.example.org:4318";
+        /// The file of HTTP headers for the collector, such as an API key: `name: value`, one a line; empty
+        /// for none.
         otlp_headers_file: Option<PathBuf> = None, example: "/etc/gatewright/otlp.headers";
         /// How long Redis, the webhook or the collector may take for a batch.
         sink_timeout: Duration = Duration::from_secs(10), example: "5s";
-        /// The certificates (PEM) of the authorities that vouch for the webhook, the collector and a `rediss` server;
-        /// empty for those that this machine believes.
+        /// The file of certificates (PEM) of the authorities that may issue the certificates of the webhook,
+        /// the collector and a `rediss` server; empty for the authorities that this machine trusts.
         sink_ca_file: Option<PathBuf> = None, example: "/etc/gatewright/sinks-ca.pem";
     }
 }
 
 section! {
-    /// Removal of what has expired, was revoked or erased.
+    /// Removal of expired, revoked and erased data.
     pub struct CleanupConfig in "cleanup." {
-        /// How often expired and revoked rows are removed, and the keys of erased users from the files of this node,
-        /// besides at the start.
+        /// How often expired and revoked rows are removed from the database, and the detail keys of erased
+        /// users from the files of this node; it is also done at the start.
         interval: Duration = Duration::from_hours(1), example: "1h";
     }
 }
 
 words! {
-    /// How log lines look.
+    /// The format of log lines.
     pub enum LogFormat, "`pretty`, `json` or `auto`" {
         /// `pretty` on a terminal, else `json`.
         Auto = "auto",
@@ -82,7 +84,7 @@ impl LogFilter {
         &self.0
     }
 
-    /// What a command shows unless it is told otherwise: trouble.
+    /// The default of commands other than `serve`: warnings and errors.
     pub(crate) fn for_commands() -> Self {
         Self("warn".to_owned())
     }
@@ -118,7 +120,7 @@ impl Value for LogFilter {
 section! {
     /// Logs, metrics and traces.
     pub struct TelemetryConfig in "telemetry." {
-        /// How log lines look; `auto` is `pretty` on a terminal, else `json`.
+        /// The format of log lines; `auto` is `pretty` on a terminal, else `json`.
         log_format: LogFormat = LogFormat::Auto, example: "json";
         /// Which log lines are written.
         log_level: LogFilter = LogFilter::default(), example: "info,store=debug", reload;

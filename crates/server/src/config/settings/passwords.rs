@@ -16,7 +16,7 @@ words! {
     }
 }
 
-/// Passwords that are refused because everybody knows them.
+/// Common passwords that are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocklist {
     /// The built-in list.
@@ -51,28 +51,30 @@ impl Value for Blocklist {
 section! {
     /// Passwords and hashing.
     pub struct PasswordsConfig in "passwords." {
-        /// How new passwords are hashed; other kinds are still verified, and replaced at the next login.
+        /// The algorithm of new password hashes; hashes of other algorithms are still verified, and replaced
+        /// at the next login.
         algorithm: PasswordAlgorithm = PasswordAlgorithm::Argon2id, example: "bcrypt";
         /// The cost of new bcrypt hashes: each step doubles the work.
         bcrypt_cost: u32 = 12, example: "12";
         /// The memory of one new Argon2id hash.
         argon2_memory: ByteSize = ByteSize(19 << 20), example: "64MiB";
-        /// How often Argon2id goes over its memory.
+        /// The number of passes of Argon2id over its memory.
         argon2_iterations: u32 = 2, example: "3";
-        /// How many threads hash.
+        /// The number of hashing threads.
         hash_threads: Option<u32> = None, shown: "the cores, or the CPU quota", example: "4";
-        /// How long a password may wait to be hashed; when the wait would be longer the answer is 503 at
-        /// once.
+        /// How long a password may wait to be hashed; when the expected wait is longer, the request is
+        /// answered 503 at once.
         queue_deadline: Duration = Duration::from_secs(5), example: "5s";
-        /// The fewest code points of a new password.
+        /// The minimum length of a new password, in code points.
         min_length: u32 = 8, example: "15";
-        /// Passwords that are refused because everybody knows them.
+        /// Common passwords that are refused.
         blocklist: Blocklist = Blocklist::Common, example: "/etc/gatewright/passwords.txt";
-        /// Passwords that appeared in breaches are refused: a file that `gatewright passwords filter` has made.
-        /// While it cannot be read, no new password is taken.
+        /// The filter file of passwords that appeared in breaches, made by `gatewright passwords filter`:
+        /// those passwords are refused. While the file cannot be read, every new password is refused.
         breach_filter: Option<PathBuf> = None, example: "/var/lib/gatewright/breached.filter";
-        /// Whether stored hashes are encrypted with a key that the master key seals. Turned on, those that are
-        /// there are encrypted in the background; turned off, they stay so and go on working.
+        /// Whether stored hashes are encrypted with a key that the master key seals. When it is turned on,
+        /// existing hashes are encrypted in the background; when it is turned off, they stay encrypted and
+        /// continue to work.
         pepper: bool = false, example: "true";
     }
 }

@@ -16,17 +16,17 @@ words! {
         EdDsa = "EdDSA",
         /// RSA PKCS #1 v1.5 with SHA-256, 3072 bits.
         Rs256 = "RS256",
-        /// HMAC with SHA-256 and a secret that the applications have too.
+        /// HMAC with SHA-256 and a secret that is shared with the applications.
         Hs256 = "HS256",
     }
 }
 
 words! {
-    /// What `sub` names.
+    /// What the `sub` claim contains.
     pub enum Subject, "`id` or `uuid`" {
-        /// The user's number, as text.
+        /// The user's id, as text.
         Id = "id",
-        /// The user's uuid.
+        /// The user's public identifier.
         Uuid = "uuid",
     }
 }
@@ -73,22 +73,22 @@ section! {
         issuer: Option<WebUrl> = None, shown: "`server.public_url`", example: "https://auth.example.org";
         /// The `aud` of access tokens.
         audience: Audience = Audience::Issuer, example: "https://api.example.org";
-        /// What the `sub` of access tokens names.
+        /// What the `sub` of access tokens contains.
         subject: Subject = Subject::Id, example: "uuid";
-        /// How long an access token is good.
+        /// How long an access token is valid.
         access_ttl: Duration = Duration::from_mins(30), example: "30m";
-        /// How long a session may be idle: a refresh token not used for so long is no longer good.
+        /// How long a session may be idle: a refresh token that is not used for this time expires.
         refresh_ttl: Duration = Duration::from_secs(30 * DAY), example: "30d";
         /// How long a session may last, however often it is refreshed.
         session_ttl: Duration = Duration::from_secs(90 * DAY), example: "90d";
-        /// How long a refresh token that was just used gives the same answer again.
+        /// How long a refresh token that was just used returns the same answer again.
         refresh_grace: Duration = Duration::from_secs(10), example: "10s";
-        /// Whether a refresh token whose answer was lost still works later, until its successor has been
-        /// used.
+        /// Whether a refresh token whose answer was lost still works after that time, until its successor has
+        /// been used.
         refresh_late_replay: bool = true, example: "off";
-        /// How old a node's view of revocations may get while the database is away.
+        /// The maximum age of a node's list of revocations while the database cannot be reached.
         revocation_max_stale: Duration = Duration::from_mins(5), example: "5m";
-        /// How often a new signing key takes over.
+        /// How often a new signing key replaces the current one.
         key_rotation: Duration = Duration::from_secs(90 * DAY), example: "90d";
         /// The file of the secret that `HS256` signs with; at least 32 bytes.
         hs256_secret_file: Option<PathBuf> = None, example: "/etc/gatewright/hs256.secret";

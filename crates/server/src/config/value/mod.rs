@@ -1,4 +1,4 @@
-//! How the text of a setting becomes a value, and a value text again.
+//! Converts between the text of a setting and its value.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use model::Secret;
 
-/// What somebody wrote for a setting, whichever way it came.
+/// The value of a setting as its source gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RawValue {
     /// One value, as text: an environment variable, a flag, or a TOML string, number, boolean or date.
@@ -17,28 +17,28 @@ pub(crate) enum RawValue {
     List(Vec<String>),
     /// A TOML table of values and lists.
     Table(BTreeMap<String, Vec<String>>),
-    /// Something in TOML that no setting takes.
+    /// A TOML value that no setting accepts.
     Other(&'static str),
 }
 
-/// A type that a setting can have.
+/// A type of settings.
 pub(crate) trait Value: Sized {
-    /// What may be written, in words with the unit.
+    /// What the setting accepts, in words with the unit.
     const EXPECTED: &'static str;
-    /// Whether the text is kept out of messages and printouts.
+    /// Whether the text is hidden in messages and printouts.
     const SECRET: bool = false;
 
-    /// The value that `given` says, or what is wrong with it. The message never repeats a secret.
+    /// Reads a value. The error says what is wrong, and never repeats a secret.
     fn read(given: &RawValue) -> Result<Self, String> {
         match given {
             RawValue::Text(text) => Self::parse(text),
             RawValue::List(_) => Err("one value is expected, not a list".to_owned()),
             RawValue::Table(_) => Err("one value is expected, not a table".to_owned()),
-            RawValue::Other(what) => Err(format!("{what} is not taken here")),
+            RawValue::Other(what) => Err(format!("{what} is not accepted here")),
         }
     }
 
-    /// The value that `text` says.
+    /// Parses a value.
     fn parse(text: &str) -> Result<Self, String>;
 
     /// The text that [`Value::parse`] reads as this value, secrets included.
@@ -49,7 +49,7 @@ pub(crate) trait Value: Sized {
         self.text()
     }
 
-    /// The value as it is written in TOML, secrets hidden.
+    /// The value in TOML, secrets hidden.
     fn toml(&self) -> String {
         quoted(&self.shown())
     }
@@ -85,13 +85,13 @@ impl Value for PathBuf {
 }
 
 impl Value for bool {
-    const EXPECTED: &'static str = "`true` or `false` (`on` and `off` are taken too)";
+    const EXPECTED: &'static str = "`true` or `false` (`on` and `off` are accepted too)";
 
     fn parse(text: &str) -> Result<Self, String> {
         match text.trim().to_ascii_lowercase().as_str() {
             "true" | "on" | "yes" | "1" => Ok(true),
             "false" | "off" | "no" | "0" => Ok(false),
-            _ => Err("not a yes or a no".to_owned()),
+            _ => Err("neither true nor false".to_owned()),
         }
     }
 
@@ -129,7 +129,9 @@ impl Value for SocketAddr {
     fn parse(text: &str) -> Result<Self, String> {
         let hint = |_| match text.strip_prefix(':').map(str::parse::<u16>) {
             Some(Ok(port)) => format!("the address is missing: write `0.0.0.0:{port}` for every interface"),
-            _ if text.starts_with("localhost:") => "a name is not taken: write `127.0.0.1`".to_owned(),
+            _ if text.starts_with("localhost:") => {
+                "a host name is not accepted: write `127.0.0.1`".to_owned()
+            }
             _ => "not an IP address and a port".to_owned(),
         };
         text.trim().parse().map_err(hint)
@@ -169,7 +171,7 @@ impl Value for jiff::civil::Date {
     }
 }
 
-/// Units of duration, longest first: what `text` prefers when it divides evenly.
+/// Units of duration, longest first. `text` uses the first that divides evenly.
 const SPANS: [(&str, u128); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// `text` cut where its number ends: the number and the unit.
@@ -194,7 +196,7 @@ impl Value for Duration {
             });
         };
         let millis = u64::try_from(*millis).unwrap_or(u64::MAX).checked_mul(number);
-        millis.map(Self::from_millis).ok_or_else(|| "longer than can be counted".to_owned())
+        millis.map(Self::from_millis).ok_or_else(|| "too long".to_owned())
     }
 
     fn text(&self) -> String {
@@ -231,7 +233,7 @@ impl Value for ByteSize {
                 other => format!("`{other}` is not a unit of size"),
             });
         };
-        number.checked_mul(*bytes).map(Self).ok_or_else(|| "larger than can be counted".to_owned())
+        number.checked_mul(*bytes).map(Self).ok_or_else(|| "too large".to_owned())
     }
 
     fn text(&self) -> String {
@@ -272,7 +274,7 @@ impl<T: Value> Value for Vec<T> {
             RawValue::Text(text) => Self::parse(text),
             RawValue::List(items) => items.iter().map(|item| T::parse(item)).collect(),
             RawValue::Table(_) => Err("a list is expected, not a table".to_owned()),
-            RawValue::Other(what) => Err(format!("{what} is not taken here")),
+            RawValue::Other(what) => Err(format!("{what} is not accepted here")),
         }
     }
 
@@ -289,7 +291,7 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
-/// Which scopes each role may have.
+/// The scopes that users of each role can be granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoleScopes(pub BTreeMap<String, Vec<String>>);
 
@@ -320,7 +322,7 @@ impl Value for RoleScopes {
             RawValue::Text(text) => Self::parse(text),
             RawValue::List(_) => Err("a table is expected, not a list".to_owned()),
             RawValue::Table(table) => Self::checked(table.clone()),
-            RawValue::Other(what) => Err(format!("{what} is not taken here")),
+            RawValue::Other(what) => Err(format!("{what} is not accepted here")),
         }
     }
 
@@ -350,7 +352,7 @@ impl Value for RoleScopes {
     }
 }
 
-/// Gives an enum its words: the enum, what is expected, and how each variant is written.
+/// Defines an enum of a setting: what it accepts, and the word of each variant.
 macro_rules! words {
     (
         $(#[$meta:meta])*
@@ -361,7 +363,7 @@ macro_rules! words {
         pub enum $name { $($(#[$doc])* $variant,)+ }
 
         impl $name {
-            /// The word that the configuration uses.
+            /// The word in the configuration.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
             }
@@ -372,7 +374,7 @@ macro_rules! words {
 
             fn parse(text: &str) -> Result<Self, String> {
                 $(if text.trim().eq_ignore_ascii_case($word) { return Ok(Self::$variant); })+
-                Err("not one of the words".to_owned())
+                Err("not one of the allowed words".to_owned())
             }
 
             fn text(&self) -> String {
@@ -383,7 +385,7 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-/// A secret that a setting holds, next to the text that may be shown for it.
+/// A secret of a setting, and the text that may be shown for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Veiled {
     pub(crate) whole: Secret<String>,

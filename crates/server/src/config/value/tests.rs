@@ -16,7 +16,7 @@ fn durations_and_sizes_come_back_in_their_largest_unit() {
 }
 
 #[test]
-fn what_has_no_unit_or_no_number_is_refused_with_the_reason() {
+fn durations_and_sizes_without_unit_or_number_are_refused_with_the_reason() {
     assert_eq!(Duration::parse("10").unwrap_err(), "the unit is missing: `10s`?");
     assert_eq!(Duration::parse("10 weeks").unwrap_err(), "`weeks` is not a unit of time");
     assert!(Duration::parse("-1s").is_err() && Duration::parse("").is_err());

@@ -1,4 +1,5 @@
-//! Registration and login in S1's shape: tokens and user in one answer. The legacy names lead here too.
+//! Registration and login in the FastAPI dialect, with tokens and user in one response. The legacy routes use
+//! these handlers too.
 
 use auth::account::{self, Candidate};
 use auth::login::{self, Credentials};

@@ -1,3 +1,3 @@
-//! Dialects that clients of earlier servers speak.
+//! Dialects of earlier servers, for their clients.
 
 pub(crate) mod fastapi;

@@ -1,4 +1,4 @@
-//! Accounts, in S2's shape.
+//! Accounts in the v1 API.
 
 use auth::account::{self, Candidate};
 use auth::token::Caller;

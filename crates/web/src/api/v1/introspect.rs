@@ -7,6 +7,7 @@ use model::Secret;
 use protocol::wire::access_token::FIRST_PARTY;
 use protocol::wire::authorization::Authorization;
 use serde_json::{Value, json};
+use store::queries::session::Session;
 
 use crate::api::body::IntrospectInput;
 use crate::problem::Problem;
@@ -23,7 +24,7 @@ pub(crate) async fn introspect(
     Ok(Answer(body(&found, ctx.services)))
 }
 
-/// One way of authentication, and only one (RFC 6749 §2.3).
+/// The client's credentials: in the header or in the body, not in both (RFC 6749 §2.3).
 fn credentials(
     presented: &ClientCredentials,
     input: &IntrospectInput,
@@ -48,21 +49,25 @@ fn body(found: &Introspection, services: &auth::Services) -> Value {
             }
             body
         }
-        Introspection::Refresh(session) => {
-            let uuid = session.user_uuid.to_string();
-            let sub = if services.settings.subject_is_uuid { uuid.clone() } else { session.user.to_string() };
-            json!({
-                "active": true,
-                "token_type": "refresh_token",
-                "client_id": FIRST_PARTY,
-                "iss": services.settings.issuer,
-                "sub": sub,
-                "uuid": uuid,
-                "sid": session.id,
-                "scope": session.scope,
-                "iat": session.rotated_at.seconds(),
-                "exp": session.ends_at.min(session.rotated_at.plus(services.settings.refresh_ttl)).seconds(),
-            })
-        }
+        Introspection::Refresh(session) => refresh_body(session, &services.settings),
     }
+}
+
+fn refresh_body(session: &Session, settings: &auth::Settings) -> Value {
+    json!({
+        "active": true,
+        "token_type": "refresh_token",
+        "client_id": FIRST_PARTY,
+        "iss": settings.issuer,
+        "sub": subject(session, settings),
+        "uuid": session.user_uuid.to_string(),
+        "sid": session.id,
+        "scope": session.scope,
+        "iat": session.rotated_at.seconds(),
+        "exp": session.ends_at.min(session.rotated_at.plus(settings.refresh_ttl)).seconds(),
+    })
+}
+
+fn subject(session: &Session, settings: &auth::Settings) -> String {
+    if settings.subject_is_uuid { session.user_uuid.to_string() } else { session.user.to_string() }
 }

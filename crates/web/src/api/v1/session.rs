@@ -1,5 +1,6 @@
-//! Sessions, in S2's shape.
+//! Sessions in the v1 API.
 
+use auth::OpContext;
 use auth::login::{Credentials, login};
 use auth::session;
 use auth::token::Caller;
@@ -45,14 +46,23 @@ pub(crate) async fn logout(
     if let Some(token) = token {
         session::logout_with_refresh_token(&mut ctx, token).await?;
     }
-    match caller {
-        Some(Ok(caller)) => session::logout(&mut ctx, caller).await?,
-        Some(Err(problem)) if token.is_none() => return Err(problem.clone()),
-        None if token.is_none() => return Err(Problem::TokenMissing),
-        // What else is named is no valid token, and a refresh token was given.
-        Some(Err(_)) | None => {}
-    }
+    end_own_session(&mut ctx, caller.as_ref(), token.is_some()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends the session of the bearer token. A missing or invalid bearer token is an error only when no refresh
+/// token names the session.
+async fn end_own_session(
+    ctx: &mut OpContext<'_>,
+    caller: Option<&Result<Caller, Problem>>,
+    has_refresh_token: bool,
+) -> Result<(), Problem> {
+    match caller {
+        Some(Ok(caller)) => Ok(session::logout(ctx, caller).await?),
+        Some(Err(_)) | None if has_refresh_token => Ok(()),
+        Some(Err(problem)) => Err(problem.clone()),
+        None => Err(Problem::TokenMissing),
+    }
 }
 
 pub(crate) async fn logout_all(mut cx: RequestContext<(), Caller>) -> Result<StatusCode, Problem> {
