@@ -42,7 +42,7 @@ pub enum Actor {
         /// The name of that user id in the password database of the machine; absent where it has none.
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<String>,
-        /// `SUDO_UID`, where `sudo` says for which user id it runs the command. Other programs may set it, too.
+        /// `SUDO_UID`: the user id for which `sudo` runs the command. Other programs may set it, too.
         #[serde(skip_serializing_if = "Option::is_none")]
         sudo_uid: Option<u32>,
     },

@@ -132,7 +132,7 @@ impl Lease {
         until: Now,
         now: Now,
     ) -> Result<bool, Error> {
-        // Owned: with a borrowed name, even a static one, the compiler does not see that the future is `Send`.
+        // Owned: with a borrowed name the compiler does not see that the future is `Send`.
         let name = name.to_owned();
         self.write_unaudited(async move |tx| {
             let (claimed,) = tx.commit_with((job::claim(&name, holder, until, now),)).await?;

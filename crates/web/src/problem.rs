@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use model::profile::FieldError;
 use protocol::wire::oauth::OAuthError;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// An error, with only the information that a client may have.
 #[derive(Clone, Debug, PartialEq)]
@@ -206,20 +206,22 @@ impl Problem {
     /// The body of RFC 9457, with the request's id as `instance`.
     pub(crate) fn details(&self, instance: Option<&str>) -> Value {
         let words = self.words();
-        let mut body = json!({
-            "type": format!("urn:gatewright:problem:{}", words.code),
-            "code": words.code,
-            "title": words.title,
-            "status": words.status.as_u16(),
-            "detail": words.detail,
-        });
+        let mut body: Map<String, Value> = [
+            ("type", format!("urn:gatewright:problem:{}", words.code).into()),
+            ("code", words.code.into()),
+            ("title", words.title.into()),
+            ("status", words.status.as_u16().into()),
+            ("detail", words.detail.into()),
+        ]
+        .map(|(name, value): (&str, Value)| (name.to_owned(), value))
+        .into();
         if let Some(instance) = instance {
-            body["instance"] = instance.into();
+            body.insert("instance".to_owned(), instance.into());
         }
         if let Self::Validation(errors) = self {
-            body["errors"] = locations(errors);
+            body.insert("errors".to_owned(), locations(errors));
         }
-        body
+        body.into()
     }
 
     /// FastAPI's body for a validation error. Every other problem has the body of RFC 9457, of which clients

@@ -19,7 +19,7 @@ const KEPT: [Kept; 2] = [
     Kept {
         name: "ReleasesConnection",
         places: &["crates/runtime/src/", "crates/store/src/lease.rs"],
-        why: "`Parked` proves something only while every implementor really gives its connection back; list it here",
+        why: "`Parked` is a proof only while every implementor returns its connection; list it here",
     },
 ];
 

@@ -79,6 +79,7 @@ impl RetentionCursor {
                     }
                 },
             };
+
             if time >= before.micros() {
                 self.next = Some((sequence, time));
                 self.kept_from = Some(sequence);

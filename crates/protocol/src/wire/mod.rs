@@ -1,11 +1,13 @@
-//! Wire formats: what travels between clients, applications and this server, and what other systems store.
+//! Wire formats: data that clients, applications and this server exchange, and that other systems store.
 //!
-//! | module | what it reads and writes |
+//! | module | format |
 //! |---|---|
-//! | [`jwt`], [`jwk`], [`algorithm`], [`access_token`] | signed tokens (RFC 7515), public keys (RFC 7517), claims (RFC 9068) |
-//! | [`refresh_token`], [`refresh_successor`] | the opaque refresh token, and the sealed ones that follow it |
+//! | [`jwt`], [`algorithm`] | signed tokens (RFC 7515, RFC 7518) |
+//! | [`jwk`] | public keys (RFC 7517) |
+//! | [`access_token`] | claims (RFC 9068) |
+//! | [`refresh_token`], [`refresh_successor`] | opaque refresh tokens and their successors |
 //! | [`password_hash`] | stored password hashes |
-//! | [`authorization`], [`scope`], [`oauth`] | the words of RFC 6749, 6750 and 7617 |
+//! | [`authorization`], [`scope`], [`oauth`] | parts of RFC 6749, 6750 and 7617 |
 //! | [`forwarded`] | the client's address behind trusted proxies (RFC 7239) |
 //! | [`strict_json`] | JSON without duplicate members (RFC 8259 §4) |
 

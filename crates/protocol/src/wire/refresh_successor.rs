@@ -1,7 +1,8 @@
-//! The list of successors that a session keeps: which token they follow, since when, and sealed under that token.
+//! The successors of refresh tokens that a session keeps, each sealed under the token that it follows.
 //!
 //! ```text
-//! base64url( generation 8, big endian | rotated at 8, microseconds | sealed secret )      one entry of fixed width
+//! base64url( generation (8 bytes, big endian) | rotated at (8 bytes, microseconds) | sealed secret )
+//! entries have a fixed width
 //! ```
 
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! Whoever holds the proof of having no connection takes none.
+//! A task that holds the proof of having no connection cannot take one.
 
 use store::queries::realm;
 use runtime::Parked;

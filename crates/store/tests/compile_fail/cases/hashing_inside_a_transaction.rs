@@ -1,4 +1,4 @@
-//! Nothing slow between BEGIN and COMMIT: the proof of having no connection does not survive into a transaction.
+//! Nothing slow runs between BEGIN and COMMIT: the proof of having no connection ends before a transaction.
 
 use model::{Event, Intent};
 use runtime::Parked;
