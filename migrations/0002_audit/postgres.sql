@@ -1,6 +1,6 @@
 -- The audit trail. Times are microseconds UTC.
 
--- Keys of the details in the trail, sealed: whoever is erased has none any more.
+-- Sealed keys of the details in the audit trail. An erased user has none.
 CREATE TABLE gw.audit_keys (
     id         BYTEA  PRIMARY KEY,
     user_uuid  UUID   NOT NULL,

@@ -1,6 +1,6 @@
 -- The audit trail's keys. The trail itself is a file of its own: see sqlite_trail.sql.
 
--- Keys of the details in the trail, sealed: whoever is erased has none any more.
+-- Sealed keys of the details in the audit trail. An erased user has none.
 CREATE TABLE audit_keys (
     id         BLOB    NOT NULL PRIMARY KEY,
     user_uuid  BLOB    NOT NULL,

@@ -1,4 +1,4 @@
--- The audit trail of an embedded database: a file of its own, so that nobody waits for its writes.
+-- The audit trail of an embedded database: a file of its own, so that no request waits for its writes.
 
 CREATE TABLE audit_journals (
     id               BLOB    NOT NULL PRIMARY KEY,

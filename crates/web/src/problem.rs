@@ -213,8 +213,9 @@ impl Problem {
             ("status", words.status.as_u16().into()),
             ("detail", words.detail.into()),
         ]
+        .into_iter()
         .map(|(name, value): (&str, Value)| (name.to_owned(), value))
-        .into();
+        .collect();
         if let Some(instance) = instance {
             body.insert("instance".to_owned(), instance.into());
         }

@@ -366,6 +366,7 @@ impl Event {
             Self::LoginSucceeded { user, .. }
             | Self::SessionRefreshed { user, .. }
             | Self::RefreshReplayed { user, .. } => Some(*user),
+
             Self::ServerStarted { .. }
             | Self::ServerStopped { .. }
             | Self::ConfigurationReloaded { .. }
