@@ -222,7 +222,7 @@ impl IntentLog {
         let ticket = if is_slow { self.writer.submit(record) } else { self.writer.submit_lazily(record) };
         open.intents.insert(number, Pending { begun: ticket.clone(), place: None, line });
         if number.is_multiple_of(LOOK) {
-            self.tidy(&mut open);
+            self.remove_segments(&mut open);
         }
         Some((number, Some(ticket).filter(|_| !is_slow)))
     }
@@ -278,7 +278,7 @@ impl IntentLog {
 
     /// Removes segments whose intents have all ended, and writes the few old intents that have not ended
     /// again.
-    fn tidy(&self, open: &mut Open) {
+    fn remove_segments(&self, open: &mut Open) {
         // Intents that are not written yet come after this record.
         let head = self.state().head.sequence;
         let (mut oldest, mut again) = (head, 0);

@@ -154,7 +154,7 @@ struct ShipperState {
     ready: u64,
     arrived: Option<u64>,
     /// Time of the next maintenance; none before there is a journal.
-    tidy_at: Option<Now>,
+    maintain_at: Option<Now>,
     forgetting: RetentionCursor,
 }
 
@@ -184,7 +184,7 @@ impl<S: Sink> Shipper<S> {
             asked: None,
             ready: u64::MAX,
             arrived: None,
-            tidy_at: None,
+            maintain_at: None,
             forgetting: RetentionCursor::default(),
         };
         Self { settings, sink, state: Mutex::new(state) }
@@ -387,10 +387,10 @@ impl<S: Sink> Shipper<S> {
         }
 
         let mut stepped = self.ship(&mut state, ctx).await;
-        let is_due = state.open.is_some() && state.tidy_at.is_none_or(|at| ctx.now >= at);
+        let is_due = state.open.is_some() && state.maintain_at.is_none_or(|at| ctx.now >= at);
         if stepped.is_ok() && is_due {
             let is_idle = matches!(stepped, Ok(Progress::Idle));
-            stepped = self.tidy(&mut state, ctx.now).await.and(stepped);
+            stepped = self.maintain(&mut state, ctx.now).await.and(stepped);
             if is_idle {
                 // Opening the journal again finds files that were replaced.
                 state.open = None;

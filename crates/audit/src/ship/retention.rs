@@ -13,18 +13,18 @@ use crate::blocking;
 use crate::sinks::Sink;
 
 /// Interval of the sink's maintenance and of the search for old segments.
-const TIDY: Duration = Duration::from_hours(1);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_hours(1);
 /// The delay after maintenance that was not completed.
-const TIDY_AGAIN: Duration = Duration::from_mins(1);
+const MAINTENANCE_RETRY: Duration = Duration::from_mins(1);
 /// Most records that one search for old ones reads.
 const LOOK: usize = 100_000;
 
 impl<S: Sink> Shipper<S> {
     /// Maintenance: removes from the sink what is past its retention, and from the journal what is shipped
     /// and old.
-    pub(super) async fn tidy(&self, state: &mut ShipperState, now: Now) -> Result<(), ShipError> {
-        state.tidy_at = Some(now.plus(TIDY_AGAIN));
-        let mut more = self.sink.tidy(now, now.minus(self.settings.retention)).await?;
+    pub(super) async fn maintain(&self, state: &mut ShipperState, now: Now) -> Result<(), ShipError> {
+        state.maintain_at = Some(now.plus(MAINTENANCE_RETRY));
+        let mut more = self.sink.maintain(now, now.minus(self.settings.retention)).await?;
         if let (Some(forget), Some(Open { known: Some(known), .. })) = (&self.settings.forget, &state.open) {
             let (directory, shipped) = (self.settings.journal.clone(), known.sequence.unsigned_abs());
             let before = now.minus(self.settings.journal_keep);
@@ -39,7 +39,7 @@ impl<S: Sink> Shipper<S> {
             more |= !finished;
         }
         if !more {
-            state.tidy_at = Some(now.plus(TIDY));
+            state.maintain_at = Some(now.plus(MAINTENANCE_INTERVAL));
         }
         Ok(())
     }

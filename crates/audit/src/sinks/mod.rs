@@ -1,9 +1,10 @@
-//! Sinks other than the database: programs that receive records.
+//! Sinks: the database, and remote programs that receive records.
 //!
-//! The offset of each journal is stored here, in a file, after the receiver has accepted a batch. A crash
+//! A remote sink stores the offset of each journal in a file here, after the receiver has accepted a batch. A crash
 //! between the two sends some records twice; every record contains its journal and sequence, by which a
 //! receiver drops duplicates.
 
+mod database;
 mod json_lines;
 mod offsets;
 mod otlp;
@@ -26,9 +27,10 @@ use self::offsets::Offsets;
 use crate::blocking;
 use crate::dead_letters::Refused;
 
+pub use self::database::Database;
 pub use self::json_lines::JsonLines;
 pub use self::otlp::Otlp;
-pub use self::sink::{Database, Sink, SinkError};
+pub use self::sink::{Sink, SinkError};
 pub use self::webhook::Webhook;
 pub use self::webhook_signature::{WebhookSecretError, WebhookSecrets};
 
@@ -120,7 +122,7 @@ impl Sink for RemoteSink {
     }
 
     /// Retention is the receiver's task.
-    async fn tidy(&self, _: Now, _: Now) -> Result<bool, SinkError> {
+    async fn maintain(&self, _: Now, _: Now) -> Result<bool, SinkError> {
         Ok(false)
     }
 }

@@ -1,20 +1,12 @@
-//! The interface of sinks, and the database as a sink.
+//! The interface of sinks.
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use model::Now;
 use runtime::Parked;
-use store::audit_db::{Audit, Place, Shipment, Shipped};
-
-/// How far ahead partitions are created: a month, or a little more.
-const AHEAD: Duration = Duration::from_hours(24 * 31);
-
-/// Rounds of retention in one maintenance, a minute apart while there is more: a thousand rows each on
-/// SQLite.
-const ROUNDS: u32 = 60;
+use store::audit_db::{Place, Shipment, Shipped};
 
 /// Accepts batches of records and stores the offset of each journal.
 pub trait Sink: Send + Sync + 'static {
@@ -29,7 +21,7 @@ pub trait Sink: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Shipped, SinkError>> + Send;
 
     /// Prepares space for new records, and removes those before a time; true where more is to be done soon.
-    fn tidy(&self, now: Now, before: Now) -> impl Future<Output = Result<bool, SinkError>> + Send;
+    fn maintain(&self, now: Now, before: Now) -> impl Future<Output = Result<bool, SinkError>> + Send;
 }
 
 /// Why a sink did not accept a batch; it is retried.
@@ -70,33 +62,5 @@ impl std::error::Error for SinkError {}
 impl From<store::Error> for SinkError {
     fn from(error: store::Error) -> Self {
         Self::Store(error)
-    }
-}
-
-/// The audit trail in the database.
-#[derive(Debug)]
-pub struct Database(pub Arc<Audit>);
-
-impl Sink for Database {
-    async fn resume(&self, journal: [u8; 16]) -> Result<Option<Place>, SinkError> {
-        Ok(self.0.journal(journal).await?.map(|journal| journal.shipped))
-    }
-
-    async fn take(&self, _: &Parked<'_>, shipment: Shipment) -> Result<Shipped, SinkError> {
-        Ok(self.0.insert(shipment).await?)
-    }
-
-    /// Creates partitions before they are needed.
-    async fn tidy(&self, now: Now, before: Now) -> Result<bool, SinkError> {
-        self.0.prepare(&[now, now.plus(AHEAD)]).await?;
-        let mut rounds = 0;
-        // A round is short, so that other statements do not wait for long.
-        while self.0.retire(before).await?.more {
-            rounds += 1;
-            if rounds == ROUNDS {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions: login, refresh, list and logout.
+//! Sessions: refresh, list and logout. Login is in `login.rs`.
 
 mod active;
 mod list;

@@ -4,16 +4,16 @@ mod cors;
 mod detach;
 mod headers;
 mod log;
-mod origin;
 mod problems;
+mod request_origin;
 mod timed;
 
 pub(crate) use cors::{Cors, cors};
 pub(crate) use detach::{Detach, detach};
 pub(crate) use headers::{SecurityHeaders, security_headers};
 pub(crate) use log::{log, note_route};
-pub(crate) use origin::{Origins, origin};
 pub(crate) use problems::{Dialect, dialect, problems};
+pub(crate) use request_origin::{Origins, origin};
 pub(crate) use timed::{Stopwatch, Timed};
 
 use std::sync::Arc;

@@ -70,8 +70,8 @@ impl Sink for FaultySink {
         shipped
     }
 
-    async fn tidy(&self, now: Now, before: Now) -> Result<bool, SinkError> {
-        self.inner().tidy(now, before).await
+    async fn maintain(&self, now: Now, before: Now) -> Result<bool, SinkError> {
+        self.inner().maintain(now, before).await
     }
 }
 

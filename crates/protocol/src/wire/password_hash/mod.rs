@@ -19,7 +19,7 @@
 mod argon2;
 mod bcrypt;
 mod cost;
-mod origin;
+mod other_systems;
 mod pbkdf2;
 mod scrypt;
 mod sha_crypt;
@@ -35,7 +35,7 @@ pub use argon2::{
     ARGON2_TAG_BYTES, Argon2Hash, Argon2Kind,
 };
 pub use bcrypt::{BCRYPT_COST, BcryptHash, BcryptSha256Hash, BcryptVariant, Prehash};
-pub use origin::{FirebaseProject, keycloak};
+pub use other_systems::{FirebaseProject, keycloak};
 pub use pbkdf2::{Digest, PBKDF2_MAX_ITERATIONS, Pbkdf2Hash};
 pub use scrypt::{
     FIREBASE_TAG_BYTES, FirebaseHash, SCRYPT_MAX_BYTES, SCRYPT_MAX_FACTOR, ScryptCost, ScryptHash,

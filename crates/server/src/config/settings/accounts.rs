@@ -1,8 +1,6 @@
-//! `[accounts]` and `[legacy]`
+//! `[accounts]`
 
 use std::path::PathBuf;
-
-use jiff::civil::Date;
 
 use super::section;
 use crate::config::value::RoleScopes;
@@ -16,15 +14,5 @@ section! {
         /// The scopes that users of each role can be granted.
         scopes: RoleScopes = RoleScopes::default(),
             example: "admin=users:read users:write,basic_user=profile";
-    }
-}
-
-section! {
-    /// Legacy routes that existing clients still call.
-    pub struct LegacyConfig in "legacy." {
-        /// Whether the legacy routes are served; otherwise they answer 410.
-        enabled: bool = true, example: "false";
-        /// The day after which the legacy routes may be removed, announced to clients in `Sunset`.
-        sunset: Option<Date> = None, example: "2027-06-30";
     }
 }

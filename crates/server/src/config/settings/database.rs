@@ -1,10 +1,10 @@
-//! `[database]` and `[redis]`
+//! `[database]`
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::section;
-use crate::config::url::{DatabaseUrl, RedisUrl};
+use crate::config::url::DatabaseUrl;
 use crate::config::value::Value;
 
 /// The name of a PostgreSQL schema that needs no quotes.
@@ -67,13 +67,5 @@ section! {
         /// The file of certificates (PEM) of the authorities that may issue PostgreSQL's certificate.
         tls_ca_file: Option<PathBuf> = None, shown: "the system's",
             example: "/etc/gatewright/postgres-ca.pem";
-    }
-}
-
-section! {
-    /// Redis or Valkey.
-    pub struct RedisConfig in "redis." {
-        /// The URL of Redis or Valkey; empty for none.
-        url: Option<RedisUrl> = None, example: "redis://redis.example.org:6379";
     }
 }

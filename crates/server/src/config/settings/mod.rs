@@ -1,19 +1,29 @@
 //! The settings, each defined once: type, default, documentation, whether SIGHUP applies it, an example.
 
 mod accounts;
+mod audit;
+mod cleanup;
 mod database;
-mod operations;
+mod health;
+mod legacy;
 mod passwords;
+mod redis;
 mod server;
+mod telemetry;
 mod tokens;
 
 use std::path::PathBuf;
 
-pub use accounts::{AccountsConfig, LegacyConfig};
-pub use database::{DatabaseConfig, RedisConfig, SchemaName};
-pub use operations::{AuditConfig, CleanupConfig, HealthConfig, LogFilter, LogFormat, TelemetryConfig};
+pub use accounts::AccountsConfig;
+pub use audit::AuditConfig;
+pub use cleanup::CleanupConfig;
+pub use database::{DatabaseConfig, SchemaName};
+pub use health::HealthConfig;
+pub use legacy::LegacyConfig;
 pub use passwords::{Blocklist, PasswordAlgorithm, PasswordsConfig};
+pub use redis::RedisConfig;
 pub use server::ServerConfig;
+pub use telemetry::{LogFilter, LogFormat, TelemetryConfig};
 pub use tokens::{Audience, SigningAlgorithm, Subject, TokensConfig};
 
 use super::value::RawValue;
