@@ -1,7 +1,7 @@
 //! Sinks: the database, and remote programs that receive records.
 //!
-//! A remote sink stores the offset of each journal in a file here, after the receiver has accepted a batch. A crash
-//! between the two sends some records twice; every record contains its journal and sequence, by which a
+//! A remote sink stores the offset of each journal in a file here, after the receiver has accepted a batch. A
+//! crash between the two sends some records twice; every record contains its journal and sequence, by which a
 //! receiver drops duplicates.
 
 mod database;
