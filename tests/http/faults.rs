@@ -1,5 +1,5 @@
-//! F-34: the n-th call fails, for every n. A flow runs repeatedly; each time a different acquire, database call
-//! or write of the audit journal fails, and the data stays consistent.
+//! F-34: the n-th call fails, for every n. A flow runs repeatedly; each time a different acquire, database
+//! call or write of the audit journal fails, and the data stays consistent.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -292,8 +292,8 @@ impl Segment for FullSegment {
     }
 }
 
-/// The n-th call of the journals' disk fails: every request succeeds, the journal contains every event once and
-/// in order, and the chain is intact.
+/// The n-th call of the journals' disk fails: every request succeeds, the journal contains every event once
+/// and in order, and the chain is intact.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f_34_a_failed_journal_write_loses_nothing() {
     let disk = Full { left: Arc::default() };
