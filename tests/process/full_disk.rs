@@ -97,7 +97,7 @@ async fn wrong_password(node: &Node) -> String {
     id(&refused)
 }
 
-/// Sends rounds of a wrong password, a login and a refresh, which all succeed as usual. Returns the ids.
+/// Sends rounds of a wrong password, a login and a refresh, which are answered as usual. Returns the ids.
 async fn requests(node: &Node, rounds: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for _ in 0..rounds {

@@ -321,8 +321,9 @@ fn records_that_were_set_aside_are_reported_and_proved() {
     let letters = setup.folder.path().join("gatewright-data/audit/cli/dead-letter.jsonl");
     let text = std::fs::read_to_string(&letters).unwrap();
     sql("CREATE TABLE gw.saved AS SELECT * FROM gw.audit_events WHERE kind = 'audit_set_aside'; \
-         UPDATE gw.audit_events SET payload = convert_to(replace(convert_from(payload, 'UTF8'), '\"time\":17', \
-         '\"time\":18'), 'UTF8') WHERE kind = 'audit_set_aside'");
+         UPDATE gw.audit_events SET payload = \
+         convert_to(replace(convert_from(payload, 'UTF8'), '\"time\":17', '\"time\":18'), 'UTF8') \
+         WHERE kind = 'audit_set_aside'");
 
     let (status, _, finding) = verify(&[]);
     assert_eq!((status, &finding["sequence"]), (Some(1), &61.into()), "{finding}");
