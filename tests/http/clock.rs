@@ -1,4 +1,4 @@
-//! Clocks that jump, and two nodes whose clocks disagree.
+//! Clocks that jump, and two nodes with different clocks.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use protocol::sealed::keyring::Keyring;
 
 use crate::people::{log_in, me, member, refresh, try_refresh};
 
-/// An application on a shared database and key, with a clock of its own.
+/// An application with its own clock on a shared database and master key.
 async fn node(database: &TestDatabase, key: &str, start: model::Now) -> TestApp {
     let keyring = Some(Keyring::parse(key).unwrap());
     TestApp::on(database.clone(), Options { start, keyring, ..Options::default() }).await
@@ -22,13 +22,13 @@ async fn f_21_a_clock_that_jumps() {
     let logout = serde_json::json!({"refresh_token": ended.refresh});
     today.post("/api/v1/auth/logout", None, logout).await.expect(204);
 
-    // A day ahead: access tokens have expired cleanly, refresh goes on.
+    // A day ahead: access tokens have expired, and refresh still works.
     let tomorrow = node(&database, &key, START.plus(Duration::from_hours(24))).await;
     me(&tomorrow, &kept.access).await.expect_problem(401, "token_invalid");
     let kept = refresh(&tomorrow, &kept.refresh).await;
     me(&tomorrow, &kept.access).await.expect(200);
 
-    // An hour back: nothing that had ended lives again, and nothing of the future is believed.
+    // An hour back: ended sessions stay ended, and access tokens from the future are refused.
     let before = node(&database, &key, START.minus(Duration::from_hours(1))).await;
     before.poll_revocations().await;
     for access in [&ended.access, &kept.access] {
@@ -51,7 +51,7 @@ async fn f_22_two_nodes_whose_clocks_disagree() {
         let ahead = node(&database, &key, START.plus(Duration::from_secs(skew))).await;
         let name = format!("skew{skew}");
         let mut pair = member(&ahead, &name).await;
-        // The leeway is a minute: beyond it a token of the future is refused, and refresh still goes on.
+        // The leeway is one minute: beyond it, a token from the future is refused, and refresh still works.
         me(&left, &pair.access).await.expect(status);
         for _ in 0..5 {
             pair = refresh(&left, &pair.refresh).await;

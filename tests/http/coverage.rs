@@ -1,5 +1,5 @@
-//! Every route of the router's own table: what changes something leaves an event, so does a login, a registration or a
-//! refresh that is refused, and a read leaves none.
+//! Checks the audit events of every route in the router's table. A change records an event, and so does a
+//! refused login, registration or refresh. A read records none.
 
 use std::collections::BTreeSet;
 
@@ -11,25 +11,25 @@ use serde_json::{Value, json};
 use crate::people::{PASSWORD, Pair, log_in, member, register};
 
 on_both! {
-    every_route_leaves_the_events_that_it_owes,
-    the_table_of_routes_is_the_router,
+    every_route_records_its_events,
+    the_route_table_matches_the_router,
 }
 
-/// What leaves no event though it is no read: route, case, reason.
+/// Requests that record no event although they are no reads: route, case, reason.
 const EXCEPTIONS: [(&str, &str, &str); 2] = [
     (
         "POST /api/v1/auth/logout",
         "no token of ours",
-        "nothing ended, and the answer says so too (RFC 7009 §2.2)",
+        "no session ended, and the response does not differ (RFC 7009 §2.2)",
     ),
     (
         "POST /api/auth/logout",
         "no token of ours",
-        "nothing ended, and the answer says so too (RFC 7009 §2.2)",
+        "no session ended, and the response does not differ (RFC 7009 §2.2)",
     ),
 ];
 
-/// Calls of one route, and what each left.
+/// The calls of one route, with the response and the events of each.
 struct Route<'a> {
     app: &'a TestApp,
     method: Method,
@@ -65,58 +65,61 @@ impl Route<'_> {
     }
 }
 
-async fn every_route_leaves_the_events_that_it_owes(app: &TestApp) {
+async fn every_route_records_its_events(app: &TestApp) {
     let mut excepted = BTreeSet::new();
     for (at, route) in app.routes.iter().enumerate() {
         let name = format!("user{at}");
         let method: Method = route.method.parse().unwrap();
         let mut tries = Route { app, method, path: route.path.clone(), tried: Vec::new() };
+
         if tries.method == Method::GET {
             reads(&mut tries, &name).await;
         } else {
             changes(&mut tries, &name).await;
         }
+
         let route = format!("{} {}", route.method, route.path);
         assert!(
             tries.tried.iter().any(|(_, answer, _)| answer.status.is_success()),
             "{route} never succeeded"
         );
+
         for (case, answer, kinds) in &tries.tried {
             assert!(!answer.status.is_server_error(), "{route}, {case}: {}", answer.text);
-            let owes = tries.method != Method::GET;
+            let must_record = tries.method != Method::GET;
             if EXCEPTIONS.iter().any(|(of, when, _)| (*of, *when) == (route.as_str(), case)) {
                 excepted.insert((route.clone(), *case));
                 assert_eq!(
                     kinds.len(),
                     0,
-                    "{route}, {case}: it leaves {kinds:?} now, and needs no exception"
+                    "{route}, {case}: it now records {kinds:?} and needs no exception"
                 );
-            } else if owes {
-                assert!(!kinds.is_empty(), "{route}, {case}: {} left no event", answer.status);
+            } else if must_record {
+                assert!(!kinds.is_empty(), "{route}, {case}: {} recorded no event", answer.status);
             } else {
-                assert_eq!(kinds.len(), 0, "{route}, {case}: a read left {kinds:?}");
+                assert_eq!(kinds.len(), 0, "{route}, {case}: a read recorded {kinds:?}");
             }
         }
     }
-    assert_eq!(excepted.len(), EXCEPTIONS.len(), "an exception for what is not there: {excepted:?}");
+    assert_eq!(excepted.len(), EXCEPTIONS.len(), "an exception was not used: {excepted:?}");
 }
 
-/// A read that succeeds.
+/// Sends reads.
 async fn reads(route: &mut Route<'_>, name: &str) {
     let of_caller = ["/me", "/sessions"].iter().any(|end| route.path.ends_with(end));
     if of_caller {
         let pair = member(route.app, name).await;
-        route.send("the caller's", Some(&pair.access), None).await;
-        route.send("nobody's", None, None).await;
+        route.send("with a token", Some(&pair.access), None).await;
+        route.send("without a token", None, None).await;
     } else if route.path == "/metrics" {
         let answer = route.app.operator_get(&route.path).await;
         route.tried.push(("the page", answer, route.app.event_kinds()));
     } else {
-        route.send("anybody's", None, None).await;
+        route.send("public", None, None).await;
     }
 }
 
-/// Calls of a route that changes something: one that succeeds, and those whose refusal somebody should hear of.
+/// Sends changes: one that succeeds, and refused ones that must be recorded.
 async fn changes(route: &mut Route<'_>, name: &str) {
     let path = route.path.clone();
     let last = path.rsplit('/').next().unwrap();
@@ -124,12 +127,14 @@ async fn changes(route: &mut Route<'_>, name: &str) {
         ("POST", "register" | "flutter-register" | "emergency-register" | "emergency-register-legacy") => {
             registrations(route, name).await;
         }
+
         ("POST", "token") => {
             register(route.app, name).await;
             route.form("right", name, PASSWORD).await;
             route.form("wrong", name, "not-this-one").await;
             route.form("unknown", "nobody", PASSWORD).await;
         }
+
         ("POST", "login" | "flutter-login") => {
             register(route.app, name).await;
             let email = format!("{name}@example.com");
@@ -137,6 +142,7 @@ async fn changes(route: &mut Route<'_>, name: &str) {
             route.json("wrong", None, json!({"email": email, "password": "not-this-one"})).await;
             route.json("unknown", None, json!({"email": "nobody@example.com", "password": PASSWORD})).await;
         }
+
         ("POST", "refresh") => {
             let pair = member(route.app, name).await;
             let scope = json!({"refresh_token": pair.refresh, "scope": "more"});
@@ -145,6 +151,7 @@ async fn changes(route: &mut Route<'_>, name: &str) {
             route.json("again", None, json!({"refresh_token": pair.refresh})).await;
             route.json("unknown", None, json!({"refresh_token": "gwr_none"})).await;
         }
+
         ("POST", "logout") => {
             let pair = member(route.app, name).await;
             route.json("right", None, json!({"refresh_token": pair.refresh})).await;
@@ -152,8 +159,9 @@ async fn changes(route: &mut Route<'_>, name: &str) {
             let pair = log_in(route.app, name).await;
             route.send("by bearer token", Some(&pair.access), None).await;
         }
+
         ("POST", "introspect") => introspections(route, name).await,
-        _ => of_the_caller(route, name).await,
+        _ => own_account_changes(route, name).await,
     }
 }
 
@@ -174,11 +182,12 @@ async fn introspections(route: &mut Route<'_>, name: &str) {
     }
 }
 
-/// What a caller does to himself.
-async fn of_the_caller(route: &mut Route<'_>, name: &str) {
+/// Sends changes of the caller's own account.
+async fn own_account_changes(route: &mut Route<'_>, name: &str) {
     let Pair { access, .. } = member(route.app, name).await;
     let path = route.path.clone();
     let end = path.strip_prefix("/api/v1/auth").or_else(|| path.strip_prefix("/api/auth")).unwrap_or(&path);
+
     match (route.method.as_str(), end) {
         ("POST", "/logout-all") => route.send("right", Some(&access), None).await,
         ("PATCH", "/me") => route.json("right", Some(&access), json!({"country": "CH"})).await,
@@ -197,13 +206,12 @@ async fn of_the_caller(route: &mut Route<'_>, name: &str) {
             let id = sessions[0]["id"].as_str().unwrap();
             route.send_to("right", &path.replace("{id}", id), Some(&access), None).await;
         }
-        _ => panic!("{} {path} has no case here: say what it leaves", route.method),
+        _ => panic!("{} {path} has no case here: add one", route.method),
     }
 }
 
-/// What the table lists is what the router answers to, method by method; a path with a method that it does not list
-/// would be in nobody's sight.
-async fn the_table_of_routes_is_the_router(app: &TestApp) {
+/// The table lists exactly the methods that the router accepts on each path.
+async fn the_route_table_matches_the_router(app: &TestApp) {
     let paths: BTreeSet<&str> = app.routes.iter().map(|route| route.path.as_str()).collect();
     for path in paths.into_iter().filter(|path| *path != "/metrics") {
         let listed: BTreeSet<&str> =

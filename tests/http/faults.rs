@@ -1,5 +1,5 @@
-//! F-34: the n-th call fails, for every n. A whole flow runs again and again; each time another acquire or trip to the
-//! database, or another write of the audit journal, fails, and everything around it holds.
+//! F-34: the n-th call fails, for every n. A flow runs repeatedly; each time a different acquire, database
+//! call or write of the audit journal fails, and the data stays consistent.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,10 +22,10 @@ use store::{Failure, Faults};
 use crate::people::{PASSWORD, path};
 
 const NEXT_PASSWORD: &str = "another fine one";
-/// More sites than the flow can have.
+/// More calls than the flow can have.
 const MOST: i64 = 500;
 
-/// Lets one call fail: the one that brings the count to zero while it is armed.
+/// Makes one call fail: the one that brings the count to zero while the trap is armed.
 #[derive(Default)]
 struct Trap {
     armed: AtomicBool,
@@ -43,7 +43,7 @@ impl Trap {
         self.after.store(failure == Failure::After, Ordering::SeqCst);
     }
 
-    /// Whether it has sprung.
+    /// Whether a call has failed.
     fn has_sprung(&self) -> bool {
         self.left.load(Ordering::SeqCst) <= 0
     }
@@ -57,7 +57,7 @@ impl Trap {
     }
 }
 
-/// What the database has of one person: what a change of his shows in.
+/// The rows of one user, in which each change is visible.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Rows {
     state: String,
@@ -83,14 +83,14 @@ async fn rows(app: &TestApp, email: &str) -> Rows {
     .await
 }
 
-/// One person's way through the flow.
+/// One user in the flow.
 struct Person<'a> {
     app: &'a TestApp,
     trap: &'a Trap,
     name: String,
     access: String,
     refresh: String,
-    /// Changes of which the trail says that nobody knows whether they were made.
+    /// The number of changes that the audit trail records as `outcome_unknown`.
     unknown: usize,
 }
 
@@ -123,7 +123,7 @@ impl Person<'_> {
         }
     }
 
-    /// One try of a step: its answer within a time, and what it left in the database and in the trail.
+    /// Tries a step once; checks its response, its rows and its events.
     async fn attempt(&mut self, step: &str) -> (Answer, Rows) {
         let before = rows(self.app, &self.email()).await;
         self.app.events();
@@ -133,29 +133,33 @@ impl Person<'_> {
         self.trap.armed.store(false, Ordering::SeqCst);
         let failed_here = !sprung && self.trap.has_sprung();
         let after = rows(self.app, &self.email()).await;
+
         let events = self.app.events();
         let claims = |kind: &str| !matches!(kind, "refresh_replayed" | "outcome_unknown");
-        let told =
+        let recorded =
             events.iter().any(|entry| entry.event.outcome() == Outcome::Done && claims(entry.event.kind()));
         let unknown = events.iter().any(|entry| entry.event.kind() == "outcome_unknown");
         let changed = before != after;
         let at = format!("{step} of {}: {} {events:?}", self.name, answer.status);
-        assert!(!told || changed, "{at}: an event without its rows");
-        assert!(!answer.status.is_success() || told || !changed, "{at}: answered, and no event");
-        assert!(!changed || told || unknown, "{at}: rows without their event");
-        // Nobody knows only where the answer was lost.
+
+        assert!(!recorded || changed, "{at}: an event without its rows");
+        assert!(!answer.status.is_success() || recorded || !changed, "{at}: success without an event");
+        assert!(!changed || recorded || unknown, "{at}: rows without their event");
+        // An outcome is unknown only if the database's answer was lost.
         let lost = failed_here && self.trap.after.load(Ordering::SeqCst);
-        assert!(!unknown || lost, "{at}: unknown, and no answer was lost");
+        assert!(!unknown || lost, "{at}: unknown, although no answer was lost");
         self.unknown += usize::from(unknown);
         assert!(answer.status.is_success() || failed_here || sprung, "{at}: nothing had failed");
         if failed_here && !answer.status.is_success() {
             assert_eq!(answer.status, 503, "{at}: {}", answer.text);
             assert!(!answer.header("retry-after").is_empty(), "{at}");
         }
-        // The one writer may be at the end of its work still; it is nobody's to lose.
+
+        // The writer may still be finishing; a request cannot leak its connection.
         for pool in self.app.counts.pools().iter().filter(|pool| pool.pool != "writer") {
-            assert_eq!(pool.used, 0, "{at}: a connection of {} is lost", pool.pool);
+            assert_eq!(pool.used, 0, "{at}: a connection of {} is leaked", pool.pool);
         }
+
         (answer, after)
     }
 
@@ -165,10 +169,11 @@ impl Person<'_> {
         if !answer.status.is_success() {
             let done = first != now;
             (answer, now) = self.attempt(step).await;
-            // What is done already may be refused to be done again; what is not works at the next try.
+            // The retry of a change that was made may be refused; any other retry succeeds.
             let refused = done && answer.status.is_client_error();
             assert!(answer.status.is_success() || refused, "{step} again: {}", answer.text);
         }
+
         assert_ne!(first, now, "{step} of {}: {} and no rows", self.name, answer.status);
         let json = answer.json();
         if let (Some(access), Some(refresh)) = (json["access_token"].as_str(), json["refresh_token"].as_str())
@@ -178,8 +183,8 @@ impl Person<'_> {
     }
 }
 
-/// Has every site fail in turn; how many there were, and how many outcomes are unknown.
-async fn every_site(app: &TestApp, trap: &Trap, failure: Failure) -> (i64, usize) {
+/// Makes every call fail in turn; returns the number of calls and of unknown outcomes.
+async fn every_call(app: &TestApp, trap: &Trap, failure: Failure) -> (i64, usize) {
     let mut unknown = 0;
     for n in 1..MOST {
         trap.set(n, failure);
@@ -194,15 +199,15 @@ async fn every_site(app: &TestApp, trap: &Trap, failure: Failure) -> (i64, usize
             return (n - 1, unknown);
         }
     }
-    panic!("the flow has more than {MOST} sites");
+    panic!("the flow has more than {MOST} calls");
 }
 
-async fn the_nth_trip_fails(engine: Engine) {
+async fn the_nth_call_fails(engine: Engine) {
     let trap = Arc::<Trap>::default();
     trap.set(0, Failure::Before);
     let app = TestApp::with(engine, Options { faults: Some(trap.faults()), ..Options::default() }).await;
     for failure in [Failure::Before, Failure::After] {
-        let (sites, unknown) = every_site(&app, &trap, failure).await;
+        let (sites, unknown) = every_call(&app, &trap, failure).await;
         println!("{engine:?}, {failure:?}: covered {sites} of {sites} sites; {unknown} outcomes are unknown");
         assert!(sites >= 20, "{sites}");
     }
@@ -210,16 +215,16 @@ async fn the_nth_trip_fails(engine: Engine) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_34_whichever_trip_fails_nothing_is_lost_on_sqlite() {
-    the_nth_trip_fails(Engine::Sqlite).await;
+async fn f_34_a_failed_database_call_loses_nothing_on_sqlite() {
+    the_nth_call_fails(Engine::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_34_whichever_trip_fails_nothing_is_lost_on_postgres() {
-    the_nth_trip_fails(Engine::Postgres).await;
+async fn f_34_a_failed_database_call_loses_nothing_on_postgres() {
+    the_nth_call_fails(Engine::Postgres).await;
 }
 
-/// A disk on which one write fails, once.
+/// A disk on which one call fails, once.
 #[derive(Clone, Debug)]
 struct Full {
     left: Arc<AtomicI64>,
@@ -287,10 +292,10 @@ impl Segment for FullSegment {
     }
 }
 
-/// The n-th call of the journals' disk fails: everybody is served, every event is in the journal once and in order, and
-/// the chain holds.
+/// The n-th call of the journals' disk fails: every request succeeds, the journal contains every event once
+/// and in order, and the chain is intact.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_34_whichever_write_of_a_journal_fails_nothing_is_lost() {
+async fn f_34_a_failed_journal_write_loses_nothing() {
     let disk = Full { left: Arc::default() };
     let folder = tempfile::tempdir().unwrap();
     let keyring = fixtures::new_keyring();
@@ -306,28 +311,33 @@ async fn f_34_whichever_write_of_a_journal_fails_nothing_is_lost() {
         let rng = Rng::seeded(3);
         Arc::new(Auditor::start(journal("journal"), intents, book, &keyring, clock, rng).unwrap())
     };
+
     let trap = Trap::default();
     let mut noted = Vec::new();
     for n in 1.. {
         assert!(n < MOST, "the flow has more than {MOST} writes");
+
         disk.left.store(0, Ordering::SeqCst);
         let auditor = open();
         disk.left.store(n, Ordering::SeqCst);
         let options = Options { recorder: Some(auditor.clone()), ..Options::default() };
         let app = TestApp::with(Engine::Sqlite, options).await;
+
         let name = format!("journal{n}");
         let (access, refresh) = (String::new(), String::new());
         let mut person = Person { app: &app, trap: &trap, name, access, refresh, unknown: 0 };
         for step in STEPS {
-            // A journal that cannot be written stops nobody: each step succeeds at once.
+            // A journal that cannot be written does not stop requests.
             person.step(step).await;
         }
+
         drop(person);
         app.close().await;
         let stopped = auditor.stop(Duration::from_secs(20));
         assert!(stopped.finished && stopped.state.dropped == 0, "{n}: {stopped:?}");
         drop(auditor);
         let sprung = disk.left.load(Ordering::SeqCst) <= 0;
+
         noted.push(n);
         let mut reader = journal::Reader::open(&folder.path().join("journal"));
         let mut kinds = Vec::new();
@@ -337,6 +347,7 @@ async fn f_34_whichever_write_of_a_journal_fails_nothing_is_lost() {
                 kinds.push(event["kind"].as_str().unwrap().to_owned());
             }
         }
+
         kinds.retain(|kind| {
             !matches!(kind.as_str(), "realm_opened" | "key_created" | "key_activated" | "audit_unsynced")
         });
@@ -350,12 +361,14 @@ async fn f_34_whichever_write_of_a_journal_fails_nothing_is_lost() {
             "user_erased",
         ];
         assert_eq!(kinds, whole.repeat(noted.len()), "after a refusal of call {n}");
+
         if !sprung {
             println!("covered {} of {} calls of the journals' disk", n - 1, n - 1);
             assert!(n > 5);
             break;
         }
     }
+
     let report = journal::verify(&folder.path().join("journal"), None, &[], |_| true, |_| {}).unwrap();
     assert_eq!(report.finding, None);
 }

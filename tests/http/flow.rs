@@ -6,11 +6,11 @@ use serde_json::json;
 use crate::people::{V1, log_in, register};
 
 on_both! {
-    the_whole_way,
+    a_user_registers_logs_in_refreshes_and_logs_out,
     trips_stay_within_their_budgets,
 }
 
-async fn the_whole_way(app: &TestApp) {
+async fn a_user_registers_logs_in_refreshes_and_logs_out(app: &TestApp) {
     let body = json!({"email": "test@example.com", "username": "testuser", "password": "TestPass123!"});
     let answer = app.post(&format!("{V1}/register"), None, body).await.expect(201);
     let user = answer.json();
@@ -19,13 +19,16 @@ async fn the_whole_way(app: &TestApp) {
         (Some(1), Some("test@example.com"), Some("testuser"))
     );
     assert_eq!((user["is_active"].as_bool(), user["role"].as_str()), (Some(true), Some("basic_user")));
+
     let crate::people::Pair { access, refresh } = log_in(app, "testuser").await;
     let me = app.get(&format!("{V1}/me"), Some(&access)).await.expect(200);
     assert_eq!(me.json(), user);
+
     let second =
         app.post(&format!("{V1}/refresh"), None, json!({"refresh_token": refresh})).await.expect(200);
     let again = app.post(&format!("{V1}/refresh"), None, json!({"refresh_token": refresh})).await.expect(200);
     assert_eq!(second.string("refresh_token"), again.string("refresh_token"), "the same successor");
+
     let logout = app
         .post(&format!("{V1}/logout"), None, json!({"refresh_token": second.string("refresh_token")}))
         .await
@@ -37,6 +40,7 @@ async fn the_whole_way(app: &TestApp) {
     app.post(&format!("{V1}/refresh"), None, json!({"refresh_token": second.string("refresh_token")}))
         .await
         .expect_problem(401, "refresh_refused");
+
     assert_eq!(
         app.event_kinds(),
         [
@@ -54,12 +58,15 @@ async fn trips_stay_within_their_budgets(app: &TestApp) {
     let before = app.meter.trips();
     register(app, "alice").await;
     assert_eq!(app.meter.trips() - before, 1, "register: one write");
+
     let before = app.meter.trips();
     let crate::people::Pair { access, refresh } = log_in(app, "alice").await;
     assert_eq!(app.meter.trips() - before, 2, "token: one read, one write");
+
     let before = app.meter.trips();
     app.post(&format!("{V1}/refresh"), None, json!({"refresh_token": refresh})).await.expect(200);
     assert_eq!(app.meter.trips() - before, 1, "refresh: one write");
+
     let before = app.meter.trips();
     app.get(&format!("{V1}/me"), Some(&access)).await.expect(200);
     assert_eq!(app.meter.trips() - before, 1, "me: one read");

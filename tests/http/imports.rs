@@ -1,22 +1,22 @@
-//! Whoever was imported logs in with the password of his old system, as he typed it there.
+//! Imported users log in with the passwords of their old system.
 
 use auth::account::{Importer, Verdict};
 use fixtures::{Answer, TestApp, on_both};
 use serde_json::{Map, Value, json};
 
-/// Texts that the real programs wrote: kind, text, and the password in JSON.
+/// Hashes that other programs wrote: kind, hash, and the password in JSON.
 const VECTORS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/data/password-hashes.tsv"));
 
 on_both! {
-    a_37_every_imported_hash_lets_its_password_in,
+    a_37_every_imported_hash_accepts_its_password,
     a_37_bytes_are_taken_as_received_before_and_after_the_first_login,
-    a_37_what_cannot_be_verified_is_refused_at_the_import,
-    keycloak_and_firebase_bring_their_members,
-    numbers_go_on_above_those_that_were_given,
-    what_is_there_stays_as_it_is,
-    rows_are_checked_as_registrations_are,
-    an_import_says_what_it_did,
+    a_37_an_unusable_hash_is_refused_at_the_import,
+    keycloak_and_firebase_hashes_are_imported,
+    new_ids_are_above_the_imported_ones,
+    an_import_does_not_change_existing_accounts,
+    imported_rows_are_validated_like_registrations,
+    imports_and_exports_are_recorded,
 }
 
 fn members(row: Value) -> Map<String, Value> {
@@ -39,7 +39,7 @@ async fn import(app: &TestApp, rows: Vec<Value>) -> Vec<Verdict> {
     import_with(app, Importer::new(None, false), rows).await
 }
 
-/// Imports one row that must be refused; why.
+/// Imports one row that must be refused; returns the reason.
 async fn refusal(app: &TestApp, row: Value) -> String {
     let verdict = import(app, vec![row.clone()]).await.remove(0);
     let Verdict::Refused(reason) = verdict else { unreachable!("{row}: {verdict:?}") };
@@ -50,7 +50,7 @@ async fn log_in(app: &TestApp, email: &str, password: &str) -> Answer {
     app.form("/api/v1/auth/token", &[("username", email), ("password", password)]).await
 }
 
-async fn a_37_every_imported_hash_lets_its_password_in(app: &TestApp) {
+async fn a_37_every_imported_hash_accepts_its_password(app: &TestApp) {
     let vectors: Vec<(&str, String)> = VECTORS
         .lines()
         .map(|line| {
@@ -64,7 +64,7 @@ async fn a_37_every_imported_hash_lets_its_password_in(app: &TestApp) {
     let verdicts = import(app, vectors.iter().enumerate().map(row).collect()).await;
     assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Imported(Some(_)))), "{verdicts:?}");
     for (at, (hash, password)) in vectors.iter().enumerate() {
-        // No password at all is none that a form may have.
+        // A form cannot have an empty password.
         if !password.is_empty() {
             assert_eq!(log_in(app, &email(at), password).await.status, 200, "{hash}");
         }
@@ -73,7 +73,7 @@ async fn a_37_every_imported_hash_lets_its_password_in(app: &TestApp) {
 }
 
 async fn a_37_bytes_are_taken_as_received_before_and_after_the_first_login(app: &TestApp) {
-    // In NFD, and by programs that never heard of NFC.
+    // In NFD, hashed by programs that do not normalise.
     let (typed, composed) = ("cafe\u{301} \u{212b}ngstro\u{308}m", "café Ångström");
     for (at, line) in VECTORS.lines().filter(|line| line.contains("cafe")).enumerate() {
         let hash = line.split('\t').nth(1).unwrap();
@@ -84,7 +84,8 @@ async fn a_37_bytes_are_taken_as_received_before_and_after_the_first_login(app: 
             assert_eq!(log_in(app, &email, typed).await.status, 200, "{hash}");
         }
     }
-    // Our own hash takes both, here and after a move.
+
+    // Gatewright's own hash accepts both forms, before and after an export.
     let body = json!({"email": "ours@example.org", "username": "ours", "password": composed});
     assert_eq!(app.post("/api/v1/auth/register", None, body).await.status, 201);
     let exported = app
@@ -94,11 +95,13 @@ async fn a_37_bytes_are_taken_as_received_before_and_after_the_first_login(app: 
         })
         .await;
     assert_eq!(exported["password_rules"], "gatewright");
+
     let moved = json!({
         "email": "moved@example.org",
         "password_hash": exported["password_hash"],
         "password_rules": exported["password_rules"],
     });
+
     import(app, vec![moved]).await;
     for email in ["ours@example.org", "moved@example.org"] {
         assert_eq!(log_in(app, email, typed).await.status, 200, "{email}");
@@ -106,7 +109,7 @@ async fn a_37_bytes_are_taken_as_received_before_and_after_the_first_login(app: 
     }
 }
 
-async fn a_37_what_cannot_be_verified_is_refused_at_the_import(app: &TestApp) {
+async fn a_37_an_unusable_hash_is_refused_at_the_import(app: &TestApp) {
     for (hash, why) in [
         (json!("5f4dcc3b5aa765d61d8327deb882cf99"), "not a known password-hash format"),
         (
@@ -131,14 +134,15 @@ async fn a_37_what_cannot_be_verified_is_refused_at_the_import(app: &TestApp) {
         assert!(reason.starts_with("password_hash: ") && reason.contains(why), "{hash}: {reason}");
         assert!(!reason.contains("$2b$") && !reason.contains("5f4d"), "{reason}");
     }
+
     let ours =
         json!({"email": "a@example.org", "password_hash": "$5$salt$x", "password_rules": "gatewright"});
     assert!(refusal(app, ours).await.contains("tag"));
     assert!(app.events().is_empty());
 }
 
-async fn keycloak_and_firebase_bring_their_members(app: &TestApp) {
-    // PBKDF2 of "password" as Keycloak stores it; and the example of Firebase's documentation.
+async fn keycloak_and_firebase_hashes_are_imported(app: &TestApp) {
+    // PBKDF2 of "password" as Keycloak stores it, and the example from Firebase's documentation.
     let keycloak = json!({
         "type": "password",
         "credentialData": r#"{"hashIterations":1000,"algorithm":"pbkdf2-sha256","additionalParameters":{}}"#,
@@ -149,16 +153,20 @@ async fn keycloak_and_firebase_bring_their_members(app: &TestApp) {
             "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA==",
             "base64_salt_separator":"Bw==","rounds":8,"mem_cost":14}"#,
     );
+
     let firebase = json!({
-        "passwordHash": "lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRuid5lQ==",
+        "passwordHash": "lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/\
+                         qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRuid5lQ==",
         "salt": "42xEC+ixf3L2lw==",
     });
+
     let rows = vec![
         json!({"email": "k@example.org", "password_hash": keycloak}),
-        // As a table has it: JSON in a cell.
+        // JSON in a cell of a table.
         json!({"email": "c@example.org", "password_hash": keycloak.to_string()}),
         json!({"email": "f@example.org", "password_hash": firebase}),
     ];
+
     let verdicts = import_with(app, Importer::new(Some(project.unwrap()), false), rows).await;
     assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Imported(_))), "{verdicts:?}");
     for (email, password) in
@@ -169,7 +177,7 @@ async fn keycloak_and_firebase_bring_their_members(app: &TestApp) {
     }
 }
 
-async fn numbers_go_on_above_those_that_were_given(app: &TestApp) {
+async fn new_ids_are_above_the_imported_ones(app: &TestApp) {
     let id = |number: i64| Verdict::Imported(Some(model::UserId(number)));
     let rows = vec![
         json!({"email": "made-up@example.org"}),
@@ -180,18 +188,18 @@ async fn numbers_go_on_above_those_that_were_given(app: &TestApp) {
     assert_eq!(import(app, rows).await, [id(41), id(1), id(40), id(7)]);
     let register = async |name: &str| crate::people::register(app, name).await["id"].clone();
     assert_eq!(register("anna").await, 42);
-    // Lower numbers move nothing back.
+    // A lower id does not reset the sequence.
     assert_eq!(import(app, vec![json!({"email": "lower@example.org", "id": 9})]).await, [id(9)]);
     assert_eq!(register("berta").await, 43);
     assert_eq!(refusal(app, json!({"email": "tomb@example.org", "id": 40})).await, "user 40 has its number");
-    // Above the highest that is taken there is room.
+    // Ids above the highest accepted one can still be assigned.
     let highest = 1_i64 << 52;
     let row = json!({"email": "highest@example.org", "id": highest});
     assert_eq!(import(app, vec![row]).await, [id(highest)]);
     assert_eq!(register("carla").await, highest + 1);
 }
 
-async fn what_is_there_stays_as_it_is(app: &TestApp) {
+async fn an_import_does_not_change_existing_accounts(app: &TestApp) {
     const HASH: &str = "$5$rounds=1000$$mAwhFY7O7ZrOdMqLHnXfo0MEchkMOxIjJUTi3.3mBs5";
     let row = json!({"id": 5, "email": "A@example.org", "username": "anna", "password_hash": HASH});
     let with = |name: &str, value: Value| {
@@ -222,7 +230,7 @@ async fn what_is_there_stays_as_it_is(app: &TestApp) {
     ] {
         assert_eq!(refusal(app, row).await, why);
     }
-    assert!(app.events().is_empty(), "nothing was changed, so nothing happened");
+    assert!(app.events().is_empty(), "an unchanged row is not recorded");
     assert_eq!(
         import_with(app, Importer::new(None, true), vec![json!({"email": "dry@example.org"})]).await,
         [Verdict::Imported(None)]
@@ -230,7 +238,7 @@ async fn what_is_there_stays_as_it_is(app: &TestApp) {
     assert!(app.events().is_empty());
 }
 
-async fn rows_are_checked_as_registrations_are(app: &TestApp) {
+async fn imported_rows_are_validated_like_registrations(app: &TestApp) {
     for (row, why) in [
         (json!({}), "email: an account requires one"),
         (json!({"email": "nobody"}), "email: an email address has one @"),
@@ -239,8 +247,8 @@ async fn rows_are_checked_as_registrations_are(app: &TestApp) {
         (json!({"email": "a@example.org", "id": 0}), "id: this has to be a whole number"),
         (
             json!({"email": "a@example.org", "id": 4_503_599_627_370_497_i64}),
-            "id: this has to be a whole number from 1 to 2^52: new accounts get numbers above it, and JSON is \
-             exact up to 2^53 - 1",
+            "id: this has to be a whole number from 1 to 2^52: new accounts get numbers above it, and JSON \
+             is exact up to 2^53 - 1",
         ),
         (json!({"email": "a@example.org", "id": 9_007_199_254_740_991_i64}), "id: "),
         (json!({"email": "a@example.org", "id": "+5"}), "id: "),
@@ -271,11 +279,12 @@ async fn rows_are_checked_as_registrations_are(app: &TestApp) {
         let reason = refusal(app, row.clone()).await;
         assert!(reason.contains(why), "{row}: {reason}");
     }
+
     let both = refusal(app, json!({"email": "nobody", "id": -1})).await;
     assert!(both.starts_with("id: ") && both.contains("; email: "), "{both}");
 }
 
-async fn an_import_says_what_it_did(app: &TestApp) {
+async fn imports_and_exports_are_recorded(app: &TestApp) {
     let rows = vec![
         json!({"email": "a@example.org", "role": "admin"}),
         json!({"email": "b@example.org", "roles": ["basic_user"]}),
@@ -286,6 +295,7 @@ async fn an_import_says_what_it_did(app: &TestApp) {
     let events = app.events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].event, model::Event::UsersImported { users: 3, admins: 1, tombstones: 1 });
+
     app.operate(async |ctx| auth::account::begin_export(ctx, true)).await;
     assert_eq!(app.events()[0].event, model::Event::UsersExported { hashes: true });
 }

@@ -1,4 +1,4 @@
-//! Whatever a client sends: the documented 4xx, never a 500, nothing changed.
+//! Malformed requests get the documented 4xx, never a 500, and change nothing.
 
 use axum::body::Body;
 use fixtures::{TestApp, on_both};
@@ -45,22 +45,22 @@ async fn users(app: &TestApp) -> Vec<String> {
 }
 
 on_both! {
-    bodies_that_are_no_json,
-    bodies_of_the_wrong_shape,
-    a_67_wrong_content_types,
+    bodies_that_are_not_json_are_refused,
+    bodies_of_the_wrong_shape_are_refused,
+    a_67_wrong_content_types_are_refused,
     a_67_one_source_for_each_parameter,
-    a_32_large_and_deep_input,
-    registrations_that_are_refused,
-    a_49_mass_assignment,
-    a_27_one_of_sixty_four_wins,
-    a_38_a_39_spellings_of_one_name,
+    a_32_large_and_deep_input_is_refused,
+    invalid_registrations_are_refused,
+    a_49_mass_assignment_is_ignored,
+    a_27_one_of_64_identical_registrations_succeeds,
+    a_38_a_39_spellings_of_one_name_are_equal,
     a_07_passwords_are_compared_whole_and_normalised,
     a_40_quotes_and_comments_are_text,
     every_path_and_method_has_an_answer,
-    odd_paths_and_headers_do_no_harm,
+    odd_header_values_are_tolerated,
 }
 
-async fn bodies_that_are_no_json(app: &TestApp) {
+async fn bodies_that_are_not_json_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let before = users(app).await;
     let deep = "[".repeat(100_000);
@@ -78,6 +78,7 @@ async fn bodies_that_are_no_json(app: &TestApp) {
         b"\xef\xbb\xbf{}",
         b"{\"a\":\"\xff\"}",
     ];
+
     for (method, route) in JSON_ROUTES {
         for body in bad {
             let body = &body[..body.len().min(60_000)];
@@ -85,10 +86,11 @@ async fn bodies_that_are_no_json(app: &TestApp) {
             answer.expect_problem(400, "malformed_body");
         }
     }
+
     assert_eq!(users(app).await, before);
 }
 
-async fn bodies_of_the_wrong_shape(app: &TestApp) {
+async fn bodies_of_the_wrong_shape_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let before = users(app).await;
     for (method, route) in JSON_ROUTES {
@@ -109,12 +111,14 @@ async fn bodies_of_the_wrong_shape(app: &TestApp) {
             raw(app, method, route, &pair.access, JSON, body.to_string()).await.expect(422);
         }
     }
+
     assert_eq!(users(app).await, before);
 }
 
-async fn a_67_wrong_content_types(app: &TestApp) {
+async fn a_67_wrong_content_types_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let before = users(app).await;
+
     for (method, route) in JSON_ROUTES {
         for kind in [
             "",
@@ -129,13 +133,16 @@ async fn a_67_wrong_content_types(app: &TestApp) {
             answer.expect_problem(415, "unsupported_media_type");
         }
     }
+
     for kind in ["", JSON, "text/plain"] {
         let answer = raw(app, "POST", &path("token"), &pair.access, kind, "username=a&password=b").await;
         answer.expect_problem(415, "unsupported_media_type");
     }
+
     for kind in ["application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"] {
         raw(app, "PATCH", &path("me"), &pair.access, kind, "{}").await.expect(200);
     }
+
     assert_eq!(users(app).await.len(), before.len());
 }
 
@@ -158,7 +165,7 @@ async fn a_67_one_source_for_each_parameter(app: &TestApp) {
     app.call(Method::POST, &path("token"), None, Some((FORM, body))).await.expect(200);
 }
 
-async fn a_32_large_and_deep_input(app: &TestApp) {
+async fn a_32_large_and_deep_input_is_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let large = "x".repeat(1024 * 1024);
     for (method, route) in JSON_ROUTES {
@@ -179,7 +186,7 @@ async fn a_32_large_and_deep_input(app: &TestApp) {
         .expect_problem(400, "malformed_body");
 }
 
-async fn registrations_that_are_refused(app: &TestApp) {
+async fn invalid_registrations_are_refused(app: &TestApp) {
     let good = json!({"email": "bob@example.com", "username": "bob", "password": PASSWORD});
     let cases = [
         ("email", json!("")),
@@ -221,6 +228,7 @@ async fn registrations_that_are_refused(app: &TestApp) {
         ("timezone", json!("Mars/Olympus")),
         ("timezone", json!(0)),
     ];
+
     for (member, value) in cases {
         let mut body = good.clone();
         body[member] = value.clone();
@@ -232,7 +240,7 @@ async fn registrations_that_are_refused(app: &TestApp) {
             "{body}: {}",
             answer.text
         );
-        // The same in FastAPI's own body for the other dialect, where a username may be null.
+        // The other API dialect reports the same errors in FastAPI's format; there a username may be null.
         if (member, &value) == ("username", &Value::Null) {
             continue;
         }
@@ -240,18 +248,21 @@ async fn registrations_that_are_refused(app: &TestApp) {
         assert_eq!(answer.json(), json!({"detail": errors}));
         assert_eq!(answer.header("content-type"), "application/json");
     }
+
     let many = json!({"email": "x", "username": "y", "password": "z", "country": "?"});
     let answer = app.post(&path("register"), None, many).await.expect(422);
     assert_eq!(answer.json()["errors"].as_array().unwrap().len(), 4, "all at once: {}", answer.text);
     assert!(users(app).await.is_empty());
 }
 
-async fn a_49_mass_assignment(app: &TestApp) {
+async fn a_49_mass_assignment_is_ignored(app: &TestApp) {
     let extra = json!({
-        "email": "eve@example.com", "username": "eve", "password": PASSWORD, "role": "admin", "is_active": false,
-        "is_superuser": true, "is_verified": true, "email_verified": true, "id": 777, "uuid": "x", "state": "inactive",
-        "created_at": "2000-01-01T00:00:00Z", "scope": "admin", "tenant_id": 3, "unknown": {"a": [1]},
+        "email": "eve@example.com", "username": "eve", "password": PASSWORD, "role": "admin",
+        "is_active": false, "is_superuser": true, "is_verified": true, "email_verified": true, "id": 777,
+        "uuid": "x", "state": "inactive", "created_at": "2000-01-01T00:00:00Z", "scope": "admin",
+        "tenant_id": 3, "unknown": {"a": [1]},
     });
+
     let user = app.post(&path("register"), None, extra).await.expect(201).json();
     assert_eq!(
         (user["id"].as_i64(), user["role"].as_str(), user["is_active"].as_bool()),
@@ -260,6 +271,7 @@ async fn a_49_mass_assignment(app: &TestApp) {
     assert_eq!(user["created_at"], "2026-01-01T00:00:00Z");
     let names: Vec<_> = user.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names, ["created_at", "email", "id", "is_active", "role", "username"]);
+
     let pair = crate::people::log_in(app, "eve").await;
     let body = json!({"role": "admin", "id": 5, "email": "other@example.com", "is_active": false,
         "uuid": "y", "scope": "admin", "password": "x"});
@@ -268,11 +280,13 @@ async fn a_49_mass_assignment(app: &TestApp) {
         .await
         .expect(200);
     assert_eq!(patched.json(), user);
+
     for fields in [vec![("scope", "admin")], vec![("scope", "read \"x")]] {
         let mut all = vec![("username", "eve"), ("password", PASSWORD)];
         all.extend(fields);
         app.form(&path("token"), &all).await.expect_problem(400, "invalid_scope");
     }
+
     app.form(
         &path("token"),
         &[
@@ -286,25 +300,29 @@ async fn a_49_mass_assignment(app: &TestApp) {
     .expect_problem(400, "unsupported_grant_type");
 }
 
-async fn a_27_one_of_sixty_four_wins(app: &TestApp) {
+async fn a_27_one_of_64_identical_registrations_succeeds(app: &TestApp) {
     use futures_util::future::join_all;
     let answers = join_all((0..64).map(|_| try_register(app, "alice"))).await;
     let count = |status| answers.iter().filter(|answer| answer.status.as_u16() == status).count();
+
     assert_eq!((count(201), count(409)), (1, 63));
+
     let body = json!({"email": "Bob@Example.COM", "password": PASSWORD});
     let answers = join_all((0..64).map(|_| app.post("/api/auth/register", None, body.clone()))).await;
     let count = |status| answers.iter().filter(|answer| answer.status.as_u16() == status).count();
     assert_eq!((count(201), count(400)), (1, 63));
     let taken = app.post("/api/auth/register", None, body).await.expect(400);
     assert_eq!(taken.json()["detail"], "Email already exists");
+
     assert_eq!(users(app).await.len(), 2);
 }
 
-async fn a_38_a_39_spellings_of_one_name(app: &TestApp) {
+async fn a_38_a_39_spellings_of_one_name_are_equal(app: &TestApp) {
     let register = async |email: &str, username: &str| {
         app.post(&path("register"), None, json!({"email": email, "username": username, "password": PASSWORD}))
             .await
     };
+
     register("Jos\u{e9}.Smith@B\u{fc}cher.example", "Jos\u{e9}Smith").await.expect(201);
     for email in [
         "jose\u{301}.smith@xn--bcher-kva.example",
@@ -321,11 +339,12 @@ async fn a_38_a_39_spellings_of_one_name(app: &TestApp) {
             answer.expect_problem(409, "username_taken")
         };
     }
+
     register("jos\u{e9}.smith+tag@b\u{fc}cher.example", "tagged").await.expect(201);
     for identifier in ["jos\u{e9}.smith@b\u{fc}cher.example", "JOS\u{c9}SMITH"] {
         try_log_in(app, identifier, PASSWORD).await.expect(200);
     }
-    // An identifier with an @ is an email only, even where it could be somebody's username.
+    // An identifier with an @ is only looked up as an email.
     try_log_in(app, "josesmith@", PASSWORD).await.expect_problem(401, "invalid_credentials");
 }
 
@@ -335,13 +354,17 @@ async fn a_07_passwords_are_compared_whole_and_normalised(app: &TestApp) {
         let email = format!("{name}@example.com");
         json!({"email": email, "username": name, "password": password})
     };
+
     app.post(&path("register"), None, body("n06", &format!("{long}A"))).await.expect(201);
     try_log_in(app, "n06", &format!("{long}B")).await.expect(401);
     try_log_in(app, "n06", &format!("{long}A")).await.expect(200);
+
     app.post(&path("register"), None, body("n07", "caf\u{e9} society")).await.expect(201);
     try_log_in(app, "n07", "cafe\u{301} society").await.expect(200);
+
     app.post(&path("register"), None, body("n07b", "the \u{fb01}nest one")).await.expect(201);
     try_log_in(app, "n07b", "the finest one").await.expect(401);
+
     for chars in [8, 64, 128, 1024] {
         let name = format!("len{chars}");
         let password = "\u{1f512}".repeat(chars);
@@ -381,6 +404,7 @@ async fn every_path_and_method_has_an_answer(app: &TestApp) {
     ] {
         app.get(path, None).await.expect_problem(404, "not_found");
     }
+
     for (method, route, allow) in [
         ("GET", "token", "POST"),
         ("DELETE", "register", "POST"),
@@ -394,11 +418,12 @@ async fn every_path_and_method_has_an_answer(app: &TestApp) {
             .expect_problem(405, "method_not_allowed");
         assert_eq!(answer.header("allow"), allow, "{route}");
     }
+
     let head = app.call(Method::HEAD, "/health/liveness", None, None).await.expect(200);
     assert_eq!(head.text, "");
 }
 
-async fn odd_paths_and_headers_do_no_harm(app: &TestApp) {
+async fn odd_header_values_are_tolerated(app: &TestApp) {
     for (name, value) in [
         ("x-request-id", "a b\u{1}"),
         ("x-request-id", ""),

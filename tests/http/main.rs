@@ -1,12 +1,11 @@
-//! The HTTP suite: every promise of the contract that one process can show, on both engines, with a front pool of
-//! one connection.
+//! The HTTP suite: tests of the API contract in one process, on both engines, with a pool of one connection.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::semicolon_if_nothing_returned,
     clippy::format_collect,
-    reason = "a test stops at what it did not expect"
+    reason = "a test panics on an unexpected result"
 )]
 
 mod account;
@@ -16,7 +15,6 @@ mod faults;
 mod flow;
 mod imports;
 mod input;
-
 mod passwords;
 mod people;
 mod pepper;

@@ -1,4 +1,4 @@
-//! What may be a password, how it is stored, and how it gets better.
+//! Which passwords are accepted, how they are stored, and when their hashes are replaced.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +12,12 @@ use crate::people::{PASSWORD, find, log_in, path, register, set_hash, try_log_in
 
 on_both! {
     n_02_lengths_from_8_to_1024_characters,
-    n_03_every_plane_of_unicode_is_a_password,
+    n_03_passwords_may_use_every_unicode_plane,
     n_05_there_are_no_hints_and_no_questions,
     n_06_the_whole_password_counts,
-    n_07_nfc_is_one_password_and_nfkc_is_not,
-    n_08_common_and_own_words_are_refused_whole,
-    a_05_unknown_names_are_of_the_kinds_that_users_have,
+    n_07_nfc_forms_are_equal_and_nfkc_forms_are_not,
+    n_08_common_and_personal_passwords_are_refused,
+    a_05_unknown_names_use_the_hash_formats_of_users,
     a_36_a_megabyte_is_refused_before_it_is_hashed,
     a_37_an_old_hash_is_replaced_at_the_first_login,
 }
@@ -33,7 +33,7 @@ async fn works(app: &TestApp, name: &str, password: &str) {
     try_log_in(app, name, password).await.expect(200);
 }
 
-/// What a refusal says of the password.
+/// The type and the message of a refused password.
 fn complaint(answer: &Answer) -> (String, String) {
     let error = answer.json()["errors"][0].clone();
     assert_eq!(error["loc"], json!(["body", "password"]), "{}", answer.text);
@@ -42,7 +42,7 @@ fn complaint(answer: &Answer) -> (String, String) {
 }
 
 async fn n_02_lengths_from_8_to_1024_characters(app: &TestApp) {
-    // Characters, not bytes: each of these is four of them.
+    // The limits count characters: each of these has four bytes.
     for (index, length) in [8, 64, 128, 1024].into_iter().enumerate() {
         works(app, &format!("long{index}"), &"\u{1F511}".repeat(length)).await;
     }
@@ -58,7 +58,7 @@ async fn n_02_lengths_from_8_to_1024_characters(app: &TestApp) {
     }
 }
 
-async fn n_03_every_plane_of_unicode_is_a_password(app: &TestApp) {
+async fn n_03_passwords_may_use_every_unicode_plane(app: &TestApp) {
     let printing: String = (' '..='~').collect();
     works(app, "ascii", &printing).await;
     works(app, "spaces", "   a b c   ").await;
@@ -82,7 +82,7 @@ async fn n_05_there_are_no_hints_and_no_questions(app: &TestApp) {
     assert!(names.contains("password") && names.contains("refresh_token"));
 }
 
-/// The names of properties of every schema.
+/// Collects the property names of every schema.
 fn members(value: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {
@@ -106,7 +106,7 @@ async fn n_06_the_whole_password_counts(app: &TestApp) {
     }
 }
 
-async fn n_07_nfc_is_one_password_and_nfkc_is_not(app: &TestApp) {
+async fn n_07_nfc_forms_are_equal_and_nfkc_forms_are_not(app: &TestApp) {
     works(app, "composed", "caf\u{E9} au lait").await;
     try_log_in(app, "composed", "cafe\u{301} au lait").await.expect(200);
     try_log_in(app, "composed", "cafe au lait").await.expect(401);
@@ -116,12 +116,13 @@ async fn n_07_nfc_is_one_password_and_nfkc_is_not(app: &TestApp) {
     try_log_in(app, "ligature", "fifty fishes").await.expect(401);
 }
 
-async fn n_08_common_and_own_words_are_refused_whole(app: &TestApp) {
+async fn n_08_common_and_personal_passwords_are_refused(app: &TestApp) {
     let email = "somebody.special@example.com";
     let with = |password: &'static str| {
         let body = json!({"email": email, "username": "special-name", "password": password});
         async move { app.post(&path("register"), None, body).await }
     };
+
     for own in [
         "somebody.special@example.com",
         "SomeBody.Special@Example.com",
@@ -140,7 +141,7 @@ async fn n_08_common_and_own_words_are_refused_whole(app: &TestApp) {
         assert_eq!(kind, "password_blocklisted", "{own}");
         assert!(message.starts_with("must not be") || message.contains("common"), "{message}");
     }
-    // A part of a password is not the password.
+    // A password may contain a blocked word.
     for (index, longer) in
         ["password123 and more", "my gatewright login", "not special-name"].iter().enumerate()
     {
@@ -153,14 +154,14 @@ async fn a_36_a_megabyte_is_refused_before_it_is_hashed(app: &TestApp) {
     let before = app.services.hasher.counts().totals();
     for _ in 0..20 {
         try_log_in(app, "alice", &"x".repeat(1 << 20)).await.expect_problem(413, "body_too_large");
-        // Within the body's limit, and beyond any password's: costs what every wrong password costs.
+        // Within the body limit but longer than any password: it costs the same as a wrong password.
         try_log_in(app, "alice", &"x".repeat(40_000)).await.expect_problem(401, "invalid_credentials");
     }
     let after = app.services.hasher.counts().totals();
     assert_eq!(after.begun - before.begun, 20);
 }
 
-/// The hash of somebody, as it is stored.
+/// The stored hash of a user.
 async fn stored(app: &TestApp, name: &str) -> String {
     let email = model::Email::parse(&format!("{name}@example.com")).unwrap();
     app.operate(async |ctx| {
@@ -170,7 +171,7 @@ async fn stored(app: &TestApp, name: &str) -> String {
     .await
 }
 
-/// As another implementation of bcrypt writes it.
+/// A hash by another implementation of bcrypt.
 fn bcrypt_of(password: &str, cost: u32) -> String {
     bcrypt::hash_with_salt(password, cost, *b"sixteen bytes!!!").unwrap().to_string()
 }
@@ -179,21 +180,25 @@ async fn a_37_an_old_hash_is_replaced_at_the_first_login(app: &TestApp) {
     register(app, "alice").await;
     let old = bcrypt_of(PASSWORD, 5);
     set_hash(app, "alice", &old).await;
+
     try_log_in(app, "alice", "Wrong guess 1").await.expect(401);
     assert_eq!(stored(app, "alice").await, old, "a wrong password changes nothing");
+
     app.events();
     let pair = log_in(app, "alice").await;
     app.keep_next().await;
     let new = stored(app, "alice").await;
     assert!(new.starts_with("$argon2id$"), "{new}");
     assert_eq!(app.event_kinds(), ["login_succeeded", "password_rehashed"]);
-    // The session goes on, the password is the same, and nothing more is to be replaced.
+
+    // The session stays open, the password is unchanged, and the hash is not replaced again.
     crate::people::refresh(app, &pair.refresh).await;
     log_in(app, "alice").await;
     try_log_in(app, "alice", "Wrong guess 1").await.expect(401);
     assert_eq!(stored(app, "alice").await, new);
     assert!(app.services.hasher.rehashed().is_none());
-    // A password that changed meanwhile is not overwritten by the hash of the old one.
+
+    // A password that changed in the meantime is not overwritten.
     set_hash(app, "alice", &old).await;
     log_in(app, "alice").await;
     let newest = bcrypt_of("another password", 4);
@@ -201,16 +206,16 @@ async fn a_37_an_old_hash_is_replaced_at_the_first_login(app: &TestApp) {
     app.events();
     app.keep_next().await;
     assert_eq!(stored(app, "alice").await, newest);
-    assert!(app.event_kinds().is_empty(), "nothing happened");
+    assert!(app.event_kinds().is_empty(), "nothing was recorded");
 }
 
-/// How many hashes of each algorithm there were.
+/// The number of computed hashes per algorithm.
 fn computed(app: &TestApp) -> Vec<(&'static str, u64)> {
     let durations = app.services.hasher.counts().durations();
     durations.into_iter().map(|(algorithm, histogram)| (algorithm, histogram.count)).collect()
 }
 
-async fn a_05_unknown_names_are_of_the_kinds_that_users_have(app: &TestApp) {
+async fn a_05_unknown_names_use_the_hash_formats_of_users(app: &TestApp) {
     for user in 0..8 {
         let name = format!("user{user}");
         register(app, &name).await;
@@ -218,11 +223,13 @@ async fn a_05_unknown_names_are_of_the_kinds_that_users_have(app: &TestApp) {
             set_hash(app, &name, &bcrypt_of("whatever", 4)).await;
         }
     }
+
     app.operate(async |ctx| learn_kinds(ctx).await.unwrap()).await;
     let count = |all: &[(&str, u64)], algorithm| {
         all.iter().find(|(name, _)| *name == algorithm).map_or(0, |(_, count)| *count)
     };
     let mut kinds = Vec::new();
+
     for unknown in 0..40 {
         let before = computed(app);
         for _ in 0..3 {
@@ -235,8 +242,12 @@ async fn a_05_unknown_names_are_of_the_kinds_that_users_have(app: &TestApp) {
         kinds.push(bcrypt > 0);
     }
     let of_bcrypt = kinds.iter().filter(|kind| **kind).count();
-    assert!((10..=30).contains(&of_bcrypt), "half of the users has bcrypt, {of_bcrypt} of 40 unknown names");
-    // Somebody deactivated costs what he cost before.
+    assert!(
+        (10..=30).contains(&of_bcrypt),
+        "half of the users have bcrypt, but {of_bcrypt} of 40 unknown names"
+    );
+
+    // A deactivated user costs the same as before.
     let user = find(app, "user0").await;
     app.operate(async |ctx| auth::account::set_state(ctx, &user, false).await.unwrap()).await;
     let before = computed(app);
@@ -254,6 +265,7 @@ async fn n_09_a_raised_cost_reaches_every_hash_at_its_next_login() {
     assert!(cheap.contains("$m=8,t=1,p=1$"), "{cheap}");
     let salt = cheap.split('$').nth(4).unwrap();
     assert!(salt.len() * 6 >= 128, "a salt of 128 bits: {salt}");
+
     let database = app.database.clone();
     app.close().await;
     let mut options = Options { keyring: Some(keyring), ..Options::default() };
@@ -261,14 +273,15 @@ async fn n_09_a_raised_cost_reaches_every_hash_at_its_next_login() {
     let app = TestApp::on(database, options).await;
     log_in(&app, "alice").await;
     app.keep_next().await;
-    let dear = stored(&app, "alice").await;
-    assert!(dear.contains("$m=16,t=2,p=1$"), "{dear}");
+    let costly = stored(&app, "alice").await;
+    assert!(costly.contains("$m=16,t=2,p=1$"), "{costly}");
+
     log_in(&app, "alice").await;
-    assert_eq!(stored(&app, "alice").await, dear, "once");
+    assert_eq!(stored(&app, "alice").await, costly, "it is replaced once");
     app.close().await;
 }
 
-/// A file with these passwords, and a filter that has it open.
+/// A breach file with these passwords, and the filter that reads it.
 fn breached(passwords: &[&str]) -> (tempfile::NamedTempFile, Breaches) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut writer = breach_filter::Writer::new(file.reopen().unwrap(), BREACH_KIND, BREACH_BITS).unwrap();
@@ -282,23 +295,27 @@ fn breached(passwords: &[&str]) -> (tempfile::NamedTempFile, Breaches) {
 }
 
 #[tokio::test]
-async fn n_08_a_password_that_appeared_in_a_breach_is_refused_whole() {
+async fn n_08_a_breached_password_is_refused() {
     let (file, breaches) = breached(&["correct horse", "caf\u{E9} au lait", "Trustno1Trustno1"]);
     let mut options = Options::default();
     options.auth.passwords.breaches = Some(breaches);
     let app = TestApp::with(Engine::Sqlite, options).await;
+
     let refused = |answer: Answer| {
         let (kind, message) = complaint(&answer);
         assert_eq!(kind, "password_blocklisted");
         assert!(message.contains("breach"), "{message}");
     };
+
     refused(try_password(&app, "alice", "correct horse").await.expect(422));
-    // As it is hashed: in NFC.
+    // The filter compares the NFC form.
     refused(try_password(&app, "alice", "cafe\u{301} au lait").await.expect(422));
-    assert_eq!(app.services.hasher.counts().totals().begun, 0, "refused before anything is computed");
-    // Exactly, and whole.
+    assert_eq!(app.services.hasher.counts().totals().begun, 0, "no hash is computed");
+
+    // The filter compares the exact and complete password.
     works(&app, "alice", "correct horse battery").await;
     works(&app, "bob", "Correct Horse").await;
+
     let pair = crate::people::Pair::from(&try_log_in(&app, "bob", "Correct Horse").await.expect(200));
     let change = |new: &'static str| {
         let body = json!({"current_password": "Correct Horse", "new_password": new});
@@ -307,7 +324,8 @@ async fn n_08_a_password_that_appeared_in_a_breach_is_refused_whole() {
     };
     let answer = change("Trustno1Trustno1").await.expect(422);
     assert_eq!(answer.json()["errors"][0]["loc"], json!(["body", "new_password"]));
-    // Where it cannot be read nobody gets through unchecked, and whoever has a password logs in.
+
+    // If the filter cannot be read, new passwords are refused, and existing passwords still work.
     file.as_file().set_len(100).unwrap();
     assert!(change("Something else 1").await.expect(503).headers.contains_key("retry-after"));
     try_password(&app, "carol", "Something else 1").await.expect(503);
@@ -316,7 +334,7 @@ async fn n_08_a_password_that_appeared_in_a_breach_is_refused_whole() {
 }
 
 #[tokio::test]
-async fn bcrypt_refuses_what_it_would_not_take_whole() {
+async fn bcrypt_refuses_passwords_over_72_bytes() {
     let mut options = Options::default();
     options.auth.passwords.hashing.scheme = Scheme::Bcrypt { cost: 4 };
     let app = TestApp::with(Engine::Sqlite, options).await;
@@ -329,7 +347,7 @@ async fn bcrypt_refuses_what_it_would_not_take_whole() {
 }
 
 #[test]
-fn n_08_an_own_list_is_refused_too_and_a_migration_may_do_without() {
+fn n_08_a_custom_blocklist_is_applied_and_can_be_switched_off() {
     let mut settings = Options::default().auth.passwords;
     let kind = |settings: &auth::password::PasswordSettings, password| {
         Policy(settings).accept("password", password, None, None).err().map(|error| error.kind)
@@ -338,6 +356,7 @@ fn n_08_an_own_list_is_refused_too_and_a_migration_may_do_without() {
     assert_eq!(kind(&settings, "Correct Horse Battery"), Some("password_blocklisted"));
     assert_eq!(kind(&settings, "correct horse battery staple"), None);
     assert_eq!(kind(&settings, "password123"), Some("password_blocklisted"));
+
     settings.blocklist = Blocklist::Off;
     assert_eq!(kind(&settings, "password123"), None);
 }

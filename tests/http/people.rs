@@ -1,15 +1,15 @@
-//! Somebody to test with.
+//! Users for tests.
 
 use fixtures::{Answer, TestApp};
 use protocol::sealed::pepper::StoredText;
 use serde_json::{Value, json};
 
-/// S2's routes.
+/// The prefix of S2's routes.
 pub(crate) const V1: &str = "/api/v1/auth";
-/// A password that no list has.
+/// A password that is on no blocklist.
 pub(crate) const PASSWORD: &str = "TestPass123!";
 
-/// A pair of tokens.
+/// An access token and a refresh token.
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub(crate) access: String,

@@ -1,4 +1,4 @@
-//! Stored hashes that are sealed: what a copy of the database is worth, and how a pepper comes, changes and goes.
+//! Sealed password hashes: a copy of the database is useless, and a pepper is added, rotated and removed.
 
 use std::time::Duration;
 
@@ -62,17 +62,24 @@ async fn n_10_a_copy_of_the_database_alone_verifies_nothing() {
         let (app, keyring) = peppered(engine).await;
         register(&app, "alice").await;
         log_in(&app, "alice").await;
+
         let (uuid, text) = stored(&app, "alice").await;
         assert!(text.as_str().starts_with("pepper:1:"));
-        assert_eq!(StoredHash::parse(text.as_str()), Err(Unusable::Unknown), "no hash to guess at");
+        assert_eq!(
+            StoredHash::parse(text.as_str()),
+            Err(Unusable::Unknown),
+            "the row contains no plain hash"
+        );
+
         let rows = app.operate(async |ctx| pepper::list(ctx).await.unwrap()).await;
         let sealed = rows[0].sealed.clone();
         assert!(
             Pepper::open(&fixtures::new_keyring(), 1, &sealed).is_err(),
-            "nor a key without the master key"
+            "the pepper does not open without its master key"
         );
         assert_eq!(Peppers::default().open(uuid, &text), Err(PepperError::Unknown(1)));
-        // With the master key it opens: this is what the server does.
+
+        // The pepper opens with the master key, as in the server.
         let opened = Peppers::new([Pepper::open(&keyring, 1, &sealed).unwrap()], None);
         assert!(opened.open(uuid, &text).unwrap().starts_with("$argon2id$"));
         app.close().await;
@@ -80,18 +87,21 @@ async fn n_10_a_copy_of_the_database_alone_verifies_nothing() {
 }
 
 #[tokio::test]
-async fn n_10_a_second_pepper_comes_under_logins_and_none_of_them_fails() {
+async fn n_10_a_pepper_rotation_fails_no_login() {
     for engine in ENGINES {
         let (one, keyring) = peppered(engine).await;
         let two = TestApp::on(one.database.clone(), options(&keyring, true)).await;
-        // Both draw from the same numbers; ids must not meet.
+
+        // Both nodes have the same seed; their ids must differ.
         for _ in 0..1024 {
             let _: [u8; 256] = two.services.rng.bytes();
         }
+
         for user in 0..12 {
             register(if user % 2 == 0 { &one } else { &two }, &format!("user{user}")).await;
         }
-        // Whatever is stored before, during and after: everybody logs in, at a node that was told of nothing.
+
+        // Every user can log in before, during and after the rotation, also on the other node.
         let logins = async {
             for round in 0..4 {
                 for user in 0..12 {
@@ -105,11 +115,13 @@ async fn n_10_a_second_pepper_comes_under_logins_and_none_of_them_fails() {
             log_in(&two, "newcomer").await;
             settle(&one).await;
         };
+
         tokio::join!(logins, change);
         for user in 0..12 {
             assert_eq!(version(&one, &format!("user{user}")).await, Some(2), "user{user}");
         }
-        // A node that has not heard of it yet may still have sealed something, so the old one stays for a while.
+
+        // Another node may still seal with the old pepper for a while, so it is kept.
         assert_eq!(versions(&one).await, [(1, false), (2, true)]);
         one.clock.advance(Duration::from_mins(61));
         set_hash(&two, "user3", "$2b$04$EGdrhbKUv8Oc9vGiXX0HQOxSg445d458Muh7DAHskb6QbtCvdxcie").await;
@@ -117,6 +129,7 @@ async fn n_10_a_second_pepper_comes_under_logins_and_none_of_them_fails() {
         settle(&one).await;
         assert_eq!(versions(&one).await, [(2, true)]);
         assert_eq!(one.event_kinds(), ["passwords_sealed", "pepper_removed"]);
+
         log_in(&two, "user5").await;
         one.close().await;
         two.close().await;
@@ -131,16 +144,19 @@ async fn n_10_a_pepper_that_a_hash_needs_is_not_removed() {
         register(&app, "bob").await;
         let (_, damaged) = stored(&app, "bob").await;
         set_hash(&app, "bob", &format!("{}AAAA", damaged.as_str())).await;
+
         rotate(&app).await;
         app.clock.advance(Duration::from_hours(48));
         settle(&app).await;
         settle(&app).await;
+
         assert_eq!(
             versions(&app).await,
             [(1, false), (2, true)],
-            "bob's cannot be opened, and is left as it is"
+            "bob's hash cannot be opened and is unchanged"
         );
         assert_eq!((version(&app, "alice").await, version(&app, "bob").await), (Some(2), Some(1)));
+
         app.operate(async |ctx| {
             let bob = auth::account::find(ctx, "bob").await.unwrap();
             auth::account::delete(ctx, &bob).await.unwrap();
@@ -153,12 +169,13 @@ async fn n_10_a_pepper_that_a_hash_needs_is_not_removed() {
 }
 
 #[tokio::test]
-async fn n_10_a_sealed_hash_of_somebody_else_opens_nothing() {
+async fn n_10_a_sealed_hash_of_another_user_is_useless() {
     let (app, _) = peppered(Engine::Sqlite).await;
     register(&app, "alice").await;
     register(&app, "mallory").await;
     let (_, own) = stored(&app, "mallory").await;
     set_hash(&app, "alice", own.as_str()).await;
+
     app.events();
     try_log_in(&app, "alice", PASSWORD).await.expect_problem(401, "invalid_credentials");
     let event = serde_json::to_value(&app.events()[0].event).unwrap();
@@ -168,7 +185,7 @@ async fn n_10_a_sealed_hash_of_somebody_else_opens_nothing() {
 }
 
 #[tokio::test]
-async fn n_10_hashes_from_before_are_sealed_at_login_and_in_the_background_and_open_when_it_is_off_again() {
+async fn n_10_older_hashes_are_sealed_and_can_be_unsealed() {
     for engine in ENGINES {
         let keyring = fixtures::new_keyring();
         let database = TestDatabase::new(engine, 1);
@@ -181,6 +198,7 @@ async fn n_10_hashes_from_before_are_sealed_at_login_and_in_the_background_and_o
 
         let app = TestApp::on(database.clone(), options(&keyring, true)).await;
         let (_, before) = stored(&app, "alice").await;
+
         log_in(&app, "alice").await;
         app.events();
         app.keep_next().await;
@@ -192,14 +210,16 @@ async fn n_10_hashes_from_before_are_sealed_at_login_and_in_the_background_and_o
             before.as_str(),
             "the same hash"
         );
+
         log_in(&app, "alice").await;
-        assert!(app.services.hasher.rehashed().is_none(), "once");
+        assert!(app.services.hasher.rehashed().is_none(), "it is sealed once");
         settle(&app).await;
         for name in ["alice", "bob", "carol"] {
             assert_eq!(version(&app, name).await, Some(1));
             log_in(&app, name).await;
             try_log_in(&app, name, "Wrong guess 1").await.expect(401);
         }
+
         let refused = app.operate(async |ctx| pepper::unseal(ctx, Place::default()).await).await;
         assert!(matches!(refused, Err(PepperServiceError::On)));
         app.close().await;
@@ -211,14 +231,16 @@ async fn n_10_hashes_from_before_are_sealed_at_login_and_in_the_background_and_o
         assert_eq!(
             (version(&off, "dave").await, version(&off, "bob").await),
             (None, Some(1)),
-            "nothing by itself"
+            "unsealing is not automatic"
         );
+
         let refused = off.operate(async |ctx| pepper::rotate(ctx).await).await;
         assert!(matches!(refused, Err(PepperServiceError::Off)));
         let mut next = Some(Place::default());
         while let Some(place) = next {
             next = off.operate(async |ctx| pepper::unseal(ctx, place).await.unwrap()).await;
         }
+
         assert_eq!((version(&off, "alice").await, version(&off, "bob").await), (None, None));
         log_in(&off, "bob").await;
         off.close().await;
@@ -229,7 +251,7 @@ async fn n_10_hashes_from_before_are_sealed_at_login_and_in_the_background_and_o
 async fn n_10_everything_that_writes_a_hash_seals_it() {
     for engine in ENGINES {
         let (app, _) = peppered(engine).await;
-        // An old kind of hash becomes a new one, and sealed.
+        // A hash in an old format is replaced by a sealed one.
         register(&app, "alice").await;
         let old = bcrypt::hash_with_salt(PASSWORD, 5, *b"sixteen bytes!!!").unwrap().to_string();
         set_hash(&app, "alice", &old).await;
@@ -240,7 +262,7 @@ async fn n_10_everything_that_writes_a_hash_seals_it() {
         let (uuid, text) = stored(&app, "alice").await;
         assert_eq!(text.pepper(), Some(1));
         assert_eq!(app.services.peppers.open(uuid, &text).unwrap().kind(), "argon2id");
-        // Unknown users are like those that there are, sealed or not.
+        // An unknown user gets the same answer.
         app.operate(async |ctx| auth::password::learn_kinds(ctx).await.unwrap()).await;
         try_log_in(&app, "nobody", PASSWORD).await.expect(401);
 
@@ -249,11 +271,13 @@ async fn n_10_everything_that_writes_a_hash_seals_it() {
         app.post(&path("password"), Some(&pair.access), body).await.expect(204);
         assert_eq!(version(&app, "bob").await, Some(1));
         try_log_in(&app, "bob", "another one 1").await.expect(200);
+
         let bob = find(&app, "bob").await;
         let third = model::Secret::new("a third password".to_owned());
         app.operate(async |ctx| auth::account::set_password(ctx, &bob, &third).await.unwrap()).await;
         assert_eq!(version(&app, "bob").await, Some(1));
-        // To erase an account its password is shown, and the stored text is repeated.
+
+        // Erasing an account requires its password.
         let pair = Pair::from(&try_log_in(&app, "bob", "a third password").await.expect(200));
         let erase = async |password: &str| {
             let body = Some(("application/json", json!({"password": password}).to_string()));
@@ -269,6 +293,7 @@ async fn n_10_imports_are_sealed_and_exports_are_not() {
     let (app, _) = peppered(Engine::Sqlite).await;
     let hash = bcrypt::hash_with_salt(PASSWORD, 4, *b"sixteen bytes!!!").unwrap().to_string();
     let row = json!({"email": "alice@example.com", "username": "alice", "password_hash": hash});
+
     let import = async || {
         app.operate(async |ctx| {
             let mut importer = auth::account::Importer::new(None, false);
@@ -277,9 +302,14 @@ async fn n_10_imports_are_sealed_and_exports_are_not() {
         })
         .await
     };
+
     assert!(matches!(import().await, auth::account::Verdict::Imported(_)));
     assert_eq!(version(&app, "alice").await, Some(1));
-    assert!(matches!(import().await, auth::account::Verdict::Unchanged(_)), "compared as it was brought");
+    assert!(
+        matches!(import().await, auth::account::Verdict::Unchanged(_)),
+        "the import compares the plain hash"
+    );
+
     let exported = app
         .operate(async |ctx| {
             let users = auth::account::export_page(ctx, model::UserId(0), 10).await.unwrap();
@@ -287,11 +317,13 @@ async fn n_10_imports_are_sealed_and_exports_are_not() {
         })
         .await;
     assert_eq!(exported["password_hash"], json!(hash));
+
     log_in(&app, "alice").await;
     app.close().await;
 }
 
 #[tokio::test]
+
 async fn n_10_a_new_master_key_seals_the_pepper_too() {
     let (app, old) = peppered(Engine::Sqlite).await;
     register(&app, "alice").await;
@@ -300,21 +332,24 @@ async fn n_10_a_new_master_key_seals_the_pepper_too() {
     let both = Keyring::parse(&both).unwrap();
     let database = app.database.clone();
     app.close().await;
+
     let app = TestApp::on(database.clone(), options(&both, true)).await;
     let keys = app.operate(async |ctx| auth::signing_keys::reseal(ctx).await.unwrap()).await;
     assert_eq!(keys, 2, "a signing key and a pepper");
     app.close().await;
+
     let app = TestApp::on(database, options(&new, true)).await;
     log_in(&app, "alice").await;
     app.close().await;
 }
 
-/// Otherwise whoever has such a hash would cost a query more at each try.
+/// Otherwise each login with such a hash would cost one more query.
 #[tokio::test]
-async fn n_10_a_pepper_that_is_not_there_is_asked_for_once() {
+async fn n_10_a_missing_pepper_is_queried_once() {
     let (app, _) = peppered(Engine::Sqlite).await;
     register(&app, "alice").await;
-    // A pepper of another master key.
+
+    // A pepper that another master key sealed.
     app.operate(async |ctx| {
         let made: Result<(), store::Error> = ctx
             .lease
@@ -326,7 +361,9 @@ async fn n_10_a_pepper_that_is_not_there_is_asked_for_once() {
         made.unwrap();
     })
     .await;
+
     set_hash(&app, "alice", "pepper:7:AAAA").await;
+
     let trips = async || {
         let before = app.meter.trips();
         try_log_in(&app, "alice", PASSWORD).await.expect(401);

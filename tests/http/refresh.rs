@@ -1,4 +1,4 @@
-//! A lost answer signs nobody out, and a thief is found.
+//! A lost response does not end the session, and token theft is detected.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ on_both! {
     a_15_within_the_grace_even_when_the_successor_was_used,
     a_15_after_a_minute_while_the_successor_is_unused,
     a_15_three_late_generations_in_a_row_are_theft,
-    a_15_a_good_generation_between_late_ones_starts_the_count_anew,
+    a_15_a_timely_generation_resets_the_count_of_late_ones,
     a_15_after_the_successor_was_used_and_the_grace_is_over_it_is_theft,
     a_15_after_logout_nothing_is_revived,
     a_15_sixty_four_at_once_get_the_same_successor,
-    two_tabs_refresh_at_once_for_a_long_time,
+    two_tabs_that_refresh_at_once_get_one_successor,
     a_session_ends_when_it_is_idle_and_at_its_end,
     no_replay_extends_an_expiry,
-    a_hundred_sessions_and_the_oldest_ends,
+    a_session_over_the_limit_ends_the_oldest,
     a_59_refresh_may_only_narrow_the_scope,
     tokens_that_were_never_issued_are_refused,
 }
@@ -80,7 +80,7 @@ async fn a_15_three_late_generations_in_a_row_are_theft(app: &TestApp) {
     me(app, &next.access).await.expect_problem(401, "token_invalid");
 }
 
-async fn a_15_a_good_generation_between_late_ones_starts_the_count_anew(app: &TestApp) {
+async fn a_15_a_timely_generation_resets_the_count_of_late_ones(app: &TestApp) {
     let mut pair = member(app, "alice").await;
     for _ in 0..5 {
         let late = refresh(app, &pair.refresh).await;
@@ -123,13 +123,13 @@ async fn a_15_sixty_four_at_once_get_the_same_successor(app: &TestApp) {
     refresh(app, successor).await;
 }
 
-/// How often two tabs refresh at once: some here, more by `GATEWRIGHT_TEST_PAIRS`.
-#[expect(clippy::disallowed_methods, reason = "a long form of the test is asked for by the environment")]
+/// How often two tabs refresh at once: 200 times, or `GATEWRIGHT_TEST_PAIRS` times.
+#[expect(clippy::disallowed_methods, reason = "the environment selects the long form of the test")]
 fn pairs() -> u32 {
     std::env::var("GATEWRIGHT_TEST_PAIRS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
 }
 
-async fn two_tabs_refresh_at_once_for_a_long_time(app: &TestApp) {
+async fn two_tabs_that_refresh_at_once_get_one_successor(app: &TestApp) {
     let mut pair = member(app, "alice").await;
     for round in 0..pairs() {
         let (left, right) = futures_util::join!(refresh(app, &pair.refresh), refresh(app, &pair.refresh));
@@ -161,7 +161,7 @@ async fn no_replay_extends_an_expiry(app: &TestApp) {
     refused(app, &first.refresh).await;
 }
 
-async fn a_hundred_sessions_and_the_oldest_ends(app: &TestApp) {
+async fn a_session_over_the_limit_ends_the_oldest(app: &TestApp) {
     register(app, "alice").await;
     let mut pairs: Vec<Pair> = Vec::new();
     for _ in 0..101 {

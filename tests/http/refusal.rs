@@ -1,4 +1,4 @@
-//! Refused logins: one answer, one cost; and no session for somebody whose power ended while he was hashed.
+//! Refused logins have one response and one cost; a change during hashing refuses the login.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use serde_json::json;
 
 use crate::people::{PASSWORD, find, member, path, register, set_hash, try_log_in};
 
-/// A hash that takes long enough for the world to move while it is computed.
+/// A hash that takes long enough for a change while it is computed.
 const SLOW: &str =
     "$argon2id$v=19$m=262144,t=3,p=1$c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 on_both! {
     a_04_a_05_refused_logins_look_and_cost_alike,
     a_05_a_changed_password_refuses_alike_everywhere,
-    f_33_a_poisoned_hash_fails_like_a_wrong_password,
-    no_session_for_whoever_changed_while_he_was_hashed,
-    a_51_a_52_secrets_stay_where_they_are,
+    f_33_an_unusable_hash_fails_like_a_wrong_password,
+    a_change_during_hashing_refuses_the_login,
+    a_51_a_52_no_answer_and_no_event_contains_a_secret,
 }
 
 async fn a_04_a_05_refused_logins_look_and_cost_alike(app: &TestApp) {
@@ -30,6 +30,7 @@ async fn a_04_a_05_refused_logins_look_and_cost_alike(app: &TestApp) {
     register(app, "erased").await;
     let user = find(app, "erased").await;
     app.operate(async |ctx| account::delete(ctx, &user).await.unwrap()).await;
+
     let mut seen = Vec::new();
     for name in ["known", "unknown", "inactive", "erased", "known@example.com", "unknown@example.com"] {
         let (trips, hashes) = (app.meter.trips(), app.services.hasher.counts().totals().done);
@@ -45,9 +46,11 @@ async fn a_04_a_05_refused_logins_look_and_cost_alike(app: &TestApp) {
         let cost = (app.meter.trips() - trips, app.services.hasher.counts().totals().done - hashes);
         seen.push((name, answer.text.replace(&id, "ID"), headers, cost));
     }
+
     for (name, text, headers, cost) in &seen {
         assert_eq!((text, headers, *cost), (&seen[0].1, &seen[0].2, (1, 1)), "{name}");
     }
+
     let json = app
         .post("/api/auth/login", None, json!({"email": "known@example.com", "password": "Wrong guess 1"}))
         .await
@@ -70,7 +73,7 @@ async fn a_05_a_changed_password_refuses_alike_everywhere(app: &TestApp) {
     }
 }
 
-async fn f_33_a_poisoned_hash_fails_like_a_wrong_password(app: &TestApp) {
+async fn f_33_an_unusable_hash_fails_like_a_wrong_password(app: &TestApp) {
     for (index, hash) in [
         "",
         "garbage",
@@ -94,22 +97,24 @@ async fn f_33_a_poisoned_hash_fails_like_a_wrong_password(app: &TestApp) {
     member(app, "others-are-fine").await;
 }
 
-async fn no_session_for_whoever_changed_while_he_was_hashed(app: &TestApp) {
-    for deed in ["deactivate", "erase", "set-password"] {
-        let name = format!("u-{deed}");
+async fn a_change_during_hashing_refuses_the_login(app: &TestApp) {
+    for change in ["deactivate", "erase", "set-password"] {
+        let name = format!("u-{change}");
         register(app, &name).await;
         let user = find(app, &name).await;
         // A hash of the right password that is slow to verify.
         let slow = slow_hash_of_the_password();
         set_hash(app, &name, &slow).await;
+
         app.events();
         let begun = app.services.hasher.counts().totals().begun;
+
         let login = try_log_in(app, &name, PASSWORD);
-        let deed = async {
+        let change = async {
             while app.services.hasher.counts().totals().begun == begun {
                 tokio::task::yield_now().await;
             }
-            match deed {
+            match change {
                 "deactivate" => {
                     app.operate(async |ctx| account::set_state(ctx, &user, false).await.unwrap()).await
                 }
@@ -120,8 +125,10 @@ async fn no_session_for_whoever_changed_while_he_was_hashed(app: &TestApp) {
                 }
             }
         };
-        let (answer, ()) = futures_util::join!(login, deed);
+
+        let (answer, ()) = futures_util::join!(login, change);
         answer.expect_problem(401, "invalid_credentials");
+
         let sessions = app
             .operate(async |ctx| {
                 let call =
@@ -130,16 +137,19 @@ async fn no_session_for_whoever_changed_while_he_was_hashed(app: &TestApp) {
             })
             .await;
         assert_eq!(sessions, 0, "{name}");
+
         let failed = app.events().into_iter().find(|entry| entry.event.kind() == "login_failed").unwrap();
         assert!(format!("{failed:?}").contains("Changed"), "{failed:?}");
     }
 }
 
-async fn a_51_a_52_secrets_stay_where_they_are(app: &TestApp) {
+async fn a_51_a_52_no_answer_and_no_event_contains_a_secret(app: &TestApp) {
     let canary = "C4nary-passw0rd-7f3a";
+
     let body = json!({"email": "canary-mail@example.com", "username": "canaryname", "password": canary});
     let mut seen = vec![app.post(&path("register"), None, body.clone()).await];
     seen.push(app.post(&path("register"), None, body).await);
+
     let login = try_log_in(app, "canaryname", canary).await.expect(200);
     let pair = crate::people::Pair::from(&login);
     seen.push(try_log_in(app, canary, "C4nary-wr0ng").await);
@@ -153,20 +163,24 @@ async fn a_51_a_52_secrets_stay_where_they_are(app: &TestApp) {
         )
         .await,
     );
+
     seen.push(app.post(&path("refresh"), None, json!({"refresh_token": "gwr_C4nary"})).await);
     seen.push(app.get("/openapi.json", None).await);
     seen.push(app.get("/.well-known/jwks.json", None).await);
+
     for answer in &seen {
         for secret in ["C4nary", "argon2", pair.refresh.as_str(), "SELECT", "gw."] {
             assert!(!answer.text.contains(secret), "{secret} in {}", answer.text);
         }
     }
+
     let events = app.events();
     assert!(events.len() >= 5);
     let text = format!("{events:?} {}", serde_json::to_string(&events).unwrap());
     for secret in ["C4nary", "canary-mail", "canaryname", pair.refresh.as_str(), pair.access.as_str()] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
+
     let stored = format!(
         "{:?}",
         app.operate(async |ctx| {
@@ -184,7 +198,7 @@ async fn a_51_a_52_secrets_stay_where_they_are(app: &TestApp) {
     assert_eq!(format!("{:?}", Secret::new(canary.to_owned())), "[secret]");
 }
 
-/// Logins race a change of the password: whoever got in with the old one is out when the change is answered.
+/// Logins run at the same time as a password change: no session of the old password survives the change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_login_with_the_old_password_survives_its_change() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
@@ -198,6 +212,7 @@ async fn no_login_with_the_old_password_survives_its_change() {
             let body = json!({"current_password": current, "new_password": next});
             let route = path("password");
             let change = app.post(&route, Some(&pair.access), body);
+
             let (logins, changed) = futures_util::join!(logins, change);
             changed.expect(204);
             for login in logins.iter().filter(|login| login.status == 200) {
@@ -210,7 +225,7 @@ async fn no_login_with_the_old_password_survives_its_change() {
     }
 }
 
-/// The password's own hash at the cost of [`SLOW`].
+/// The hash of [`PASSWORD`] at the cost of [`SLOW`].
 fn slow_hash_of_the_password() -> String {
     use std::sync::OnceLock;
     static HASH: OnceLock<String> = OnceLock::new();

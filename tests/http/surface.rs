@@ -1,4 +1,4 @@
-//! Headers, origins, caches, health, the API's own description, legacy names, and keys that move on.
+//! Headers, CORS, caching, health, the OpenAPI document, legacy routes and key rotation.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ on_both! {
     a_54_nothing_with_a_token_is_cached,
     security_headers_are_on_every_answer,
     every_documented_operation_is_routed,
-    legacy_names_say_where_to_go,
+    legacy_routes_name_their_successor,
     health_answers_what_the_seeds_document,
     a_62_keys_rotate_with_overlap_and_at_once,
     a_request_id_is_ours_unless_a_trusted_proxy_gives_one,
@@ -61,6 +61,7 @@ async fn security_headers_are_on_every_answer(app: &TestApp) {
 async fn every_documented_operation_is_routed(app: &TestApp) {
     let document = app.get("/openapi.json", None).await.expect(200).json();
     assert_eq!(document["openapi"], "3.1.0");
+
     let mut documented = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
@@ -77,7 +78,8 @@ async fn every_documented_operation_is_routed(app: &TestApp) {
             documented.insert(format!("{} {path}", method.to_uppercase()));
         }
     }
-    // And the other way round: every method that a documented path allows is documented.
+
+    // Every method that a documented path allows is documented.
     for path in document["paths"].as_object().unwrap().keys() {
         let concrete = path.replace("{id}", &uuid::Uuid::nil().to_string());
         let allow = app.call(Method::TRACE, &concrete, None, None).await.expect(405);
@@ -87,15 +89,17 @@ async fn every_documented_operation_is_routed(app: &TestApp) {
     }
 }
 
-async fn legacy_names_say_where_to_go(app: &TestApp) {
+async fn legacy_routes_name_their_successor(app: &TestApp) {
     let body = json!({"email": "flutter@example.com", "password": PASSWORD,
         "country": "US", "annual_income": 1, "timezone": "UTC"});
+
     let names = [
         ("/flutter-register", "/api/auth/register"),
         ("/flutter-login", "/api/auth/login"),
         ("/api/auth/emergency-register", "/api/auth/register"),
         ("/api/auth/emergency-register-legacy", "/api/auth/register"),
     ];
+
     for (index, (name, successor)) in names.into_iter().enumerate() {
         let answer = app.post(name, None, body.clone()).await;
         let status = if index == 0 {
@@ -117,6 +121,7 @@ async fn legacy_names_say_where_to_go(app: &TestApp) {
             );
         }
     }
+
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
     let page = tower::ServiceExt::oneshot(app.operations.clone(), request).await.unwrap();
     let page = http_body_util::BodyExt::collect(page.into_body()).await.unwrap().to_bytes();
@@ -124,6 +129,7 @@ async fn legacy_names_say_where_to_go(app: &TestApp) {
     for (name, _) in names {
         assert!(page.contains(&format!("legacy_route_requests_total{{route=\"{name}\"}} 1\n")), "{page}");
     }
+
     for name in ["refresh", "logout", "me", "sessions", "password", "logout-all"] {
         let answer = app.get(&format!("/api/auth/{name}"), None).await;
         assert_ne!(answer.status.as_u16(), 404, "{name}");
@@ -147,6 +153,7 @@ async fn a_62_keys_rotate_with_overlap_and_at_once(app: &TestApp) {
             .map(|key| key["kid"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
+
     let steps = async || {
         app.operate(async |ctx| {
             while auth::signing_keys::step(ctx).await.unwrap() != auth::signing_keys::Rotated::Nothing {}
@@ -154,28 +161,34 @@ async fn a_62_keys_rotate_with_overlap_and_at_once(app: &TestApp) {
         })
         .await
     };
+
     let old = kids().await;
     app.clock.advance(Duration::from_hours(24 * 89));
     steps().await;
     let both = kids().await;
     assert_eq!(both.len(), 2, "the next key is published a day before it signs");
+
     app.clock.advance(Duration::from_hours(24) + Duration::from_secs(1));
     let before = log_in(app, "alice").await;
     steps().await;
+
     let after = log_in(app, "alice").await;
     me(app, &before.access).await.expect(200);
     me(app, &after.access).await.expect(200);
     assert_eq!(kids().await.len(), 2, "the old key verifies until its tokens have ended");
+
     app.clock.advance(Duration::from_mins(33));
     steps().await;
     assert!(!kids().await.contains(&old[0]));
     me(app, &first.access).await.expect(401);
+
     let current = refresh(app, &after.refresh).await;
     app.operate(async |ctx| {
         auth::signing_keys::remove_compromised(ctx).await.unwrap();
         auth::signing_keys::load(ctx).await.unwrap();
     })
     .await;
+
     me(app, &current.access).await.expect_problem(401, "token_invalid");
     let next = refresh(app, &current.refresh).await;
     me(app, &next.access).await.expect(200);
@@ -195,6 +208,7 @@ async fn a_55_only_listed_origins_and_never_null() {
     let mut options = Options::default();
     options.web.cors_allowed_origins = vec!["https://app.example".to_owned()];
     let app = TestApp::with(Engine::Sqlite, options).await;
+
     let allowed = "https://app.example";
     for (method, route, status) in [
         (Method::GET, "/api/v1/auth/me", 401),
@@ -211,6 +225,7 @@ async fn a_55_only_listed_origins_and_never_null() {
         assert_eq!(answer.header("vary"), "Origin");
         assert_eq!(answer.header("access-control-allow-credentials"), "");
     }
+
     for origin in [
         "null",
         "https://evil.example",
@@ -224,16 +239,19 @@ async fn a_55_only_listed_origins_and_never_null() {
             app.send(with_origin(Method::GET, "/health/liveness", origin).body(Body::empty()).unwrap()).await;
         assert_eq!(answer.header("access-control-allow-origin"), "", "{origin}");
     }
+
     let preflight =
         with_origin(Method::OPTIONS, &path("token"), allowed).header("access-control-request-method", "POST");
     let answer = app.send(preflight.body(Body::empty()).unwrap()).await.expect(204);
     assert!(answer.header("access-control-allow-headers").contains("Authorization"));
+
     let foreign = with_origin(Method::OPTIONS, &path("token"), "https://evil.example")
         .header("access-control-request-method", "POST");
     assert_eq!(
         app.send(foreign.body(Body::empty()).unwrap()).await.header("access-control-allow-origin"),
         ""
     );
+
     let jwks = with_origin(Method::GET, "/.well-known/jwks.json", "https://evil.example")
         .body(Body::empty())
         .unwrap();
@@ -242,7 +260,7 @@ async fn a_55_only_listed_origins_and_never_null() {
 }
 
 #[tokio::test]
-async fn legacy_names_can_be_switched_off_and_dated() {
+async fn legacy_routes_can_be_switched_off_and_dated() {
     let mut options = Options::default();
     options.web.legacy_enabled = false;
     options.web.legacy_sunset = Some(model::Now::from_seconds(1_798_761_600));
@@ -270,12 +288,13 @@ async fn a_trusted_proxys_request_id_and_address_are_taken() {
     app.close().await;
 }
 
-/// One function issues every token; nothing else reaches the signer.
+/// Only the mint issues tokens; no other code calls the signer.
 #[test]
 fn only_the_mint_reaches_the_signer() {
     let crates = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates");
     let mut callers = Vec::new();
     let mut folders = vec![std::path::PathBuf::from(crates)];
+
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -296,7 +315,8 @@ fn only_the_mint_reaches_the_signer() {
             }
         }
     }
+
     callers.sort_unstable();
-    // A webhook is signed with the secret that its receiver shares, by a MAC of its own.
+    // Webhooks are signed by their own MAC, with a secret that the receiver shares.
     assert_eq!(callers, ["mint.rs", "webhook_signature.rs"]);
 }

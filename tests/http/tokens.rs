@@ -1,4 +1,4 @@
-//! Access tokens of every bad kind, and what a good one still cannot do.
+//! Invalid access tokens, and the limits of valid ones.
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD as B64};
@@ -23,7 +23,7 @@ fn unsigned(header: &Value, claims: &Value) -> String {
     format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()))
 }
 
-/// Every route that takes a bearer token refuses this one, and nothing is changed.
+/// Checks that every route with a bearer token refuses this one.
 async fn refused_everywhere(app: &TestApp, token: &str, why: &str) {
     use http::Method;
     let json = |body: Value| Some(("application/json", body.to_string()));
@@ -46,25 +46,25 @@ async fn refused_everywhere(app: &TestApp, token: &str, why: &str) {
     }
 }
 
-/// A token that the server's own key has signed, over any header type and claims.
+/// A token with this header type and these claims, signed with the server's key.
 fn signed(app: &TestApp, typ: &str, claims: &Value) -> String {
     app.services.keys().signing.as_ref().unwrap().sign(typ, claims).unwrap()
 }
 
 on_both! {
-    a_08_alg_none,
-    a_09_a_public_key_is_no_secret,
+    a_08_alg_none_is_refused,
+    a_09_a_public_key_is_not_accepted_as_a_secret,
     a_10_a_kid_is_only_looked_up,
     a_11_keys_in_the_header_are_not_used,
-    a_12_times_and_their_types,
-    a_13_other_kinds_of_tokens,
-    a_14_oddities_of_jws,
-    a_18_power_ends_at_once,
+    a_12_invalid_times_are_refused,
+    a_13_other_kinds_of_tokens_are_refused,
+    a_14_unusual_jws_are_refused,
+    a_18_access_ends_at_once,
     a_18_a_new_role_is_in_the_next_answer,
     the_claims_are_those_of_rfc_9068,
 }
 
-async fn a_08_alg_none(app: &TestApp) {
+async fn a_08_alg_none_is_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (mut header, claims, signature) = parts(&pair.access);
     for alg in ["none", "None", "NONE", "nOnE", "", "HS256", "RS256", "ES384"] {
@@ -76,14 +76,16 @@ async fn a_08_alg_none(app: &TestApp) {
     me(app, &pair.access).await.expect(200);
 }
 
-async fn a_09_a_public_key_is_no_secret(app: &TestApp) {
+async fn a_09_a_public_key_is_not_accepted_as_a_secret(app: &TestApp) {
     use protocol::wire::jwt::SigningKey;
     let pair = member(app, "alice").await;
     let (header, claims, _) = parts(&pair.access);
+
     let jwks = app.get("/.well-known/jwks.json", None).await.expect(200);
     let key = &jwks.json()["keys"][0];
     let (x, y) = (key["x"].as_str().unwrap(), key["y"].as_str().unwrap());
     let point = [vec![4], B64.decode(x).unwrap(), B64.decode(y).unwrap()].concat();
+
     let secrets = [
         jwks.text.clone().into_bytes(),
         key.to_string().into_bytes(),
@@ -91,6 +93,7 @@ async fn a_09_a_public_key_is_no_secret(app: &TestApp) {
         BASE64_STANDARD.encode(&point).into_bytes(),
         format!("{x}{y}").into_bytes(),
     ];
+
     for secret in secrets {
         let forger = SigningKey::from_private(Algorithm::Hs256, &secret).unwrap();
         let token = forger.sign("at+jwt", &claims).unwrap();
@@ -104,6 +107,7 @@ async fn a_09_a_public_key_is_no_secret(app: &TestApp) {
 async fn a_10_a_kid_is_only_looked_up(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (mut header, claims, signature) = parts(&pair.access);
+
     let before = app.meter.trips();
     let kids = [
         json!("../../dev/null"),
@@ -116,11 +120,13 @@ async fn a_10_a_kid_is_only_looked_up(app: &TestApp) {
         json!(""),
         json!("\u{0}"),
     ];
+
     for kid in kids {
         header["kid"] = kid;
         refused_everywhere(app, &format!("{}.{signature}", unsigned(&header, &claims)), "kid").await;
     }
     assert_eq!(app.meter.trips(), before, "no I/O by kid");
+
     header.as_object_mut().unwrap().remove("kid");
     refused_everywhere(app, &format!("{}.{signature}", unsigned(&header, &claims)), "no kid").await;
 }
@@ -128,10 +134,12 @@ async fn a_10_a_kid_is_only_looked_up(app: &TestApp) {
 async fn a_11_keys_in_the_header_are_not_used(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (header, claims, _) = parts(&pair.access);
+
     let (forger, _) = SigningKey::generate(Algorithm::Es256, &Rng::system()).unwrap();
     let jwk = json!(forger.verifying_key().jwk());
     let token = forger.sign("at+jwt", &claims).unwrap();
     refused_everywhere(app, &token, "another key").await;
+
     let (_, _, signature) = parts(&token);
     for (name, value) in [
         ("jwk", jwk),
@@ -145,7 +153,7 @@ async fn a_11_keys_in_the_header_are_not_used(app: &TestApp) {
     }
 }
 
-async fn a_12_times_and_their_types(app: &TestApp) {
+async fn a_12_invalid_times_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (_, claims, _) = parts(&pair.access);
     let now = app.clock.now().seconds();
@@ -154,6 +162,7 @@ async fn a_12_times_and_their_types(app: &TestApp) {
         claims[name] = value;
         claims
     };
+
     let mut bad =
         vec![wrong("exp", json!(now - 60)), wrong("nbf", json!(now + 61)), wrong("iat", json!(now + 61))];
     for name in ["exp", "iat", "nbf"] {
@@ -162,27 +171,32 @@ async fn a_12_times_and_their_types(app: &TestApp) {
             bad.push(wrong(name, value));
         }
     }
+
     for name in ["exp", "iat", "sub", "iss", "sid", "aud"] {
         let mut claims = claims.clone();
         claims.as_object_mut().unwrap().remove(name);
         bad.push(claims);
     }
+
     for claims in bad {
         refused_everywhere(app, &signed(app, "at+jwt", &claims), &claims.to_string()).await;
     }
+
     for good in [wrong("exp", json!(now - 59)), wrong("nbf", json!(now + 59)), wrong("iat", json!(now + 59))]
     {
         me(app, &signed(app, "at+jwt", &good)).await.expect(200);
     }
 }
 
-async fn a_13_other_kinds_of_tokens(app: &TestApp) {
+async fn a_13_other_kinds_of_tokens_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (_, claims, _) = parts(&pair.access);
     refused_everywhere(app, &pair.refresh, "a refresh token").await;
+
     for typ in ["JWT", "jwt", "logout+jwt", "dpop+jwt", "", "at+jwt+x"] {
         refused_everywhere(app, &signed(app, typ, &claims), typ).await;
     }
+
     for (name, value) in
         [("iss", "https://other.example"), ("iss", "https://auth.example/"), ("aud", "https://other.example")]
     {
@@ -190,11 +204,12 @@ async fn a_13_other_kinds_of_tokens(app: &TestApp) {
         claims[name] = value.into();
         refused_everywhere(app, &signed(app, "at+jwt", &claims), value).await;
     }
+
     let answer = app.post(&path("refresh"), None, json!({"refresh_token": pair.access})).await;
     answer.expect_problem(401, "refresh_refused");
 }
 
-async fn a_14_oddities_of_jws(app: &TestApp) {
+async fn a_14_unusual_jws_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (header, claims, signature) = parts(&pair.access);
     for (name, value) in [
@@ -208,12 +223,14 @@ async fn a_14_oddities_of_jws(app: &TestApp) {
         header[name] = value;
         refused_everywhere(app, &format!("{}.{signature}", unsigned(&header, &claims)), name).await;
     }
+
     let token = &pair.access;
     let padded = format!("{token}=");
     let (protected, payload) = (token.split('.').next(), token.split('.').nth(1));
     let json_form = json!({"payload": payload, "protected": protected, "signature": signature}).to_string();
     let twice = format!("{{\"alg\":\"none\",{}", &header.to_string()[1..]);
     let doubled = format!("{}.{}.{signature}", B64.encode(twice), B64.encode(claims.to_string()));
+
     for odd in [
         padded.as_str(),
         &token.replace('.', ".."),
@@ -229,30 +246,34 @@ async fn a_14_oddities_of_jws(app: &TestApp) {
         let answer = app.get(&path("me"), Some(odd)).await;
         assert_eq!(answer.status.as_u16(), 401, "{odd:.60}");
     }
+
     for value in ["Bearer", "Bearer ", "bearer", "Basic YTpi", "Token x", "Bearer a b", ""] {
         let request =
             http::Request::get(path("me")).header("authorization", value).body(axum::body::Body::empty());
         assert_eq!(app.send(request.unwrap()).await.status.as_u16(), 401, "{value:?}");
     }
+
     let both = http::Request::get(path("me"))
         .header("authorization", format!("Bearer {token}"))
         .header("authorization", "Bearer x");
     assert_eq!(
         app.send(both.body(axum::body::Body::empty()).unwrap()).await.status.as_u16(),
         401,
-        "two of them"
+        "two authorization headers"
     );
+
     app.get(&format!("{}?access_token={token}", path("me")), None).await.expect_problem(401, "token_missing");
 }
 
-async fn a_18_power_ends_at_once(app: &TestApp) {
+async fn a_18_access_ends_at_once(app: &TestApp) {
     use auth::account;
     use model::Secret;
-    for deed in ["deactivate", "delete", "set-password", "logout-all", "password"] {
-        let name = format!("u-{deed}");
+    for change in ["deactivate", "delete", "set-password", "logout-all", "password"] {
+        let name = format!("u-{change}");
         let pair = member(app, &name).await;
+
         let user = app.operate(async |ctx| account::find(ctx, &name).await.unwrap()).await;
-        match deed {
+        match change {
             "deactivate" => {
                 app.operate(async |ctx| account::set_state(ctx, &user, false).await.unwrap()).await
             }
@@ -272,9 +293,10 @@ async fn a_18_power_ends_at_once(app: &TestApp) {
                 me(app, &other.access).await.expect(200);
             }
         }
+
         let refused = app.post(&path("refresh"), None, json!({"refresh_token": pair.refresh})).await;
         refused.expect_problem(401, "refresh_refused");
-        // What an operator does beside the server is seen by the next poll of the view.
+        // The server sees an operator's change with its next poll of revocations.
         app.poll_revocations().await;
         me(app, &pair.access).await.expect_problem(401, "token_invalid");
     }
@@ -306,6 +328,7 @@ async fn the_claims_are_those_of_rfc_9068(app: &TestApp) {
     for name in ["jti", "sid", "uuid"] {
         assert!(uuid::Uuid::parse_str(claims[name].as_str().unwrap()).is_ok(), "{name}");
     }
+
     app.clock.advance(Duration::from_mins(10));
     let next = crate::people::refresh(app, &pair.refresh).await;
     let (_, later, _) = parts(&next.access);

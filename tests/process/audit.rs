@@ -1,4 +1,5 @@
-//! The audit journal of a real server: what it holds after kill -9, and what happens while it cannot be written.
+//! The audit journal of a server process: its contents after kill -9, and requests while it cannot be
+//! written.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,19 +15,19 @@ use testkit::process::{self, Server};
 use crate::node::{Node, Setup, database, kills, pair, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Clients at once.
+/// The number of concurrent clients.
 const LANES: usize = 8;
 
 pub(crate) fn journal(setup: &Setup) -> PathBuf {
     setup.folder.path().join("gatewright-data/audit/journal")
 }
 
-/// Every event of the server's journal, oldest first.
+/// The events of the server's journal, oldest first.
 pub(crate) fn events(setup: &Setup) -> Vec<Value> {
     events_in(&journal(setup))
 }
 
-/// Every event of the journal in a directory, oldest first.
+/// The events of the journal in a directory, oldest first.
 fn events_in(directory: &Path) -> Vec<Value> {
     let mut reader = journal::Reader::open(directory);
     let mut events = Vec::new();
@@ -38,9 +39,9 @@ fn events_in(directory: &Path) -> Vec<Value> {
     events
 }
 
-/// Kills the server again and again while people register and log in. Whatever was answered has its event in the
-/// journal, by the request's id, and the chain holds.
-async fn what_was_answered_is_in_the_journal(setup: &Setup) {
+/// Kills the server repeatedly during registrations and logins. The journal contains an event for every
+/// answered request, and the chain is intact.
+async fn every_answer_has_its_event(setup: &Setup) {
     for round in 0..kills(5) {
         let node = Arc::new(setup.start());
         let answered = Arc::new(Mutex::new(Vec::new()));
@@ -58,6 +59,7 @@ async fn what_was_answered_is_in_the_journal(setup: &Setup) {
                 }
             }
         };
+
         let enough = 20 + 7 * round;
         let kill = async {
             while count.load(Ordering::SeqCst) < enough {
@@ -67,6 +69,7 @@ async fn what_was_answered_is_in_the_journal(setup: &Setup) {
         };
         tokio::join!(join_all((0..LANES).map(lane)), kill);
         drop(node);
+
         let written: BTreeSet<String> = events(setup)
             .iter()
             .filter_map(|event| event["request_id"].as_str().map(str::to_owned))
@@ -74,9 +77,10 @@ async fn what_was_answered_is_in_the_journal(setup: &Setup) {
         let answered = answered.lock().unwrap();
         assert!(answered.len() >= enough);
         for (status, id) in &*answered {
-            assert!(written.contains(id), "round {round}: {id} was answered {status} and left no event");
+            assert!(written.contains(id), "round {round}: {id} was answered {status} and has no event");
         }
     }
+
     let report = journal::verify(&journal(setup), None, &[], |_| true, |_| {}).unwrap();
     assert_eq!(report.finding, None);
 }
@@ -86,14 +90,14 @@ pub(crate) fn id(answer: &Response) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_answered_before_kill_9_is_in_the_journal_on_sqlite() {
-    what_was_answered_is_in_the_journal(&Setup::sqlite()).await;
+async fn answers_before_kill_9_are_in_the_journal_on_sqlite() {
+    every_answer_has_its_event(&Setup::sqlite()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_answered_before_kill_9_is_in_the_journal_on_postgres() {
+async fn answers_before_kill_9_are_in_the_journal_on_postgres() {
     let database = database();
-    what_was_answered_is_in_the_journal(&Setup::postgres(database.url())).await;
+    every_answer_has_its_event(&Setup::postgres(database.url())).await;
 }
 
 /// The components that readiness names as degraded.
@@ -104,58 +108,66 @@ pub(crate) async fn degraded(node: &Node) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_23_a_journal_that_cannot_be_written_stops_nobody_and_shows() {
+async fn f_23_an_unwritable_journal_does_not_stop_logins_and_is_reported() {
     let mut setup = Setup::sqlite();
     let operations = format!("127.0.0.1:{}", testkit::free_port());
     setup.set("SERVER__OPS_LISTEN", &operations);
     let node = setup.start();
     node.member("alice").await;
     assert_eq!(degraded(&node).await, Value::Null);
-    // The disk is gone, as far as the journal can tell. (A folder that is only renamed goes on being written.)
+
+    // The journal cannot write without its directory. (It would still write to a renamed one.)
     let place = journal(&setup);
     std::fs::remove_dir_all(&place).unwrap();
-    until(PATIENCE, "readiness names the trail", async || {
+    until(PATIENCE, "readiness names the audit trail", async || {
         pair(&node.log_in("alice").await);
         degraded(&node).await == serde_json::json!(["audit"])
     })
     .await;
+
     let metrics = async || node.client.get(&format!("http://{operations}/metrics")).await.text();
     assert!(metrics().await.contains("\naudit_journal_failing 1\n"));
     let told = "events cannot be written to the audit journal";
     until(PATIENCE, "the log says so", async || node.server.stderr().contains(told)).await;
+
     for _ in 0..10 {
-        assert_eq!(node.log_in("alice").await.status, 200, "logins go on");
+        assert_eq!(node.log_in("alice").await.status, 200, "logins still succeed");
     }
+
     std::fs::create_dir(&place).unwrap();
-    until(PATIENCE, "it is written again by itself", async || degraded(&node).await == Value::Null).await;
+    until(PATIENCE, "the journal recovers", async || degraded(&node).await == Value::Null).await;
     assert!(metrics().await.contains("\naudit_journal_failing 0\n"));
+
     let last = id(&node.log_in("alice").await);
     let written = events(&setup);
     assert!(written.iter().any(|event| event["request_id"] == last.as_str()), "{written:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_audit_is_required_nothing_happens_without_it() {
+async fn required_audit_refuses_changes_without_a_journal() {
     let mut setup = Setup::sqlite();
     setup.set("AUDIT__REQUIRED", "true");
     let node = setup.start();
     let (access, _) = node.member("alice").await;
+
     let place = journal(&setup);
     std::fs::remove_dir_all(&place).unwrap();
+
     until(PATIENCE, "a login is refused", async || node.log_in("alice").await.status == 503).await;
     let refused = node.log_in("alice").await;
     assert_eq!(refused.json()["code"], "audit_unavailable");
     assert!(refused.header("retry-after").is_some());
     assert_eq!(node.register("bob").await.status, 503);
-    assert_eq!(node.me(&access).await.status, 200, "what leaves no event goes on");
+    assert_eq!(node.me(&access).await.status, 200, "requests without an event still succeed");
     assert_eq!(node.readiness().await, 200);
+
     std::fs::create_dir(&place).unwrap();
     until(PATIENCE, "a login succeeds", async || node.log_in("alice").await.status == 200).await;
 }
 
-/// What an operator does to the server itself, and which people he looks at.
+/// Starts, stops, reloads and reads by the operator are recorded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_an_end_a_reload_and_a_look_leave_an_event() {
+async fn starts_stops_reloads_and_reads_are_recorded() {
     let setup = Setup::sqlite();
     let file = setup.folder.path().join("gatewright.toml");
     std::fs::write(&file, "[telemetry]\nlog_level = \"info\"\n").unwrap();
@@ -170,11 +182,13 @@ async fn a_start_an_end_a_reload_and_a_look_leave_an_event() {
         node.server.signal(process::Signal::HUP);
         until(PATIENCE, kind, async || of_kind(kind).is_some()).await;
     }
+
     node.server.signal(process::Signal::TERM);
     assert!(node.server.wait().success());
     let started = of_kind("server_started").unwrap();
     let server = serde_json::json!({ "type": "server" });
     assert_eq!(started["actor"], server, "{started}");
+
     for kind in ["configuration_refused", "configuration_reloaded", "server_stopped"] {
         let event = of_kind(kind).unwrap();
         assert_eq!(event["v"], 2, "{event}");
@@ -184,6 +198,7 @@ async fn a_start_an_end_a_reload_and_a_look_leave_an_event() {
         assert_eq!(event["version"], started["version"], "{event}");
         assert_eq!(event["request_id"], Value::Null);
     }
+
     assert_eq!(of_kind("configuration_refused").unwrap()["mistakes"], 1);
     let reloaded = of_kind("configuration_reloaded").unwrap();
     assert_eq!(reloaded["applied"], serde_json::json!(["telemetry.log_level"]));
@@ -220,25 +235,27 @@ async fn one_data_directory_has_one_server() {
 }
 
 #[test]
-fn a_command_that_could_not_say_what_it_changed_changes_nothing() {
+fn a_command_that_cannot_record_its_change_changes_nothing() {
     let setup = Setup::sqlite();
     setup.command(&["user", "add", "alice@example.com", "--password-file", "-"]);
-    // What stands in the way of a file does what a full disk does.
+    // A directory in the place of the file has the effect of a full disk.
     let room = setup.folder.path().join("gatewright-data/audit/cli/room");
     std::fs::create_dir(&room).unwrap();
+
     for refused in [["user", "set-role", "alice@example.com", "admin"].as_slice(), &["keys", "rotate"]] {
         let finished = setup.ask(refused);
         assert_eq!(finished.status.code(), Some(1), "{}", finished.stdout);
         assert!(finished.stderr.contains("nothing was changed"), "{}", finished.stderr);
     }
+
     assert!(!setup.command(&["user", "show", "alice@example.com"]).contains("admin"));
     std::fs::remove_dir(&room).unwrap();
     setup.command(&["user", "set-role", "alice@example.com", "admin"]);
     assert!(setup.command(&["user", "show", "alice@example.com"]).contains("admin"));
 }
 
-/// What a command did names the user id of its process, that id's name, and the one for which `sudo` ran it; what the
-/// environment says of a name does not count.
+/// The event of a command contains its user id, the name of that id and the user id for which `sudo` ran
+/// it. Names from the environment are ignored.
 #[test]
 fn a_command_is_recorded_with_its_user_id_and_not_with_the_name_of_its_environment() {
     let setup = Setup::sqlite();

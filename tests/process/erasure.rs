@@ -1,4 +1,4 @@
-//! Who is erased on one node can be read nowhere any more.
+//! An erased user cannot be read on any node.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use testkit::postgres::rows;
 use crate::node::{Node, PASSWORD, Setup, pair, until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What no one may find after the erasure, and what everybody keeps of somebody else.
+/// The user agent of the erased user, and that of another user.
 const GONE: &str = "canary-agent-gone";
 const KEPT: &str = "canary-agent-kept";
 
@@ -25,7 +25,7 @@ impl Setup {
     }
 }
 
-/// Logs in with a user agent of one's own.
+/// Logs in with this user agent.
 async fn log_in(node: &Node, name: &str, agent: &str) -> String {
     let form = testkit::http::form(&[("username", name), ("password", PASSWORD)]);
     let headers = [("content-type", "application/x-www-form-urlencoded"), ("user-agent", agent)];
@@ -37,16 +37,18 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// Whatever a thief of these data directories and of the database, who has the master key, can read of details: each
-/// sealed key that is anywhere, tried on each detail.
+/// All that the data directories, the database and the master key reveal together: each sealed key is tried
+/// on each sealed detail.
 fn readable(setups: &[&Setup], url: &str) -> String {
     let keyring =
         Keyring::parse(&std::fs::read_to_string(setups[0].data().join("master.key")).unwrap()).unwrap();
+
     let mut bytes = Vec::new();
     for file in setups.iter().flat_map(|setup| files(&setup.data())) {
         bytes.extend(std::fs::read(file).unwrap());
         bytes.push(b'\n');
     }
+
     let sql = "SELECT encode(id, 'hex') || ' ' || user_uuid || ' ' || convert_from(sealed, 'UTF8') \
                FROM gatewright.audit_keys; \
                SELECT convert_from(payload, 'UTF8') FROM gatewright.audit_events WHERE record_kind = 1; \
@@ -55,8 +57,10 @@ fn readable(setups: &[&Setup], url: &str) -> String {
         bytes.extend(row[0].as_deref().unwrap().bytes());
         bytes.push(b'\n');
     }
+
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let keys: Vec<_> = text.lines().filter_map(|line| DetailKeyFile::unseal(line, &keyring)).collect();
+
     let mut plain = text.clone();
     for part in text.split("\"sealed\":\"").skip(1) {
         let Ok(sealed) = STANDARD.decode(part.split('"').next().unwrap_or_default()) else { continue };
@@ -66,6 +70,7 @@ fn readable(setups: &[&Setup], url: &str) -> String {
             }
         }
     }
+
     plain
 }
 
@@ -74,8 +79,8 @@ fn uuid(setup: &Setup, name: &str) -> UserUuid {
     UserUuid(shown["uuid"].as_str().unwrap().parse().unwrap())
 }
 
-/// Logs the doomed and the other one in on both nodes, and has a command speak of them.
-async fn leave_traces(setup: &Setup, left: &Node, right: &Node) -> String {
+/// Logs both users in on both nodes, and changes them by a command.
+async fn log_in_both_users(setup: &Setup, left: &Node, right: &Node) -> String {
     let mut access = String::new();
     for (name, agent) in [("doomed", GONE), ("other", KEPT)] {
         left.register(name).await;
@@ -90,7 +95,7 @@ async fn leave_traces(setup: &Setup, left: &Node, right: &Node) -> String {
     access
 }
 
-/// The details of logins that a command shows.
+/// The user agents of the logins that a command shows.
 fn agents(setup: &Setup) -> Vec<String> {
     let shown = setup.ask(&["audit", "tail", "--json", "-n", "1000", "--kind", "login_succeeded"]);
     assert!(shown.status.success(), "{}", shown.stderr);
@@ -104,15 +109,17 @@ async fn erased_everywhere(by_command: bool) {
     let setup = Setup::postgres(database.url());
     let beside = setup.beside();
     let (left, right) = (setup.start(), beside.start());
-    let access = leave_traces(&setup, &left, &right).await;
+
+    let access = log_in_both_users(&setup, &left, &right).await;
     let doomed = uuid(&setup, "doomed").to_string();
-    until(PATIENCE, "all logins are in the database, and can be read", async || {
+    until(PATIENCE, "all logins are in the database and readable", async || {
         let agents = agents(&setup);
         agents.iter().filter(|agent| *agent == GONE).count() >= 2
             && agents.iter().filter(|agent| *agent == KEPT).count() >= 2
     })
     .await;
-    assert!(readable(&[&setup, &beside], database.url()).contains(GONE), "the test reads what there is");
+
+    assert!(readable(&[&setup, &beside], database.url()).contains(GONE), "the test finds existing data");
     if by_command {
         setup.command(&["user", "delete", "doomed", "--yes"]);
     } else {
@@ -125,14 +132,17 @@ async fn erased_everywhere(by_command: bool) {
         let answer = left.client.request("DELETE", &left.v1("me"), &headers, body).await;
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
-    // The job runs at the start, and by the hour.
+
+    // The job runs at the start and every hour.
     drop((left, right));
     let (left, right) = (setup.start(), beside.start());
+
     let holds_key = |setup: &Setup| {
         let keys = ["audit/keys", "audit/cli/keys"].map(|name| setup.data().join(name));
         keys.iter().any(|path| std::fs::read_to_string(path).unwrap_or_default().contains(&doomed))
     };
-    until(PATIENCE, "no file has a key of his", async || !holds_key(&setup) && !holds_key(&beside)).await;
+    until(PATIENCE, "no file has a key of the user", async || !holds_key(&setup) && !holds_key(&beside))
+        .await;
     until(PATIENCE, "the erasure is in the database", async || {
         !setup.ask(&["audit", "tail", "--json", "--kind", "user_erased"]).stdout.is_empty()
     })
@@ -141,7 +151,7 @@ async fn erased_everywhere(by_command: bool) {
 
     let left_over = readable(&[&setup, &beside], database.url());
     assert!(!left_over.contains(GONE) && !left_over.contains("doomed@example.com"));
-    assert!(left_over.contains(KEPT), "others are read as before");
+    assert!(left_over.contains(KEPT), "other users are still readable");
     for setup in [&setup, &beside] {
         let exported = setup.ask(&["audit", "export"]).stdout;
         let told = setup.ask(&["audit", "tail", "-n", "1000"]).stdout;
@@ -156,9 +166,9 @@ async fn erased_everywhere(by_command: bool) {
     }
 }
 
-/// On SQLite a thief has the files: nothing of who was erased is left in their pages.
+/// SQLite keeps no data of an erased user in the pages of its files.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_erased_is_in_no_page_of_the_embedded_database() {
+async fn an_erased_user_is_in_no_page_of_the_embedded_database() {
     let setup = Setup::sqlite();
     let mut node = setup.start();
     for (name, agent) in [("doomed", GONE), ("other", KEPT)] {
@@ -167,27 +177,29 @@ async fn who_is_erased_is_in_no_page_of_the_embedded_database() {
             log_in(&node, name, agent).await;
         }
     }
+
     let (access, _) = pair(&node.log_in("doomed").await);
     let headers = [("authorization", &*format!("Bearer {access}")), ("content-type", "application/json")];
     let body = json!({ "password": PASSWORD }).to_string();
     let answer = node.client.request("DELETE", &node.v1("me"), &headers, body).await;
     assert_eq!(answer.status, 204, "{}", answer.text());
     node.server.terminate();
+
     let bytes: Vec<u8> = files(&setup.data())
         .iter()
         .flat_map(|file| [std::fs::read(file).unwrap(), vec![b'\n']].concat())
         .collect();
     let text = String::from_utf8_lossy(&bytes);
-    assert!(text.contains(KEPT) && text.contains("other@example.com"), "the test reads what there is");
+    assert!(text.contains(KEPT) && text.contains("other@example.com"), "the test finds existing data");
     assert!(!text.contains(GONE) && !text.contains("doomed@example.com"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_erases_his_account_on_one_node_is_erased_on_the_other() {
+async fn an_erasure_by_the_user_reaches_the_other_node() {
     erased_everywhere(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_erased_by_a_command_is_erased_on_every_node() {
+async fn an_erasure_by_command_reaches_every_node() {
     erased_everywhere(true).await;
 }

@@ -1,4 +1,4 @@
-//! Kills, hangs and ends.
+//! Faults: kills, hangs and shutdowns.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,15 +11,15 @@ use crate::node::{Node, Setup, database, kills, pair, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a storm has seen: the names whose 201 came, and the refresh tokens whose 200 came.
+/// The successes of one client: the names of registrations and the refresh tokens of logins.
 #[derive(Default)]
 struct Seen {
     names: Vec<String>,
     tokens: Vec<String>,
 }
 
-/// Registers and logs in without pause until nobody answers.
-async fn storm(node: &Node, lane: String, answers: &AtomicUsize) -> Seen {
+/// Registers and logs in until the server no longer answers.
+async fn register_and_log_in(node: &Node, lane: String, answers: &AtomicUsize) -> Seen {
     let mut seen = Seen::default();
     for number in 0.. {
         let name = format!("{lane}-{number}");
@@ -38,29 +38,30 @@ async fn storm(node: &Node, lane: String, answers: &AtomicUsize) -> Seen {
     seen
 }
 
-/// Kills the server in the middle of registrations and logins, `kills` times; everything answered is there after.
+/// Kills the server during registrations and logins, `kills` times. Every answered change is kept.
 async fn nothing_answered_is_lost(setup: &Setup, kills: usize) {
     for round in 0..kills {
         let mut node = setup.start();
         let answers = AtomicUsize::new(0);
-        let lanes = (0..8).map(|lane| storm(&node, format!("u{round}-{lane}"), &answers));
+        let lanes = (0..8).map(|lane| register_and_log_in(&node, format!("u{round}-{lane}"), &answers));
         let killer = async {
-            // At whatever point the others are by then.
             let enough = 20 + round * 37 % 90;
             let begun = async || answers.load(Ordering::SeqCst) >= enough;
-            until(60 * SECOND, "the storm has begun", begun).await;
+            until(60 * SECOND, "the clients have begun", begun).await;
             node.server.signal(Signal::KILL);
         };
+
         let (seen, ()) = futures_util::join!(futures_util::future::join_all(lanes), killer);
         node.server.kill();
         let node = setup.start();
+
         for Seen { names, tokens } in seen {
             for name in &names {
-                assert_eq!(node.register(name).await.status, 409, "{name} was answered 201 and is gone");
+                assert_eq!(node.register(name).await.status, 409, "{name} was answered 201 and is lost");
                 assert_eq!(node.log_in(name).await.status, 200, "{name}");
             }
             for token in &tokens {
-                assert_eq!(node.refresh(token).await.status, 200, "a session that was answered is gone");
+                assert_eq!(node.refresh(token).await.status, 200, "a session that was answered is lost");
             }
         }
     }
@@ -81,7 +82,8 @@ async fn fault_f16_kill_9_loses_nothing_on_sqlite() {
 async fn fault_f16_kill_9_loses_nothing_on_postgres() {
     let database = database();
     nothing_answered_is_lost(&Setup::postgres(database.url()), kills(4)).await;
-    let orphans = "SELECT count(*) FROM gatewright.sessions s LEFT JOIN gatewright.users u ON u.id = s.user_id \
+    let orphans = "SELECT count(*) FROM gatewright.sessions s \
+                   LEFT JOIN gatewright.users u ON u.id = s.user_id \
                    LEFT JOIN gatewright.credentials c ON c.user_id = u.id WHERE c.user_id IS NULL";
     assert_eq!(testkit::postgres::rows(database.url(), orphans).unwrap(), [[Some("0".to_owned())]]);
 }
@@ -92,12 +94,15 @@ async fn fault_f03_a_hanging_database() {
     let mut setup = Setup::postgres(&postgres.url());
     setup.set("DATABASE__ACQUIRE_TIMEOUT", "500ms");
     setup.set("DATABASE__STATEMENT_TIMEOUT", "500ms");
+
     let node = setup.start();
     let (access, refresh) = node.member("seen").await;
     assert_eq!(node.me(&access).await.status, 200);
     let stranger = node.member("unseen").await.0;
+
     postgres.pause();
-    // The promise is 100 ms; the rest is room for a busy machine.
+    // The limit is 100 ms; the rest allows for a busy machine.
+
     let begun = tokio::time::Instant::now();
     assert_eq!(node.readiness().await, 503);
     assert!(begun.elapsed() < 600 * Duration::from_millis(1), "{:?}", begun.elapsed());
@@ -105,6 +110,7 @@ async fn fault_f03_a_hanging_database() {
     assert_eq!(unready.header("content-type"), Some("application/problem+json"));
     assert_eq!(unready.json()["detail"], "the database does not answer");
     assert_eq!(node.client.get(&node.url("/health/liveness")).await.status, 200);
+
     for _ in 0..3 {
         let answer = node.refresh(&refresh).await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
@@ -113,8 +119,9 @@ async fn fault_f03_a_hanging_database() {
         assert_eq!(node.me(&access).await.status, 200, "from memory");
         assert_eq!(node.me(&stranger).await.status, 503, "not seen before");
     }
+
     postgres.resume();
-    // The promise is one second; the other is room for a busy machine.
+    // The limit is one second; the other allows for a busy machine.
     until(2 * SECOND, "everything works again", async || {
         node.readiness().await == 200 && node.log_in("seen").await.status == 200
     })
@@ -127,6 +134,7 @@ async fn fault_f03_a_hanging_database() {
 async fn fault_f01_f02_a_database_that_is_killed_or_stopped_and_comes_back() {
     let mut postgres = Postgres::builder().fsync(true).start();
     let node = Setup::postgres(&postgres.url()).start();
+
     let (access, mut refresh) = node.member("alice").await;
     for round in 0..4 {
         if round % 2 == 0 {
@@ -134,10 +142,12 @@ async fn fault_f01_f02_a_database_that_is_killed_or_stopped_and_comes_back() {
         } else {
             postgres.stop_fast()
         }
+
         assert_eq!(node.readiness().await, 503);
         assert_eq!(node.refresh(&refresh).await.status, 503);
         assert_eq!(node.client.get(&node.url("/.well-known/jwks.json")).await.status, 200);
         postgres.restart();
+
         until(5 * SECOND, "ready again", async || node.readiness().await == 200).await;
         until(SECOND, "refresh works again", async || {
             let answer = node.refresh(&refresh).await;
@@ -160,10 +170,12 @@ async fn fault_f05_no_connections_left() {
     setup.set("DATABASE__POOL_MAX", "50");
     let node = setup.start();
     node.member("alice").await;
+
     let answers = futures_util::future::join_all((0..60).map(|_| node.log_in("alice"))).await;
     assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 503)));
     assert!(answers.iter().any(|answer| answer.status == 200));
-    until(2 * SECOND, "and afterwards it works", async || node.log_in("alice").await.status == 200).await;
+
+    until(2 * SECOND, "logins work again", async || node.log_in("alice").await.status == 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,18 +199,20 @@ async fn fault_f17_a_term_signal_under_load_drops_nothing() {
         stopping.store(true, Ordering::SeqCst);
         node.server.signal(Signal::TERM);
     };
+
     let (answered, ()) = futures_util::join!(futures_util::future::join_all((0..16).map(|_| lane())), stop);
     assert!(answered.iter().sum::<u32>() > 0);
     assert!(node.server.wait().success(), "{}", node.server.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f18_a_hangup_signal_keeps_the_old_where_the_new_is_bad() {
+async fn fault_f18_a_reload_with_an_invalid_file_keeps_the_old_configuration() {
     let setup = Setup::sqlite();
     let file = setup.folder.path().join("gatewright.toml");
     std::fs::write(&file, "[telemetry]\nlog_level = \"info\"\n").unwrap();
     let node = setup.start();
     node.member("alice").await;
+
     std::fs::write(&file, "[telemetry]\nlog_levle = 7\n").unwrap();
     node.server.signal(Signal::HUP);
     until(5 * SECOND, "the bad file is named", async || {

@@ -1,4 +1,4 @@
-//! The hashing threads of a real server: their memory, and who else gets the processors.
+//! The hashing threads of a server process: their memory, and other requests on busy processors.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command};
@@ -7,14 +7,14 @@ use futures_util::future::join_all;
 
 use crate::node::{Node, Setup};
 
-/// What the configuration says, and nothing cheaper.
+/// The default costs of the configuration.
 const REAL: [(&str, &str); 3] = [
     ("PASSWORDS__ARGON2_MEMORY", "19MiB"),
     ("PASSWORDS__ARGON2_ITERATIONS", "2"),
     ("PASSWORDS__HASH_THREADS", "2"),
 ];
 const LOGINS: usize = 500;
-/// Two arenas, and what 500 requests may take besides.
+/// Two arenas, and room for 500 requests.
 const ALLOWANCE_KIB: u64 = 2 * 19 * 1024 + 50 * 1024;
 
 fn real(mut setup: Setup) -> Setup {
@@ -32,10 +32,11 @@ fn memory(node: &Node, line: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_25_a_36_500_logins_take_two_arenas_and_health_goes_on() {
+async fn f_25_a_36_500_logins_use_two_arenas_and_health_answers() {
     let node = real(Setup::sqlite()).start();
     node.member("alice").await;
     let before = memory(&node, "VmRSS");
+
     let logins = join_all((0..LOGINS).map(|_| node.log_in("alice")));
     let health = async {
         let mut answers = Vec::new();
@@ -44,6 +45,7 @@ async fn f_25_a_36_500_logins_take_two_arenas_and_health_goes_on() {
         }
         answers
     };
+
     let (logins, health) = tokio::join!(logins, health);
     assert_eq!(BTreeSet::from_iter(health), BTreeSet::from([200]));
     for answer in &logins {
@@ -56,12 +58,13 @@ async fn f_25_a_36_500_logins_take_two_arenas_and_health_goes_on() {
             other => panic!("{other}: {}", answer.text()),
         }
     }
+
     assert!(logins.iter().any(|answer| answer.status == 200));
     let most = memory(&node, "VmHWM");
     assert!(most <= before + ALLOWANCE_KIB, "{before} KiB before, {most} KiB at most");
 }
 
-/// Programs that do nothing but take time, until dropped.
+/// Busy loops that are killed when dropped.
 struct Spinners(Vec<Child>);
 
 impl Drop for Spinners {
@@ -74,11 +77,12 @@ impl Drop for Spinners {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f_26_logins_succeed_and_health_answers_beside_four_busy_loops() {
-    // Threads that starve would leave their logins in the queue until its deadline of five seconds.
+    // Starved threads would leave logins in the queue until its deadline of five seconds.
     let node = real(Setup::sqlite()).start();
     node.member("alice").await;
     let spin = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
     let spinners = Spinners((0..4).map(|_| spin()).collect());
+
     for _ in 0..3 {
         let logins = join_all((0..8).map(|_| node.log_in("alice")));
         let liveness = node.url("/health/liveness");

@@ -1,4 +1,4 @@
-//! What a hostile client does to the socket.
+//! Requests of a hostile client.
 
 use serde_json::json;
 use testkit::raw::RawConnection;
@@ -13,6 +13,7 @@ async fn a_32_a_gigabyte_is_not_read() {
                 Content-Length: 1073741824\r\n\r\n";
     socket.send(head.as_bytes()).await.unwrap();
     assert_eq!(socket.response().await.unwrap().status, 413);
+
     let mut socket = RawConnection::open(node.address).await;
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "y".repeat(40_000));
     socket.send(long.as_bytes()).await.unwrap();

@@ -1,4 +1,4 @@
-//! A-41: whatever a client writes into fields that are logged or audited, a line stays a line and a record a record.
+//! A-41: text in logged or audited fields cannot add a line or a record.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::node::{Node, Setup, until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What somebody writes who wants a line, a record or a terminal of his own.
+/// Texts that try to forge a line or a record, or to control a terminal.
 fn evil() -> Vec<String> {
     let record = r#"{"v":1,"kind":"login_succeeded","user":"forged","via":"http","request_id":"forged"}"#;
     let line =
@@ -29,7 +29,7 @@ fn evil() -> Vec<String> {
     ]
 }
 
-/// Sends bytes that no client would send; none where there is no HTTP answer.
+/// Sends raw bytes; returns `None` without an HTTP response.
 async fn send(node: &Node, head: &str, headers: &[(&str, &[u8])], body: &str) -> Option<Response> {
     let mut bytes = format!("{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n").into_bytes();
     for (name, value) in headers {
@@ -40,15 +40,16 @@ async fn send(node: &Node, head: &str, headers: &[(&str, &[u8])], body: &str) ->
     }
     bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
     let mut socket = RawConnection::open(node.address).await;
-    // Who is refused for his headers may be cut off before he has said everything.
+    // The server may close the connection before the whole request is sent.
     let _ = socket.send(&bytes).await;
     socket.response().await.ok()
 }
 
-/// Every field of every route, with every evil word; the ids of what was answered, and of what owes an event.
+/// Sends every text in every field of every route; returns the ids of all answers and of those with an event.
 async fn attack(node: &Node) -> (Vec<String>, Vec<String>) {
     let (mut answered, mut owed) = (Vec::new(), Vec::new());
     let (form, object) = ("application/x-www-form-urlencoded", "application/json");
+
     for word in evil() {
         let short: String = word.chars().take(12 << 10).collect();
         let form_body = testkit::http::form(&[("username", &word), ("password", &word)]);
@@ -56,6 +57,7 @@ async fn attack(node: &Node) -> (Vec<String>, Vec<String>) {
         let cut = json!({"email": "a@example.org", "username": short, "password": "password123"});
         let login = json!({"email": word, "password": word});
         let refresh = json!({"refresh_token": word});
+
         for (route, kind, body) in [
             ("POST /api/v1/auth/token", form, form_body.as_str()),
             ("POST /api/v1/auth/register", object, &register.to_string()),
@@ -72,12 +74,13 @@ async fn attack(node: &Node) -> (Vec<String>, Vec<String>) {
                 assert!(answer.status < 500, "{route} {field}: {}", answer.text());
                 let Some(id) = answer.header("x-request-id") else { continue };
                 answered.push(id.to_owned());
-                // What was too long or no request at all was not tried.
+                // A request that is too long or malformed has no event.
                 let tried = matches!(answer.status, 401 | 422) && route.starts_with("POST");
                 owed.extend(tried.then(|| id.to_owned()));
             }
         }
     }
+
     answered.sort();
     owed.sort();
     assert!(answered.len() > 100 && owed.len() > 50, "{} {}", answered.len(), owed.len());
@@ -95,7 +98,7 @@ fn ids(all: &[Value]) -> Vec<String> {
     ids
 }
 
-/// A server behind a proxy that is believed, so that its header names the request.
+/// A server behind a trusted proxy, which may set the request id.
 fn setup(format: &str) -> Setup {
     let mut setup = Setup::sqlite();
     setup.set("SERVER__TRUSTED_PROXIES", "127.0.0.0/8");
@@ -117,7 +120,7 @@ async fn a_41_a_request_is_one_line_of_json_and_one_record() {
     let (answered, owed) = attack(&node).await;
     let last = owed.len();
     let read = |arguments: &[&str]| setup.command(&[&["audit", "tail", "-n", "10000"], arguments].concat());
-    until(PATIENCE, "all of it is in the database", async || {
+    until(PATIENCE, "all events are in the database", async || {
         let all: Vec<Value> =
             read(&["--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         all.iter().filter(|event| event["via"] == "http").count() >= last
@@ -131,7 +134,7 @@ async fn a_41_a_request_is_one_line_of_json_and_one_record() {
     let requests = lines.iter().filter(|line| line["message"] == "request");
     let ours: Vec<Value> =
         requests.filter(|line| !line["route"].as_str().unwrap().starts_with("/health")).cloned().collect();
-    assert_eq!(ids(&ours), answered, "a line a request");
+    assert_eq!(ids(&ours), answered, "one line per request");
 
     let place = setup.folder.path().join("gatewright-data/audit/journal");
     let mut reader = journal::Reader::open(&place);
@@ -145,7 +148,7 @@ async fn a_41_a_request_is_one_line_of_json_and_one_record() {
         }
     }
     let of_http: Vec<Value> = records.into_iter().filter(|event| event["via"] == "http").collect();
-    assert_eq!(ids(&of_http), owed, "a record a try");
+    assert_eq!(ids(&of_http), owed, "one record per attempt");
     assert!(of_http.iter().all(|event| event["kind"] != "login_succeeded" && event["user"] != "forged"));
 
     let (programs, people) = (read(&["--json", "--kind", "login_failed"]), read(&["--kind", "login_failed"]));
@@ -155,7 +158,7 @@ async fn a_41_a_request_is_one_line_of_json_and_one_record() {
         assert!(!has_control(text), "{text:?}");
     }
     let table = setup.command(&["audit", "export", "--format", "csv", "--kind", "login_failed"]);
-    assert_eq!(table.lines().count(), failed + 1, "a row an event, and the head");
+    assert_eq!(table.lines().count(), failed + 1, "one row per event, and the header");
     assert!(!has_control(&table.replace("\r\n", "\n")));
 }
 
@@ -164,6 +167,7 @@ async fn a_41_a_request_is_one_line_for_people() {
     let mut node = setup("pretty").start();
     let (answered, _) = attack(&node).await;
     let log = stop(&mut node);
+
     assert!(!has_control(&log));
     let begins =
         |line: &str| line.starts_with("20") && line.split_once(' ').is_some_and(|(at, _)| at.ends_with('Z'));
@@ -171,5 +175,5 @@ async fn a_41_a_request_is_one_line_for_people() {
         assert!(begins(line), "{line:?}");
     }
     let is_request = |line: &&str| line.contains(": request ") && !line.contains("route=/health");
-    assert_eq!(log.lines().filter(is_request).count(), answered.len(), "a line a request");
+    assert_eq!(log.lines().filter(is_request).count(), answered.len(), "one line per request");
 }

@@ -1,10 +1,11 @@
-//! The built binary as a process: the README's lines, two nodes on one database, kills, hangs and shutdown.
+//! The built binary as a process: the README's examples, two nodes on one database, kills, hangs and
+//! shutdown.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::format_push_string,
     clippy::semicolon_if_nothing_returned,
-    reason = "a test stops at what it did not expect"
+    reason = "a test panics on an unexpected result"
 )]
 
 mod audit;

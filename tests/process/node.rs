@@ -1,4 +1,4 @@
-//! One running server, and a client of it.
+//! A server process and its client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use testkit::http::{Client, Response};
 use testkit::postgres::{Database, Postgres};
 use testkit::process::{self, Finished, Server, ServerBuilder};
 
-/// A password that no list has.
+/// A password that is on no blocklist.
 pub(crate) const PASSWORD: &str = "TestPass123!";
 
-/// What a server is started with.
+/// The folder and the environment of a server.
 pub(crate) struct Setup {
     pub(crate) folder: Arc<tempfile::TempDir>,
     pub(crate) env: Vec<(String, String)>,
 }
 
 impl Setup {
-    /// No configuration but ports: the embedded database, made at the first start.
+    /// The embedded database, created at the first start, without other configuration.
     pub(crate) fn sqlite() -> Self {
         Self { folder: Arc::new(tempfile::tempdir().unwrap()), env: Vec::new() }
     }
 
-    /// The database of this URL, with a master key and migrated.
+    /// The migrated database of this URL, with a master key.
     pub(crate) fn postgres(url: &str) -> Self {
         let mut setup = Self::sqlite();
         setup.set("DATABASE__URL", url);
@@ -36,7 +36,7 @@ impl Setup {
         setup
     }
 
-    /// Another node on the same database with the same master key, and a data directory of its own.
+    /// Another node with the same database and master key, and its own data directory.
     pub(crate) fn beside(&self) -> Self {
         let mut beside = Self::sqlite();
         beside.env.clone_from(&self.env);
@@ -45,12 +45,12 @@ impl Setup {
         beside
     }
 
-    /// Sets one setting, by the part of its environment name behind the prefix.
+    /// Sets a setting by its environment name without the prefix.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.env.push((format!("GATEWRIGHT_{name}"), value.to_owned()));
     }
 
-    /// Runs a command that must succeed, and gives what it printed.
+    /// Runs a command that must succeed; returns its output.
     pub(crate) fn command(&self, arguments: &[&str]) -> String {
         let finished = self.ask(arguments);
         assert!(finished.status.success(), "{arguments:?}: {}{}", finished.stdout, finished.stderr);
@@ -76,11 +76,11 @@ impl Setup {
         self.serve(port, Server::builder(process::gatewright()))
     }
 
-    /// Starts a server whose writes behind a limit of its files' size are refused, as on a full disk, and do not end
-    /// it. There is no limit yet.
+    /// Starts a server that survives writes beyond a file size limit, as on a full disk. There is no limit
+    /// yet.
     pub(crate) fn start_to_be_limited(&self) -> Node {
-        let deaf = ["-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
-        self.serve(testkit::free_port(), Server::builder("sh").args(deaf).arg(process::gatewright()))
+        let ignoring = ["-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
+        self.serve(testkit::free_port(), Server::builder("sh").args(ignoring).arg(process::gatewright()))
     }
 
     fn serve(&self, port: u16, builder: ServerBuilder) -> Node {
@@ -94,6 +94,7 @@ impl Setup {
             .env("GATEWRIGHT_SERVER__SHUTDOWN_DELAY", "0s")
             .env("GATEWRIGHT_PASSWORDS__ARGON2_MEMORY", "1MiB")
             .env("GATEWRIGHT_PASSWORDS__ARGON2_ITERATIONS", "1");
+
         for (name, value) in &self.env {
             builder = builder.env(name, value);
         }
@@ -102,7 +103,7 @@ impl Setup {
     }
 }
 
-/// A database of its own on the shared server.
+/// A new database on the shared server.
 pub(crate) fn database() -> Database {
     Postgres::shared().fresh_database()
 }
@@ -133,21 +134,21 @@ impl Node {
         self.client.post_form(&self.v1("token"), &[("username", name), ("password", PASSWORD)]).await
     }
 
-    /// A registration that may find nobody there.
+    /// A registration that returns `None` if the server does not answer.
     pub(crate) async fn try_register(&self, name: &str) -> Option<Response> {
         let body = json!({"email": format!("{name}@example.com"), "username": name, "password": PASSWORD});
         let kind = [("content-type", "application/json")];
         self.client.try_request("POST", &self.v1("register"), &kind, body.to_string()).await.ok()
     }
 
-    /// A login that may find nobody there.
+    /// A login that returns `None` if the server does not answer.
     pub(crate) async fn try_log_in(&self, name: &str) -> Option<Response> {
         let form = testkit::http::form(&[("username", name), ("password", PASSWORD)]);
         let kind = [("content-type", "application/x-www-form-urlencoded")];
         self.client.try_request("POST", &self.v1("token"), &kind, form).await.ok()
     }
 
-    /// Registers and logs in: access and refresh token.
+    /// Registers and logs in; returns the access and the refresh token.
     pub(crate) async fn member(&self, name: &str) -> (String, String) {
         let registered = self.register(name).await;
         assert_eq!(registered.status, 201, "{}", registered.text());
@@ -167,7 +168,7 @@ impl Node {
     }
 }
 
-/// Both tokens of an answer.
+/// The access and the refresh token of a response.
 pub(crate) fn pair(answer: &Response) -> (String, String) {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let json: Value = answer.json();
@@ -175,7 +176,7 @@ pub(crate) fn pair(answer: &Response) -> (String, String) {
     (token("access_token"), token("refresh_token"))
 }
 
-/// Asks again until it is so; panics after `patience`.
+/// Repeats `ask` until it returns true; panics after `patience`.
 pub(crate) async fn until(patience: Duration, what: &str, mut ask: impl AsyncFnMut() -> bool) {
     let end = tokio::time::Instant::now() + patience;
     while !ask().await {
@@ -184,14 +185,14 @@ pub(crate) async fn until(patience: Duration, what: &str, mut ask: impl AsyncFnM
     }
 }
 
-/// How often the servers are killed: `few` times here, more by `GATEWRIGHT_TEST_KILLS`.
-#[expect(clippy::disallowed_methods, reason = "a long form of the test is asked for by the environment")]
+/// How often the servers are killed: `few` times, or `GATEWRIGHT_TEST_KILLS` times.
+#[expect(clippy::disallowed_methods, reason = "the environment selects the long form of the test")]
 pub(crate) fn kills(few: usize) -> usize {
     std::env::var("GATEWRIGHT_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
 }
 
-/// The same where the trail is compared with the database after them, by `GATEWRIGHT_TEST_TRAIL_KILLS`.
-#[expect(clippy::disallowed_methods, reason = "a long form of the test is asked for by the environment")]
+/// The same for tests that compare the audit trail with the database, by `GATEWRIGHT_TEST_TRAIL_KILLS`.
+#[expect(clippy::disallowed_methods, reason = "the environment selects the long form of the test")]
 pub(crate) fn trail_kills(few: usize) -> usize {
     std::env::var("GATEWRIGHT_TEST_TRAIL_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
 }

@@ -1,4 +1,4 @@
-//! Two processes on one PostgreSQL.
+//! Two processes on one PostgreSQL database.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn a_27_the_same_registration_on_two_nodes_wins_once() {
 }
 
 #[tokio::test]
-async fn what_is_revoked_on_one_node_is_refused_on_the_other_within_a_second() {
+async fn a_revocation_on_one_node_reaches_the_other_within_a_second() {
     let two = two();
     let second = Duration::from_secs(1);
     let (access, refresh) = two.left.member("alice").await;
@@ -68,11 +68,13 @@ async fn a_key_rotated_by_command_is_used_and_accepted_by_both() {
         let jwks = node.client.get(&node.url("/.well-known/jwks.json")).await.json();
         jwks["keys"].as_array().unwrap().len()
     };
+
     two.setup.command(&["keys", "rotate"]);
     for node in [&two.left, &two.right] {
         until(Duration::from_secs(2), "the new key is published", async || keys(node).await == 2).await;
         assert_eq!(node.me(&access).await.status, 200, "the old key still verifies");
     }
+
     let (newer, _) = pair(&two.left.log_in("alice").await);
     assert_eq!(two.right.me(&newer).await.status, 200);
 }
@@ -83,6 +85,7 @@ fn a_wrong_master_key_refuses_to_start_and_names_both() {
     let right = Setup::postgres(database.url());
     let node = right.start();
     drop(node);
+
     let mut wrong = Setup::sqlite();
     wrong.set("DATABASE__URL", database.url());
     wrong.command(&["keys", "init"]);
@@ -91,11 +94,13 @@ fn a_wrong_master_key_refuses_to_start_and_names_both() {
     for (name, value) in &wrong.env {
         builder = builder.env(name, value);
     }
+
     let port = testkit::free_port().to_string();
     let finished = builder
         .env("GATEWRIGHT_SERVER__LISTEN", format!("127.0.0.1:{port}"))
         .env("GATEWRIGHT_SERVER__OPS_LISTEN", "")
         .run("");
+
     assert!(!finished.status.success());
     let id = |setup: &Setup| {
         let text = std::fs::read_to_string(setup.folder.path().join("gatewright-data/master.key")).unwrap();

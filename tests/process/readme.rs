@@ -1,4 +1,4 @@
-//! The README's console lines, run by a shell against the built binary.
+//! The README's console examples, run by a shell against the built binary.
 
 use testkit::process::Server;
 
@@ -6,7 +6,7 @@ use crate::node::{Setup, database};
 
 const README: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
 
-/// Every `console` block as commands with what they are said to print.
+/// The commands of every `console` block, with their expected output.
 fn commands() -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
     for block in README.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()) {
@@ -28,12 +28,12 @@ fn commands() -> Vec<(String, String)> {
     all
 }
 
-/// Whether a shell would ask for more: a backslash at the end, or a quote that is not closed.
+/// Whether a command continues on the next line: a backslash at the end, or an open quote.
 fn open(command: &str) -> bool {
     command.trim_end().ends_with('\\') || command.matches('\'').count() % 2 == 1
 }
 
-/// Whether `text` is `pattern`, where `…` stands for anything.
+/// Whether `text` matches `pattern`, where `…` matches anything.
 fn fits(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('…');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
@@ -49,14 +49,17 @@ fn fits(pattern: &str, text: &str) -> bool {
 fn run(setup: &Setup) {
     let node = setup.start();
     let commands = commands();
-    assert!(commands.len() >= 10, "the README has lines to run");
+    assert!(commands.len() >= 10, "the README has commands");
+
     let mut script = String::from("set -eu\n");
     for (index, (command, _)) in commands.iter().enumerate() {
         let command = command.replace("http://localhost:8080", &node.url(""));
         script.push_str(&format!("{command}echo; echo '== {index}'\n"));
     }
+
     let finished = Server::builder("sh").arg("-c").arg(&script).run("");
     assert!(finished.status.success(), "{}{}", finished.stdout, finished.stderr);
+
     let mut rest = finished.stdout.as_str();
     for (index, (command, expected)) in commands.iter().enumerate() {
         let (printed, after) = rest.split_once(&format!("== {index}\n")).unwrap();
@@ -69,12 +72,12 @@ fn run(setup: &Setup) {
 }
 
 #[test]
-fn the_readme_is_true_on_sqlite() {
+fn the_readme_examples_work_on_sqlite() {
     run(&Setup::sqlite());
 }
 
 #[test]
-fn the_readme_is_true_on_postgres() {
+fn the_readme_examples_work_on_postgres() {
     let database = database();
     run(&Setup::postgres(database.url()));
 }

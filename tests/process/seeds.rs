@@ -1,11 +1,11 @@
-//! The seeds' own curl lines, verbatim but for host and port, with real curl.
+//! The curl commands of the seeds, with another host and port.
 
 use serde_json::Value;
 use testkit::process::Server;
 
 use crate::node::{Setup, database};
 
-/// S2's lines.
+/// The commands of S2.
 const S2: [&str; 4] = [
     "curl http://localhost:8080/health/liveness",
     "curl http://localhost:8080/health/readiness",
@@ -16,7 +16,7 @@ const S2: [&str; 4] = [
   -d "username=testuser&password=TestPass123!""#,
 ];
 
-/// S1's line.
+/// The command of S1.
 const S1: &str = r#"curl -X POST https://your-domain.com/api/auth/register \
   -H "Content-Type: application/json" \
   -d '{
@@ -27,7 +27,7 @@ const S1: &str = r#"curl -X POST https://your-domain.com/api/auth/register \
     "timezone": "UTC"
   }'"#;
 
-/// Runs a line; its status and its body.
+/// Runs a command; returns the status and the body.
 fn curl(base: &str, line: &str) -> (u16, Value) {
     let line = line.replace("http://localhost:8080", base).replace("https://your-domain.com", base);
     let line = line.replacen("curl ", "curl -sS -w '\\n%{http_code}' ", 1);
@@ -51,7 +51,7 @@ fn check(mut setup: Setup) {
     assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&"bearer".into(), &1800.into()));
     assert_eq!(curl(&base, S2[2]).0, 409);
 
-    // The password of S1's example is on every list of common ones.
+    // The password of S1's example is a common one.
     let (status, refused) = curl(&base, S1);
     assert_eq!((status, &refused["detail"][0]["loc"]), (422, &serde_json::json!(["body", "password"])));
     assert!(refused["detail"][0]["msg"].as_str().unwrap().contains("common"), "{refused}");

@@ -1,4 +1,4 @@
-//! The trail's sinks beside the database, of a real server.
+//! The audit sinks of a server process besides the database.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::node::{Node, PASSWORD, Setup, until};
 const PATIENCE: Duration = Duration::from_secs(30);
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// What a webhook and a collector have got.
+/// The requests that the webhook and the collector received.
 #[derive(Clone, Default)]
 struct Got {
     hooks: Arc<Mutex<Vec<(HeaderMap, String)>>>,
@@ -27,7 +27,7 @@ struct Got {
     down: Arc<Mutex<bool>>,
 }
 
-/// A program that takes both.
+/// A receiver for the webhook and the collector.
 #[expect(clippy::disallowed_methods, reason = "a test's runtime is the owner of its tasks")]
 async fn receiver() -> (String, Got) {
     let (got, listener) = (Got::default(), tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
@@ -61,7 +61,7 @@ impl Setup {
         builder.run(PASSWORD)
     }
 
-    /// Journal and sequence of everything that is in the database.
+    /// The journal and the sequence of every record in the database.
     fn trail(&self) -> BTreeSet<(String, u64)> {
         let exported = self.finish(&["audit", "export"]);
         assert!(exported.status.success(), "{}", exported.stderr);
@@ -74,7 +74,7 @@ fn place(line: &str) -> (String, u64) {
     (value["journal"].as_str().unwrap().to_owned(), value["sequence"].as_u64().unwrap())
 }
 
-/// Where lines stand; none of them twice.
+/// The journals and sequences of lines, which must be unique.
 fn places<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<(String, u64)> {
     let mut places = BTreeSet::new();
     for line in lines {
@@ -105,7 +105,7 @@ fn logged(got: &Got) -> Vec<String> {
     records.map(|record| record["body"]["stringValue"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The lines in a stream.
+/// The lines of the Redis stream.
 fn streamed(redis: &Redis) -> Vec<String> {
     use std::io::{Read as _, Write as _};
     let mut socket = std::net::TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
@@ -115,7 +115,7 @@ fn streamed(redis: &Redis) -> Vec<String> {
     text.lines().filter(|line| line.starts_with("{\"journal\"")).map(str::to_owned).collect()
 }
 
-/// What the webhook got has a signature that the secret makes.
+/// Checks the signature of the first webhook request.
 fn is_signed(got: &Got) {
     let (headers, body) = got.hooks.lock().unwrap()[0].clone();
     let header = |name: &str| headers[name].to_str().unwrap();
@@ -126,7 +126,7 @@ fn is_signed(got: &Got) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_sink_gets_what_the_database_gets_and_none_is_missed_when_it_is_down() {
+async fn every_sink_receives_every_record_also_after_an_outage() {
     let (url, got) = receiver().await;
     let redis = Redis::start();
     let mut setup = Setup::sqlite();
@@ -147,6 +147,7 @@ async fn every_sink_gets_what_the_database_gets_and_none_is_missed_when_it_is_do
     ] {
         setup.set(name, value);
     }
+
     let node = setup.start();
     node.member("ada").await;
     setup.command(&["user", "set-role", "ada", "admin"]);
@@ -164,13 +165,12 @@ async fn every_sink_gets_what_the_database_gets_and_none_is_missed_when_it_is_do
         })
         .await;
     };
-    // Of the server's journal and of the commands'.
     all("every sink has every record once", 4).await;
     assert_eq!(*got.keys.lock().unwrap(), BTreeSet::from(["collector key".to_owned()]));
     let before = setup.trail().len();
     is_signed(&got);
 
-    // The webhook is down: logins go on, readiness is well, metrics and one line say so.
+    // The webhook is down: logins succeed, the server is ready, and metrics and one log line report it.
     *got.down.lock().unwrap() = true;
     for _ in 0..3 {
         assert_eq!(node.log_in("ada").await.status, 200);
@@ -186,7 +186,7 @@ async fn every_sink_gets_what_the_database_gets_and_none_is_missed_when_it_is_do
     assert_eq!(ready["degraded"], Value::Null, "{ready}");
     assert_eq!(node.server.stderr().matches("ship_audit_webhook").count(), 1, "{}", node.server.stderr());
     *got.down.lock().unwrap() = false;
-    all("what it missed comes later", before + 3).await;
+    all("the webhook receives the missed records", before + 3).await;
     until(PATIENCE, "metrics show the end of it", async || {
         metrics().await.contains("\naudit_sink_failing{sink=\"webhook\"} 0\n")
     })
@@ -209,6 +209,7 @@ fn a_sink_that_cannot_be_used_is_refused_at_the_start_in_one_sentence() {
         assert_eq!(finished.status.code(), Some(2), "{settings:?}: {}", finished.stderr);
         assert!(finished.stderr.contains(why), "{settings:?}: {}", finished.stderr);
     };
+
     let url = ("AUDIT__WEBHOOK_URL", "http://127.0.0.1:1/x");
     refused(&[url], "audit.webhook_secret_file is required with it");
     refused(&[url, ("AUDIT__WEBHOOK_SECRET_FILE", "missing")], "it cannot be read");
@@ -216,6 +217,7 @@ fn a_sink_that_cannot_be_used_is_refused_at_the_start_in_one_sentence() {
     refused(&[("AUDIT__WEBHOOK_SECRET_FILE", "short")], "allowed only with audit.webhook_url");
     refused(&[("AUDIT__REDIS_STREAM", "x")], "redis.url is required with it");
     refused(&[("AUDIT__REDIS_STREAM", "x"), ("REDIS__URL", "redis://h:port")], "its port is no number");
+
     refused(&[("AUDIT__OTLP_ENDPOINT", "collector:4318")], "audit.otlp_endpoint");
     let otlp = ("AUDIT__OTLP_ENDPOINT", "http://127.0.0.1:1");
     refused(&[otlp, ("AUDIT__OTLP_HEADERS_FILE", "short")], "line 1 is not a header");
@@ -225,7 +227,7 @@ fn a_sink_that_cannot_be_used_is_refused_at_the_start_in_one_sentence() {
     refused(&[("AUDIT__SINK_TIMEOUT", "1h")], "audit.sink_timeout");
 }
 
-/// Copies the journals and the trail of a data directory, which nobody uses, to another one.
+/// Copies a data directory that is not in use.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
@@ -238,12 +240,13 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What is known elsewhere finds a tail that was cut, in the files and in the database.
+/// Records that a sink has kept reveal a truncated journal, in the files and in the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heads_that_a_sink_has_kept_find_a_cut_tail() {
+async fn heads_kept_by_a_sink_reveal_a_truncated_journal() {
     let mut setup = Setup::sqlite();
     setup.set("AUDIT__STDOUT", "true");
     let data: PathBuf = setup.folder.path().join("gatewright-data");
+
     let mut first = setup.start();
     first.member("ada").await;
     until(PATIENCE, "it is printed, and in the database", async || {
@@ -252,10 +255,12 @@ async fn heads_that_a_sink_has_kept_find_a_cut_tail() {
         lines.iter().any(is_there)
     })
     .await;
+
     assert!(first.server.terminate().success());
     let before = setup.folder.path().join("before");
     copy(&data, &before);
-    // What the first server has signed at its end, the second one sends.
+
+    // The second server sends the checkpoint that the first one signed at its end.
     let mut second = setup.start();
     assert_eq!(second.log_in("ada").await.status, 200);
     let mut kept = Vec::new();
@@ -269,6 +274,7 @@ async fn heads_that_a_sink_has_kept_find_a_cut_tail() {
     })
     .await;
     assert!(second.server.terminate().success());
+
     let lines = [printed(&first), kept].concat().join("\n");
     let file = setup.folder.path().join("kept.jsonl");
     let verify = |lines: &str, more: &[&str]| {
@@ -277,8 +283,10 @@ async fn heads_that_a_sink_has_kept_find_a_cut_tail() {
             setup.finish(&[&["audit", "verify", "--heads", file.to_str().unwrap()], more].concat());
         (finished.status.code(), format!("{}{}", finished.stdout, finished.stderr))
     };
+
     let foreign =
         format!("{{\"journal\":\"{}\",\"sequence\":7,\"hash\":\"{}\"}}", "ab".repeat(16), "cd".repeat(32));
+
     for more in [&["--offline"][..], &[], &["--database"]] {
         let (status, text) = verify(&lines, more);
         assert_eq!(status, Some(0), "{text}");
@@ -286,18 +294,19 @@ async fn heads_that_a_sink_has_kept_find_a_cut_tail() {
         assert_eq!(status, Some(1), "{text}");
         assert!(text.contains("the signature is wrong"), "{text}");
         assert_eq!(verify("", more).0, Some(1));
-        // Another node's journal is in the database, or is missing there; here it need not be.
+        // Only the database must contain the journals of other nodes.
         let (status, text) = verify(&format!("{lines}\n{foreign}"), more);
         let is_missing = more == ["--database"];
         assert_eq!(status, Some(i32::from(is_missing)), "{text}");
         assert_eq!(text.contains("nothing of its journal is there"), is_missing, "{text}");
     }
-    // Somebody puts the whole directory back to what it was: consistent in itself, signed, and short of a tail.
+
+    // The restored directory is consistent and signed, but its end is missing.
     std::fs::remove_dir_all(&data).unwrap();
     copy(&before, &data);
     for more in [&["--offline"][..], &[], &["--database"]] {
         let finished = setup.finish(&[&["audit", "verify"], more].concat());
-        assert!(finished.status.success(), "it cannot be seen from within: {}", finished.stderr);
+        assert!(finished.status.success(), "the directory alone does not reveal it: {}", finished.stderr);
         let (status, text) = verify(&lines, more);
         assert_eq!(status, Some(1), "{text}");
         assert!(text.contains("the tail was cut; record"), "{text}");

@@ -1,5 +1,5 @@
-//! A-64: rows of the trail that were changed, removed, reordered, cut or replaced are named, whoever keeps them; and a
-//! data directory that was wiped begins a trail of its own.
+//! A-64: verification reports audit rows that were changed, removed, reordered, truncated or replaced; a
+//! wiped data directory begins a new journal.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::trail::{ID, RECORDS, word, write_journal};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Where the rows of a trail are.
+/// The database of an audit trail.
 enum Place {
     Postgres(String),
     Sqlite(PathBuf),
@@ -29,7 +29,7 @@ impl Place {
         )
     }
 
-    /// Runs statements as somebody does who has the database; `gw.` is where its tables are.
+    /// Runs statements directly on the database; `gw.` is the schema of its tables.
     fn run(&self, sql: &str) -> Vec<Vec<String>> {
         match self {
             Self::Postgres(url) => {
@@ -41,7 +41,8 @@ impl Place {
             Self::Sqlite(path) => {
                 let program = "import json, sqlite3, sys\n\
                                db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
-                               db.create_function('flip', 1, lambda b: b[:10] + bytes([b[10] ^ 1]) + b[11:])\n\
+                               db.create_function('flip', 1, lambda b: \
+                               b[:10] + bytes([b[10] ^ 1]) + b[11:])\n\
                                rows = []\n\
                                for one in sys.stdin.read().split(';'): rows += db.execute(one).fetchall()\n\
                                print(json.dumps([[str(value) for value in row] for row in rows]))";
@@ -61,7 +62,7 @@ impl Place {
         }
     }
 
-    /// The id of the journal of the test.
+    /// The id of the test's journal.
     fn id(&self) -> String {
         match self {
             Self::Postgres(_) => format!("'{ID}'"),
@@ -69,7 +70,7 @@ impl Place {
         }
     }
 
-    /// A payload with one bit that is another.
+    /// The payload with one bit changed.
     fn flipped(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "set_byte(payload, 10, get_byte(payload, 10) # 1)",
@@ -78,7 +79,7 @@ impl Place {
     }
 }
 
-/// A trail that was shipped, which the test changes and puts back.
+/// A shipped audit trail that the test changes and restores.
 struct StoredTrail<'a> {
     setup: &'a Setup,
     place: Place,
@@ -86,7 +87,7 @@ struct StoredTrail<'a> {
 }
 
 impl StoredTrail<'_> {
-    /// Does something to the rows, and expects that the first bad record is named; then all is as it was.
+    /// Changes the rows, checks that the first bad record is reported, and restores the rows.
     fn named(&self, change: &str, more: &[&str], sequence: u64, what: &str) {
         self.place.run(change);
         let (status, _, finding) = self.setup.verify(&[&["--database"], more].concat());
@@ -108,25 +109,28 @@ impl StoredTrail<'_> {
     }
 }
 
-fn whatever_is_done_to_rows_is_named(mut setup: Setup, url: Option<&str>) {
-    // The records of the test are from a day that is long gone.
+fn tampered_rows_are_reported(mut setup: Setup, url: Option<&str>) {
+    // The records of the test are older than the default retention.
     setup.set("AUDIT__RETENTION", "36500d");
-    // What the commands before it have written is not of interest.
+    // The events of earlier commands are removed.
     let _ = std::fs::remove_dir_all(setup.journal());
     let heads = write_journal(&setup.journal(), None);
     let mut node = setup.start();
     setup.wait_for("made_up", usize::try_from(RECORDS).unwrap());
     node.server.signal(Signal::TERM);
     assert!(node.server.wait().success());
+
     let trail = StoredTrail { place: Place::of(&setup, url), setup: &setup, heads };
     trail.place.run(
         "CREATE TABLE gw.saved AS SELECT * FROM gw.audit_events; \
          CREATE TABLE gw.saved_journals AS SELECT * FROM gw.audit_journals",
     );
+
     let (end, middle) = (word(&trail.heads[59]), word(&trail.heads[29]));
     trail.is_whole(&["--head", &end]);
     single_rows(&trail);
     cut_tails(&trail, &end);
+
     let change = replaced(&trail.place);
     trail.named(&change, &[], 41, "was changed");
     trail.named(&change, &["--head", &middle], 30, "not the known one");
@@ -136,13 +140,17 @@ fn whatever_is_done_to_rows_is_named(mut setup: Setup, url: Option<&str>) {
 fn single_rows(trail: &StoredTrail<'_>) {
     let ours = format!("journal = {}", trail.place.id());
     let flip = trail.place.flipped();
+
     let changed = format!("UPDATE gw.audit_events SET payload = {flip} WHERE {ours} AND sequence = 20");
     trail.named(&changed, &[], 20, "was changed");
+
     let removed = format!("DELETE FROM gw.audit_events WHERE {ours} AND sequence = 20");
     trail.named(&removed, &[], 20, "21 comes next");
+
     let swapped =
         format!("UPDATE gw.audit_events SET sequence = 41 - sequence WHERE {ours} AND sequence IN (20, 21)");
     trail.named(&swapped, &[], 20, "out of order; 21 stands there");
+
     let kind = format!("UPDATE gw.audit_events SET kind = 'other' WHERE {ours} AND sequence = 20");
     trail.named(&kind, &[], 20, "columns do not say what its payload says");
 }
@@ -151,7 +159,8 @@ fn cut_tails(trail: &StoredTrail<'_>, end: &str) {
     let StoredTrail { place, heads, .. } = trail;
     let cut = format!("DELETE FROM gw.audit_events WHERE journal = {} AND sequence > 50", place.id());
     trail.named(&cut, &[], 51, "the tail was cut; record 60 is known");
-    // Whoever cuts what the database knows of the end too is found by what is known elsewhere.
+
+    // If the stored end of the journal is changed too, only a head from elsewhere reveals it.
     let hash = place.bytes(&heads[49].hash.to_string());
     let journals = format!("shipped_sequence = 50, shipped_hash = {hash} WHERE id = {}", place.id());
     let both = format!("{cut}; UPDATE gw.audit_journals SET {journals}");
@@ -160,9 +169,10 @@ fn cut_tails(trail: &StoredTrail<'_>, end: &str) {
     trail.named(&both, &["--head", end], 51, "the tail was cut; record 60 is known");
 }
 
-/// Records that are consistent in themselves in the place of others.
+/// Statements that replace records by others with a consistent chain.
 fn replaced(place: &Place) -> String {
     let folder = tempfile::tempdir().unwrap();
+
     write_journal(folder.path(), Some(25));
     let mut reader = journal::Reader::open(folder.path());
     let mut changes = Vec::new();
@@ -185,23 +195,24 @@ fn replaced(place: &Place) -> String {
 }
 
 #[test]
-fn a_64_whatever_is_done_to_rows_is_named_on_sqlite() {
-    whatever_is_done_to_rows_is_named(Setup::sqlite(), None);
+fn a_64_tampered_rows_are_reported_on_sqlite() {
+    tampered_rows_are_reported(Setup::sqlite(), None);
 }
 
 #[test]
-fn a_64_whatever_is_done_to_rows_is_named_on_postgres() {
+fn a_64_tampered_rows_are_reported_on_postgres() {
     let database = database();
-    whatever_is_done_to_rows_is_named(Setup::postgres(database.url()), Some(database.url()));
+    tampered_rows_are_reported(Setup::postgres(database.url()), Some(database.url()));
 }
 
-/// Where a server starts again without its data directory, its new events are taken for no old ones, though the machine
-/// is called the same and its sequences begin anew.
-async fn a_wiped_directory_begins_a_trail_of_its_own(setup: &Setup, place: Place) {
+/// A server that restarts without its data directory records its events in a new journal, although the node
+/// has the same name and the sequence begins at 1.
+async fn a_wiped_directory_begins_a_new_journal(setup: &Setup, place: Place) {
     let registered = |name: &str| {
         let all = setup.tail(&["-n", "1000", "--kind", "user_registered"]);
         all.iter().filter(|event| event["request_id"] == name).count()
     };
+
     let mut ids = Vec::new();
     for round in 0..3 {
         let mut node = setup.start();
@@ -213,62 +224,68 @@ async fn a_wiped_directory_begins_a_trail_of_its_own(setup: &Setup, place: Place
         }
         ids.extend(answered.clone());
         let arrived = async || answered.iter().all(|id| registered(id) == 1);
-        until(PATIENCE, "what was answered is in the database", arrived).await;
+        until(PATIENCE, "every answer has its event in the database", arrived).await;
         node.server.signal(Signal::TERM);
         assert!(node.server.wait().success());
+
         drop(node);
         let finished = setup.verify(&[]);
-        assert_eq!(finished.0, Some(0), "the files of this life: {}", finished.1);
+        assert_eq!(finished.0, Some(0), "the files of this run: {}", finished.1);
         std::fs::remove_dir_all(setup.folder.path().join("gatewright-data/audit")).unwrap();
     }
+
     for id in &ids {
         assert_eq!(registered(id), 1, "{id}");
     }
+
     let (status, report, _) = setup.verify(&["--database"]);
     assert_eq!(status, Some(0), "{report}");
     let journals = place.run("SELECT node, count(*) FROM gw.audit_journals GROUP BY node");
-    assert_eq!(journals.len(), 1, "one machine: {journals:?}");
-    assert!(journals[0][1].parse::<u32>().unwrap() >= 3, "a journal a life: {journals:?}");
+    assert_eq!(journals.len(), 1, "one node: {journals:?}");
+    assert!(journals[0][1].parse::<u32>().unwrap() >= 3, "one journal per run: {journals:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_64_a_wiped_directory_begins_a_trail_of_its_own_on_sqlite() {
+async fn a_64_a_wiped_directory_begins_a_new_journal_on_sqlite() {
     let setup = Setup::sqlite();
     let place = Place::of(&setup, None);
-    a_wiped_directory_begins_a_trail_of_its_own(&setup, place).await;
+    a_wiped_directory_begins_a_new_journal(&setup, place).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_64_a_wiped_directory_begins_a_trail_of_its_own_on_postgres() {
+async fn a_64_a_wiped_directory_begins_a_new_journal_on_postgres() {
     let database = database();
     let setup = Setup::postgres(database.url());
     let place = Place::of(&setup, Some(database.url()));
-    a_wiped_directory_begins_a_trail_of_its_own(&setup, place).await;
+    a_wiped_directory_begins_a_new_journal(&setup, place).await;
 }
 
-/// Somebody puts an old copy of the audit directory back: what comes then must not be taken for what was shipped.
+/// After an old audit directory is restored, no new record gets the sequence of a shipped one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_64_an_old_directory_that_was_put_back_gives_no_sequence_twice() {
+async fn a_64_a_restored_old_directory_reuses_no_sequence() {
     let setup = Setup::sqlite();
     let place = Place::of(&setup, None);
     let audit = setup.folder.path().join("gatewright-data/audit");
     let old = setup.folder.path().join("old");
+
     let mut ids = Vec::new();
-    for life in 0..3 {
+    for run in 0..3 {
         let mut node = setup.start();
         for number in 0..3 {
-            let answer = node.register(&format!("life{life}n{number}")).await;
+            let answer = node.register(&format!("life{run}n{number}")).await;
             ids.push(answer.header("x-request-id").unwrap().to_owned());
         }
+
         let arrived = async || setup.tail(&["-n", "1000", "--kind", "user_registered"]).len() == ids.len();
-        until(PATIENCE, "what was answered is in the database", arrived).await;
+        until(PATIENCE, "every answer has its event in the database", arrived).await;
         node.server.signal(Signal::TERM);
         assert!(node.server.wait().success());
         drop(node);
+
         let copy = |from: &std::path::Path, to: &std::path::Path| {
             assert!(Server::builder("cp").arg("-a").arg(from).arg(to).run("").status.success());
         };
-        match life {
+        match run {
             0 => copy(&audit, &old),
             1 => {
                 std::fs::remove_dir_all(&audit).unwrap();
@@ -277,16 +294,19 @@ async fn a_64_an_old_directory_that_was_put_back_gives_no_sequence_twice() {
             _ => {}
         }
     }
+
     let doubles =
         place.run("SELECT journal, sequence FROM gw.audit_events GROUP BY 1, 2 HAVING count(*) > 1");
     assert!(doubles.is_empty(), "{doubles:?}");
-    assert_eq!(place.run("SELECT id FROM gw.audit_journals").len(), 2, "the third life has one of its own");
+    assert_eq!(place.run("SELECT id FROM gw.audit_journals").len(), 2, "the third run has a new journal");
+
     for more in [["--database"].as_slice(), &[]] {
         let (status, report, _) = setup.verify(more);
         assert_eq!(status, Some(0), "{report}");
     }
+
     let aside = std::fs::read_dir(&audit).unwrap();
     let aside =
         aside.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("put-back"));
-    assert_eq!(aside.count(), 2, "journal and intents are kept");
+    assert_eq!(aside.count(), 2, "the journal and the intents are kept");
 }

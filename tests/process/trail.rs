@@ -1,4 +1,4 @@
-//! `gatewright audit`: what was done is read back, and whatever is done to the trail is named.
+//! `gatewright audit` shows what was recorded, and reports tampering.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ impl Setup {
         builder.run("")
     }
 
-    /// What a verification says: its exit status, its report, and the finding of the journal of the test.
+    /// Runs a verification; returns its exit status, its report, and the finding for the test's journal.
     pub(crate) fn verify(&self, arguments: &[&str]) -> (Option<i32>, Value, Value) {
         let finished = self.audit(&[&["verify", "--json"], arguments].concat());
         assert!(finished.stdout.starts_with('{'), "{}", finished.stderr);
@@ -38,19 +38,19 @@ impl Setup {
         (finished.status.code(), report, finding)
     }
 
-    /// Where the journal of commands is.
+    /// The directory of the commands' journal.
     pub(crate) fn journal(&self) -> PathBuf {
         self.folder.path().join("gatewright-data/audit/cli/journal")
     }
 
-    /// The events that a program sees.
+    /// The events of `audit tail --json`.
     pub(crate) fn tail(&self, arguments: &[&str]) -> Vec<Value> {
         let finished = self.audit(&[&["tail", "--json"], arguments].concat());
         assert!(finished.status.success(), "{}", finished.stderr);
         finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Asks until so many events of a kind are in the database.
+    /// Waits until the database contains `count` events of a kind.
     pub(crate) fn wait_for(&self, kind: &str, count: usize) -> Vec<Value> {
         let mut found = Vec::new();
         for _ in 0..500 {
@@ -64,7 +64,7 @@ impl Setup {
     }
 }
 
-/// A journal of several segments; from `other` on, some records say something else.
+/// Writes a journal of several segments; the record `other` has another text.
 pub(crate) fn write_journal(directory: &Path, other: Option<u64>) -> Vec<Head> {
     let options = Options { segment_bytes: 1800, ..Options::default() };
     std::fs::create_dir_all(directory).unwrap();
@@ -74,7 +74,7 @@ pub(crate) fn write_journal(directory: &Path, other: Option<u64>) -> Vec<Head> {
         let word = if other == Some(n) { "b" } else { "a" };
         let text =
             format!("{{\"v\":1,\"kind\":\"made_up\",\"request_id\":\"{word}{n:04}\",\"via\":\"test\"}}");
-        // The first minutes of a year that has no other events.
+        // A time without other events.
         let time = Time(1_735_689_600_000_000 + i64::try_from(n).unwrap() * 1_000_000);
         let entry = Entry { time, kind: Kind::Data, payload: text.as_bytes() };
         assert!(journal.append(time, &[entry]).failure.is_none());
@@ -96,17 +96,17 @@ fn segments(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Where a record begins in a segment, and where it ends.
+/// The range of a record in a segment.
 fn place(bytes: &[u8], n: u64) -> std::ops::Range<usize> {
     let text = format!("\"a{n:04}\"");
     let at = bytes.windows(text.len()).position(|some| some == text.as_bytes()).unwrap();
-    // The payload begins 40 bytes before, the frame 25 before that, and after its 28 bytes more comes a hash of 32.
+    // The frame has 25 bytes before the payload, and a hash of 32 bytes after it.
     let payload = bytes[..at].windows(7).rposition(|some| some == b"{\"v\":1,").unwrap();
     let length = bytes[payload..].iter().position(|byte| *byte == b'}').unwrap() + 1;
     payload - 25..payload + length + 32
 }
 
-/// A journal in files, and a copy of it that is tampered with.
+/// A journal in files, and a copy that the test changes.
 struct Files {
     setup: Setup,
     heads: Vec<Head>,
@@ -126,7 +126,7 @@ impl Files {
         files
     }
 
-    /// The copy is whole again.
+    /// Restores the copy.
     fn fresh(&self) {
         let _ = std::fs::remove_dir_all(&self.copy);
         std::fs::create_dir(&self.copy).unwrap();
@@ -145,7 +145,7 @@ impl Files {
         self.setup.verify(&[&["--offline", "--journal", directory], more].concat())
     }
 
-    /// Which segment holds a text.
+    /// The index of the segment that contains a text.
     fn holding(files: &[PathBuf], text: &str) -> usize {
         let holds = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap()).contains(text);
         files.iter().position(holds).unwrap()
@@ -153,7 +153,7 @@ impl Files {
 }
 
 #[test]
-fn a_64_whatever_is_done_to_a_record_in_a_file_is_named() {
+fn a_64_a_tampered_record_in_a_file_is_reported() {
     let files = Files::new();
     let (end, middle) = (word(&files.heads[59]), word(&files.heads[29]));
     let (status, report, finding) = files.verify(&["--head", &end, "--head", &middle]);
@@ -164,7 +164,7 @@ fn a_64_whatever_is_done_to_a_record_in_a_file_is_named() {
     let number = Files::holding(&files.whole, "\"a0030\"");
     let bytes = std::fs::read(&files.whole[number]).unwrap();
     let (one, two) = (place(&bytes, 30), place(&bytes, 31));
-    assert_eq!(one.end, two.start, "they follow each other");
+    assert_eq!(one.end, two.start, "the records are adjacent");
     let named = |bytes: Vec<u8>, what: &str| {
         files.fresh();
         std::fs::write(files.copied(number), bytes).unwrap();
@@ -177,6 +177,7 @@ fn a_64_whatever_is_done_to_a_record_in_a_file_is_named() {
         );
         assert!(finding["what"].as_str().unwrap().contains(what), "{finding}");
     };
+
     let mut changed = bytes.clone();
     changed[one.start + 30] ^= 1;
     named(changed, "was changed");
@@ -186,21 +187,22 @@ fn a_64_whatever_is_done_to_a_record_in_a_file_is_named() {
 }
 
 #[test]
-fn a_64_whatever_is_done_to_whole_segments_is_named() {
+fn a_64_truncated_and_replaced_segments_are_reported() {
     let files = Files::new();
     let number = Files::holding(&files.whole, "\"a0030\"");
     let bytes = std::fs::read(&files.whole[number]).unwrap();
-    // A tail that was cut shows only against what is known elsewhere.
+    // Only a head from elsewhere reveals a truncated journal.
     for later in number + 1..files.whole.len() {
         std::fs::remove_file(files.copied(later)).unwrap();
     }
     std::fs::write(files.copied(number), &bytes[..place(&bytes, 30).start]).unwrap();
+
     assert_eq!(files.verify(&[]).0, Some(0));
     let (status, _, finding) = files.verify(&["--head", &word(&files.heads[59])]);
     assert_eq!((status, &finding["sequence"]), (Some(1), &Value::from(30)));
     assert!(finding["what"].as_str().unwrap().contains("the tail was cut; record 60 is known"), "{finding}");
 
-    // A whole segment that is consistent in itself.
+    // A replaced segment with a consistent chain.
     files.fresh();
     let other = files.setup.folder.path().join("other");
     write_journal(&other, Some(25));
@@ -212,17 +214,19 @@ fn a_64_whatever_is_done_to_whole_segments_is_named() {
     assert!(finding["what"].as_str().unwrap().contains("does not follow"), "{finding}");
 }
 
-/// A lone segment: nothing else says whose journal it is.
+/// Only the header of a single segment identifies its journal.
 #[test]
-fn a_64_a_damaged_header_is_named_and_so_is_a_journal_that_is_gone() {
+fn a_64_a_damaged_header_and_a_missing_journal_are_reported() {
     let files = Files::new();
     for later in 1..files.whole.len() {
         std::fs::remove_file(files.copied(later)).unwrap();
     }
+
     assert_eq!(files.verify(&[]).0, Some(0));
     let mut bytes = std::fs::read(files.copied(0)).unwrap();
     bytes[60] ^= 1;
     std::fs::write(files.copied(0), bytes).unwrap();
+
     let (status, report, _) = files.verify(&[]);
     let finding = &report["journals"][0]["finding"];
     assert_eq!((status, &finding["segment"]), (Some(1), &Value::from(1)), "{report}");
@@ -236,6 +240,7 @@ fn a_64_a_damaged_header_is_named_and_so_is_a_journal_that_is_gone() {
     let directory = setup.folder.path().join("gatewright-data/audit/journal");
     let [segment] = segments(&directory).try_into().unwrap();
     std::fs::write(&segment, "").unwrap();
+
     let (status, report, _) = setup.verify(&[]);
     assert_eq!(status, Some(1), "{report}");
     assert!(report.to_string().contains("nothing of the journal is there"), "{report}");
@@ -246,18 +251,19 @@ fn a_verification_of_nothing_fails_and_of_nonsense_is_refused() {
     let setup = Setup::sqlite();
     let finished = setup.audit(&["verify", "--offline", "--head", "nonsense"]);
     assert_eq!(finished.status.code(), Some(2));
+
     let finished = setup.audit(&["verify", "--offline"]);
     assert_eq!(finished.status.code(), Some(1), "{}", finished.stderr);
 }
 
-/// A database with the journal of the test in it, and the server's own; nobody is at work there.
+/// A database with the test's journal and the server's journal, without a running server.
 fn shipped() -> (Setup, (Database, SharedPostgres), Vec<Head>) {
     let server = Postgres::shared();
     let database = server.fresh_database();
     let mut setup = Setup::postgres(database.url());
-    // The records of the test are from a day that is long gone.
+    // The records of the test are older than the default retention.
     setup.set("AUDIT__RETENTION", "36500d");
-    // What the commands before it have written is not of interest.
+    // The events of earlier commands are removed.
     let _ = std::fs::remove_dir_all(setup.journal());
     let heads = write_journal(&setup.journal(), None);
     let node = setup.start();
@@ -266,27 +272,29 @@ fn shipped() -> (Setup, (Database, SharedPostgres), Vec<Head>) {
     (setup, (database, server), heads)
 }
 
-/// What the shipper has set aside is told apart from what somebody removed.
+/// Verification distinguishes records that the shipper set aside from removed ones.
 #[test]
-fn what_was_set_aside_is_named_and_proved() {
+fn records_that_were_set_aside_are_reported_and_proved() {
     let server = Postgres::shared();
     let database = server.fresh_database();
     let mut setup = Setup::postgres(database.url());
     setup.set("AUDIT__RETENTION", "36500d");
     let _ = std::fs::remove_dir_all(setup.journal());
     write_journal(&setup.journal(), None);
-    // A record that no text column takes, and one that nobody can read.
+    // A record that no text column accepts, and an unreadable record.
     let (mut journal, _) = Journal::open(&setup.journal(), Options::default(), ID).unwrap();
     let time = Time(1_735_690_000_000_000);
     let poison = Entry { time, kind: Kind::Data, payload: br#"{"kind":"made_up","request_id":"a\u0000b"}"# };
     assert!(journal.append(time, &[poison, Entry { payload: b"{}", ..poison }]).failure.is_none());
     drop(journal);
+
     let number = Files::holding(&segments(&setup.journal()), "\"a0030\"");
     let path = &segments(&setup.journal())[number];
     let mut bytes = std::fs::read(path).unwrap();
     let at = place(&bytes, 30).start + 30;
     bytes[at] ^= 1;
     std::fs::write(path, bytes).unwrap();
+
     let node = setup.start();
     setup.wait_for("unknown", 1);
     drop(node);
@@ -300,28 +308,34 @@ fn what_was_set_aside_is_named_and_proved() {
     };
     let (status, report, _) = verify(&[]);
     assert_eq!(status, Some(0), "{report}");
+
     let list = aside(&report);
     assert_eq!((&list[0]["from"], &list[0]["proved"]), (&30.into(), &false.into()), "{list}");
     assert_eq!((&list[1]["from"], &list[1]["proved"]), (&61.into(), &true.into()), "{list}");
     assert!(list[0]["reason"].as_str().unwrap().contains("record 30"), "{list}");
+
     let told = setup.audit(&["verify", "--database"]).stdout;
     assert!(told.contains("record 61 was set aside, and its bytes are proved"), "{told}");
 
-    // Its row is proved like any other, and where it is gone the file is.
+    // The row of a record that was set aside is verified; without the row, the file is.
     let letters = setup.folder.path().join("gatewright-data/audit/cli/dead-letter.jsonl");
     let text = std::fs::read_to_string(&letters).unwrap();
     sql("CREATE TABLE gw.saved AS SELECT * FROM gw.audit_events WHERE kind = 'audit_set_aside'; \
-         UPDATE gw.audit_events SET payload = convert_to(replace(convert_from(payload, 'UTF8'), '\"time\":17', \
-         '\"time\":18'), 'UTF8') WHERE kind = 'audit_set_aside'");
+         UPDATE gw.audit_events SET payload = \
+         convert_to(replace(convert_from(payload, 'UTF8'), '\"time\":17', '\"time\":18'), 'UTF8') \
+         WHERE kind = 'audit_set_aside'");
+
     let (status, _, finding) = verify(&[]);
     assert_eq!((status, &finding["sequence"]), (Some(1), &61.into()), "{finding}");
     sql("DELETE FROM gw.audit_events WHERE kind = 'audit_set_aside'");
-    assert_eq!(verify(&[]).0, Some(0), "the file has it too");
+    assert_eq!(verify(&[]).0, Some(0), "the file contains it too");
+
     std::fs::write(&letters, text.replace("\"time\":17", "\"time\":18")).unwrap();
     let (status, _, finding) = verify(&[]);
     assert_eq!((status, &finding["sequence"]), (Some(1), &61.into()), "{finding}");
     assert!(finding["what"].as_str().unwrap().contains("not as it stood in the journal"), "{finding}");
-    // That the files were put back once is no fault of the database, but worth knowing.
+
+    // A restored directory is reported, but it is no error of the database.
     let lost = format!("{{\"journal\":\"{ID}\",\"shipped\":3,\"reason\":\"the tail was lost\"}}\n");
     std::fs::write(&letters, format!("{text}{lost}")).unwrap();
     let (status, report, _) = verify(&[]);
@@ -330,7 +344,8 @@ fn what_was_set_aside_is_named_and_proved() {
         report.to_string().contains("after record 3 the files were other ones: the tail was lost"),
         "{report}"
     );
-    // On another node, which has no letters, they are missing, until it is shown them.
+
+    // Without the dead-letter file the records are missing, until the file is given.
     std::fs::rename(&letters, setup.folder.path().join("letters")).unwrap();
     let (status, _, finding) = verify(&[]);
     assert_eq!((status, &finding["sequence"]), (Some(1), &30.into()), "{finding}");
@@ -346,6 +361,7 @@ fn an_export_with_proof_is_checked_without_the_server() {
     let range = ["--from", "2025-01-01", "--to", "2025-01-02T00:00:00Z"];
     let finished = setup.audit(&[&["export", "--proof", "--out", name], range.as_slice()].concat());
     assert!(finished.status.success(), "{}", finished.stderr);
+
     let mut chain = Chain::new(ID);
     let text = std::fs::read_to_string(&file).unwrap();
     for line in text.lines() {
@@ -365,9 +381,10 @@ fn an_export_with_proof_is_checked_without_the_server() {
         };
         chain.check(&record).unwrap();
     }
+
     assert_eq!(chain.head(), heads[59]);
     let again = setup.audit(&["export", "--out", name]);
-    assert_eq!(again.status.code(), Some(1), "a file that is there stays");
+    assert_eq!(again.status.code(), Some(1), "an existing file is not overwritten");
 
     let table =
         setup.audit(&[&["export", "--format", "csv", "--kind", "made_up"], range.as_slice()].concat());
@@ -375,24 +392,29 @@ fn an_export_with_proof_is_checked_without_the_server() {
     assert_eq!(lines[0], "at,journal,sequence,kind,user,actor,request_id,event");
     assert_eq!(lines.len(), 61);
     assert!(lines[7].contains(&format!("{ID},7,made_up,,a0007,")), "{}", lines[7]);
+
     let wrong = setup.audit(&["export", "--from", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2));
 }
 
 #[tokio::test]
-async fn what_people_do_is_read_back_with_its_details_and_proved() {
+async fn recorded_events_are_shown_with_details_and_verified() {
     let setup = Setup::sqlite();
     let node = setup.start();
     let (access, _) = node.member("ada").await;
     assert_eq!(node.me(&access).await.status, 200);
+
     let logins = setup.wait_for("login_succeeded", 1);
     assert_eq!(logins[0]["detail"]["address"], "127.0.0.1", "{}", logins[0]);
     let user = logins[0]["user"].as_str().unwrap().to_owned();
+
     let of_user = setup.tail(&["-n", "1000", "--user", &user]);
     assert!(of_user.len() >= 2 && of_user.iter().all(|event| event["user"] == user.as_str()));
+
     let people = setup.audit(&["tail", "-n", "1000", "--user", &user]);
     assert!(people.stdout.contains("login_succeeded") && people.stdout.contains(&user), "{}", people.stdout);
-    // Beside the running server, and after it.
+
+    // The verification works with and without a running server.
     assert!(setup.audit(&["verify"]).status.success());
     drop(node);
     for arguments in [&["verify"][..], &["verify", "--database"]] {
@@ -400,7 +422,7 @@ async fn what_people_do_is_read_back_with_its_details_and_proved() {
         assert!(finished.status.success(), "{}{}", finished.stdout, finished.stderr);
         assert!(finished.stdout.contains("signatures checked"), "{}", finished.stdout);
     }
-    // Who is erased cannot be read any more, and the trail is whole.
+    // After an erasure the audit trail is still valid.
     setup.command(&["user", "delete", "ada", "--yes"]);
     let node = setup.start();
     setup.wait_for("user_erased", 1);

@@ -1,14 +1,15 @@
-//! Accounts that move: out of one instance and into another, on both engines and in both formats.
+//! Accounts are exported from one instance and imported into another, on both engines and in both formats.
 
 use serde_json::{Value, json};
 
 use crate::node::{PASSWORD, Setup, database};
 
-/// Accounts of all kinds: every format of a hash, profiles, roles, states, a tombstone, gaps between the numbers.
+/// Accounts of all kinds: every hash format, profiles, roles, states, a tombstone, gaps between the ids.
 fn accounts() -> String {
     const VECTORS: &str =
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/data/password-hashes.tsv"));
     let mut rows = String::new();
+
     for (at, line) in (0_i64..).zip(VECTORS.lines()) {
         let hash = line.split('\t').nth(1).unwrap();
         rows += &json!({
@@ -20,9 +21,14 @@ fn accounts() -> String {
             "role": if at % 50 == 0 { "admin" } else { "basic_user" },
             "is_active": at % 7 != 0,
             "email_verified": at % 2 == 0,
-            "profile": if at % 5 == 0 { json!({"country": "de", "annual_income": 50000.5}) } else { json!({}) },
+            "profile": if at % 5 == 0 {
+                json!({"country": "de", "annual_income": 50000.5})
+            } else {
+                json!({})
+            },
             "created_at": "2020-02-03T04:05:06.789012Z",
             "updated_at": format!("2021-02-03T04:05:{:02}Z", at % 60),
+
         })
         .to_string();
         rows.push('\n');
@@ -42,23 +48,25 @@ fn read(setup: &Setup, name: &str) -> String {
     std::fs::read_to_string(setup.folder.path().join(name)).unwrap()
 }
 
-async fn move_house(old: Setup, new: Setup) {
+async fn transfer_accounts(old: Setup, new: Setup) {
     write(&old, "all.jsonl", &accounts());
     let said = old.command(&["user", "import", "all.jsonl"]);
     assert!(said.contains("153 imported, 0 unchanged, 0 refused"), "{said}");
+
     let mut exports = Vec::new();
     for format in ["jsonl", "csv"] {
         let file = format!("out.{format}");
         old.command(&["user", "export", &file, "--with-hashes"]);
         exports.push(read(&old, &file));
     }
+
     assert!(exports[0].contains(r#""annual_income":50000.5,"country":"DE""#), "{}", exports[0]);
     assert_eq!(old.command(&["user", "export", "--with-hashes"]), exports[0]);
-    // Interrupted and run again, it finds what is there.
+    // A repeated import changes nothing.
     let again = old.command(&["user", "import", "all.jsonl"]);
     assert!(again.contains("0 imported, 153 unchanged, 0 refused"), "{again}");
 
-    // The first half as JSON Lines and the whole as a table, so that rows of both are there.
+    // The first half is imported as JSON Lines, and then everything as CSV.
     let half: Vec<&str> = exports[0].lines().take(70).collect();
     write(&new, "half.jsonl", &half.join("\n"));
     write(&new, "out.csv", &exports[1]);
@@ -70,11 +78,12 @@ async fn move_house(old: Setup, new: Setup) {
     let bare = new.command(&["user", "export"]);
     assert!(!bare.contains('$') && !bare.contains("password"), "{bare}");
 
-    // Numbers go on above all that were given, a tombstone's too.
+    // New ids are above all imported ones, including the tombstone's.
     let node = new.start();
     let registered = node.register("newcomer").await;
     assert_eq!(registered.json()["id"], 5001);
-    // The old password is the new one's: the bytes as received.
+
+    // The old password still works.
     let form = [("username", "user1@example.org"), ("password", "correct horse battery staple")];
     let old_name = format!("usér{}", &form[0].1[4..]);
     let logged = node.client.post_form(&node.v1("token"), &[("username", &old_name), form[1]]).await;
@@ -88,11 +97,11 @@ async fn move_house(old: Setup, new: Setup) {
 #[tokio::test]
 async fn accounts_move_from_sqlite_to_postgres() {
     let database = database();
-    move_house(Setup::sqlite(), Setup::postgres(database.url())).await;
+    transfer_accounts(Setup::sqlite(), Setup::postgres(database.url())).await;
 }
 
 #[tokio::test]
 async fn accounts_move_from_postgres_to_sqlite() {
     let database = database();
-    move_house(Setup::postgres(database.url()), Setup::sqlite()).await;
+    transfer_accounts(Setup::postgres(database.url()), Setup::sqlite()).await;
 }

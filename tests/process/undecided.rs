@@ -1,5 +1,4 @@
-//! kill -9 at any moment under load: afterwards, with the server started again, the database and the trail say the
-//! same.
+//! After kill -9 at a random moment under load and a restart, the database and the audit trail agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,25 +14,25 @@ use testkit::process::Server;
 use crate::audit::events;
 use crate::node::{Node, Setup, trail_kills, until};
 
-/// Longer than a transaction may outlive its process, by far.
+/// Much longer than a transaction may outlive its process.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Clients at once.
+/// The number of concurrent clients.
 const LANES: usize = 8;
 
-/// The database behind the server's back.
+/// Direct access to the server's database.
 struct Tables<'a> {
     setup: &'a Setup,
     url: Option<&'a str>,
 }
 
-/// A session as its row says.
+/// A row of a session.
 struct Session {
     generation: i64,
     revoked: bool,
 }
 
 impl Tables<'_> {
-    /// What gives the 32 digits of an id.
+    /// The SQL expression for the 32 digits of an id.
     fn id(&self, column: &str) -> String {
         if self.url.is_some() {
             format!("replace({column}::text, '-', '')")
@@ -42,7 +41,7 @@ impl Tables<'_> {
         }
     }
 
-    /// Rows of the database, or of the trail's own file where it has one.
+    /// Rows of the database, or of the separate file of the audit trail.
     fn rows(&self, of_trail: bool, sql: &str) -> Vec<Vec<String>> {
         if let Some(url) = self.url {
             let rows = testkit::postgres::rows(url, &sql.replace("gw.", "gatewright.")).unwrap();
@@ -79,7 +78,7 @@ impl Tables<'_> {
         self.rows(false, &sql).into_iter().map(read).collect()
     }
 
-    /// How many records of the trail there are in the database, and how many different ones.
+    /// The number of shipped records, and the number of distinct ones.
     fn shipped(&self) -> (usize, usize) {
         let sql = "SELECT sequence FROM gw.audit_events WHERE kind <> 'audit_checkpoint' AND journal = \
                    (SELECT journal FROM gw.audit_events WHERE kind = 'login_succeeded' LIMIT 1)";
@@ -89,7 +88,7 @@ impl Tables<'_> {
     }
 }
 
-/// What the trail claims: a kind, whom or what it is about, and a generation where there is one.
+/// The changes that the audit trail records: kind, subject, and generation.
 type Claims = BTreeMap<(String, String, i64), usize>;
 
 fn claims(events: &[Value]) -> Claims {
@@ -108,7 +107,7 @@ fn claims(events: &[Value]) -> Claims {
     claims
 }
 
-/// The changes that the rows show.
+/// The changes that are visible in the rows.
 fn changes(tables: &Tables<'_>) -> BTreeSet<(String, String, i64)> {
     let change = |kind: &str, about: &str, generation| (kind.to_owned(), about.to_owned(), generation);
     let mut changes: BTreeSet<_> =
@@ -121,7 +120,8 @@ fn changes(tables: &Tables<'_>) -> BTreeSet<(String, String, i64)> {
     changes
 }
 
-/// One client: somebody new comes, logs in, refreshes twice and logs out, again and again until nobody answers.
+/// One client: registers new users, logs in, refreshes twice and logs out, until the server no longer
+/// answers.
 async fn lane(node: &Node, round: usize, lane: usize, answered: &AtomicUsize) -> Option<()> {
     let kind = [("content-type", "application/json")];
     let post = async |path: &str, body: Value| {
@@ -145,14 +145,16 @@ async fn lane(node: &Node, round: usize, lane: usize, answered: &AtomicUsize) ->
     None
 }
 
-async fn no_change_is_without_its_event(setup: &Setup, url: Option<&str>) {
+async fn every_change_has_its_event(setup: &Setup, url: Option<&str>) {
     let tables = Tables { setup, url };
     let rng = Rng::system();
     let mut settled = 0;
+
     for round in 0..trail_kills(5) {
         let node = Arc::new(setup.start());
         let answered = AtomicUsize::new(0);
         let [some, turns] = [rng.bytes::<1>()[0], rng.bytes::<1>()[0]].map(usize::from);
+
         let kill = async {
             while answered.load(Ordering::SeqCst) < 10 + some / 2 {
                 tokio::task::yield_now().await;
@@ -165,9 +167,11 @@ async fn no_change_is_without_its_event(setup: &Setup, url: Option<&str>) {
         tokio::join!(join_all((0..LANES).map(|number| lane(&node, round, number, &answered))), kill);
         drop(node);
     }
+
     let node = setup.start();
     let changes = changes(&tables);
     assert!(changes.len() > 20);
+
     let mut noted = Vec::new();
     until(PATIENCE, "every change has its event", async || {
         noted = events(setup);
@@ -175,20 +179,24 @@ async fn no_change_is_without_its_event(setup: &Setup, url: Option<&str>) {
         changes.iter().all(|change| claims.contains_key(change))
     })
     .await;
+
     for (claim, times) in claims(&noted) {
-        assert!(changes.contains(&claim), "it did not happen: {claim:?}");
+        assert!(changes.contains(&claim), "a recorded change is missing in the rows: {claim:?}");
         assert_eq!(times, 1, "{claim:?}");
     }
+
     for event in &noted {
-        assert_ne!(event["kind"], "outcome_unknown", "each of these leaves a trace: {event}");
+        assert_ne!(event["kind"], "outcome_unknown", "the outcome of each change is known: {event}");
         settled += usize::from(event["settled"] == true);
     }
     println!("{} changes, {settled} of them found out after a kill", changes.len());
+
     until(PATIENCE, "every record is in the database, once", async || {
         let shipped = tables.shipped();
         shipped.0 == shipped.1 && shipped.0 == events(setup).len()
     })
     .await;
+
     drop(node);
     for arguments in [&["audit", "verify"][..], &["audit", "verify", "--database"]] {
         setup.command(arguments);
@@ -196,13 +204,13 @@ async fn no_change_is_without_its_event(setup: &Setup, url: Option<&str>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_no_change_is_without_its_event_after_kill_9_on_sqlite() {
-    no_change_is_without_its_event(&Setup::sqlite(), None).await;
+async fn fault_every_change_has_its_event_after_kill_9_on_sqlite() {
+    every_change_has_its_event(&Setup::sqlite(), None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_no_change_is_without_its_event_after_kill_9_on_postgres() {
+async fn fault_every_change_has_its_event_after_kill_9_on_postgres() {
     let server = Postgres::shared();
     let database = server.fresh_database();
-    no_change_is_without_its_event(&Setup::postgres(database.url()), Some(database.url())).await;
+    every_change_has_its_event(&Setup::postgres(database.url()), Some(database.url())).await;
 }
