@@ -5,7 +5,7 @@ use std::time::Duration;
 use fixtures::{Engine, Options, START, TestApp, TestDatabase};
 use protocol::sealed::keyring::Keyring;
 
-use crate::people::{log_in, me, member, refresh, try_refresh};
+use crate::api_calls::{log_in, me, member, refresh, try_refresh};
 
 /// An application with its own clock on a shared database and master key.
 async fn node(database: &TestDatabase, key: &str, start: model::Now) -> TestApp {

@@ -8,7 +8,7 @@ use fixtures::{Answer, TestApp, on_both};
 use http::{Method, Request, header};
 use serde_json::{Value, json};
 
-use crate::people::{PASSWORD, Pair, log_in, member, register};
+use crate::api_calls::{PASSWORD, Pair, log_in, member, register};
 
 on_both! {
     every_route_records_its_events,

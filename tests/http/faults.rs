@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use store::queries::{credential, session, user};
 use store::{Failure, Faults};
 
-use crate::people::{PASSWORD, path};
+use crate::api_calls::{PASSWORD, path};
 
 const NEXT_PASSWORD: &str = "another fine one";
 /// More calls than the flow can have.

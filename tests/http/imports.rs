@@ -186,7 +186,7 @@ async fn new_ids_are_above_the_imported_ones(app: &TestApp) {
         json!({"email": "low@example.org", "id": 7}),
     ];
     assert_eq!(import(app, rows).await, [id(41), id(1), id(40), id(7)]);
-    let register = async |name: &str| crate::people::register(app, name).await["id"].clone();
+    let register = async |name: &str| crate::api_calls::register(app, name).await["id"].clone();
     assert_eq!(register("anna").await, 42);
     // A lower id does not reset the sequence.
     assert_eq!(import(app, vec![json!({"email": "lower@example.org", "id": 9})]).await, [id(9)]);

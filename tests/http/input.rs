@@ -5,7 +5,7 @@ use fixtures::{TestApp, on_both};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use crate::people::{PASSWORD, me, member, path, register, try_log_in, try_register};
+use crate::api_calls::{PASSWORD, me, member, path, register, try_log_in, try_register};
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -272,7 +272,7 @@ async fn a_49_mass_assignment_is_ignored(app: &TestApp) {
     let names: Vec<_> = user.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names, ["created_at", "email", "id", "is_active", "role", "username"]);
 
-    let pair = crate::people::log_in(app, "eve").await;
+    let pair = crate::api_calls::log_in(app, "eve").await;
     let body = json!({"role": "admin", "id": 5, "email": "other@example.com", "is_active": false,
         "uuid": "y", "scope": "admin", "password": "x"});
     let patched = app

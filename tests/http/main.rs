@@ -8,17 +8,15 @@
     reason = "a test panics on an unexpected result"
 )]
 
-mod account;
+mod access_tokens;
+mod api;
+mod api_calls;
 mod clock;
 mod coverage;
 mod faults;
-mod flow;
 mod imports;
 mod input;
+mod layers;
 mod passwords;
-mod people;
 mod pepper;
-mod refresh;
-mod refusal;
-mod surface;
-mod tokens;
+mod register_to_logout;

@@ -8,7 +8,7 @@ use hashing::Scheme;
 use serde_json::{Value, json};
 use store::queries::credential;
 
-use crate::people::{PASSWORD, find, log_in, path, register, set_hash, try_log_in};
+use crate::api_calls::{PASSWORD, find, log_in, path, register, set_hash, try_log_in};
 
 on_both! {
     n_02_lengths_from_8_to_1024_characters,
@@ -192,7 +192,7 @@ async fn a_37_an_old_hash_is_replaced_at_the_first_login(app: &TestApp) {
     assert_eq!(app.event_kinds(), ["login_succeeded", "password_rehashed"]);
 
     // The session stays open, the password is unchanged, and the hash is not replaced again.
-    crate::people::refresh(app, &pair.refresh).await;
+    crate::api_calls::refresh(app, &pair.refresh).await;
     log_in(app, "alice").await;
     try_log_in(app, "alice", "Wrong guess 1").await.expect(401);
     assert_eq!(stored(app, "alice").await, new);
@@ -316,7 +316,7 @@ async fn n_08_a_breached_password_is_refused() {
     works(&app, "alice", "correct horse battery").await;
     works(&app, "bob", "Correct Horse").await;
 
-    let pair = crate::people::Pair::from(&try_log_in(&app, "bob", "Correct Horse").await.expect(200));
+    let pair = crate::api_calls::Pair::from(&try_log_in(&app, "bob", "Correct Horse").await.expect(200));
     let change = |new: &'static str| {
         let body = json!({"current_password": "Correct Horse", "new_password": new});
         let (app, token) = (&app, &pair.access);

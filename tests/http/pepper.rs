@@ -11,7 +11,7 @@ use protocol::wire::password_hash::{StoredHash, Unusable};
 use serde_json::json;
 use store::queries::credential;
 
-use crate::people::{PASSWORD, Pair, find, log_in, member, path, register, set_hash, try_log_in};
+use crate::api_calls::{PASSWORD, Pair, find, log_in, member, path, register, set_hash, try_log_in};
 
 const ENGINES: [Engine; 2] = [Engine::Sqlite, Engine::Postgres];
 

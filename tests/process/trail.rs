@@ -391,7 +391,7 @@ fn an_export_with_proof_is_checked_without_the_server() {
     let lines: Vec<&str> = table.stdout.lines().collect();
     assert_eq!(lines[0], "at,journal,sequence,kind,user,actor,request_id,event");
     assert_eq!(lines.len(), 61);
-    assert!(lines[7].contains(&format!("{ID},7,made_up,,a0007,")), "{}", lines[7]);
+    assert!(lines[7].contains(&format!("{ID},7,made_up,,,a0007,")), "{}", lines[7]);
 
     let wrong = setup.audit(&["export", "--from", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2));

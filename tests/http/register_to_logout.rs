@@ -3,7 +3,7 @@
 use fixtures::{TestApp, on_both};
 use serde_json::json;
 
-use crate::people::{V1, log_in, register};
+use crate::api_calls::{V1, log_in, register};
 
 on_both! {
     a_user_registers_logs_in_refreshes_and_logs_out,
@@ -20,7 +20,7 @@ async fn a_user_registers_logs_in_refreshes_and_logs_out(app: &TestApp) {
     );
     assert_eq!((user["is_active"].as_bool(), user["role"].as_str()), (Some(true), Some("basic_user")));
 
-    let crate::people::Pair { access, refresh } = log_in(app, "testuser").await;
+    let crate::api_calls::Pair { access, refresh } = log_in(app, "testuser").await;
     let me = app.get(&format!("{V1}/me"), Some(&access)).await.expect(200);
     assert_eq!(me.json(), user);
 
@@ -60,7 +60,7 @@ async fn trips_stay_within_their_budgets(app: &TestApp) {
     assert_eq!(app.meter.trips() - before, 1, "register: one write");
 
     let before = app.meter.trips();
-    let crate::people::Pair { access, refresh } = log_in(app, "alice").await;
+    let crate::api_calls::Pair { access, refresh } = log_in(app, "alice").await;
     assert_eq!(app.meter.trips() - before, 2, "token: one read, one write");
 
     let before = app.meter.trips();

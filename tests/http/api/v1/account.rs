@@ -1,10 +1,19 @@
-//! The caller's own account and sessions, and clients that introspect.
+//! The user's own account: profile, password, erasure.
 
 use fixtures::{Engine, Options, TestApp, on_both};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::people::{PASSWORD, Pair, log_in, me, member, path, refresh, register, try_log_in, try_refresh};
+use super::introspect::{client, introspect};
+use crate::api_calls::{
+    PASSWORD, Pair, log_in, me, member, path, refresh, register, try_log_in, try_refresh,
+};
+
+on_both! {
+    profile_attributes_are_set_and_removed,
+    an_erased_account_leaves_a_tombstone,
+    a_new_password_ends_every_other_session,
+}
 
 async fn patch(app: &TestApp, token: &str, body: Value) -> fixtures::Answer {
     app.call(Method::PATCH, &path("me"), Some(token), Some(("application/json", body.to_string()))).await
@@ -13,25 +22,6 @@ async fn patch(app: &TestApp, token: &str, body: Value) -> fixtures::Answer {
 async fn delete(app: &TestApp, token: &str, password: &str) -> fixtures::Answer {
     let body = json!({"password": password}).to_string();
     app.call(Method::DELETE, &path("me"), Some(token), Some(("application/json", body))).await
-}
-
-async fn client(app: &TestApp) -> String {
-    let secret = app.operate(async |ctx| auth::client::add(ctx, "api", "An API").await.unwrap()).await;
-    secret.expose().clone()
-}
-
-async fn introspect(app: &TestApp, secret: &str, token: &str) -> fixtures::Answer {
-    app.form(&path("introspect"), &[("token", token), ("client_id", "api"), ("client_secret", secret)]).await
-}
-
-on_both! {
-    profile_attributes_are_set_and_removed,
-    an_erased_account_leaves_a_tombstone,
-    a_new_password_ends_every_other_session,
-    logout_is_idempotent_and_takes_either_token,
-    a_50_only_the_owner_lists_and_ends_sessions,
-    introspection_sees_revocation_at_once,
-    a_56_a_client_authenticates_with_one_method,
 }
 
 async fn profile_attributes_are_set_and_removed(app: &TestApp) {
@@ -121,130 +111,6 @@ async fn a_new_password_ends_every_other_session(app: &TestApp) {
     try_refresh(app, &there.refresh).await.expect(401);
     try_log_in(app, "alice", PASSWORD).await.expect(401);
     try_log_in(app, "alice", "quite another 1").await.expect(200);
-}
-
-async fn logout_is_idempotent_and_takes_either_token(app: &TestApp) {
-    let pair = member(app, "alice").await;
-    let logout = async |token: Option<&str>, body: Option<Value>| {
-        let body = body.map(|body| ("application/json", body.to_string()));
-        app.call(Method::POST, &path("logout"), token, body).await
-    };
-
-    logout(None, None).await.expect_problem(401, "token_missing");
-    logout(Some("garbage"), None).await.expect_problem(401, "token_invalid");
-    logout(None, Some(json!({"refresh_token": 7}))).await.expect_problem(422, "validation_failed");
-    logout(None, Some(json!({"refresh_token": "garbage"}))).await.expect(204);
-
-    let other = log_in(app, "alice").await;
-    logout(Some(&other.access), Some(json!({"refresh_token": "garbage"}))).await.expect(204);
-    me(app, &other.access).await.expect_problem(401, "token_invalid");
-
-    logout(Some("garbage"), Some(json!({"refresh_token": pair.refresh}))).await.expect(204);
-    logout(None, Some(json!({"refresh_token": pair.refresh}))).await.expect(204);
-    logout(Some(&pair.access), None).await.expect(204);
-
-    let pair = log_in(app, "alice").await;
-    app.clock.advance(std::time::Duration::from_hours(2));
-    me(app, &pair.access).await.expect(401);
-    logout(Some(&pair.access), None).await.expect(204);
-    try_refresh(app, &pair.refresh).await.expect(401);
-}
-
-async fn a_50_only_the_owner_lists_and_ends_sessions(app: &TestApp) {
-    let (one, two) = (member(app, "alice").await, log_in(app, "alice").await);
-    let other = member(app, "bob").await;
-
-    let list = app.get(&path("sessions"), Some(&one.access)).await.expect(200).json();
-    let list = list.as_array().unwrap();
-    assert_eq!(list.iter().filter(|session| session["current"] == true).count(), 1);
-    assert_eq!(list.len(), 2);
-    let elsewhere = list.iter().find(|session| session["current"] == false).unwrap()["id"].as_str().unwrap();
-
-    let end = async |token: &str, id: &str| {
-        app.call(Method::DELETE, &format!("{}/{id}", path("sessions")), Some(token), None).await
-    };
-
-    end(&other.access, elsewhere).await.expect_problem(404, "session_not_found");
-    end(&one.access, "not-a-uuid").await.expect_problem(404, "session_not_found");
-    end(&one.access, &uuid::Uuid::nil().to_string()).await.expect_problem(404, "session_not_found");
-    end(&one.access, elsewhere).await.expect(204);
-    end(&one.access, elsewhere).await.expect_problem(404, "session_not_found");
-
-    me(app, &two.access).await.expect(401);
-    me(app, &one.access).await.expect(200);
-
-    app.call(Method::POST, &path("logout-all"), Some(&one.access), None).await.expect(204);
-    me(app, &one.access).await.expect(401);
-    me(app, &other.access).await.expect(200);
-}
-
-async fn introspection_sees_revocation_at_once(app: &TestApp) {
-    let (secret, pair) = (client(app).await, member(app, "alice").await);
-    let access = introspect(app, &secret, &pair.access).await.expect(200).json();
-    assert_eq!(
-        (access["active"].as_bool(), access["sub"].as_str(), access["token_type"].as_str()),
-        (Some(true), Some("1"), Some("Bearer"))
-    );
-
-    let session = introspect(app, &secret, &pair.refresh).await.expect(200).json();
-    assert_eq!((session["active"].as_bool(), &session["sid"]), (Some(true), &access["sid"]));
-
-    let next = refresh(app, &pair.refresh).await;
-    app.post(&path("logout"), None, json!({"refresh_token": next.refresh})).await.expect(204);
-    for token in [&pair.access, &pair.refresh, &next.access, &next.refresh, "garbage", ""] {
-        let answer = introspect(app, &secret, token).await.expect(200);
-        assert_eq!(answer.text, "{\"active\":false}", "{token}");
-    }
-}
-
-async fn a_56_a_client_authenticates_with_one_method(app: &TestApp) {
-    use base64::Engine as _;
-    let (secret, pair) = (client(app).await, member(app, "alice").await);
-
-    let basic = |id: &str, secret: &str| {
-        format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("{id}:{secret}")))
-    };
-    let send = async |authorization: Option<String>, body: String| {
-        let mut request = http::Request::post(path("introspect"))
-            .header("content-type", "application/x-www-form-urlencoded");
-        if let Some(value) = authorization {
-            request = request.header("authorization", value);
-        }
-        app.send(request.body(axum::body::Body::from(body)).unwrap()).await
-    };
-
-    let token = format!("token={}", pair.access);
-    send(Some(basic("api", &secret)), token.clone()).await.expect(200);
-    let both = format!("{token}&client_id=api&client_secret={secret}");
-    assert_eq!(send(Some(basic("api", &secret)), both).await.expect(400).json()["error"], "invalid_request");
-    assert_eq!(
-        send(Some(basic("api", &secret)), String::new()).await.expect(400).json()["error"],
-        "invalid_request"
-    );
-
-    for wrong in [
-        None,
-        Some(basic("api", "wrong")),
-        Some(basic("other", &secret)),
-        Some(basic("", "")),
-        Some(format!("Bearer {}", pair.access)),
-        Some("Basic !".to_owned()),
-    ] {
-        let answer = send(wrong, token.clone()).await.expect(401);
-        assert_eq!(answer.json()["error"], "invalid_client", "{}", answer.text);
-        assert!(
-            answer.header("www-authenticate").starts_with("Basic"),
-            "{}",
-            answer.header("www-authenticate")
-        );
-        assert!(!answer.text.contains("urn:gatewright"), "the error body is not problem details");
-    }
-
-    let rotated = app.operate(async |ctx| auth::client::rotate(ctx, "api").await.unwrap()).await;
-    introspect(app, &secret, &pair.access).await.expect(401);
-    introspect(app, rotated.expose(), &pair.access).await.expect(200);
-    app.operate(async |ctx| auth::client::remove(ctx, "api").await.unwrap()).await;
-    introspect(app, rotated.expose(), &pair.access).await.expect(401);
 }
 
 /// Concurrent changes of different attributes are all stored.

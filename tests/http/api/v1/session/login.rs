@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use model::Secret;
 use serde_json::json;
 
-use crate::people::{PASSWORD, find, member, path, register, set_hash, try_log_in};
+use crate::api_calls::{PASSWORD, find, member, path, register, set_hash, try_log_in};
 
 /// A hash that takes long enough for a change while it is computed.
 const SLOW: &str =
@@ -151,7 +151,7 @@ async fn a_51_a_52_no_answer_and_no_event_contains_a_secret(app: &TestApp) {
     seen.push(app.post(&path("register"), None, body).await);
 
     let login = try_log_in(app, "canaryname", canary).await.expect(200);
-    let pair = crate::people::Pair::from(&login);
+    let pair = crate::api_calls::Pair::from(&login);
     seen.push(try_log_in(app, canary, "C4nary-wr0ng").await);
     seen.push(app.get(&path("me"), Some(&pair.access)).await);
     seen.push(app.get(&path("sessions"), Some(&pair.access)).await);
@@ -207,7 +207,7 @@ async fn no_login_with_the_old_password_survives_its_change() {
         register(&app, "alice").await;
         for round in 0..12 {
             let next = format!("another passphrase {round}");
-            let pair = crate::people::Pair::from(&try_log_in(&app, "alice", &current).await.expect(200));
+            let pair = crate::api_calls::Pair::from(&try_log_in(&app, "alice", &current).await.expect(200));
             let logins = join_all((0..24).map(|_| try_log_in(&app, "alice", &current)));
             let body = json!({"current_password": current, "new_password": next});
             let route = path("password");
@@ -216,7 +216,7 @@ async fn no_login_with_the_old_password_survives_its_change() {
             let (logins, changed) = futures_util::join!(logins, change);
             changed.expect(204);
             for login in logins.iter().filter(|login| login.status == 200) {
-                let answer = crate::people::try_refresh(&app, &login.string("refresh_token")).await;
+                let answer = crate::api_calls::try_refresh(&app, &login.string("refresh_token")).await;
                 answer.expect_problem(401, "refresh_refused");
             }
             current = next;

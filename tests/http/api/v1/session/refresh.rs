@@ -6,7 +6,7 @@ use fixtures::{Engine, Options, TestApp, on_both};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::people::{Pair, log_in, me, member, path, refresh, register, try_refresh};
+use crate::api_calls::{Pair, log_in, me, member, path, refresh, register, try_refresh};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const SECOND: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use protocol::wire::jwt::SigningKey;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::people::{log_in, me, member, path};
+use crate::api_calls::{log_in, me, member, path};
 
 fn parts(token: &str) -> (Value, Value, String) {
     let mut parts = token.split('.');
@@ -30,13 +30,13 @@ async fn refused_everywhere(app: &TestApp, token: &str, why: &str) {
     let routes = [
         (Method::GET, "me", None),
         (Method::PATCH, "me", json(json!({"country": "FR"}))),
-        (Method::DELETE, "me", json(json!({"password": crate::people::PASSWORD}))),
+        (Method::DELETE, "me", json(json!({"password": crate::api_calls::PASSWORD}))),
         (Method::POST, "logout-all", None),
         (Method::GET, "sessions", None),
         (
             Method::POST,
             "password",
-            json(json!({"current_password": crate::people::PASSWORD, "new_password": "another one 9"})),
+            json(json!({"current_password": crate::api_calls::PASSWORD, "new_password": "another one 9"})),
         ),
     ];
     for (method, name, body) in routes {
@@ -287,8 +287,7 @@ async fn a_18_access_ends_at_once(app: &TestApp) {
             ),
             _ => {
                 let other = log_in(app, &name).await;
-                let body =
-                    json!({"current_password": crate::people::PASSWORD, "new_password": "quite another 1"});
+                let body = json!({"current_password": crate::api_calls::PASSWORD, "new_password": "quite another 1"});
                 app.post(&path("password"), Some(&other.access), body).await.expect(204);
                 me(app, &other.access).await.expect(200);
             }
@@ -307,7 +306,7 @@ async fn a_18_a_new_role_is_in_the_next_answer(app: &TestApp) {
     let user = app.operate(async |ctx| auth::account::find(ctx, "alice").await.unwrap()).await;
     app.operate(async |ctx| auth::account::set_role(ctx, &user, "admin").await.unwrap()).await;
     assert_eq!(me(app, &pair.access).await.expect(200).string("role"), "admin");
-    let next = crate::people::refresh(app, &pair.refresh).await;
+    let next = crate::api_calls::refresh(app, &pair.refresh).await;
     assert_eq!(parts(&next.access).1["role"], "admin");
 }
 
@@ -330,7 +329,7 @@ async fn the_claims_are_those_of_rfc_9068(app: &TestApp) {
     }
 
     app.clock.advance(Duration::from_mins(10));
-    let next = crate::people::refresh(app, &pair.refresh).await;
+    let next = crate::api_calls::refresh(app, &pair.refresh).await;
     let (_, later, _) = parts(&next.access);
     assert_eq!((later["auth_time"].as_i64(), later["sid"].as_str()), (Some(now), claims["sid"].as_str()));
 }
@@ -370,4 +369,37 @@ async fn an_empty_audience_leaves_aud_out_and_uuid_may_be_the_subject() {
     app.call(http::Method::POST, &path("logout-all"), Some(&pair.access), None).await.expect(204);
     me(&app, &pair.access).await.expect_problem(401, "token_invalid");
     app.close().await;
+}
+
+/// Only the mint issues tokens; no other code calls the signer.
+#[test]
+fn only_the_mint_reaches_the_signer() {
+    let crates = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates");
+    let mut callers = Vec::new();
+    let mut folders = vec![std::path::PathBuf::from(crates)];
+
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs")
+                && !path
+                    .strip_prefix(crates)
+                    .unwrap()
+                    .components()
+                    .any(|part| part.as_os_str() == "protocol" || part.as_os_str() == "tests")
+            {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap();
+                if code.contains(".sign(") {
+                    callers.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+                }
+            }
+        }
+    }
+
+    callers.sort_unstable();
+    // Webhooks are signed by their own MAC, with a secret that the receiver shares.
+    assert_eq!(callers, ["mint.rs", "webhook_signature.rs"]);
 }

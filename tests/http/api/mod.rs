@@ -1,0 +1,7 @@
+//! The routes, as in `web/api/`.
+
+mod compat;
+mod docs;
+mod health;
+mod v1;
+mod well_known;

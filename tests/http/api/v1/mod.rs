@@ -1,0 +1,5 @@
+//! `/api/v1`
+
+mod account;
+mod introspect;
+mod session;

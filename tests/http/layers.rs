@@ -1,0 +1,132 @@
+//! Layers: headers, caching, CORS, request ids and the client's address.
+
+use axum::body::Body;
+use fixtures::{Engine, Options, TestApp, on_both};
+use http::{Method, Request};
+
+use crate::api_calls::{me, member, path};
+
+on_both! {
+    a_54_nothing_with_a_token_is_cached,
+    security_headers_are_on_every_answer,
+    a_request_id_is_ours_unless_a_trusted_proxy_gives_one,
+}
+
+fn with_origin(method: Method, path: &str, origin: &str) -> http::request::Builder {
+    Request::builder().method(method).uri(path).header("origin", origin)
+}
+
+async fn a_54_nothing_with_a_token_is_cached(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    for answer in [
+        me(app, &pair.access).await,
+        crate::api_calls::try_refresh(app, &pair.refresh).await,
+        me(app, "x").await,
+        app.get("/nothing", None).await,
+    ] {
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.header("etag"), "");
+    }
+}
+
+async fn security_headers_are_on_every_answer(app: &TestApp) {
+    for route in [
+        "/health/liveness",
+        "/nothing",
+        "/docs",
+        "/openapi.json",
+        "/api/v1/auth/me",
+        "/.well-known/jwks.json",
+    ] {
+        let answer = app.get(route, None).await;
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{route}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{route}");
+        assert!(answer.header("content-security-policy").contains("default-src 'none'"), "{route}");
+        assert!(answer.header("strict-transport-security").contains("max-age=31536000"), "{route}");
+        assert!(!answer.header("x-request-id").is_empty(), "{route}");
+        for leak in ["server", "x-powered-by"] {
+            assert_eq!(answer.header(leak), "", "{route}");
+        }
+    }
+}
+
+async fn a_request_id_is_ours_unless_a_trusted_proxy_gives_one(app: &TestApp) {
+    let request =
+        Request::get("/nothing").header("x-request-id", "client-made-7").body(Body::empty()).unwrap();
+    let answer = app.send(request).await.expect_problem(404, "not_found");
+    assert_ne!(answer.header("x-request-id"), "client-made-7");
+    assert_eq!(uuid::Uuid::parse_str(answer.header("x-request-id")).unwrap().get_version_num(), 7);
+}
+
+#[tokio::test]
+async fn a_55_only_listed_origins_and_never_null() {
+    let mut options = Options::default();
+    options.web.cors_allowed_origins = vec!["https://app.example".to_owned()];
+    let app = TestApp::with(Engine::Sqlite, options).await;
+
+    let allowed = "https://app.example";
+    for (method, route, status) in [
+        (Method::GET, "/api/v1/auth/me", 401),
+        (Method::GET, "/nothing", 404),
+        (Method::GET, "/health/liveness", 200),
+    ] {
+        let answer =
+            app.send(with_origin(method, route, allowed).body(Body::empty()).unwrap()).await.expect(status);
+        assert_eq!(answer.header("access-control-allow-origin"), allowed);
+        assert_eq!(
+            answer.header("access-control-expose-headers"),
+            "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id"
+        );
+        assert_eq!(answer.header("vary"), "Origin");
+        assert_eq!(answer.header("access-control-allow-credentials"), "");
+    }
+
+    for origin in [
+        "null",
+        "https://evil.example",
+        "https://app.example.evil.example",
+        "http://app.example",
+        "https://app.example:8443",
+        "HTTPS://APP.EXAMPLE",
+        "",
+    ] {
+        let answer =
+            app.send(with_origin(Method::GET, "/health/liveness", origin).body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.header("access-control-allow-origin"), "", "{origin}");
+    }
+
+    let preflight =
+        with_origin(Method::OPTIONS, &path("token"), allowed).header("access-control-request-method", "POST");
+    let answer = app.send(preflight.body(Body::empty()).unwrap()).await.expect(204);
+    assert!(answer.header("access-control-allow-headers").contains("Authorization"));
+
+    let foreign = with_origin(Method::OPTIONS, &path("token"), "https://evil.example")
+        .header("access-control-request-method", "POST");
+    assert_eq!(
+        app.send(foreign.body(Body::empty()).unwrap()).await.header("access-control-allow-origin"),
+        ""
+    );
+
+    let jwks = with_origin(Method::GET, "/.well-known/jwks.json", "https://evil.example")
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(app.send(jwks).await.header("access-control-allow-origin"), "*");
+    app.close().await;
+}
+
+#[tokio::test]
+async fn a_trusted_proxys_request_id_and_address_are_taken() {
+    let mut options = Options::default();
+    options.web.trusted_proxies = protocol::wire::forwarded::TrustedProxies::parse(["127.0.0.0/8"]).unwrap();
+    let app = TestApp::with(Engine::Sqlite, options).await;
+    let request = Request::post(path("token"))
+        .header("x-request-id", "edge-42")
+        .header("x-forwarded-for", "203.0.113.7, 127.0.0.9")
+        .header("content-type", "application/x-www-form-urlencoded");
+    let answer = app.send(request.body(Body::from("username=x&password=y")).unwrap()).await.expect(401);
+    assert_eq!(answer.header("x-request-id"), "edge-42");
+    let origin = &app.events()[0].origin;
+    assert_eq!(origin.address, Some("203.0.113.7".parse().unwrap()));
+    assert_eq!(origin.request_id.as_ref().unwrap().0, "edge-42");
+    app.close().await;
+}
