@@ -9,7 +9,7 @@ use protocol::wire::jwt::SigningKey;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::api_calls::{log_in, me, member, path};
+use crate::api_calls::{PASSWORD, log_in, me, member, path};
 
 fn parts(token: &str) -> (Value, Value, String) {
     let mut parts = token.split('.');
@@ -36,7 +36,7 @@ async fn refused_everywhere(app: &TestApp, token: &str, why: &str) {
         (
             Method::POST,
             "password",
-            json(json!({"current_password": crate::api_calls::PASSWORD, "new_password": "another one 9"})),
+            json(json!({"current_password": PASSWORD, "new_password": "another one 9"})),
         ),
     ];
     for (method, name, body) in routes {
@@ -287,7 +287,7 @@ async fn a_18_access_ends_at_once(app: &TestApp) {
             ),
             _ => {
                 let other = log_in(app, &name).await;
-                let body = json!({"current_password": crate::api_calls::PASSWORD, "new_password": "quite another 1"});
+                let body = json!({"current_password": PASSWORD, "new_password": "quite another 1"});
                 app.post(&path("password"), Some(&other.access), body).await.expect(204);
                 me(app, &other.access).await.expect(200);
             }
