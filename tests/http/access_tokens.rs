@@ -30,7 +30,7 @@ async fn refused_everywhere(app: &TestApp, token: &str, why: &str) {
     let routes = [
         (Method::GET, "me", None),
         (Method::PATCH, "me", json(json!({"country": "FR"}))),
-        (Method::DELETE, "me", json(json!({"password": crate::api_calls::PASSWORD}))),
+        (Method::DELETE, "me", json(json!({"password": PASSWORD}))),
         (Method::POST, "logout-all", None),
         (Method::GET, "sessions", None),
         (
