@@ -63,10 +63,9 @@ pub async fn outcome_of(
         | EventKind::PepperRemoved
         | EventKind::PasswordsSealed
         | EventKind::KeysResealed
-        | EventKind::RowsCleaned => Outcome::Unknown,
-
+        | EventKind::RowsCleaned
         // These change no row, so no transaction announces them.
-        EventKind::ServerStarted
+        | EventKind::ServerStarted
         | EventKind::ServerStopped
         | EventKind::ConfigurationReloaded
         | EventKind::ConfigurationRefused
