@@ -6,11 +6,7 @@ fn all_errors_are_reported_at_once_with_status_2() {
     let wrong = ["config", "check", "--set", "server.lisen=1", "--set", "tokens.access_ttl=soon"];
     let ended = place.run(&wrong, "");
     assert_eq!(ended.status.code(), Some(2));
-    assert!(
-        ended.stderr.contains("2 mistakes") && ended.stderr.contains("server.listen"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("2 errors") && ended.stderr.contains("server.listen"), "{}", ended.stderr);
     let ended = place.run(&[&["--json"], wrong.as_slice()].concat(), "");
     let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((ended.status.code(), json["errors"].as_array().unwrap().len()), (Some(2), 2));

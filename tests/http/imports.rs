@@ -273,7 +273,7 @@ async fn imported_rows_are_validated_like_registrations(app: &TestApp) {
         (json!({"state": "erased"}), "id: a tombstone requires it"),
         (
             json!({"state": "erased", "id": 3, "email": "a@example.org"}),
-            "state: an erased account has neither",
+            "state: an erased account has no email",
         ),
     ] {
         let reason = refusal(app, row.clone()).await;

@@ -148,7 +148,7 @@ fn settings_that_do_not_fit_together_are_refused() {
     );
     assert!(refused(&[("server.tls_cert_file", "c")]).contains("server.tls_key_file is required"));
     assert!(refused(&[("server.tls_key_file", "c")]).contains("server.tls_cert_file is required"));
-    assert!(refused(&[("tokens.algorithm", "hs256")]).contains("tokens.hs256_secret_file: needed"));
+    assert!(refused(&[("tokens.algorithm", "hs256")]).contains("tokens.hs256_secret_file: required"));
     assert!(refused(&[("tokens.hs256_secret_file", "f")]).contains("allowed only"));
     assert!(refused(&[("legacy.sunset", "soon")]).contains("not a date"));
     assert!(refused(&[("server.public_url", "https://a/?q")]).contains("a query"));
