@@ -11,7 +11,7 @@ use auth::signing_keys::SigningKeyError;
 /// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing is left to do for now.
+    /// Nothing is left to do until the next run.
     Idle,
     /// There is more to do at once.
     Again,

@@ -226,7 +226,7 @@ impl fmt::Debug for PendingAudit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PendingAudit")
             .field("intent", &self.intent)
-            .field("fate", &self.state)
+            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }
@@ -251,9 +251,9 @@ mod tests {
 
     /// Records the calls it receives.
     #[derive(Default)]
-    struct Told(Mutex<Vec<String>>);
+    struct CallLog(Mutex<Vec<String>>);
 
-    impl Recorder for Told {
+    impl Recorder for CallLog {
         fn record(&self, entry: Entry) -> Option<Receipt> {
             self.0.lock().unwrap().push(format!("{} {:?}", entry.event.kind(), entry.intent));
             None
@@ -269,31 +269,31 @@ mod tests {
         }
     }
 
-    fn told(go: impl FnOnce(&mut PendingAudit)) -> Vec<String> {
-        let told = Arc::<Told>::default();
-        let audit = AuditContext::new(told.clone(), Clock::test(Now::from_seconds(1)), Origin::default());
+    fn log(go: impl FnOnce(&mut PendingAudit)) -> Vec<String> {
+        let log = Arc::<CallLog>::default();
+        let audit = AuditContext::new(log.clone(), Clock::test(Now::from_seconds(1)), Origin::default());
         let mut announced = audit.announce(Intent::to(EventKind::ProfileChanged).user(USER));
         assert!(announced.written().is_some() && announced.written().is_none());
         go(&mut announced);
         drop(announced);
-        let mut told = told.0.lock().unwrap();
-        assert_eq!(told.remove(0), "announced profile_changed");
-        std::mem::take(&mut *told)
+        let mut log = log.0.lock().unwrap();
+        assert_eq!(log.remove(0), "announced profile_changed");
+        std::mem::take(&mut *log)
     }
 
     #[test]
     fn dropping_a_pending_audit_reports_its_outcome() {
-        assert_eq!(told(|_| {}), ["withdrawn 7"]);
-        assert_eq!(told(PendingAudit::sent), ["outcome_unknown Some(7)"]);
+        assert_eq!(log(|_| {}), ["withdrawn 7"]);
+        assert_eq!(log(PendingAudit::sent), ["outcome_unknown Some(7)"]);
         let refused = |announced: &mut PendingAudit| {
             announced.sent();
             announced.rolled_back();
         };
-        assert_eq!(told(refused), ["withdrawn 7"]);
+        assert_eq!(log(refused), ["withdrawn 7"]);
         let committed = |announced: &mut PendingAudit| {
             announced.sent();
             announced.committed(Event::ProfileChanged { user: USER });
         };
-        assert_eq!(told(committed), ["profile_changed Some(7)"]);
+        assert_eq!(log(committed), ["profile_changed Some(7)"]);
     }
 }

@@ -48,7 +48,7 @@ pub struct ShipContext<'a> {
 /// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Nothing is left to ship for now.
+    /// Every ready record is shipped.
     Idle,
     /// There is more to ship, at once.
     More,
