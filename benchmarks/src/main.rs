@@ -19,7 +19,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str = "usage: cargo run --release -p benchmarks -- BENCHMARK
 
-  server            start, memory, size and requests per second of the release binary
+  server [OTHER]    start, memory, size and requests per second of the release binary, beside another build
   passwords [PART]  logins per second, overload, neighbours, enumeration, of the release binary
   audit [PART]      overhead, outages, locks and months of the audit trail, of the release binary
   store             what round trips, pools, batches and group commit are worth
@@ -48,7 +48,9 @@ fn run(arguments: &[&str]) -> Outcome<bool> {
         ["store"] => runtime.block_on(storage::run())?,
         ["million"] => runtime.block_on(million::run(&["sqlite", "postgres"]))?,
         ["million", engine @ ("sqlite" | "postgres")] => runtime.block_on(million::run(&[*engine]))?,
-        ["server"] => server::run(root())?,
+        ["server"] => server::run(root(), None)?,
+        // Another build of the server, under the same load in turn.
+        ["server", other] => server::run(root(), Some(Path::new(other)))?,
         ["passwords", part @ ..] => passwords::run(root(), part)?,
         ["audit", part @ ..] => audit::run(root(), part)?,
         ["trivial", port] => runtime.block_on(async { server::serve_trivial(port.parse()?).await })?,

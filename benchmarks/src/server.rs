@@ -22,20 +22,28 @@ const STARTS: usize = 11;
 const OPERATIONS: [(&str, Step); 4] =
     [("register", sign_up), ("login", sign_in), ("refresh", refresh), ("me", me)];
 
-/// Prints every figure of the whole server.
-pub(super) fn run(root: &Path) -> Outcome<()> {
+/// Prints every figure of the whole server, and of another build of it if one is given.
+pub(super) fn run(root: &Path, other: Option<&Path>) -> Outcome<()> {
     let binary = root.join("target/release/gatewright");
     let size = std::fs::metadata(&binary)
         .map_err(|_| "build it first: cargo build --release --locked -p gatewright")?
         .len();
     println!("release binary: {:.1} MiB", f64::from(u32::try_from(size / 1024)?) / 1024.0);
     cold_start(&binary)?;
+
     let postgres = Postgres::builder().fsync(true).start();
     let url = postgres.url();
     let mut contestants = vec![
         Contestant::open("SQLite", &binary, &binary, None, &[])?,
         Contestant::open("PostgreSQL", &binary, &binary, Some(&url), &[])?,
     ];
+    let beside = Postgres::builder().fsync(true).start();
+    if let Some(other) = other {
+        let url = beside.url();
+        contestants.push(Contestant::open("SQLite, other build", other, other, None, &[])?);
+        contestants.push(Contestant::open("PostgreSQL, other build", other, other, Some(&url), &[])?);
+    }
+
     let trivial = trivial()?;
     for contestant in &mut contestants {
         contestant.settle()?;
@@ -64,6 +72,8 @@ fn cold_start(binary: &Path) -> Outcome<()> {
     Ok(())
 }
 
+/// Within an operation the contestants take turns, in the opposite order in every second round, so that a
+/// change of the machine's load affects all of them.
 fn rounds(contestants: &mut [Contestant], trivial: &(Server, SocketAddr)) -> Outcome<()> {
     let mut base = Figures::new("a trivial axum handler", "/s");
     let mut figures: Vec<Vec<Figures>> = contestants
@@ -73,15 +83,20 @@ fn rounds(contestants: &mut [Contestant], trivial: &(Server, SocketAddr)) -> Out
         })
         .collect();
 
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let mut nothing = vec![(); CONNECTIONS];
         let asked = load(trivial.1, &mut nothing, SPAN, |_, (), connection| {
             connection.send(&get("/", "x")).map(|_| ())
         })?;
         base.push(asked.rate);
-        for (contestant, figures) in contestants.iter_mut().zip(&mut figures) {
-            for ((_, step), figures) in OPERATIONS.iter().zip(figures) {
-                figures.push(load(contestant.address, &mut contestant.clients, SPAN, step)?.rate);
+        for (at, (_, step)) in OPERATIONS.iter().enumerate() {
+            let mut turns: Vec<_> = contestants.iter_mut().zip(&mut figures).collect();
+            if round % 2 == 1 {
+                turns.reverse();
+            }
+            for (contestant, figures) in turns {
+                let measured = load(contestant.address, &mut contestant.clients, SPAN, step)?;
+                figures.get_mut(at).ok_or("no such operation")?.push(measured.rate);
             }
         }
     }

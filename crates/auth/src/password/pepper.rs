@@ -257,8 +257,7 @@ impl Default for Place {
 }
 
 /// Seals some of the hashes that are not sealed with the newest pepper; at the end removes unused versions. A
-/// hash that cannot be opened stays as it is. Returns the next position, or None when nothing is left to do
-/// for now.
+/// hash that cannot be opened stays as it is. Returns the next position, or `None` at the end.
 ///
 /// # Errors
 /// When the database did not answer.
