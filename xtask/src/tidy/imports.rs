@@ -1,5 +1,7 @@
 //! The allowed dependencies between the crates of the workspace, and on some external crates.
 
+use std::collections::HashSet;
+
 use super::Finding;
 use super::source::Source;
 
@@ -40,7 +42,10 @@ const RESTRICTED: [(&str, &[&str], &str); 5] = [
 
 struct Dependency<'a> {
     line: usize,
+    /// The name of the package.
     name: &'a str,
+    /// The name in code, with `-` for `_`.
+    alias: &'a str,
     for_tests: bool,
 }
 
@@ -59,6 +64,31 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
         Some(Finding::new(&source.path, dependency.line, "import", advice))
     };
     dependencies(&source.text).into_iter().filter_map(refused).collect()
+}
+
+/// Dependencies that no code of their crate names.
+pub(super) fn unused(sources: &[Source]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for manifest in sources {
+        let Some(folder) = manifest.path.strip_suffix("Cargo.toml").filter(|folder| !folder.is_empty())
+        else {
+            continue;
+        };
+        let code = sources.iter().filter(|source| source.is_rust() && source.path.starts_with(folder));
+        let named: HashSet<&str> = code.flat_map(|source| words(&source.text)).collect();
+
+        for dependency in dependencies(&manifest.text) {
+            if !named.contains(dependency.alias.replace('-', "_").as_str()) {
+                let advice = format!("no code names `{}`: remove it", dependency.alias);
+                findings.push(Finding::new(&manifest.path, dependency.line, "unused-dependency", advice));
+            }
+        }
+    }
+    findings
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|char: char| !char.is_alphanumeric() && char != '_')
 }
 
 /// The kind of a workspace crate.
@@ -123,12 +153,13 @@ fn dependencies(manifest: &str) -> Vec<Dependency<'_>> {
             section = header.trim_end_matches(']');
             // `[dependencies.NAME]`
             if let Some((_, name)) = section.rsplit_once("dependencies.") {
-                found.push(Dependency { line, name, for_tests: section.contains("dev-dependencies") });
+                let for_tests = section.contains("dev-dependencies");
+                found.push(Dependency { line, name, alias: name, for_tests });
             }
         } else if section.ends_with("dependencies") && !text.starts_with('#') && text.contains('=') {
             let key = text.split(['.', '=', ' ']).next().unwrap_or_default().trim_matches('"');
             let renamed = text.split_once("package = \"").and_then(|(_, rest)| rest.split('"').next());
-            found.push(Dependency { line, name: renamed.unwrap_or(key), for_tests });
+            found.push(Dependency { line, name: renamed.unwrap_or(key), alias: key, for_tests });
         }
     }
     found
@@ -205,5 +236,19 @@ mod tests {
             assert_eq!(found(other, &named), [4], "{other} {external}");
             assert_eq!(found(other, &named.replace("dep", "dev-dep")), [4], "{other} {external}");
         }
+    }
+
+    #[test]
+    fn a_dependency_that_no_code_names_is_refused() {
+        let manifest = "[package]\nname = \"x\"\n[dependencies]\na-b = \"1\"\n\
+                        c = { package = \"d\" }\ne = \"1\"\nf = \"1\"\n";
+        let sources = [
+            Source::new("crates/x/Cargo.toml", manifest),
+            Source::new("crates/x/src/lib.rs", "use a_b::c::d;\n"),
+            Source::new("crates/y/src/lib.rs", "use e::f;\n"),
+            Source::new("Cargo.toml", "[workspace.dependencies]\nz = \"1\"\n"),
+        ];
+        let lines: Vec<usize> = unused(&sources).iter().map(|finding| finding.line).collect();
+        assert_eq!(lines, [6, 7]);
     }
 }

@@ -97,6 +97,7 @@ fn check(sources: &[Source]) -> Vec<Finding> {
             findings.extend(style::check(source));
         }
     }
+    findings.extend(imports::unused(sources));
     findings.extend(modules::check(sources));
     findings.extend(documents::decisions(sources));
     findings.extend(documents::invariants(sources));
@@ -151,6 +152,7 @@ mod tests {
             [
                 "invariant",
                 "import",
+                "unused-dependency",
                 "allow",
                 "module-file",
                 "module-name",
