@@ -13,6 +13,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use crate::runner::until_idle;
 use crate::{
     Cleanup, Job, JobError, KeysOnDisk, LearnHashMix, PollRevocations, PurgeErasedKeys, ReconcileIntents,
     RepepperHashes, RotateSigningKeys, Runner, Step, StoreRehashes,
@@ -86,11 +87,7 @@ impl Registry {
     /// The error of the first failing step; [`JobError::Unknown`] where no job has this name.
     pub async fn settle(&self, runner: &Runner, name: &'static str) -> Result<(), JobError> {
         let job = self.find(name)?;
-        while job.step(runner).await? == Step::Again {
-            // Other tasks that wait for the database go first.
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+        until_idle(async || job.step(runner).await).await
     }
 
     fn find(&self, name: &'static str) -> Result<&Arc<dyn AnyJob>, JobError> {

@@ -93,11 +93,7 @@ impl Runner {
     /// # Errors
     /// The error of the first failing step.
     pub async fn settle<J: Job>(&self, job: &J) -> Result<(), JobError> {
-        while self.step(job).await? == Step::Again {
-            // Other tasks that wait for the database go first.
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+        until_idle(async || self.step(job).await).await
     }
 
     /// Steps `job` at its period until `stop`. A step that has started is finished; a failed one is retried.
@@ -152,6 +148,15 @@ impl Runner {
         }
         *failures = failures.saturating_add(1);
     }
+}
+
+/// Repeats `step` until there is nothing left to do.
+pub(crate) async fn until_idle(step: impl AsyncFn() -> Result<Step, JobError>) -> Result<(), JobError> {
+    while step().await? == Step::Again {
+        // Other tasks that wait for the database go first.
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Runner {

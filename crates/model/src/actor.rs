@@ -1,4 +1,4 @@
-//! Who did something, as far as it is proven.
+//! The actor of an event, as far as it is proven.
 
 use std::borrow::Cow;
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ClientId, UserUuid};
 
-/// Who did something: part of every audit record.
+/// The actor of an event: part of every audit record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Actor {
-    /// The server itself: its start, its end, its configuration.
+    /// The server itself: its start, stop and configuration.
     #[default]
     Server,
-    /// A request that proves no identity.
+    /// An unauthenticated request.
     Anonymous,
-    /// A user, by a token or the right password.
+    /// A user, authenticated by a token or password.
     User {
         /// The user.
         user: UserUuid,
@@ -25,7 +25,7 @@ pub enum Actor {
         /// The administrator's own account.
         user: UserUuid,
     },
-    /// A client, by its credentials.
+    /// A client, authenticated by its credentials.
     Client {
         /// The client.
         client: ClientId,

@@ -1,4 +1,4 @@
-//! Where something came from, and who did it.
+//! The origin of an event: its channel, actor and request.
 
 use std::net::IpAddr;
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Actor, RequestId};
 
-/// The way in which something came.
+/// The channel of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
-    /// The server's own life: its start, its end, its configuration.
+    /// The server itself: its start, stop and configuration.
     #[default]
     Server,
     /// A request.
     Http,
-    /// A command.
+    /// A command of the command line.
     #[serde(rename = "cli")]
     CommandLine,
     /// A job.
@@ -27,10 +27,10 @@ pub enum Channel {
 /// The origin of an event: part of every entry.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Origin {
-    /// The way in which it came.
+    /// The channel.
     #[serde(rename = "via")]
     pub channel: Channel,
-    /// Who did it, as far as that was proven when it began.
+    /// The actor, as far as proven when the request, job or command began.
     pub actor: Actor,
     /// The request's id, where there is a request.
     pub request_id: Option<RequestId>,
@@ -42,22 +42,22 @@ pub struct Origin {
     pub trace_id: Option<String>,
     /// The client's address after trusted proxies.
     pub address: Option<IpAddr>,
-    /// The client's `User-Agent`, cut to 256 characters, control characters replaced.
+    /// The client's `User-Agent`, truncated to 256 characters, with control characters replaced.
     pub user_agent: Option<String>,
 }
 
 impl Origin {
-    /// The origin of what a job does.
+    /// The origin of a job's events.
     pub fn job(name: &'static str) -> Self {
         Self { channel: Channel::Job, actor: Actor::Job { job: name.into() }, ..Self::default() }
     }
 
-    /// The origin of what a command does; `actor` is [`Actor::CommandLine`].
+    /// The origin of a command's events; `actor` is [`Actor::CommandLine`].
     pub fn command_line(actor: Actor) -> Self {
         Self { channel: Channel::CommandLine, actor, ..Self::default() }
     }
 
-    /// The origin of a request that proves no identity yet.
+    /// The origin of a request that is not authenticated yet.
     pub fn http() -> Self {
         Self { channel: Channel::Http, actor: Actor::Anonymous, ..Self::default() }
     }

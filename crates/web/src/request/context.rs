@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
-use model::Now;
+use model::{Now, Origin};
 use protocol::wire::authorization::Authorization;
 use runtime::AuditContext;
 use runtime::audit::Receipts;
@@ -163,7 +163,7 @@ impl<I: Input, W: Authenticate> FromRequest<AppState> for RequestContext<I, W> {
             return Err(Problem::AuditUnavailable);
         }
         let origin =
-            parts.extensions.get::<RequestOrigin>().map(|origin| (*origin.0).clone()).unwrap_or_default();
+            parts.extensions.get::<RequestOrigin>().map_or_else(Origin::http, |origin| (*origin.0).clone());
         let gone = parts.extensions.get::<Gone>().map_or_else(CancellationToken::new, |gone| gone.0.clone());
         let receipts = parts.extensions.get::<Receipts>().cloned().unwrap_or_default();
         let audit = app.0.audit.of(origin).gathering(receipts);
