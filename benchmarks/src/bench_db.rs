@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::{Clock, Email, Event, EventKind, Intent, Now, Origin, SessionId, UserId, UserUuid};
+use model::{Clock, Email, Now, Origin, SessionId, UserId, UserUuid};
 use protocol::sealed::pepper::StoredText;
 use runtime::{AuditContext, NoopRecorder, Spawner};
 use store::queries::session::{NewSession, Rotation};
@@ -19,7 +19,8 @@ use crate::Outcome;
 
 pub(super) const NOON: Now = Now::from_seconds(1_700_000_000);
 /// The intent of every write of a benchmark.
-const INTENT: Intent = Intent::to(EventKind::UserRegistered);
+const INTENT: model::intent::UserRegistered =
+    model::intent::UserRegistered { user: UserUuid(Uuid::nil()), session: None };
 const DAY: Duration = Duration::from_hours(24);
 
 /// A stored text without a pepper.
@@ -185,8 +186,8 @@ fn one<T>(rows: &[T]) -> Result<(), String> {
     if rows.len() == 1 { Ok(()) } else { Err(format!("{} rows instead of one", rows.len())) }
 }
 
-fn event(n: u64) -> Event {
-    Event::UserRegistered {
+fn event(n: u64) -> model::event::UserRegistered {
+    model::event::UserRegistered {
         role: "basic_user".to_owned(),
         user: UserUuid(uuid(n)),
         session: Some(SessionId(uuid(n))),

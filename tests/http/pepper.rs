@@ -353,9 +353,9 @@ async fn n_10_a_missing_pepper_is_queried_once() {
     app.operate(async |ctx| {
         let made: Result<(), store::Error> = ctx
             .lease
-            .transact(model::Intent::to(model::EventKind::PepperCreated), async move |tx| {
+            .transact(model::intent::PepperCreated {}, async move |tx| {
                 tx.one(store::queries::pepper::insert(7, vec![1, 2, 3], model::Now::from_seconds(1))).await?;
-                Ok((model::Event::PepperCreated { version: 7 }, ()))
+                Ok((model::event::PepperCreated { version: 7 }, ()))
             })
             .await;
         made.unwrap();

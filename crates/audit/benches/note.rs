@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use audit::{Auditor, DetailKeyFile, IntentLog, SEGMENTS};
 use journal::{Journal, JournalId, Options};
 use model::event::LoginMethod;
-use model::{Clock, Event, EventKind, Intent, Origin, RequestId, Rng, SessionId, UserUuid};
+use model::intent::{self, Announced as _};
+use model::{Clock, Event, Origin, RequestId, Rng, SessionId, UserUuid};
 use protocol::sealed::keyring::Keyring;
 use runtime::AuditContext;
 use uuid::Uuid;
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for number in 0..PEOPLE + EVENTS {
         let user = UserUuid(Uuid::from_u128(number % PEOPLE));
         let session = SessionId(Uuid::from_u128(number));
-        let intent = Intent::to(EventKind::LoginSucceeded).user(user).session(session);
+        let intent = intent::LoginSucceeded { user, session }.intent();
         let begun = Instant::now();
         let mut announced = audit.announce(intent);
         let took = begun.elapsed();
@@ -64,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     runtime.block_on(async {
         for _ in 0..EVENTS / 10 {
             let begun = Instant::now();
-            let mut announced = audit.announce(Intent::to(EventKind::ProfileChanged));
+            let mut announced = audit.announce(intent::RowsCleaned {}.intent());
             let written = announced.written();
             if let Some(written) = written {
                 written.await;

@@ -1,10 +1,8 @@
 //! Login: one read, one hash without a database connection, one write.
 
 use hashing::Refusal;
-use model::{
-    Email, Event, EventKind, Intent, Secret, Username,
-    event::{LoginMethod, Reason},
-};
+use model::event::{self, LoginMethod, Reason};
+use model::{Email, Event, Secret, Username, intent};
 use protocol::wire::scope::Scope;
 use store::queries::user::User;
 use store::queries::{credential, session};
@@ -83,35 +81,33 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     let (user, full) = (login.user.clone(), login.sessions >= model::bounds::SESSIONS_PER_USER);
     let (row, version, uuid, keep) =
         (pending.row.clone(), login.version, user.uuid, ctx.services.keep_until(ctx.now));
-    let intent = Intent::to(EventKind::LoginSucceeded).user(uuid).session(row.id);
+    let intent = intent::LoginSucceeded { user: uuid, session: row.id };
     let opened = ctx
         .lease
         .transact(intent, async move |tx: &mut Tx| {
-            let event = Event::LoginSucceeded { user: uuid, session: row.id, method: LoginMethod::Password };
+            let event = event::LoginSucceeded { user: uuid, session: row.id, method: LoginMethod::Password };
             if full {
-                tx.one(session::open(user.id, version, &row)).await?.ok_or(LoginError::Refused)?;
-                let ended = revoke_oldest(tx, user.id, keep).await?;
-                return Ok((event, ended));
+                let opened = tx.one(session::open(user.id, version, &row)).await?;
+                let opened = opened.ok_or(LoginError::Refused)?;
+                return Ok((event, (opened, revoke_oldest(tx, user.id, keep).await?)));
             }
             // The user may have changed during the hash: the statement checks again that the user is active
             // and the password version is unchanged.
             let (opened,) = tx.commit_with((session::open(user.id, version, &row),)).await?;
-            opened.first().ok_or(LoginError::Refused)?;
-            Ok((event, Vec::new()))
+            let opened = opened.into_iter().next().ok_or(LoginError::Refused)?;
+            Ok((event, (opened, Vec::new())))
         })
         .await;
 
-    match opened {
-        Ok(ended) => ctx.services.revocations.add(&ended, keep),
-        Err(LoginError::Refused) => {
+    let (opened, ended) = opened.inspect_err(|error| {
+        if matches!(error, LoginError::Refused) {
             ctx.audit.note(failed(Some(uuid), Reason::Changed));
-            return Err(LoginError::Refused);
         }
-        Err(other) => return Err(other),
-    }
+    })?;
+    ctx.services.revocations.add(&ended, keep);
 
     rehash_if_outdated(ctx, &login, &given.password);
-    let live = ActiveSession::opened(&pending, &login.user);
+    let live = ActiveSession::opened(&pending, opened, &login.user);
     let tokens = mint(ctx, &live, &pending.token).map_err(LoginError::Mint)?;
     Ok((tokens, login.user))
 }

@@ -1,6 +1,6 @@
 //! The realm: binds a database to one master key.
 
-use model::{EventKind, Intent};
+use model::{event, intent};
 use store::queries::realm::{self, Realm};
 use uuid::Uuid;
 
@@ -57,9 +57,9 @@ pub async fn open(ctx: &mut OpContext<'_>) -> Result<Realm, RealmError> {
     };
     let outcome: Result<(), RealmError> = ctx
         .lease
-        .transact(Intent::to(EventKind::RealmOpened), async move |tx| {
+        .transact(intent::RealmOpened {}, async move |tx| {
             tx.commit_with((realm::insert(&new),)).await?;
-            Ok((model::Event::RealmOpened { realm: new.uuid }, ()))
+            Ok((event::RealmOpened { realm: new.uuid }, ()))
         })
         .await;
     outcome?;

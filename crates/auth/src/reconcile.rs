@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use model::event::LoginMethod;
-use model::{Event, EventKind, Intent, SessionId, UnresolvedIntent, UserUuid};
+use model::event::{self, LoginMethod};
+use model::intent::IntentKind;
+use model::{Event, Intent, SessionId, UnresolvedIntent, UserUuid};
 use store::queries::{session, user};
 
 use crate::OpContext;
@@ -32,141 +33,138 @@ pub async fn outcome_of(
     ctx: &mut OpContext<'_>,
     unresolved: &UnresolvedIntent,
 ) -> Result<Outcome, store::Error> {
-    let Intent { kind, user, session, .. } = unresolved.intent;
-    let outcome = match kind {
-        EventKind::UserRegistered => registration(ctx, user, session).await?,
-        EventKind::ProfileChanged | EventKind::RoleChanged | EventKind::UserActivated => {
-            change_of_user(ctx, &unresolved.intent).await?
+    let intent = &unresolved.intent;
+    let outcome = match intent.kind {
+        IntentKind::UserRegistered => registration(ctx, intent).await?,
+        IntentKind::ProfileChanged => {
+            change_of_user(ctx, intent, |user, _| event::ProfileChanged { user }.into()).await?
         }
-        EventKind::LoginSucceeded
-        | EventKind::SessionRefreshed
-        | EventKind::SessionRevoked
-        | EventKind::RefreshStolen => change_of_session(ctx, unresolved).await?,
+        IntentKind::RoleChanged => {
+            change_of_user(ctx, intent, |user, role| event::RoleChanged { user, role }.into()).await?
+        }
+        IntentKind::UserActivated => {
+            change_of_user(ctx, intent, |user, _| event::UserActivated { user }.into()).await?
+        }
+        IntentKind::LoginSucceeded => login(ctx, unresolved).await?,
+        IntentKind::SessionRefreshed => refresh(ctx, intent).await?,
+        IntentKind::SessionRevoked => {
+            end_of_session(ctx, intent, |user, session, _| event::SessionRevoked { user, session }.into())
+                .await?
+        }
+        IntentKind::RefreshStolen => {
+            let stolen =
+                |user, session, generation| event::RefreshStolen { user, session, generation }.into();
+            end_of_session(ctx, intent, stolen).await?
+        }
 
         // No row distinguishes one of these from another of its kind.
-        EventKind::RealmOpened
-        | EventKind::RefreshReplayedLate
-        | EventKind::SessionsRevoked
-        | EventKind::PasswordChanged
-        | EventKind::PasswordRehashed
-        | EventKind::UserErased
-        | EventKind::UserDeactivated
-        | EventKind::UsersImported
-        | EventKind::ClientAdded
-        | EventKind::ClientRotated
-        | EventKind::ClientRemoved
-        | EventKind::KeyCreated
-        | EventKind::KeyActivated
-        | EventKind::KeyRetired
-        | EventKind::KeyRemoved
-        | EventKind::PepperCreated
-        | EventKind::PepperRemoved
-        | EventKind::PasswordsSealed
-        | EventKind::KeysResealed
-        | EventKind::RowsCleaned
-        // These change no row, so no transaction announces them.
-        | EventKind::ServerStarted
-        | EventKind::ServerStopped
-        | EventKind::ConfigurationReloaded
-        | EventKind::ConfigurationRefused
-        | EventKind::RegistrationRefused
-        | EventKind::LoginFailed
-        | EventKind::RefreshReplayed
-        | EventKind::RefreshFailed
-        | EventKind::PasswordRefused
-        | EventKind::UserShown
-        | EventKind::UsersListed
-        | EventKind::UsersExported
-        | EventKind::ClientAuthenticated
-        | EventKind::ClientRefused
-        | EventKind::OutcomeUnknown => Outcome::Unknown,
+        IntentKind::RealmOpened
+        | IntentKind::RefreshReplayedLate
+        | IntentKind::SessionsRevoked
+        | IntentKind::PasswordChanged
+        | IntentKind::PasswordRehashed
+        | IntentKind::UserErased
+        | IntentKind::UserDeactivated
+        | IntentKind::UsersImported
+        | IntentKind::ClientAdded
+        | IntentKind::ClientRotated
+        | IntentKind::ClientRemoved
+        | IntentKind::KeyCreated
+        | IntentKind::KeyActivated
+        | IntentKind::KeyRetired
+        | IntentKind::KeyRemoved
+        | IntentKind::PepperCreated
+        | IntentKind::PepperRemoved
+        | IntentKind::PasswordsSealed
+        | IntentKind::KeysResealed
+        | IntentKind::RowsCleaned => Outcome::Unknown,
     };
     ctx.lease.park();
     Ok(outcome)
 }
 
-async fn registration(
-    ctx: &mut OpContext<'_>,
-    user: Option<UserUuid>,
-    session: Option<SessionId>,
-) -> Result<Outcome, store::Error> {
-    let Some(user) = user else { return Ok(Outcome::Unknown) };
+async fn registration(ctx: &mut OpContext<'_>, intent: &Intent) -> Result<Outcome, store::Error> {
+    let Some(user) = intent.user else { return Ok(Outcome::Unknown) };
     let found = ctx.lease.read().await?.one(user::trace(user)).await?;
     // A user's row is never removed.
     Ok(found.map_or(Outcome::RolledBack, |(role, _)| {
-        Outcome::Committed(Event::UserRegistered { user, role, session })
+        Outcome::Committed(Event::UserRegistered { user, role, session: intent.session })
     }))
 }
 
-async fn change_of_user(ctx: &mut OpContext<'_>, intent: &Intent) -> Result<Outcome, store::Error> {
-    let Some(user) = intent.user else { return Ok(Outcome::Unknown) };
+/// Decides by the time in the user's row; `event` is given the user and the role.
+async fn change_of_user(
+    ctx: &mut OpContext<'_>,
+    intent: &Intent,
+    event: impl FnOnce(UserUuid, String) -> Event,
+) -> Result<Outcome, store::Error> {
+    let (Some(user), Some(stamp)) = (intent.user, intent.stamp) else { return Ok(Outcome::Unknown) };
     let Some((role, changed)) = ctx.lease.read().await?.one(user::trace(user)).await? else {
         return Ok(Outcome::Unknown);
     };
 
     // The change writes its time into the row: an older time shows that it was not committed, a newer one
     // shows nothing.
-    Ok(match intent.stamp {
-        Some(stamp) if changed == stamp && intent.kind == EventKind::RoleChanged => {
-            Outcome::Committed(Event::RoleChanged { user, role })
-        }
-        Some(stamp) if changed == stamp && intent.kind == EventKind::UserActivated => {
-            Outcome::Committed(Event::UserActivated { user })
-        }
-        Some(stamp) if changed == stamp => Outcome::Committed(Event::ProfileChanged { user }),
-        Some(stamp) if changed < stamp.minus(SKEW) => Outcome::RolledBack,
-        Some(_) | None => Outcome::Unknown,
-    })
-}
-
-async fn change_of_session(
-    ctx: &mut OpContext<'_>,
-    unresolved: &UnresolvedIntent,
-) -> Result<Outcome, store::Error> {
-    let Some(id) = unresolved.intent.session else { return Ok(Outcome::Unknown) };
-    let is_fresh = ctx.now.since(unresolved.at) < ctx.services.settings.access_ttl;
-    Ok(match ctx.lease.read().await?.one(session::trace(id)).await? {
-        Some(found) => by_session(&unresolved.intent, id, &found),
-        None if unresolved.intent.kind == EventKind::LoginSucceeded && is_fresh => Outcome::RolledBack,
-        None => Outcome::Unknown,
-    })
-}
-
-/// Decides by the row of the session.
-fn by_session(intent: &Intent, session: SessionId, found: &session::Trace) -> Outcome {
-    let user = found.user;
-    let generation = intent.generation.unwrap_or_default();
-    if intent.kind == EventKind::LoginSucceeded {
-        return Outcome::Committed(Event::LoginSucceeded { user, session, method: LoginMethod::Password });
-    }
-    if intent.kind == EventKind::SessionRefreshed {
-        return by_generation(intent, session, found);
-    }
-
-    // A session ends once: by this change or by another one.
-    let is_this = found.revoked && intent.stamp == Some(found.expires_at);
-    if !is_this {
+    Ok(if changed == stamp {
+        Outcome::Committed(event(user, role))
+    } else if changed < stamp.minus(SKEW) {
         Outcome::RolledBack
-    } else if intent.kind == EventKind::RefreshStolen {
-        Outcome::Committed(Event::RefreshStolen { user, session, generation })
     } else {
-        Outcome::Committed(Event::SessionRevoked { user, session })
-    }
+        Outcome::Unknown
+    })
+}
+
+/// The session of an intent and its row, if there is one.
+async fn session_of(
+    ctx: &mut OpContext<'_>,
+    intent: &Intent,
+) -> Result<Option<(SessionId, Option<session::Trace>)>, store::Error> {
+    let Some(id) = intent.session else { return Ok(None) };
+    Ok(Some((id, ctx.lease.read().await?.one(session::trace(id)).await?)))
+}
+
+async fn login(ctx: &mut OpContext<'_>, unresolved: &UnresolvedIntent) -> Result<Outcome, store::Error> {
+    let is_fresh = ctx.now.since(unresolved.at) < ctx.services.settings.access_ttl;
+    Ok(match session_of(ctx, &unresolved.intent).await? {
+        Some((session, Some(found))) => Outcome::Committed(Event::LoginSucceeded {
+            user: found.user,
+            session,
+            method: LoginMethod::Password,
+        }),
+        Some((_, None)) if is_fresh => Outcome::RolledBack,
+        Some((_, None)) | None => Outcome::Unknown,
+    })
+}
+
+/// Decides by the end of the session; `event` is given the user, the session and the generation. A session
+/// ends once: by this change or by another one.
+async fn end_of_session(
+    ctx: &mut OpContext<'_>,
+    intent: &Intent,
+    event: impl FnOnce(UserUuid, SessionId, i64) -> Event,
+) -> Result<Outcome, store::Error> {
+    let Some((session, Some(found))) = session_of(ctx, intent).await? else { return Ok(Outcome::Unknown) };
+    let is_this = found.revoked && intent.stamp == Some(found.expires_at);
+    Ok(if is_this {
+        Outcome::Committed(event(found.user, session, intent.generation.unwrap_or_default()))
+    } else {
+        Outcome::RolledBack
+    })
 }
 
 /// Decides by the session's refresh token generation. Another request, even on another node, may have rotated
 /// the same token: each writes its time.
-fn by_generation(intent: &Intent, session: SessionId, found: &session::Trace) -> Outcome {
-    let user = found.user;
-    let generation = intent.generation.unwrap_or_default();
+async fn refresh(ctx: &mut OpContext<'_>, intent: &Intent) -> Result<Outcome, store::Error> {
+    let Some((session, Some(found))) = session_of(ctx, intent).await? else { return Ok(Outcome::Unknown) };
+    let (user, generation) = (found.user, intent.generation.unwrap_or_default());
     if found.generation < generation {
-        return Outcome::RolledBack;
+        return Ok(Outcome::RolledBack);
     }
-    match (rotated_at(found, generation), intent.stamp) {
+    Ok(match (rotated_at(&found, generation), intent.stamp) {
         (Some(rotated_at), Some(stamp)) if rotated_at == stamp => {
             Outcome::Committed(Event::SessionRefreshed { user, session, generation })
         }
         (Some(_), Some(_)) => Outcome::RolledBack,
         (None, _) | (_, None) => Outcome::Unknown,
-    }
+    })
 }

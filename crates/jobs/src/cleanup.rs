@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use auth::OpContext;
-use model::{Event, EventKind, Intent};
+use model::{event, intent};
 use store::queries::{revocation, session};
 use tokio::time::Instant;
 
@@ -81,7 +81,7 @@ impl Job for Cleanup {
         let begun = Instant::now();
         let removed = ctx
             .lease
-            .transact(Intent::to(EventKind::RowsCleaned), async move |tx| {
+            .transact(intent::RowsCleaned {}, async move |tx| {
                 let calls = (
                     session::delete_expired(now, rows),
                     session::delete_revoked(now, rows),
@@ -93,7 +93,7 @@ impl Job for Cleanup {
                 if expired + revoked + revocations == 0 {
                     return Err(Batch::Empty);
                 }
-                let event = Event::RowsCleaned { sessions: expired + revoked, revocations };
+                let event = event::RowsCleaned { sessions: expired + revoked, revocations };
                 let most = expired.max(revoked).max(revocations);
                 Ok((event, i64::try_from(most).is_ok_and(|most| most >= rows)))
             })

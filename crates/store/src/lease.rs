@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Event, Intent, Now};
+use model::Now;
+use model::intent::Announced;
 use runtime::{AuditContext, Parked, PendingAudit, ReleasesConnection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -55,13 +56,12 @@ const OUTLIVES: Duration = Duration::from_secs(10);
 /// # async fn slow(_: runtime::Parked<'_>) {}
 /// async fn hashing_in_a_transaction(
 ///     lease: &mut store::Lease,
-///     intent: model::Intent,
-///     event: model::Event,
+///     realm: uuid::Uuid,
 /// ) -> Result<(), store::Error> {
 ///     lease
-///         .transact(intent, async move |_| {
+///         .transact(model::intent::RealmOpened {}, async move |_| {
 ///             slow(lease.park()).await;       // error: the closure cannot use `lease`
-///             Ok((event.clone(), ()))
+///             Ok((model::event::RealmOpened { realm }, ()))
 ///         })
 ///         .await
 /// }
@@ -93,7 +93,8 @@ impl Lease {
         Ok(Read(self.held.insert(held)))
     }
 
-    /// Announces `intent`, runs a whole write as one transaction, and records its event after the commit. A
+    /// Announces `intent`, runs a whole write as one transaction, and records its event after the commit: an
+    /// event of the kind that the intent determines. A
     /// process that is killed in between leaves the intent in the journal. [`Event::OutcomeUnknown`] is
     /// recorded instead when the answer to COMMIT is lost or the caller is cancelled while it waits for it.
     ///
@@ -103,13 +104,14 @@ impl Lease {
     ///
     /// # Errors
     /// The closure's error, or an [`Error`] of the store converted to it.
-    pub async fn transact<T, E, F>(&mut self, intent: Intent, closure: F) -> Result<T, E>
+    pub async fn transact<I, T, E, F>(&mut self, intent: I, closure: F) -> Result<T, E>
     where
-        F: AsyncFn(&mut Tx) -> Result<(Event, T), E> + Send + Sync + 'static,
+        I: Announced,
+        F: AsyncFn(&mut Tx) -> Result<(I::Event, T), E> + Send + Sync + 'static,
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let announced = self.trail.announce(intent);
+        let announced = self.trail.announce(intent.intent());
         self.write(Some(announced), closure).await
     }
 

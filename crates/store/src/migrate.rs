@@ -13,19 +13,8 @@ pub(crate) struct Migration {
     sqlite: &'static str,
 }
 
-macro_rules! migrations {
-    ($($number:literal $name:literal),* $(,)?) => {
-        &[$(Migration {
-            number: $number,
-            name: $name,
-            postgres: include_str!(concat!("../../../migrations/", $name, "/postgres.sql")),
-            sqlite: include_str!(concat!("../../../migrations/", $name, "/sqlite.sql")),
-        }),*]
-    };
-}
-
-/// Every migration, in order.
-pub(crate) static MIGRATIONS: &[Migration] = migrations![1 "0001_accounts", 2 "0002_audit", 3 "0003_pepper"];
+/// Every migration, in order; listed by the build script from the folders of `migrations/`.
+pub(crate) static MIGRATIONS: &[Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
 /// A row of the table of applied migrations.
 pub(crate) struct Applied {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::Event;
+use model::event::CommittedEvent;
 
 /// Longest wait of a transaction for its intent to reach the journal: a slow disk delays it by no more than
 /// this.
@@ -23,9 +24,9 @@ pub(crate) trait Trace: Send + 'static {
     fn into_event(self) -> Option<Event>;
 }
 
-impl Trace for Event {
+impl<E: CommittedEvent> Trace for E {
     fn into_event(self) -> Option<Event> {
-        Some(self)
+        Some(self.into())
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use journal::{
     Hooks, Journal, Limits, Notice, Options, Outcome, ReadError, Reader, State, Ticket, Time, Writer,
 };
+use model::intent::IntentKind;
 use model::{
     Actor, Channel, Clock, EventKind, Intent, Now, Origin, RequestId, SessionId, UnresolvedIntent, UserUuid,
 };
@@ -102,7 +103,7 @@ impl Read {
             at: Now::from_micros(self.at?),
             behind: self.behind,
             intent: Intent {
-                kind: EventKind::parse(&self.kind?)?,
+                kind: IntentKind::parse(&self.kind?)?,
                 user: self.user,
                 session: self.session,
                 generation: self.generation,
@@ -203,7 +204,7 @@ impl IntentLog {
             intent: number,
             at: at.micros(),
             behind: events.synced,
-            kind: intent.kind,
+            kind: intent.kind.into(),
             channel: origin.channel,
             actor,
             request_id: origin.request_id.as_ref(),

@@ -162,11 +162,10 @@ impl Place {
 }
 
 fn intent(user: u128) -> Intent {
-    Intent::to(EventKind::SessionRefreshed)
-        .user(UserUuid(Uuid::from_u128(user)))
-        .session(SessionId(Uuid::from_u128(user + 1)))
-        .generation(3)
-        .stamp(START)
+    use model::intent::Announced as _;
+
+    let (user, session) = (UserUuid(Uuid::from_u128(user)), SessionId(Uuid::from_u128(user + 1)));
+    model::intent::RefreshStolen { user, session, generation: 3, stamp: START }.intent()
 }
 
 #[test]

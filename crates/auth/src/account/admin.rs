@@ -1,6 +1,6 @@
 //! Changes of accounts by an operator, from the command line.
 
-use model::{Email, Event, EventKind, Intent, Now, Secret, SessionId, UserId, Username};
+use model::{Email, Event, Now, Secret, SessionId, UserId, Username, event, intent};
 use store::queries::user::{State, User};
 use store::queries::{audit_key, credential, user};
 
@@ -55,11 +55,11 @@ pub async fn add(ctx: &mut OpContext<'_>, candidate: Candidate, role: &str) -> R
     let row = new.clone();
     let inserted = ctx
         .lease
-        .transact(Intent::to(EventKind::UserRegistered).user(row.uuid), async move |tx| {
+        .transact(intent::UserRegistered { user: row.uuid, session: None }, async move |tx| {
             let account = (user::insert(&row), credential::insert(row.uuid, &hash, row.at));
             let (ids, _) = tx.commit_with(account).await?;
             let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
-            Ok((Event::UserRegistered { user: row.uuid, role: row.role.clone(), session: None }, id))
+            Ok((event::UserRegistered { user: row.uuid, role: row.role.clone(), session: None }, id))
         })
         .await;
     match inserted {
@@ -114,10 +114,10 @@ pub async fn set_role(ctx: &mut OpContext<'_>, user: &User, role: &str) -> Resul
     check_role(role)?;
     let (id, uuid, now, role) = (user.id, user.uuid, ctx.now, role.to_owned());
     ctx.lease
-        .transact(Intent::to(EventKind::RoleChanged).user(uuid).stamp(now), async move |tx| {
+        .transact(intent::RoleChanged { user: uuid, stamp: now }, async move |tx| {
             let (set,) = tx.commit_with((user::set_role(id, &role, now),)).await?;
             set.first().ok_or(AdminError::Unknown)?;
-            Ok((Event::RoleChanged { user: uuid, role: role.clone() }, ()))
+            Ok((event::RoleChanged { user: uuid, role: role.clone() }, ()))
         })
         .await
 }
@@ -146,10 +146,10 @@ pub async fn set_password(
     let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
     let ended = ctx
         .lease
-        .transact(Intent::to(EventKind::PasswordChanged).user(uuid).stamp(now), async move |tx| {
+        .transact(intent::PasswordChanged { user: uuid, stamp: now }, async move |tx| {
             tx.one(credential::set(id, &hash, now)).await?;
             let ended = revoke_all(tx, id, None, keep).await?;
-            Ok((Event::PasswordChanged { user: uuid, sessions: ended.len() as u64 }, ended))
+            Ok((event::PasswordChanged { user: uuid, sessions: ended.len() as u64 }, ended))
         })
         .await;
 
@@ -162,20 +162,22 @@ pub async fn set_password(
 /// [`AdminError::Unknown`] for a tombstone.
 pub async fn set_state(ctx: &mut OpContext<'_>, user: &User, active: bool) -> Result<(), AdminError> {
     let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
-    let (state, kind) = if active {
-        (State::Active, EventKind::UserActivated)
-    } else {
-        (State::Inactive, EventKind::UserDeactivated)
-    };
+    if active {
+        return ctx
+            .lease
+            .transact(intent::UserActivated { user: uuid, stamp: now }, async move |tx| {
+                tx.one(user::set_state(id, State::Active, now)).await?.ok_or(AdminError::Unknown)?;
+                Ok((event::UserActivated { user: uuid }, ()))
+            })
+            .await;
+    }
+
     let ended = ctx
         .lease
-        .transact(Intent::to(kind).user(uuid).stamp(now), async move |tx| {
-            tx.one(user::set_state(id, state, now)).await?.ok_or(AdminError::Unknown)?;
-            if active {
-                return Ok((Event::UserActivated { user: uuid }, Vec::new()));
-            }
+        .transact(intent::UserDeactivated { user: uuid, stamp: now }, async move |tx| {
+            tx.one(user::set_state(id, State::Inactive, now)).await?.ok_or(AdminError::Unknown)?;
             let ended = revoke_all(tx, id, None, keep).await?;
-            Ok((Event::UserDeactivated { user: uuid, sessions: ended.len() as u64 }, ended))
+            Ok((event::UserDeactivated { user: uuid, sessions: ended.len() as u64 }, ended))
         })
         .await;
     ended_here(ctx, ended, keep)
@@ -189,12 +191,12 @@ pub async fn delete(ctx: &mut OpContext<'_>, user: &User) -> Result<(), AdminErr
     let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
     let ended = ctx
         .lease
-        .transact(Intent::to(EventKind::UserErased).user(uuid).stamp(now), async move |tx| {
+        .transact(intent::UserErased { user: uuid, stamp: now }, async move |tx| {
             tx.one(user::erase(id, now)).await?.ok_or(AdminError::Unknown)?;
             // Makes the user's details in the audit trail unreadable; the trail itself stays intact.
             tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
             let ended = revoke_all(tx, id, None, keep).await?;
-            Ok((Event::UserErased { user: uuid, sessions: ended.len() as u64 }, ended))
+            Ok((event::UserErased { user: uuid, sessions: ended.len() as u64 }, ended))
         })
         .await;
     ended_here(ctx, ended, keep)

@@ -1,7 +1,7 @@
 //! Erases the caller's account after a check of the password; leaves a tombstone.
 
 use model::event::Reason;
-use model::{Event, EventKind, Intent, Secret};
+use model::{Event, Secret, event, intent};
 use store::queries::{audit_key, credential, user};
 
 use crate::OpContext;
@@ -51,7 +51,7 @@ pub async fn erase(
     let (old, keep) = (login.hash.ok_or(EraseError::Refused)?, ctx.services.keep_until(ctx.now));
     let ended = ctx
         .lease
-        .transact(Intent::to(EventKind::UserErased).user(uuid).stamp(now), async move |tx| {
+        .transact(intent::UserErased { user: uuid, stamp: now }, async move |tx| {
             // Checks again that the password version is unchanged, as every write after a hash does.
             tx.one(credential::replace(id, version, &old, now)).await?.ok_or(EraseError::Refused)?;
             tx.one(user::erase(id, now)).await?.ok_or(EraseError::Refused)?;
@@ -59,7 +59,7 @@ pub async fn erase(
             tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
             let ended = revoke_all(tx, id, None, keep).await?;
             let sessions = ended.len() as u64;
-            Ok::<_, EraseError>((Event::UserErased { user: uuid, sessions }, ended))
+            Ok::<_, EraseError>((event::UserErased { user: uuid, sessions }, ended))
         })
         .await;
 

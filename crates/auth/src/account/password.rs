@@ -2,7 +2,7 @@
 
 use model::event::Reason;
 use model::profile::FieldError;
-use model::{Email, Event, EventKind, Intent, Secret, Username};
+use model::{Email, Event, Secret, Username, event, intent};
 use store::queries::credential;
 
 use crate::OpContext;
@@ -74,11 +74,11 @@ pub async fn change_password(
     let (session, keep) = (caller.session, ctx.services.keep_until(ctx.now));
     let ended = ctx
         .lease
-        .transact(Intent::to(EventKind::PasswordChanged).user(uuid).stamp(now), async move |tx| {
+        .transact(intent::PasswordChanged { user: uuid, stamp: now }, async move |tx| {
             tx.one(credential::replace(id, version, &hash, now)).await?.ok_or(PasswordError::Refused)?;
             let ended = revoke_all(tx, id, Some(session), keep).await?;
             let sessions = ended.len() as u64;
-            Ok::<_, PasswordError>((Event::PasswordChanged { user: uuid, sessions }, ended))
+            Ok::<_, PasswordError>((event::PasswordChanged { user: uuid, sessions }, ended))
         })
         .await;
 

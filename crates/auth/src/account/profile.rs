@@ -1,7 +1,7 @@
 //! Reads and changes the caller's own account.
 
 use model::profile::{FieldError, Profile};
-use model::{Event, EventKind, Intent, Username};
+use model::{Username, event, intent};
 use serde_json::{Map, Value};
 use store::queries::user::{self, State, User};
 
@@ -129,11 +129,11 @@ async fn change(
 
     let set = ctx
         .lease
-        .transact(Intent::to(EventKind::ProfileChanged).user(user.uuid).stamp(now), async move |tx| {
+        .transact(intent::ProfileChanged { user: user.uuid, stamp: now }, async move |tx| {
             let set = user::set_profile(&old, name.as_ref(), &text, now);
             let (changed, found) = tx.commit_with((set, user::find(old.id))).await?;
             match (changed.first(), found.first()) {
-                (Some(_), _) => Ok((Event::ProfileChanged { user: old.uuid }, ())),
+                (Some(_), _) => Ok((event::ProfileChanged { user: old.uuid }, ())),
                 (None, Some(now)) if now.state != State::Active => Err(Unchanged::Gone),
                 // The row is unchanged, so the username caused the conflict.
                 (None, Some(now)) if same(now, &old) => Err(Unchanged::UsernameTaken),

@@ -2,7 +2,7 @@
 
 use model::event::Obstacle;
 use model::profile::{FieldError, Profile};
-use model::{Email, Event, EventKind, Intent, Now, Secret, UserId, UserUuid, Username};
+use model::{Email, Event, Now, Secret, UserId, UserUuid, Username, event, intent};
 use serde_json::{Map, Value};
 use store::queries::{credential, session, user};
 
@@ -145,9 +145,7 @@ pub async fn register(
     });
 
     let (row, first) = (new.clone(), pending.as_ref().map(|pending| pending.row.clone()));
-    let intent =
-        Intent { session: first.as_ref().map(|first| first.id), ..Intent::to(EventKind::UserRegistered) };
-    let intent = intent.user(row.uuid);
+    let intent = intent::UserRegistered { user: row.uuid, session: first.as_ref().map(|first| first.id) };
     let inserted = ctx
         .lease
         .transact(intent, async move |tx| {
@@ -155,26 +153,28 @@ pub async fn register(
             // Each statement but the first selects the user by public identifier, so that none has an effect
             // when the first finds a conflict.
             let account = (user::insert(&row), credential::insert(user, &hash, row.at));
-            let ids = match &first {
-                None => tx.commit_with(account).await?.0,
+            let (ids, opened) = match &first {
+                None => (tx.commit_with(account).await?.0, Vec::new()),
                 Some(first) => {
-                    tx.commit_with((account.0, account.1, session::open_registered(user, first))).await?.0
+                    let calls = (account.0, account.1, session::open_registered(user, first));
+                    let (ids, _, opened) = tx.commit_with(calls).await?;
+                    (ids, opened)
                 }
             };
             let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
-            Ok((Event::UserRegistered { user, role: row.role.clone(), session }, id))
+            Ok((event::UserRegistered { user, role: row.role.clone(), session }, (id, opened)))
         })
         .await;
 
-    let id = match inserted {
-        Ok(id) => id,
+    let (id, opened) = match inserted {
+        Ok(inserted) => inserted,
         Err(Conflict::Store(error)) => return Err(error.into()),
         Err(Conflict::Taken) => return Err(whose(ctx, &candidate).await?),
     };
 
     let user = stored(id, &new);
-    let tokens = pending.map(|pending| {
-        let live = ActiveSession::registered(&pending, id, user.uuid, &user.role);
+    let tokens = pending.zip(opened.first()).map(|(pending, opened)| {
+        let live = ActiveSession::opened(&pending, *opened, &user);
         mint(ctx, &live, &pending.token)
     });
 

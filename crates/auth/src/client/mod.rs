@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use model::{Actor, ClientId, Event, EventKind, Intent, Now, Secret};
+use model::{Actor, ClientId, Event, Now, Secret, event, intent};
 use store::queries::client::{self, Client};
 
 use crate::OpContext;
@@ -104,10 +104,10 @@ pub async fn add(ctx: &mut OpContext<'_>, id: &str, name: &str) -> Result<Secret
     let (client, name, hash, now) =
         (ClientId(id.to_owned()), name.to_owned(), secret_hash(secret.expose()), ctx.now);
     ctx.lease
-        .transact(Intent::to(EventKind::ClientAdded), async move |tx| {
+        .transact(intent::ClientAdded {}, async move |tx| {
             let (added,) = tx.commit_with((client::insert(&client, &name, hash, now),)).await?;
             let client = added.into_iter().next().ok_or(ClientError::Taken)?;
-            Ok::<_, ClientError>((Event::ClientAdded { client }, ()))
+            Ok::<_, ClientError>((event::ClientAdded { client }, ()))
         })
         .await?;
     Ok(secret)
@@ -129,10 +129,10 @@ pub async fn rotate(ctx: &mut OpContext<'_>, id: &str) -> Result<Secret<String>,
     let secret = new_secret(ctx);
     let (client, hash, now) = (ClientId(id.to_owned()), secret_hash(secret.expose()), ctx.now);
     ctx.lease
-        .transact(Intent::to(EventKind::ClientRotated), async move |tx| {
+        .transact(intent::ClientRotated {}, async move |tx| {
             let (rotated,) = tx.commit_with((client::rotate(&client, hash, now),)).await?;
             let client = rotated.into_iter().next().ok_or(ClientError::Unknown)?;
-            Ok::<_, ClientError>((Event::ClientRotated { client }, ()))
+            Ok::<_, ClientError>((event::ClientRotated { client }, ()))
         })
         .await?;
     Ok(secret)
@@ -145,10 +145,10 @@ pub async fn rotate(ctx: &mut OpContext<'_>, id: &str) -> Result<Secret<String>,
 pub async fn remove(ctx: &mut OpContext<'_>, id: &str) -> Result<(), ClientError> {
     let client = ClientId(id.to_owned());
     ctx.lease
-        .transact(Intent::to(EventKind::ClientRemoved), async move |tx| {
+        .transact(intent::ClientRemoved {}, async move |tx| {
             let (removed,) = tx.commit_with((client::remove(&client),)).await?;
             let client = removed.into_iter().next().ok_or(ClientError::Unknown)?;
-            Ok((Event::ClientRemoved { client }, ()))
+            Ok((event::ClientRemoved { client }, ()))
         })
         .await
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use model::{Event, EventKind, Intent, Rng, UserId, UserUuid};
+use model::{Rng, UserId, UserUuid, event, intent};
 use protocol::sealed::pepper::{Pepper, PepperError, Peppers, StoredText};
 use protocol::wire::password_hash::{StoredHash, Unusable};
 use store::queries::credential::{self, Owned};
@@ -223,10 +223,10 @@ async fn make(ctx: &mut OpContext<'_>, version: i64) -> Result<(), PepperService
     let Services { keyring, rng, .. } = ctx.services;
     let (sealed, now) = (Pepper::generate(version, rng).seal(keyring, rng), ctx.now);
     ctx.lease
-        .transact(Intent::to(EventKind::PepperCreated), async move |tx| {
+        .transact(intent::PepperCreated {}, async move |tx| {
             tx.one(pepper::insert(version, sealed.clone(), now)).await?.ok_or(PepperServiceError::Raced)?;
             tx.commit_with((pepper::retire_older(version, now), store::queries::signing_key::bump())).await?;
-            Ok((Event::PepperCreated { version }, ()))
+            Ok((event::PepperCreated { version }, ()))
         })
         .await
 }
@@ -312,14 +312,14 @@ async fn move_page(ctx: &mut OpContext<'_>, page: Vec<Owned>) -> Result<(), Pepp
     let pepper = peppers.sealing();
     let done = ctx
         .lease
-        .transact(Intent::to(EventKind::PasswordsSealed), async move |tx| {
+        .transact(intent::PasswordsSealed { user: None }, async move |tx| {
             let hashes = moved.iter().map(|(user, new, old)| (*user, old, new));
             let (sealed,) = tx.commit_with((credential::seal(pepper, hashes),)).await?;
             let passwords = sealed.len() as u64;
             if passwords == 0 {
                 Err(Moved::On)
             } else {
-                Ok((Event::PasswordsSealed { pepper, passwords }, ()))
+                Ok((event::PasswordsSealed { pepper, passwords }, ()))
             }
         })
         .await;
@@ -338,10 +338,10 @@ async fn clear(ctx: &mut OpContext<'_>) -> Result<(), PepperServiceError> {
         let version = row.version;
         let removed = ctx
             .lease
-            .transact(Intent::to(EventKind::PepperRemoved), async move |tx| {
+            .transact(intent::PepperRemoved {}, async move |tx| {
                 tx.one(pepper::remove_unused(version)).await?.ok_or(Moved::On)?;
                 tx.commit_with((store::queries::signing_key::bump(),)).await?;
-                Ok((Event::PepperRemoved { version }, ()))
+                Ok((event::PepperRemoved { version }, ()))
             })
             .await;
         match removed {

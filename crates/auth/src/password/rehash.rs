@@ -2,7 +2,8 @@
 //! stored.
 
 use hashing::{RehashTicket, Rehashed, normalise};
-use model::{Event, EventKind, Intent, Secret, UserId};
+use model::{Secret, UserId, event, intent};
+use store::Tx;
 use store::queries::credential;
 
 use crate::{OpContext, Services};
@@ -59,21 +60,24 @@ pub(crate) fn rehash_if_outdated(ctx: &OpContext<'_>, login: &credential::Login,
 pub async fn keep_rehashed(ctx: &mut OpContext<'_>, rehashed: Rehashed) -> Result<(), store::Error> {
     let now = ctx.now;
     let new = ctx.services.peppers.store(rehashed.ticket.uuid, &rehashed.new);
-    let kind = if rehashed.is_same { EventKind::PasswordsSealed } else { EventKind::PasswordRehashed };
-    let intent = Intent::to(kind).user(rehashed.ticket.uuid).stamp(now);
-    let kept = ctx
-        .lease
-        .transact(intent, async move |tx| {
-            let Rehashed { ticket: RehashTicket { user, uuid, version, old }, is_same, .. } = &rehashed;
-            let (kept,) = tx.commit_with((credential::rehash(*user, *version, old, &new, now),)).await?;
-            kept.first().ok_or(Moved::On)?;
-            let event = match (is_same, new.pepper()) {
-                (true, pepper) => Event::PasswordsSealed { pepper, passwords: 1 },
-                (false, _) => Event::PasswordRehashed { user: *uuid },
-            };
-            Ok((event, ()))
-        })
-        .await;
+    let Rehashed { ticket: RehashTicket { user: id, uuid, version, old }, is_same, .. } = rehashed;
+    let write = async move |tx: &mut Tx| {
+        let (kept,) = tx.commit_with((credential::rehash(id, version, &old, &new, now),)).await?;
+        kept.first().map(|_| new.pepper()).ok_or(Moved::On)
+    };
+
+    let kept = if is_same {
+        let sealed = async move |tx: &mut Tx| {
+            Ok((event::PasswordsSealed { pepper: write(tx).await?, passwords: 1 }, ()))
+        };
+        ctx.lease.transact(intent::PasswordsSealed { user: Some(uuid) }, sealed).await
+    } else {
+        let rehashed = async move |tx: &mut Tx| {
+            write(tx).await?;
+            Ok((event::PasswordRehashed { user: uuid }, ()))
+        };
+        ctx.lease.transact(intent::PasswordRehashed { user: uuid, stamp: now }, rehashed).await
+    };
     match kept {
         Ok(()) | Err(Moved::On) => Ok(()),
         Err(Moved::Failed(error)) => Err(error),

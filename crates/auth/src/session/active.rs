@@ -3,13 +3,13 @@
 use model::{Now, SessionId, UserId, UserUuid};
 use protocol::wire::refresh_token::RefreshToken;
 use protocol::wire::scope::Scope;
-use store::queries::session::{NewSession, Session};
+use store::queries::session::{NewSession, OpenedSession, Session};
 use store::queries::user::{State, User};
 
 use crate::{OpContext, Settings};
 
-/// An active session of an active user; required to mint any token. Only this module constructs it, after the
-/// statement that proves it.
+/// An active session of an active user; required to mint any token. It is made only from a row that the
+/// statement which proves it has returned.
 #[derive(Clone, Debug)]
 pub struct ActiveSession {
     pub(crate) session: SessionId,
@@ -22,31 +22,13 @@ pub struct ActiveSession {
 }
 
 impl ActiveSession {
-    /// From a session whose row was just inserted, which succeeds only for an active user.
-    pub(crate) fn opened(pending: &PendingSession, user: &User) -> Self {
+    /// From a session that was just inserted, which succeeds only for an active user.
+    pub(crate) fn opened(pending: &PendingSession, opened: OpenedSession, user: &User) -> Self {
         Self {
             session: pending.row.id,
-            user: user.id,
+            user: opened.user,
             user_uuid: user.uuid,
             role: user.role.clone(),
-            scope: pending.scope.clone(),
-            auth_time: pending.row.at,
-            _proof: (),
-        }
-    }
-
-    /// From a session that was inserted together with its account.
-    pub(crate) fn registered(
-        pending: &PendingSession,
-        user: UserId,
-        user_uuid: UserUuid,
-        role: &str,
-    ) -> Self {
-        Self {
-            session: pending.row.id,
-            user,
-            user_uuid,
-            role: role.to_owned(),
             scope: pending.scope.clone(),
             auth_time: pending.row.at,
             _proof: (),

@@ -1,6 +1,6 @@
 //! Logout: ends one session or all, by token or by id.
 
-use model::{Actor, Event, EventKind, Intent, Secret, SessionId, UserId, UserUuid};
+use model::{Actor, Secret, SessionId, UserId, UserUuid, event, intent};
 use protocol::wire::refresh_token::RefreshToken;
 use store::queries::{revocation, session};
 
@@ -68,13 +68,13 @@ pub async fn logout_one(ctx: &mut OpContext<'_>, caller: &Caller, id: SessionId)
 /// [`LogoutError::Store`]: the sessions may still be active.
 pub async fn logout_all(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), LogoutError> {
     let (user, uuid, keep) = (caller.user, caller.user_uuid, ctx.services.keep_until(ctx.now));
-    let intent = Intent::to(EventKind::SessionsRevoked).user(uuid).stamp(keep);
+    let intent = intent::SessionsRevoked { user: uuid, stamp: keep };
     let ended = ctx
         .lease
         .transact(intent, async move |tx| {
             let ended = revoke_all(tx, user, None, keep).await?;
             let sessions = ended.len() as u64;
-            Ok::<_, LogoutError>((Event::SessionsRevoked { user: uuid, sessions }, ended))
+            Ok::<_, LogoutError>((event::SessionsRevoked { user: uuid, sessions }, ended))
         })
         .await?;
     ctx.services.revocations.add(&ended, keep);
@@ -88,13 +88,13 @@ async fn end(
     uuid: UserUuid,
 ) -> Result<(), LogoutError> {
     let keep = ctx.services.keep_until(ctx.now);
-    let intent = Intent::to(EventKind::SessionRevoked).user(uuid).session(id).stamp(keep);
+    let intent = intent::SessionRevoked { user: uuid, session: id, stamp: keep };
     ctx.lease
         .transact(intent, async move |tx| {
             let calls = (revocation::bump(), session::revoke(id, user, keep), revocation::record(user, keep));
             let (_, revoked, _) = tx.commit_with(calls).await?;
             revoked.first().ok_or(LogoutError::Unknown)?;
-            Ok::<_, LogoutError>((Event::SessionRevoked { user: uuid, session: id }, ()))
+            Ok::<_, LogoutError>((event::SessionRevoked { user: uuid, session: id }, ()))
         })
         .await?;
     ctx.services.revocations.add(&[id], keep);

@@ -3,7 +3,8 @@
 //! A used token returns the same successor again within the grace time, and later as long as that successor
 //! is unused. Three late generations in a row, or a token whose successor was used, count as theft.
 
-use model::{Event, EventKind, Intent, Now, Secret, SessionId, UserUuid, event::Reason};
+use model::event::Reason;
+use model::{Event, Now, Secret, SessionId, UserUuid, event, intent};
 use protocol::wire::refresh_successor::SuccessorEntry;
 use protocol::wire::refresh_token::RefreshToken;
 use protocol::wire::scope::Scope;
@@ -62,10 +63,11 @@ pub async fn refresh(
     let step = rotation(ctx, &token, &successor);
 
     // The intent does not name the user, who is known only after the session is loaded.
-    let intent = Intent::to(EventKind::SessionRefreshed)
-        .session(token.session)
-        .generation(token.generation.saturating_add(1))
-        .stamp(ctx.now);
+    let intent = intent::SessionRefreshed {
+        session: token.session,
+        generation: token.generation.saturating_add(1),
+        stamp: ctx.now,
+    };
 
     let loaded = ctx
         .lease
@@ -74,7 +76,7 @@ pub async fn refresh(
                 tx.commit_with((session::rotate(&step), session::find(step.session))).await?;
             match (rotated.first(), loaded.into_iter().next()) {
                 (Some(_), Some(session)) => {
-                    let event = Event::SessionRefreshed {
+                    let event = event::SessionRefreshed {
                         user: session.user_uuid,
                         session: session.id,
                         generation: session.generation,
@@ -212,13 +214,13 @@ async fn replay(
         return Err(stolen(ctx, &session, generation).await);
     }
     let newest = session.generation;
-    let intent = Intent::to(EventKind::RefreshReplayedLate).user(user).session(id).generation(generation);
+    let intent = intent::RefreshReplayedLate { user, session: id, generation };
     let noted: Result<(), Unrotated> = ctx
         .lease
         .transact(intent, async move |tx| {
             let call = session::replayed_late(id, newest, generation, replays);
             tx.commit_with((call,)).await?.0.first().ok_or(Unrotated::Used(Box::new(None)))?;
-            Ok((Event::RefreshReplayedLate { user, session: id, generation }, ()))
+            Ok((event::RefreshReplayedLate { user, session: id, generation }, ()))
         })
         .await;
 
@@ -234,8 +236,7 @@ async fn replay(
 async fn stolen(ctx: &mut OpContext<'_>, session: &Session, generation: i64) -> RefreshError {
     let (id, owner, user, keep) =
         (session.id, session.user, session.user_uuid, ctx.services.keep_until(ctx.now));
-    let intent =
-        Intent::to(EventKind::RefreshStolen).user(user).session(id).generation(generation).stamp(keep);
+    let intent = intent::RefreshStolen { user, session: id, generation, stamp: keep };
     let ended: Result<(), Unrotated> = ctx
         .lease
         .transact(intent, async move |tx| {
@@ -243,7 +244,7 @@ async fn stolen(ctx: &mut OpContext<'_>, session: &Session, generation: i64) -> 
                 (revocation::bump(), session::revoke(id, owner, keep), revocation::record(owner, keep));
             let (_, revoked, _) = tx.commit_with(calls).await?;
             revoked.first().ok_or(Unrotated::Used(Box::new(None)))?;
-            Ok((Event::RefreshStolen { user, session: id, generation }, ()))
+            Ok((event::RefreshStolen { user, session: id, generation }, ()))
         })
         .await;
     match ended {

@@ -1,6 +1,6 @@
 //! Rotates signing keys: by schedule, by command, and at once after a compromise.
 
-use model::{Event, EventKind, Intent, KeyId, Now};
+use model::{KeyId, Now, event, intent};
 use protocol::wire::algorithm::Algorithm;
 use store::queries::realm;
 use store::queries::signing_key::{self, Key, State};
@@ -115,7 +115,7 @@ pub async fn reseal(ctx: &mut OpContext<'_>) -> Result<u64, SigningKeyError> {
     let peppers = pepper::sealed_anew(ctx).await?.ok_or(SigningKeyError::NoneUsable)?;
     let master = keyring.first_key_id().to_owned();
     ctx.lease
-        .transact(Intent::to(EventKind::KeysResealed), async move |tx| {
+        .transact(intent::KeysResealed {}, async move |tx| {
             for (id, anew) in &sealed {
                 tx.one(signing_key::set_sealed(id, anew.clone())).await?;
             }
@@ -124,7 +124,7 @@ pub async fn reseal(ctx: &mut OpContext<'_>) -> Result<u64, SigningKeyError> {
             }
             tx.commit_with((realm::reseal(&master), signing_key::bump())).await?;
             let keys = (sealed.len() + peppers.len()) as u64;
-            Ok((Event::KeysResealed { keys }, keys))
+            Ok((event::KeysResealed { keys }, keys))
         })
         .await
 }
@@ -143,12 +143,11 @@ async fn activate(
     let Some(id) = new.as_ref().or(next).map(|key| key.id.clone()) else {
         return Err(SigningKeyError::Unknown);
     };
-    let (old, now, event) =
-        (active.map(|key| key.id.clone()), ctx.now, Event::KeyActivated { key: id.clone() });
+    let (old, now) = (active.map(|key| key.id.clone()), ctx.now);
     let signs = id.clone();
 
     ctx.lease
-        .transact(Intent::to(EventKind::KeyActivated), async move |tx| {
+        .transact(intent::KeyActivated {}, async move |tx| {
             if let Some(old) = &old {
                 // Another node came first: it has retired this key and activated its own.
                 let call = signing_key::set_state(old, State::Active, State::Retiring, now);
@@ -160,7 +159,7 @@ async fn activate(
             }
             .ok_or(SigningKeyError::Unknown)?;
             tx.commit_with((signing_key::bump(),)).await?;
-            Ok::<_, SigningKeyError>((event.clone(), ()))
+            Ok::<_, SigningKeyError>((event::KeyActivated { key: signs.clone() }, ()))
         })
         .await?;
 
@@ -169,8 +168,8 @@ async fn activate(
 
 async fn insert(ctx: &mut OpContext<'_>, new: Key) -> Result<(), SigningKeyError> {
     ctx.lease
-        .transact(Intent::to(EventKind::KeyCreated), async move |tx| {
-            let event = Event::KeyCreated { key: new.id.clone(), algorithm: new.algorithm.clone() };
+        .transact(intent::KeyCreated {}, async move |tx| {
+            let event = event::KeyCreated { key: new.id.clone(), algorithm: new.algorithm.clone() };
             tx.one(signing_key::insert(&new)).await?.ok_or(SigningKeyError::Unknown)?;
             tx.commit_with((signing_key::bump(),)).await?;
             Ok((event, ()))
@@ -181,11 +180,11 @@ async fn insert(ctx: &mut OpContext<'_>, new: Key) -> Result<(), SigningKeyError
 async fn retire(ctx: &mut OpContext<'_>, id: &KeyId) -> Result<(), SigningKeyError> {
     let (id, now): (KeyId, Now) = (id.clone(), ctx.now);
     ctx.lease
-        .transact(Intent::to(EventKind::KeyRetired), async move |tx| {
+        .transact(intent::KeyRetired {}, async move |tx| {
             let call = signing_key::set_state(&id, State::Active, State::Retiring, now);
             tx.one(call).await?.ok_or(SigningKeyError::Unknown)?;
             tx.commit_with((signing_key::bump(),)).await?;
-            Ok((Event::KeyRetired { key: id.clone() }, ()))
+            Ok((event::KeyRetired { key: id.clone() }, ()))
         })
         .await
 }
@@ -193,10 +192,10 @@ async fn retire(ctx: &mut OpContext<'_>, id: &KeyId) -> Result<(), SigningKeyErr
 async fn remove(ctx: &mut OpContext<'_>, id: &KeyId, compromised: bool) -> Result<(), SigningKeyError> {
     let id = id.clone();
     ctx.lease
-        .transact(Intent::to(EventKind::KeyRemoved), async move |tx| {
+        .transact(intent::KeyRemoved {}, async move |tx| {
             tx.one(signing_key::remove(&id)).await?.ok_or(SigningKeyError::Unknown)?;
             tx.commit_with((signing_key::bump(),)).await?;
-            Ok((Event::KeyRemoved { key: id.clone(), compromised }, ()))
+            Ok((event::KeyRemoved { key: id.clone(), compromised }, ()))
         })
         .await
 }

@@ -8,6 +8,7 @@ use auth::account::{self, Candidate};
 use auth::login::{Credentials, login};
 use auth::session;
 use journal::{Journal, JournalId, Options, Reader};
+use model::intent::{self, Announced as _};
 use model::{Actor, Event, EventKind, Intent, Now, Origin, RequestId, Rng, Secret, SessionId, UserUuid};
 use protocol::sealed::keyring::Keyring;
 use runtime::AuditContext;
@@ -191,14 +192,15 @@ async fn announce_without_effect(process: &Process<'_>, directory: &AuditDirecto
     let user = UserUuid(Uuid::parse_str(user.as_str().unwrap()).unwrap());
     let session = SessionId(Uuid::parse_str(session.as_str().unwrap()).unwrap());
     let now = process.node.clock.now();
-    let refreshed = Intent::to(EventKind::SessionRefreshed).session(session).stamp(now);
+    let refreshed = |generation| intent::SessionRefreshed { session, generation, stamp: now }.intent();
+    let (no_user, no_session) = (UserUuid(Uuid::from_u128(1)), SessionId(Uuid::from_u128(1)));
 
     for (request, intent) in [
-        ("n-refreshed-elsewhere", refreshed.generation(3)),
-        ("n-refreshed-never", refreshed.generation(9)),
-        ("n-registered", Intent::to(EventKind::UserRegistered).user(UserUuid(Uuid::from_u128(1)))),
-        ("n-login", Intent::to(EventKind::LoginSucceeded).user(user).session(SessionId(Uuid::from_u128(1)))),
-        ("n-logout", Intent::to(EventKind::SessionRevoked).user(user).session(session).stamp(now)),
+        ("n-refreshed-elsewhere", refreshed(3)),
+        ("n-refreshed-never", refreshed(9)),
+        ("n-registered", intent::UserRegistered { user: no_user, session: None }.intent()),
+        ("n-login", intent::LoginSucceeded { user, session: no_session }.intent()),
+        ("n-logout", intent::SessionRevoked { user, session, stamp: now }.intent()),
     ] {
         process.only_announce(request, intent).await;
     }
@@ -300,8 +302,8 @@ async fn a_missing_effect_proves_nothing_after_a_long_time() {
     let auditor = directory.open(&node);
     let process = Process::new(&node, &auditor);
     process.recorder.dead.store(true, Ordering::SeqCst);
-    let login = Intent::to(EventKind::LoginSucceeded).session(SessionId(Uuid::from_u128(1)));
-    process.only_announce("r-1", login).await;
+    let (user, session) = (UserUuid(Uuid::from_u128(1)), SessionId(Uuid::from_u128(1)));
+    process.only_announce("r-1", intent::LoginSucceeded { user, session }.intent()).await;
     assert!(auditor.stop(Duration::from_secs(10)).finished);
     node.clock.advance(Duration::from_hours(1));
     let auditor = directory.open(&node);
@@ -317,13 +319,15 @@ async fn an_outcome_recorded_as_unknown_stays_unknown() {
     let directory = AuditDirectory::new();
     let auditor = directory.open(&node);
     let process = Process::new(&node, &auditor);
-    let mut announced = process.audit("r-1").announce(Intent::to(EventKind::UserRegistered));
+    let user = UserUuid(Uuid::from_u128(1));
+    let mut announced =
+        process.audit("r-1").announce(intent::UserRegistered { user, session: None }.intent());
     announced.sent();
     drop(announced);
     assert!(auditor.stop(Duration::from_secs(10)).finished);
     assert_eq!(
         directory.events()[0]["kind"],
-        Event::OutcomeUnknown { intended: EventKind::UserRegistered, user: None, session: None }.kind()
+        Event::OutcomeUnknown { intended: EventKind::UserRegistered, user: Some(user), session: None }.kind()
     );
     assert_eq!(directory.open(&node).unresolved(), []);
 }

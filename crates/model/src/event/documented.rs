@@ -171,24 +171,48 @@ macro_rules! words {
 }
 pub(crate) use words;
 
+/// The event of a committed transaction.
+pub trait CommittedEvent: Into<crate::Event> + Send + 'static {}
+
 /// Declares kinds of events: `Name("kind", Outcome) { members }`. Documentation lines are part of the syntax,
-/// so every kind and member has one. `Event / EventKind` also declares an enum of the kinds alone.
+/// so every kind and member has one. `Event / EventKind` also declares an enum of the kinds alone, and a
+/// struct for each kind.
 macro_rules! events {
     (
         $(#[doc = $whole:literal])+
         $enum:ident / $kinds:ident {
             $(
                 $(#[doc = $about:literal])+
-                $name:ident($kind:literal, $outcome:ident) { $($fields:tt)* }
+                $name:ident($kind:literal, $outcome:ident) {
+                    $($(#[doc = $says:literal])+ $field:ident: $type:ty,)*
+                }
             )+
         }
     ) => {
         $crate::event::events! {
             $(#[doc = $whole])+
             $enum {
-                $($(#[doc = $about])+ $name($kind, $outcome) { $($fields)* })+
+                $($(#[doc = $about])+ $name($kind, $outcome) {
+                    $($(#[doc = $says])+ $field: $type,)*
+                })+
             }
         }
+
+        $(
+            $(#[doc = $about])+
+            #[derive(Clone, Debug)]
+            pub struct $name {
+                $($(#[doc = $says])+ pub $field: $type,)*
+            }
+
+            impl From<$name> for $enum {
+                fn from($name { $($field),* }: $name) -> Self {
+                    Self::$name { $($field),* }
+                }
+            }
+
+            impl $crate::event::CommittedEvent for $name {}
+        )+
 
         #[doc = concat!("The kind of an [`", stringify!($enum), "`]: its stable name.")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

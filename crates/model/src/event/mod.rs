@@ -1,7 +1,7 @@
 //! Audit events, as a closed list. An event names users by uuid and contains no secret, no password and no
 //! token.
 //!
-//! The list is also the source of the documentation: `docs/events.md` is generated from it.
+//! The list is also the source of the documentation: `docs/generated/events.md` is generated from it.
 
 mod documented;
 #[cfg(test)]
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{ClientId, KeyId, Now, SessionId, UserUuid};
 
-pub use documented::{Documented, Member, Outcome, Shown};
+pub use documented::{CommittedEvent, Documented, Member, Outcome, Shown};
 use documented::{events, words};
 
 words! {

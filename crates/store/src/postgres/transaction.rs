@@ -62,7 +62,6 @@ where
                 let announced = held.announced.take();
                 let value = outcome.map(|(trace, value)| {
                     if let (Some(mut announced), Some(event)) = (announced, trace.into_event()) {
-                        announced.check(&event);
                         announced.committed(event);
                     }
                     value

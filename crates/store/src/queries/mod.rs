@@ -1,33 +1,17 @@
 //! The queries: one module per table or task, with its statements and row types.
 
-pub mod audit_key;
-pub mod client;
-pub mod credential;
-pub mod job;
-pub mod pepper;
-pub mod realm;
-pub mod revocation;
-pub mod session;
-pub mod signing_key;
-pub mod transfer;
-pub mod user;
-
 use crate::statement::Stmt;
 
-/// The statements of every module.
-static STATEMENTS: &[&[&Stmt]] = &[
-    audit_key::STATEMENTS,
-    client::STATEMENTS,
-    credential::STATEMENTS,
-    job::STATEMENTS,
-    signing_key::STATEMENTS,
-    pepper::STATEMENTS,
-    realm::STATEMENTS,
-    revocation::STATEMENTS,
-    session::STATEMENTS,
-    transfer::STATEMENTS,
-    user::STATEMENTS,
-];
+/// Declares the modules, and collects their statements.
+macro_rules! modules {
+    ($($name:ident)+) => {
+        $(pub mod $name;)+
+
+        static STATEMENTS: &[&[&Stmt]] = &[$($name::STATEMENTS),+];
+    };
+}
+
+modules! { audit_key client credential job pepper realm revocation session signing_key transfer user }
 
 /// Every registered statement.
 pub fn registry() -> impl Iterator<Item = &'static Stmt> {

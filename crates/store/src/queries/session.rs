@@ -107,6 +107,7 @@ statements! {
 
 /// A session and the token claims of its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Session {
     /// Its id.
     pub id: SessionId,
@@ -186,16 +187,30 @@ pub struct NewSession {
     pub secret_hash: [u8; 32],
 }
 
+/// The proof that a session was inserted for an active user. Only the statements that insert one return it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenedSession {
+    /// The user.
+    pub user: UserId,
+}
+
+impl OpenedSession {
+    fn read(mut row: Row) -> Result<Self, Error> {
+        Ok(Self { user: row.next()? })
+    }
+}
+
 /// Opens a session if the user is active and the credential has this version; otherwise no row.
-pub fn open(user: UserId, version: i64, new: &NewSession) -> Call<UserId> {
+pub fn open(user: UserId, version: i64, new: &NewSession) -> Call<OpenedSession> {
     let mut params = new.params(user.into());
     params.push(version.into());
-    Call::new(&OPEN, params, user_id)
+    Call::new(&OPEN, params, OpenedSession::read)
 }
 
 /// Opens a session for a user inserted in the same transaction; no row when the user was not inserted.
-pub fn open_registered(user: UserUuid, new: &NewSession) -> Call<UserId> {
-    Call::new(&OPEN_REGISTERED, new.params(user.into()), user_id)
+pub fn open_registered(user: UserUuid, new: &NewSession) -> Call<OpenedSession> {
+    Call::new(&OPEN_REGISTERED, new.params(user.into()), OpenedSession::read)
 }
 
 impl NewSession {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Email, Event, Now, UserId, Username};
+use model::{Email, Now, UserId, Username};
 use store::queries::user::{NewUser, State};
 use store::queries::{credential, session, user};
 use store::{Call, Error, Lease};
@@ -21,8 +21,8 @@ on_both!(
     every_value_survives_the_round_trip
 );
 
-const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
-const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
+const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 
 /// Runs one call as a transaction.
 async fn write<T: Send + 'static>(
@@ -120,7 +120,7 @@ async fn a_credential_is_replaced_only_at_its_version(db: Arc<TestDb>) {
     assert!(write(&mut lease, move || credential::replace(one, 2, &stored("other"), NOON)).await.is_empty());
     assert_eq!(write(&mut lease, move || credential::replace(one, 1, &stored("second"), NOON)).await, [2]);
     assert!(write(&mut lease, move || session::open(one, 1, &new_session(8))).await.is_empty());
-    assert_eq!(write(&mut lease, move || session::open(one, 2, &new_session(9))).await, [one]);
+    assert_eq!(write(&mut lease, move || session::open(one, 2, &new_session(9))).await[0].user, one);
     assert_eq!(write(&mut lease, move || credential::set(one, &stored("fourth"), NOON)).await, [3]);
     let mut read = lease.read().await.unwrap();
     let by_name = read.one(credential::by_username(&username(1))).await.unwrap().unwrap();
@@ -164,7 +164,7 @@ async fn every_value_survives_the_round_trip(db: Arc<TestDb>) {
         expires_at: Now::from_micros(-1),
         secret_hash: std::array::from_fn(|n| u8::try_from(n * 8 % 256).unwrap()),
     };
-    assert_eq!(write(&mut lease, move || session::open(one, 1, &new)).await, [one]);
+    assert_eq!(write(&mut lease, move || session::open(one, 1, &new)).await[0].user, one);
 
     let mut read = lease.read().await.unwrap();
     let found = read.one(session::find(session_id(u128::MAX))).await.unwrap().unwrap();

@@ -229,9 +229,12 @@ async fn keys_of_erased_users_are_not_inserted(db: Arc<TestDb>) {
     let erase = async move |tx: &mut store::Tx| {
         tx.one(store::queries::user::erase(id, NOON)).await?;
         let removed = tx.all(audit_key::remove_of_user(uuid(1))).await?;
-        Ok::<_, store::Error>((model::Event::UserErased { user: uuid(1), sessions: 0 }, removed.len()))
+        Ok::<_, store::Error>((model::event::UserErased { user: uuid(1), sessions: 0 }, removed.len()))
     };
-    assert_eq!(lease.transact(model::Intent::to(model::EventKind::UserErased), erase).await.unwrap(), 2);
+    assert_eq!(
+        lease.transact(model::intent::UserErased { user: uuid(1), stamp: NOON }, erase).await.unwrap(),
+        2
+    );
 
     assert_eq!(
         lease.keep_audit_keys(given.clone(), NOON).await.unwrap(),
@@ -351,9 +354,9 @@ async fn a_key_inserted_during_an_erasure_is_refused() {
             tx.all(audit_key::remove_of_user(uuid(1))).await?;
             is_erased.notify_one();
             may_go.notified().await;
-            Ok::<_, store::Error>((model::Event::UserErased { user: uuid(1), sessions: 0 }, ()))
+            Ok::<_, store::Error>((model::event::UserErased { user: uuid(1), sessions: 0 }, ()))
         };
-        eraser.transact(model::Intent::to(model::EventKind::UserErased), erase).await
+        eraser.transact(model::intent::UserErased { user: uuid(1), stamp: NOON }, erase).await
     });
     erased.notified().await;
 

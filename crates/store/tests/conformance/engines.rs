@@ -13,8 +13,8 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::fixtures::{NOON, TestDb, at_url, new_user, register, session_id, settings, spawner, uuid};
 
-const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
-const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
+const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 
 #[tokio::test]
 async fn sqlite_refuses_a_closure_that_awaits_something_else() {

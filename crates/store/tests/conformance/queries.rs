@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ClientId, Event, KeyId, Now, SessionId};
+use model::{ClientId, KeyId, Now, SessionId};
 use store::queries::realm::Realm;
 use store::queries::session::Rotation;
 use store::queries::signing_key::{Key, State};
@@ -26,8 +26,8 @@ on_both!(
     expired_rows_are_deleted_in_batches
 );
 
-const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
-const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
+const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 
 async fn write<T: Send + 'static>(
     lease: &mut Lease,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Event, Now, SessionId};
+use model::{Now, SessionId};
 use store::queries::{realm, revocation, session, user};
 use store::{Error, Settings, Store};
 use tokio::task::JoinSet;
@@ -22,8 +22,8 @@ on_both!(
     background_writes_run_among_requests
 );
 
-const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
-const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
+const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 
 fn one_connection(settings: &mut Settings) {
     settings.pool_max = 1;

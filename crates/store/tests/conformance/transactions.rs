@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use model::{Event, UserId};
+use model::UserId;
 use store::queries::{credential, realm, session, user};
 use store::{Error, Tx};
 
@@ -25,8 +25,8 @@ on_both!(
     fault_f33_a_poisoned_row_is_corrupt
 );
 
-const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
-const INTENT: model::Intent = model::Intent::to(model::EventKind::RowsCleaned);
+const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 
 async fn insert(tx: &mut Tx, n: u128) -> Result<UserId, Error> {
     Ok(tx.one(user::insert(&new_user(n))).await?.unwrap())
@@ -187,20 +187,20 @@ async fn an_event_is_recorded_once_and_only_after_commit(db: Arc<TestDb>) {
     let mut lease = db.lease(&store);
     let events = Arc::clone(&db.events);
     let done: Result<(), Error> = lease
-        .transact(model::Intent::to(model::EventKind::UserRegistered), async move |tx| {
+        .transact(crate::fixtures::registering(1), async move |tx| {
             insert(tx, 1).await?;
             assert_eq!(events.all(), []);
             Ok((registered(1), ()))
         })
         .await;
     done.unwrap();
-    assert_eq!(db.events.all(), [registered(1)]);
+    assert_eq!(db.events.all(), [registered(1).into()]);
 }
 
 async fn a_transaction_without_statements_records_its_event(db: Arc<TestDb>) {
     let store = db.open().await;
     let done: Result<i32, Error> = db.lease(&store).transact(INTENT, async |_| Ok((EVENT, 7))).await;
-    assert_eq!((done.unwrap(), db.events.all()), (7, vec![EVENT]));
+    assert_eq!((done.unwrap(), db.events.all()), (7, vec![EVENT.into()]));
 }
 
 async fn a_race_for_a_username_has_one_winner(db: Arc<TestDb>) {
@@ -305,7 +305,7 @@ async fn fault_f07_a_deadlock_ends_with_both_committed() {
             task.await.unwrap().unwrap();
         }
         assert_eq!(runs.load(Ordering::SeqCst), 3);
-        let recorded = db.events.all().into_iter().filter(|event| *event == EVENT).count();
+        let recorded = db.events.all().into_iter().filter(|event| *event == EVENT.into()).count();
         assert_eq!(recorded, 2, "one each, although one ran twice");
     })
     .await;

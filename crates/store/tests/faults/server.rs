@@ -177,7 +177,7 @@ async fn fault_f02_an_ended_backend_is_replaced() {
 
             lease.park();
             let opened: Result<_, Error> = lease
-                .transact(model::Intent::to(model::EventKind::UserRegistered), async move |tx| {
+                .transact(crate::fixtures::registering(n), async move |tx| {
                     let new = crate::fixtures::new_user(n);
                     let id = tx.one(user::insert(&new)).await?.unwrap();
                     tx.one(store::queries::session::open_registered(new.uuid, &new_session(n))).await?;

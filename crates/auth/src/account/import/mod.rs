@@ -8,7 +8,7 @@ mod row;
 use std::collections::{BTreeSet, HashMap};
 
 use aws_lc_rs::digest;
-use model::{Event, EventKind, Intent, UserId};
+use model::{UserId, event, intent};
 use protocol::wire::password_hash::FirebaseProject;
 use serde_json::{Map, Value};
 use store::queries::transfer::{self, Identity, Match};
@@ -177,7 +177,7 @@ async fn insert(ctx: &mut OpContext<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict
     let now = ctx.now;
     let inserted = ctx
         .lease
-        .transact(Intent::to(EventKind::UsersImported), async move |tx| {
+        .transact(intent::UsersImported {}, async move |tx| {
             let (_, inserted) = tx.batch((transfer::raise(highest), transfer::insert(&users))).await?;
             let passwords: Vec<_> =
                 inserted.iter().filter_map(|(id, uuid)| Some((*id, hashes.get(uuid)?))).collect();
@@ -187,7 +187,7 @@ async fn insert(ctx: &mut OpContext<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict
             tx.commit_with((transfer::insert_passwords(&passwords, now),)).await?;
             let ids: HashMap<_, _> = inserted.into_iter().map(|(id, uuid)| (uuid, id)).collect();
             let made = || users.iter().filter(|user| ids.contains_key(&user.uuid));
-            let event = Event::UsersImported {
+            let event = event::UsersImported {
                 users: ids.len() as u64,
                 admins: made().filter(|user| user.role == ADMIN).count() as u64,
                 tombstones: made().filter(|user| user.state == State::Erased).count() as u64,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use model::{Event, Intent, UserUuid};
+use model::UserUuid;
 
 use super::*;
 
@@ -29,9 +29,9 @@ async fn lose(node: &Node, keys: RangeInclusive<u64>) {
         for n in keys.clone() {
             tx.all(audit_key::remove_of_user(user(n))).await?;
         }
-        Ok::<_, store::Error>((Event::RowsCleaned { sessions: 0, revocations: 0 }, ()))
+        Ok::<_, store::Error>((model::event::RowsCleaned { sessions: 0, revocations: 0 }, ()))
     };
-    node.lease().transact(Intent::to(model::EventKind::RowsCleaned), lose).await.unwrap();
+    node.lease().transact(model::intent::RowsCleaned {}, lose).await.unwrap();
 }
 
 #[tokio::test]

@@ -440,11 +440,7 @@ where
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let running = pin!((self.closure)(&mut tx));
             let polled = running.poll(&mut Context::from_waker(Waker::noop()));
-            let polled = polled.map_ok(|(trace, value)| (trace.into_event(), value));
-            if let (Poll::Ready(Ok((Some(event), _))), Some(announced)) = (&polled, &self.announced) {
-                announced.check(event);
-            }
-            polled
+            polled.map_ok(|(trace, value)| (trace.into_event(), value))
         }));
 
         let (engine, state) = tx.into_parts();

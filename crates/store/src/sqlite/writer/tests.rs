@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{Actor, Clock, Event, EventKind, Intent, Now, Origin};
+use model::intent::{self, Announced as _};
+use model::{Actor, Clock, Intent, Now, Origin};
 use runtime::AuditContext;
 use runtime::audit::{Entry, IntentReceipt, Recorder};
 use tempfile::TempDir;
@@ -14,7 +15,7 @@ use crate::queries::registry;
 use crate::queries::{client, realm};
 use crate::sqlite::Text;
 
-const EVENT: Event = Event::RowsCleaned { sessions: 0, revocations: 0 };
+const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
 
 struct File {
     path: PathBuf,
@@ -130,7 +131,7 @@ fn nothing_is_committed_before_its_intent_is_written() {
     let (connection, file) = open();
     let slow = Arc::new(Slow(file.path.clone()));
     let trail = AuditContext::new(slow, Clock::test(Now::from_seconds(1)), Origin::default());
-    let announced = || Some(trail.announce(Intent::to(EventKind::RowsCleaned)));
+    let announced = || Some(trail.announce(intent::RowsCleaned {}.intent()));
     let (first, mut first_answer, _) = announced_job("a", 1, true, announced());
     let (second, mut second_answer, _) = announced_job("b", 1, true, announced());
 

@@ -1,12 +1,12 @@
 //! Nothing is committed that does not say what happened.
 
-use model::{Intent, EventKind};
+use model::intent;
 use store::queries::realm;
 use store::{Error, Lease};
 
 async fn handler(lease: &mut Lease) -> Result<(), Error> {
     lease
-        .transact(Intent::to(EventKind::RealmOpened), async |tx| {
+        .transact(intent::RealmOpened {}, async |tx| {
             tx.one(realm::find()).await?;
             Ok::<(), Error>(())
         })

@@ -1,0 +1,38 @@
+//! Lists the migrations: each folder of `migrations/` is one, named `NNNN_name`, with a text for each engine.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{env, fs, io};
+
+#[expect(clippy::disallowed_methods, reason = "Cargo names the output folder of a build script there")]
+fn main() -> io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
+    println!("cargo:rerun-if-changed={}", folder.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    names.sort();
+
+    let mut list = String::from("&[\n");
+    for (number, name) in (1..).zip(&names) {
+        if !name.starts_with(&format!("{number:04}_")) {
+            return Err(io::Error::other(format!("migrations/{name}: expected number {number:04}")));
+        }
+        let path = folder.join(name).display().to_string();
+        let _ = writeln!(
+            list,
+            "Migration {{ number: {number}, name: {name:?}, postgres: include_str!({:?}), sqlite: \
+             include_str!({:?}) }},",
+            format!("{path}/postgres.sql"),
+            format!("{path}/sqlite.sql"),
+        );
+    }
+    list.push_str("]\n");
+
+    let out = env::var("OUT_DIR").map_err(io::Error::other)?;
+    fs::write(Path::new(&out).join("migrations.rs"), list)
+}

@@ -1,7 +1,0 @@
-//! Nothing is announced that no event can say.
-
-use model::{Intent, EventKind};
-
-const INTENT: Intent = Intent::to(EventKind::PasswordGuessed);
-
-fn main() {}
