@@ -10,18 +10,12 @@ use crate::api_calls::{PASSWORD, me, member, path, register, try_log_in, try_reg
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Every route that reads JSON.
-const JSON_ROUTES: [(&str, &str); 9] = [
-    ("POST", "/api/v1/auth/register"),
-    ("POST", "/api/v1/auth/refresh"),
-    ("POST", "/api/v1/auth/password"),
-    ("PATCH", "/api/v1/auth/me"),
-    ("DELETE", "/api/v1/auth/me"),
-    ("POST", "/api/auth/register"),
-    ("POST", "/api/auth/login"),
-    ("POST", "/flutter-register"),
-    ("POST", "/flutter-login"),
-];
+/// Every path of the endpoints that require a JSON body, with its method.
+fn json_routes() -> Vec<(&'static str, &'static web::Mount)> {
+    let json = web::ROUTES.iter().filter(|route| route.required_media_type() == Some(JSON));
+    json.flat_map(|route| route.endpoint.mounts.iter().map(|mount| (route.endpoint.verb.as_str(), mount)))
+        .collect()
+}
 
 async fn raw(
     app: &TestApp,
@@ -79,10 +73,10 @@ async fn bodies_that_are_not_json_are_refused(app: &TestApp) {
         b"{\"a\":\"\xff\"}",
     ];
 
-    for (method, route) in JSON_ROUTES {
+    for (method, mount) in json_routes() {
         for body in bad {
             let body = &body[..body.len().min(60_000)];
-            let answer = raw(app, method, route, &pair.access, JSON, body.to_vec()).await;
+            let answer = raw(app, method, mount.path, &pair.access, JSON, body.to_vec()).await;
             answer.expect_problem(400, "malformed_body");
         }
     }
@@ -93,12 +87,12 @@ async fn bodies_that_are_not_json_are_refused(app: &TestApp) {
 async fn bodies_of_the_wrong_shape_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let before = users(app).await;
-    for (method, route) in JSON_ROUTES {
+    for (method, mount) in json_routes() {
         for body in ["[]", "7", "\"x\"", "null", "true"] {
-            let answer = raw(app, method, route, &pair.access, JSON, body).await.expect(422);
+            let answer = raw(app, method, mount.path, &pair.access, JSON, body).await.expect(422);
             let json = answer.json();
-            let list = if route.starts_with("/api/v1") { &json["errors"] } else { &json["detail"] };
-            assert_eq!(list[0]["loc"], json!(["body"]), "{route}: {}", answer.text);
+            let errors = if mount.dialect == web::Dialect::FastApi { "detail" } else { "errors" };
+            assert_eq!(json[errors][0]["loc"], json!(["body"]), "{}: {}", mount.path, answer.text);
         }
         if method == "PATCH" {
             continue;
@@ -108,7 +102,7 @@ async fn bodies_of_the_wrong_shape_are_refused(app: &TestApp) {
             json!({"email": 1, "username": [], "password": {}, "refresh_token": false,
                 "current_password": 0.5, "new_password": null}),
         ] {
-            raw(app, method, route, &pair.access, JSON, body.to_string()).await.expect(422);
+            raw(app, method, mount.path, &pair.access, JSON, body.to_string()).await.expect(422);
         }
     }
 
@@ -119,7 +113,7 @@ async fn a_67_wrong_content_types_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let before = users(app).await;
 
-    for (method, route) in JSON_ROUTES {
+    for (method, mount) in json_routes() {
         for kind in [
             "",
             "text/plain",
@@ -129,7 +123,7 @@ async fn a_67_wrong_content_types_are_refused(app: &TestApp) {
             "application/jsonx",
             "json",
         ] {
-            let answer = raw(app, method, route, &pair.access, kind, "{}").await;
+            let answer = raw(app, method, mount.path, &pair.access, kind, "{}").await;
             answer.expect_problem(415, "unsupported_media_type");
         }
     }
@@ -168,11 +162,11 @@ async fn a_67_one_source_for_each_parameter(app: &TestApp) {
 async fn a_32_large_and_deep_input_is_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let large = "x".repeat(1024 * 1024);
-    for (method, route) in JSON_ROUTES {
-        let answer = raw(app, method, route, &pair.access, JSON, large.clone()).await;
+    for (method, mount) in json_routes() {
+        let answer = raw(app, method, mount.path, &pair.access, JSON, large.clone()).await;
         answer.expect_problem(413, "body_too_large");
         let chunks = futures_util::stream::iter((0..200).map(|_| Ok::<_, std::io::Error>("y".repeat(1024))));
-        let answer = raw(app, method, route, &pair.access, JSON, Body::from_stream(chunks)).await;
+        let answer = raw(app, method, mount.path, &pair.access, JSON, Body::from_stream(chunks)).await;
         answer.expect_problem(413, "body_too_large");
     }
     let members: String = (0..3000).map(|n| format!("\"m{n}\":{n},")).collect();

@@ -3,11 +3,10 @@
 use fixtures::{TestApp, on_both};
 use serde_json::json;
 
-use crate::api_calls::{V1, log_in, register};
+use crate::api_calls::{V1, log_in};
 
 on_both! {
     a_user_registers_logs_in_refreshes_and_logs_out,
-    trips_stay_within_their_budgets,
 }
 
 async fn a_user_registers_logs_in_refreshes_and_logs_out(app: &TestApp) {
@@ -52,22 +51,4 @@ async fn a_user_registers_logs_in_refreshes_and_logs_out(app: &TestApp) {
             "refresh_failed"
         ]
     );
-}
-
-async fn trips_stay_within_their_budgets(app: &TestApp) {
-    let before = app.meter.trips();
-    register(app, "alice").await;
-    assert_eq!(app.meter.trips() - before, 1, "register: one write");
-
-    let before = app.meter.trips();
-    let crate::api_calls::Pair { access, refresh } = log_in(app, "alice").await;
-    assert_eq!(app.meter.trips() - before, 2, "token: one read, one write");
-
-    let before = app.meter.trips();
-    app.post(&format!("{V1}/refresh"), None, json!({"refresh_token": refresh})).await.expect(200);
-    assert_eq!(app.meter.trips() - before, 1, "refresh: one write");
-
-    let before = app.meter.trips();
-    app.get(&format!("{V1}/me"), Some(&access)).await.expect(200);
-    assert_eq!(app.meter.trips() - before, 1, "me: one read");
 }

@@ -11,12 +11,13 @@
 //! ```
 
 mod api;
+mod endpoint;
 mod layers;
 mod metrics;
 mod openapi;
 pub mod problem;
+pub mod reference;
 mod request;
-mod route_table;
 mod router;
 
 use std::net::SocketAddr;
@@ -29,10 +30,11 @@ use protocol::wire::forwarded::TrustedProxies;
 use runtime::metric::{Collector, JobMetrics};
 use runtime::{AuditContext, Spawner};
 
+pub use api::ROUTES;
 pub use axum::Router;
+pub use endpoint::{Caller, Dialect, Endpoint, Group, Listener, Mount, Route, Verb};
 pub use layers::refusal;
 pub use openapi::document as openapi_document;
-pub use route_table::Route;
 pub use router::{Routers, routers};
 
 /// The peer address of the connection; the listener adds it to every request.

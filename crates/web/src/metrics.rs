@@ -1,7 +1,6 @@
 //! The metrics page, in Prometheus' text format (version 0.0.4). Labels have closed sets of values.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -9,32 +8,33 @@ use auth::Services;
 use http::Method;
 use runtime::metric::{Collector, Histogram, HistogramSnapshot, JobMetrics, Page, float};
 
+use crate::api::ROUTES;
+use crate::endpoint::{Group, Matched};
 use crate::layers::Timed;
 
-/// The legacy routes, counted so that an operator sees when a route is no longer used.
-pub(crate) const LEGACY_ROUTES: [&str; 4] = [
-    "/flutter-register",
-    "/flutter-login",
-    "/api/auth/emergency-register",
-    "/api/auth/emergency-register-legacy",
-];
+/// What the requests of one series have in common: route, method and status.
+type Series = (&'static str, &'static str, u16);
 
-/// The requests of one route, by method and status.
-type OfRoute = BTreeMap<(&'static str, u16), Histogram>;
+/// The requests of one series.
+#[derive(Debug)]
+struct Requests {
+    /// The operation, if it is one on accounts, sessions or tokens.
+    operation: Option<&'static str>,
+    took: Histogram,
+}
 
 /// Metrics of this crate.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    legacy: [AtomicU64; LEGACY_ROUTES.len()],
-    /// By route. Written once for each route, method and status; otherwise only read.
-    requests: RwLock<BTreeMap<String, OfRoute>>,
+    /// Written once for each series; otherwise only read.
+    requests: RwLock<BTreeMap<Series, Requests>>,
     layers: [Histogram; Timed::ALL.len()],
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let layers = std::array::from_fn(|_| Histogram::new(LAYER_BOUNDS));
-        Self { legacy: Default::default(), requests: RwLock::default(), layers }
+        Self { requests: RwLock::default(), layers }
     }
 }
 
@@ -68,21 +68,18 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-/// The account or session operation of a route, if it has one.
-fn operation(method: &str, route: &str) -> Option<&'static str> {
-    match (method, route.rsplit('/').next()?) {
-        ("POST", "token" | "login" | "flutter-login") => Some("login"),
-        ("POST", "register" | "flutter-register" | "emergency-register" | "emergency-register-legacy") => {
-            Some("register")
-        }
-        ("POST", "refresh") => Some("refresh"),
-        ("POST", "logout") => Some("logout"),
-        ("POST", "logout-all") => Some("logout_all"),
-        ("POST", "password") => Some("password_change"),
-        ("POST", "introspect") => Some("introspect"),
-        ("DELETE", "me") => Some("erase"),
-        _ => None,
+/// The operation of an endpoint, if it is one on accounts, sessions or tokens.
+fn operation(matched: Matched) -> Option<&'static str> {
+    match matched.endpoint.group {
+        Group::Accounts | Group::Sessions | Group::Tokens => Some(matched.endpoint.operation),
+        Group::Health | Group::About => None,
     }
+}
+
+/// The paths of legacy routes.
+fn legacy_routes() -> impl Iterator<Item = &'static str> {
+    let mounts = ROUTES.iter().flat_map(|route| route.endpoint.mounts);
+    mounts.filter(|mount| mount.successor.is_some()).map(|mount| mount.path)
 }
 
 /// The outcome label: success, refused because of the request, or failed because of the server.
@@ -95,26 +92,19 @@ fn outcome(status: u16) -> &'static str {
 }
 
 impl Metrics {
-    /// Counts one request of a legacy route.
-    pub(crate) fn legacy(&self, route: &str) {
-        for (name, count) in LEGACY_ROUTES.iter().zip(&self.legacy) {
-            if *name == route {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
     /// Counts one request.
-    pub(crate) fn request(&self, method: &Method, route: &str, status: u16, took: Duration) {
-        let asked = (known(method), status);
+    pub(crate) fn request(&self, method: &Method, matched: Option<Matched>, status: u16, took: Duration) {
+        let series = (matched.map_or("other", |matched| matched.mount.path), known(method), status);
         let requests = self.requests.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(histogram) = requests.get(route).and_then(|route| route.get(&asked)) {
-            return histogram.observe(took);
+        if let Some(requests) = requests.get(&series) {
+            return requests.took.observe(took);
         }
+
         drop(requests);
         let mut requests = self.requests.write().unwrap_or_else(PoisonError::into_inner);
-        let of_route = requests.entry(route.to_owned()).or_default();
-        of_route.entry(asked).or_insert_with(|| Histogram::new(REQUEST_BOUNDS)).observe(took);
+        let new =
+            || Requests { operation: matched.and_then(operation), took: Histogram::new(REQUEST_BOUNDS) };
+        requests.entry(series).or_insert_with(new).took.observe(took);
     }
 
     /// Counts the own time of a layer.
@@ -134,32 +124,36 @@ impl Metrics {
         let duration = "http_server_request_duration_seconds";
         page.family(duration, "histogram", "Duration of requests.");
         let mut operations = BTreeMap::<_, u64>::new();
-        let all = requests
-            .iter()
-            .flat_map(|(route, some)| some.iter().map(move |(asked, took)| (route, asked, took)));
+        let mut legacy: BTreeMap<_, u64> = legacy_routes().map(|route| (route, 0)).collect();
 
-        for (route, (method, status), histogram) in all {
-            let (snapshot, code) = (histogram.snapshot(), status.to_string());
-            page.histogram(
-                duration,
-                &[
-                    ("http_request_method", method),
-                    ("http_route", route),
-                    ("http_response_status_code", &code),
-                ],
-                &snapshot,
-            );
-            if let Some(operation) = operation(method, route) {
+        for ((route, method, status), of_series) in &*requests {
+            let (snapshot, code) = (of_series.took.snapshot(), status.to_string());
+            let labels = [
+                ("http_request_method", *method),
+                ("http_route", *route),
+                ("http_response_status_code", &code),
+            ];
+            page.histogram(duration, &labels, &snapshot);
+            if let Some(operation) = of_series.operation {
                 *operations.entry((operation, outcome(*status))).or_default() += snapshot.count;
+            }
+            if let Some(count) = legacy.get_mut(route) {
+                *count += snapshot.count;
             }
         }
 
         drop(requests);
         let operations_total = "auth_operations_total";
-        page.family(operations_total, "counter", "Operations on accounts and sessions, by outcome.");
+        page.family(operations_total, "counter", "Operations on accounts, sessions and tokens, by outcome.");
         for ((operation, outcome), count) in operations {
             page.sample(operations_total, &[("operation", operation), ("outcome", outcome)], float(count));
         }
+        let legacy_total = "legacy_route_requests_total";
+        page.family(legacy_total, "counter", "Requests to legacy routes.");
+        for (route, count) in legacy {
+            page.sample(legacy_total, &[("route", route)], float(count));
+        }
+
         let layer_duration = "http_layer_duration_seconds";
         page.family(layer_duration, "histogram", "Own time of each layer and of the handler.");
         for (layer, took) in self.layers() {
@@ -173,11 +167,6 @@ impl Metrics {
         let mut page = Page::default();
         page.family("gatewright_build_info", "gauge", "The running version.");
         page.sample("gatewright_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        let legacy = "legacy_route_requests_total";
-        page.family(legacy, "counter", "Requests to legacy routes.");
-        for (route, count) in LEGACY_ROUTES.iter().zip(&self.legacy) {
-            page.sample(legacy, &[("route", route)], float(count.load(Ordering::Relaxed)));
-        }
         self.requests(&mut page);
         database(&mut page, store);
         passwords(&mut page, services);
@@ -289,10 +278,19 @@ mod tests {
     fn requests_are_counted_by_route_and_operation_and_not_by_unknown_methods() {
         let (metrics, took) = (Metrics::default(), Duration::from_millis(3));
         let odd = Method::from_bytes(b"X-ODD").unwrap();
-        metrics.request(&Method::POST, "/api/v1/auth/token", 200, took);
-        metrics.request(&Method::POST, "/api/auth/login", 401, took);
-        metrics.request(&Method::POST, "/flutter-login", 503, took);
-        metrics.request(&odd, "other", 404, took);
+        let matched = |path| {
+            let mut all = ROUTES.iter().flat_map(|route| {
+                route.endpoint.mounts.iter().map(|mount| Matched { endpoint: route.endpoint, mount })
+            });
+            all.find(|matched| matched.mount.path == path)
+        };
+
+        metrics.request(&Method::POST, matched("/api/v1/auth/token"), 200, took);
+        metrics.request(&Method::POST, matched("/api/auth/login"), 401, took);
+        metrics.request(&Method::POST, matched("/flutter-login"), 503, took);
+        metrics.request(&Method::GET, matched("/health/liveness"), 200, took);
+        metrics.request(&odd, None, 404, took);
+
         let mut page = Page::default();
         metrics.requests(&mut page);
         let page = page.into_text();
@@ -304,9 +302,11 @@ mod tests {
             "auth_operations_total{operation=\"login\",outcome=\"success\"} 1",
             "auth_operations_total{operation=\"login\",outcome=\"refused\"} 1",
             "auth_operations_total{operation=\"login\",outcome=\"unavailable\"} 1",
+            "legacy_route_requests_total{route=\"/flutter-login\"} 1",
+            "legacy_route_requests_total{route=\"/flutter-register\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }
-        assert!(!page.contains("ODD"));
+        assert!(!page.contains("ODD") && !page.contains("operation=\"liveness\""));
     }
 }

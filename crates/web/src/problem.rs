@@ -11,61 +11,6 @@ use model::profile::FieldError;
 use protocol::wire::oauth::OAuthError;
 use serde_json::{Map, Value, json};
 
-/// An error, with only the information that a client may have.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Problem {
-    /// Members of the request are invalid.
-    Validation(Vec<FieldError>),
-    /// The body does not match its content type.
-    MalformedBody,
-    /// The content type is not supported.
-    UnsupportedMediaType,
-    /// The body exceeds 64 KiB.
-    BodyTooLarge,
-    /// The body did not arrive in time.
-    BodyTimeout,
-    /// The header fields exceed 16 KiB.
-    HeadersTooLarge,
-    /// There is no such route.
-    NotFound,
-    /// The route does not support the method.
-    MethodNotAllowed,
-    /// Unknown user, wrong password, or inactive user.
-    InvalidCredentials,
-    /// There is no bearer token.
-    TokenMissing,
-    /// The bearer token is invalid, or its session has ended.
-    TokenInvalid,
-    /// The refresh token is expired, revoked, unknown or reused.
-    RefreshRefused,
-    /// The current password is wrong.
-    PasswordWrong,
-    /// The scope cannot be granted.
-    ScopeNotGranted,
-    /// The grant type is not `password`.
-    GrantTypeUnsupported,
-    /// Another account has the email.
-    EmailTaken,
-    /// Another account has the username.
-    UsernameTaken,
-    /// The caller has no session with this id.
-    SessionNotFound,
-    /// The client's credentials are wrong or missing.
-    ClientInvalid,
-    /// The legacy route is disabled.
-    LegacyGone,
-    /// The server is overloaded; the duration is for `Retry-After`.
-    Busy(Duration),
-    /// The database or another component cannot be reached.
-    Unavailable,
-    /// The audit trail cannot be written, and the configuration requires it.
-    AuditUnavailable,
-    /// The request exceeded its deadline.
-    Timeout,
-    /// An internal error: a bug.
-    Internal,
-}
-
 /// Code, status and texts of a problem.
 #[derive(Clone, Copy, Debug)]
 pub struct Words {
@@ -77,130 +22,167 @@ pub struct Words {
     pub title: &'static str,
     /// Explanation for people, with the remedy.
     pub detail: &'static str,
+    /// The error of OAuth 2.0 (RFC 6749 §5.2), unless the status determines it.
+    pub oauth: Option<OAuthError>,
+    /// The `WWW-Authenticate` field (RFC 6750 §3, RFC 7617).
+    pub challenge: Option<&'static str>,
+}
+
+impl Words {
+    const fn with_oauth(self, oauth: OAuthError) -> Self {
+        Self { oauth: Some(oauth), ..self }
+    }
+
+    const fn with_challenge(self, challenge: &'static str) -> Self {
+        Self { challenge: Some(challenge), ..self }
+    }
+}
+
+/// Declares every problem: `Name(data) = STATUS, "code", "title", "detail", …;`.
+macro_rules! problems {
+    ($(
+        $(#[doc = $about:literal])+
+        $name:ident $(($data:ty))? = $status:ident, $code:literal, $title:literal, $detail:literal
+        $(, oauth $oauth:ident)? $(, challenge $challenge:literal)?;
+    )+) => {
+        /// An error, with only the information that a client may have.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Problem {
+            $($(#[doc = $about])+ $name $(($data))?,)+
+        }
+
+        /// The kind of a [`Problem`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ProblemKind {
+            $($(#[doc = $about])+ $name,)+
+        }
+
+        impl ProblemKind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// Code, status and texts.
+            pub const fn words(self) -> Words {
+                match self {
+                    $(Self::$name => Words {
+                        code: $code,
+                        status: StatusCode::$status,
+                        title: $title,
+                        detail: $detail,
+                        oauth: None,
+                        challenge: None,
+                    }
+                    $(.with_oauth(OAuthError::$oauth))?
+                    $(.with_challenge($challenge))?,)+
+                }
+            }
+        }
+
+        impl Problem {
+            /// Its kind.
+            pub fn kind(&self) -> ProblemKind {
+                match self {
+                    $(Self::$name { .. } => ProblemKind::$name,)+
+                }
+            }
+        }
+    };
+}
+
+problems! {
+    /// Members of the request are invalid.
+    Validation(Vec<FieldError>) = UNPROCESSABLE_ENTITY, "validation_failed", "Validation failed",
+        "Some members of the request are invalid; see errors.";
+    /// The body does not match its content type.
+    MalformedBody = BAD_REQUEST, "malformed_body", "Malformed body",
+        "The body does not match its content type.";
+    /// The content type is not supported.
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type",
+        "Send the content type that is documented for this route.";
+    /// The body exceeds 64 KiB.
+    BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", "Body too large",
+        "A body has at most 64 KiB.";
+    /// The body did not arrive in time.
+    BodyTimeout = REQUEST_TIMEOUT, "body_timeout", "Body timeout",
+        "The body did not arrive in time.";
+    /// The header fields exceed 16 KiB.
+    HeadersTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "Headers too large",
+        "Header fields have at most 16 KiB together.";
+    /// There is no such route.
+    NotFound = NOT_FOUND, "not_found", "Not found",
+        "There is no such route.";
+    /// The route does not support the method.
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed",
+        "This route does not support the method; see Allow.";
+    /// Unknown user, wrong password, or inactive user.
+    InvalidCredentials = UNAUTHORIZED, "invalid_credentials", "Invalid credentials",
+        "Incorrect username or password",
+        challenge "Bearer";
+    /// There is no bearer token.
+    TokenMissing = UNAUTHORIZED, "token_missing", "Not authenticated",
+        "Not authenticated",
+        challenge "Bearer";
+    /// The bearer token is invalid, or its session has ended.
+    TokenInvalid = UNAUTHORIZED, "token_invalid", "Invalid token",
+        "Could not validate credentials",
+        challenge "Bearer error=\"invalid_token\"";
+    /// The refresh token is expired, revoked, unknown or reused.
+    RefreshRefused = UNAUTHORIZED, "refresh_refused", "Invalid refresh token",
+        "The refresh token is expired, revoked or unknown; log in again.";
+    /// The current password is wrong.
+    PasswordWrong = FORBIDDEN, "password_wrong", "Wrong password",
+        "The current password is wrong.";
+    /// The scope cannot be granted.
+    ScopeNotGranted = BAD_REQUEST, "invalid_scope", "Scope not granted",
+        "The requested scope cannot be granted.",
+        oauth InvalidScope;
+    /// The grant type is not `password`.
+    GrantTypeUnsupported = BAD_REQUEST, "unsupported_grant_type", "Unsupported grant type",
+        "Leave grant_type out, or send password.",
+        oauth UnsupportedGrantType;
+    /// Another account has the email.
+    EmailTaken = CONFLICT, "email_taken", "Email taken",
+        "Email already exists";
+    /// Another account has the username.
+    UsernameTaken = CONFLICT, "username_taken", "Username taken",
+        "Username already exists";
+    /// The caller has no session with this id.
+    SessionNotFound = NOT_FOUND, "session_not_found", "Session not found",
+        "There is no such session.";
+    /// The client's credentials are wrong or missing.
+    ClientInvalid = UNAUTHORIZED, "invalid_client", "Invalid client",
+        "The client could not be authenticated.",
+        oauth InvalidClient,
+        challenge "Basic realm=\"gatewright\", charset=\"UTF-8\"";
+    /// The legacy route is disabled.
+    LegacyGone = GONE, "legacy_gone", "Route disabled",
+        "This legacy route is disabled; use its successor.";
+    /// The server is overloaded; the duration is for `Retry-After`.
+    Busy(Duration) = SERVICE_UNAVAILABLE, "busy", "Busy",
+        "The server is overloaded; try again after Retry-After seconds.";
+    /// The database or another component cannot be reached; a text says which, where clients may know.
+    Unavailable(Option<&'static str>) = SERVICE_UNAVAILABLE, "unavailable", "Unavailable",
+        "The service is temporarily unavailable; try again after Retry-After seconds.";
+    /// The audit trail cannot be written, and the configuration requires it.
+    AuditUnavailable = SERVICE_UNAVAILABLE, "audit_unavailable", "Audit unavailable",
+        "The audit trail cannot be written, and this server requires it; try again after Retry-After \
+         seconds.";
+    /// The request exceeded its deadline.
+    Timeout = SERVICE_UNAVAILABLE, "timeout", "Timed out",
+        "The request took too long; it may or may not have taken effect.";
+    /// An internal error: a bug.
+    Internal = INTERNAL_SERVER_ERROR, "internal_error", "Internal error",
+        "An internal error occurred; the server's log has the details under this instance.";
 }
 
 impl Problem {
-    /// One of each kind, for documents and tests.
-    pub fn every() -> [Self; 25] {
-        let busy = Self::Busy(Duration::from_secs(1));
-
-        [
-            Self::Validation(Vec::new()),
-            Self::MalformedBody,
-            Self::UnsupportedMediaType,
-            Self::BodyTooLarge,
-            Self::BodyTimeout,
-            Self::HeadersTooLarge,
-            Self::NotFound,
-            Self::MethodNotAllowed,
-            Self::InvalidCredentials,
-            Self::TokenMissing,
-            Self::TokenInvalid,
-            Self::RefreshRefused,
-            Self::PasswordWrong,
-            Self::ScopeNotGranted,
-            Self::GrantTypeUnsupported,
-            Self::EmailTaken,
-            Self::UsernameTaken,
-            Self::SessionNotFound,
-            Self::ClientInvalid,
-            Self::LegacyGone,
-            busy,
-            Self::Unavailable,
-            Self::AuditUnavailable,
-            Self::Timeout,
-            Self::Internal,
-        ]
-    }
+    /// A component cannot be reached.
+    pub const UNAVAILABLE: Self = Self::Unavailable(None);
 
     /// Code, status and texts of this problem.
     pub fn words(&self) -> Words {
-        let (code, status, title) = self.name();
-        Words { code, status, title, detail: self.detail() }
-    }
-
-    #[rustfmt::skip]
-    fn name(&self) -> (&'static str, StatusCode, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::Validation(_) => ("validation_failed", S::UNPROCESSABLE_ENTITY, "Validation failed"),
-            Self::MalformedBody => ("malformed_body", S::BAD_REQUEST, "Malformed body"),
-            Self::UnsupportedMediaType => {
-                ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
-            }
-            Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "Body too large"),
-            Self::BodyTimeout => ("body_timeout", S::REQUEST_TIMEOUT, "Body timeout"),
-            Self::HeadersTooLarge => {
-                ("headers_too_large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large")
-            }
-
-            Self::NotFound => ("not_found", S::NOT_FOUND, "Not found"),
-            Self::MethodNotAllowed => ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed"),
-
-            Self::InvalidCredentials => ("invalid_credentials", S::UNAUTHORIZED, "Invalid credentials"),
-            Self::TokenMissing => ("token_missing", S::UNAUTHORIZED, "Not authenticated"),
-            Self::TokenInvalid => ("token_invalid", S::UNAUTHORIZED, "Invalid token"),
-            Self::RefreshRefused => ("refresh_refused", S::UNAUTHORIZED, "Invalid refresh token"),
-            Self::PasswordWrong => ("password_wrong", S::FORBIDDEN, "Wrong password"),
-            Self::ScopeNotGranted => ("invalid_scope", S::BAD_REQUEST, "Scope not granted"),
-            Self::GrantTypeUnsupported => {
-                ("unsupported_grant_type", S::BAD_REQUEST, "Unsupported grant type")
-            }
-
-            Self::EmailTaken => ("email_taken", S::CONFLICT, "Email taken"),
-            Self::UsernameTaken => ("username_taken", S::CONFLICT, "Username taken"),
-            Self::SessionNotFound => ("session_not_found", S::NOT_FOUND, "Session not found"),
-            Self::ClientInvalid => ("invalid_client", S::UNAUTHORIZED, "Invalid client"),
-            Self::LegacyGone => ("legacy_gone", S::GONE, "Route disabled"),
-
-            Self::Busy(_) => ("busy", S::SERVICE_UNAVAILABLE, "Busy"),
-            Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Unavailable"),
-            Self::AuditUnavailable => ("audit_unavailable", S::SERVICE_UNAVAILABLE, "Audit unavailable"),
-            Self::Timeout => ("timeout", S::SERVICE_UNAVAILABLE, "Timed out"),
-            Self::Internal => ("internal_error", S::INTERNAL_SERVER_ERROR, "Internal error"),
-        }
-    }
-
-    #[rustfmt::skip]
-    fn detail(&self) -> &'static str {
-        match self {
-            Self::Validation(_) => "Some members of the request are invalid; see errors.",
-            Self::MalformedBody => "The body does not match its content type.",
-            Self::UnsupportedMediaType => "Send the content type that is documented for this route.",
-            Self::BodyTooLarge => "A body has at most 64 KiB.",
-            Self::BodyTimeout => "The body did not arrive in time.",
-            Self::HeadersTooLarge => "Header fields have at most 16 KiB together.",
-
-            Self::NotFound => "There is no such route.",
-            Self::MethodNotAllowed => "This route does not support the method; see Allow.",
-
-            Self::InvalidCredentials => "Incorrect username or password",
-            Self::TokenMissing => "Not authenticated",
-            Self::TokenInvalid => "Could not validate credentials",
-            Self::RefreshRefused => "The refresh token is expired, revoked or unknown; log in again.",
-            Self::PasswordWrong => "The current password is wrong.",
-            Self::ScopeNotGranted => "The requested scope cannot be granted.",
-            Self::GrantTypeUnsupported => "Leave grant_type out, or send password.",
-
-            Self::EmailTaken => "Email already exists",
-            Self::UsernameTaken => "Username already exists",
-            Self::SessionNotFound => "There is no such session.",
-            Self::ClientInvalid => "The client could not be authenticated.",
-            Self::LegacyGone => "This legacy route is disabled; use its successor.",
-
-            Self::Busy(_) => "The server is overloaded; try again after Retry-After seconds.",
-            Self::Unavailable => {
-                "The service is temporarily unavailable; try again after Retry-After seconds."
-            }
-            Self::AuditUnavailable => {
-                "The audit trail cannot be written, and this server requires it; try again after \
-                 Retry-After seconds."
-            }
-            Self::Timeout => "The request took too long; it may or may not have taken effect.",
-            Self::Internal => {
-                "An internal error occurred; the server's log has the details under this instance."
-            }
-        }
+        let words = self.kind().words();
+        if let Self::Unavailable(Some(detail)) = self { Words { detail, ..words } } else { words }
     }
 
     /// The body of RFC 9457, with the request's id as `instance`.
@@ -236,34 +218,31 @@ impl Problem {
 
     /// The error of RFC 6749 §5.2 and its status. Errors of HTTP itself keep their status.
     pub(crate) fn oauth(&self) -> (OAuthError, StatusCode) {
-        let status = self.words().status;
-        match self {
-            Self::ClientInvalid => (OAuthError::InvalidClient, status),
-            Self::ScopeNotGranted => (OAuthError::InvalidScope, status),
-            Self::Validation(_) => (OAuthError::InvalidRequest, StatusCode::BAD_REQUEST),
-            _ if status.is_server_error() => (OAuthError::TemporarilyUnavailable, status),
-            _ => (OAuthError::InvalidRequest, status),
-        }
+        let Words { status, oauth, .. } = self.words();
+        let by_status = if status.is_server_error() {
+            OAuthError::TemporarilyUnavailable
+        } else {
+            OAuthError::InvalidRequest
+        };
+
+        let status = if self.kind() == ProblemKind::Validation { StatusCode::BAD_REQUEST } else { status };
+        (oauth.unwrap_or(by_status), status)
     }
 
     /// Header fields of the problem (RFC 6750 §3, RFC 9110 §10.2.3).
-    pub(crate) fn headers(&self) -> Vec<(header::HeaderName, HeaderValue)> {
-        let challenge = |text| vec![(header::WWW_AUTHENTICATE, HeaderValue::from_static(text))];
-        let retry = |after: Duration| {
-            let seconds = after.as_millis().div_ceil(1000).clamp(1, 120);
-            vec![(
-                header::RETRY_AFTER,
-                HeaderValue::from_str(&seconds.to_string()).unwrap_or(HeaderValue::from_static("1")),
-            )]
-        };
-        match self {
-            Self::InvalidCredentials | Self::TokenMissing => challenge("Bearer"),
-            Self::TokenInvalid => challenge("Bearer error=\"invalid_token\""),
-            Self::ClientInvalid => challenge("Basic realm=\"gatewright\", charset=\"UTF-8\""),
-            Self::Busy(after) => retry(*after),
-            Self::Unavailable | Self::AuditUnavailable | Self::Timeout => retry(Duration::from_secs(1)),
-            _ => Vec::new(),
+    pub(crate) fn headers(&self) -> Option<(header::HeaderName, HeaderValue)> {
+        let words = self.words();
+        if let Some(challenge) = words.challenge {
+            return Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
         }
+        if words.status != StatusCode::SERVICE_UNAVAILABLE {
+            return None;
+        }
+
+        let after = if let Self::Busy(after) = self { *after } else { Duration::from_secs(1) };
+        let seconds = after.as_millis().div_ceil(1000).clamp(1, 120);
+        let value = HeaderValue::from_str(&seconds.to_string()).unwrap_or(HeaderValue::from_static("1"));
+        Some((header::RETRY_AFTER, value))
     }
 }
 
@@ -282,7 +261,7 @@ pub fn markdown() -> String {
          `urn:gatewright:problem:` and the code; `instance` is the request's id.\n\n\
          | status | code | title | detail |\n|---|---|---|---|\n",
     );
-    let mut all = Problem::every().map(|problem| problem.words());
+    let mut all: Vec<_> = ProblemKind::ALL.iter().map(|kind| kind.words()).collect();
     all.sort_by_key(|words| (words.status.as_u16(), words.code));
     for words in all {
         let row = format!(
@@ -301,9 +280,7 @@ pub fn markdown() -> String {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.words().status.into_response();
-        for (name, value) in self.headers() {
-            response.headers_mut().insert(name, value);
-        }
+        response.headers_mut().extend(self.headers());
         response.extensions_mut().insert(self);
         response
     }
@@ -313,7 +290,7 @@ impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         if error.is_unavailable() {
             tracing::warn!(%error, "a request was answered 503");
-            Self::Unavailable
+            Self::UNAVAILABLE
         } else {
             tracing::error!(%error, "a request failed in the store");
             Self::Internal
@@ -326,7 +303,7 @@ impl From<hashing::Refusal> for Problem {
         match refusal {
             hashing::Refusal::Busy(after) => Self::Busy(after),
             // The client has disconnected, so this response is not read.
-            hashing::Refusal::Gone => Self::Unavailable,
+            hashing::Refusal::Gone => Self::UNAVAILABLE,
         }
     }
 }

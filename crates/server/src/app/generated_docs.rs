@@ -7,7 +7,9 @@ pub fn files() -> Vec<(&'static str, String)> {
         ("docs/generated/gatewright.default.toml", crate::config::default_toml()),
         ("docs/generated/cli.md", crate::cli::markdown()),
         ("docs/generated/problems.md", web::problem::markdown()),
-        ("docs/events.md", audit::markdown()),
+        ("docs/generated/authorization.md", web::reference::authorization()),
+        ("docs/generated/input-rules.md", web::reference::input_rules()),
+        ("docs/generated/events.md", audit::markdown()),
         ("docs/generated/openapi.json", openapi()),
     ]
 }

@@ -1,43 +1,99 @@
-//! Health checks: liveness, readiness, startup.
+//! Health checks, and the metrics page.
 
-use axum::Json as Answer;
-use axum::extract::Extension;
-use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
-use serde_json::{Value, json};
+use http::header;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::layers::RequestOrigin;
-use crate::problem::Problem;
-use crate::request::context::{MetricsPage, Readiness};
+use super::page::Page;
+use crate::endpoint::{Endpoint, Group, Listener, Mount, Operation, Verb};
+use crate::problem::{Problem, ProblemKind};
+use crate::request::context::{MetricsPage, Nothing, Readiness};
+use crate::request::input::Json;
+
+/// The result of a health check.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Health")]
+pub(crate) struct HealthBody {
+    /// `alive`, `started` or `ready`.
+    status: &'static str,
+    /// Components that work with reduced function; absent when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    degraded: Vec<String>,
+}
+
+impl HealthBody {
+    fn new(status: &'static str) -> Json<Self> {
+        Json(Self { status, degraded: Vec::new() })
+    }
+}
+
+const fn health(operation: &'static str, summary: &'static str) -> Endpoint {
+    Endpoint::new(Verb::Get, Group::Health, operation, summary)
+}
 
 /// Always succeeds: the process answers.
-pub(crate) async fn liveness() -> Answer<Value> {
-    Answer(json!({ "status": "alive" }))
+pub(crate) struct Liveness;
+
+impl Operation for Liveness {
+    const ENDPOINT: Endpoint = health("liveness", "Whether the process answers.")
+        .at(&[Mount::on("/health/liveness", Listener::Both)]);
+
+    type Context = Nothing;
+    type Answer = Json<HealthBody>;
+
+    async fn handle(_: Nothing) -> Result<Self::Answer, Problem> {
+        Ok(HealthBody::new("alive"))
+    }
 }
 
 /// Whether the server can serve requests now.
-pub(crate) async fn readiness(origin: Option<Extension<RequestOrigin>>, readiness: Readiness) -> Response {
-    match readiness.0 {
-        Ok(degraded) if degraded.is_empty() => Answer(json!({ "status": "ready" })).into_response(),
-        Ok(degraded) => Answer(json!({ "status": "ready", "degraded": degraded })).into_response(),
-        Err(detail) => {
-            let id = origin.and_then(|origin| origin.0.0.request_id.clone());
-            let mut body = Problem::Unavailable.details(id.as_ref().map(|id| id.0.as_str()));
-            if let Some(members) = body.as_object_mut() {
-                members.insert("detail".to_owned(), detail.into());
-            }
-            let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "1")];
-            (StatusCode::SERVICE_UNAVAILABLE, headers, body.to_string()).into_response()
-        }
+pub(crate) struct Ready;
+
+impl Operation for Ready {
+    const ENDPOINT: Endpoint =
+        health("readiness", "Whether the server can serve requests; 503 when it cannot.")
+            .at(&[Mount::on("/health/readiness", Listener::Both)])
+            .or(&[ProblemKind::Unavailable])
+            .round_trips(1);
+
+    type Context = Readiness;
+    type Answer = Json<HealthBody>;
+
+    async fn handle(Readiness(readiness): Readiness) -> Result<Self::Answer, Problem> {
+        let degraded = readiness.map_err(|detail| Problem::Unavailable(Some(detail)))?;
+        Ok(Json(HealthBody { status: "ready", degraded }))
+    }
+}
+
+/// Always succeeds: the listener opens only after the start is complete.
+pub(crate) struct Startup;
+
+impl Operation for Startup {
+    const ENDPOINT: Endpoint = health("startup", "Whether the server has started.")
+        .at(&[Mount::on("/health/startup", Listener::Both)]);
+
+    type Context = Nothing;
+    type Answer = Json<HealthBody>;
+
+    async fn handle(_: Nothing) -> Result<Self::Answer, Problem> {
+        Ok(HealthBody::new("started"))
     }
 }
 
 /// The metrics, on the operations listener only.
-pub(crate) async fn metrics(page: MetricsPage) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0).into_response()
-}
+pub(crate) struct Metrics;
 
-/// Always succeeds: the listener opens only after the start is complete.
-pub(crate) async fn startup() -> Answer<Value> {
-    Answer(json!({ "status": "started" }))
+impl Operation for Metrics {
+    const ENDPOINT: Endpoint = Endpoint::new(Verb::Get, Group::About, "metrics", "Metrics for Prometheus.")
+        .at(&[Mount::on("/metrics", Listener::Operations)])
+        .undocumented();
+
+    type Context = MetricsPage;
+    type Answer = Page;
+
+    async fn handle(page: MetricsPage) -> Result<Page, Problem> {
+        let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+        Ok(Page { headers: vec![kind], body: page.0.into() })
+    }
 }

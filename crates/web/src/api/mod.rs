@@ -1,8 +1,41 @@
-//! The handlers: each runs one operation of `auth` and returns its result.
+//! The operations of the API: each declares its endpoint, its input and its answer, and runs one operation of
+//! `auth`.
 
-pub(crate) mod body;
-pub(crate) mod compat;
-pub(crate) mod docs;
-pub(crate) mod health;
-pub(crate) mod v1;
-pub(crate) mod well_known;
+mod compat;
+mod docs;
+mod health;
+mod page;
+mod v1;
+mod well_known;
+
+use compat::fastapi;
+use v1::{account, introspect, session};
+
+use crate::endpoint::Route;
+
+/// Every endpoint of both listeners.
+pub const ROUTES: &[Route] = &[
+    Route::of::<account::register::Register>(),
+    Route::of::<account::me::Me>(),
+    Route::of::<account::me::ChangeProfile>(),
+    Route::of::<account::me::Erase>(),
+    Route::of::<account::password::ChangePassword>(),
+    Route::of::<session::login::Login>(),
+    Route::of::<session::refresh::Refresh>(),
+    Route::of::<session::logout::Logout>(),
+    Route::of::<session::logout::LogoutAll>(),
+    Route::of::<session::list::ListSessions>(),
+    Route::of::<session::list::EndSession>(),
+    Route::of::<introspect::Introspect>(),
+    Route::of::<fastapi::Register>(),
+    Route::of::<fastapi::Login>(),
+    Route::of::<well_known::Jwks>(),
+    Route::of::<docs::OpenApi>(),
+    Route::of::<docs::DocsPage>(),
+    Route::of::<docs::Script>(),
+    Route::of::<docs::Style>(),
+    Route::of::<health::Liveness>(),
+    Route::of::<health::Ready>(),
+    Route::of::<health::Startup>(),
+    Route::of::<health::Metrics>(),
+];

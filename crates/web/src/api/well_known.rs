@@ -1,17 +1,34 @@
 //! Public documents under `/.well-known`.
 
-use axum::response::IntoResponse;
 use http::header;
 
+use super::page::Page;
+use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::problem::Problem;
 use crate::request::context::RequestContext;
 
 /// The public keys (RFC 7517); scripts of any origin may read them.
-pub(crate) async fn jwks(cx: RequestContext<()>) -> impl IntoResponse {
-    let body = serde_json::to_string(&cx.services().keys().jwks).unwrap_or_default();
-    let headers = [
-        (header::CONTENT_TYPE, "application/jwk-set+json"),
-        (header::CACHE_CONTROL, "public, max-age=300"),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-    ];
-    (headers, body)
+pub(crate) struct Jwks;
+
+impl Operation for Jwks {
+    const ENDPOINT: Endpoint = Endpoint::new(
+        Verb::Get,
+        Group::Tokens,
+        "jwks",
+        "Get the public keys that verify access tokens (RFC 7517).",
+    )
+    .at(&[Mount::public("/.well-known/jwks.json")]);
+
+    type Context = RequestContext<()>;
+    type Answer = Page;
+
+    async fn handle(context: Self::Context) -> Result<Page, Problem> {
+        let body = serde_json::to_string(&context.services().keys().jwks).unwrap_or_default();
+        let headers = vec![
+            (header::CONTENT_TYPE, "application/jwk-set+json"),
+            (header::CACHE_CONTROL, "public, max-age=300"),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        ];
+        Ok(Page { headers, body: body.into() })
+    }
 }

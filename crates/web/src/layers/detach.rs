@@ -29,6 +29,8 @@ pub(crate) struct Detach {
     pub(crate) deadline: Duration,
     /// One permit per request.
     pub(crate) permits: Arc<Semaphore>,
+    /// Whether a request is refused when no permit is free.
+    pub(crate) needs_permit: bool,
 }
 
 /// Reads the body within its bounds, then spawns a task for the request. The connection waits for the
@@ -40,9 +42,9 @@ pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: N
         Err(problem) => return problem.into_response(),
     };
 
-    // A permit is held while the request runs, not while its body arrives. Health checks run without one.
+    // A permit is held while the request runs, not while its body arrives.
     let permit = Arc::clone(&with.permits).try_acquire_owned().ok();
-    if permit.is_none() && !parts.uri.path().starts_with("/health/") {
+    if permit.is_none() && with.needs_permit {
         return Problem::Busy(Duration::from_secs(1)).into_response();
     }
     let mut request = Request::from_parts(parts, Body::empty());
@@ -99,7 +101,7 @@ mod tests {
     use axum::middleware::{from_fn, from_fn_with_state};
     use axum::routing::get;
     use http::StatusCode;
-    use tower::{ServiceBuilder, ServiceExt};
+    use tower::ServiceExt;
 
     use super::*;
 
@@ -107,16 +109,18 @@ mod tests {
     fn router(deadline: Duration, permits: usize) -> Router {
         #[expect(clippy::disallowed_methods, reason = "a lifecycle for a test")]
         let spawner = Spawner::new(|_, task| drop(tokio::spawn(task)));
-        let with = Detach { spawner, deadline, permits: Arc::new(Semaphore::new(permits)) };
-        let layers = ServiceBuilder::new()
-            .layer(from_fn(crate::layers::problems))
-            .layer(from_fn_with_state(with, detach));
+        let permits = Arc::new(Semaphore::new(permits));
+        let with = Detach { spawner, deadline, permits, needs_permit: true };
+        let admitted = Detach { needs_permit: false, ..with.clone() };
+        let fine = || get(async || StatusCode::NO_CONTENT);
+
         Router::new()
             .route("/panic", get(async || -> StatusCode { panic!("a secret of the inside") }))
             .route("/stuck", get(async || std::future::pending::<StatusCode>().await))
-            .route("/health/fine", get(async || StatusCode::NO_CONTENT))
-            .route("/fine", get(async || StatusCode::NO_CONTENT))
-            .layer(layers)
+            .route("/fine", fine())
+            .layer(from_fn_with_state(with, detach))
+            .route("/health", fine().layer(from_fn_with_state(admitted, detach)))
+            .layer(from_fn(crate::layers::problems))
     }
 
     async fn ask(router: &Router, path: &str) -> (u16, String) {
@@ -151,7 +155,7 @@ mod tests {
         let stuck = ask(&router, "/stuck");
         let second = async {
             tokio::task::yield_now().await;
-            assert_eq!(ask(&router, "/health/fine").await.0, 204, "health checks need no permit");
+            assert_eq!(ask(&router, "/health").await.0, 204, "health checks need no permit");
             ask(&router, "/fine").await
         };
         let (_, (status, body)) = tokio::join!(stuck, second);

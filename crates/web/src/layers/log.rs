@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
 
 use super::RequestOrigin;
+use crate::endpoint::Matched;
 use crate::metrics::Metrics;
 
 /// Counts and logs method, route, status and duration, with the request's id. Paths and queries of unknown
@@ -17,10 +18,11 @@ pub(crate) async fn log(State(counts): State<Arc<Metrics>>, request: Request, ne
     let method = request.method().clone();
     let origin = request.extensions().get::<RequestOrigin>().cloned();
     let response = next.run(request).await;
-    let route = response.extensions().get::<Route>().map_or("other", |route| route.0.as_str());
+    let matched = response.extensions().get::<Matched>().copied();
+    let route = matched.map_or("other", |matched| matched.mount.path);
     let status = response.status().as_u16();
     let took = begun.elapsed();
-    counts.request(&method, route, status, took);
+    counts.request(&method, matched, status, took);
 
     let seconds = took.as_secs_f64();
     let origin = origin.as_ref().map(|origin| &*origin.0);
@@ -42,16 +44,9 @@ pub(crate) async fn log(State(counts): State<Arc<Metrics>>, request: Request, ne
     response
 }
 
-/// The matched route, in the router's notation.
-#[derive(Clone, Debug)]
-pub(crate) struct Route(pub(crate) String);
-
-/// Notes the matched route on the response; runs inside the router, where it is known.
-pub(crate) async fn note_route(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(|path| Route(path.as_str().to_owned()));
+/// Notes the matched endpoint on the response.
+pub(crate) async fn note_endpoint(State(matched): State<Matched>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    if let Some(route) = route {
-        response.extensions_mut().insert(route);
-    }
+    response.extensions_mut().insert(matched);
     response
 }

@@ -1,6 +1,7 @@
 //! The layers around every request. The router lists them in order, from the outside in.
 
 mod cors;
+mod deprecated;
 mod detach;
 mod headers;
 mod log;
@@ -9,10 +10,11 @@ mod request_origin;
 mod timed;
 
 pub(crate) use cors::{Cors, cors};
+pub(crate) use deprecated::{Deprecated, deprecated};
 pub(crate) use detach::{Detach, detach};
 pub(crate) use headers::{SecurityHeaders, security_headers};
-pub(crate) use log::{log, note_route};
-pub(crate) use problems::{Dialect, dialect, problems};
+pub(crate) use log::{log, note_endpoint};
+pub(crate) use problems::problems;
 pub(crate) use request_origin::{Origins, origin};
 pub(crate) use timed::{Stopwatch, Timed};
 
@@ -23,6 +25,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
+use crate::endpoint::Dialect;
 use crate::problem::Problem;
 
 /// The origin of a request: its id, client address and user agent.

@@ -1,45 +1,26 @@
 //! Writes every error body, in the dialect of its route.
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 
 use super::RequestOrigin;
+use crate::endpoint::{Dialect, Matched};
 use crate::problem::Problem;
-
-/// The format of a route's errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    /// Problem details (RFC 9457).
-    Details,
-    /// The FastAPI dialect: FastAPI's body for validation errors, 400 for a taken email.
-    FastApi,
-    /// OAuth 2.0 (RFC 6749 §5.2).
-    OAuth,
-}
-
-/// Notes a route's dialect on its response.
-pub(crate) async fn dialect(State(dialect): State<Dialect>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    response.extensions_mut().insert(dialect);
-    response
-}
 
 /// Writes the body of the [`Problem`] with which a handler, or the router itself, answered.
 pub(crate) async fn problems(request: Request, next: Next) -> Response {
     let instance = request.extensions().get::<RequestOrigin>().and_then(|origin| origin.0.request_id.clone());
-    let registers = request.method() == http::Method::POST;
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| of_router(&response));
     let Some(problem) = problem else { return response };
-    let dialect = response.extensions().get::<Dialect>().copied().unwrap_or(Dialect::Details);
-    if dialect == Dialect::FastApi
-        && registers
-        && matches!(problem, Problem::EmailTaken | Problem::UsernameTaken)
-    {
-        *response.status_mut() = StatusCode::BAD_REQUEST;
+
+    let matched = response.extensions().get::<Matched>().copied();
+    let dialect = matched.map_or(Dialect::Details, |matched| matched.mount.dialect);
+    if let Some(matched) = matched {
+        *response.status_mut() = matched.endpoint.status_of(problem.kind());
     }
     write(&problem, dialect, instance.as_ref().map(|id| id.0.as_str()), response)
 }

@@ -1,11 +1,10 @@
 //! The context of a request: input, caller, and its single database lease.
 
-use std::convert::Infallible;
 use std::future::Future;
 
 use auth::token::{Caller, authenticate, authenticate_even_if_expired};
 use auth::{OpContext, Services};
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequestParts as _, RawPathParams, Request};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
@@ -13,17 +12,19 @@ use model::{Now, Origin};
 use protocol::wire::authorization::Authorization;
 use runtime::AuditContext;
 use runtime::audit::Receipts;
+use schemars::SchemaGenerator;
 use store::Lease;
 use tokio_util::sync::CancellationToken;
 
 use super::AppState;
-use super::input::{Input, authorization};
+use super::input::{BODY_PROBLEMS, Input, Received, authorization};
+use crate::endpoint::{self, Context, RequestDescription};
 use crate::layers::{Gone, ReadBody, RequestOrigin};
 use crate::metrics::Sources;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 
-/// One request, read and authenticated. A handler takes exactly one, as its last argument: it consumes the
-/// body, so that a handler with two of them does not compile.
+/// One request, read and authenticated, with its single lease. A handler receives one context, and reading it
+/// consumes the request, so that no handler has two leases.
 pub(crate) struct RequestContext<I, W = Anonymous> {
     input: I,
     caller: W,
@@ -53,6 +54,11 @@ impl<I, W> RequestContext<I, W> {
 
 /// Authenticates the caller of a request.
 pub(crate) trait Authenticate: Sized + Send + Sync + 'static {
+    /// The authentication in documents.
+    const CALLER: endpoint::Caller;
+    /// The problems of the authentication.
+    const PROBLEMS: &'static [ProblemKind] = &[];
+
     /// Identifies the caller, using the request's own lease.
     fn identify(
         ctx: &mut OpContext<'_>,
@@ -65,13 +71,21 @@ pub(crate) trait Authenticate: Sized + Send + Sync + 'static {
 pub(crate) struct Anonymous;
 
 impl Authenticate for Anonymous {
+    const CALLER: endpoint::Caller = endpoint::Caller::Anonymous;
+
     async fn identify(_: &mut OpContext<'_>, _: &HeaderMap) -> Result<Self, Problem> {
         Ok(Self)
     }
 }
 
+const BEARER_PROBLEMS: &[ProblemKind] =
+    &[ProblemKind::TokenMissing, ProblemKind::TokenInvalid, ProblemKind::Unavailable];
+
 /// Requires a valid access token.
 impl Authenticate for Caller {
+    const CALLER: endpoint::Caller = endpoint::Caller::Bearer;
+    const PROBLEMS: &'static [ProblemKind] = BEARER_PROBLEMS;
+
     async fn identify(ctx: &mut OpContext<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
         match authorization(headers) {
             Some(Authorization::Bearer(token)) => Ok(authenticate(ctx, token.expose()).await?),
@@ -85,6 +99,9 @@ impl Authenticate for Caller {
 pub(crate) struct MaybeExpired(pub(crate) Option<Result<Caller, Problem>>);
 
 impl Authenticate for MaybeExpired {
+    const CALLER: endpoint::Caller = endpoint::Caller::BearerOrRefreshToken;
+    const PROBLEMS: &'static [ProblemKind] = BEARER_PROBLEMS;
+
     async fn identify(ctx: &mut OpContext<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
         match authorization(headers) {
             Some(Authorization::Bearer(token)) => {
@@ -96,14 +113,77 @@ impl Authenticate for MaybeExpired {
     }
 }
 
+/// The parsed `Authorization` header, for client credentials.
+#[derive(Debug)]
+pub(crate) struct ClientCredentials(pub(crate) Option<Authorization>);
+
+impl Authenticate for ClientCredentials {
+    const CALLER: endpoint::Caller = endpoint::Caller::Client;
+    const PROBLEMS: &'static [ProblemKind] = &[ProblemKind::ClientInvalid, ProblemKind::Unavailable];
+
+    async fn identify(_: &mut OpContext<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
+        Ok(Self(authorization(headers)))
+    }
+}
+
+impl<I: Input, W: Authenticate> Context for RequestContext<I, W> {
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
+        let (mut parts, _) = request.into_parts();
+        if !app.may_be_audited(&parts.method) {
+            return Err(Problem::AuditUnavailable);
+        }
+
+        let origin =
+            parts.extensions.get::<RequestOrigin>().map_or_else(Origin::http, |origin| (*origin.0).clone());
+        let gone = parts.extensions.get::<Gone>().map_or_else(CancellationToken::new, |gone| gone.0.clone());
+        let receipts = parts.extensions.get::<Receipts>().cloned().unwrap_or_default();
+        let audit = app.0.audit.of(origin).gathering(receipts);
+        let mut lease = app.0.requests.lease(gone, audit.clone());
+        let now = app.0.clock.now();
+        let mut ctx = OpContext { services: &app.0.services, lease: &mut lease, audit: &audit, now };
+        let caller = W::identify(&mut ctx, &parts.headers).await?;
+
+        let body = parts.extensions.remove::<ReadBody>().map(|body| body.0).unwrap_or_default();
+        let parameters =
+            if I::PARAMETERS.is_empty() { Vec::new() } else { path_parameters(&mut parts).await };
+        let input = I::read(&Received { headers: parts.headers, body, parameters })?;
+        Ok(Self { input, caller, now, lease, audit, app: app.clone() })
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> RequestDescription {
+        let body = I::describe(schemas);
+        let mut problems = W::PROBLEMS.to_vec();
+        if body.is_some() {
+            problems.extend(BODY_PROBLEMS);
+        }
+        RequestDescription { caller: W::CALLER, body, parameters: I::PARAMETERS, problems }
+    }
+}
+
+/// The parameters in the path. One that is not UTF-8 is left out.
+async fn path_parameters(parts: &mut Parts) -> Vec<(String, String)> {
+    let parameters = RawPathParams::from_request_parts(parts, &()).await;
+    parameters
+        .map(|all| all.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        .unwrap_or_default()
+}
+
+/// Nothing of the request.
+#[derive(Debug)]
+pub(crate) struct Nothing;
+
+impl Context for Nothing {
+    async fn from_request(_: Request, _: &AppState) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+}
+
 /// The degraded components when the server is ready, else the reason why it is not.
 #[derive(Debug)]
 pub(crate) struct Readiness(pub(crate) Result<Vec<String>, &'static str>);
 
-impl FromRequestParts<AppState> for Readiness {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(_: &mut Parts, app: &AppState) -> Result<Self, Infallible> {
+impl Context for Readiness {
+    async fn from_request(_: Request, app: &AppState) -> Result<Self, Problem> {
         let condition = (app.0.health)();
         if condition.stopping {
             return Ok(Self(Err("the server is stopping")));
@@ -117,10 +197,8 @@ impl FromRequestParts<AppState> for Readiness {
 #[derive(Debug)]
 pub(crate) struct MetricsPage(pub(crate) String);
 
-impl FromRequestParts<AppState> for MetricsPage {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(_: &mut Parts, app: &AppState) -> Result<Self, Infallible> {
+impl Context for MetricsPage {
+    async fn from_request(_: Request, app: &AppState) -> Result<Self, Problem> {
         let inside = &app.0;
         let sources = Sources {
             services: &inside.services,
@@ -136,43 +214,8 @@ impl FromRequestParts<AppState> for MetricsPage {
 #[derive(Debug)]
 pub(crate) struct Document(pub(crate) Bytes);
 
-impl FromRequestParts<AppState> for Document {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(_: &mut Parts, app: &AppState) -> Result<Self, Infallible> {
+impl Context for Document {
+    async fn from_request(_: Request, app: &AppState) -> Result<Self, Problem> {
         Ok(Self(app.0.openapi.clone()))
-    }
-}
-
-/// The parsed `Authorization` header, for client credentials.
-#[derive(Debug)]
-pub(crate) struct ClientCredentials(pub(crate) Option<Authorization>);
-
-impl Authenticate for ClientCredentials {
-    async fn identify(_: &mut OpContext<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
-        Ok(Self(authorization(headers)))
-    }
-}
-
-impl<I: Input, W: Authenticate> FromRequest<AppState> for RequestContext<I, W> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
-        let (mut parts, _) = request.into_parts();
-        if !app.may_be_audited(&parts.method) {
-            return Err(Problem::AuditUnavailable);
-        }
-        let origin =
-            parts.extensions.get::<RequestOrigin>().map_or_else(Origin::http, |origin| (*origin.0).clone());
-        let gone = parts.extensions.get::<Gone>().map_or_else(CancellationToken::new, |gone| gone.0.clone());
-        let receipts = parts.extensions.get::<Receipts>().cloned().unwrap_or_default();
-        let audit = app.0.audit.of(origin).gathering(receipts);
-        let mut lease = app.0.requests.lease(gone, audit.clone());
-        let now = app.0.clock.now();
-        let body = parts.extensions.remove::<ReadBody>().map(|body| body.0).unwrap_or_default();
-        let mut ctx = OpContext { services: &app.0.services, lease: &mut lease, audit: &audit, now };
-        let caller = W::identify(&mut ctx, &parts.headers).await?;
-        let input = I::read(&parts.headers, &body)?;
-        Ok(Self { input, caller, now, lease, audit, app: app.clone() })
     }
 }

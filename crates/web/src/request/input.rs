@@ -1,41 +1,64 @@
-//! Parses the body of a request and its `Authorization` header.
+//! The bodies of requests and responses, and the `Authorization` header.
 
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
 use model::Secret;
 use model::profile::FieldError;
 use protocol::wire::authorization::Authorization;
-use serde_json::{Map, Value};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
-use crate::problem::Problem;
+use crate::endpoint::{Answer, BodyDescription, Parameter};
+use crate::problem::{Problem, ProblemKind};
 
-/// The body that a handler expects.
+/// A request whose body is read.
+pub(crate) struct Received {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// The parameters in the path; read only for inputs that declare some.
+    pub(crate) parameters: Vec<(String, String)>,
+}
+
+/// What a handler reads of a request.
 pub(crate) trait Input: Sized + Send + 'static {
-    /// Parses the body.
+    /// The parameters that it reads from the path.
+    const PARAMETERS: &'static [Parameter] = &[];
+
+    /// Parses the request.
     ///
     /// # Errors
     /// [`Problem::UnsupportedMediaType`], [`Problem::MalformedBody`], [`Problem::Validation`].
-    fn read(headers: &HeaderMap, body: &Bytes) -> Result<Self, Problem>;
+    fn read(received: &Received) -> Result<Self, Problem>;
+
+    /// The body that a client sends; `None` when it is ignored.
+    fn describe(_: &mut SchemaGenerator) -> Option<BodyDescription> {
+        None
+    }
 }
+
+/// The problems of an input with a body.
+pub(crate) const BODY_PROBLEMS: [ProblemKind; 5] = [
+    ProblemKind::MalformedBody,
+    ProblemKind::BodyTooLarge,
+    ProblemKind::BodyTimeout,
+    ProblemKind::UnsupportedMediaType,
+    ProblemKind::Validation,
+];
 
 /// The body is ignored.
 impl Input for () {
-    fn read(_: &HeaderMap, _: &Bytes) -> Result<Self, Problem> {
+    fn read(_: &Received) -> Result<Self, Problem> {
         Ok(())
     }
 }
 
-/// Parsed from a JSON object, member by member.
-pub(crate) trait FromMembers: Sized + Send + 'static {
+/// Parsed from the members of a JSON object, or from the fields of a form. Declared by `input!`.
+pub(crate) trait FromMembers: JsonSchema + Sized + Send + 'static {
     /// Takes the members that it knows; `members` collects the errors.
     fn from_members(members: &mut Members) -> Option<Self>;
-}
-
-/// Parsed from a form, field by field.
-pub(crate) trait FromFields: Sized + Send + 'static {
-    /// Takes the fields that it knows.
-    fn from_fields(fields: &mut Members) -> Option<Self>;
 }
 
 /// A JSON body (RFC 8259).
@@ -50,12 +73,15 @@ pub(crate) struct Form<T>(pub(crate) T);
 #[derive(Debug)]
 pub(crate) struct MaybeJson<T>(pub(crate) Option<T>);
 
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
 impl<T: FromMembers> Input for Json<T> {
-    fn read(headers: &HeaderMap, body: &Bytes) -> Result<Self, Problem> {
-        if !content_type(headers).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json")) {
+    fn read(received: &Received) -> Result<Self, Problem> {
+        if !content_type(&received.headers).is_some_and(|kind| kind == JSON || kind.ends_with("+json")) {
             return Err(Problem::UnsupportedMediaType);
         }
-        let value = protocol::wire::strict_json::parse(body).ok_or(Problem::MalformedBody)?;
+        let value = protocol::wire::strict_json::parse(&received.body).ok_or(Problem::MalformedBody)?;
         let Value::Object(members) = value else {
             let message = "this has to be an object".to_owned();
             return Err(Problem::Validation(vec![FieldError {
@@ -64,33 +90,69 @@ impl<T: FromMembers> Input for Json<T> {
                 message,
             }]));
         };
-        Members::read(members, T::from_members).map(Self)
+        Members::read(members).map(Self)
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Option<BodyDescription> {
+        Some(BodyDescription { media_type: JSON, required: true, schema: schemas.subschema_for::<T>() })
     }
 }
 
 impl<T: FromMembers> Input for MaybeJson<T> {
-    fn read(headers: &HeaderMap, body: &Bytes) -> Result<Self, Problem> {
-        if body.is_empty() {
+    fn read(received: &Received) -> Result<Self, Problem> {
+        if received.body.is_empty() {
             return Ok(Self(None));
         }
-        Json::read(headers, body).map(|Json(input)| Self(Some(input)))
+        Json::read(received).map(|Json(input)| Self(Some(input)))
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Option<BodyDescription> {
+        Json::<T>::describe(schemas).map(|body| BodyDescription { required: false, ..body })
     }
 }
 
-impl<T: FromFields> Input for Form<T> {
-    fn read(headers: &HeaderMap, body: &Bytes) -> Result<Self, Problem> {
-        if content_type(headers).as_deref() != Some("application/x-www-form-urlencoded") {
+impl<T: FromMembers> Input for Form<T> {
+    fn read(received: &Received) -> Result<Self, Problem> {
+        if content_type(&received.headers).as_deref() != Some(FORM) {
             return Err(Problem::UnsupportedMediaType);
         }
         let mut fields = Map::new();
-        for (name, value) in form_urlencoded::parse(body) {
+        for (name, value) in form_urlencoded::parse(&received.body) {
             // A repeated field is refused, because two readers could interpret it differently (RFC 6749
             // §3.2).
             if fields.insert(name.into_owned(), Value::String(value.into_owned())).is_some() {
                 return Err(Problem::MalformedBody);
             }
         }
-        Members::read(fields, T::from_fields).map(Self)
+        Members::read(fields).map(Self)
+    }
+
+    fn describe(schemas: &mut SchemaGenerator) -> Option<BodyDescription> {
+        Some(BodyDescription { media_type: FORM, required: true, schema: schemas.subschema_for::<T>() })
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send> Answer for Json<T> {
+    fn describe(schemas: &mut SchemaGenerator) -> Option<(&'static str, Schema)> {
+        Some((JSON, schemas.subschema_for::<T>()))
+    }
+
+    fn into_response(self, status: StatusCode) -> Response {
+        (status, axum::Json(self.0)).into_response()
+    }
+}
+
+/// A response without a body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoContent;
+
+impl Answer for NoContent {
+    fn describe(_: &mut SchemaGenerator) -> Option<(&'static str, Schema)> {
+        None
+    }
+
+    fn into_response(self, status: StatusCode) -> Response {
+        status.into_response()
     }
 }
 
@@ -107,37 +169,23 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    fn read<T>(members: Map<String, Value>, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Problem> {
+    fn read<T: FromMembers>(members: Map<String, Value>) -> Result<T, Problem> {
         let mut this = Self { members, errors: Vec::new() };
-        match read(&mut this) {
+        match T::from_members(&mut this) {
             Some(input) if this.errors.is_empty() => Ok(input),
             _ => Err(Problem::Validation(this.errors)),
         }
     }
 
-    /// A required string.
-    pub(crate) fn string(&mut self, name: &'static str) -> Option<String> {
-        match self.members.remove(name) {
-            Some(Value::String(text)) => Some(text),
-            Some(_) => self.wrong(FieldError::not_a_string(name)),
-            None => {
+    /// Takes a member of the type that the input declares.
+    pub(crate) fn take<T: Member>(&mut self, name: &'static str) -> Option<T> {
+        match T::parse(self.members.remove(name)) {
+            Ok(value) => Some(value),
+            Err(Mismatch::Missing) => {
                 let message = "Field required".to_owned();
                 self.wrong(FieldError { field: name, kind: "missing", message })
             }
-        }
-    }
-
-    /// A required secret string.
-    pub(crate) fn secret(&mut self, name: &'static str) -> Option<Secret<String>> {
-        self.string(name).map(Secret::new)
-    }
-
-    /// An optional string; it may be absent or null.
-    pub(crate) fn optional_string(&mut self, name: &'static str) -> Option<String> {
-        match self.members.remove(name) {
-            Some(Value::String(text)) => Some(text),
-            None | Some(Value::Null) => None,
-            Some(_) => self.wrong(FieldError::not_a_string(name)),
+            Err(Mismatch::NotAString) => self.wrong(FieldError::not_a_string(name)),
         }
     }
 
@@ -151,6 +199,119 @@ impl Members {
         None
     }
 }
+
+/// Why a member does not have the declared type.
+pub(crate) enum Mismatch {
+    Missing,
+    NotAString,
+}
+
+/// A type that a member of an input can have.
+pub(crate) trait Member: Sized {
+    /// Whether the member may be absent or null.
+    const OPTIONAL: bool;
+
+    /// Parses the member.
+    fn parse(value: Option<Value>) -> Result<Self, Mismatch>;
+}
+
+impl Member for String {
+    const OPTIONAL: bool = false;
+
+    fn parse(value: Option<Value>) -> Result<Self, Mismatch> {
+        match value {
+            Some(Value::String(text)) => Ok(text),
+            Some(_) => Err(Mismatch::NotAString),
+            None => Err(Mismatch::Missing),
+        }
+    }
+}
+
+impl Member for Secret<String> {
+    const OPTIONAL: bool = false;
+
+    fn parse(value: Option<Value>) -> Result<Self, Mismatch> {
+        String::parse(value).map(Self::new)
+    }
+}
+
+impl<T: Member> Member for Option<T> {
+    const OPTIONAL: bool = true;
+
+    fn parse(value: Option<Value>) -> Result<Self, Mismatch> {
+        match value {
+            None | Some(Value::Null) => Ok(None),
+            given => T::parse(given).map(Some),
+        }
+    }
+}
+
+/// The schema of an input: an object of strings.
+pub(crate) fn object(about: &str, members: &[(&str, &str, bool)], rest: Option<&str>) -> Schema {
+    let required: Vec<_> =
+        members.iter().filter(|(_, _, optional)| !optional).map(|(name, ..)| name).collect();
+    let properties: Map<_, _> = members
+        .iter()
+        .map(|(name, about, optional)| {
+            let kind = if *optional { json!(["string", "null"]) } else { json!("string") };
+            ((*name).to_owned(), json!({ "type": kind, "description": about }))
+        })
+        .collect();
+
+    let mut schema = json_schema!({ "type": "object", "description": about, "properties": properties });
+    if !required.is_empty() {
+        schema.insert("required".to_owned(), json!(required));
+    }
+    if let Some(rest) = rest {
+        schema.insert("additionalProperties".to_owned(), json!({ "description": rest }));
+    }
+    schema
+}
+
+/// Declares an input: its name in the OpenAPI document, and its members, each with its documentation. After
+/// `..`, one more keeps the remaining members as they are.
+macro_rules! input {
+    (
+        $(#[doc = $about:literal])+
+        $name:ident as $title:literal {
+            $($(#[doc = $says:literal])+ $member:ident: $type:ty,)*
+            $(.. $(#[doc = $others:literal])+ $rest:ident)?
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Debug)]
+        pub(crate) struct $name {
+            $($(#[doc = $says])+ pub(crate) $member: $type,)*
+            $($(#[doc = $others])+ pub(crate) $rest: serde_json::Map<String, serde_json::Value>,)?
+        }
+
+        impl $crate::request::input::FromMembers for $name {
+            fn from_members(members: &mut $crate::request::input::Members) -> Option<Self> {
+                $(let $member = members.take::<$type>(stringify!($member));)*
+                $(let $rest = members.rest();)?
+                Some(Self { $($member: $member?,)* $($rest,)? })
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $title.into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let members = [$((
+                    stringify!($member),
+                    concat!($($says),+).trim_ascii_start(),
+                    <$type as $crate::request::input::Member>::OPTIONAL,
+                )),*];
+                let rest: &[&str] = &[$(concat!($($others),+).trim_ascii_start())?];
+                let about = concat!($($about),+).trim_ascii_start();
+                $crate::request::input::object(about, &members, rest.first().copied())
+            }
+        }
+    };
+}
+pub(crate) use input;
 
 /// The `Authorization` header of a request, if there is exactly one that can be parsed.
 pub(crate) fn authorization(headers: &HeaderMap) -> Option<Authorization> {

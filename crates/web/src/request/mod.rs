@@ -17,7 +17,8 @@ use crate::metrics::Metrics;
 use crate::openapi;
 use crate::{ServerHealth, Settings, WebDeps};
 
-/// The router's state. Outside this module only `router` names it, which `cargo xtask tidy` checks.
+/// The router's state. Outside this module only `router` and `endpoint` name it, which `cargo xtask tidy`
+/// checks.
 #[derive(Clone)]
 pub(crate) struct AppState(Arc<SharedState>);
 

@@ -1,32 +1,119 @@
-//! Registration and login in the FastAPI dialect, with tokens and user in one response. The legacy routes use
-//! these handlers too.
+//! Registration and login in the FastAPI dialect, with tokens and user in one response. The legacy routes are
+//! other paths of these operations.
 
 use auth::account::{self, Candidate};
 use auth::login::{self, Credentials};
-use axum::Json as Answer;
+use auth::token::Tokens;
 use http::StatusCode;
-use model::Secret;
+use model::{EventKind, Secret};
+use schemars::JsonSchema;
+use serde::Serialize;
+use store::queries::user::User;
 
-use crate::api::body::{LoginBody, LoginInput, RegisterInput};
-use crate::problem::Problem;
+use crate::api::v1::account::UserBody;
+use crate::api::v1::session::TokenBody;
+use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::problem::{Problem, ProblemKind};
 use crate::request::context::RequestContext;
-use crate::request::input::Json;
+use crate::request::input::{Json, input};
 
-pub(crate) async fn register(
-    mut cx: RequestContext<Json<RegisterInput>>,
-) -> Result<(StatusCode, Answer<LoginBody>), Problem> {
-    let (Json(input), _, mut ctx) = cx.parts();
-    let (name, members) = (input.username.as_deref(), input.members.clone());
-    let candidate = Candidate::parse(&ctx, &input.email, name, &input.password, members);
-    let registered = account::register(&mut ctx, candidate.map_err(Problem::Validation)?, true).await?;
-    let tokens = registered.tokens.ok_or(Problem::Internal)?;
-    Ok((StatusCode::CREATED, Answer(LoginBody::new(tokens, registered.user)?)))
+/// A pair of tokens and their user.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TokenPairWithUser")]
+pub(crate) struct LoginBody {
+    #[serde(flatten)]
+    tokens: TokenBody,
+    user: UserBody,
 }
 
-pub(crate) async fn login(mut cx: RequestContext<Json<LoginInput>>) -> Result<Answer<LoginBody>, Problem> {
-    let (Json(input), _, mut ctx) = cx.parts();
-    let password = Secret::clone(&input.password);
-    let credentials = Credentials { identifier: input.email.clone(), password, scope: None };
-    let (tokens, user) = login::login(&mut ctx, &credentials).await?;
-    Ok(Answer(LoginBody::new(tokens, user)?))
+impl LoginBody {
+    fn new(tokens: Tokens, user: User) -> Result<Self, Problem> {
+        Ok(Self { tokens: tokens.into(), user: user.try_into()? })
+    }
+}
+
+input! {
+    /// A new account, in the FastAPI dialect.
+    Registration as "FastApiRegistration" {
+        /// At most 254 characters.
+        email: String,
+        /// 3 to 64 characters, no `@`; may be absent.
+        username: Option<String>,
+        /// By default at least 8 code points, and not a common password.
+        password: Secret<String>,
+        ..
+        /// `country` (ISO 3166-1 alpha-2), `annual_income` (decimal, 0 or more), `timezone` (IANA), and the
+        /// configured attributes; others are ignored.
+        profile
+    }
+}
+
+const REGISTER: &str = "/api/auth/register";
+const LOGIN: &str = "/api/auth/login";
+
+/// Creates an account and logs in.
+pub(crate) struct Register;
+
+impl Operation for Register {
+    const ENDPOINT: Endpoint = Endpoint::new(
+        Verb::Post,
+        Group::Accounts,
+        "register",
+        "Create an account and log in. A taken email is answered 400.",
+    )
+    .at(&[
+        Mount::fastapi(REGISTER),
+        Mount::legacy("/flutter-register", REGISTER),
+        Mount::legacy("/api/auth/emergency-register", REGISTER),
+        Mount::legacy("/api/auth/emergency-register-legacy", REGISTER),
+    ])
+    .answers(StatusCode::CREATED)
+    .records(&[EventKind::UserRegistered, EventKind::RegistrationRefused])
+    .or(&[ProblemKind::Busy, ProblemKind::Unavailable])
+    .restating(StatusCode::BAD_REQUEST, &[ProblemKind::EmailTaken, ProblemKind::UsernameTaken])
+    .round_trips(1);
+
+    type Context = RequestContext<Json<Registration>>;
+    type Answer = Json<LoginBody>;
+
+    async fn handle(mut context: Self::Context) -> Result<Self::Answer, Problem> {
+        let (Json(input), _, mut ctx) = context.parts();
+        let (name, profile) = (input.username.as_deref(), input.profile.clone());
+        let candidate = Candidate::parse(&ctx, &input.email, name, &input.password, profile);
+        let registered = account::register(&mut ctx, candidate.map_err(Problem::Validation)?, true).await?;
+        let tokens = registered.tokens.ok_or(Problem::Internal)?;
+        Ok(Json(LoginBody::new(tokens, registered.user)?))
+    }
+}
+
+input! {
+    /// Login in the FastAPI dialect.
+    LoginInput as "Login" {
+        /// The email address.
+        email: String,
+        /// The password.
+        password: Secret<String>,
+    }
+}
+
+/// Logs a user in.
+pub(crate) struct Login;
+
+impl Operation for Login {
+    const ENDPOINT: Endpoint = Endpoint::new(Verb::Post, Group::Sessions, "login", "Log in.")
+        .at(&[Mount::fastapi(LOGIN), Mount::legacy("/flutter-login", LOGIN)])
+        .records(&[EventKind::LoginSucceeded, EventKind::LoginFailed])
+        .or(&[ProblemKind::InvalidCredentials, ProblemKind::Busy, ProblemKind::Unavailable])
+        .round_trips(2);
+
+    type Context = RequestContext<Json<LoginInput>>;
+    type Answer = Json<LoginBody>;
+
+    async fn handle(mut context: Self::Context) -> Result<Self::Answer, Problem> {
+        let (Json(input), _, mut ctx) = context.parts();
+        let password = Secret::clone(&input.password);
+        let credentials = Credentials { identifier: input.email.clone(), password, scope: None };
+        let (tokens, user) = login::login(&mut ctx, &credentials).await?;
+        Ok(Json(LoginBody::new(tokens, user)?))
+    }
 }

@@ -1,27 +1,72 @@
 //! Introspection (RFC 7662), for clients with credentials.
 
 use auth::client;
-use auth::token::{Introspection, introspect as look};
-use axum::Json as Answer;
-use model::Secret;
+use auth::token::{Introspection, introspect};
+use model::{EventKind, Secret};
 use protocol::wire::access_token::FIRST_PARTY;
 use protocol::wire::authorization::Authorization;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
 use serde_json::{Value, json};
 use store::queries::session::Session;
 
-use crate::api::body::IntrospectInput;
+use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
 use crate::problem::Problem;
 use crate::request::context::{ClientCredentials, RequestContext};
-use crate::request::input::Form;
+use crate::request::input::{Form, Json, input};
 
-pub(crate) async fn introspect(
-    mut cx: RequestContext<Form<IntrospectInput>, ClientCredentials>,
-) -> Result<Answer<Value>, Problem> {
-    let (Form(input), presented, mut ctx) = cx.parts();
-    let (id, secret) = credentials(presented, input)?;
-    client::authenticate(&mut ctx, &id, &secret).await?;
-    let found = look(&mut ctx, &input.token).await?;
-    Ok(Answer(body(&found, ctx.services)))
+input! {
+    /// A token to introspect (RFC 7662 §2.1).
+    IntrospectInput as "IntrospectionForm" {
+        /// An access or refresh token.
+        token: Secret<String>,
+        /// The client's id, unless HTTP Basic is used.
+        client_id: Option<String>,
+        /// The client's secret.
+        client_secret: Option<Secret<String>>,
+    }
+}
+
+/// The state of a token (RFC 7662 §2.2).
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct IntrospectionBody(Value);
+
+impl JsonSchema for IntrospectionBody {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Introspection".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "The state of a token (RFC 7662 §2.2): only `active`, or the claims too.",
+            "required": ["active"],
+            "properties": { "active": { "type": "boolean" } },
+        })
+    }
+}
+
+/// Introspects a token.
+pub(crate) struct Introspect;
+
+impl Operation for Introspect {
+    const ENDPOINT: Endpoint =
+        Endpoint::new(Verb::Post, Group::Tokens, "introspect", "Introspect a token (RFC 7662).")
+            .at(&[Mount::oauth("/api/v1/auth/introspect")])
+            .records(&[EventKind::ClientAuthenticated, EventKind::ClientRefused])
+            .round_trips(2);
+
+    type Context = RequestContext<Form<IntrospectInput>, ClientCredentials>;
+    type Answer = Json<IntrospectionBody>;
+
+    async fn handle(mut context: Self::Context) -> Result<Self::Answer, Problem> {
+        let (Form(input), presented, mut ctx) = context.parts();
+        let (id, secret) = credentials(presented, input)?;
+        client::authenticate(&mut ctx, &id, &secret).await?;
+        let found = introspect(&mut ctx, &input.token).await?;
+        Ok(Json(IntrospectionBody(body(&found, ctx.services))))
+    }
 }
 
 /// The client's credentials: in the header or in the body, not in both (RFC 6749 §2.3).

@@ -1,4 +1,4 @@
-//! `/api/v1`
+//! The v1 API. Its paths under `/api/auth` serve the FastAPI dialect too, except for registration and login.
 
 pub(crate) mod account;
 pub(crate) mod introspect;

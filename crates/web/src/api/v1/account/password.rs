@@ -1,0 +1,47 @@
+//! The change of a password by its user.
+
+use auth::account;
+use auth::token::Caller;
+use http::StatusCode;
+use model::{EventKind, Secret};
+
+use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::problem::{Problem, ProblemKind};
+use crate::request::context::RequestContext;
+use crate::request::input::{Json, NoContent, input};
+
+input! {
+    /// A change of password.
+    PasswordChange as "PasswordChange" {
+        /// The current password.
+        current_password: Secret<String>,
+        /// The new password.
+        new_password: Secret<String>,
+    }
+}
+
+/// Changes the password and ends every other session.
+pub(crate) struct ChangePassword;
+
+impl Operation for ChangePassword {
+    const ENDPOINT: Endpoint = Endpoint::new(
+        Verb::Post,
+        Group::Accounts,
+        "password_change",
+        "Change the password and end every other session.",
+    )
+    .at(&[Mount::public("/api/v1/auth/password"), Mount::fastapi("/api/auth/password")])
+    .answers(StatusCode::NO_CONTENT)
+    .records(&[EventKind::PasswordChanged, EventKind::PasswordRefused])
+    .or(&[ProblemKind::PasswordWrong, ProblemKind::Busy])
+    .round_trips(3);
+
+    type Context = RequestContext<Json<PasswordChange>, Caller>;
+    type Answer = NoContent;
+
+    async fn handle(mut context: Self::Context) -> Result<Self::Answer, Problem> {
+        let (Json(input), caller, mut ctx) = context.parts();
+        account::change_password(&mut ctx, caller, &input.current_password, &input.new_password).await?;
+        Ok(NoContent)
+    }
+}

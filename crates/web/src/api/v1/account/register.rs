@@ -1,0 +1,55 @@
+//! Registration in the v1 API, where a username is required.
+
+use auth::account::{self, Candidate};
+use http::StatusCode;
+use model::{EventKind, Secret};
+
+use super::UserBody;
+use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::problem::{Problem, ProblemKind};
+use crate::request::context::RequestContext;
+use crate::request::input::{Json, input};
+
+input! {
+    /// A new account.
+    Registration as "Registration" {
+        /// At most 254 characters.
+        email: String,
+        /// 3 to 64 characters, no `@`.
+        username: String,
+        /// By default at least 8 code points, and not a common password.
+        password: Secret<String>,
+        ..
+        /// `country` (ISO 3166-1 alpha-2), `annual_income` (decimal, 0 or more), `timezone` (IANA), and the
+        /// configured attributes; others are ignored.
+        profile
+    }
+}
+
+/// Creates an account.
+pub(crate) struct Register;
+
+impl Operation for Register {
+    const ENDPOINT: Endpoint = Endpoint::new(Verb::Post, Group::Accounts, "register", "Create an account.")
+        .at(&[Mount::public("/api/v1/auth/register")])
+        .answers(StatusCode::CREATED)
+        .records(&[EventKind::UserRegistered, EventKind::RegistrationRefused])
+        .or(&[
+            ProblemKind::EmailTaken,
+            ProblemKind::UsernameTaken,
+            ProblemKind::Busy,
+            ProblemKind::Unavailable,
+        ])
+        .round_trips(1);
+
+    type Context = RequestContext<Json<Registration>>;
+    type Answer = Json<UserBody>;
+
+    async fn handle(mut context: Self::Context) -> Result<Self::Answer, Problem> {
+        let (Json(input), _, mut ctx) = context.parts();
+        let name = Some(input.username.as_str());
+        let candidate = Candidate::parse(&ctx, &input.email, name, &input.password, input.profile.clone());
+        let registered = account::register(&mut ctx, candidate.map_err(Problem::Validation)?, false).await?;
+        Ok(Json(registered.user.try_into()?))
+    }
+}

@@ -1,0 +1,389 @@
+//! Endpoints: each is declared once, beside its handler. The router, the OpenAPI document, the labels of
+//! metrics, the bodies of errors and the tests of every route read the declaration.
+
+use std::future::Future;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use http::StatusCode;
+use model::EventKind;
+use schemars::{Schema, SchemaGenerator};
+
+use crate::problem::{Problem, ProblemKind};
+use crate::request::AppState;
+
+/// One operation of the API: its declaration, what it receives, what it answers, and its handler.
+pub(crate) trait Operation: 'static {
+    /// The declaration.
+    const ENDPOINT: Endpoint;
+
+    /// What the handler receives: for most, a [`crate::request::context::RequestContext`] with the caller,
+    /// the input and the request's one lease. Reading it consumes the request, so there is only one.
+    type Context: Context;
+
+    /// The body of a success.
+    type Answer: Answer;
+
+    /// Runs the operation.
+    fn handle(context: Self::Context) -> impl Future<Output = Result<Self::Answer, Problem>> + Send;
+}
+
+/// What a handler receives, made from a request.
+pub(crate) trait Context: Sized + Send + 'static {
+    /// Reads the request.
+    fn from_request(request: Request, app: &AppState) -> impl Future<Output = Result<Self, Problem>> + Send;
+
+    /// What a client sends.
+    fn describe(_: &mut SchemaGenerator) -> RequestDescription {
+        RequestDescription::default()
+    }
+}
+
+/// The response of a success.
+pub(crate) trait Answer: Send {
+    /// The media type and schema of the body; `None` without a body.
+    fn describe(schemas: &mut SchemaGenerator) -> Option<(&'static str, Schema)>;
+
+    /// The response with the status of the endpoint.
+    fn into_response(self, status: StatusCode) -> Response;
+}
+
+/// What a client sends to an operation.
+#[derive(Default)]
+pub(crate) struct RequestDescription {
+    /// The authentication.
+    pub(crate) caller: Caller,
+    /// The body, if one is read.
+    pub(crate) body: Option<BodyDescription>,
+    /// Parameters in the path.
+    pub(crate) parameters: &'static [Parameter],
+    /// The problems of reading and authenticating it.
+    pub(crate) problems: Vec<ProblemKind>,
+}
+
+/// The body that a client sends.
+pub(crate) struct BodyDescription {
+    pub(crate) media_type: &'static str,
+    pub(crate) required: bool,
+    pub(crate) schema: Schema,
+}
+
+/// A parameter in the path, with its format as JSON Schema names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    pub(crate) format: &'static str,
+}
+
+/// The authentication of an operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Caller {
+    /// None.
+    #[default]
+    Anonymous,
+    /// An access token (RFC 6750).
+    Bearer,
+    /// An access token, even an expired one, or a refresh token in the body.
+    BearerOrRefreshToken,
+    /// The credentials of a client (RFC 6749 §2.3).
+    Client,
+}
+
+impl Caller {
+    /// The name in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Bearer => "the user, by access token",
+            Self::BearerOrRefreshToken => "the user, by access token or refresh token",
+            Self::Client => "a client, by its credentials",
+        }
+    }
+}
+
+/// The method of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// `GET`, and with it `HEAD`.
+    Get,
+    /// `POST`
+    Post,
+    /// `PATCH`
+    Patch,
+    /// `DELETE`
+    Delete,
+}
+
+impl Verb {
+    /// The method in HTTP.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    fn filter(self) -> MethodFilter {
+        match self {
+            Self::Get => MethodFilter::GET,
+            Self::Post => MethodFilter::POST,
+            Self::Patch => MethodFilter::PATCH,
+            Self::Delete => MethodFilter::DELETE,
+        }
+    }
+}
+
+/// The group of an operation: the tag in the OpenAPI document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Accounts of users.
+    Accounts,
+    /// Sessions and their tokens.
+    Sessions,
+    /// For applications that verify tokens.
+    Tokens,
+    /// Health checks: admitted even when the server is overloaded.
+    Health,
+    /// Pages about the server.
+    About,
+}
+
+impl Group {
+    /// The tag in the OpenAPI document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accounts => "accounts",
+            Self::Sessions => "sessions",
+            Self::Tokens => "tokens",
+            Self::Health => "health",
+            Self::About => "about",
+        }
+    }
+}
+
+/// The format of a route's errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Problem details (RFC 9457).
+    Details,
+    /// FastAPI's body for validation errors, else problem details.
+    FastApi,
+    /// OAuth 2.0 (RFC 6749 §5.2).
+    OAuth,
+}
+
+/// The listeners on which a route is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The public one.
+    Public,
+    /// The one for operators.
+    Operations,
+    /// Both.
+    Both,
+}
+
+/// A path at which an endpoint is served.
+#[derive(Clone, Copy, Debug)]
+pub struct Mount {
+    /// The path as the router writes it, such as `/sessions/{id}`.
+    pub path: &'static str,
+    /// The format of its errors.
+    pub dialect: Dialect,
+    /// Where it is served.
+    pub listener: Listener,
+    /// For a legacy route, the path that replaces it.
+    pub successor: Option<&'static str>,
+}
+
+impl Mount {
+    /// A public path whose errors are problem details.
+    pub(crate) const fn public(path: &'static str) -> Self {
+        Self { path, dialect: Dialect::Details, listener: Listener::Public, successor: None }
+    }
+
+    /// A public path of the FastAPI dialect.
+    pub(crate) const fn fastapi(path: &'static str) -> Self {
+        Self { dialect: Dialect::FastApi, ..Self::public(path) }
+    }
+
+    /// A public path of OAuth 2.0.
+    pub(crate) const fn oauth(path: &'static str) -> Self {
+        Self { dialect: Dialect::OAuth, ..Self::public(path) }
+    }
+
+    /// A legacy path of the FastAPI dialect, replaced by `successor`.
+    pub(crate) const fn legacy(path: &'static str, successor: &'static str) -> Self {
+        Self { successor: Some(successor), ..Self::fastapi(path) }
+    }
+
+    /// Whether it is served on this listener.
+    pub fn is_on(&self, listener: Listener) -> bool {
+        self.listener == listener || self.listener == Listener::Both
+    }
+
+    /// A path on these listeners.
+    pub(crate) const fn on(path: &'static str, listener: Listener) -> Self {
+        Self { listener, ..Self::public(path) }
+    }
+}
+
+/// The declaration of an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// The method.
+    pub verb: Verb,
+    /// The name of the operation, in metrics and documents.
+    pub operation: &'static str,
+    /// The group of the operation.
+    pub group: Group,
+    /// One sentence for the documentation.
+    pub summary: &'static str,
+    /// The paths.
+    pub mounts: &'static [Mount],
+    /// The status of a success.
+    pub success: StatusCode,
+    /// The kinds of events that a call may record. An operation without any only reads.
+    pub events: &'static [EventKind],
+    /// The problems of the operation itself.
+    pub problems: &'static [ProblemKind],
+    /// Problems that this endpoint answers with another status than the usual one.
+    pub restated: Option<(StatusCode, &'static [ProblemKind])>,
+    /// The most round trips to the database that a success may take.
+    pub round_trips: u64,
+    /// Whether the OpenAPI document lists it.
+    pub documented: bool,
+}
+
+impl Endpoint {
+    /// An endpoint that answers 200 and is served nowhere yet.
+    pub(crate) const fn new(
+        verb: Verb,
+        group: Group,
+        operation: &'static str,
+        summary: &'static str,
+    ) -> Self {
+        Self {
+            verb,
+            operation,
+            group,
+            summary,
+            mounts: &[],
+            success: StatusCode::OK,
+            events: &[],
+            problems: &[],
+            restated: None,
+            round_trips: 0,
+            documented: true,
+        }
+    }
+
+    /// Served at these paths.
+    pub(crate) const fn at(self, mounts: &'static [Mount]) -> Self {
+        Self { mounts, ..self }
+    }
+
+    /// Answers a success with this status.
+    pub(crate) const fn answers(self, success: StatusCode) -> Self {
+        Self { success, ..self }
+    }
+
+    /// May record events of these kinds, and nothing else.
+    pub(crate) const fn records(self, events: &'static [EventKind]) -> Self {
+        Self { events, ..self }
+    }
+
+    /// May be refused with these problems, besides those of its context.
+    pub(crate) const fn or(self, problems: &'static [ProblemKind]) -> Self {
+        Self { problems, ..self }
+    }
+
+    /// Answers these of its problems with this status instead of the usual one.
+    pub(crate) const fn restating(self, status: StatusCode, problems: &'static [ProblemKind]) -> Self {
+        Self { restated: Some((status, problems)), ..self }
+    }
+
+    /// Takes at most this many round trips to the database.
+    pub(crate) const fn round_trips(self, round_trips: u64) -> Self {
+        Self { round_trips, ..self }
+    }
+
+    /// Left out of the OpenAPI document.
+    pub(crate) const fn undocumented(self) -> Self {
+        Self { documented: false, ..self }
+    }
+
+    /// The status of a problem at this endpoint.
+    pub(crate) fn status_of(&self, problem: ProblemKind) -> StatusCode {
+        match self.restated {
+            Some((status, problems)) if problems.contains(&problem) => status,
+            Some(_) | None => problem.words().status,
+        }
+    }
+
+    /// Whether a call may change something.
+    pub fn changes(&self) -> bool {
+        !self.events.is_empty()
+    }
+}
+
+/// An endpoint as the router, the OpenAPI document and tests see it.
+#[derive(Clone, Copy)]
+pub struct Route {
+    /// The declaration.
+    pub endpoint: &'static Endpoint,
+    pub(crate) handler: fn() -> MethodRouter<AppState>,
+    pub(crate) describe_request: fn(&mut SchemaGenerator) -> RequestDescription,
+    pub(crate) describe_answer: fn(&mut SchemaGenerator) -> Option<(&'static str, Schema)>,
+}
+
+impl Route {
+    /// The route of an operation.
+    pub(crate) const fn of<O: Operation>() -> Self {
+        Self {
+            endpoint: const { &O::ENDPOINT },
+            handler: handler::<O>,
+            describe_request: O::Context::describe,
+            describe_answer: O::Answer::describe,
+        }
+    }
+
+    /// The media type of the body that a request must have, if any.
+    pub fn required_media_type(&self) -> Option<&'static str> {
+        self.description().body.filter(|body| body.required).map(|body| body.media_type)
+    }
+
+    /// The authentication.
+    pub fn caller(&self) -> Caller {
+        self.description().caller
+    }
+
+    fn description(&self) -> RequestDescription {
+        (self.describe_request)(&mut SchemaGenerator::default())
+    }
+}
+
+/// The endpoint and path that a request matched; noted on its response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matched {
+    pub(crate) endpoint: &'static Endpoint,
+    pub(crate) mount: &'static Mount,
+}
+
+fn handler<O: Operation>() -> MethodRouter<AppState> {
+    on(
+        O::ENDPOINT.verb.filter(),
+        async |axum::extract::State(app): axum::extract::State<AppState>, request: Request| {
+            answer::<O>(request, &app).await.unwrap_or_else(Problem::into_response)
+        },
+    )
+}
+
+async fn answer<O: Operation>(request: Request, app: &AppState) -> Result<Response, Problem> {
+    let context = O::Context::from_request(request, app).await?;
+    let answer = O::handle(context).await?;
+    Ok(answer.into_response(O::ENDPOINT.success))
+}

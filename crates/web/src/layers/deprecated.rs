@@ -1,0 +1,45 @@
+//! Marks the responses of legacy routes.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderName, HeaderValue, header};
+
+use crate::endpoint::Mount;
+use crate::problem::Problem;
+
+/// State of the layer.
+#[derive(Clone, Copy)]
+pub(crate) struct Deprecated {
+    /// Whether legacy routes are served.
+    pub(crate) enabled: bool,
+    /// When they will not be served any more.
+    pub(crate) sunset: Option<model::Now>,
+}
+
+/// When the legacy routes were deprecated: 1 January 2026 (RFC 9745 §2.1).
+const DEPRECATED_SINCE: &str = "@1767225600";
+
+/// Names the successor of a legacy route in its responses (RFC 9745, RFC 8594), and refuses disabled ones.
+pub(crate) async fn deprecated(
+    State((with, mount)): State<(Deprecated, &'static Mount)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(successor) = mount.successor else { return next.run(request).await };
+    let mut response =
+        if with.enabled { next.run(request).await } else { Problem::LegacyGone.into_response() };
+
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("deprecation"), HeaderValue::from_static(DEPRECATED_SINCE));
+    let link = HeaderValue::from_str(&format!("<{successor}>; rel=\"successor-version\""));
+    headers.extend(link.ok().map(|link| (header::LINK, link)));
+    if let Some(sunset) = with.sunset {
+        let at = UNIX_EPOCH + Duration::from_secs(sunset.seconds().unsigned_abs());
+        let date = HeaderValue::from_str(&httpdate::fmt_http_date(at));
+        headers.extend(date.ok().map(|date| (HeaderName::from_static("sunset"), date)));
+    }
+    response
+}
