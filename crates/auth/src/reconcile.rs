@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::event::{self, LoginMethod};
-use model::intent::IntentKind;
+use model::intent::TracedIntent;
 use model::{Event, Intent, SessionId, UnresolvedIntent, UserUuid};
 use store::queries::{session, user};
 
@@ -34,51 +34,32 @@ pub async fn outcome_of(
     unresolved: &UnresolvedIntent,
 ) -> Result<Outcome, store::Error> {
     let intent = &unresolved.intent;
-    let outcome = match intent.kind {
-        IntentKind::UserRegistered => registration(ctx, intent).await?,
-        IntentKind::ProfileChanged => {
+    let Some(kind) = intent.kind.traced() else { return Ok(Outcome::Unknown) };
+
+    let outcome = match kind {
+        TracedIntent::UserRegistered => registration(ctx, intent).await?,
+        TracedIntent::ProfileChanged => {
             change_of_user(ctx, intent, |user, _| event::ProfileChanged { user }.into()).await?
         }
-        IntentKind::RoleChanged => {
+        TracedIntent::RoleChanged => {
             change_of_user(ctx, intent, |user, role| event::RoleChanged { user, role }.into()).await?
         }
-        IntentKind::UserActivated => {
+        TracedIntent::UserActivated => {
             change_of_user(ctx, intent, |user, _| event::UserActivated { user }.into()).await?
         }
-        IntentKind::LoginSucceeded => login(ctx, unresolved).await?,
-        IntentKind::SessionRefreshed => refresh(ctx, intent).await?,
-        IntentKind::SessionRevoked => {
+        TracedIntent::LoginSucceeded => login(ctx, unresolved).await?,
+        TracedIntent::SessionRefreshed => refresh(ctx, intent).await?,
+        TracedIntent::SessionRevoked => {
             end_of_session(ctx, intent, |user, session, _| event::SessionRevoked { user, session }.into())
                 .await?
         }
-        IntentKind::RefreshStolen => {
+        TracedIntent::RefreshStolen => {
             let stolen =
                 |user, session, generation| event::RefreshStolen { user, session, generation }.into();
             end_of_session(ctx, intent, stolen).await?
         }
-
-        // No row distinguishes one of these from another of its kind.
-        IntentKind::RealmOpened
-        | IntentKind::RefreshReplayedLate
-        | IntentKind::SessionsRevoked
-        | IntentKind::PasswordChanged
-        | IntentKind::PasswordRehashed
-        | IntentKind::UserErased
-        | IntentKind::UserDeactivated
-        | IntentKind::UsersImported
-        | IntentKind::ClientAdded
-        | IntentKind::ClientRotated
-        | IntentKind::ClientRemoved
-        | IntentKind::KeyCreated
-        | IntentKind::KeyActivated
-        | IntentKind::KeyRetired
-        | IntentKind::KeyRemoved
-        | IntentKind::PepperCreated
-        | IntentKind::PepperRemoved
-        | IntentKind::PasswordsSealed
-        | IntentKind::KeysResealed
-        | IntentKind::RowsCleaned => Outcome::Unknown,
     };
+
     ctx.lease.park();
     Ok(outcome)
 }

@@ -3,8 +3,10 @@
 //!
 //! Each kind of intent is a type of its own, and determines the event that its transaction records.
 
-use crate::event::{self, CommittedEvent};
-use crate::{Actor, Channel, Event, EventKind, Now, RequestId, SessionId, UserUuid};
+use crate::event::CommittedEvent;
+use crate::{Actor, Channel, Event, Now, RequestId, SessionId, UserUuid};
+
+pub use crate::event::announced::*;
 
 /// The intent to run a transaction that records an event of one kind.
 pub trait Announced {
@@ -16,13 +18,40 @@ pub trait Announced {
 }
 
 /// Declares the kinds of events that transactions record, with the members by which a commit is found
-/// afterwards.
+/// afterwards: `traced` ones by a row, `untraced` ones not at all.
 macro_rules! intents {
-    ($($(#[doc = $says:literal])* $name:ident { $($member:ident: $type:ty),* })+) => {
+    (
+        traced { $($traced:ident { $($traced_member:ident: $traced_type:ty),* })+ }
+        untraced { $($untraced:ident { $($untraced_member:ident: $untraced_type:ty),* })+ }
+    ) => {
+        $crate::intent::intents! {
+            $($traced { $($traced_member: $traced_type),* })+
+            $($untraced { $($untraced_member: $untraced_type),* })+
+        }
+
+        /// The kind of an intent whose effect shows in a row.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum TracedIntent {
+            $(#[doc = concat!("To record [`crate::Event::", stringify!($traced), "`].")] $traced,)+
+        }
+
+        impl IntentKind {
+            /// The kind, if a row shows whether the transaction was committed.
+            pub const fn traced(self) -> Option<TracedIntent> {
+                match self {
+                    $(Self::$traced => Some(TracedIntent::$traced),)+
+                    $(Self::$untraced)|+ => None,
+                }
+            }
+        }
+    };
+    ($($name:ident { $($member:ident: $type:ty),* })+) => {
+        use $crate::intent::{Announced, Intent};
+
         /// The kind of an intent: the kind of the event that follows its commit.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum IntentKind {
-            $(#[doc = concat!("To record [`Event::", stringify!($name), "`].")] $name,)+
+            $(#[doc = concat!("To record [`crate::Event::", stringify!($name), "`].")] $name,)+
         }
 
         impl IntentKind {
@@ -41,15 +70,14 @@ macro_rules! intents {
         }
 
         $(
-            #[doc = concat!("The intent to record [`Event::", stringify!($name), "`].")]
-            $(#[doc = $says])*
+            #[doc = concat!("The intent to record [`crate::Event::", stringify!($name), "`].")]
             #[derive(Clone, Copy, Debug)]
             pub struct $name {
                 $(#[doc = concat!("See [`Intent::", stringify!($member), "`].")] pub $member: $type,)*
             }
 
             impl Announced for $name {
-                type Event = event::$name;
+                type Event = super::$name;
 
                 fn intent(&self) -> Intent {
                     Intent { $($member: self.$member.into(),)* ..Intent::to(IntentKind::$name) }
@@ -58,38 +86,7 @@ macro_rules! intents {
         )+
     };
 }
-
-intents! {
-    UserRegistered { user: UserUuid, session: Option<SessionId> }
-    ProfileChanged { user: UserUuid, stamp: Now }
-    RoleChanged { user: UserUuid, stamp: Now }
-    UserActivated { user: UserUuid, stamp: Now }
-    UserDeactivated { user: UserUuid, stamp: Now }
-    UserErased { user: UserUuid, stamp: Now }
-    PasswordChanged { user: UserUuid, stamp: Now }
-    PasswordRehashed { user: UserUuid, stamp: Now }
-    LoginSucceeded { user: UserUuid, session: SessionId }
-    SessionRefreshed { session: SessionId, generation: i64, stamp: Now }
-    RefreshReplayedLate { user: UserUuid, session: SessionId, generation: i64 }
-    RefreshStolen { user: UserUuid, session: SessionId, generation: i64, stamp: Now }
-    SessionRevoked { user: UserUuid, session: SessionId, stamp: Now }
-    SessionsRevoked { user: UserUuid, stamp: Now }
-    RealmOpened {}
-    UsersImported {}
-    ClientAdded {}
-    ClientRotated {}
-    ClientRemoved {}
-    KeyCreated {}
-    KeyActivated {}
-    KeyRetired {}
-    KeyRemoved {}
-    PepperCreated {}
-    PepperRemoved {}
-    /// The user, when it is the password of one.
-    PasswordsSealed { user: Option<UserUuid> }
-    KeysResealed {}
-    RowsCleaned {}
-}
+pub(crate) use intents;
 
 /// What a transaction does if it is committed, as it is written before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +105,7 @@ pub struct Intent {
 }
 
 impl Intent {
-    const fn to(kind: IntentKind) -> Self {
+    pub(crate) const fn to(kind: IntentKind) -> Self {
         Self { kind, user: None, session: None, generation: None, stamp: None }
     }
 

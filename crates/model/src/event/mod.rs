@@ -432,3 +432,45 @@ events! {
         }
     }
 }
+
+/// Intents of transactions: what is written before a commit, so that a killed process leaves no doubt.
+pub mod announced {
+    use super::EventKind;
+    use crate::{Now, SessionId, UserUuid};
+
+    crate::intent::intents! {
+        traced {
+            UserRegistered { user: UserUuid, session: Option<SessionId> }
+            ProfileChanged { user: UserUuid, stamp: Now }
+            RoleChanged { user: UserUuid, stamp: Now }
+            UserActivated { user: UserUuid, stamp: Now }
+            LoginSucceeded { user: UserUuid, session: SessionId }
+            SessionRefreshed { session: SessionId, generation: i64, stamp: Now }
+            RefreshStolen { user: UserUuid, session: SessionId, generation: i64, stamp: Now }
+            SessionRevoked { user: UserUuid, session: SessionId, stamp: Now }
+        }
+        // No row distinguishes one of these from another of its kind.
+        untraced {
+            UserDeactivated { user: UserUuid, stamp: Now }
+            UserErased { user: UserUuid, stamp: Now }
+            PasswordChanged { user: UserUuid, stamp: Now }
+            PasswordRehashed { user: UserUuid, stamp: Now }
+            RefreshReplayedLate { user: UserUuid, session: SessionId, generation: i64 }
+            SessionsRevoked { user: UserUuid, stamp: Now }
+            RealmOpened {}
+            UsersImported {}
+            ClientAdded {}
+            ClientRotated {}
+            ClientRemoved {}
+            KeyCreated {}
+            KeyActivated {}
+            KeyRetired {}
+            KeyRemoved {}
+            PepperCreated {}
+            PepperRemoved {}
+            PasswordsSealed { user: Option<UserUuid> }
+            KeysResealed {}
+            RowsCleaned {}
+        }
+    }
+}
