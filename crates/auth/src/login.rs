@@ -25,24 +25,23 @@ pub struct Credentials {
 }
 
 /// Why the login failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// Unknown user, wrong password, inactive user or concurrent change: one error for all.
+    #[error("the user or the password is wrong, or the account cannot log in")]
     Refused,
     /// The password is correct, but the role does not have the scope.
+    #[error("the role does not have the requested scope")]
     Scope,
     /// The password was not hashed.
+    #[error(transparent)]
     Hash(Refusal),
     /// No token could be signed.
+    #[error(transparent)]
     Mint(MintError),
     /// The database did not answer.
-    Store(store::Error),
-}
-
-impl From<store::Error> for LoginError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 /// Checks a password and opens a session.

@@ -7,9 +7,14 @@ use uuid::Uuid;
 use crate::OpContext;
 
 /// Why an instance may not use this database.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RealmError {
     /// It was sealed by a master key that the keyring does not have.
+    #[error(
+        "the database was sealed with the master key {wanted:?}, but the key file holds {}; \
+         set master_key_file to the file that has it",
+        .found.iter().map(|id| format!("{id:?}")).collect::<Vec<_>>().join(", ")
+    )]
     WrongMasterKey {
         /// The key that the database names.
         wanted: String,
@@ -17,30 +22,9 @@ pub enum RealmError {
         found: Vec<String>,
     },
     /// The database did not answer.
-    Store(store::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
-
-impl From<store::Error> for RealmError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl std::fmt::Display for RealmError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::WrongMasterKey { wanted, found } => write!(
-                f,
-                "the database was sealed with the master key {wanted:?}, but the key file holds {}; \
-                 set master_key_file to the file that has it",
-                found.iter().map(|id| format!("{id:?}")).collect::<Vec<_>>().join(", ")
-            ),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for RealmError {}
 
 /// Opens the realm, creates it in an empty database, and checks that the keyring can open its secrets.
 ///

@@ -56,11 +56,13 @@ pub fn normalise(password: &str) -> Secret<Vec<u8>> {
 }
 
 /// Why a password was not hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The queue is longer than the deadline allows; retry after this.
+    #[error("the password could not be hashed in time")]
     Busy(Duration),
     /// The client has disconnected.
+    #[error("the client has disconnected")]
     Gone,
 }
 

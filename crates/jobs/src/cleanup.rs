@@ -51,16 +51,12 @@ fn next_batch(rows: i64, took: Duration) -> i64 {
     next.clamp(FEWEST, MOST)
 }
 
+#[derive(Debug, thiserror::Error)]
 enum Batch {
-    /// No row was expired.
+    #[error("no row was expired")]
     Empty,
-    Failed(store::Error),
-}
-
-impl From<store::Error> for Batch {
-    fn from(error: store::Error) -> Self {
-        Self::Failed(error)
-    }
+    #[error(transparent)]
+    Failed(#[from] store::Error),
 }
 
 impl Job for Cleanup {

@@ -1,6 +1,5 @@
 //! The trait of a job.
 
-use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -28,38 +27,23 @@ pub enum Runs {
 }
 
 /// Why a step failed. The job continues with the next step.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The database did not answer.
-    Store(store::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The signing keys cannot be used.
+    #[error(transparent)]
     Keys(SigningKeyError),
     /// The journal of audit events cannot be read or shipped.
+    #[error("{0}")]
     Audit(String),
     /// The pepper cannot be used.
+    #[error(transparent)]
     Pepper(PepperServiceError),
     /// There is no job of this name.
+    #[error("there is no job {0}")]
     Unknown(&'static str),
-}
-
-impl fmt::Display for JobError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(f),
-            Self::Keys(error) => error.fmt(f),
-            Self::Audit(why) => f.write_str(why),
-            Self::Pepper(error) => error.fmt(f),
-            Self::Unknown(name) => write!(f, "there is no job {name}"),
-        }
-    }
-}
-
-impl std::error::Error for JobError {}
-
-impl From<store::Error> for JobError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
 }
 
 impl From<SigningKeyError> for JobError {

@@ -36,33 +36,24 @@ pub struct Email {
 }
 
 /// Why a text is not accepted as an email address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum EmailError {
     /// The text is empty.
+    #[error("an email address is required")]
     Empty,
     /// Over 254 characters, or over 64 bytes before the `@`.
+    #[error("an email address has at most 254 characters, and 64 bytes before the @")]
     TooLong,
     /// Not exactly one `@`.
+    #[error("an email address has one @")]
     At,
     /// The local part is empty, has an invalid character, or has a dot at an end or beside another dot.
+    #[error("the part before the @ is not one that an email address can have")]
     LocalPart,
     /// The part after the `@` is not a domain name.
+    #[error("the part after the @ is not a domain name such as example.com")]
     Domain,
 }
-
-impl fmt::Display for EmailError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "an email address is required",
-            Self::TooLong => "an email address has at most 254 characters, and 64 bytes before the @",
-            Self::At => "an email address has one @",
-            Self::LocalPart => "the part before the @ is not one that an email address can have",
-            Self::Domain => "the part after the @ is not a domain name such as example.com",
-        })
-    }
-}
-
-impl std::error::Error for EmailError {}
 
 impl Email {
     /// Parses an address; white space around it is not removed.

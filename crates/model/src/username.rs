@@ -19,28 +19,19 @@ pub struct Username {
 }
 
 /// Why a text is not accepted as a username.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum UsernameError {
     /// Not 3 to 64 characters.
+    #[error("a username has 3 to 64 characters")]
     Length,
     /// Has an `@`.
+    #[error("a username has no @")]
     At,
     /// Has a space, a symbol that PRECIS does not allow, or an invisible character, or mixes writing
     /// directions.
+    #[error("a username has letters, digits and visible ASCII symbols only, no spaces")]
     Characters,
 }
-
-impl fmt::Display for UsernameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Length => "a username has 3 to 64 characters",
-            Self::At => "a username has no @",
-            Self::Characters => "a username has letters, digits and visible ASCII symbols only, no spaces",
-        })
-    }
-}
-
-impl std::error::Error for UsernameError {}
 
 impl Username {
     /// Parses a username; white space around it is not removed.

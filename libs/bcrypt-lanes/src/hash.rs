@@ -219,37 +219,24 @@ fn decode<const N: usize>(letters: &[u8]) -> Result<[u8; N], ParseError> {
 }
 
 /// Why a text is not a supported bcrypt hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// It does not have 60 bytes.
+    #[error("a bcrypt hash has 60 bytes, not {bytes}")]
     Length {
         /// Its length in bytes.
         bytes: usize,
     },
     /// It does not begin with `$2a$`, `$2b$` or `$2y$`, or there is no `$` after the cost.
+    #[error("a bcrypt hash begins with $2a$, $2b$ or $2y$, and its cost ends with $")]
     Prefix,
     /// The cost is not two digits from 04 to 31.
+    #[error("a bcrypt cost is two digits from 04 to 31")]
     Cost,
     /// A letter is not in bcrypt's base 64 alphabet.
+    #[error("a bcrypt hash is written in the letters ./A-Za-z0-9")]
     Letter,
     /// A last letter has unused bits that are not zero.
+    #[error("the last letter of a bcrypt salt or digest has bits that mean nothing")]
     SpareBits,
 }
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length { bytes } => write!(f, "a bcrypt hash has 60 bytes, not {bytes}"),
-            Self::Prefix => {
-                f.write_str("a bcrypt hash begins with $2a$, $2b$ or $2y$, and its cost ends with $")
-            }
-            Self::Cost => f.write_str("a bcrypt cost is two digits from 04 to 31"),
-            Self::Letter => f.write_str("a bcrypt hash is written in the letters ./A-Za-z0-9"),
-            Self::SpareBits => {
-                f.write_str("the last letter of a bcrypt salt or digest has bits that mean nothing")
-            }
-        }
-    }
-}
-
-impl core::error::Error for ParseError {}

@@ -57,21 +57,14 @@ pub struct Attempt<'a> {
 }
 
 /// The output slice does not match the number of inputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{places} places for {needed} answers")]
 pub struct OutputLength {
     /// The number of inputs.
     pub needed: usize,
     /// The length of the output slice.
     pub places: usize,
 }
-
-impl fmt::Display for OutputLength {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} places for {} answers", self.places, self.needed)
-    }
-}
-
-impl core::error::Error for OutputLength {}
 
 impl OutputLength {
     const fn check(needed: usize, places: usize) -> Result<(), Self> {

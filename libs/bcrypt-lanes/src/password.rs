@@ -83,30 +83,21 @@ impl fmt::Debug for Password<'_> {
 }
 
 /// Why a password was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     /// It has more than 72 bytes.
+    #[error("the password has {bytes} bytes; bcrypt takes 72")]
     TooLong {
         /// Its length in bytes.
         bytes: usize,
     },
     /// There is a NUL byte in it.
+    #[error("the password has a NUL byte at {at}")]
     Nul {
         /// The offset of the byte.
         at: usize,
     },
 }
-
-impl fmt::Display for PasswordError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong { bytes } => write!(f, "the password has {bytes} bytes; bcrypt takes 72"),
-            Self::Nul { at } => write!(f, "the password has a NUL byte at {at}"),
-        }
-    }
-}
-
-impl core::error::Error for PasswordError {}
 
 #[cfg(test)]
 mod tests {

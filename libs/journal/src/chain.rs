@@ -1,7 +1,5 @@
 //! The hash chain, record by record, for records from any source.
 
-use std::fmt;
-
 use sha2::{Digest, Sha256};
 
 use crate::record::{Entry, Hash, Head, JournalId, Kind, Record, Time};
@@ -17,19 +15,22 @@ pub struct Chain {
 }
 
 /// Why a record does not fit the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Break {
     /// A later record is here: those between were removed, or reordered.
+    #[error("record {found} stands in its place")]
     Ahead {
         /// The sequence of this record.
         found: u64,
     },
     /// An earlier record is here: it is out of order, or duplicated.
+    #[error("record {found} stands in its place, again or out of order")]
     Behind {
         /// The sequence of this record.
         found: u64,
     },
     /// Its hash does not match its content and the previous hash.
+    #[error("its content or its hash was changed")]
     Changed,
 }
 
@@ -90,16 +91,6 @@ impl Chain {
             *place = byte;
         }
         Hash(Sha256::new().chain_update(fixed).chain_update(payload).finalize().into())
-    }
-}
-
-impl fmt::Display for Break {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ahead { found } => write!(f, "record {found} stands in its place"),
-            Self::Behind { found } => write!(f, "record {found} stands in its place, again or out of order"),
-            Self::Changed => f.write_str("its content or its hash was changed"),
-        }
     }
 }
 

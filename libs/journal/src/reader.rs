@@ -1,7 +1,5 @@
 //! Reads records while a writer appends.
 
-use std::error::Error;
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,22 +34,29 @@ struct Place {
 }
 
 /// Why there is no next record. A retry may help after a disk error; otherwise see [`Reader::skip`].
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The directory has another journal than the one read before: it was wiped.
+    #[error("the directory holds another journal, {0}")]
     OtherJournal(JournalId),
     /// The next record was removed. This is the oldest one present.
+    #[error("the record was removed; the oldest is {0}")]
     Removed(u64),
     /// The last record read no longer exists: the tail was lost. This is the last one present.
+    #[error("the record read last was lost; the last is {0}")]
     Lost(u64),
     /// The last record read was replaced: the tail was lost, and its sequence assigned again.
+    #[error("record {0} is not the one that was read")]
     Rewritten(u64),
     /// The next bytes are damaged.
-    Damaged(Finding),
+    #[error("{0}")]
+    Damaged(#[source] Finding),
     /// A segment has a version of the format that this crate does not know.
+    #[error("version {0} of the format is not known")]
     Version(u16),
     /// A disk error.
-    Io(io::Error),
+    #[error("the journal cannot be read: {0}")]
+    Io(#[from] io::Error),
 }
 
 /// A skipped range.
@@ -337,34 +342,4 @@ fn following(directory: &Path, number: u64) -> Result<Option<Place>, ReadError> 
         }
     }
     Ok(None)
-}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OtherJournal(found) => write!(f, "the directory holds another journal, {found}"),
-            Self::Removed(oldest) => write!(f, "the record was removed; the oldest is {oldest}"),
-            Self::Lost(last) => write!(f, "the record read last was lost; the last is {last}"),
-            Self::Rewritten(sequence) => write!(f, "record {sequence} is not the one that was read"),
-            Self::Damaged(finding) => finding.fmt(f),
-            Self::Version(version) => write!(f, "version {version} of the format is not known"),
-            Self::Io(error) => write!(f, "the journal cannot be read: {error}"),
-        }
-    }
-}
-
-impl Error for ReadError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Damaged(finding) => Some(finding),
-            Self::Io(error) => Some(error),
-            _ => None,
-        }
-    }
 }

@@ -15,30 +15,14 @@ use super::ResponseBody;
 use super::watch::Served;
 
 /// The reason why a request's body could not be read to its end.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The body took too long. The connection responds with 408 by itself.
+    #[error("the body did not come in time")]
     TooSlow,
     /// The connection or the stream ended, or what it carried was not HTTP.
-    Broken(hyper::Error),
-}
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooSlow => f.write_str("the body did not come in time"),
-            Self::Broken(why) => write!(f, "the body broke off: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for BodyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::TooSlow => None,
-            Self::Broken(why) => Some(why),
-        }
-    }
+    #[error("the body broke off: {0}")]
+    Broken(#[source] hyper::Error),
 }
 
 /// The body of a request. Reading it fails with [`BodyError::TooSlow`] after its deadline.

@@ -4,7 +4,6 @@
 //! the frame headers (RFC 9113 §4.1) beside the library, and each frame that causes work without being a
 //! request takes a token from a bucket that is refilled slowly.
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -47,14 +46,9 @@ impl Bucket {
 }
 
 /// The kind of frame of which there were too many.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a flood of HTTP/2 {0} frames")]
 pub(super) struct Flood(&'static str);
-
-impl fmt::Display for Flood {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a flood of HTTP/2 {} frames", self.0)
-    }
-}
 
 /// Parses the frame headers of one connection and counts the frames.
 pub(super) struct Frames {

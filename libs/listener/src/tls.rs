@@ -18,34 +18,17 @@ use zeroize::Zeroizing;
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// The reason why a certificate cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    Read(PathBuf, io::Error),
+    #[error("{0} cannot be read: {1}")]
+    Read(PathBuf, #[source] io::Error),
     /// A file is not PEM, or has no certificate or no key in it.
-    Pem(PathBuf, pem::Error),
+    #[error("{0} has no usable PEM: {1}")]
+    Pem(PathBuf, #[source] pem::Error),
     /// The certificate and the key do not match, or their kind is not supported.
-    Pair(tokio_rustls::rustls::Error),
-}
-
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read(path, why) => write!(f, "{} cannot be read: {why}", path.display()),
-            Self::Pem(path, why) => write!(f, "{} has no usable PEM: {why}", path.display()),
-            Self::Pair(why) => write!(f, "the certificate cannot be used with its key: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for TlsError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read(_, why) => Some(why),
-            Self::Pem(_, why) => Some(why),
-            Self::Pair(why) => Some(why),
-        }
-    }
+    #[error("the certificate cannot be used with its key: {0}")]
+    Pair(#[source] tokio_rustls::rustls::Error),
 }
 
 /// A certificate chain with its private key, from two PEM files. Clones share it.

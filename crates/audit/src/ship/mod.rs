@@ -55,29 +55,14 @@ pub enum Progress {
 }
 
 /// Why a step failed. The next step continues.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ShipError {
     /// The database did not answer.
-    Store(store::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The journal, a file beside it or a sink failed.
+    #[error("{0}")]
     Other(String),
-}
-
-impl fmt::Display for ShipError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(f),
-            Self::Other(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for ShipError {}
-
-impl From<store::Error> for ShipError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
 }
 
 impl From<io::Error> for ShipError {

@@ -1,6 +1,5 @@
 //! The interface of sinks.
 
-use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -25,13 +24,16 @@ pub trait Sink: Send + Sync + 'static {
 }
 
 /// Why a sink did not accept a batch; it is retried.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The database failed.
-    Store(store::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// A file or a pipe failed.
+    #[error(transparent)]
     Io(std::io::Error),
     /// A remote program failed.
+    #[error("{why}")]
     Remote {
         /// The reason.
         why: String,
@@ -44,23 +46,5 @@ impl SinkError {
     /// A failure of a remote program.
     pub(crate) fn outside(why: String) -> Self {
         Self::Remote { why, after: None }
-    }
-}
-
-impl fmt::Display for SinkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(f),
-            Self::Io(error) => error.fmt(f),
-            Self::Remote { why, .. } => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for SinkError {}
-
-impl From<store::Error> for SinkError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
     }
 }

@@ -19,11 +19,13 @@ const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 pub struct WebhookSecrets(Vec<hmac::Key>);
 
 /// Why a text is not a list of secrets. Lines count from 1; the error contains no part of a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookSecretError {
     /// No line has one.
+    #[error("there is no secret in it")]
     Empty,
     /// The line is not `whsec_` and 24 to 64 bytes in Base64.
+    #[error("line {0} is not `{PREFIX}` and 24 to 64 bytes in Base64")]
     Line(usize),
 }
 
@@ -67,17 +69,6 @@ impl fmt::Debug for WebhookSecrets {
         write!(f, "WebhookSecrets({})", self.0.len())
     }
 }
-
-impl fmt::Display for WebhookSecretError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("there is no secret in it"),
-            Self::Line(line) => write!(f, "line {line} is not `{PREFIX}` and 24 to 64 bytes in Base64"),
-        }
-    }
-}
-
-impl std::error::Error for WebhookSecretError {}
 
 #[cfg(test)]
 mod tests {

@@ -86,54 +86,26 @@ impl FromStr for KnownHead {
 }
 
 /// Why a verification could not be made.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The database did not answer.
-    Store(store::Error),
+    #[error("{0}")]
+    Store(#[from] store::Error),
     /// A file of heads or of dead letters cannot be read.
-    File(PathBuf, io::Error),
+    #[error("{0} cannot be read: {1}")]
+    File(PathBuf, #[source] io::Error),
     /// The first segment of this directory cannot be read.
-    Journal(PathBuf, ReadError),
+    #[error("the journal in {0} cannot be read: {1}")]
+    Journal(PathBuf, #[source] ReadError),
     /// The segments of this directory cannot be read.
-    Directory(PathBuf, io::Error),
+    #[error("{0}: {1}")]
+    Directory(PathBuf, #[source] io::Error),
     /// The checkpoint on this line of a file of heads has a wrong signature, or is none.
+    #[error("{0}, line {1}: the signature is wrong")]
     Signature(PathBuf, u64),
     /// This file of heads has no line as the sinks write them.
+    #[error("{0} has no line of a sink")]
     NoHeads(PathBuf),
-}
-
-impl fmt::Display for VerifyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store(why) => why.fmt(f),
-            Self::File(path, why) => write!(f, "{} cannot be read: {why}", path.display()),
-            Self::Journal(directory, why) => {
-                write!(f, "the journal in {} cannot be read: {why}", directory.display())
-            }
-            Self::Directory(directory, why) => write!(f, "{}: {why}", directory.display()),
-            Self::Signature(path, line) => {
-                write!(f, "{}, line {line}: the signature is wrong", path.display())
-            }
-            Self::NoHeads(path) => write!(f, "{} has no line of a sink", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for VerifyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Store(why) => Some(why),
-            Self::File(_, why) | Self::Directory(_, why) => Some(why),
-            Self::Journal(_, why) => Some(why),
-            Self::Signature(..) | Self::NoHeads(_) => None,
-        }
-    }
-}
-
-impl From<store::Error> for VerifyError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
 }
 
 #[cfg(test)]

@@ -12,26 +12,26 @@ use crate::session::revoke_all;
 use hashing::{Priority, Refusal};
 
 /// Why an operator's change failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// No user has this id, email or username.
+    #[error("there is no such user")]
     Unknown,
     /// There is no such role.
+    #[error("there is no such role")]
     Role,
     /// The password is not acceptable.
+    #[error(transparent)]
     Invalid(model::profile::FieldError),
     /// The password was not hashed.
+    #[error(transparent)]
     Hash(Refusal),
     /// The account was not created.
+    #[error(transparent)]
     Register(RegisterError),
     /// The database did not answer.
-    Store(store::Error),
-}
-
-impl From<store::Error> for AdminError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 impl From<NotHashed> for AdminError {

@@ -11,20 +11,17 @@ use crate::token::Caller;
 use hashing::Refusal;
 
 /// Why the account was not erased.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum EraseError {
     /// The password is wrong, or the account or its password changed meanwhile.
+    #[error("the password is wrong, or the account was changed")]
     Refused,
     /// The password was not hashed.
+    #[error(transparent)]
     Hash(Refusal),
     /// The database did not answer.
-    Store(store::Error),
-}
-
-impl From<store::Error> for EraseError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 /// Erases the caller's account: deletes email, username, attributes and credentials, and ends all sessions.

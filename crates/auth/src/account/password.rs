@@ -13,22 +13,20 @@ use crate::token::Caller;
 use hashing::{Priority, Refusal};
 
 /// Why the password was not changed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// The current password is wrong, or the account or its password changed meanwhile.
+    #[error("the current password is wrong, or the account was changed")]
     Refused,
     /// The new password is not acceptable.
+    #[error(transparent)]
     Invalid(FieldError),
     /// A password was not hashed.
+    #[error(transparent)]
     Hash(Refusal),
     /// The database did not answer.
-    Store(store::Error),
-}
-
-impl From<store::Error> for PasswordError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 impl From<NotHashed> for PasswordError {

@@ -10,31 +10,31 @@ use crate::OpContext;
 use crate::token::Caller;
 
 /// Why the caller's account cannot be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum MeError {
     /// The account is not active any more.
+    #[error("the account is not active any more")]
     Gone,
     /// The database did not answer, and the user is not in the cache.
+    #[error(transparent)]
     Store(store::Error),
 }
 
 /// Why the caller's account was not changed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum PatchError {
     /// The validation errors.
+    #[error("the username or the attributes are not acceptable")]
     Invalid(Vec<FieldError>),
     /// Another account has the username.
+    #[error("the username is taken")]
     UsernameTaken,
     /// The account is not active any more.
+    #[error("the account is not active any more")]
     Gone,
     /// The database did not answer.
-    Store(store::Error),
-}
-
-impl From<store::Error> for PatchError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 /// The caller's account: from the database, or from the cache when the database has just failed.
@@ -93,17 +93,16 @@ async fn current(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<User, Patch
 }
 
 /// Why the row was not changed.
+#[derive(Debug, thiserror::Error)]
 enum Unchanged {
+    #[error("the row has changed since")]
     Moved,
+    #[error("the account is not active any more")]
     Gone,
+    #[error("the username is taken")]
     UsernameTaken,
-    Store(store::Error),
-}
-
-impl From<store::Error> for Unchanged {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 fn same(left: &User, right: &User) -> bool {

@@ -32,26 +32,26 @@ pub struct Registered {
 }
 
 /// Why no account was created.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
     /// Another account has the email.
+    #[error("the email is taken")]
     EmailTaken,
     /// Another account has the username.
+    #[error("the username is taken")]
     UsernameTaken,
     /// The password is not acceptable.
+    #[error(transparent)]
     Invalid(FieldError),
     /// The password was not hashed.
+    #[error(transparent)]
     Hash(Refusal),
     /// No token could be signed.
+    #[error(transparent)]
     Mint(MintError),
     /// The database did not answer.
-    Store(store::Error),
-}
-
-impl From<store::Error> for RegisterError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 impl From<NotHashed> for RegisterError {
@@ -182,15 +182,12 @@ pub async fn register(
 }
 
 /// Why no user was inserted.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Conflict {
+    #[error("the email or the username is taken")]
     Taken,
-    Store(store::Error),
-}
-
-impl From<store::Error> for Conflict {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 /// Determines whether the email or the username caused the conflict.

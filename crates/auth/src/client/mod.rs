@@ -14,24 +14,23 @@ use store::queries::client::{self, Client};
 use crate::OpContext;
 
 /// Why a client operation failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Unknown client or wrong secret.
+    #[error("the client is unknown, or its secret is wrong")]
     Refused,
     /// A client with this id exists.
+    #[error("a client with this id exists already")]
     Taken,
     /// No client has this id.
+    #[error("there is no such client")]
     Unknown,
     /// The id is not 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    #[error("a client's id is 1 to 64 letters, digits, `.`, `_` or `-`")]
     BadId,
     /// The database did not answer.
-    Store(store::Error),
-}
-
-impl From<store::Error> for ClientError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 /// How long one audit record covers further authentications of a client from one address.

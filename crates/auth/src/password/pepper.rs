@@ -5,7 +5,6 @@
 //! [`PepperService::open`]; the store handles only the sealed text.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -36,59 +35,35 @@ pub struct PepperService {
 }
 
 /// Why the pepper cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum PepperServiceError {
     /// New hashes must be sealed, and no version can be opened.
+    #[error("no pepper can be opened with the master key")]
     NoneUsable,
     /// The setting is off, so there is nothing to rotate.
+    #[error("passwords.pepper is off")]
     Off,
     /// The setting is on, so hashes stay sealed.
+    #[error("passwords.pepper is on; turn it off on every node first")]
     On,
     /// Another process created the same version at the same time.
+    #[error("another process has just created a pepper")]
     Raced,
     /// The database did not answer.
-    Store(store::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
-
-impl From<store::Error> for PepperServiceError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl fmt::Display for PepperServiceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoneUsable => f.write_str("no pepper can be opened with the master key"),
-            Self::Off => f.write_str("passwords.pepper is off"),
-            Self::On => f.write_str("passwords.pepper is on; turn it off on every node first"),
-            Self::Raced => f.write_str("another process has just created a pepper"),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for PepperServiceError {}
 
 /// Why a stored hash cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// The sealed text cannot be opened.
+    #[error(transparent)]
     Sealed(PepperError),
     /// It is not a hash that can be verified.
+    #[error(transparent)]
     Hash(Unusable),
 }
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sealed(why) => why.fmt(f),
-            Self::Hash(why) => why.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Unreadable {}
 
 impl PepperService {
     /// A service without versions: [`open`] loads them.

@@ -85,14 +85,10 @@ pub async fn keep_rehashed(ctx: &mut OpContext<'_>, rehashed: Rehashed) -> Resul
 }
 
 /// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Moved {
-    /// A concurrent change came first.
+    #[error("a concurrent change came first")]
     On,
-    Failed(store::Error),
-}
-
-impl From<store::Error> for Moved {
-    fn from(error: store::Error) -> Self {
-        Self::Failed(error)
-    }
+    #[error(transparent)]
+    Failed(#[from] store::Error),
 }

@@ -9,11 +9,13 @@ use model::profile::FieldError;
 use crate::OpContext;
 
 /// Why a new password was not hashed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum NotHashed {
     /// The password is not acceptable.
+    #[error(transparent)]
     Invalid(FieldError),
     /// It was not hashed in time, or the breach filter cannot be read.
+    #[error(transparent)]
     Refused(Refusal),
 }
 

@@ -9,18 +9,14 @@ use crate::OpContext;
 use crate::token::Caller;
 
 /// Why a session could not be ended.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LogoutError {
     /// The user has no such session.
+    #[error("the user has no such session")]
     Unknown,
     /// The database did not answer.
-    Store(store::Error),
-}
-
-impl From<store::Error> for LogoutError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 /// Ends the session of a refresh token of any generation. An invalid token, or one of an ended session, is

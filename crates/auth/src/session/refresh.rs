@@ -16,22 +16,20 @@ use crate::OpContext;
 use crate::token::{MintError, Tokens, mint};
 
 /// Why a session cannot be refreshed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     /// The token is unknown, expired, revoked or stolen: one error for all.
+    #[error("the refresh token is unknown, expired, revoked or stolen")]
     Refused,
     /// The requested scope exceeds the session's.
+    #[error("the requested scope exceeds that of the session")]
     Scope,
     /// No token could be signed.
+    #[error(transparent)]
     Mint(MintError),
     /// The database did not answer.
-    Store(store::Error),
-}
-
-impl From<store::Error> for RefreshError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 /// Consecutive late replays that count as theft.
@@ -103,15 +101,12 @@ pub async fn refresh(
     tokens.map_err(RefreshError::Mint)
 }
 
+#[derive(Debug, thiserror::Error)]
 enum Unrotated {
+    #[error("the token is not the newest of its session")]
     Used(Box<Option<Session>>),
-    Store(store::Error),
-}
-
-impl From<store::Error> for Unrotated {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 fn rotation(ctx: &OpContext<'_>, token: &RefreshToken, successor: &RefreshToken) -> Rotation {

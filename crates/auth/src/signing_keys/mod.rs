@@ -32,41 +32,24 @@ pub struct KeySet {
 }
 
 /// Why the keys cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SigningKeyError {
     /// No active key could be opened.
+    #[error("no signing key can be opened with the master key")]
     NoneUsable,
     /// A key could not be created.
+    #[error("a signing key could not be created: {0}")]
     Make(protocol::wire::jwt::KeyError),
     /// There is no such key.
+    #[error("there is no such key")]
     Unknown,
     /// The secret of HS256 comes from a file and cannot be rotated here.
+    #[error("with tokens.algorithm = HS256 the key is tokens.hs256_secret_file; change that file")]
     SharedSecret,
     /// The database did not answer.
-    Store(store::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
-
-impl From<store::Error> for SigningKeyError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl std::fmt::Display for SigningKeyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoneUsable => f.write_str("no signing key can be opened with the master key"),
-            Self::Make(why) => write!(f, "a signing key could not be created: {why}"),
-            Self::Unknown => f.write_str("there is no such key"),
-            Self::SharedSecret => f.write_str(
-                "with tokens.algorithm = HS256 the key is tokens.hs256_secret_file; change that file",
-            ),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SigningKeyError {}
 
 /// Loads the keys into memory. A key that cannot be opened is left out and logged.
 ///

@@ -25,13 +25,16 @@ pub struct Caller {
 }
 
 /// Why a token does not authenticate.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum CallerError {
     /// It is not a valid access token of this server.
+    #[error("the access token is not valid: {0}")]
     Invalid(Invalid),
     /// Its session has ended.
+    #[error("the session of the access token has ended")]
     Revoked,
     /// The revocation cache is too old, and the database does not answer.
+    #[error(transparent)]
     Stale(store::Error),
 }
 

@@ -22,11 +22,13 @@ pub struct Tokens {
 }
 
 /// Why no token was issued.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum MintError {
     /// No signing key is loaded.
+    #[error("no signing key is loaded")]
     NoKey,
     /// The signer failed.
+    #[error(transparent)]
     Key(KeyError),
 }
 

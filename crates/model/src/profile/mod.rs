@@ -1,7 +1,5 @@
 //! Profile attributes: the data of an account besides email and username.
 
-use std::fmt;
-
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -11,7 +9,8 @@ use crate::email::EmailError;
 use crate::username::UsernameError;
 
 /// What is wrong with one member of a request. The web crate answers it as 422 with `loc` `["body", field]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
 pub struct FieldError {
     /// The member's name.
     pub field: &'static str,
@@ -32,14 +31,6 @@ impl FieldError {
         Self { field, kind: "string_type", message: "this has to be a string".to_owned() }
     }
 }
-
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.message)
-    }
-}
-
-impl std::error::Error for FieldError {}
 
 impl From<EmailError> for FieldError {
     fn from(error: EmailError) -> Self {

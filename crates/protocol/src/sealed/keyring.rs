@@ -40,75 +40,53 @@ struct Entry {
 }
 
 /// Why a text is not a keyring. Lines count from 1; the error contains no part of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
     /// No line has a key.
+    #[error("the keyring has no key")]
     Empty,
     /// The line is not two words, a key id and a key.
+    #[error("line {line} is not `<key-id> <key>`")]
     Shape {
         /// Which line.
         line: usize,
     },
     /// The key id is not 1 to 32 of `A-Z a-z 0-9 - _`.
+    #[error("line {line}: a key id has 1 to {KEY_ID_CHARS} letters, digits, `-` or `_`")]
     KeyId {
         /// Which line.
         line: usize,
     },
     /// The key is not 32 bytes in base64url without padding.
+    #[error("line {line}: a key is 32 bytes in base64url (43 characters)")]
     Key {
         /// Which line.
         line: usize,
     },
     /// The key id, or the key itself, duplicates an earlier line.
+    #[error("line {line} repeats a key id or a key of an earlier line")]
     Duplicate {
         /// Which line.
         line: usize,
     },
 }
 
-impl fmt::Display for KeyringError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("the keyring has no key"),
-            Self::Shape { line } => write!(f, "line {line} is not `<key-id> <key>`"),
-            Self::KeyId { line } => {
-                write!(f, "line {line}: a key id has 1 to {KEY_ID_CHARS} letters, digits, `-` or `_`")
-            }
-            Self::Key { line } => write!(f, "line {line}: a key is 32 bytes in base64url (43 characters)"),
-            Self::Duplicate { line } => write!(f, "line {line} repeats a key id or a key of an earlier line"),
-        }
-    }
-}
-
-impl std::error::Error for KeyringError {}
-
 /// Why an envelope was not opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The bytes are not an envelope, or one of a later version.
+    #[error("not a sealed envelope of a known version")]
     Malformed,
     /// The keyring does not have the key.
+    #[error("sealed with master key {key_id}, which the keyring lacks")]
     UnknownKey {
         /// The id of the key that the envelope was sealed with.
         key_id: String,
     },
     /// The key is there, but the envelope was changed, or sealed for another purpose or another row.
+    #[error("the envelope was changed or belongs elsewhere")]
     Refused,
 }
-
-impl fmt::Display for SealError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed => f.write_str("not a sealed envelope of a known version"),
-            Self::UnknownKey { key_id } => {
-                write!(f, "sealed with master key {key_id}, which the keyring lacks")
-            }
-            Self::Refused => f.write_str("the envelope was changed or belongs elsewhere"),
-        }
-    }
-}
-
-impl std::error::Error for SealError {}
 
 impl Keyring {
     /// Parses a keyring.

@@ -112,27 +112,18 @@ pub struct Peppers {
 }
 
 /// Why a stored text was not opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PepperError {
     /// This version of the pepper is not known, or not yet.
+    #[error("sealed with pepper {0}, which cannot be opened here")]
     Unknown(i64),
     /// It has the prefix of a sealed text, and is malformed.
+    #[error("not a sealed password hash")]
     Malformed,
     /// It was changed, or it was sealed for another user.
+    #[error("the sealed password hash was changed or belongs to somebody else")]
     Refused,
 }
-
-impl fmt::Display for PepperError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown(version) => write!(f, "sealed with pepper {version}, which cannot be opened here"),
-            Self::Malformed => f.write_str("not a sealed password hash"),
-            Self::Refused => f.write_str("the sealed password hash was changed or belongs to somebody else"),
-        }
-    }
-}
-
-impl std::error::Error for PepperError {}
 
 impl Peppers {
     /// These versions, of which `sealing` seals; with `None` hashes are stored unsealed.

@@ -1,8 +1,6 @@
 //! `Authorization` (RFC 9110 §11.6.2): `Bearer` (RFC 6750 §2.1) and `Basic` (RFC 7617) with the encoding that
 //! OAuth puts inside it (RFC 6749 §2.3.1).
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::Secret;
@@ -26,24 +24,15 @@ pub enum Authorization {
 }
 
 /// Why a value is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum BadAuthorization {
     /// Another scheme than `Bearer` and `Basic`, or none.
+    #[error("an authentication scheme that is not known here")]
     Scheme,
     /// A known scheme, with credentials that cannot be read.
+    #[error("credentials that cannot be read")]
     Malformed,
 }
-
-impl fmt::Display for BadAuthorization {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Scheme => "an authentication scheme that is not known here",
-            Self::Malformed => "credentials that cannot be read",
-        })
-    }
-}
-
-impl std::error::Error for BadAuthorization {}
 
 impl Authorization {
     /// Parses the value of an `Authorization` header. The scheme is case-insensitive.

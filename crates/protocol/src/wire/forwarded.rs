@@ -17,16 +17,9 @@ pub const HOPS: usize = 32;
 pub struct TrustedProxies(Vec<IpNet>);
 
 /// The text is not a network: neither an address nor CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither an address nor a network such as 10.0.0.0/8")]
 pub struct BadNetwork(pub String);
-
-impl std::fmt::Display for BadNetwork {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}` is neither an address nor a network such as 10.0.0.0/8", self.0)
-    }
-}
-
-impl std::error::Error for BadNetwork {}
 
 impl TrustedProxies {
     /// Parses addresses and networks. IPv4-mapped IPv6 addresses become IPv4.

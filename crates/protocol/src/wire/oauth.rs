@@ -1,13 +1,12 @@
 //! The errors of OAuth 2.0 (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 6750 §3.1), as a closed list.
 
-use std::fmt;
-
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 /// An error response of a token, introspection or revocation endpoint. It serialises to
 /// `{"error": …, "error_description": …}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{}", self.code())]
 pub enum OAuthError {
     /// A parameter is missing, duplicated or malformed.
     InvalidRequest,
@@ -96,14 +95,6 @@ impl Serialize for OAuthError {
         body.end()
     }
 }
-
-impl fmt::Display for OAuthError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-impl std::error::Error for OAuthError {}
 
 #[cfg(test)]
 mod tests {

@@ -42,16 +42,9 @@ pub struct RefreshToken {
 }
 
 /// The text is not a refresh token of this server, or the sealed successor does not belong to the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a refresh token of this server")]
 pub struct Malformed;
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a refresh token of this server")
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 /// A key that authenticates refresh tokens.
 #[derive(Clone)]

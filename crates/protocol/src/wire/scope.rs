@@ -17,16 +17,9 @@ pub struct Scope(BTreeSet<String>);
 
 /// The text is not a scope: another separator than one space, a character outside `%x21 / %x23-5B / %x5D-7E`,
 /// or longer than [`SCOPE_BYTES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a list of scope words with one space between them")]
 pub struct BadScope;
-
-impl fmt::Display for BadScope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a list of scope words with one space between them")
-    }
-}
-
-impl std::error::Error for BadScope {}
 
 impl Scope {
     /// Parses a scope. A duplicate word counts once; the empty text is the empty scope.

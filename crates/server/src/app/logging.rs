@@ -37,16 +37,9 @@ impl fmt::Debug for Logging {
 }
 
 /// Why logging could not be set up.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("logging: {0}")]
 pub struct LoggingError(String);
-
-impl fmt::Display for LoggingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "logging: {}", self.0)
-    }
-}
-
-impl std::error::Error for LoggingError {}
 
 /// Initialises logging for the process; may be called once.
 pub fn init(config: &TelemetryConfig, clock: &Clock) -> Result<Logging, LoggingError> {

@@ -1,6 +1,5 @@
 //! Reads and creates the master key file.
 
-use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -13,47 +12,23 @@ use protocol::sealed::keyring::{Keyring, KeyringError};
 const MOST_BYTES: u64 = 64 * 1024;
 
 /// Why the master key cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum MasterKeyError {
     /// The file does not exist.
+    #[error("there is no master key at {0}; `gatewright keys init` creates one")]
     Missing(PathBuf),
     /// The file exists already and was not changed.
+    #[error("{0} exists already and stays as it is")]
     Exists(PathBuf),
     /// Other users can read or write the file; its permission bits.
+    #[error("{0} is not private (mode {1:04o}): `chmod 600 {0}`, and rotate the key if others could read it")]
     Exposed(PathBuf, u32),
     /// The file cannot be read or written.
-    Io(PathBuf, io::Error),
+    #[error("the master key at {0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
     /// The file does not contain a keyring.
-    Keyring(PathBuf, KeyringError),
-}
-
-impl fmt::Display for MasterKeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(path) => {
-                write!(f, "there is no master key at {}; `gatewright keys init` creates one", path.display())
-            }
-            Self::Exists(path) => write!(f, "{} exists already and stays as it is", path.display()),
-            Self::Exposed(path, mode) => write!(
-                f,
-                "{path} is not private (mode {mode:04o}): `chmod 600 {path}`, and rotate the key if others \
-                 could read it",
-                path = path.display(),
-            ),
-            Self::Io(path, why) => write!(f, "the master key at {}: {why}", path.display()),
-            Self::Keyring(path, why) => write!(f, "the master key at {}: {why}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for MasterKeyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Missing(_) | Self::Exists(_) | Self::Exposed(..) => None,
-            Self::Io(_, why) => Some(why),
-            Self::Keyring(_, why) => Some(why),
-        }
-    }
+    #[error("the master key at {0}: {1}")]
+    Keyring(PathBuf, #[source] KeyringError),
 }
 
 /// Reads the keyring from a file that only its owner can access.

@@ -1,6 +1,5 @@
 //! Why the server or a command cannot start.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,9 +12,10 @@ use listener::TlsError;
 use crate::app::master_key::MasterKeyError;
 
 /// The error, in words for the operator.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A setting cannot be used.
+    #[error("{key}: {why}")]
     Setting {
         /// Its name.
         key: &'static str,
@@ -23,8 +23,10 @@ pub enum StartError {
         why: String,
     },
     /// The data directory cannot be created.
+    #[error("data_dir: {0} cannot be created or made private: {1}")]
     DataDir(PathBuf, io::Error),
     /// An address cannot be bound.
+    #[error("{key}: {}", unbound(*address, why))]
     Bind {
         /// The setting of the address.
         key: &'static str,
@@ -34,12 +36,19 @@ pub enum StartError {
         why: io::Error,
     },
     /// The certificate cannot be used.
+    #[error(transparent)]
     Tls(TlsError),
     /// The embedded database does not exist.
+    #[error("there is no database at {0}; `gatewright serve` creates one, or set data_dir to its directory")]
     NoDatabase(PathBuf),
     /// The master key file cannot be used.
-    MasterKey(MasterKeyError),
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
     /// The database was sealed by a master key whose file is not there.
+    #[error(
+        "the database was sealed with the master key {wanted:?}, and there is no key file at {file}; \
+         restore it, or set master_key_file to its path"
+    )]
     MasterKeyLost {
         /// The expected path of the file.
         file: PathBuf,
@@ -47,16 +56,22 @@ pub enum StartError {
         wanted: String,
     },
     /// The database cannot be used.
-    Store(store::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The database belongs to another master key.
+    #[error(transparent)]
     Realm(RealmError),
     /// The audit journal cannot be written.
+    #[error("the audit journal in {0} cannot be opened: {1}")]
     Audit(PathBuf, String),
     /// No signing key can be used.
+    #[error(transparent)]
     Keys(SigningKeyError),
     /// Password hashes could not be sealed.
+    #[error("passwords.pepper: {0}")]
     Pepper(PepperServiceError),
     /// The revocation cache could not be filled.
+    #[error(transparent)]
     Job(jobs::JobError),
 }
 
@@ -67,55 +82,12 @@ impl StartError {
     }
 }
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Setting { key, why } => write!(f, "{key}: {why}"),
-            Self::DataDir(path, why) => {
-                write!(f, "data_dir: {} cannot be created or made private: {why}", path.display())
-            }
-            Self::Bind { key, address, why } if why.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "{key}: {address} is taken by another process; stop it, or set another address")
-            }
-            Self::Bind { key, address, why } => write!(f, "{key}: cannot listen on {address}: {why}"),
-            Self::Tls(why) => why.fmt(f),
-            Self::NoDatabase(path) => write!(
-                f,
-                "there is no database at {}; `gatewright serve` creates one, or set data_dir to its \
-                 directory",
-                path.display()
-            ),
-            Self::MasterKey(why) => why.fmt(f),
-            Self::MasterKeyLost { file, wanted } => write!(
-                f,
-                "the database was sealed with the master key {wanted:?}, and there is no key file at {}; \
-                 restore it, or set master_key_file to its path",
-                file.display()
-            ),
-            Self::Store(why) => why.fmt(f),
-            Self::Realm(why) => why.fmt(f),
-            Self::Audit(place, why) => {
-                write!(f, "the audit journal in {} cannot be opened: {why}", place.display())
-            }
-
-            Self::Keys(why) => why.fmt(f),
-            Self::Pepper(why) => write!(f, "passwords.pepper: {why}"),
-            Self::Job(why) => why.fmt(f),
+fn unbound(address: SocketAddr, why: &io::Error) -> String {
+    match why.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("{address} is taken by another process; stop it, or set another address")
         }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<store::Error> for StartError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<MasterKeyError> for StartError {
-    fn from(error: MasterKeyError) -> Self {
-        Self::MasterKey(error)
+        _ => format!("cannot listen on {address}: {why}"),
     }
 }
 

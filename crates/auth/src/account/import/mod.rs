@@ -47,15 +47,12 @@ pub struct Importer {
 }
 
 /// Why a batch was not inserted.
+#[derive(Debug, thiserror::Error)]
 enum Untouched {
+    #[error("no account was inserted")]
     Nobody,
-    Store(store::Error),
-}
-
-impl From<store::Error> for Untouched {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 impl Importer {

@@ -27,27 +27,18 @@ const RSA_MODULUS_BYTES: usize = 256;
 const HS256_KID_TEXT: &[u8] = b"gatewright hs256 key id v1";
 
 /// Why a key cannot be generated, parsed or used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The bytes are not a key of the algorithm.
+    #[error("not a key of this algorithm")]
     Malformed,
     /// An HS256 secret under 32 bytes, or an RSA key under 2048 bits.
+    #[error("the key is too short: HS256 takes 32 bytes or more, RS256 2048 bits or more")]
     TooShort,
     /// The claims have no JSON form, or the cryptographic library could not generate or sign.
+    #[error("the key could not be generated or used")]
     Failed,
 }
-
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "not a key of this algorithm",
-            Self::TooShort => "the key is too short: HS256 takes 32 bytes or more, RS256 2048 bits or more",
-            Self::Failed => "the key could not be generated or used",
-        })
-    }
-}
-
-impl std::error::Error for KeyError {}
 
 /// A key that signs tokens.
 pub struct SigningKey {

@@ -2,7 +2,6 @@
 //! RFC 8725: the key decides the algorithm, a token has exactly the required type, keys come from our own map
 //! only, and no claim is read before the signature has been verified.
 
-use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -26,7 +25,8 @@ pub const TOKEN_BYTES: usize = model::bounds::TOKEN_BYTES;
 const REFUSED: [&str; 9] = ["crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc", "cty"];
 
 /// Why a token is refused. For logs and metrics: a client gets `invalid_token` for all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{}", self.as_str())]
 pub enum Invalid {
     /// Longer than [`TOKEN_BYTES`].
     TooLong,
@@ -70,14 +70,6 @@ impl Invalid {
         }
     }
 }
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl std::error::Error for Invalid {}
 
 #[derive(Serialize)]
 struct Header<'a> {

@@ -140,27 +140,18 @@ pub enum CostClass {
 }
 
 /// Why a stored hash cannot be verified. Members name the part, never its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Unusable {
     /// The format is not supported.
+    #[error("not a known password-hash format")]
     Unknown,
     /// A known format, with this part wrong.
+    #[error("malformed password hash: {0}")]
     Malformed(&'static str),
     /// A known format, with this parameter above its cap.
+    #[error("password hash costs more than is allowed: {0}")]
     TooExpensive(&'static str),
 }
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown => f.write_str("not a known password-hash format"),
-            Self::Malformed(part) => write!(f, "malformed password hash: {part}"),
-            Self::TooExpensive(part) => write!(f, "password hash costs more than is allowed: {part}"),
-        }
-    }
-}
-
-impl std::error::Error for Unusable {}
 
 impl StoredHash {
     /// Parses a stored hash. A text with the import marker, or in a format that is never written here, has
