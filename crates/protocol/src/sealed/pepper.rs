@@ -121,7 +121,7 @@ pub enum PepperError {
     #[error("not a sealed password hash")]
     Malformed,
     /// It was changed, or it was sealed for another user.
-    #[error("the sealed password hash was changed or belongs to somebody else")]
+    #[error("the sealed password hash was changed or belongs to another user")]
     Refused,
 }
 
