@@ -28,6 +28,12 @@ impl std::fmt::Display for BadNetwork {
 
 impl std::error::Error for BadNetwork {}
 
+impl FromIterator<IpNet> for TrustedProxies {
+    fn from_iter<T: IntoIterator<Item = IpNet>>(networks: T) -> Self {
+        Self(networks.into_iter().collect())
+    }
+}
+
 impl TrustedProxies {
     /// Parses addresses and networks. IPv4-mapped IPv6 addresses become IPv4.
     ///

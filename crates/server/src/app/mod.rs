@@ -263,7 +263,7 @@ fn start_listener(
 
 /// The listener's defaults, with the header limit of `model`.
 fn listener_limits(connections: u32) -> Limits {
-    Limits { header_bytes: model::bounds::HEADER_BYTES, ..Limits::for_connections(connections) }
+    Limits { connections, header_bytes: model::bounds::HEADER_BYTES, ..Limits::default() }
 }
 
 /// Adds the peer's address to the request, for the layers of `web`.
