@@ -21,7 +21,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::app::bootstrap::data_dir;
 use crate::app::lifecycle::Health;
-use crate::app::settings_mapping;
 use crate::app::start_error::StartError;
 use crate::config::Config;
 
@@ -43,8 +42,6 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 const SERVER_HANDOVER_WAIT: Duration = Duration::from_secs(2);
 const COMMAND_HANDOVER_WAIT: Duration = Duration::from_secs(10);
 const HANDOVER_RETRY: Duration = Duration::from_millis(20);
-/// Most records, and bytes of payloads, that are shipped to the database in one batch.
-const BATCH: (usize, usize) = (2000, 1 << 20);
 /// Bytes of the write check, more than the events of a command except an import, and how long a command waits
 /// for its disk.
 const WRITE_CHECK_BYTES: usize = 256 << 10;
@@ -177,22 +174,16 @@ pub fn shippers(
     rng: &Rng,
 ) -> Result<Vec<(ShipperSettings, Database)>, StartError> {
     let Some(auditor) = auditor else { return Ok(Vec::new()) };
-    let audit = Arc::new(Audit::open(&settings_mapping::store(config), spawner)?);
+    let audit = Arc::new(Audit::open(&store::Settings::from(&config.database), spawner)?);
     let settings = |name, writes| {
         let place = audit_dir(&config.data_dir, writes);
         ShipperSettings {
             name,
             journal: place.join("journal"),
             keys: Some(place.join("keys")),
-            batch: BATCH,
-            patience: None,
             dead_letters: place.join("dead-letter.jsonl"),
             node: node_name(),
-            retention: config.audit.retention,
-            journal_keep: config.audit.journal_keep,
-            ready: Arc::new(|| u64::MAX),
-            shipping: Arc::default(),
-            forget: None,
+            ..ShipperSettings::from(&config.audit)
         }
     };
 

@@ -15,8 +15,8 @@ use store::audit_db::Audit;
 use store::{Lease, Store};
 
 use crate::app::audit_setup::{self, JournalOwner};
+use crate::app::cpu_quota::hashing_share;
 use crate::app::master_key::{self, MasterKeyError};
-use crate::app::settings_mapping;
 use crate::app::start_error::StartError;
 use crate::config::{Config, DatabaseUrl};
 
@@ -84,9 +84,10 @@ impl Core {
         missing: IfMissing,
         spawner: &Spawner,
     ) -> Result<Self, StartError> {
-        let settings = settings_mapping::auth(config, public_url)?;
-        let secret = settings_mapping::shared_secret(config)?;
-        let mut database = settings_mapping::store(config);
+        let mut settings = config.auth(public_url)?;
+        settings.passwords.hashing.processor_share = hashing_share();
+        let secret = config.tokens.shared_secret()?;
+        let mut database = store::Settings::from(&config.database);
         database.forbid_second_acquire = deps.forbid_second_acquire;
         let embedded = prepare(config, missing)?;
         let keyring = match master_key::read(&config.master_key_file) {

@@ -9,7 +9,6 @@ pub mod listeners;
 pub mod logging;
 pub mod master_key;
 pub mod reload;
-pub mod settings_mapping;
 mod sinks;
 pub mod start_error;
 
@@ -75,8 +74,7 @@ impl App {
         tasks: &Tasks,
         deps: RuntimeDeps,
     ) -> Result<Self, StartError> {
-        let public_url = settings_mapping::public_url(config, listening);
-        let web_settings = settings_mapping::web(config, &public_url)?;
+        let public_url = config.server.public_url_at(listening);
         let spawner = tasks.spawner(Stage::Working);
         let core =
             Core::open(config, &public_url, &deps, Origin::default(), IfMissing::Create, &spawner).await?;
@@ -94,11 +92,11 @@ impl App {
         );
         let server_audit = audit_setup::audit_dir(&config.data_dir, JournalOwner::Server);
         let jobs = Registry::new(RegistrySettings {
-            cleanup_interval: config.cleanup.interval,
             detail_keys: audit_setup::detail_keys(config, auditor.as_ref(), &deps.rng),
             auditor: auditor.clone().map(|auditor| (auditor, server_audit.join("journal"))),
             database: audit_setup::shippers(config, auditor.as_ref(), &spawner, &deps.rng)?,
             sinks: sinks::shippers(config, auditor.as_ref(), &tasks.stop().working)?,
+            ..RegistrySettings::from(&config.cleanup)
         });
 
         // Nothing is served before the revocation cache is filled and the signing keys are loaded.
@@ -118,9 +116,8 @@ impl App {
                 stopping: health.phase() != Phase::Running,
                 degraded: health.degraded().into_iter().map(str::to_owned).collect(),
             }),
-            settings: web_settings,
+            settings: config.web(&public_url),
         });
-        let limits = listener_limits(config.server.max_connections);
         Ok(Self {
             public: routers.public,
             operations: routers.operations,
@@ -133,7 +130,7 @@ impl App {
             is_empty,
             audit,
             auditor,
-            limits,
+            limits: Limits::from(&config.server),
             tasks: tasks.clone(),
         })
     }
@@ -259,11 +256,6 @@ fn start_listener(
         stopping: stop.serving.clone(),
     };
     tasks.critical(Stage::Serving, name, listener::serve(listener, config));
-}
-
-/// The listener's defaults, with the header limit of `model`.
-fn listener_limits(connections: u32) -> Limits {
-    Limits { connections, header_bytes: model::bounds::HEADER_BYTES, ..Limits::default() }
 }
 
 /// Adds the peer's address to the request, for the layers of `web`.

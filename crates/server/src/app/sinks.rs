@@ -122,20 +122,15 @@ fn settings(config: &Config, writes: JournalOwner, auditor: &Arc<Auditor>) -> Sh
     };
 
     ShipperSettings {
-        name: "",
         journal,
-        keys: None,
-        dead_letters: PathBuf::new(),
         node: node_name(),
         batch: BATCH,
         patience: Some(PATIENCE),
-        retention: config.audit.retention,
-        journal_keep: config.audit.journal_keep,
         ready,
-        shipping: Arc::default(),
         // The database decides when segments are removed: a sink that is down for longer than
         // `audit.journal_keep` misses events.
         forget: None,
+        ..ShipperSettings::from(&config.audit)
     }
 }
 

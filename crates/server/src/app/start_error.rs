@@ -11,6 +11,7 @@ use auth::signing_keys::SigningKeyError;
 use listener::TlsError;
 
 use crate::app::master_key::MasterKeyError;
+use crate::config::SettingError;
 
 /// The error, in words for the operator.
 #[derive(Debug)]
@@ -106,6 +107,12 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl From<SettingError> for StartError {
+    fn from(error: SettingError) -> Self {
+        Self::Setting { key: error.key, why: error.why }
+    }
+}
 
 impl From<store::Error> for StartError {
     fn from(error: store::Error) -> Self {
