@@ -45,10 +45,6 @@ pub(super) fn at_path(path: &Path) -> Location {
     Location::Sqlite(path.to_owned())
 }
 
-pub(super) fn at_url(url: &str) -> Location {
-    Location::Postgres { url: url.to_owned(), schema: "gatewright".to_owned(), tls_ca_file: None }
-}
-
 fn settings(location: Location, pool_max: usize) -> Settings {
     Settings {
         location,
@@ -56,8 +52,7 @@ fn settings(location: Location, pool_max: usize) -> Settings {
         pool_max,
         acquire_timeout: Duration::from_secs(30),
         statement_timeout: Duration::from_secs(30),
-        forbid_second_acquire: false,
-        faults: None,
+        ..Settings::default()
     }
 }
 

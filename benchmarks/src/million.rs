@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::{Now, SessionId};
-use store::registry;
+use store::{Location, registry};
 use testkit::Postgres;
 use testkit::postgres::rows;
 use tokio::time::Instant;
 
 use crate::Outcome;
-use crate::bench_db::{BenchDb, NOON, at_path, at_url, email, migrate, uuid};
+use crate::bench_db::{BenchDb, NOON, at_path, email, migrate, uuid};
 use crate::rounds::{Figures, latency};
 
 /// The numbers of users of the two databases; each user has five sessions.
@@ -59,11 +59,11 @@ async fn postgres() -> Outcome<()> {
     let mut databases = Vec::new();
     for users in SIZES {
         let url = server.database(&format!("users{users}"));
-        migrate(at_url(&url)).await?;
+        migrate(Location::postgres(&url)).await?;
         let begin = Instant::now();
         fill_postgres(&url, users).await?;
         println!("  {users} users: filled in {:.0} s", begin.elapsed().as_secs_f64());
-        databases.push(BenchDb::open(at_url(&url), 4, 1 << 40).await?);
+        databases.push(BenchDb::open(Location::postgres(&url), 4, 1 << 40).await?);
         if users == SIZES[1] {
             explain_postgres(&url)?;
         }

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use store::Location;
 use testkit::{Direction, Postgres, Proxy};
 
 use crate::Outcome;
-use crate::bench_db::{BenchDb, at_path, at_url, migrate, uuid};
+use crate::bench_db::{BenchDb, at_path, migrate, uuid};
 use crate::rounds::{Figures, throughput};
 
 const ROUNDS: usize = 5;
@@ -15,7 +16,7 @@ const TASKS: usize = 64;
 
 pub(super) async fn run() -> Outcome<()> {
     let server = Postgres::builder().fsync(true).setting("max_connections", "100").start();
-    migrate(at_url(&server.url())).await?;
+    migrate(Location::postgres(&server.url())).await?;
     trips(&server).await?;
     pools(&server).await?;
     batches(&server).await?;
@@ -29,7 +30,7 @@ async fn register(db: BenchDb) -> Result<(), String> {
 
 async fn trips(server: &Postgres) -> Outcome<()> {
     println!("round trips per operation, PostgreSQL (reads + writes)");
-    let db = BenchDb::open(at_url(&server.url()), 4, 1).await?;
+    let db = BenchDb::open(Location::postgres(&server.url()), 4, 1).await?;
     let meter = db.store.requests.meter();
     let mut last = meter.trips();
     let mut say = |operation: &str| {
@@ -54,7 +55,7 @@ async fn pools(server: &Postgres) -> Outcome<()> {
     println!("PostgreSQL, register, {TASKS} tasks, by size of the pool");
     let mut figures = Vec::new();
     for (size, first) in [(1, 10_000_000), (20, 20_000_000)] {
-        let db = BenchDb::open(at_url(&server.url()), size, first).await?;
+        let db = BenchDb::open(Location::postgres(&server.url()), size, first).await?;
         figures.push((db, Figures::new(format!("pool of {size}"), "/s")));
     }
     for _ in 0..ROUNDS {
@@ -77,7 +78,7 @@ async fn batches(server: &Postgres) -> Outcome<()> {
         println!("PostgreSQL, register, {tasks} tasks, {} ms more a trip", latency * 2);
 
         let first = (3 + latency * 2) * 10_000_000 + tasks as u64 * 1_000_000_000;
-        let db = BenchDb::open(at_url(&url), 20, first).await?;
+        let db = BenchDb::open(Location::postgres(&url), 20, first).await?;
         let mut four = Figures::new("four trips", "/s");
         let mut one = Figures::new("one trip", "/s");
         for _ in 0..ROUNDS {

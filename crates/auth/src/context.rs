@@ -55,7 +55,34 @@ pub struct Settings {
     pub attributes: ProfileSchema,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self::for_issuer("http://127.0.0.1:8080")
+    }
+}
+
 impl Settings {
+    /// The default settings, for tokens of this issuer: a URL.
+    pub fn for_issuer(issuer: &str) -> Self {
+        let day = Duration::from_hours(24);
+        Self {
+            issuer: issuer.to_owned(),
+            audience: Some(issuer.to_owned()),
+            subject_is_uuid: false,
+            algorithm: Algorithm::Es256,
+            access_ttl: Duration::from_mins(30),
+            refresh_ttl: 30 * day,
+            session_ttl: 90 * day,
+            refresh_grace: Duration::from_secs(10),
+            refresh_late_replay: true,
+            revocation_max_stale: Duration::from_mins(5),
+            key_rotation: 90 * day,
+            passwords: PasswordSettings::for_issuer(issuer),
+            scopes: BTreeMap::new(),
+            attributes: ProfileSchema::default(),
+        }
+    }
+
     /// The part of a scope that a role may have.
     pub(crate) fn granted(&self, role: &str, scope: &Scope) -> Scope {
         self.scopes.get(role).map(|allowed| scope.intersection(allowed)).unwrap_or_default()

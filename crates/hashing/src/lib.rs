@@ -50,6 +50,18 @@ pub struct Settings {
     pub queue_deadline: Duration,
 }
 
+impl Default for Settings {
+    /// A thread for each processor, and no quota.
+    fn default() -> Self {
+        Self {
+            scheme: Scheme::default(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            processor_share: None,
+            queue_deadline: Duration::from_secs(5),
+        }
+    }
+}
+
 /// The bytes to hash: the NFC of the password, never truncated.
 pub fn normalise(password: &str) -> Secret<Vec<u8>> {
     Secret::new(password.nfc().collect::<String>().into_bytes())

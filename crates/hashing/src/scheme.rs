@@ -28,6 +28,21 @@ pub enum Scheme {
     },
 }
 
+impl Scheme {
+    /// The default memory of one Argon2id hash, in KiB.
+    pub const ARGON2_MEMORY_KIB: u32 = 19 << 10;
+    /// The default passes of Argon2id over the memory.
+    pub const ARGON2_ITERATIONS: u32 = 2;
+    /// The default cost of bcrypt.
+    pub const BCRYPT_COST: u32 = 12;
+}
+
+impl Default for Scheme {
+    fn default() -> Self {
+        Self::Argon2id { memory_kib: Self::ARGON2_MEMORY_KIB, iterations: Self::ARGON2_ITERATIONS }
+    }
+}
+
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
 /// bcrypt reads at most this many bytes; where it is configured, longer passwords are refused.

@@ -7,7 +7,7 @@ use super::*;
 const LONG: Duration = Duration::from_mins(10);
 
 fn settings(scheme: Scheme) -> Settings {
-    Settings { scheme, threads: 1, processor_share: None, queue_deadline: LONG }
+    Settings { scheme, threads: 1, queue_deadline: LONG, ..Settings::default() }
 }
 
 fn hasher(scheme: Scheme) -> PasswordHasher {

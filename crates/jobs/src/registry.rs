@@ -34,6 +34,19 @@ pub struct RegistrySettings {
     pub sinks: Vec<(ShipperSettings, RemoteSink)>,
 }
 
+impl Default for RegistrySettings {
+    /// The jobs of a server without a journal.
+    fn default() -> Self {
+        Self {
+            cleanup_interval: Duration::from_hours(1),
+            detail_keys: Vec::new(),
+            auditor: None,
+            database: Vec::new(),
+            sinks: Vec::new(),
+        }
+    }
+}
+
 /// Every job of this server.
 #[derive(Clone)]
 pub struct Registry(Vec<Arc<dyn AnyJob>>);

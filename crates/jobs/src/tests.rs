@@ -1,13 +1,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use auth::account::{self, Candidate, ProfileSchema};
-use auth::password::{Blocklist, PasswordSettings, pepper};
+use auth::account::{self, Candidate};
+use auth::password::pepper;
 use auth::{OpContext, Services, Settings};
 use hashing::Scheme;
 use model::{Clock, Event, Now, Origin, Rng, Secret, SessionId};
 use protocol::sealed::keyring::Keyring;
-use protocol::wire::algorithm::Algorithm;
 use runtime::audit::{Entry, Receipt, Recorder};
 use runtime::{AuditContext, Spawner};
 use store::{BackgroundPool, Lease, Location, Store};
@@ -39,36 +38,14 @@ pub(crate) struct Node {
 }
 
 fn settings() -> Settings {
-    let passwords = PasswordSettings {
-        hashing: hashing::Settings {
-            scheme: Scheme::Argon2id { memory_kib: 8, iterations: 1 },
-            threads: 1,
-            processor_share: None,
-            queue_deadline: Duration::from_secs(5),
-        },
-        min_length: 8,
-        blocklist: Blocklist::Common,
-        breaches: None,
-        pepper: false,
-        service_names: Vec::new(),
+    let mut settings = Settings::for_issuer("https://auth.example");
+    // The minimum cost, because these tests do not test hashing.
+    settings.passwords.hashing = hashing::Settings {
+        scheme: Scheme::Argon2id { memory_kib: 8, iterations: 1 },
+        threads: 1,
+        ..settings.passwords.hashing
     };
-
-    Settings {
-        issuer: "https://auth.example".to_owned(),
-        audience: None,
-        subject_is_uuid: false,
-        algorithm: Algorithm::Es256,
-        access_ttl: Duration::from_mins(30),
-        refresh_ttl: Duration::from_hours(30 * 24),
-        session_ttl: Duration::from_hours(90 * 24),
-        refresh_grace: Duration::from_secs(10),
-        refresh_late_replay: true,
-        revocation_max_stale: Duration::from_mins(5),
-        key_rotation: Duration::from_hours(90 * 24),
-        passwords,
-        scopes: std::collections::BTreeMap::new(),
-        attributes: ProfileSchema::default(),
-    }
+    settings
 }
 
 pub(crate) fn database(location: Location) -> store::Settings {
@@ -79,7 +56,7 @@ pub(crate) fn database(location: Location) -> store::Settings {
         acquire_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(5),
         forbid_second_acquire: true,
-        faults: None,
+        ..store::Settings::default()
     }
 }
 

@@ -30,7 +30,8 @@ pub use migrate::Step;
 pub use queries::registry;
 pub use statement::{Batch, Call, Stmt};
 pub use store::{
-    BackgroundPool, HealthProbe, Location, RequestPool, Settings, Store, TripCounter, migrate, open, pending,
+    BackgroundPool, HealthProbe, Location, RequestPool, SCHEMA, Settings, Store, TripCounter, migrate, open,
+    pending,
 };
 pub use tx::Tx;
 pub use value::Value;

@@ -37,6 +37,23 @@ pub enum Location {
     },
 }
 
+/// The schema of PostgreSQL in which Gatewright's tables are, unless another one is set.
+pub const SCHEMA: &str = "gatewright";
+
+impl Default for Location {
+    /// The embedded database of the default data directory.
+    fn default() -> Self {
+        Self::Sqlite(PathBuf::from("./gatewright-data/gatewright.db"))
+    }
+}
+
+impl Location {
+    /// A database of PostgreSQL, with the default schema and without TLS.
+    pub fn postgres(url: &str) -> Self {
+        Self::Postgres { url: url.to_owned(), schema: SCHEMA.to_owned(), tls_ca_file: None }
+    }
+}
+
 /// The settings of the store.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -54,6 +71,20 @@ pub struct Settings {
     pub forbid_second_acquire: bool,
     /// Makes round trips fail. For tests.
     pub faults: Option<Faults>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            location: Location::default(),
+            pool_min: 5,
+            pool_max: 50,
+            acquire_timeout: Duration::from_secs(2),
+            statement_timeout: Duration::from_secs(2),
+            forbid_second_acquire: false,
+            faults: None,
+        }
+    }
 }
 
 /// Connections of the background pool: for jobs, such as polling revocations and cleanup, and for commands.

@@ -98,3 +98,19 @@ pub struct Settings {
     /// Whether requests other than reads are refused while the audit trail cannot be written.
     pub audit_required: bool,
 }
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            public_url: "http://127.0.0.1:8080".to_owned(),
+            trusted_proxies: TrustedProxies::default(),
+            cors_allowed_origins: Vec::new(),
+            request_timeout: Duration::from_secs(10),
+            health_timeout: Duration::from_millis(100),
+            legacy_enabled: true,
+            legacy_sunset: None,
+            max_requests: 10_000,
+            audit_required: false,
+        }
+    }
+}

@@ -50,12 +50,12 @@ pub struct Limits {
     pub streams: u32,
 }
 
-impl Limits {
-    /// Returns the default limits for a listener of at most `connections` connections: 10 s and 16 KiB for
-    /// headers, 15 s for a body, 15 s for a write, 75 s without a request, 100 streams.
-    pub fn for_connections(connections: u32) -> Self {
+impl Default for Limits {
+    /// 10,000 connections; 10 s and 16 KiB for headers, 15 s for a body, 15 s for a write, 75 s without a
+    /// request, 100 streams.
+    fn default() -> Self {
         Self {
-            connections,
+            connections: 10_000,
             header_timeout: Duration::from_secs(10),
             header_bytes: 16 * 1024,
             body_timeout: Duration::from_secs(15),

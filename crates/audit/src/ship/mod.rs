@@ -119,6 +119,28 @@ pub struct ShipperSettings {
     pub forget: Option<Forget>,
 }
 
+impl Default for ShipperSettings {
+    /// A shipper without names and files: every record that is written may be shipped, and no segment is
+    /// removed.
+    fn default() -> Self {
+        let day = Duration::from_hours(24);
+        Self {
+            name: "",
+            journal: PathBuf::new(),
+            keys: None,
+            dead_letters: PathBuf::new(),
+            node: String::new(),
+            batch: (2000, 1 << 20),
+            patience: None,
+            retention: 400 * day,
+            journal_keep: 7 * day,
+            ready: Arc::new(|| u64::MAX),
+            shipping: Arc::default(),
+            forget: None,
+        }
+    }
+}
+
 /// Ships one journal to one sink.
 pub struct Shipper<S> {
     settings: ShipperSettings,

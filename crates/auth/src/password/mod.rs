@@ -36,3 +36,19 @@ pub struct PasswordSettings {
     /// Names of this service, which are refused as passwords.
     pub service_names: Vec<String>,
 }
+
+impl PasswordSettings {
+    /// The default settings; the host of the issuer's URL is one of the service's names.
+    pub(crate) fn for_issuer(issuer: &str) -> Self {
+        let host = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
+        let host = host.split(['/', ':']).next().unwrap_or_default();
+        Self {
+            hashing: hashing::Settings::default(),
+            min_length: 8,
+            blocklist: Blocklist::Common,
+            breaches: None,
+            pepper: false,
+            service_names: ["gatewright", host].into_iter().map(str::to_owned).collect(),
+        }
+    }
+}

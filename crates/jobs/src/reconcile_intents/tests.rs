@@ -177,11 +177,7 @@ async fn sqlite() -> Node {
 async fn postgres() -> (Node, testkit::postgres::Database, testkit::SharedPostgres) {
     let server = Postgres::shared();
     let database = server.fresh_database();
-    let location = Location::Postgres {
-        url: database.url().to_owned(),
-        schema: "gatewright".to_owned(),
-        tls_ca_file: None,
-    };
+    let location = Location::postgres(database.url());
     (node_at(location, tempfile::tempdir().unwrap()).await, database, server)
 }
 

@@ -21,6 +21,12 @@ pub struct TrustedProxies(Vec<IpNet>);
 #[error("`{0}` is neither an address nor a network such as 10.0.0.0/8")]
 pub struct BadNetwork(pub String);
 
+impl FromIterator<IpNet> for TrustedProxies {
+    fn from_iter<T: IntoIterator<Item = IpNet>>(networks: T) -> Self {
+        Self(networks.into_iter().collect())
+    }
+}
+
 impl TrustedProxies {
     /// Parses addresses and networks. IPv4-mapped IPv6 addresses become IPv4.
     ///

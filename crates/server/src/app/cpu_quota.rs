@@ -6,9 +6,17 @@ use std::path::Path;
 /// The mount point of control groups on Linux.
 const MOUNT: &str = "/sys/fs/cgroup";
 
+/// The share of a CPU quota that hashing may use: requests and the database need the rest.
+const SHARE_OF_QUOTA: f64 = 0.8;
+
+/// How many CPUs all hashing threads may use together; None without a quota.
+pub(crate) fn hashing_share() -> Option<f64> {
+    cpu_quota().map(|quota| quota * SHARE_OF_QUOTA)
+}
+
 /// The number of CPUs that this process may use: the smallest quota of its control group and the groups above
 /// it (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`); None without a quota.
-pub(crate) fn cpu_quota() -> Option<f64> {
+fn cpu_quota() -> Option<f64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     least_quota(&groups, &|path| fs::read_to_string(Path::new(MOUNT).join(path)).ok())
 }

@@ -9,7 +9,6 @@ pub mod listeners;
 pub mod logging;
 pub mod master_key;
 pub mod reload;
-pub mod settings_mapping;
 mod sinks;
 pub mod start_error;
 
@@ -56,7 +55,10 @@ pub struct App {
     pub is_empty: bool,
     /// The audit context of the server itself.
     pub audit: AuditContext,
-    auditor: Option<Arc<Auditor>>,
+    /// The writer of the audit trail.
+    pub auditor: Arc<Auditor>,
+    /// The metrics of the store.
+    pub store_metrics: store::StoreMetrics,
     limits: Limits,
     tasks: Tasks,
 }
@@ -75,8 +77,7 @@ impl App {
         tasks: &Tasks,
         deps: RuntimeDeps,
     ) -> Result<Self, StartError> {
-        let public_url = settings_mapping::public_url(config, listening);
-        let web_settings = settings_mapping::web(config, &public_url)?;
+        let public_url = config.server.public_url_at(listening);
         let spawner = tasks.spawner(Stage::Working);
         let core =
             Core::open(config, &public_url, &deps, Origin::default(), IfMissing::Create, &spawner).await?;
@@ -94,11 +95,11 @@ impl App {
         );
         let server_audit = audit_setup::audit_dir(&config.data_dir, JournalOwner::Server);
         let jobs = Registry::new(RegistrySettings {
-            cleanup_interval: config.cleanup.interval,
-            detail_keys: audit_setup::detail_keys(config, auditor.as_ref(), &deps.rng),
-            auditor: auditor.clone().map(|auditor| (auditor, server_audit.join("journal"))),
-            database: audit_setup::shippers(config, auditor.as_ref(), &spawner, &deps.rng)?,
-            sinks: sinks::shippers(config, auditor.as_ref(), &tasks.stop().working)?,
+            detail_keys: audit_setup::detail_keys(config, &auditor, &deps.rng),
+            auditor: Some((Arc::clone(&auditor), server_audit.join("journal"))),
+            database: audit_setup::shippers(config, &auditor, &spawner, &deps.rng)?,
+            sinks: sinks::shippers(config, &auditor, &tasks.stop().working)?,
+            ..RegistrySettings::from(&config.cleanup)
         });
 
         // Nothing is served before the revocation cache is filled and the signing keys are loaded.
@@ -109,21 +110,21 @@ impl App {
             probe: store.probe,
             services: Arc::clone(&services),
             audit: audit.clone(),
-            store_metrics: store.metrics,
+            store_metrics: store.metrics.clone(),
             jobs: Arc::clone(runner.jobs()),
-            collectors: auditor.clone().map(audit_metrics).into_iter().collect(),
+            collectors: vec![audit_metrics(Arc::clone(&auditor))],
             clock: deps.clock,
             spawner: tasks.spawner(Stage::Serving),
             health: Arc::new(move || ServerHealth {
                 stopping: health.phase() != Phase::Running,
                 degraded: health.degraded().into_iter().map(str::to_owned).collect(),
             }),
-            settings: web_settings,
+            settings: config.web(&public_url),
         });
-        let limits = listener_limits(config.server.max_connections);
         Ok(Self {
             public: routers.public,
             operations: routers.operations,
+            store_metrics: store.metrics,
             services,
             background,
             meter,
@@ -133,7 +134,7 @@ impl App {
             is_empty,
             audit,
             auditor,
-            limits,
+            limits: Limits::from(&config.server),
             tasks: tasks.clone(),
         })
     }
@@ -142,9 +143,7 @@ impl App {
     pub fn start(self, ports: BoundListeners) {
         let Self { public, operations, runner, jobs, audit, auditor, tasks, limits, .. } = self;
         note_life(&tasks, &audit);
-        if let Some(auditor) = auditor {
-            watch_audit(&tasks, auditor);
-        }
+        watch_audit(&tasks, auditor);
         for job in jobs.iter() {
             let (job, runner, stop) = (Arc::clone(job), runner.clone(), tasks.stop().working.clone());
             tasks.restartable(Stage::Working, job.name(), move || {
@@ -259,11 +258,6 @@ fn start_listener(
         stopping: stop.serving.clone(),
     };
     tasks.critical(Stage::Serving, name, listener::serve(listener, config));
-}
-
-/// The listener's defaults, with the header limit of `model`.
-fn listener_limits(connections: u32) -> Limits {
-    Limits { header_bytes: model::bounds::HEADER_BYTES, ..Limits::for_connections(connections) }
 }
 
 /// Adds the peer's address to the request, for the layers of `web`.

@@ -10,6 +10,7 @@ use auth::signing_keys::SigningKeyError;
 use listener::TlsError;
 
 use crate::app::master_key::MasterKeyError;
+use crate::config::SettingError;
 
 /// The error, in words for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,12 @@ fn unbound(address: SocketAddr, why: &io::Error) -> String {
             format!("{address} is taken by another process; stop it, or set another address")
         }
         _ => format!("cannot listen on {address}: {why}"),
+    }
+}
+
+impl From<SettingError> for StartError {
+    fn from(error: SettingError) -> Self {
+        Self::Setting { key: error.key, why: error.why }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Failure, Global};
 use crate::app::audit_setup::{self, JournalOwner};
 use crate::app::bootstrap::{Core, IfMissing, RuntimeDeps};
 use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
-use crate::app::{logging, settings_mapping};
+use crate::app::logging;
 use crate::config::{Config, LogFilter, Source, environment};
 
 /// The database and the services, for one command.
@@ -51,9 +51,7 @@ fn actor() -> Actor {
 /// Dropping waits until the command's events are in the journal.
 impl Drop for CommandContext {
     fn drop(&mut self) {
-        if let Some(auditor) = &self.core.auditor {
-            audit_setup::drain(auditor);
-        }
+        audit_setup::drain(&self.core.auditor);
     }
 }
 
@@ -66,7 +64,7 @@ impl CommandContext {
         let lifecycle = Lifecycle::new(Deadlines::after(std::time::Duration::ZERO));
         let spawner = lifecycle.tasks().spawner(Stage::Working);
         let given = RuntimeDeps::system();
-        let public_url = settings_mapping::public_url(&config, config.server.listen);
+        let public_url = config.server.public_url_at(config.server.listen);
         let core = Core::open(&config, &public_url, &given, Origin::command_line(actor()), missing, &spawner)
             .await?;
         Ok(Self { core, given, data_dir: config.data_dir, _lifecycle: lifecycle })

@@ -4,7 +4,6 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{Failure, Global, Output};
-use crate::app::settings_mapping;
 use crate::app::start_error::StartError;
 use crate::config::{Config, Loaded, default_toml, environment};
 
@@ -102,10 +101,8 @@ fn check(global: &Global, out: &mut Output) -> Result<(), Failure> {
 
 /// Reads the files that settings name, as `serve` does.
 fn files(config: &Config) -> Result<(), StartError> {
-    let public_url = settings_mapping::public_url(config, config.server.listen);
-    settings_mapping::auth(config, &public_url)?;
-    settings_mapping::web(config, &public_url)?;
-    settings_mapping::shared_secret(config)?;
+    config.auth(&config.server.public_url_at(config.server.listen))?;
+    config.tokens.shared_secret()?;
     if let (Some(cert), Some(key)) = (&config.server.tls_cert_file, &config.server.tls_key_file) {
         listener::Tls::load(cert, key).map_err(StartError::Tls)?;
     }

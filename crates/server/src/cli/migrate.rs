@@ -7,7 +7,6 @@ use super::command_context::configure;
 use super::{Failure, Global, Output};
 use crate::app::bootstrap::{RuntimeDeps, data_dir};
 use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
-use crate::app::settings_mapping;
 
 /// Migrates the database to the schema of this version
 #[derive(Args, Debug)]
@@ -20,7 +19,7 @@ pub(super) struct Migrate {
 impl Migrate {
     pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
         let config = configure(global)?;
-        let settings = settings_mapping::store(&config);
+        let settings = store::Settings::from(&config.database);
         let lifecycle = Lifecycle::new(Deadlines::after(std::time::Duration::ZERO));
         let spawner = lifecycle.tasks().spawner(Stage::Working);
         let steps = if self.dry_run {

@@ -7,9 +7,9 @@ use crate::app::App;
 use crate::app::bootstrap::RuntimeDeps;
 use crate::app::lifecycle::{Cause, Deadlines, Lifecycle, Signal, Signals};
 use crate::app::listeners::BoundListeners;
+use crate::app::logging;
 use crate::app::reload::Reload;
-use crate::app::{logging, settings_mapping};
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{Config, DatabaseUrl, reachable};
 
 pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure> {
     let loaded = global.load()?;
@@ -68,7 +68,7 @@ impl Greeting {
         };
         Self {
             public_url: app.public_url.clone(),
-            operations_url: operations.map(|at| format!("http://{}", settings_mapping::reachable(at))),
+            operations_url: operations.map(|at| format!("http://{}", reachable(at))),
             data,
             first_admin: app.is_empty.then(|| first_admin(global)),
         }

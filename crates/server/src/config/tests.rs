@@ -243,3 +243,23 @@ fn reload_takes_what_it_may_and_names_the_rest() {
     assert_eq!(next.telemetry.log_level.as_str(), "debug");
     assert_eq!(next.server.listen, old.server.listen);
 }
+
+/// Every crate states its defaults in its own `Settings`, and the sections agree with them.
+#[test]
+fn the_default_configuration_gives_every_crate_its_defaults() {
+    let text = |settings: &dyn std::fmt::Debug| format!("{settings:#?}");
+
+    let config = load("", &[], &[]).unwrap().config;
+    let public_url = config.server.public_url_at(config.server.listen);
+    let auth = config.auth(&public_url).unwrap();
+    let jobs = jobs::RegistrySettings::from(&config.cleanup);
+    let shipper = audit::ship::ShipperSettings::from(&config.audit);
+
+    assert_eq!(text(&auth), text(&auth::Settings::default()));
+    assert_eq!(text(&config.web(&public_url)), text(&web::Settings::default()));
+    assert_eq!(text(&store::Settings::from(&config.database)), text(&store::Settings::default()));
+    assert_eq!(text(&listener::Limits::from(&config.server)), text(&listener::Limits::default()));
+    assert_eq!(jobs.cleanup_interval, jobs::RegistrySettings::default().cleanup_interval);
+    assert_eq!(shipper.retention, audit::ship::ShipperSettings::default().retention);
+    assert_eq!(shipper.journal_keep, audit::ship::ShipperSettings::default().journal_keep);
+}

@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use model::{Event, UserId};
 use store::queries::{realm, user};
-use store::{Error, Store};
+use store::{Error, Location, Store};
 use testkit::Postgres;
 use tokio_postgres::{Client, NoTls};
 
-use crate::fixtures::{NOON, TestDb, at_url, new_user, register, session_id, settings, spawner, uuid};
+use crate::fixtures::{NOON, TestDb, new_user, register, session_id, settings, spawner, uuid};
 
 const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
 const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
@@ -211,7 +211,7 @@ async fn the_server_may_listen_on_a_unix_socket() {
     let path = folder.path().to_str().unwrap().to_owned();
     let server = Postgres::builder().setting("unix_socket_directories", &path).start();
     let url = format!("postgres://postgres@{}:{}/postgres", path.replace('/', "%2F"), server.port());
-    let settings = settings(at_url(&url));
+    let settings = settings(Location::postgres(&url));
     store::migrate(&settings, NOON, &spawner()).await.unwrap();
     let store = store::open(&settings, &spawner()).await.unwrap();
     store.probe.check(Duration::from_secs(20)).await.unwrap();

@@ -6,7 +6,7 @@ use store::{Error, Location, Settings};
 use testkit::Postgres;
 use testkit::postgres::rows;
 
-use crate::fixtures::{TestDb, at_url, settings, spawner};
+use crate::fixtures::{TestDb, settings, spawner};
 
 on_both!(migrations_are_idempotent, an_edited_or_newer_step_is_refused, two_migrators_at_once_both_succeed);
 
@@ -118,7 +118,7 @@ async fn a_foreign_schema_is_left_unchanged() {
         assert_refused(&settings(location), "of its own").await;
     }
 
-    let ours = settings(at_url(database.url()));
+    let ours = settings(Location::postgres(database.url()));
     assert!(!store::migrate(&ours, crate::fixtures::NOON, &spawner()).await.unwrap().is_empty());
     store::open(&ours, &spawner()).await.unwrap();
     assert_eq!(look(), before);

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use store::queries::realm;
 use store::queries::user::NewUser;
-use store::{Error, Store};
+use store::{Error, Location, Store};
 use testkit::{Direction, Postgres, Proxy};
 
 use crate::fixtures::{
-    TestDb, at_url, email, new_session, new_user, register, register_as, run, settings, spawner, uuid,
+    TestDb, email, new_session, new_user, register, register_as, run, settings, spawner, uuid,
 };
 
 /// A PostgreSQL server behind a proxy.
@@ -122,14 +122,14 @@ async fn fault_f20_a_migration_cut_off_anywhere_runs_again() {
     let wire = ProxiedServer::start();
     let whole = {
         let database = wire.server.fresh_database();
-        let ours = settings(at_url(&wire.proxy.url_for(database.url())));
+        let ours = settings(Location::postgres(&wire.proxy.url_for(database.url())));
         let before = wire.proxy.bytes(Direction::Up);
         store::migrate(&ours, crate::fixtures::NOON, &spawner()).await.unwrap();
         wire.proxy.bytes(Direction::Up) - before
     };
     for part in 1..12 {
         let database = wire.server.fresh_database();
-        let ours = settings(at_url(&wire.proxy.url_for(database.url())));
+        let ours = settings(Location::postgres(&wire.proxy.url_for(database.url())));
         wire.proxy.cut_after(Direction::Up, whole * part / 12);
         let cut = store::migrate(&ours, crate::fixtures::NOON, &spawner()).await;
         assert!(matches!(&cut, Err(Error::Unavailable(_))), "{part}: {cut:?}");

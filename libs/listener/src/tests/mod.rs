@@ -100,7 +100,7 @@ impl Tasks {
 }
 
 fn limits(connections: u32) -> Limits {
-    Limits::for_connections(connections)
+    Limits { connections, ..Limits::default() }
 }
 
 fn running(limits: Limits) -> Running {

@@ -104,17 +104,11 @@ fn append(journal: &mut Journal, node: &Node, first: u64, count: u64) {
 fn settings(folder: &Path) -> ShipperSettings {
     ShipperSettings {
         name: "ship_audit",
-        shipping: Arc::default(),
         journal: folder.join("journal"),
         keys: Some(folder.join("keys")),
-        batch: (2000, 1 << 20),
-        patience: None,
         dead_letters: folder.join("dead-letter.jsonl"),
         node: "a node".to_owned(),
-        retention: Duration::from_hours(24 * 400),
-        journal_keep: Duration::from_hours(24 * 7),
-        ready: Arc::new(|| u64::MAX),
-        forget: None,
+        ..ShipperSettings::default()
     }
 }
 
@@ -364,11 +358,7 @@ async fn keys_are_stored_before_events_and_checkpoints_become_heads() {
 async fn postgres_refuses_a_record_with_a_nul_character_and_takes_the_rest() {
     let server = testkit::Postgres::shared();
     let fresh = server.fresh_database();
-    let location = Location::Postgres {
-        url: fresh.url().to_owned(),
-        schema: "gatewright".to_owned(),
-        tls_ca_file: None,
-    };
+    let location = Location::postgres(fresh.url());
     let node = node_at(location.clone(), tempfile::tempdir().unwrap()).await;
 
     let mut journal = open(node.folder.path(), ID, 3000);
@@ -406,11 +396,7 @@ async fn postgres_refuses_a_record_with_a_nul_character_and_takes_the_rest() {
 async fn many_records_are_shipped_in_full_batches() {
     let server = testkit::Postgres::shared();
     let fresh = server.fresh_database();
-    let location = Location::Postgres {
-        url: fresh.url().to_owned(),
-        schema: "gatewright".to_owned(),
-        tls_ca_file: None,
-    };
+    let location = Location::postgres(fresh.url());
     let node = node_at(location.clone(), tempfile::tempdir().unwrap()).await;
 
     let mut journal = open(node.folder.path(), ID, 64 << 20);

@@ -11,7 +11,7 @@ use store::Store;
 
 use super::Failure;
 use crate::app::audit_setup::{JournalOwner, audit_dir};
-use crate::app::{master_key, settings_mapping};
+use crate::app::master_key;
 use crate::config::Config;
 
 /// Reads the keys that this node has, and opens the database; without a master key every detail stays sealed.
@@ -25,7 +25,7 @@ pub(super) async fn open(config: &Config, spawner: &Spawner) -> Result<DetailRea
         }
     }
 
-    let mut settings = settings_mapping::store(config);
+    let mut settings = store::Settings::from(&config.database);
     (settings.pool_min, settings.pool_max) = (0, 1);
     let Store { background, .. } = store::open(&settings, spawner).await?;
     let trail = AuditContext::new(Arc::new(NoopRecorder), Clock::system(), Origin::default());

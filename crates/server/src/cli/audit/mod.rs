@@ -17,7 +17,6 @@ use self::verify::Verify;
 use super::command_context::configure;
 use super::{Failure, Global, Output};
 use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
-use crate::app::settings_mapping;
 use crate::app::start_error::StartError;
 use crate::config::{Config, DatabaseUrl};
 
@@ -94,7 +93,7 @@ impl Trail {
         {
             return Err(StartError::NoDatabase(path.clone()).into());
         }
-        let settings = settings_mapping::store(config);
+        let settings = store::Settings::from(&config.database);
         let lifecycle = Lifecycle::new(Deadlines::after(std::time::Duration::ZERO));
         let spawner = lifecycle.tasks().spawner(Stage::Working);
         if !store::pending(&settings, &spawner).await?.is_empty() {

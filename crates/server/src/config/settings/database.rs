@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::section;
+use crate::config::check::Report;
 use crate::config::url::DatabaseUrl;
 use crate::config::value::Value;
 
@@ -20,7 +21,7 @@ impl SchemaName {
 
 impl Default for SchemaName {
     fn default() -> Self {
-        Self("gatewright".to_owned())
+        Self(store::SCHEMA.to_owned())
     }
 }
 
@@ -57,15 +58,55 @@ section! {
         /// Whether `serve` migrates PostgreSQL; it always migrates the embedded database.
         auto_migrate: bool = false, example: "true";
         /// How many connections to PostgreSQL are opened at the start.
-        pool_min: u32 = 5, example: "5";
+        pool_min: usize = store::Settings::default().pool_min, example: "5";
         /// Maximum number of open connections to PostgreSQL.
-        pool_max: u32 = 50, example: "20";
+        pool_max: usize = store::Settings::default().pool_max, within: 1 => 10_000, example: "20";
         /// How long a request waits for a connection before it is answered 503.
-        acquire_timeout: Duration = Duration::from_secs(2), example: "2s";
+        acquire_timeout: Duration = store::Settings::default().acquire_timeout,
+            within: Duration::from_millis(10) => Duration::from_mins(1), example: "2s";
         /// How long one statement may take; Gatewright enforces this limit itself.
-        statement_timeout: Duration = Duration::from_secs(2), example: "2s";
+        statement_timeout: Duration = store::Settings::default().statement_timeout,
+            within: Duration::from_millis(10) => Duration::from_mins(1), example: "2s";
         /// The file of certificates (PEM) of the authorities that may issue PostgreSQL's certificate.
         tls_ca_file: Option<PathBuf> = None, shown: "the system's",
             example: "/etc/gatewright/postgres-ca.pem";
+    }
+}
+
+impl From<&DatabaseConfig> for store::Settings {
+    fn from(config: &DatabaseConfig) -> Self {
+        let DatabaseConfig {
+            url,
+            schema,
+            auto_migrate: _,
+            pool_min,
+            pool_max,
+            acquire_timeout,
+            statement_timeout,
+            tls_ca_file,
+        } = config;
+        let location = match url {
+            DatabaseUrl::Sqlite(path) => store::Location::Sqlite(path.clone()),
+            DatabaseUrl::Postgres(url) => store::Location::Postgres {
+                url: url.expose().expose().clone(),
+                schema: schema.as_str().to_owned(),
+                tls_ca_file: tls_ca_file.clone(),
+            },
+        };
+
+        Self {
+            location,
+            pool_min: *pool_min,
+            pool_max: *pool_max,
+            acquire_timeout: *acquire_timeout,
+            statement_timeout: *statement_timeout,
+            ..Self::default()
+        }
+    }
+}
+
+impl DatabaseConfig {
+    pub(crate) fn check(&self, report: &mut Report<'_>) {
+        report.at_most(("database.pool_min", &self.pool_min), ("database.pool_max", &self.pool_max));
     }
 }

@@ -8,6 +8,14 @@ section! {
     /// Health checks.
     pub struct HealthConfig in "health." {
         /// How long the readiness check waits for the database before it fails.
-        timeout: Duration = Duration::from_millis(100), example: "100ms";
+        timeout: Duration = web::Settings::default().health_timeout,
+            within: Duration::from_millis(10) => Duration::from_secs(30), example: "100ms";
+    }
+}
+
+impl HealthConfig {
+    pub(super) fn apply_to(&self, settings: &mut web::Settings) {
+        let Self { timeout } = self;
+        settings.health_timeout = *timeout;
     }
 }

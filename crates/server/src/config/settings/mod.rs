@@ -1,4 +1,8 @@
-//! The settings, each defined once: type, default, documentation, whether SIGHUP applies it, an example.
+//! The settings, each defined once: type, default, range, documentation, an example, whether SIGHUP applies
+//! it.
+//!
+//! Beside each section are its checks, and the conversion to the settings of the crate that it configures.
+//! Where that crate has a default in its `Settings`, the section takes it from there.
 
 mod accounts;
 mod audit;
@@ -22,11 +26,13 @@ pub use health::HealthConfig;
 pub use legacy::LegacyConfig;
 pub use passwords::{Blocklist, PasswordAlgorithm, PasswordsConfig};
 pub use redis::RedisConfig;
-pub use server::ServerConfig;
+pub use server::{ServerConfig, reachable};
 pub use telemetry::{LogFilter, LogFormat, TelemetryConfig};
 pub use tokens::{Audience, SigningAlgorithm, Subject, TokensConfig};
 
-use super::value::RawValue;
+use super::error::SettingError;
+use super::url::WebUrl;
+use super::value::{RawValue, Value};
 
 /// Prefix of the environment variables of settings.
 pub(crate) const PREFIX: &str = "GATEWRIGHT_";
@@ -73,6 +79,14 @@ pub(crate) trait Section {
     fn shown(&self, name: &str) -> Option<String>;
     /// The field `name` in TOML, secrets hidden.
     fn toml(&self, name: &str) -> Option<String>;
+    /// Why the field `name` is not within its range; `None` when it is, or has no range.
+    fn out_of_range(&self, name: &str) -> Option<String>;
+}
+
+/// Why a value is not within a range.
+pub(super) fn outside<T: PartialOrd + Value>(value: &T, least: &T, most: &T) -> Option<String> {
+    let is_outside = value < least || value > most;
+    is_outside.then(|| format!("{} is not from {} to {}", value.text(), least.text(), most.text()))
 }
 
 /// Defines a section: a struct of plain data, its defaults, and the table of its settings.
@@ -83,6 +97,7 @@ macro_rules! section {
             $(
                 $(#[doc = $doc:literal])+
                 $field:ident: $ty:ty = $default:expr
+                    $(, within: $least:expr => $most:expr)?
                     $(, shown: $derived:literal)?, example: $example:literal $(, $reload:ident)?;
             )*
         }
@@ -146,6 +161,15 @@ macro_rules! section {
                 use $crate::config::value::Value;
                 match name { $(stringify!($field) => Some(self.$field.toml()),)* _ => None }
             }
+
+            fn out_of_range(&self, name: &str) -> Option<String> {
+                match name {
+                    $(stringify!($field) => $crate::config::settings::section!(
+                        @range &self.$field $(, &$least, &$most)?
+                    ),)*
+                    _ => None,
+                }
+            }
         }
 
         $(
@@ -168,6 +192,10 @@ macro_rules! section {
     };
     (@derived) => { None };
     (@derived $derived:literal) => { Some($derived) };
+    (@range $value:expr) => { None };
+    (@range $value:expr, $least:expr, $most:expr) => {
+        $crate::config::settings::outside($value, $least, $most)
+    };
     (@reload) => { false };
     (@reload reload) => { true };
 }
@@ -240,6 +268,35 @@ impl Config {
     pub(crate) fn toml(&self, key: &str) -> Option<String> {
         let (section, name) = split(key);
         self.section(section)?.toml(name)
+    }
+
+    pub(crate) fn out_of_range(&self, key: &str) -> Option<String> {
+        let (section, name) = split(key);
+        self.section(section)?.out_of_range(name)
+    }
+
+    /// The settings of `web`; `public_url` is the URL at which clients reach the server.
+    pub fn web(&self, public_url: &str) -> web::Settings {
+        let mut settings = web::Settings { public_url: public_url.to_owned(), ..web::Settings::default() };
+        self.server.apply_to(&mut settings);
+        self.health.apply_to(&mut settings);
+        self.legacy.apply_to(&mut settings);
+        self.audit.apply_to(&mut settings);
+        settings
+    }
+
+    /// The settings of `auth`, including the files that they name; `public_url` is the issuer unless another
+    /// one is set.
+    ///
+    /// # Errors
+    /// [`SettingError`] when a file cannot be used.
+    pub fn auth(&self, public_url: &str) -> Result<auth::Settings, SettingError> {
+        let issuer = self.tokens.issuer.as_ref().map_or(public_url, WebUrl::as_str);
+        let mut settings = auth::Settings::for_issuer(issuer);
+        self.tokens.apply_to(&mut settings);
+        self.accounts.apply_to(&mut settings)?;
+        self.passwords.apply_to(&mut settings.passwords)?;
+        Ok(settings)
     }
 }
 

@@ -1,12 +1,14 @@
 //! `[server]`
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use listener::Limits;
 
 use super::section;
+use crate::config::check::Report;
 use crate::config::url::{WebOrigin, WebUrl};
 
 section! {
@@ -25,16 +27,82 @@ section! {
         /// Web origins whose pages may call the API (CORS).
         cors_allowed_origins: Vec<WebOrigin> = Vec::new(), example: "https://app.example.org";
         /// How long a request may take before it is answered 503.
-        request_timeout: Duration = Duration::from_secs(10), example: "10s";
+        request_timeout: Duration = web::Settings::default().request_timeout,
+            within: Duration::from_millis(100) => Duration::from_mins(10), example: "10s";
         /// How long the readiness check fails before the listener closes, so that load balancers stop sending
         /// requests.
         shutdown_delay: Duration = Duration::from_secs(5),
+            within: Duration::ZERO => Duration::from_mins(10),
             shown: "`5s`; `0s` with the embedded database", example: "15s";
         /// How many connections may be open at once; more wait in the system's accept queue.
-        max_connections: u32 = 10_000, example: "10000";
+        max_connections: u32 = Limits::default().connections, within: 1 => 1_000_000, example: "10000";
         /// The file of the public listener's certificate chain (PEM); it is read again when it changes.
         tls_cert_file: Option<PathBuf> = None, example: "/etc/gatewright/tls.crt";
         /// The file of the private key (PEM) of `server.tls_cert_file`.
         tls_key_file: Option<PathBuf> = None, example: "/etc/gatewright/tls.key";
     }
+}
+
+impl From<&ServerConfig> for Limits {
+    fn from(config: &ServerConfig) -> Self {
+        Self {
+            connections: config.max_connections,
+            header_bytes: model::bounds::HEADER_BYTES,
+            ..Self::default()
+        }
+    }
+}
+
+impl ServerConfig {
+    /// The public URL: the configured one, or one derived from the listening address.
+    pub fn public_url_at(&self, listening: SocketAddr) -> String {
+        if let Some(url) = &self.public_url {
+            return url.base().to_owned();
+        }
+        let scheme = if self.tls_cert_file.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", reachable(listening))
+    }
+
+    pub(super) fn apply_to(&self, settings: &mut web::Settings) {
+        settings.trusted_proxies = self.trusted_proxies.iter().copied().collect();
+        settings.cors_allowed_origins =
+            self.cors_allowed_origins.iter().map(|at| at.as_str().to_owned()).collect();
+        settings.request_timeout = self.request_timeout;
+        settings.max_requests = self.max_connections as usize;
+    }
+
+    pub(crate) fn check(&self, report: &mut Report<'_>) {
+        match (&self.tls_cert_file, &self.tls_key_file) {
+            (Some(_), None) => {
+                report.error("server.tls_cert_file", "server.tls_key_file is required with it");
+            }
+            (None, Some(_)) => {
+                report.error("server.tls_key_file", "server.tls_cert_file is required with it");
+            }
+            _ => {}
+        }
+        if self.ops_listen == Some(self.listen) && self.listen.port() != 0 {
+            report.error("server.ops_listen", "it is the same address as server.listen");
+        }
+
+        if self.public_url.as_ref().is_some_and(|url| !url.is_https()) && !self.listen.ip().is_loopback() {
+            report.warn("server.public_url is not https: passwords and tokens are sent unencrypted");
+        }
+        if self.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+            report.warn("server.trusted_proxies trusts every address: any client can forge its own");
+        }
+        if self.ops_listen.is_some_and(|at| at.ip().is_unspecified()) {
+            report.warn("server.ops_listen listens on every interface: metrics are not authenticated");
+        }
+    }
+}
+
+/// An address that a program on this machine can connect to.
+pub fn reachable(listening: SocketAddr) -> SocketAddr {
+    let ip = match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listening.port())
 }

@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::Secret;
+use protocol::wire::algorithm::Algorithm;
+
 use super::section;
+use crate::config::check::Report;
+use crate::config::error::SettingError;
 use crate::config::url::WebUrl;
 use crate::config::value::{Value, words};
 
@@ -62,7 +67,15 @@ impl Value for Audience {
     }
 }
 
-const DAY: u64 = 24 * 60 * 60;
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
+const YEAR: Duration = Duration::from_hours(24 * 366);
+
+/// The default settings of `auth`.
+fn defaults() -> auth::Settings {
+    auth::Settings::default()
+}
 
 section! {
     /// Tokens and sessions.
@@ -76,21 +89,100 @@ section! {
         /// What the `sub` of access tokens contains.
         subject: Subject = Subject::Id, example: "uuid";
         /// How long an access token is valid.
-        access_ttl: Duration = Duration::from_mins(30), example: "30m";
+        access_ttl: Duration = defaults().access_ttl, within: MINUTE => DAY, example: "30m";
         /// How long a session may be idle: a refresh token that is not used for this time expires.
-        refresh_ttl: Duration = Duration::from_secs(30 * DAY), example: "30d";
+        refresh_ttl: Duration = defaults().refresh_ttl, within: MINUTE => 2 * YEAR, example: "30d";
         /// How long a session may last, however often it is refreshed.
-        session_ttl: Duration = Duration::from_secs(90 * DAY), example: "90d";
+        session_ttl: Duration = defaults().session_ttl, within: MINUTE => 2 * YEAR, example: "90d";
         /// How long a refresh token that was just used returns the same answer again.
-        refresh_grace: Duration = Duration::from_secs(10), example: "10s";
+        refresh_grace: Duration = defaults().refresh_grace, within: Duration::ZERO => 5 * MINUTE,
+            example: "10s";
         /// Whether a refresh token whose answer was lost still works after that time, until its successor has
         /// been used.
-        refresh_late_replay: bool = true, example: "off";
+        refresh_late_replay: bool = defaults().refresh_late_replay, example: "off";
         /// The maximum age of a node's list of revocations while the database cannot be reached.
-        revocation_max_stale: Duration = Duration::from_mins(5), example: "5m";
+        revocation_max_stale: Duration = defaults().revocation_max_stale, within: SECOND => DAY,
+            example: "5m";
         /// How often a new signing key replaces the current one.
-        key_rotation: Duration = Duration::from_secs(90 * DAY), example: "90d";
+        key_rotation: Duration = defaults().key_rotation, within: 2 * DAY => 10 * YEAR, example: "90d";
         /// The file of the secret that `HS256` signs with; at least 32 bytes.
         hs256_secret_file: Option<PathBuf> = None, example: "/etc/gatewright/hs256.secret";
+    }
+}
+
+impl From<SigningAlgorithm> for Algorithm {
+    fn from(algorithm: SigningAlgorithm) -> Self {
+        match algorithm {
+            SigningAlgorithm::Es256 => Self::Es256,
+            SigningAlgorithm::EdDsa => Self::EdDsa,
+            SigningAlgorithm::Rs256 => Self::Rs256,
+            SigningAlgorithm::Hs256 => Self::Hs256,
+        }
+    }
+}
+
+impl TokensConfig {
+    /// The issuer of `settings` is set already.
+    pub(super) fn apply_to(&self, settings: &mut auth::Settings) {
+        match &self.audience {
+            Audience::Issuer => settings.audience = Some(settings.issuer.clone()),
+            Audience::Omitted => settings.audience = None,
+            Audience::Named(name) => settings.audience = Some(name.clone()),
+        }
+        settings.subject_is_uuid = self.subject == Subject::Uuid;
+        settings.algorithm = self.algorithm.into();
+        settings.access_ttl = self.access_ttl;
+        settings.refresh_ttl = self.refresh_ttl;
+        settings.session_ttl = self.session_ttl;
+        settings.refresh_grace = self.refresh_grace;
+        settings.refresh_late_replay = self.refresh_late_replay;
+        settings.revocation_max_stale = self.revocation_max_stale;
+        settings.key_rotation = self.key_rotation;
+    }
+
+    /// The secret of HS256, if that algorithm is configured.
+    ///
+    /// # Errors
+    /// [`SettingError`] when its file cannot be read.
+    pub fn shared_secret(&self) -> Result<Option<Secret<Vec<u8>>>, SettingError> {
+        const KEY: &str = "tokens.hs256_secret_file";
+        let path = self.hs256_secret_file.as_ref();
+        let Some(path) = path.filter(|_| self.algorithm == SigningAlgorithm::Hs256) else {
+            return Ok(None);
+        };
+        let bytes = std::fs::read(path).map_err(|why| SettingError::unreadable(KEY, path, &why))?;
+        let mut secret = Secret::new(bytes);
+        // Removes the final newline that editors add; the applications that share the secret do so as well.
+        if secret.expose().ends_with(b"\n") {
+            let end = if secret.expose().ends_with(b"\r\n") { 2 } else { 1 };
+            let kept = secret.expose().len().saturating_sub(end);
+            secret = Secret::new(secret.expose().get(..kept).unwrap_or_default().to_vec());
+        }
+        Ok(Some(secret))
+    }
+
+    pub(crate) fn check(&self, report: &mut Report<'_>) {
+        let [access, refresh, session] = [
+            ("tokens.access_ttl", &self.access_ttl),
+            ("tokens.refresh_ttl", &self.refresh_ttl),
+            ("tokens.session_ttl", &self.session_ttl),
+        ];
+        report.at_most(access, refresh);
+        report.at_most(refresh, session);
+
+        match (self.algorithm, &self.hs256_secret_file) {
+            (SigningAlgorithm::Hs256, None) => {
+                report.error("tokens.hs256_secret_file", "required when tokens.algorithm is HS256");
+            }
+            (SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa | SigningAlgorithm::Rs256, Some(_)) => {
+                report.error("tokens.hs256_secret_file", "allowed only when tokens.algorithm is HS256");
+            }
+            _ => {}
+        }
+        if let Audience::Named(name) = &self.audience
+            && name.chars().any(char::is_control)
+        {
+            report.error("tokens.audience", "it has control characters");
+        }
     }
 }

@@ -123,6 +123,22 @@ impl Value for u32 {
     }
 }
 
+impl Value for usize {
+    const EXPECTED: &'static str = u32::EXPECTED;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        u32::parse(text).map(|number| number as Self)
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for SocketAddr {
     const EXPECTED: &'static str = "an IP address and a port, such as `0.0.0.0:8080` or `[::]:8080`";
 
