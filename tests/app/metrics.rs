@@ -260,13 +260,13 @@ async fn the_page_is_what_is_promised(config: &Config) {
 }
 
 #[tokio::test]
-async fn a_51_the_page_of_metrics_is_what_is_promised_on_sqlite() {
+async fn the_metrics_page_has_the_documented_metrics_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     the_page_is_what_is_promised(&config(folder.path(), &[SINK])).await;
 }
 
 #[tokio::test]
-async fn a_51_the_page_of_metrics_is_what_is_promised_on_postgresql() {
+async fn the_metrics_page_has_the_documented_metrics_on_postgres() {
     let folder = tempfile::tempdir().unwrap();
     let (server, key) = (Postgres::shared(), folder.path().join("master.key"));
     let database = server.fresh_database();

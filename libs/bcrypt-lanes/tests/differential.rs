@@ -50,7 +50,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn hashes_are_the_crates(
+    fn hashes_equal_those_of_the_bcrypt_crate(
         questions in questions(), portable: bool, width in 1..=8_usize, cost in 4..=5_u8,
     ) {
         let cost = Cost::new(cost).expect("4 or 5");
@@ -71,7 +71,9 @@ proptest! {
     }
 
     #[test]
-    fn answers_are_the_crates(questions in questions(), wrong: u16, portable: bool, width in 1..=8_usize) {
+    fn answers_equal_those_of_the_bcrypt_crate(
+        questions in questions(), wrong: u16, portable: bool, width in 1..=8_usize,
+    ) {
         let texts: Vec<_> = questions
             .iter()
             .enumerate()

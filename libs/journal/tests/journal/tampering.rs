@@ -66,7 +66,7 @@ fn swapped_records_are_named() {
 }
 
 #[test]
-fn a_cut_tail_shows_where_a_head_is_known() {
+fn a_cut_tail_is_found_when_a_head_is_known() {
     let (bytes, heads) = sample(5);
     let edges = edges(5);
     for left in 0..5 {
@@ -203,7 +203,7 @@ fn signed(journal: &mut Journal, edit: impl FnOnce(&mut Checkpoint)) {
 }
 
 #[test]
-fn checkpoints_are_held_against_the_chain_and_their_key() {
+fn checkpoints_are_verified_against_the_chain_and_their_key() {
     let edits: [(Edit, Option<Fault>); 6] = [
         (|_| {}, None),
         (|it| it.head.sequence = 1, Some(Fault::Checkpoint)),
@@ -258,7 +258,7 @@ fn records_from_elsewhere_are_checked_alike() {
 }
 
 #[test]
-fn a_check_goes_on_behind_what_was_lost() {
+fn a_check_resumes_after_lost_records() {
     let (bytes, heads) = sample(5);
     let desk = Desk::with(&[(1, &bytes)]);
     let mut reader = Reader::open(desk.path());
