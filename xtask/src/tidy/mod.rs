@@ -12,6 +12,7 @@ mod plain_words;
 mod prose;
 mod source;
 mod style;
+mod threat_model;
 mod words;
 
 use std::path::Path;
@@ -101,6 +102,7 @@ fn check(sources: &[Source]) -> Vec<Finding> {
     findings.extend(modules::check(sources));
     findings.extend(documents::decisions(sources));
     findings.extend(documents::invariants(sources));
+    findings.extend(threat_model::check(sources));
     findings.sort();
     findings
 }
@@ -147,6 +149,7 @@ mod tests {
             Source::new("docs/adr/0001-x.md", ""),
         ];
         let checks: Vec<_> = check(&sources).into_iter().map(|finding| finding.check).collect();
+
         assert_eq!(
             checks,
             [
@@ -158,7 +161,8 @@ mod tests {
                 "module-name",
                 "module-name",
                 "plain-words",
-                "adr"
+                "adr",
+                "threat-model"
             ]
         );
     }
