@@ -1,6 +1,7 @@
 //! Checks the project's style. Each finding says where, and what to do instead.
 
 mod commits;
+mod data_page;
 mod documents;
 mod exceptions;
 mod imports;
@@ -103,6 +104,7 @@ fn check(sources: &[Source]) -> Vec<Finding> {
     findings.extend(documents::decisions(sources));
     findings.extend(documents::invariants(sources));
     findings.extend(threat_model::check(sources));
+    findings.extend(data_page::check(sources));
     findings.sort();
     findings
 }
@@ -162,6 +164,7 @@ mod tests {
                 "module-name",
                 "plain-words",
                 "adr",
+                "data-page",
                 "threat-model"
             ]
         );
