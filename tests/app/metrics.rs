@@ -282,7 +282,7 @@ async fn the_metrics_page_has_the_documented_metrics_on_postgres() {
 
 /// Checks that the alert rules name only metrics of the page.
 #[tokio::test]
-async fn alert_rules_name_metrics_that_there_are() {
+async fn alert_rules_name_existing_metrics() {
     let folder = tempfile::tempdir().unwrap();
     let (page, _) = page_after_a_flow(&config(folder.path(), &[SINK])).await;
     let families: BTreeSet<String> = parse(&page).into_iter().map(|(name, _)| name).collect();

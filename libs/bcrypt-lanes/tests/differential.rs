@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn strict_rules_let_pass_what_bcrypt_takes_whole(password in password()) {
+    fn strict_rules_accept_passwords_that_bcrypt_does_not_truncate(password in password()) {
         let expected = match password.iter().position(|&byte| byte == 0) {
             Some(at) => Err(PasswordError::Nul { at }),
             None if password.len() > 72 => Err(PasswordError::TooLong { bytes: password.len() }),

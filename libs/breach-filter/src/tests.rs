@@ -99,7 +99,7 @@ fn unsorted_and_too_wide_input_is_refused() {
 }
 
 #[test]
-fn other_versions_other_kinds_and_damage_are_told_apart() {
+fn other_versions_other_kinds_and_damage_have_different_errors() {
     let bytes = written(&sorted(5000), 40);
     let opened = |bytes: &[u8]| Filter::open(bytes, KIND).map(|_| ());
     assert!(opened(&bytes).is_ok());

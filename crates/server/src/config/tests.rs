@@ -207,7 +207,7 @@ fn printing_hides_passwords_and_is_read_again() {
 }
 
 #[test]
-fn explain_tells_the_value_its_place_and_its_default() {
+fn explain_prints_the_value_its_source_and_its_default() {
     let loaded = load("", &[], &[("tokens.access_ttl", "5m")]).unwrap();
     let text = loaded.explain("tokens.access_ttl").unwrap();
     assert!(text.contains("\"5m\" (flag --set tokens.access_ttl)") && text.contains("`\"30m\"`"), "{text}");

@@ -161,7 +161,7 @@ fn a_first_segment_cannot_invent_what_was_before() {
 }
 
 #[test]
-fn a_verification_begins_where_it_is_told() {
+fn a_verification_begins_at_the_given_head() {
     let (honest, heads) = three_segments(ID, WORDS);
     let mut first = honest[0].clone();
     first[HEADER + 40] ^= 1;
@@ -180,7 +180,7 @@ fn a_verification_begins_where_it_is_told() {
 }
 
 #[test]
-fn progress_goes_up_to_the_end() {
+fn progress_grows_up_to_the_end() {
     let (honest, _) = three_segments(ID, WORDS);
     let files: Vec<(u64, &[u8])> = (1..).zip(honest.iter().map(Vec::as_slice)).collect();
     let desk = Desk::with(&files);

@@ -152,7 +152,7 @@ fn lazy_records_are_written_with_the_next_one_or_on_hurry() {
 }
 
 #[test]
-fn a_hanging_disk_blocks_no_submitter_and_shows() {
+fn a_hanging_disk_blocks_no_submitter_and_is_visible() {
     let desk = Desk::new();
     let clock = Clock::default();
     let (writer, disk) = start_with(&desk, calm(), limits(), hooks(&clock));
