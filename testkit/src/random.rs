@@ -18,7 +18,7 @@ pub fn name(prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn names_differ() {
+    fn random_names_differ() {
         let names: std::collections::HashSet<String> = (0..1000).map(|_| super::name("gw")).collect();
         assert_eq!(names.len(), 1000);
     }

@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_up_at_the_deadline_and_not_before_the_first_probe() {
+    fn waiting_ends_at_the_deadline_after_at_least_one_probe() {
         assert_eq!(until(Duration::ZERO, || Some(1)), Some(1));
         assert_eq!(until(Duration::ZERO, || None::<u8>), None);
         let mut left = 3;

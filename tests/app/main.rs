@@ -71,13 +71,13 @@ async fn answers(config: &Config) {
 }
 
 #[tokio::test]
-async fn it_answers_on_the_embedded_database() {
+async fn the_app_answers_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     answers(&config(folder.path(), [])).await;
 }
 
 #[tokio::test]
-async fn it_answers_on_postgresql() {
+async fn the_app_answers_on_postgres() {
     let folder = tempfile::tempdir().unwrap();
     let server = Postgres::shared();
     let database = server.fresh_database();
@@ -96,7 +96,7 @@ async fn it_answers_on_postgresql() {
 }
 
 #[tokio::test]
-async fn it_serves_until_it_is_told_to_stop() {
+async fn the_app_serves_until_it_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), []);
     let (lifecycle, tasks) = lifecycle();

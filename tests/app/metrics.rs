@@ -238,18 +238,18 @@ async fn the_page_is_what_is_promised(engine: Engine) {
 }
 
 #[tokio::test]
-async fn a_51_the_page_of_metrics_is_what_is_promised_on_sqlite() {
+async fn the_metrics_page_has_the_documented_metrics_on_sqlite() {
     the_page_is_what_is_promised(Engine::Sqlite).await;
 }
 
 #[tokio::test]
-async fn a_51_the_page_of_metrics_is_what_is_promised_on_postgresql() {
+async fn the_metrics_page_has_the_documented_metrics_on_postgres() {
     the_page_is_what_is_promised(Engine::Postgres).await;
 }
 
 /// Checks that the alert rules name only metrics of the page.
 #[tokio::test]
-async fn alert_rules_name_metrics_that_there_are() {
+async fn alert_rules_name_existing_metrics() {
     let (page, _) = page_after_a_flow(Engine::Sqlite).await;
     let families: BTreeSet<String> = parse(&page).into_iter().map(|(name, _)| name).collect();
     let rules = include_str!("../../ops/prometheus/gatewright.rules.yml");

@@ -99,7 +99,7 @@ fn postgresql_is_migrated_and_given_a_key_by_command() {
 }
 
 #[test]
-fn a_dry_run_makes_nothing() {
+fn a_dry_run_of_migrate_creates_nothing() {
     let place = Place::new();
     assert!(place.good(&["migrate", "--dry-run"], "").contains("would apply: 0001_accounts"));
     assert!(!place.path().join("gatewright-data").exists());

@@ -57,7 +57,7 @@ fn a_million_hashes_become_a_filter_that_has_them_and_no_others() {
 }
 
 #[test]
-fn words_and_standard_input_are_taken_too() {
+fn plain_words_and_standard_input_are_accepted() {
     let place = Place::new();
     let words = "correct horse\r\nbattery staple\ncorrect horse\n";
     let made = place.json(&["passwords", "filter", "--words", "--out", "words", "-"], words);

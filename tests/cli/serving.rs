@@ -21,7 +21,7 @@ async fn log_in(client: &Client, url: &str) -> Response {
 }
 
 #[tokio::test]
-async fn without_any_configuration_it_runs_and_says_how_to_go_on() {
+async fn without_configuration_the_server_runs_and_prints_the_next_steps() {
     let place = Place::new();
     let (mut server, url) = serve(&place, &[]);
     let hint = server.wait_for_line("--role admin");
@@ -79,7 +79,7 @@ fn sighup_applies_the_log_level_and_names_what_needs_a_restart() {
 }
 
 #[test]
-fn a_second_server_on_the_same_port_says_so() {
+fn a_second_server_on_the_same_port_reports_the_taken_port() {
     let place = Place::new();
     let (mut server, url) = serve(&place, &[]);
     let address = url.trim_start_matches("http://");

@@ -121,7 +121,7 @@ fn a_dry_run_checks_everything_and_writes_nothing() {
 }
 
 #[test]
-fn an_export_is_its_owners_and_has_no_hashes_unasked() {
+fn an_export_is_private_and_has_no_hashes_by_default() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = Place::new();
     place.good(&["user", "add", "a@example.org", "--password-file", "-"], PHRASE);

@@ -52,19 +52,19 @@ fn signed(app: &TestApp, typ: &str, claims: &Value) -> String {
 }
 
 on_both! {
-    a_08_alg_none_is_refused,
-    a_09_a_public_key_is_not_accepted_as_a_secret,
-    a_10_a_kid_is_only_looked_up,
-    a_11_keys_in_the_header_are_not_used,
-    a_12_invalid_times_are_refused,
-    a_13_other_kinds_of_tokens_are_refused,
-    a_14_unusual_jws_are_refused,
-    a_18_access_ends_at_once,
-    a_18_a_new_role_is_in_the_next_answer,
+    tokens_with_alg_none_are_refused,
+    tokens_signed_with_the_public_key_as_secret_are_refused,
+    a_kid_is_looked_up_in_memory_only,
+    keys_in_the_header_are_not_used,
+    tokens_with_invalid_times_are_refused,
+    other_kinds_of_tokens_are_refused,
+    irregular_jws_are_refused,
+    deactivation_erasure_and_password_changes_end_access_at_once,
+    a_new_role_is_in_the_next_answer,
     the_claims_are_those_of_rfc_9068,
 }
 
-async fn a_08_alg_none_is_refused(app: &TestApp) {
+async fn tokens_with_alg_none_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (mut header, claims, signature) = parts(&pair.access);
     for alg in ["none", "None", "NONE", "nOnE", "", "HS256", "RS256", "ES384"] {
@@ -76,7 +76,7 @@ async fn a_08_alg_none_is_refused(app: &TestApp) {
     me(app, &pair.access).await.expect(200);
 }
 
-async fn a_09_a_public_key_is_not_accepted_as_a_secret(app: &TestApp) {
+async fn tokens_signed_with_the_public_key_as_secret_are_refused(app: &TestApp) {
     use protocol::wire::jwt::SigningKey;
     let pair = member(app, "alice").await;
     let (header, claims, _) = parts(&pair.access);
@@ -104,7 +104,7 @@ async fn a_09_a_public_key_is_not_accepted_as_a_secret(app: &TestApp) {
     }
 }
 
-async fn a_10_a_kid_is_only_looked_up(app: &TestApp) {
+async fn a_kid_is_looked_up_in_memory_only(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (mut header, claims, signature) = parts(&pair.access);
 
@@ -131,7 +131,7 @@ async fn a_10_a_kid_is_only_looked_up(app: &TestApp) {
     refused_everywhere(app, &format!("{}.{signature}", unsigned(&header, &claims)), "no kid").await;
 }
 
-async fn a_11_keys_in_the_header_are_not_used(app: &TestApp) {
+async fn keys_in_the_header_are_not_used(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (header, claims, _) = parts(&pair.access);
 
@@ -153,7 +153,7 @@ async fn a_11_keys_in_the_header_are_not_used(app: &TestApp) {
     }
 }
 
-async fn a_12_invalid_times_are_refused(app: &TestApp) {
+async fn tokens_with_invalid_times_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (_, claims, _) = parts(&pair.access);
     let now = app.clock.now().seconds();
@@ -188,7 +188,7 @@ async fn a_12_invalid_times_are_refused(app: &TestApp) {
     }
 }
 
-async fn a_13_other_kinds_of_tokens_are_refused(app: &TestApp) {
+async fn other_kinds_of_tokens_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (_, claims, _) = parts(&pair.access);
     refused_everywhere(app, &pair.refresh, "a refresh token").await;
@@ -209,7 +209,7 @@ async fn a_13_other_kinds_of_tokens_are_refused(app: &TestApp) {
     answer.expect_problem(401, "refresh_refused");
 }
 
-async fn a_14_unusual_jws_are_refused(app: &TestApp) {
+async fn irregular_jws_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let (header, claims, signature) = parts(&pair.access);
     for (name, value) in [
@@ -265,7 +265,7 @@ async fn a_14_unusual_jws_are_refused(app: &TestApp) {
     app.get(&format!("{}?access_token={token}", path("me")), None).await.expect_problem(401, "token_missing");
 }
 
-async fn a_18_access_ends_at_once(app: &TestApp) {
+async fn deactivation_erasure_and_password_changes_end_access_at_once(app: &TestApp) {
     use auth::account;
     use model::Secret;
     for change in ["deactivate", "delete", "set-password", "logout-all", "password"] {
@@ -301,7 +301,7 @@ async fn a_18_access_ends_at_once(app: &TestApp) {
     }
 }
 
-async fn a_18_a_new_role_is_in_the_next_answer(app: &TestApp) {
+async fn a_new_role_is_in_the_next_answer(app: &TestApp) {
     let pair = member(app, "alice").await;
     let user = app.operate(async |ctx| auth::account::find(ctx, "alice").await.unwrap()).await;
     app.operate(async |ctx| auth::account::set_role(ctx, &user, "admin").await.unwrap()).await;

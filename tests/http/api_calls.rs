@@ -4,7 +4,7 @@ use fixtures::{Answer, TestApp};
 use protocol::sealed::pepper::StoredText;
 use serde_json::{Value, json};
 
-/// The prefix of S2's routes.
+/// The prefix of the routes of `/api/v1/auth`.
 pub(crate) const V1: &str = "/api/v1/auth";
 /// A password that is on no blocklist.
 pub(crate) const PASSWORD: &str = "TestPass123!";

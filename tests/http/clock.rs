@@ -14,7 +14,7 @@ async fn node(database: &TestDatabase, key: &str, start: model::Now) -> TestApp 
 }
 
 #[tokio::test]
-async fn f_21_a_clock_that_jumps() {
+async fn a_clock_jump_neither_revives_nor_ends_a_session() {
     let database = TestDatabase::new(Engine::Sqlite);
     let key = fixtures::new_keyring().to_text().expose().clone();
     let today = node(&database, &key, START).await;
@@ -43,7 +43,7 @@ async fn f_21_a_clock_that_jumps() {
 }
 
 #[tokio::test]
-async fn f_22_two_nodes_whose_clocks_disagree() {
+async fn nodes_accept_tokens_from_a_clock_within_the_leeway() {
     let database = TestDatabase::new(Engine::Sqlite);
     let key = fixtures::new_keyring().to_text().expose().clone();
     let left = node(&database, &key, START).await;

@@ -215,12 +215,12 @@ async fn the_nth_call_fails(engine: Engine) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_34_a_failed_database_call_loses_nothing_on_sqlite() {
+async fn a_failed_database_call_loses_nothing_on_sqlite() {
     the_nth_call_fails(Engine::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_34_a_failed_database_call_loses_nothing_on_postgres() {
+async fn a_failed_database_call_loses_nothing_on_postgres() {
     the_nth_call_fails(Engine::Postgres).await;
 }
 
@@ -295,7 +295,7 @@ impl Segment for FullSegment {
 /// The n-th call of the journals' disk fails: every request succeeds, the journal contains every event once
 /// and in order, and the chain is intact.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_34_a_failed_journal_write_loses_nothing() {
+async fn a_failed_journal_write_loses_nothing() {
     let disk = Full { left: Arc::default() };
     let folder = tempfile::tempdir().unwrap();
     let keyring = fixtures::new_keyring();

@@ -9,9 +9,9 @@ const VECTORS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/data/password-hashes.tsv"));
 
 on_both! {
-    a_37_every_imported_hash_accepts_its_password,
-    a_37_bytes_are_taken_as_received_before_and_after_the_first_login,
-    a_37_an_unusable_hash_is_refused_at_the_import,
+    every_imported_hash_accepts_its_password,
+    imported_passwords_are_compared_as_received_before_and_after_the_first_login,
+    an_unusable_hash_is_refused_at_the_import,
     keycloak_and_firebase_hashes_are_imported,
     new_ids_are_above_the_imported_ones,
     an_import_does_not_change_existing_accounts,
@@ -50,7 +50,7 @@ async fn log_in(app: &TestApp, email: &str, password: &str) -> Answer {
     app.form("/api/v1/auth/token", &[("username", email), ("password", password)]).await
 }
 
-async fn a_37_every_imported_hash_accepts_its_password(app: &TestApp) {
+async fn every_imported_hash_accepts_its_password(app: &TestApp) {
     let vectors: Vec<(&str, String)> = VECTORS
         .lines()
         .map(|line| {
@@ -72,7 +72,7 @@ async fn a_37_every_imported_hash_accepts_its_password(app: &TestApp) {
     }
 }
 
-async fn a_37_bytes_are_taken_as_received_before_and_after_the_first_login(app: &TestApp) {
+async fn imported_passwords_are_compared_as_received_before_and_after_the_first_login(app: &TestApp) {
     // In NFD, hashed by programs that do not normalise.
     let (typed, composed) = ("cafe\u{301} \u{212b}ngstro\u{308}m", "café Ångström");
     for (at, line) in VECTORS.lines().filter(|line| line.contains("cafe")).enumerate() {
@@ -109,7 +109,7 @@ async fn a_37_bytes_are_taken_as_received_before_and_after_the_first_login(app: 
     }
 }
 
-async fn a_37_an_unusable_hash_is_refused_at_the_import(app: &TestApp) {
+async fn an_unusable_hash_is_refused_at_the_import(app: &TestApp) {
     for (hash, why) in [
         (json!("5f4dcc3b5aa765d61d8327deb882cf99"), "not a known password-hash format"),
         (

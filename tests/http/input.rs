@@ -41,15 +41,15 @@ async fn users(app: &TestApp) -> Vec<String> {
 on_both! {
     bodies_that_are_not_json_are_refused,
     bodies_of_the_wrong_shape_are_refused,
-    a_67_wrong_content_types_are_refused,
-    a_67_one_source_for_each_parameter,
-    a_32_large_and_deep_input_is_refused,
+    wrong_content_types_are_refused,
+    each_parameter_has_one_source,
+    large_and_deep_input_is_refused,
     invalid_registrations_are_refused,
-    a_49_mass_assignment_is_ignored,
-    a_27_one_of_64_identical_registrations_succeeds,
-    a_38_a_39_spellings_of_one_name_are_equal,
-    a_07_passwords_are_compared_whole_and_normalised,
-    a_40_quotes_and_comments_are_text,
+    mass_assignment_is_ignored,
+    one_of_64_identical_registrations_succeeds,
+    spellings_of_one_name_are_one_account,
+    passwords_are_compared_whole_and_in_nfc,
+    sql_in_values_is_stored_as_text,
     every_path_and_method_has_an_answer,
     odd_header_values_are_tolerated,
 }
@@ -109,7 +109,7 @@ async fn bodies_of_the_wrong_shape_are_refused(app: &TestApp) {
     assert_eq!(users(app).await, before);
 }
 
-async fn a_67_wrong_content_types_are_refused(app: &TestApp) {
+async fn wrong_content_types_are_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let before = users(app).await;
 
@@ -140,7 +140,7 @@ async fn a_67_wrong_content_types_are_refused(app: &TestApp) {
     assert_eq!(users(app).await.len(), before.len());
 }
 
-async fn a_67_one_source_for_each_parameter(app: &TestApp) {
+async fn each_parameter_has_one_source(app: &TestApp) {
     register(app, "alice").await;
     let twice = format!("username=alice&password={PASSWORD}&username=bob");
     app.call(Method::POST, &path("token"), None, Some((FORM, twice)))
@@ -159,7 +159,7 @@ async fn a_67_one_source_for_each_parameter(app: &TestApp) {
     app.call(Method::POST, &path("token"), None, Some((FORM, body))).await.expect(200);
 }
 
-async fn a_32_large_and_deep_input_is_refused(app: &TestApp) {
+async fn large_and_deep_input_is_refused(app: &TestApp) {
     let pair = member(app, "alice").await;
     let large = "x".repeat(1024 * 1024);
     for (method, mount) in json_routes() {
@@ -249,7 +249,7 @@ async fn invalid_registrations_are_refused(app: &TestApp) {
     assert!(users(app).await.is_empty());
 }
 
-async fn a_49_mass_assignment_is_ignored(app: &TestApp) {
+async fn mass_assignment_is_ignored(app: &TestApp) {
     let extra = json!({
         "email": "eve@example.com", "username": "eve", "password": PASSWORD, "role": "admin",
         "is_active": false, "is_superuser": true, "is_verified": true, "email_verified": true, "id": 777,
@@ -294,7 +294,7 @@ async fn a_49_mass_assignment_is_ignored(app: &TestApp) {
     .expect_problem(400, "unsupported_grant_type");
 }
 
-async fn a_27_one_of_64_identical_registrations_succeeds(app: &TestApp) {
+async fn one_of_64_identical_registrations_succeeds(app: &TestApp) {
     use futures_util::future::join_all;
     let answers = join_all((0..64).map(|_| try_register(app, "alice"))).await;
     let count = |status| answers.iter().filter(|answer| answer.status.as_u16() == status).count();
@@ -311,7 +311,7 @@ async fn a_27_one_of_64_identical_registrations_succeeds(app: &TestApp) {
     assert_eq!(users(app).await.len(), 2);
 }
 
-async fn a_38_a_39_spellings_of_one_name_are_equal(app: &TestApp) {
+async fn spellings_of_one_name_are_one_account(app: &TestApp) {
     let register = async |email: &str, username: &str| {
         app.post(&path("register"), None, json!({"email": email, "username": username, "password": PASSWORD}))
             .await
@@ -342,7 +342,7 @@ async fn a_38_a_39_spellings_of_one_name_are_equal(app: &TestApp) {
     try_log_in(app, "josesmith@", PASSWORD).await.expect_problem(401, "invalid_credentials");
 }
 
-async fn a_07_passwords_are_compared_whole_and_normalised(app: &TestApp) {
+async fn passwords_are_compared_whole_and_in_nfc(app: &TestApp) {
     let long = "p".repeat(72);
     let body = |name: &str, password: &str| {
         let email = format!("{name}@example.com");
@@ -368,7 +368,7 @@ async fn a_07_passwords_are_compared_whole_and_normalised(app: &TestApp) {
     app.post(&path("register"), None, body("len7", &"\u{1f512}".repeat(7))).await.expect(422);
 }
 
-async fn a_40_quotes_and_comments_are_text(app: &TestApp) {
+async fn sql_in_values_is_stored_as_text(app: &TestApp) {
     let pair = member(app, "alice").await;
     for text in ["' OR '1'='1", "alice'--", "\"; DROP TABLE users; --", "alice\\", "%", "_lice", "alice\u{0}"]
     {

@@ -7,7 +7,7 @@ use http::{Method, Request};
 use crate::api_calls::{me, member, path};
 
 on_both! {
-    a_54_nothing_with_a_token_is_cached,
+    answers_with_tokens_are_not_cached,
     security_headers_are_on_every_answer,
     a_request_id_is_ours_unless_a_trusted_proxy_gives_one,
 }
@@ -16,7 +16,7 @@ fn with_origin(method: Method, path: &str, origin: &str) -> http::request::Build
     Request::builder().method(method).uri(path).header("origin", origin)
 }
 
-async fn a_54_nothing_with_a_token_is_cached(app: &TestApp) {
+async fn answers_with_tokens_are_not_cached(app: &TestApp) {
     let pair = member(app, "alice").await;
     for answer in [
         me(app, &pair.access).await,
@@ -59,7 +59,7 @@ async fn a_request_id_is_ours_unless_a_trusted_proxy_gives_one(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn a_55_only_listed_origins_and_never_null() {
+async fn cors_allows_only_listed_origins_and_never_null() {
     let options = Options::of([("server.cors_allowed_origins", "https://app.example")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
 

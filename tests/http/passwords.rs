@@ -10,15 +10,15 @@ use store::queries::credential;
 use crate::api_calls::{PASSWORD, find, log_in, path, register, set_hash, try_log_in};
 
 on_both! {
-    n_02_lengths_from_8_to_1024_characters,
-    n_03_passwords_may_use_every_unicode_plane,
-    n_05_there_are_no_hints_and_no_questions,
-    n_06_the_whole_password_counts,
-    n_07_nfc_forms_are_equal_and_nfkc_forms_are_not,
-    n_08_common_and_personal_passwords_are_refused,
-    a_05_unknown_names_use_the_hash_formats_of_users,
-    a_36_a_megabyte_is_refused_before_it_is_hashed,
-    a_37_an_old_hash_is_replaced_at_the_first_login,
+    passwords_have_8_to_1024_characters,
+    passwords_may_use_every_unicode_plane,
+    the_api_has_no_password_hints_or_questions,
+    the_whole_password_is_compared,
+    nfc_forms_of_a_password_are_equal_and_nfkc_forms_are_not,
+    common_and_personal_passwords_are_refused,
+    unknown_names_use_the_hash_formats_of_users,
+    a_password_of_a_megabyte_is_refused_before_hashing,
+    an_old_hash_is_replaced_at_the_first_login,
 }
 
 async fn try_password(app: &TestApp, name: &str, password: &str) -> Answer {
@@ -40,7 +40,7 @@ fn complaint(answer: &Answer) -> (String, String) {
     (text("type"), text("msg"))
 }
 
-async fn n_02_lengths_from_8_to_1024_characters(app: &TestApp) {
+async fn passwords_have_8_to_1024_characters(app: &TestApp) {
     // The limits count characters: each of these has four bytes.
     for (index, length) in [8, 64, 128, 1024].into_iter().enumerate() {
         works(app, &format!("long{index}"), &"\u{1F511}".repeat(length)).await;
@@ -57,7 +57,7 @@ async fn n_02_lengths_from_8_to_1024_characters(app: &TestApp) {
     }
 }
 
-async fn n_03_passwords_may_use_every_unicode_plane(app: &TestApp) {
+async fn passwords_may_use_every_unicode_plane(app: &TestApp) {
     let printing: String = (' '..='~').collect();
     works(app, "ascii", &printing).await;
     works(app, "spaces", "   a b c   ").await;
@@ -70,7 +70,7 @@ async fn n_03_passwords_may_use_every_unicode_plane(app: &TestApp) {
     }
 }
 
-async fn n_05_there_are_no_hints_and_no_questions(app: &TestApp) {
+async fn the_api_has_no_password_hints_or_questions(app: &TestApp) {
     let document = app.get("/openapi.json", None).await.expect(200).json();
     let mut names = BTreeSet::new();
     members(&document, &mut names);
@@ -95,7 +95,7 @@ fn members(value: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
-async fn n_06_the_whole_password_counts(app: &TestApp) {
+async fn the_whole_password_is_compared(app: &TestApp) {
     for length in [63, 72, 128] {
         let (name, beginning) = (format!("whole{length}"), "b".repeat(length));
         works(app, &name, &format!("{beginning}1")).await;
@@ -105,7 +105,7 @@ async fn n_06_the_whole_password_counts(app: &TestApp) {
     }
 }
 
-async fn n_07_nfc_forms_are_equal_and_nfkc_forms_are_not(app: &TestApp) {
+async fn nfc_forms_of_a_password_are_equal_and_nfkc_forms_are_not(app: &TestApp) {
     works(app, "composed", "caf\u{E9} au lait").await;
     try_log_in(app, "composed", "cafe\u{301} au lait").await.expect(200);
     try_log_in(app, "composed", "cafe au lait").await.expect(401);
@@ -115,7 +115,7 @@ async fn n_07_nfc_forms_are_equal_and_nfkc_forms_are_not(app: &TestApp) {
     try_log_in(app, "ligature", "fifty fishes").await.expect(401);
 }
 
-async fn n_08_common_and_personal_passwords_are_refused(app: &TestApp) {
+async fn common_and_personal_passwords_are_refused(app: &TestApp) {
     let email = "somebody.special@example.com";
     let with = |password: &'static str| {
         let body = json!({"email": email, "username": "special-name", "password": password});
@@ -148,7 +148,7 @@ async fn n_08_common_and_personal_passwords_are_refused(app: &TestApp) {
     }
 }
 
-async fn a_36_a_megabyte_is_refused_before_it_is_hashed(app: &TestApp) {
+async fn a_password_of_a_megabyte_is_refused_before_hashing(app: &TestApp) {
     register(app, "alice").await;
     let before = app.services.hasher.counts().totals();
     for _ in 0..20 {
@@ -175,7 +175,7 @@ fn bcrypt_of(password: &str, cost: u32) -> String {
     bcrypt::hash_with_salt(password, cost, *b"sixteen bytes!!!").unwrap().to_string()
 }
 
-async fn a_37_an_old_hash_is_replaced_at_the_first_login(app: &TestApp) {
+async fn an_old_hash_is_replaced_at_the_first_login(app: &TestApp) {
     register(app, "alice").await;
     let old = bcrypt_of(PASSWORD, 5);
     set_hash(app, "alice", &old).await;
@@ -214,7 +214,7 @@ fn computed(app: &TestApp) -> Vec<(&'static str, u64)> {
     durations.into_iter().map(|(algorithm, histogram)| (algorithm, histogram.count)).collect()
 }
 
-async fn a_05_unknown_names_use_the_hash_formats_of_users(app: &TestApp) {
+async fn unknown_names_use_the_hash_formats_of_users(app: &TestApp) {
     for user in 0..8 {
         let name = format!("user{user}");
         register(app, &name).await;
@@ -255,7 +255,7 @@ async fn a_05_unknown_names_use_the_hash_formats_of_users(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn n_09_a_raised_cost_reaches_every_hash_at_its_next_login() {
+async fn a_raised_cost_applies_to_each_hash_at_its_next_login() {
     let keyring = fixtures::new_keyring();
     let options = Options { keyring: Some(keyring.clone()), ..Options::default() };
     let app = TestApp::with(Engine::Sqlite, options).await;
@@ -292,7 +292,7 @@ fn breached(passwords: &[&str]) -> tempfile::NamedTempFile {
 }
 
 #[tokio::test]
-async fn n_08_a_breached_password_is_refused() {
+async fn a_breached_password_is_refused() {
     let file = breached(&["correct horse", "caf\u{E9} au lait", "Trustno1Trustno1"]);
     let options = Options::of([("passwords.breach_filter", file.path().to_str().unwrap())]);
     let app = TestApp::with(Engine::Sqlite, options).await;
@@ -342,7 +342,7 @@ async fn bcrypt_refuses_passwords_over_72_bytes() {
 }
 
 #[test]
-fn n_08_a_custom_blocklist_is_applied_and_can_be_switched_off() {
+fn a_custom_blocklist_is_applied_and_can_be_switched_off() {
     let mut settings = auth::Settings::default().passwords;
     let kind = |settings: &auth::password::PasswordSettings, password| {
         Policy(settings).accept("password", password, None, None).err().map(|error| error.kind)

@@ -56,7 +56,7 @@ async fn versions(app: &TestApp) -> Vec<(i64, bool)> {
 }
 
 #[tokio::test]
-async fn n_10_a_copy_of_the_database_alone_verifies_nothing() {
+async fn a_copy_of_the_database_alone_verifies_no_password() {
     for engine in ENGINES {
         let (app, keyring) = peppered(engine).await;
         register(&app, "alice").await;
@@ -86,7 +86,7 @@ async fn n_10_a_copy_of_the_database_alone_verifies_nothing() {
 }
 
 #[tokio::test]
-async fn n_10_a_pepper_rotation_fails_no_login() {
+async fn a_pepper_rotation_fails_no_login() {
     for engine in ENGINES {
         let (one, keyring) = peppered(engine).await;
         let two = TestApp::on(one.database.clone(), options(&keyring, true)).await;
@@ -131,7 +131,7 @@ async fn n_10_a_pepper_rotation_fails_no_login() {
 }
 
 #[tokio::test]
-async fn n_10_a_pepper_that_a_hash_needs_is_not_removed() {
+async fn a_pepper_that_a_hash_needs_is_not_removed() {
     for engine in ENGINES {
         let (app, _) = peppered(engine).await;
         register(&app, "alice").await;
@@ -163,7 +163,7 @@ async fn n_10_a_pepper_that_a_hash_needs_is_not_removed() {
 }
 
 #[tokio::test]
-async fn n_10_a_sealed_hash_of_another_user_is_useless() {
+async fn a_sealed_hash_moved_to_another_user_is_unusable() {
     let (app, _) = peppered(Engine::Sqlite).await;
     register(&app, "alice").await;
     register(&app, "mallory").await;
@@ -179,7 +179,7 @@ async fn n_10_a_sealed_hash_of_another_user_is_useless() {
 }
 
 #[tokio::test]
-async fn n_10_older_hashes_are_sealed_and_can_be_unsealed() {
+async fn older_hashes_are_sealed_and_can_be_unsealed() {
     for engine in ENGINES {
         let keyring = fixtures::new_keyring();
         let database = TestDatabase::new(engine);
@@ -242,7 +242,7 @@ async fn n_10_older_hashes_are_sealed_and_can_be_unsealed() {
 }
 
 #[tokio::test]
-async fn n_10_everything_that_writes_a_hash_seals_it() {
+async fn every_write_of_a_hash_seals_it() {
     for engine in ENGINES {
         let (app, _) = peppered(engine).await;
         // A hash in an old format is replaced by a sealed one.
@@ -283,7 +283,7 @@ async fn n_10_everything_that_writes_a_hash_seals_it() {
 }
 
 #[tokio::test]
-async fn n_10_imports_are_sealed_and_exports_are_not() {
+async fn imports_are_sealed_and_exports_are_not() {
     let (app, _) = peppered(Engine::Sqlite).await;
     let hash = bcrypt::hash_with_salt(PASSWORD, 4, *b"sixteen bytes!!!").unwrap().to_string();
     let row = json!({"email": "alice@example.com", "username": "alice", "password_hash": hash});
@@ -318,7 +318,7 @@ async fn n_10_imports_are_sealed_and_exports_are_not() {
 
 #[tokio::test]
 
-async fn n_10_a_new_master_key_seals_the_pepper_too() {
+async fn resealing_moves_the_pepper_to_the_new_master_key() {
     let (app, old) = peppered(Engine::Sqlite).await;
     register(&app, "alice").await;
     let new = fixtures::new_keyring();
@@ -339,7 +339,7 @@ async fn n_10_a_new_master_key_seals_the_pepper_too() {
 
 /// Otherwise each login with such a hash would cost one more query.
 #[tokio::test]
-async fn n_10_a_missing_pepper_is_queried_once() {
+async fn a_missing_pepper_is_queried_once() {
     let (app, _) = peppered(Engine::Sqlite).await;
     register(&app, "alice").await;
 

@@ -108,7 +108,7 @@ pub(crate) async fn degraded(node: &Node) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_23_an_unwritable_journal_does_not_stop_logins_and_is_reported() {
+async fn an_unwritable_journal_does_not_stop_logins_and_is_reported() {
     let mut setup = Setup::sqlite();
     let operations = format!("127.0.0.1:{}", testkit::free_port());
     setup.set("SERVER__OPS_LISTEN", &operations);

@@ -222,7 +222,7 @@ async fn no_output_contains_a_secret(setup: &mut Setup, trail: impl Fn() -> Stri
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_51_nothing_secret_is_written_on_sqlite() {
+async fn nothing_secret_is_written_on_sqlite() {
     let mut setup = Setup::sqlite();
     let folder = setup.folder.path().join("gatewright-data");
     let trail = move || {
@@ -238,7 +238,7 @@ async fn a_51_nothing_secret_is_written_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_51_nothing_secret_is_written_on_postgres() {
+async fn nothing_secret_is_written_on_postgres() {
     let database = database();
     let mut setup = Setup::postgres(database.url());
     let trail = || {

@@ -168,7 +168,7 @@ async fn erased_everywhere(by_command: bool) {
 
 /// SQLite keeps no data of an erased user in the pages of its files.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_erased_user_is_in_no_page_of_the_embedded_database() {
+async fn no_page_of_sqlite_contains_an_erased_user() {
     let setup = Setup::sqlite();
     let mut node = setup.start();
     for (name, agent) in [("doomed", GONE), ("other", KEPT)] {

@@ -68,7 +68,7 @@ async fn nothing_answered_is_lost(setup: &Setup, kills: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f16_kill_9_loses_nothing_on_sqlite() {
+async fn fault_kill_9_loses_nothing_on_sqlite() {
     let setup = Setup::sqlite();
     nothing_answered_is_lost(&setup, kills(4)).await;
     let path = setup.folder.path().join("gatewright-data/gatewright.db");
@@ -79,7 +79,7 @@ async fn fault_f16_kill_9_loses_nothing_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f16_kill_9_loses_nothing_on_postgres() {
+async fn fault_kill_9_loses_nothing_on_postgres() {
     let database = database();
     nothing_answered_is_lost(&Setup::postgres(database.url()), kills(4)).await;
     let orphans = "SELECT count(*) FROM gatewright.sessions s \
@@ -89,7 +89,7 @@ async fn fault_f16_kill_9_loses_nothing_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f03_a_hanging_database() {
+async fn fault_during_a_database_hang_known_users_are_served_and_others_get_503() {
     let postgres = Postgres::start();
     let mut setup = Setup::postgres(&postgres.url());
     setup.set("DATABASE__ACQUIRE_TIMEOUT", "500ms");
@@ -131,7 +131,7 @@ async fn fault_f03_a_hanging_database() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f01_f02_a_database_that_is_killed_or_stopped_and_comes_back() {
+async fn fault_requests_succeed_again_after_the_database_restarts() {
     let mut postgres = Postgres::builder().fsync(true).start();
     let node = Setup::postgres(&postgres.url()).start();
 
@@ -163,7 +163,7 @@ async fn fault_f01_f02_a_database_that_is_killed_or_stopped_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f05_no_connections_left() {
+async fn fault_logins_get_503_while_the_database_has_no_free_connections() {
     let postgres = Postgres::builder().setting("max_connections", "12").start();
     let mut setup = Setup::postgres(&postgres.url());
     setup.set("DATABASE__POOL_MIN", "1");
@@ -179,7 +179,7 @@ async fn fault_f05_no_connections_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f17_a_term_signal_under_load_drops_nothing() {
+async fn fault_a_term_signal_under_load_drops_nothing() {
     let setup = Setup::sqlite();
     let mut node = setup.start();
     node.member("alice").await;
@@ -206,7 +206,7 @@ async fn fault_f17_a_term_signal_under_load_drops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f18_a_reload_with_an_invalid_file_keeps_the_old_configuration() {
+async fn fault_a_reload_with_an_invalid_file_keeps_the_old_configuration() {
     let setup = Setup::sqlite();
     let file = setup.folder.path().join("gatewright.toml");
     std::fs::write(&file, "[telemetry]\nlog_level = \"info\"\n").unwrap();
@@ -225,7 +225,7 @@ async fn fault_f18_a_reload_with_an_invalid_file_keeps_the_old_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f24_no_file_descriptors_left() {
+async fn fault_the_server_answers_again_after_it_ran_out_of_file_descriptors() {
     let setup = Setup::sqlite();
     let node = setup.start();
     node.member("alice").await;

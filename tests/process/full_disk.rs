@@ -112,7 +112,7 @@ async fn requests(node: &Node, rounds: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_23_a_full_disk_does_not_stop_logins_and_loses_no_event() {
+async fn a_full_disk_does_not_stop_logins_and_loses_no_event() {
     let place = Place::new();
     let (mut node, mut ids) = place.start().await;
     place.fill(&node, EVENTS);
@@ -197,12 +197,12 @@ async fn login(node: &Node) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_23_kill_9_on_a_full_disk_counts_the_missing_events() {
+async fn kill_9_on_a_full_disk_counts_the_missing_events() {
     missing_events_are_counted(|node| node.server.kill(), 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_23_a_shutdown_on_a_full_disk_counts_the_missing_events() {
+async fn a_shutdown_on_a_full_disk_counts_the_missing_events() {
     let end = |node: &mut Node| {
         assert_eq!(node.server.terminate().code(), Some(0));
         assert!(node.server.stderr().contains("events are missing from the audit journal"));

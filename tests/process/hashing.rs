@@ -32,7 +32,7 @@ fn memory(node: &Node, line: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_25_a_36_500_logins_use_two_arenas_and_health_answers() {
+async fn five_hundred_logins_use_two_arenas_and_health_answers() {
     let node = real(Setup::sqlite()).start();
     node.member("alice").await;
     let before = memory(&node, "VmRSS");
@@ -76,7 +76,7 @@ impl Drop for Spinners {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f_26_logins_succeed_and_health_answers_beside_four_busy_loops() {
+async fn fault_logins_succeed_and_health_answers_beside_four_busy_loops() {
     // Starved threads would leave logins in the queue until its deadline of five seconds.
     let node = real(Setup::sqlite()).start();
     node.member("alice").await;

@@ -6,7 +6,7 @@ use testkit::raw::RawConnection;
 use crate::node::Setup;
 
 #[tokio::test]
-async fn a_32_a_gigabyte_is_not_read() {
+async fn a_body_of_a_gigabyte_is_not_read() {
     let node = Setup::sqlite().start();
     let mut socket = RawConnection::open(node.address).await;
     let head = "POST /api/v1/auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
@@ -22,7 +22,7 @@ async fn a_32_a_gigabyte_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_34_requests_that_could_mean_two_things_are_refused() {
+async fn ambiguous_requests_are_refused() {
     let node = Setup::sqlite().start();
     for head in [
         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",

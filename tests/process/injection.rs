@@ -114,7 +114,7 @@ fn stop(node: &mut Node) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_41_a_request_is_one_line_of_json_and_one_record() {
+async fn a_request_is_one_line_of_json_and_one_record() {
     let setup = setup("json");
     let mut node = setup.start();
     let (answered, owed) = attack(&node).await;
@@ -163,7 +163,7 @@ async fn a_41_a_request_is_one_line_of_json_and_one_record() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_41_a_request_is_one_line_for_people() {
+async fn a_request_is_one_line_of_the_pretty_log() {
     let mut node = setup("pretty").start();
     let (answered, _) = attack(&node).await;
     let log = stop(&mut node);

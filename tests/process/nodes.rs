@@ -21,7 +21,7 @@ fn two() -> Two {
 }
 
 #[tokio::test]
-async fn a_15_sixty_four_refreshes_on_two_nodes_get_one_successor() {
+async fn sixty_four_refreshes_on_two_nodes_get_one_successor() {
     let two = two();
     let (_, mut token) = two.left.member("alice").await;
     for _ in 0..5 {
@@ -34,7 +34,7 @@ async fn a_15_sixty_four_refreshes_on_two_nodes_get_one_successor() {
 }
 
 #[tokio::test]
-async fn a_27_the_same_registration_on_two_nodes_wins_once() {
+async fn the_same_registration_on_two_nodes_succeeds_once() {
     let two = two();
     let both = [&two.left, &two.right];
     let answers = join_all((0..64).map(|index| both[index % 2].register("alice"))).await;

@@ -1,12 +1,12 @@
-//! The curl commands of the seeds, with another host and port.
+//! The published curl commands of both dialects, with another host and port.
 
 use serde_json::Value;
 use testkit::process::Server;
 
 use crate::node::{Setup, database};
 
-/// The commands of S2.
-const S2: [&str; 4] = [
+/// Commands of the dialect `/api/v1/auth`.
+const V1: [&str; 4] = [
     "curl http://localhost:8080/health/liveness",
     "curl http://localhost:8080/health/readiness",
     r#"curl -X POST http://localhost:8080/api/v1/auth/register \
@@ -16,8 +16,8 @@ const S2: [&str; 4] = [
   -d "username=testuser&password=TestPass123!""#,
 ];
 
-/// The command of S1.
-const S1: &str = r#"curl -X POST https://your-domain.com/api/auth/register \
+/// A command of the dialect for clients of FastAPI services.
+const FASTAPI: &str = r#"curl -X POST https://your-domain.com/api/auth/register \
   -H "Content-Type: application/json" \
   -d '{
     "email": "test@example.com",
@@ -40,22 +40,22 @@ fn curl(base: &str, line: &str) -> (u16, Value) {
 fn check(mut setup: Setup) {
     let node = setup.start();
     let base = node.url("");
-    assert_eq!(curl(&base, S2[0]), (200, serde_json::json!({"status": "alive"})));
-    assert_eq!(curl(&base, S2[1]), (200, serde_json::json!({"status": "ready"})));
-    let (status, user) = curl(&base, S2[2]);
+    assert_eq!(curl(&base, V1[0]), (200, serde_json::json!({"status": "alive"})));
+    assert_eq!(curl(&base, V1[1]), (200, serde_json::json!({"status": "ready"})));
+    let (status, user) = curl(&base, V1[2]);
     assert_eq!((status, &user["id"], &user["email"]), (201, &1.into(), &"test@example.com".into()));
     assert_eq!((&user["username"], &user["is_active"]), (&"testuser".into(), &true.into()));
-    let (status, tokens) = curl(&base, S2[3]);
+    let (status, tokens) = curl(&base, V1[3]);
     let names: Vec<_> = tokens.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!((status, names), (200, vec!["access_token", "expires_in", "refresh_token", "token_type"]));
     assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&"bearer".into(), &1800.into()));
-    assert_eq!(curl(&base, S2[2]).0, 409);
+    assert_eq!(curl(&base, V1[2]).0, 409);
 
-    // The password of S1's example is a common one.
-    let (status, refused) = curl(&base, S1);
+    // The password of the example is a common one.
+    let (status, refused) = curl(&base, FASTAPI);
     assert_eq!((status, &refused["detail"][0]["loc"]), (422, &serde_json::json!(["body", "password"])));
     assert!(refused["detail"][0]["msg"].as_str().unwrap().contains("common"), "{refused}");
-    let better = S1.replace("password123", "a better passphrase");
+    let better = FASTAPI.replace("password123", "a better passphrase");
     let (status, taken) = curl(&base, &better);
     assert_eq!((status, &taken["detail"]), (400, &"Email already exists".into()));
     let (status, pair) = curl(&base, &better.replace("test@", "test2@"));
@@ -67,17 +67,17 @@ fn check(mut setup: Setup) {
 
     setup.set("PASSWORDS__BLOCKLIST", "off");
     let node = setup.start();
-    let (status, pair) = curl(&node.url(""), &S1.replace("test@", "test3@"));
+    let (status, pair) = curl(&node.url(""), &FASTAPI.replace("test@", "test3@"));
     assert_eq!((status, &pair["user"]["annual_income"]), (201, &50000.into()));
 }
 
 #[test]
-fn the_seeds_lines_work_on_sqlite() {
+fn the_published_curl_commands_work_on_sqlite() {
     check(Setup::sqlite());
 }
 
 #[test]
-fn the_seeds_lines_work_on_postgres() {
+fn the_published_curl_commands_work_on_postgres() {
     let database = database();
     check(Setup::postgres(database.url()));
 }

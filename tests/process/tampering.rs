@@ -195,12 +195,12 @@ fn replaced(place: &Place) -> String {
 }
 
 #[test]
-fn a_64_tampered_rows_are_reported_on_sqlite() {
+fn tampered_rows_are_reported_on_sqlite() {
     tampered_rows_are_reported(Setup::sqlite(), None);
 }
 
 #[test]
-fn a_64_tampered_rows_are_reported_on_postgres() {
+fn tampered_rows_are_reported_on_postgres() {
     let database = database();
     tampered_rows_are_reported(Setup::postgres(database.url()), Some(database.url()));
 }
@@ -246,14 +246,14 @@ async fn a_wiped_directory_begins_a_new_journal(setup: &Setup, place: Place) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_64_a_wiped_directory_begins_a_new_journal_on_sqlite() {
+async fn a_wiped_directory_begins_a_new_journal_on_sqlite() {
     let setup = Setup::sqlite();
     let place = Place::of(&setup, None);
     a_wiped_directory_begins_a_new_journal(&setup, place).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_64_a_wiped_directory_begins_a_new_journal_on_postgres() {
+async fn a_wiped_directory_begins_a_new_journal_on_postgres() {
     let database = database();
     let setup = Setup::postgres(database.url());
     let place = Place::of(&setup, Some(database.url()));
@@ -262,7 +262,7 @@ async fn a_64_a_wiped_directory_begins_a_new_journal_on_postgres() {
 
 /// After an old audit directory is restored, no new record gets the sequence of a shipped one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_64_a_restored_old_directory_reuses_no_sequence() {
+async fn a_restored_old_directory_reuses_no_sequence() {
     let setup = Setup::sqlite();
     let place = Place::of(&setup, None);
     let audit = setup.folder.path().join("gatewright-data/audit");

@@ -153,7 +153,7 @@ impl Files {
 }
 
 #[test]
-fn a_64_a_tampered_record_in_a_file_is_reported() {
+fn a_tampered_record_in_a_file_is_reported() {
     let files = Files::new();
     let (end, middle) = (word(&files.heads[59]), word(&files.heads[29]));
     let (status, report, finding) = files.verify(&["--head", &end, "--head", &middle]);
@@ -187,7 +187,7 @@ fn a_64_a_tampered_record_in_a_file_is_reported() {
 }
 
 #[test]
-fn a_64_truncated_and_replaced_segments_are_reported() {
+fn truncated_and_replaced_segments_are_reported() {
     let files = Files::new();
     let number = Files::holding(&files.whole, "\"a0030\"");
     let bytes = std::fs::read(&files.whole[number]).unwrap();
@@ -216,7 +216,7 @@ fn a_64_truncated_and_replaced_segments_are_reported() {
 
 /// Only the header of a single segment identifies its journal.
 #[test]
-fn a_64_a_damaged_header_and_a_missing_journal_are_reported() {
+fn a_damaged_header_and_a_missing_journal_are_reported() {
     let files = Files::new();
     for later in 1..files.whole.len() {
         std::fs::remove_file(files.copied(later)).unwrap();

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_is_in_the_file_before_it_counts_and_is_used_again() {
+    async fn a_new_key_is_in_the_file_before_its_receipt_and_is_reused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         let detail_keys = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();

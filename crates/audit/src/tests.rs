@@ -99,7 +99,7 @@ fn holds(folder: &Path, bytes: &str) -> bool {
 }
 
 #[tokio::test]
-async fn an_event_says_who_and_what_and_only_its_key_says_from_where() {
+async fn an_event_names_its_user_and_only_the_detail_key_opens_the_address() {
     let place = Place::new();
     let auditor = place.open();
     let event = Event::LoginSucceeded {
@@ -160,7 +160,7 @@ fn another() -> Keyring {
 }
 
 #[tokio::test]
-async fn an_erased_user_cannot_be_read_any_more_and_the_chain_still_holds() {
+async fn details_of_an_erased_user_are_unreadable_and_the_chain_verifies() {
     let place = Place::new();
     let auditor = place.open();
     let trail = trail(&auditor);
@@ -186,7 +186,7 @@ async fn an_erased_user_cannot_be_read_any_more_and_the_chain_still_holds() {
 }
 
 #[tokio::test]
-async fn what_was_noted_before_the_end_is_there_after_it() {
+async fn events_noted_before_the_stop_are_in_the_journal() {
     let place = Place::new();
     for round in 0..3_u128 {
         let auditor = place.open();

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn slots_in_the_past_are_not_given_out() {
+    async fn retry_slots_are_never_in_the_past() {
         let mut capacity = Capacity::new(1.0);
         capacity.measured(&argon2(), 1, SECOND);
         assert_eq!(capacity.retry_after(Priority::Login, &argon2(), 4 * SECOND, 4 * SECOND, 0.0), 3 * SECOND);

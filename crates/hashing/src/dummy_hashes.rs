@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_05_kinds_of_dummy_hashes_are_as_frequent_as_real_ones_and_one_name_keeps_its_kind() {
+    fn dummy_hashes_have_the_frequencies_of_real_ones_and_one_name_keeps_its_kind() {
         let sample = [vec![bcrypt(10); 30], vec![bcrypt(12); 10]].concat();
         let dummy_hashes = DummyHashes::of_sample(sample).unwrap();
         let tens = count(&dummy_hashes, 10);

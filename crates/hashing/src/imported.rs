@@ -115,7 +115,7 @@ mod tests {
 
     /// Passwords are neither normalised nor, except by bcrypt, truncated.
     #[test]
-    fn a_37_every_format_takes_its_password_as_received() {
+    fn every_format_verifies_the_password_as_received() {
         for (kind, text, password) in vectors() {
             assert!(matches(text, &password), "{kind} {text} {password:?}");
             let nfc: String = password.nfc().collect();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_37_only_bcrypt_cuts_a_password_after_72_bytes() {
+    fn only_bcrypt_truncates_a_password_to_72_bytes() {
         let long = vectors().filter(|(_, _, password)| password.len() > 72);
         for (kind, text, password) in long {
             assert_eq!(matches(text, &password[..72]), kind == "bcrypt", "{kind} {text}");
@@ -137,7 +137,7 @@ mod tests {
 
     /// Gatewright's own bcrypt passwords have at most 72 bytes, so a longer password never matches.
     #[test]
-    fn a_37_a_password_of_gatewright_is_never_truncated() {
+    fn a_password_set_here_is_never_truncated() {
         let (_, text, password) = vectors().find(|(_, _, password)| password.len() > 72).unwrap();
         let stored = StoredHash::parse(text).unwrap();
         assert_eq!(verify(&stored, password.as_bytes(), &mut WorkerBuffers::default()), Some(false));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_37_a_nul_ends_the_passwords_of_c_programs_only() {
+    fn a_nul_ends_only_passwords_of_formats_written_in_c() {
         for (kind, text, password) in vectors().filter(|(_, _, password)| password.len() == 28) {
             let c = kind.starts_with("sha") || text.starts_with("$2y$");
             assert_eq!(matches(text, &format!("{password}\0x")), c, "{kind} {text}");

@@ -50,7 +50,7 @@ fn from(last: u8) -> Requester {
 }
 
 #[tokio::test]
-async fn n_09_hashes_carry_salt_and_cost_and_verify() {
+async fn hashes_contain_salt_and_cost_and_verify() {
     for scheme in [BCRYPT, ARGON2] {
         let hasher = hasher(scheme);
         let (one, other) = (hasher.make("correct horse").await, hasher.make("correct horse").await);
@@ -64,7 +64,7 @@ async fn n_09_hashes_carry_salt_and_cost_and_verify() {
 }
 
 #[tokio::test]
-async fn n_06_passwords_that_begin_alike_are_different_passwords() {
+async fn passwords_with_a_common_beginning_do_not_match() {
     for (scheme, lengths) in [(ARGON2, vec![64, 72, 128, 1000]), (BCRYPT, vec![64, 71])] {
         let hasher = hasher(scheme);
         for length in lengths {
@@ -150,7 +150,7 @@ async fn a_waiting_job_is_refused_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_36_a_job_that_would_wait_too_long_is_refused_at_once_with_a_retry_time() {
+async fn a_job_that_would_wait_too_long_is_refused_at_once_with_a_retry_time() {
     let hasher = asleep(ARGON2);
     let burst = (0..20_u8).map(|number| hasher.ask(from(number), Task::Hash(ARGON2), "a password"));
     let wake = async {
@@ -230,7 +230,7 @@ async fn capacity_is_measured_for_the_kinds_that_users_have() {
 }
 
 #[tokio::test]
-async fn a_37_a_typo_that_the_origin_ignored_does_not_become_the_password() {
+async fn characters_that_the_origin_ignored_do_not_become_part_of_the_password() {
     let (argon2, bcrypt) = (hasher(ARGON2), hasher(BCRYPT));
     let imported = |text: &str| StoredHash::from_origin(text, Rules::Imported).unwrap();
     let short = imported(&bcrypt.make("correct horse").await.to_string());

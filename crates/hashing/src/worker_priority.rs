@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn f_26_threads_that_starve_while_jobs_wait_are_raised_and_lowered_afterwards() {
+    async fn starved_threads_are_raised_while_jobs_wait_and_lowered_afterwards() {
         let priority = WorkerPriority::new(None);
         let mut sample = Sample::default();
         // No thread is registered, so the measured time is zero.

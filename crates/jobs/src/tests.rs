@@ -222,7 +222,7 @@ async fn a_new_key_is_loaded_when_the_counter_moves() {
 }
 
 #[tokio::test]
-async fn n_10_a_new_pepper_is_loaded_when_the_counter_moves_and_hashes_follow_it() {
+async fn a_new_pepper_is_loaded_when_the_counter_moves_and_seals_stored_hashes() {
     let mut peppered = settings();
     peppered.passwords.pepper = true;
     let node = node_with(peppered).await;

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_read() {
+    fn a_displayed_time_is_read_back() {
         let at = Now::from_micros(1_700_000_000_123_456);
         assert_eq!(Now::parse(&at.to_string()), Some(at));
         assert_eq!(Now::parse("2023-11-14T23:13:20.123456789+01:00"), Some(at));

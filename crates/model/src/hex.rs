@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_and_bytes_are_each_others() {
+    fn bytes_and_digits_convert_both_ways() {
         let bytes: Vec<u8> = (0..=255).collect();
         let digits = encode(&bytes);
         assert!(digits.starts_with("000102030405060708090a0b") && digits.ends_with("fdfeff"));
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_byte() {
+    fn invalid_digits_are_refused() {
         for text in ["0", "000", "0g", "+f", "-1", " 1", "0x", "é", "00é"] {
             assert_eq!(decode(text), None, "{text}");
         }

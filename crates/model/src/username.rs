@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_name_and_maps_the_key() {
+    fn a_username_keeps_its_spelling_and_maps_its_key() {
         let name = Username::parse("Jane_Doe-1").unwrap();
         assert_eq!((name.name(), name.key()), ("Jane_Doe-1", "jane_doe-1"));
         assert_eq!(Username::parse("E\u{301}va").unwrap().name(), "Éva");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_with_a_reason() {
+    fn an_invalid_username_is_refused_with_a_reason() {
         let long = "a".repeat(65);
         let huge = "a".repeat(1 << 20);
         for (text, error) in [
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_38_spellings_of_one_name_have_one_key() {
+    fn spellings_of_one_username_have_one_key() {
         for (one, other) in [
             ("JANE", "jane"),
             ("\u{212a}arl", "karl"),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_38_keys_of_planes_0_and_1_are_idempotent() {
+    fn username_keys_of_planes_0_and_1_are_idempotent() {
         for c in (0..0x2_0000).filter_map(char::from_u32) {
             let Ok(name) = Username::parse(&format!("a{c}b")) else { continue };
             assert_eq!(key(&name.key), name.key, "{c:?}");
@@ -183,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_38_keys_are_idempotent(
+        fn username_keys_are_idempotent(
             text in any::<String>(), words in "[a-zA-ZßẞıİΣςσé\u{301}\u{308}\u{345}ｊ]{1,12}",
         ) {
             for text in [text, words] {

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shortens_a_guess_is_cleared() {
+    fn blocks_that_would_shorten_a_guess_are_cleared() {
         for kernel in Kernel::all() {
             let mut arena = hashed(kernel);
             let blocks = &arena.memory.as_mut().unwrap().blocks()[..64];

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_that_cannot_be_is_none() {
+    fn an_impossible_size_allocates_nothing() {
         for pages in [Pages::Usual, Pages::Huge] {
             // More than any address space, and more than can be counted.
             assert!(Memory::new(1 << 52, pages).is_none());

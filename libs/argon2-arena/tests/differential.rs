@@ -44,7 +44,7 @@ fn check(arenas: &mut [Arena], params: &Params, input: &Input<'_>, tag_bytes: us
 }
 
 #[test]
-fn tiny() {
+fn the_smallest_memory_matches_the_reference() {
     let mut arenas = arenas();
     let params = Params::argon2id(8, 2);
     check(&mut arenas, &params, &Input::new(b"password", b"somesalt"), 4);
@@ -72,7 +72,7 @@ fn parameters_and_an_arena_that_grows_and_is_used_for_less() {
 
 #[test]
 #[cfg(not(miri))]
-fn lengths() {
+fn inputs_and_tags_of_every_length_match_the_reference() {
     let mut arenas = arenas();
     let params = Params::argon2id(16, 1);
     let long = vec![0x5a; 100_000];
@@ -100,7 +100,7 @@ fn the_cost_of_new_passwords() {
 }
 
 #[test]
-fn what_argon2_does_not_have_is_refused_by_name() {
+fn parameters_out_of_range_are_refused_by_name() {
     let mut arena = Arena::new();
     let good = Params::argon2id(16, 1);
     let mut refused = |params: Params, salt: &[u8], tag: &mut [u8]| {
@@ -129,7 +129,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn anything(
+    fn random_inputs_match_the_reference(
         kind in 0_usize..3, old in any::<bool>(), extra in 0_u32..1500, iterations in 1_u32..4,
         parallelism in 1_u32..5, password in proptest::collection::vec(any::<u8>(), 0..300),
         salt in proptest::collection::vec(any::<u8>(), 8..80), tag_bytes in 4_usize..200,

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_width_that_gains_nothing_is_not_taken() {
+    fn a_width_without_gain_is_not_chosen() {
         let calibration = of([100, 210, 310, 410, 510, 610, 710, 810]);
         assert_eq!(best(&calibration, 99.0), 1);
         assert_eq!(best(&of([0; 8]), 1.35), 8, "a clock that stands still");

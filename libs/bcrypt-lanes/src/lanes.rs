@@ -296,8 +296,8 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "slow there, and nothing new after `two_lanes`")]
-    fn nothing_stays_behind() {
+    #[cfg_attr(miri, ignore = "slow there, and nothing new after `two_lanes_verify_two_passwords`")]
+    fn lanes_keep_no_password_or_key() {
         let mut lanes = Lanes::new();
         let mut hashes = [None; 3];
         let jobs = [job(b"one"), job(b"two"), job(b"three")];
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_places_are_an_error_and_none_are_none() {
+    fn outputs_of_the_wrong_length_are_an_error() {
         let mut lanes = Lanes::new();
         let refused = lanes.hash_many(Cost::MIN, &[job(b"one")], &mut []);
         assert_eq!(refused, Err(OutputLength { needed: 1, places: 0 }));
@@ -327,7 +327,7 @@ mod tests {
 
     /// Small enough for Miri: two lanes at the least cost.
     #[test]
-    fn two_lanes() {
+    fn two_lanes_verify_two_passwords() {
         let mut lanes = Lanes::new();
         lanes.set_width(Width::new(2).expect("two"));
         let right: crate::Hash =

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_nul_is_not_too_long() {
+    fn bytes_after_a_nul_do_not_count_towards_the_length() {
         let mut password = [b'x'; 100];
         password[10] = 0;
         let rules = Rules { long: super::Truncation::Refuse, ..Rules::CRYPT };
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_show_itself() {
+    fn debug_does_not_show_the_password() {
         let password = Password::new(b"secret", Rules::STRICT).expect("short");
         assert_eq!(format!("{password:?}"), "Password(..)");
     }

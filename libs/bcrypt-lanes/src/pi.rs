@@ -1,5 +1,5 @@
 //! The state every Blowfish key schedule starts from: the first 33,344 bits of the fraction of pi, in order.
-//! `tests::they_are_the_digits_of_pi` recomputes them.
+//! `tests::the_initial_tables_are_the_digits_of_pi` recomputes them.
 
 /// The subkeys.
 pub(crate) const P: [u32; 18] = [
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "tens of millions of divisions, and nothing to find")]
-    fn they_are_the_digits_of_pi() {
+    fn the_initial_tables_are_the_digits_of_pi() {
         let limbs = 1 + 18 + 1024 + 2; // whole part, digits, guard
         let mut pi = arctan(16, 5, limbs);
         add(&mut pi, &arctan(4, 239, limbs), true); // John Machin, 1706

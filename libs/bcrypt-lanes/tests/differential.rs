@@ -50,7 +50,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn hashes_are_the_crates(
+    fn hashes_equal_those_of_the_bcrypt_crate(
         questions in questions(), portable: bool, width in 1..=8_usize, cost in 4..=5_u8,
     ) {
         let cost = Cost::new(cost).expect("4 or 5");
@@ -71,7 +71,9 @@ proptest! {
     }
 
     #[test]
-    fn answers_are_the_crates(questions in questions(), wrong: u16, portable: bool, width in 1..=8_usize) {
+    fn answers_equal_those_of_the_bcrypt_crate(
+        questions in questions(), wrong: u16, portable: bool, width in 1..=8_usize,
+    ) {
         let texts: Vec<_> = questions
             .iter()
             .enumerate()
@@ -111,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn strict_rules_let_pass_what_bcrypt_takes_whole(password in password()) {
+    fn strict_rules_accept_passwords_that_bcrypt_does_not_truncate(password in password()) {
         let expected = match password.iter().position(|&byte| byte == 0) {
             Some(at) => Err(PasswordError::Nul { at }),
             None if password.len() > 72 => Err(PasswordError::TooLong { bytes: password.len() }),

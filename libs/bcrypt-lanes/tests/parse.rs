@@ -65,13 +65,13 @@ fn letters_outside_ascii_are_refused_without_panic() {
 }
 
 #[test]
-fn bits_that_belong_to_nothing_are_refused() {
+fn unused_bits_that_are_set_are_refused() {
     assert_eq!(refusal(&TEXT.replace("F.Sa", "F/Sa")), Some(ParseError::SpareBits), "the salt's");
     assert_eq!(refusal(&TEXT.replace("lCq", "lCr")), Some(ParseError::SpareBits), "the digest's");
 }
 
 #[test]
-fn a_log_does_not_have_the_digest() {
+fn debug_does_not_show_the_digest() {
     let hash: Hash = TEXT.parse().expect("a hash");
     assert_eq!(format!("{hash:?}"), "Hash($2b$05$..)");
 }

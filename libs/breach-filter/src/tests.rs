@@ -35,7 +35,7 @@ fn written(hashes: &[u64], bits: u8) -> Vec<u8> {
 }
 
 #[test]
-fn every_member_of_a_million_is_found_and_hardly_anything_else() {
+fn a_million_members_are_found_and_false_positives_are_rare() {
     let members = sorted(1_000_000);
     let bytes = written(&members, 44);
     let filter = Filter::open(bytes.as_slice(), KIND).unwrap();
@@ -51,7 +51,7 @@ fn every_member_of_a_million_is_found_and_hardly_anything_else() {
 }
 
 #[test]
-fn accidents_are_as_frequent_as_promised() {
+fn false_positives_are_as_frequent_as_documented() {
     let bytes = written(&sorted(50_000), 24);
     let filter = Filter::open(bytes.as_slice(), KIND).unwrap();
     let strangers = Hashes(u64::MAX / 3).take(200_000);
@@ -61,7 +61,7 @@ fn accidents_are_as_frequent_as_promised() {
 }
 
 #[test]
-fn few_none_equal_dense_and_uneven_ones_are_found_too() {
+fn members_of_empty_small_dense_and_uneven_sets_are_found() {
     let dense: Vec<u64> = (0..60_000).map(|n| n << 8).collect();
     let heaps: Vec<u64> = (0..60_000_u64).map(|n| (n / 20_000) << 62 | n << 12).collect();
     for members in [vec![], vec![0], vec![u64::MAX], vec![5 << 30, 5 << 30], vec![0, u64::MAX], dense, heaps]
@@ -89,7 +89,7 @@ fn a_file_answers_as_memory_does() {
 }
 
 #[test]
-fn what_is_unsorted_or_too_wide_is_refused() {
+fn unsorted_and_too_wide_input_is_refused() {
     let mut writer = Writer::new(Cursor::new(Vec::new()), KIND, 40).unwrap();
     writer.push(u64::MAX).unwrap();
     assert!(matches!(writer.push(1), Err(WriteError::Order)));
@@ -99,7 +99,7 @@ fn what_is_unsorted_or_too_wide_is_refused() {
 }
 
 #[test]
-fn other_versions_other_kinds_and_damage_are_told_apart() {
+fn other_versions_other_kinds_and_damage_have_different_errors() {
     let bytes = written(&sorted(5000), 40);
     let opened = |bytes: &[u8]| Filter::open(bytes, KIND).map(|_| ());
     assert!(opened(&bytes).is_ok());

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_not_signed() {
+    fn a_message_that_is_too_long_is_not_signed() {
         let head = checkpoint().head;
         assert_eq!(Checkpoint::sign(head, Time(5), &[0; 256], |_| Some(Vec::new())), None);
         assert_eq!(Checkpoint::sign(head, Time(5), b"", |_| Some(vec![0; 1 << 16])), None);

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_as_good_as_the_whole() {
+    fn a_checksum_of_pieces_equals_that_of_the_whole() {
         let bytes: Vec<u8> = (0..100).collect();
         for at in 0..bytes.len() {
             assert_eq!(extend(extend(0, &bytes[..at]), &bytes[at..]), extend(0, &bytes));

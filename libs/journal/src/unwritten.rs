@@ -86,7 +86,7 @@ mod tests {
     const GAP: Gap = Gap { count: 17, first: Time(-5), last: Time(i64::MAX) };
 
     #[test]
-    fn what_was_noted_last_is_read() {
+    fn the_last_note_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let mut unwritten = Unwritten::open(&FileSystem, folder.path());
         assert_eq!(unwritten.noted(), None);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_gives_way_to_a_note() {
+    fn a_note_replaces_an_unrelated_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = path(folder.path());
         fs::write(&path, "no note\n".repeat(50)).unwrap();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_note_says_nothing() {
+    fn an_incomplete_note_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let whole = line(Some(GAP));
         for cut in 0..whole.len() {

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn down_is_always_allowed_and_shows() {
+    fn a_lower_class_is_always_allowed_and_visible() {
         std::thread::spawn(|| {
             let thread = Thread::current();
             thread.set_class(Class::Batch).unwrap();

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_cannot_end_itself() {
+    fn a_quote_does_not_end_a_quoted_identifier() {
         assert_eq!(quoted("a\"; DROP"), "\"a\"\"; DROP\"");
     }
 }

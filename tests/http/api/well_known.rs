@@ -7,10 +7,10 @@ use fixtures::{TestApp, on_both};
 use crate::api_calls::{log_in, me, member, refresh};
 
 on_both! {
-    a_62_keys_rotate_with_overlap_and_at_once,
+    signing_keys_rotate_with_overlap_and_at_once,
 }
 
-async fn a_62_keys_rotate_with_overlap_and_at_once(app: &TestApp) {
+async fn signing_keys_rotate_with_overlap_and_at_once(app: &TestApp) {
     let first = member(app, "alice").await;
     let kids = async || {
         let jwks = app.get("/.well-known/jwks.json", None).await.expect(200).json();

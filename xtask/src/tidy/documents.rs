@@ -33,7 +33,7 @@ pub(super) fn invariants(sources: &[Source]) -> Vec<Finding> {
 
     let tests: HashSet<&str> = sources.iter().flat_map(tests).collect();
     let unkept = paragraphs(&architecture.text).into_iter().filter_map(|(line, paragraph)| {
-        let named: Vec<&str> = paragraph.split('`').skip(1).step_by(2).collect();
+        let named: Vec<&str> = named_in(&paragraph).collect();
         let is_test = |name: &&str| tests.contains(name.rsplit("::").next().unwrap_or(name));
         if named.iter().any(is_test) {
             return None;
@@ -48,11 +48,24 @@ pub(super) fn invariants(sources: &[Source]) -> Vec<Finding> {
     unkept.collect()
 }
 
-fn tests(source: &Source) -> impl Iterator<Item = &str> {
-    let of_testkit = source.path.starts_with("testkit/");
+/// The words in backticks.
+pub(super) fn named_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The tests of a file: functions with a test attribute, and those that `on_both!` runs on both engines.
+pub(super) fn tests(source: &Source) -> impl Iterator<Item = &str> {
+    let on_both = on_both(&source.layers.code);
     let functions = source.functions.iter();
-    let kept = functions.filter(move |function| of_testkit || source.is_test(*function.lines.start()));
-    kept.map(|function| function.name.as_str())
+    let tests =
+        functions.filter(move |function| function.is_test || on_both.contains(function.name.as_str()));
+    tests.map(|function| function.name.as_str())
+}
+
+/// The names in the lists of the macro `on_both!`.
+fn on_both(code: &str) -> HashSet<&str> {
+    let lists = code.split("on_both!").skip(1).filter_map(|rest| rest.split([')', '}']).next());
+    lists.flat_map(|list| list.split(|char: char| !char.is_alphanumeric() && char != '_')).collect()
 }
 
 /// Each invariant with its first line and its text, up to the next item, heading or empty line.
@@ -90,6 +103,7 @@ mod tests {
         let sources = [
             Source::new(ARCHITECTURE, architecture),
             Source::new("crates/a/src/a.rs", "fn product() {}\n#[test]\nfn kept() {}\n"),
+            Source::new("tests/a.rs", "on_both! {\n    listed,\n}\nasync fn listed() {}\nfn helper() {}\n"),
         ];
         invariants(&sources).into_iter().map(|finding| finding.line).collect()
     }
@@ -99,7 +113,9 @@ mod tests {
         assert_eq!(lines("**Invariant:** so it is. `a::kept`"), NOTHING);
         assert_eq!(lines("**Invariant:** on the next\nline `Type` and `kept`"), NOTHING);
         assert_eq!(lines("# A\n- Invariant: `gone`\n- Invariant: nothing named\n\n`kept`"), [2, 3]);
+        assert_eq!(lines("Invariant: on both engines `listed`"), NOTHING);
         assert_eq!(lines("Invariant: only `product`"), [1]);
+        assert_eq!(lines("Invariant: only `helper`"), [1]);
         assert_eq!(lines("Nothing promised."), NOTHING);
         assert_eq!(invariants(&[]).len(), 1);
     }

@@ -1,6 +1,7 @@
 //! Checks the project's style. Each finding says where, and what to do instead.
 
 mod commits;
+mod data_page;
 mod documents;
 mod exceptions;
 mod imports;
@@ -12,6 +13,7 @@ mod plain_words;
 mod prose;
 mod source;
 mod style;
+mod threat_model;
 mod words;
 
 use std::path::Path;
@@ -101,6 +103,8 @@ fn check(sources: &[Source]) -> Vec<Finding> {
     findings.extend(modules::check(sources));
     findings.extend(documents::decisions(sources));
     findings.extend(documents::invariants(sources));
+    findings.extend(threat_model::check(sources));
+    findings.extend(data_page::check(sources));
     findings.sort();
     findings
 }
@@ -147,6 +151,7 @@ mod tests {
             Source::new("docs/adr/0001-x.md", ""),
         ];
         let checks: Vec<_> = check(&sources).into_iter().map(|finding| finding.check).collect();
+
         assert_eq!(
             checks,
             [
@@ -158,7 +163,9 @@ mod tests {
                 "module-name",
                 "module-name",
                 "plain-words",
-                "adr"
+                "adr",
+                "data-page",
+                "threat-model"
             ]
         );
     }

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn every_place_of_a_line_is_told() {
+    fn every_finding_of_a_line_is_reported() {
         assert_eq!(found("a.md", "someone and him\nand him"), [1, 1, 2]);
     }
 

@@ -76,7 +76,7 @@ mod tests {
 
     /// The example of the standard's own libraries.
     #[test]
-    fn a_signature_is_the_one_that_others_make() {
+    fn a_signature_equals_the_example_of_the_standard() {
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let secrets = WebhookSecrets::parse(&format!("# ours\n{secret}\n")).unwrap();
         let signed =
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_refused_by_its_line() {
+    fn an_invalid_secret_is_refused_with_its_line() {
         for (text, error) in [
             ("", WebhookSecretError::Empty),
             ("# none\n\n", WebhookSecretError::Empty),

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_record_that_a_journal_went_back_from_is_a_head_too() {
+    fn the_last_record_before_a_journal_went_back_is_a_head() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         for (sequence, hash) in [(1, "a"), (2, "a"), (3, "a"), (2, "b"), (3, "b"), (4, "b")] {
             let (journal, hash) = ("0".repeat(32), hash.repeat(64));

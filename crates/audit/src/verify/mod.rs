@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_read_as_it_is_told() {
+    fn a_known_head_is_read_back_as_printed() {
         let head = Head { journal: JournalId([0xab; 16]), sequence: 7, hash: Hash([0x01; 32]) };
         let text = KnownHead(head).to_string();
         assert_eq!(text, format!("{}:{}:{}", head.journal, head.sequence, head.hash));

@@ -292,7 +292,7 @@ async fn killed_transactions_are_resolved_on_postgres() {
 
 /// Rows that cleanup has removed meanwhile may have existed.
 #[tokio::test]
-async fn a_missing_effect_proves_nothing_after_a_long_time() {
+async fn an_old_intent_without_effect_is_unknown() {
     let node = node().await;
     let directory = AuditDirectory::new();
     let auditor = directory.open(&node);

@@ -130,7 +130,7 @@ fn an_event_names_the_user_whom_its_documentation_promises() {
 }
 
 #[test]
-fn a_word_is_the_name_of_its_event_and_is_read_back() {
+fn an_event_kind_is_read_back_from_its_word() {
     assert_eq!(EventKind::ALL.len(), Event::DOCUMENTED.len());
     for (&kind, (name, sample)) in EventKind::ALL.iter().zip(Event::samples()) {
         assert_eq!((format!("{kind:?}").as_str(), kind), (name, sample.what()));

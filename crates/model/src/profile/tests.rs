@@ -90,7 +90,7 @@ fn income_is_exact_decimal_text() {
 }
 
 #[test]
-fn goes_out_as_it_came_in() {
+fn a_profile_is_written_as_it_was_read() {
     let given = json!({
         "country": "DE", "annual_income": 75000.5, "timezone": "Europe/Berlin",
         "newsletter": true, "tags": ["a", {"b": null}],
@@ -149,7 +149,9 @@ fn all_errors_come_at_once() {
 
 proptest! {
     #[test]
-    fn never_panics(text in any::<String>(), float in any::<f64>(), digits in "[0-9.]{0,30}") {
+    fn parsing_a_profile_never_panics(
+        text in any::<String>(), float in any::<f64>(), digits in "[0-9.]{0,30}",
+    ) {
         let _ = Timezone::parse(&text);
         let _ = Country::parse(&text);
         let _ = income(&json!(float));

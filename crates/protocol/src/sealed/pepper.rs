@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn n_10_a_sealed_hash_is_no_hash_and_opens_for_its_user_only() {
+    fn a_sealed_hash_shows_no_hash_and_opens_only_for_its_user() {
         let both = peppers(&[1, 2], Some(2));
         let stored = both.store(user(7), HASH, &Rng::seeded(1));
         assert_eq!(stored.pepper(), Some(2));

@@ -166,7 +166,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..60), inner in any::<String>()) {
+        fn parsing_an_authorization_never_panics(
+            bytes in proptest::collection::vec(any::<u8>(), 0..60), inner in any::<String>(),
+        ) {
             let _ = Authorization::parse(&bytes);
             let _ = Authorization::parse(&[b"Bearer ", bytes.as_slice()].concat());
             let _ = Authorization::parse(&[b"Basic ", bytes.as_slice()].concat());

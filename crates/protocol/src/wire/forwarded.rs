@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_28_thirty_odd_headers_count_as_the_last_trusted_hop() {
+    fn unparsable_forwarding_headers_yield_the_last_trusted_hop() {
         let long = "1.2.3.4,".repeat(2_000);
         let odd = [
             "",
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_28_only_trusted_hops_are_walked() {
+    fn only_trusted_hops_are_skipped() {
         assert_eq!(proxies().client(ip("8.8.8.8"), &[b"for=1.2.3.4"], &[b"1.2.3.4"]), ip("8.8.8.8"));
         assert_eq!(TrustedProxies::default().client(ip("10.0.0.1"), &[], &[b"1.2.3.4"]), ip("10.0.0.1"));
         assert_eq!(x(&[b"1.1.1.1, 2.2.2.2"]), ip("2.2.2.2"));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_28_forwarded_elements() {
+    fn elements_of_the_forwarded_header_are_parsed() {
         let cases = [
             ("for=2.2.2.2", "2.2.2.2"),
             ("FOR=2.2.2.2;proto=https;by=10.0.0.1", "2.2.2.2"),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets() {
+    fn an_ipv6_client_counts_by_its_64_network() {
         for (address, network) in [
             ("1.2.3.4", "1.2.3.4/32"),
             ("::ffff:1.2.3.4", "1.2.3.4/32"),
@@ -287,7 +287,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_28_never_panics(
+        fn finding_the_client_address_never_panics(
             bytes in proptest::collection::vec(any::<u8>(), 0..60), text in "[a-f0-9:.,;=\"\\[\\] for]{0,40}",
         ) {
             for value in [bytes.as_slice(), text.as_bytes()] {

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn narrows() {
+    fn a_narrower_scope_is_a_subset() {
         let (wide, narrow) = (Scope::parse("a b c").unwrap(), Scope::parse("c a").unwrap());
         assert!(narrow.is_subset(&wide) && !wide.is_subset(&narrow));
         assert!(Scope::default().is_subset(&narrow));
@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_written_the_same(text in any::<String>(), words in "[ab!~ ]{0,20}") {
+        fn a_scope_is_read_back_as_written(text in any::<String>(), words in "[ab!~ ]{0,20}") {
             for text in [text, words] {
                 if let Ok(scope) = Scope::parse(&text) {
                     prop_assert_eq!(Scope::parse(&scope.to_string()), Ok(scope));

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_14_duplicate_members_are_refused_at_any_depth() {
+    fn duplicate_members_are_refused_at_any_depth() {
         assert!(parse(br#"{"a":1,"b":{"a":1},"c":[{"a":1},{"a":1}]}"#).is_some());
         for text in
             [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"{"b":[{"a":1,"a":2}]}"#, "{}{}", "{} x", ""]

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_quota_on_the_way_up_counts() {
+    fn the_lowest_quota_of_all_parent_groups_applies() {
         let files = [
             ("cpu.max", "max 100000\n"),
             ("pods/cpu.max", "50000 100000\n"),

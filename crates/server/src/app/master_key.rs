@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_broken_and_huge_files_are_told_apart() {
+    fn missing_broken_and_huge_files_have_different_errors() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         assert!(read(&path).err().unwrap().to_string().contains("keys init"));

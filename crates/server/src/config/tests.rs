@@ -25,7 +25,7 @@ fn messages(result: Result<Loaded, ConfigErrors>) -> Vec<String> {
 }
 
 #[test]
-fn without_anything_it_is_embedded_in_the_data_directory() {
+fn without_settings_the_database_is_sqlite_in_the_data_directory() {
     let loaded = load("", &[], &[]).unwrap();
     let config = loaded.config;
     assert!(loaded.file.is_none() && loaded.sources.is_empty() && loaded.warnings.is_empty());
@@ -35,7 +35,7 @@ fn without_anything_it_is_embedded_in_the_data_directory() {
 }
 
 #[test]
-fn the_data_directory_moves_what_lies_in_it_but_not_what_was_named() {
+fn the_data_directory_moves_default_paths_but_no_configured_ones() {
     let config = load("", &[], &[("data_dir", "/srv/g")]).unwrap().config;
     assert_eq!(config.shown("database.url").unwrap(), "sqlite:/srv/g/gatewright.db");
     assert_eq!(config.master_key_file, PathBuf::from("/srv/g/master.key"));
@@ -158,7 +158,7 @@ fn settings_that_do_not_fit_together_are_refused() {
 
 /// A hash above these limits could be created but never verified.
 #[test]
-fn n_09_a_cost_above_the_caps_is_refused() {
+fn a_hashing_cost_above_the_caps_is_refused() {
     let refused = |set: &[(&str, &str)]| messages(load("", &[], set)).join("\n");
     assert!(refused(&[("passwords.bcrypt_cost", "17")]).contains("17 is not from 4 to 16"));
     assert!(refused(&[("passwords.argon2_memory", "2GiB")]).contains("is not from 8KiB to 1GiB"));
@@ -207,7 +207,7 @@ fn printing_hides_passwords_and_is_read_again() {
 }
 
 #[test]
-fn explain_tells_the_value_its_place_and_its_default() {
+fn explain_prints_the_value_its_source_and_its_default() {
     let loaded = load("", &[], &[("tokens.access_ttl", "5m")]).unwrap();
     let text = loaded.explain("tokens.access_ttl").unwrap();
     assert!(text.contains("\"5m\" (flag --set tokens.access_ttl)") && text.contains("`\"30m\"`"), "{text}");
@@ -232,7 +232,7 @@ fn the_generated_texts_name_every_setting_and_the_file_is_valid() {
 }
 
 #[test]
-fn reload_takes_what_it_may_and_names_the_rest() {
+fn a_reload_applies_reloadable_settings_and_names_the_others() {
     let old = load("", &[], &[]).unwrap().config;
     let flags = [("telemetry.log_level", "debug"), ("server.listen", "127.0.0.1:1")];
     let new = load("", &[], &flags).unwrap().config;

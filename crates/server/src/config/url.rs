@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_name_a_database_comes_out_as_one_of_two() {
+    fn every_form_of_a_database_url_is_sqlite_or_postgres() {
         for (text, url) in [
             ("sqlite:./a.db", "sqlite:./a.db"),
             ("sqlite:/var/lib/a.db", "sqlite:/var/lib/a.db"),

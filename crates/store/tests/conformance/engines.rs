@@ -164,7 +164,7 @@ async fn a_lease_works_after_a_cancelled_statement() {
 
 /// F-06: a locked table delays only its own statements, up to their deadline.
 #[tokio::test]
-async fn fault_f06_a_statement_past_its_deadline_is_given_up() {
+async fn fault_a_statement_past_its_deadline_is_given_up() {
     crate::fixtures::run(TestDb::postgres(), async |db: Arc<TestDb>| {
         let store = db
             .open_with(|settings| {

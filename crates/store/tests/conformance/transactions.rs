@@ -17,12 +17,12 @@ on_both!(
     a_dropped_transaction_rolls_back,
     a_failed_statement_poisons,
     a_failed_statement_in_a_batch_poisons,
-    nothing_comes_after_the_last_statements,
+    a_statement_after_the_last_one_is_refused,
     commit_with_accepts_a_batch_or_a_single_statement,
     an_event_is_recorded_once_and_only_after_commit,
     a_transaction_without_statements_records_its_event,
     a_race_for_a_username_has_one_winner,
-    fault_f33_a_poisoned_row_is_corrupt
+    fault_a_damaged_row_is_reported_as_corrupt
 );
 
 const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
@@ -148,7 +148,7 @@ fn refuse_bad_credentials(db: &TestDb) {
     connection.execute_batch(trigger).unwrap();
 }
 
-async fn nothing_comes_after_the_last_statements(db: Arc<TestDb>) {
+async fn a_statement_after_the_last_one_is_refused(db: Arc<TestDb>) {
     let store = db.open().await;
     let mut lease = db.lease(&store);
     let done: Result<(), Error> = lease
@@ -234,7 +234,7 @@ async fn a_race_for_a_username_has_one_winner(db: Arc<TestDb>) {
     }
 }
 
-async fn fault_f33_a_poisoned_row_is_corrupt(db: Arc<TestDb>) {
+async fn fault_a_damaged_row_is_reported_as_corrupt(db: Arc<TestDb>) {
     let store = db.open().await;
     let mut lease = db.lease(&store);
     let one = register(&mut lease, 1).await.unwrap().unwrap();
@@ -269,7 +269,7 @@ async fn fault_f33_a_poisoned_row_is_corrupt(db: Arc<TestDb>) {
 
 /// Two transactions lock two rows in opposite order: PostgreSQL aborts one, which runs again (F-07).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f07_a_deadlock_ends_with_both_committed() {
+async fn fault_a_deadlock_ends_with_both_transactions_committed() {
     crate::fixtures::run(TestDb::postgres(), async |db: Arc<TestDb>| {
         let store = Arc::new(db.open().await);
         let mut lease = db.lease(&store);

@@ -28,12 +28,12 @@ async fn fill_pool(db: &TestDb, store: &Store, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f01_the_first_requests_after_a_kill_and_restart_succeed() {
+async fn fault_the_first_requests_after_a_kill_and_restart_succeed() {
     requests_succeed_after_a_restart(Postgres::kill).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f02_the_first_requests_after_a_fast_stop_and_restart_succeed() {
+async fn fault_the_first_requests_after_a_fast_stop_and_restart_succeed() {
     requests_succeed_after_a_restart(Postgres::stop_fast).await;
 }
 
@@ -74,7 +74,7 @@ async fn requests_succeed_after_a_restart(end: fn(&mut Postgres)) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f03_a_hung_server_delays_requests_only_until_their_deadlines() {
+async fn fault_a_hung_server_delays_requests_only_until_their_deadlines() {
     let server = Postgres::start();
     let mut db = TestDb::at(&server.url());
     db.settings.pool_max = 2;
@@ -114,7 +114,7 @@ async fn fault_f03_a_hung_server_delays_requests_only_until_their_deadlines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f05_a_server_without_free_connections_is_unavailable_at_once() {
+async fn fault_a_server_without_free_connections_is_unavailable_at_once() {
     let server = Postgres::builder()
         .setting("max_connections", "8")
         .setting("superuser_reserved_connections", "0")
@@ -137,7 +137,7 @@ async fn fault_f05_a_server_without_free_connections_is_unavailable_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f08_a_server_that_becomes_read_only_is_unavailable_for_writes() {
+async fn fault_a_server_that_becomes_read_only_is_unavailable_for_writes() {
     let server = Postgres::start();
     run(TestDb::at(&server.url()), async move |db: Arc<TestDb>| {
         let store = db.open().await;
@@ -161,7 +161,7 @@ fn read_only(server: &Postgres, switch: &str) {
 
 /// A pooled connection that the server has closed is replaced transparently.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f02_an_ended_backend_is_replaced() {
+async fn fault_an_ended_backend_is_replaced() {
     let terminate =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gatewright'";
     let server = Postgres::start();

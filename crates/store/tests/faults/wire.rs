@@ -29,7 +29,7 @@ impl ProxiedServer {
 /// F-09: with the connection cut after any byte, no user is registered twice, a success is in the database,
 /// and a failure other than `OutcomeUnknown` has changed nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f09_a_reset_after_any_byte_leaves_no_partial_or_duplicate_user() {
+async fn fault_a_reset_after_any_byte_leaves_no_partial_or_duplicate_user() {
     let wire = ProxiedServer::start();
     let database = wire.server.fresh_database();
     let mut db = TestDb::at(&wire.proxy.url_for(database.url()));
@@ -94,7 +94,7 @@ async fn read(db: &TestDb, store: &Store) -> Result<(), Error> {
 
 /// F-10: a slow connection works; a silent one fails at the deadline, and a new one replaces it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f10_a_slow_wire_works_and_a_silent_one_ends_at_the_deadline() {
+async fn fault_a_slow_connection_works_and_a_silent_one_ends_at_the_deadline() {
     let wire = ProxiedServer::start();
     let database = wire.server.fresh_database();
     let mut db = TestDb::at(&wire.proxy.url_for(database.url()));
@@ -118,7 +118,7 @@ async fn fault_f10_a_slow_wire_works_and_a_silent_one_ends_at_the_deadline() {
 
 /// F-20: with the connection cut after any byte of a migration, the next run completes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f20_a_migration_cut_off_anywhere_runs_again() {
+async fn fault_a_migration_cut_off_anywhere_runs_again() {
     let wire = ProxiedServer::start();
     let whole = {
         let database = wire.server.fresh_database();

@@ -11,7 +11,7 @@ use store::{Error, Location};
 use crate::fixtures::{NOON, TestDb, register, run, settings, spawner};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_f15_a_wait_for_a_locked_file_has_a_deadline() {
+async fn fault_a_wait_for_a_locked_file_has_a_deadline() {
     run(TestDb::sqlite(), async |db: Arc<TestDb>| {
         let store = Arc::new(
             db.open_with(|settings| {
@@ -101,7 +101,7 @@ async fn child_that_writes() {
 }
 
 #[tokio::test]
-async fn fault_f15_a_killed_process_loses_nothing_that_it_acknowledged() {
+async fn fault_a_killed_process_loses_nothing_that_it_acknowledged() {
     let mut db = TestDb::sqlite();
     db.settings.pool_max = 8;
     db.migrate().await.unwrap();
@@ -146,7 +146,7 @@ async fn child_that_migrates() {
 }
 
 #[tokio::test]
-async fn fault_f20_a_migration_killed_midway_runs_again() {
+async fn fault_a_migration_killed_midway_runs_again() {
     for round in 1..=10 {
         let folder = tempfile::tempdir().unwrap();
         let mut left = round;

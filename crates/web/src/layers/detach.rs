@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f_32_a_panic_is_one_500_and_other_requests_succeed() {
+    async fn a_panic_is_answered_500_and_other_requests_succeed() {
         let router = router(Duration::from_secs(10), 2);
         for _ in 0..5 {
             let (status, body) = ask(&router, "/panic").await;

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_41_an_agent_keeps_no_control_characters() {
+    fn control_characters_in_a_user_agent_are_replaced() {
         let value = HeaderValue::from_bytes(b"curl\t\x80\xe2\x80\xa8x").unwrap();
         assert_eq!(agent(&value), "curl\u{FFFD}\u{FFFD}\u{FFFD}x");
     }

@@ -9,7 +9,7 @@ use journal::{
 use crate::desk::{Desk, HEADER, ID, append, calm, edges, sample};
 
 #[test]
-fn what_was_written_is_there_after_opening_again() {
+fn records_are_kept_when_the_journal_is_reopened() {
     let desk = Desk::new();
     let (mut journal, recovery) = desk.open();
     assert_eq!(recovery, Recovery { created: true, ..Recovery::default() });
@@ -208,7 +208,7 @@ fn a_wiped_directory_begins_a_journal_of_another_id() {
 }
 
 #[test]
-fn an_id_is_only_for_a_fresh_journal() {
+fn a_given_id_is_used_only_for_a_new_journal() {
     let desk = Desk::new();
     let (mut journal, _) = desk.open();
     append(&mut journal, &[b"one"]);
@@ -272,7 +272,7 @@ fn segments_roll_over_by_size_and_by_age() {
 }
 
 #[test]
-fn old_segments_go_and_the_rest_stays_provable() {
+fn the_rest_verifies_after_old_segments_are_removed() {
     let desk = Desk::new();
     let options = Options { segment_bytes: 1, ..calm() };
     let (mut journal, _) = desk.open_with(options);

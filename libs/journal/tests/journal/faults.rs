@@ -83,7 +83,7 @@ fn a_disk_that_fills_up_keeps_whole_records_and_goes_on_when_there_is_space() {
 }
 
 #[test]
-fn what_a_failed_write_left_is_cut_before_the_next() {
+fn remains_of_a_failed_write_are_cut_before_the_next() {
     let desk = Desk::new();
     let (mut journal, disk) = open(&desk, calm());
     append(&mut journal, &[b"zero"]);
@@ -149,7 +149,7 @@ fn a_header_that_does_not_fit_leaves_no_segment() {
 }
 
 #[test]
-fn a_failed_sync_is_said_once_and_a_segment_begun() {
+fn a_failed_sync_is_reported_once_and_begins_a_segment() {
     let desk = Desk::new();
     let (mut journal, disk) = open(&desk, calm());
     append(&mut journal, &[b"one"]);
@@ -178,7 +178,7 @@ fn a_failed_sync_is_said_once_and_a_segment_begun() {
 }
 
 #[test]
-fn a_sync_that_fails_at_a_rollover_is_said_by_the_append() {
+fn a_sync_that_fails_at_a_rollover_is_reported_by_the_append() {
     let desk = Desk::new();
     let (mut journal, disk) = open(&desk, Options { segment_bytes: 1, ..calm() });
     append(&mut journal, &[b"one"]);

@@ -54,7 +54,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn nothing_that_was_synced_is_lost(deeds in vec(deed(), 1..40), segment_bytes in 200..2000_u64) {
+    fn no_synced_record_is_lost(deeds in vec(deed(), 1..40), segment_bytes in 200..2000_u64) {
         let folder = TempDir::new().expect("a temporary folder");
         let options = Options { segment_bytes, ..calm() };
         let open = || Journal::open(folder.path(), options, ID).expect("opens");

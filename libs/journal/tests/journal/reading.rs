@@ -62,7 +62,7 @@ fn a_reader_on_another_thread_sees_every_record_once() {
 }
 
 #[test]
-fn a_record_that_is_not_whole_yet_is_no_error() {
+fn an_incomplete_record_is_not_an_error() {
     let (bytes, heads) = sample(3);
     let edges = edges(3);
     let desk = Desk::with(&[(1, b"")]);
@@ -77,7 +77,7 @@ fn a_record_that_is_not_whole_yet_is_no_error() {
 }
 
 #[test]
-fn what_a_failed_write_left_and_is_replaced_is_not_taken() {
+fn replaced_remains_of_a_failed_write_are_not_read() {
     let (bytes, _) = sample(3);
     let edges = edges(3);
     let desk = Desk::with(&[(1, &[&bytes[..edges[2]], &[3, 0, 0, 0, 9, 9, 9, 9, 9]].concat())]);
@@ -100,7 +100,7 @@ fn a_reader_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_reader_stays_behind_what_is_synced() {
+fn a_reader_stops_at_the_last_synced_record() {
     let desk = Desk::new();
     let (mut journal, _) = desk.open();
     append(&mut journal, &[b"1", b"2"]);
@@ -116,7 +116,7 @@ fn a_reader_stays_behind_what_is_synced() {
 }
 
 #[test]
-fn what_is_not_there_any_more_is_said() {
+fn a_position_that_is_lost_or_rewritten_is_reported() {
     let (bytes, heads) = sample(3);
     let edges = edges(3);
     let desk = Desk::with(&[(1, &bytes[..edges[2]])]);
@@ -157,7 +157,7 @@ fn a_reader_notices_that_the_directory_was_wiped() {
 }
 
 #[test]
-fn segments_may_go_while_a_reader_is_in_them() {
+fn a_reader_continues_while_segments_are_removed() {
     let desk = Desk::new();
     let (mut journal, _) = desk.open_with(Options { segment_bytes: 1, ..calm() });
     append(&mut journal, &[b"1", b"2", b"3"]);
@@ -186,7 +186,7 @@ fn a_reader_begins_with_the_segment_of_a_record() {
 }
 
 #[test]
-fn damage_is_named_again_and_again_until_it_is_skipped() {
+fn damage_is_reported_until_it_is_skipped() {
     let (mut bytes, _) = sample(5);
     let edges = edges(5);
     bytes[edges[1] + 30] ^= 1;

@@ -66,7 +66,7 @@ fn swapped_records_are_named() {
 }
 
 #[test]
-fn a_cut_tail_shows_where_a_head_is_known() {
+fn a_cut_tail_is_found_when_a_head_is_known() {
     let (bytes, heads) = sample(5);
     let edges = edges(5);
     for left in 0..5 {
@@ -161,7 +161,7 @@ fn a_first_segment_cannot_invent_what_was_before() {
 }
 
 #[test]
-fn a_verification_begins_where_it_is_told() {
+fn a_verification_begins_at_the_given_head() {
     let (honest, heads) = three_segments(ID, WORDS);
     let mut first = honest[0].clone();
     first[HEADER + 40] ^= 1;
@@ -180,7 +180,7 @@ fn a_verification_begins_where_it_is_told() {
 }
 
 #[test]
-fn progress_goes_up_to_the_end() {
+fn progress_grows_up_to_the_end() {
     let (honest, _) = three_segments(ID, WORDS);
     let files: Vec<(u64, &[u8])> = (1..).zip(honest.iter().map(Vec::as_slice)).collect();
     let desk = Desk::with(&files);
@@ -203,7 +203,7 @@ fn signed(journal: &mut Journal, edit: impl FnOnce(&mut Checkpoint)) {
 }
 
 #[test]
-fn checkpoints_are_held_against_the_chain_and_their_key() {
+fn checkpoints_are_verified_against_the_chain_and_their_key() {
     let edits: [(Edit, Option<Fault>); 6] = [
         (|_| {}, None),
         (|it| it.head.sequence = 1, Some(Fault::Checkpoint)),
@@ -258,7 +258,7 @@ fn records_from_elsewhere_are_checked_alike() {
 }
 
 #[test]
-fn a_check_goes_on_behind_what_was_lost() {
+fn a_check_resumes_after_lost_records() {
     let (bytes, heads) = sample(5);
     let desk = Desk::with(&[(1, &bytes)]);
     let mut reader = Reader::open(desk.path());

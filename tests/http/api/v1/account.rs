@@ -146,7 +146,7 @@ async fn concurrent_changes_do_not_overwrite_each_other() {
 
 /// A lower role removes its former scopes, also from existing sessions.
 #[tokio::test]
-async fn a_18_a_lower_role_removes_its_scopes() {
+async fn a_lower_role_loses_its_scopes() {
     let options = Options::of([("accounts.scopes", "basic_user=read,admin=read admin:all")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
 

@@ -7,7 +7,7 @@ use crate::api_calls::{member, path, refresh};
 
 on_both! {
     introspection_sees_revocation_at_once,
-    a_56_a_client_authenticates_with_one_method,
+    a_client_authenticates_with_exactly_one_method,
 }
 
 pub(super) async fn client(app: &TestApp) -> String {
@@ -38,7 +38,7 @@ async fn introspection_sees_revocation_at_once(app: &TestApp) {
     }
 }
 
-async fn a_56_a_client_authenticates_with_one_method(app: &TestApp) {
+async fn a_client_authenticates_with_exactly_one_method(app: &TestApp) {
     use base64::Engine as _;
     let (secret, pair) = (client(app).await, member(app, "alice").await);
 

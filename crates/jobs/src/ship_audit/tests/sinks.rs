@@ -216,7 +216,7 @@ async fn all_records_arrive_in_order_after_any_failure_of_the_receiver() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_never_answers_is_given_up() {
+async fn a_batch_for_a_receiver_that_never_answers_times_out() {
     let node = node().await;
     let receiver = Receiver::start(None).await;
     let mut journal = open(node.folder.path(), ID, 1 << 20);

@@ -139,7 +139,7 @@ fn hs256_takes_32_bytes_or_more() {
 }
 
 #[test]
-fn a_08_alg_none_variants() {
+fn spellings_of_alg_none_are_refused() {
     let kid = signer(Algorithm::Es256).kid();
     for alg in [
         "none",
@@ -175,7 +175,7 @@ fn a_08_alg_none_variants() {
 }
 
 #[test]
-fn a_09_a_public_key_is_no_hmac_secret() {
+fn a_public_key_is_not_accepted_as_an_hmac_secret() {
     use aws_lc_rs::hmac;
     for key in signers() {
         let Some(jwk) = key.verifying_key().jwk() else { continue };
@@ -198,7 +198,7 @@ fn a_09_a_public_key_is_no_hmac_secret() {
 }
 
 #[test]
-fn a_10_kid_is_looked_up_by_exact_map_only() {
+fn a_kid_matches_only_exactly() {
     let kid = signer(Algorithm::Hs256).kid();
     let upper = kid.to_uppercase();
     let spaced = format!("{kid} ");
@@ -218,7 +218,7 @@ fn a_10_kid_is_looked_up_by_exact_map_only() {
 }
 
 #[test]
-fn a_11_keys_that_a_token_brings_along_are_refused() {
+fn header_members_that_bring_a_key_are_refused() {
     let jwk = serde_json::to_string(&signer(Algorithm::Es256).verifying_key().jwk().unwrap()).unwrap();
     let members = [
         format!(r#","jwk":{jwk}"#),
@@ -240,7 +240,7 @@ fn a_11_keys_that_a_token_brings_along_are_refused() {
 }
 
 #[test]
-fn a_13_a_token_of_another_type_is_refused() {
+fn a_token_of_another_type_is_refused() {
     let key = signer(Algorithm::Hs256);
     for typ in [
         "JWT",
@@ -267,7 +267,7 @@ fn a_13_a_token_of_another_type_is_refused() {
 }
 
 #[test]
-fn a_14_header_oddities_are_refused() {
+fn irregular_jws_headers_are_refused() {
     let kid = signer(Algorithm::Hs256).kid();
     for member in [
         r#","crit":["exp"]"#,
@@ -290,7 +290,7 @@ fn a_14_header_oddities_are_refused() {
 }
 
 #[test]
-fn a_14_payload_oddities_are_refused_though_signed() {
+fn irregular_payloads_are_refused_despite_a_valid_signature() {
     let header = part(header(""));
     for text in [r#"{"a":1,"a":1}"#, r#"{"a":{"b":1,"b":2}}"#, "[]", "null", "", "{} {}", "1"] {
         assert_eq!(read(&signed(&header, &part(text))), Err(Invalid::Claims), "{text}");
@@ -298,7 +298,7 @@ fn a_14_payload_oddities_are_refused_though_signed() {
 }
 
 #[test]
-fn a_14_encoding_oddities_are_refused() {
+fn irregular_encodings_of_a_token_are_refused() {
     let good = with_header(header(""));
     let (rest, signature) = good.rsplit_once('.').unwrap();
     let (head, payload) = rest.split_once('.').unwrap();
@@ -342,7 +342,7 @@ fn key_of_length(length: usize) -> String {
 
 /// An ECDSA signature in DER, or with r and s of zero, is not a JWS signature.
 #[test]
-fn a_14_es256_signatures_have_64_bytes() {
+fn es256_signatures_have_64_bytes() {
     let key = signer(Algorithm::Es256);
     let token = key.sign(TYP, &json!({})).unwrap();
     let (rest, signature) = token.rsplit_once('.').unwrap();
@@ -357,13 +357,13 @@ fn a_14_es256_signatures_have_64_bytes() {
 
 proptest! {
     #[test]
-    fn a_14_verify_never_panics(text in any::<String>(), parts in "[A-Za-z0-9_.=-]{0,60}") {
+    fn verifying_any_text_never_panics(text in any::<String>(), parts in "[A-Za-z0-9_.=-]{0,60}") {
         prop_assert!(read(&text).is_err());
         prop_assert!(read(&parts).is_err());
     }
 
     #[test]
-    fn a_14_no_signed_bytes_panic(
+    fn verifying_signed_bytes_never_panics(
         head in any::<String>(), payload in proptest::collection::vec(any::<u8>(), 0..60),
     ) {
         prop_assert!(read(&with_header(&head)).is_err());

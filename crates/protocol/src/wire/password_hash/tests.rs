@@ -34,7 +34,7 @@ fn reads_and_writes_the_same_text() {
 }
 
 #[test]
-fn a_37_odd_hashes_are_refused_with_the_part() {
+fn invalid_hashes_are_refused_with_the_invalid_part() {
     use Unusable::{Malformed, TooExpensive, Unknown};
     let with = |from: &str, to: &str| ARGON2.replacen(from, to, 1);
     let blow = |from: &str, to: &str| BCRYPT.replacen(from, to, 1);
@@ -118,7 +118,7 @@ fn every_format_is_read_and_written() {
 }
 
 #[test]
-fn a_37_an_import_is_marked_and_ours_is_not() {
+fn imported_hashes_are_marked_and_own_ones_are_not() {
     for (_, text) in vectors() {
         let imported = StoredHash::from_origin(text, Rules::Imported).unwrap();
         assert_eq!(imported.rules(), Rules::Imported);
@@ -140,7 +140,7 @@ fn a_37_an_import_is_marked_and_ours_is_not() {
 }
 
 #[test]
-fn a_37_odd_bcrypt_and_pbkdf2_imports_are_refused_with_the_part() {
+fn invalid_bcrypt_and_pbkdf2_imports_are_refused_with_the_invalid_part() {
     use Unusable::{Malformed, TooExpensive, Unknown};
     let letters = "EixZaYVK1fsbw1ZfbX3OXe$PaWxn96p36WQoeG6Lruj3vjPGga31lW";
     let tag = "A".repeat(43);
@@ -182,7 +182,7 @@ fn a_37_odd_bcrypt_and_pbkdf2_imports_are_refused_with_the_part() {
 }
 
 #[test]
-fn a_37_odd_scrypt_and_crypt_imports_are_refused_with_the_part() {
+fn invalid_scrypt_and_crypt_imports_are_refused_with_the_invalid_part() {
     use Unusable::{Malformed, TooExpensive, Unknown};
     let tag = "A".repeat(43);
     let hex = "0".repeat(64);
@@ -233,7 +233,7 @@ fn refused(cases: impl IntoIterator<Item = (String, Unusable)>) {
 }
 
 #[test]
-fn a_37_no_cut_and_no_changed_byte_makes_it_panic() {
+fn parsing_truncated_and_changed_hashes_never_panics() {
     for (_, text) in vectors() {
         for at in 0..text.len() {
             let (head, tail) = text.split_at(at);
@@ -341,7 +341,7 @@ fn the_page_lists_every_kind_and_cap() {
 
 proptest! {
     #[test]
-    fn a_37_parse_never_panics_and_is_exact(
+    fn parsing_a_hash_never_panics_and_keeps_its_text(
         text in any::<String>(), rest in any::<String>(), index in 0_usize..120, c in any::<char>(),
     ) {
         let mut texts = vec![text];

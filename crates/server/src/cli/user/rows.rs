@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_the_format() {
+    fn the_file_name_selects_the_format() {
         assert_eq!(Format::of(None, Path::new("users.CSV")), Some(Format::Csv));
         assert_eq!(Format::of(None, Path::new("users.ndjson")), Some(Format::Jsonl));
         assert_eq!(Format::of(Some(Format::Csv), Path::new("users.jsonl")), Some(Format::Csv));

@@ -143,7 +143,7 @@ fn nothing_is_committed_before_its_intent_is_written() {
 
 /// F-15: the disk is full for one member, and not for the others.
 #[test]
-fn fault_f15_a_full_disk_fails_those_that_do_not_fit() {
+fn fault_a_full_disk_fails_only_the_writes_that_do_not_fit() {
     let (connection, file) = open();
     let pages: i64 = connection.inner.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     connection.inner.pragma_update(None, "max_page_count", pages + 3).unwrap();
@@ -164,7 +164,7 @@ fn fault_f15_a_full_disk_fails_those_that_do_not_fit() {
 }
 
 #[test]
-fn fault_f15_a_file_that_became_read_only_is_unavailable() {
+fn fault_a_file_that_became_read_only_is_unavailable() {
     let (connection, file) = open();
     connection.inner.pragma_update(None, "query_only", true).unwrap();
     let (write, mut answer, _) = job("a", 1, true);

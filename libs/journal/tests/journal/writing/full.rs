@@ -34,7 +34,7 @@ fn a_full_disk_delays_records_and_writes_them_when_there_is_space() {
 }
 
 #[test]
-fn what_comes_meanwhile_does_not_put_off_the_next_try() {
+fn new_records_do_not_postpone_the_next_attempt() {
     let desk = Desk::new();
     let clock = Clock::default();
     let (writer, disk) = start_with(&desk, calm(), Limits { retry: LONG, ..limits() }, hooks(&clock));
@@ -64,7 +64,7 @@ fn a_stop_on_a_full_disk_counts_what_is_left() {
 }
 
 #[test]
-fn what_a_full_disk_kept_from_being_written_is_told_by_the_next_process() {
+fn the_next_process_reports_what_a_full_disk_refused() {
     let desk = Desk::new();
     let clock = Clock::default();
     let few = Limits { queue_entries: 4, retry: LONG, ..limits() };
@@ -109,7 +109,7 @@ fn what_a_full_disk_kept_from_being_written_is_told_by_the_next_process() {
 }
 
 #[test]
-fn once_what_was_refused_is_written_nothing_is_noted_of_what_comes_after() {
+fn later_records_are_not_noted_once_the_refused_ones_are_written() {
     let desk = Desk::new();
     let clock = Clock::default();
     let (writer, disk) = start_with(&desk, calm(), limits(), hooks(&clock));

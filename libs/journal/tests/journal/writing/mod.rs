@@ -86,7 +86,7 @@ fn until(mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn what_is_submitted_is_written_in_order() {
+fn records_are_written_in_the_order_of_submission() {
     let desk = Desk::new();
     let (writer, _) = start(&desk, limits());
     let tickets: Vec<_> = (0..100).map(|number| writer.submit(format!("{number}").into_bytes())).collect();
@@ -106,7 +106,7 @@ fn what_is_submitted_is_written_in_order() {
 }
 
 #[test]
-fn what_comes_during_a_write_is_written_by_the_next_one() {
+fn records_submitted_during_a_write_are_in_the_next_one() {
     let desk = Desk::new();
     let (writer, disk) = start(&desk, limits());
     writer.submit(b"first".to_vec()).wait();
@@ -122,7 +122,7 @@ fn what_comes_during_a_write_is_written_by_the_next_one() {
 }
 
 #[test]
-fn what_has_time_is_written_with_the_next_or_when_it_is_hurried() {
+fn lazy_records_are_written_with_the_next_one_or_on_hurry() {
     let desk = Desk::new();
     let clock = Clock::default();
     let (writer, disk) = start_with(&desk, calm(), limits(), hooks(&clock));
@@ -152,7 +152,7 @@ fn what_has_time_is_written_with_the_next_or_when_it_is_hurried() {
 }
 
 #[test]
-fn a_hanging_disk_blocks_no_submitter_and_shows() {
+fn a_hanging_disk_blocks_no_submitter_and_is_visible() {
     let desk = Desk::new();
     let clock = Clock::default();
     let (writer, disk) = start_with(&desk, calm(), limits(), hooks(&clock));

@@ -11,7 +11,7 @@ use crate::api_calls::{log_in, me, member, path, try_refresh};
 
 on_both! {
     logout_is_idempotent_and_takes_either_token,
-    a_50_only_the_owner_lists_and_ends_sessions,
+    only_the_owner_lists_and_ends_sessions,
 }
 
 async fn logout_is_idempotent_and_takes_either_token(app: &TestApp) {
@@ -41,7 +41,7 @@ async fn logout_is_idempotent_and_takes_either_token(app: &TestApp) {
     try_refresh(app, &pair.refresh).await.expect(401);
 }
 
-async fn a_50_only_the_owner_lists_and_ends_sessions(app: &TestApp) {
+async fn only_the_owner_lists_and_ends_sessions(app: &TestApp) {
     let (one, two) = (member(app, "alice").await, log_in(app, "alice").await);
     let other = member(app, "bob").await;
 

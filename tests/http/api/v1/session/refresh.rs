@@ -16,23 +16,23 @@ async fn refused(app: &TestApp, token: &str) {
 }
 
 on_both! {
-    a_15_within_the_grace_the_same_successor,
-    a_15_within_the_grace_even_when_the_successor_was_used,
-    a_15_after_a_minute_while_the_successor_is_unused,
-    a_15_three_late_generations_in_a_row_are_theft,
-    a_15_a_timely_generation_resets_the_count_of_late_ones,
-    a_15_after_the_successor_was_used_and_the_grace_is_over_it_is_theft,
-    a_15_after_logout_nothing_is_revived,
-    a_15_sixty_four_at_once_get_the_same_successor,
+    a_replay_within_the_grace_time_returns_the_same_successor,
+    a_replay_within_the_grace_time_is_accepted_after_the_successor_was_used,
+    a_late_replay_returns_the_unused_successor,
+    late_replays_of_three_generations_in_a_row_are_theft,
+    a_timely_generation_resets_the_count_of_late_replays,
+    a_late_replay_after_the_successor_was_used_is_theft,
+    no_replay_revives_a_session_after_logout,
+    sixty_four_concurrent_refreshes_get_one_successor,
     two_tabs_that_refresh_at_once_get_one_successor,
     a_session_ends_when_it_is_idle_and_at_its_end,
     no_replay_extends_an_expiry,
     a_session_over_the_limit_ends_the_oldest,
-    a_59_refresh_may_only_narrow_the_scope,
+    a_refresh_only_narrows_the_scope,
     tokens_that_were_never_issued_are_refused,
 }
 
-async fn a_15_within_the_grace_the_same_successor(app: &TestApp) {
+async fn a_replay_within_the_grace_time_returns_the_same_successor(app: &TestApp) {
     let first = member(app, "alice").await;
     let second = refresh(app, &first.refresh).await;
     app.clock.advance(9 * SECOND);
@@ -42,7 +42,7 @@ async fn a_15_within_the_grace_the_same_successor(app: &TestApp) {
     me(app, &again.access).await.expect(200);
 }
 
-async fn a_15_within_the_grace_even_when_the_successor_was_used(app: &TestApp) {
+async fn a_replay_within_the_grace_time_is_accepted_after_the_successor_was_used(app: &TestApp) {
     let first = member(app, "alice").await;
     let second = refresh(app, &first.refresh).await;
     let third = refresh(app, &second.refresh).await;
@@ -52,7 +52,7 @@ async fn a_15_within_the_grace_even_when_the_successor_was_used(app: &TestApp) {
     refresh(app, &third.refresh).await;
 }
 
-async fn a_15_after_a_minute_while_the_successor_is_unused(app: &TestApp) {
+async fn a_late_replay_returns_the_unused_successor(app: &TestApp) {
     let first = member(app, "alice").await;
     let second = refresh(app, &first.refresh).await;
     app.clock.advance(MINUTE);
@@ -63,7 +63,7 @@ async fn a_15_after_a_minute_while_the_successor_is_unused(app: &TestApp) {
     refresh(app, &second.refresh).await;
 }
 
-async fn a_15_three_late_generations_in_a_row_are_theft(app: &TestApp) {
+async fn late_replays_of_three_generations_in_a_row_are_theft(app: &TestApp) {
     let mut pair = member(app, "alice").await;
     for _ in 0..2 {
         let next = refresh(app, &pair.refresh).await;
@@ -80,7 +80,7 @@ async fn a_15_three_late_generations_in_a_row_are_theft(app: &TestApp) {
     me(app, &next.access).await.expect_problem(401, "token_invalid");
 }
 
-async fn a_15_a_timely_generation_resets_the_count_of_late_ones(app: &TestApp) {
+async fn a_timely_generation_resets_the_count_of_late_replays(app: &TestApp) {
     let mut pair = member(app, "alice").await;
     for _ in 0..5 {
         let late = refresh(app, &pair.refresh).await;
@@ -92,7 +92,7 @@ async fn a_15_a_timely_generation_resets_the_count_of_late_ones(app: &TestApp) {
     }
 }
 
-async fn a_15_after_the_successor_was_used_and_the_grace_is_over_it_is_theft(app: &TestApp) {
+async fn a_late_replay_after_the_successor_was_used_is_theft(app: &TestApp) {
     let first = member(app, "alice").await;
     let second = refresh(app, &first.refresh).await;
     let third = refresh(app, &second.refresh).await;
@@ -105,7 +105,7 @@ async fn a_15_after_the_successor_was_used_and_the_grace_is_over_it_is_theft(app
     log_in(app, "alice").await;
 }
 
-async fn a_15_after_logout_nothing_is_revived(app: &TestApp) {
+async fn no_replay_revives_a_session_after_logout(app: &TestApp) {
     let first = member(app, "alice").await;
     let second = refresh(app, &first.refresh).await;
     app.post(&path("logout"), None, json!({"refresh_token": first.refresh})).await.expect(204);
@@ -114,7 +114,7 @@ async fn a_15_after_logout_nothing_is_revived(app: &TestApp) {
     }
 }
 
-async fn a_15_sixty_four_at_once_get_the_same_successor(app: &TestApp) {
+async fn sixty_four_concurrent_refreshes_get_one_successor(app: &TestApp) {
     let first = member(app, "alice").await;
     let answers = join_all((0..64).map(|_| refresh(app, &first.refresh))).await;
     let successor = &answers[0].refresh;
@@ -175,7 +175,7 @@ async fn a_session_over_the_limit_ends_the_oldest(app: &TestApp) {
     assert_eq!(listed.as_array().unwrap().len(), 100);
 }
 
-async fn a_59_refresh_may_only_narrow_the_scope(app: &TestApp) {
+async fn a_refresh_only_narrows_the_scope(app: &TestApp) {
     let first = member(app, "alice").await;
     let body = json!({"refresh_token": first.refresh, "scope": "admin"});
     app.post(&path("refresh"), None, body).await.expect_problem(400, "invalid_scope");
@@ -195,7 +195,7 @@ async fn tokens_that_were_never_issued_are_refused(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn a_15_the_strict_rule_makes_every_late_replay_theft() {
+async fn the_strict_rule_makes_every_late_replay_theft() {
     let options = Options::of([("tokens.refresh_late_replay", "off")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
     let first = member(&app, "alice").await;
