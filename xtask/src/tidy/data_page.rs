@@ -1,4 +1,4 @@
-//! The page about data: it names every column of every table, and every kind of audit event.
+//! The page about data: it names every column of every table, and every member of an audit event.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use super::documents::named_in;
 use super::source::{Source, has_extension};
 
 const PAGE: &str = "docs/security/data.md";
-const EVENTS: &str = "docs/events.md";
+const EVENTS: &str = "docs/generated/events.md";
 const MIGRATIONS: &str = "migrations/";
 const CHECK: &str = "data-page";
 
-/// Checks that the page names `table.column` for each column, `kind` for each event, and no column that does
-/// not exist.
+/// Checks that the page names `table.column` for each column, each member of an event, and no column that
+/// does not exist.
 pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
     let Some(page) = sources.iter().find(|source| source.path == PAGE) else {
         return vec![Finding::new(
@@ -24,9 +24,10 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
     };
     let named: BTreeSet<&str> = page.text.lines().flat_map(named_in).collect();
     let columns: BTreeSet<String> = sources.iter().flat_map(columns).collect();
-    let events = sources.iter().filter(|source| source.path == EVENTS).flat_map(events);
+    let members: BTreeSet<&str> =
+        sources.iter().filter(|source| source.path == EVENTS).flat_map(members).collect();
 
-    let missing = columns.iter().map(String::as_str).chain(events).filter(|name| !named.contains(name));
+    let missing = columns.iter().map(String::as_str).chain(members).filter(|name| !named.contains(name));
     let mut findings: Vec<Finding> =
         missing.map(|name| finding(1, format!("say what `{name}` holds and when it ends"))).collect();
 
@@ -79,9 +80,10 @@ fn is_name(word: &str) -> bool {
     word.chars().all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')
 }
 
-/// The kinds of events: the headings of the generated page.
-fn events(source: &Source) -> impl Iterator<Item = &str> {
-    source.text.lines().filter_map(|line| line.strip_prefix("### ")).map(str::trim)
+/// The members of events: the first cells of the tables of kinds on the generated page.
+fn members(source: &Source) -> impl Iterator<Item = &str> {
+    let kinds = source.text.lines().skip_while(|line| !line.starts_with("### "));
+    kinds.filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(member, _)| member)
 }
 
 #[cfg(test)]
@@ -106,16 +108,16 @@ ALTER TABLE gw.users ADD COLUMN role TEXT
         let sources = [
             Source::new(PAGE, page),
             Source::new("migrations/0001_a/postgres.sql", TABLES),
-            Source::new(EVENTS, "# Events\n## Classes\n### login_failed\n"),
+            Source::new(EVENTS, "| `v` | number | |\n### login_failed\n| `identifier` | text | |\n"),
         ];
         check(&sources).into_iter().map(|finding| finding.advice).collect()
     }
 
     #[test]
-    fn the_page_names_every_column_and_event() {
-        let whole = "`users.id` `users.email`\n`users.role`, `login_failed`";
+    fn the_page_names_every_column_and_member_of_an_event() {
+        let whole = "`users.id` `users.email`\n`users.role`, `identifier`";
         assert_eq!(found(whole), [""; 0]);
-        for name in ["users.id", "users.email", "users.role", "login_failed"] {
+        for name in ["users.id", "users.email", "users.role", "identifier"] {
             let advice = found(&whole.replace(&format!("`{name}`"), name));
             assert_eq!(advice, [format!("say what `{name}` holds and when it ends")]);
         }
@@ -124,7 +126,7 @@ ALTER TABLE gw.users ADD COLUMN role TEXT
 
     #[test]
     fn the_page_names_no_column_that_is_gone() {
-        let page = "`users.id` `users.email` `users.role` `login_failed` `audit.retention`\n`users.phone`";
+        let page = "`users.id` `users.email` `users.role` `identifier` `audit.retention`\n`users.phone`";
         assert_eq!(found(page), ["`users.phone` is no column of the migrations"]);
     }
 }
