@@ -1,6 +1,6 @@
 //! Both engines accept every registered statement, and none scans a table that grows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use store::{Stmt, registry};
 use testkit::postgres::rows;
@@ -8,7 +8,9 @@ use testkit::postgres::rows;
 use crate::fixtures::TestDb;
 
 /// Tables with a constant number of rows.
-const CONSTANT: [&str; 2] = ["realm", "counters"];
+const CONSTANT: [&str; 3] = ["realm", "counters", "migrations"];
+/// Tables of the audit trail, whose statements are not registered here.
+const AUDIT: [&str; 3] = ["audit_events", "audit_heads", "audit_journals"];
 const ROWS: u32 = 60_000;
 
 #[test]
@@ -62,39 +64,92 @@ fn fill(db: &TestDb) {
         format!("WITH g(n) AS (SELECT * FROM generate_series(1, {ROWS}))")
     };
 
-    let sqlite = db.is_sqlite();
-    let uuid =
-        if sqlite { "CAST(printf('%016d', n) AS BLOB)" } else { "lpad(CAST(n AS text), 32, '0')::uuid" };
-    let bytes = if sqlite { "zeroblob(32)" } else { "decode(repeat('00', 32), 'hex')" };
-    let key =
-        if sqlite { "CAST(printf('%08d', n) AS BLOB)" } else { "decode(lpad(to_hex(n), 16, '0'), 'hex')" };
+    let Samples { uuid, bytes } = Samples::of(db);
     let revoked = "n % 10 = 0";
-
-    for (table, select) in [
+    let distributed = [
         (
-            "users (uuid, email, email_key, username, username_key, role, state, profile, \
-             created_at, updated_at)",
+            "users",
+            "(uuid, email, email_key, username, username_key, role, state, profile, created_at, updated_at)",
             format!("{uuid}, 'e' || n, 'e' || n, 'u' || n, 'u' || n, 'r', 'active', '{{}}', n, n"),
         ),
-        ("credentials (user_id, kind, data, version, updated_at)", "n, 'password', 'hash', 1, n".into()),
+        (
+            "credentials",
+            "(user_id, kind, data, version, updated_at)",
+            "n, 'password', 'hash', 1, n".to_owned(),
+        ),
         (
             "sessions",
+            "",
             format!(
                 "{uuid}, 1 + n % 5000, 's', NULL, NULL, n, n + 100000, n + 100000, 1, {bytes}, n, '', 0, 0, \
                  {revoked}, CASE WHEN {revoked} THEN n END"
             ),
         ),
-        ("revocations", format!("n, {uuid}, n")),
-        ("clients", format!("'c' || n, 'name', {bytes}, n, n")),
-        ("keys", format!("'k' || n, 'ES256', 'active', {bytes}, n, n")),
-        ("peppers", format!("n, 'active', {bytes}, n, n")),
-        ("jobs", format!("'j' || n, {uuid}, n")),
-        ("audit_keys", format!("{key}, {uuid}, {bytes}, n")),
-    ] {
-        db.sql(&format!("{series} INSERT INTO gw.{table} SELECT {select} FROM g"));
-    }
+        ("keys", "", format!("'k' || n, 'ES256', 'active', {bytes}, n, n")),
+        ("peppers", "", format!("n, 'active', {bytes}, n, n")),
+    ];
 
+    for (table, columns, select) in &distributed {
+        db.sql(&format!("{series} INSERT INTO gw.{table} {columns} SELECT {select} FROM g"));
+    }
+    for (table, columns) in tables(db) {
+        let is_given = distributed.iter().any(|(given, ..)| *given == table);
+        if !is_given && !CONSTANT.iter().chain(&AUDIT).any(|other| *other == table) {
+            let select = columns.iter().map(|shape| any(db, shape)).collect::<Vec<_>>().join(", ");
+            db.sql(&format!("{series} INSERT INTO gw.{table} SELECT {select} FROM g"));
+        }
+    }
     db.sql("ANALYZE");
+}
+
+/// Expressions of row `n` that the engines write differently.
+struct Samples {
+    uuid: &'static str,
+    bytes: &'static str,
+}
+
+impl Samples {
+    fn of(db: &TestDb) -> Self {
+        if db.is_sqlite() {
+            Self { uuid: "CAST(printf('%016d', n) AS BLOB)", bytes: "CAST(printf('%032d', n) AS BLOB)" }
+        } else {
+            Self {
+                uuid: "lpad(CAST(n AS text), 32, '0')::uuid",
+                bytes: "decode(lpad(to_hex(n), 64, '0'), 'hex')",
+            }
+        }
+    }
+}
+
+/// Each table of the migrations, with the types of its columns.
+fn tables(db: &TestDb) -> BTreeMap<String, Vec<String>> {
+    let columns = if db.is_sqlite() {
+        "SELECT t.name, c.type FROM sqlite_schema t JOIN pragma_table_info(t.name) c \
+         WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' ORDER BY t.name, c.cid"
+    } else {
+        "SELECT table_name, data_type FROM information_schema.columns \
+         WHERE table_schema = 'gatewright' ORDER BY table_name, ordinal_position"
+    };
+
+    let mut tables = BTreeMap::<_, Vec<_>>::new();
+    for row in db.sql(columns) {
+        let [name, shape] = <[_; 2]>::try_from(row).unwrap().map(Option::unwrap);
+        tables.entry(name).or_default().push(shape);
+    }
+    tables
+}
+
+/// A value of a type, different in each row.
+fn any(db: &TestDb, shape: &str) -> String {
+    let Samples { uuid, bytes } = Samples::of(db);
+    match shape.to_ascii_lowercase().as_str() {
+        "integer" | "bigint" => "n".to_owned(),
+        "text" => "'x' || n".to_owned(),
+        "boolean" => "FALSE".to_owned(),
+        "blob" | "bytea" => bytes.to_owned(),
+        "uuid" => uuid.to_owned(),
+        other => panic!("no sample of the type {other}"),
+    }
 }
 
 #[tokio::test]
