@@ -80,7 +80,7 @@ pub fn web(config: &Config, public_url: &str) -> Result<web::Settings, StartErro
 }
 
 fn beginning_of(day: jiff::civil::Date) -> Now {
-    let zoned = day.to_zoned(jiff::tz::TimeZone::UTC);
+    let zoned = day.to_zoned_datetime(jiff::tz::TimeZone::UTC);
     Now::from_seconds(zoned.map_or(0, |zoned| zoned.timestamp().as_second()))
 }
 
