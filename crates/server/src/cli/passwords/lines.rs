@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use auth::password::breach_hash;
 use hashing::normalise;
 use model::bounds::PASSWORD_CHARS;
+use model::hex;
 
 use super::super::Failure;
 
@@ -142,10 +143,8 @@ fn parse(line: &[u8]) -> Option<u64> {
     if !(rest.trim_ascii().is_empty() || counted) {
         return None;
     }
-    let digit = |digit: &u8| char::from(*digit).to_digit(16).map(u64::from);
-    // Every digit is checked; the first 16 form the hash.
-    digits.iter().try_fold(0_u64, |_, one| digit(one))?;
-    digits.iter().take(16).try_fold(0_u64, |hash, one| Some(hash << 4 | digit(one)?))
+    let whole: [u8; 20] = hex::decode_array(digits)?;
+    whole.first_chunk().map(|first| u64::from_be_bytes(*first))
 }
 
 #[cfg(test)]
