@@ -98,7 +98,7 @@ impl App {
             detail_keys: audit_setup::detail_keys(config, auditor.as_ref(), &deps.rng),
             auditor: auditor.clone().map(|auditor| (auditor, server_audit.join("journal"))),
             database: audit_setup::shippers(config, auditor.as_ref(), &spawner, &deps.rng)?,
-            sinks: sinks::shippers(config, auditor.as_ref(), &tasks.stop().working)?,
+            sinks: sinks::shippers(config, auditor.as_ref(), &tasks.stop().working, &deps.clock)?,
         });
 
         // Nothing is served before the revocation cache is filled and the signing keys are loaded.
