@@ -9,6 +9,7 @@ pub mod listeners;
 pub mod logging;
 pub mod master_key;
 pub mod reload;
+pub(crate) mod service_manager;
 pub mod settings_mapping;
 mod sinks;
 pub mod start_error;
