@@ -1,4 +1,4 @@
-//! Notifications for the service manager that started the process: systemd, or another one with `sd_notify(3)`.
+//! Notifications for the service manager that started the process: systemd, or another with `sd_notify(3)`.
 //! Without one nothing is sent.
 
 use std::convert::Infallible;
@@ -21,7 +21,8 @@ pub(crate) fn reloading() {
     }
 }
 
-/// Sends `STOPPING` when the shutdown begins, and `WATCHDOG` at half of the watchdog's interval, if there is one.
+/// Sends `STOPPING` when the shutdown begins, and `WATCHDOG` at half of the watchdog's interval, if there is
+/// one.
 pub(crate) fn watch(tasks: &Tasks) {
     let stop = tasks.stop().clone();
     let draining = stop.draining;
