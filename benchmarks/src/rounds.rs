@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
 /// The measurements of one variant, one figure per round.
@@ -74,19 +75,14 @@ where
     Ok(f64::from(done) / begin.elapsed().as_secs_f64())
 }
 
-/// The quantile `part` (between 0 and 1) of the samples, in milliseconds.
+/// The quantile `part` (between 0 and 1) of the samples, in milliseconds, to three digits.
 pub(super) fn quantile(samples: impl IntoIterator<Item = Duration>, part: f64) -> f64 {
-    let mut millis: Vec<_> = samples.into_iter().map(|took| took.as_secs_f64() * 1e3).collect();
-    millis.sort_by(f64::total_cmp);
-    let last = millis.len().saturating_sub(1);
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an index"
-    )]
-    let index = (last as f64 * part).ceil() as usize;
-    millis.get(index).copied().unwrap_or(f64::NAN)
+    let Ok(mut histogram) = Histogram::<u64>::new(3) else { return f64::NAN };
+    for took in samples {
+        // The histogram grows as far as it needs to.
+        let _ = histogram.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+    Duration::from_nanos(histogram.value_at_quantile(part)).as_secs_f64() * 1e3
 }
 
 /// The duration of `work` in microseconds: the median of `times` runs.

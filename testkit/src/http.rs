@@ -1,7 +1,5 @@
 //! A plain HTTP client: reuses connections, follows no redirects, and returns every status.
 
-use std::fmt::Write;
-
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
@@ -119,20 +117,7 @@ impl Client {
 
 /// Fields as `application/x-www-form-urlencoded`.
 pub fn form(fields: &[(&str, &str)]) -> String {
-    let pairs: Vec<String> =
-        fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-    pairs.join("&")
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => out.push(byte.into()),
-            b' ' => out.push('+'),
-            _ => write!(out, "%{byte:02X}").expect("a string can be written to"),
-        }
-        out
-    })
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

@@ -51,7 +51,7 @@ async fn nothing_answered_is_lost(setup: &Setup, kills: usize) {
             node.server.signal(Signal::KILL);
         };
 
-        let (seen, ()) = futures_util::join!(futures_util::future::join_all(lanes), killer);
+        let (seen, ()) = tokio::join!(futures_util::future::join_all(lanes), killer);
         node.server.kill();
         let node = setup.start();
 
@@ -200,7 +200,7 @@ async fn fault_a_term_signal_under_load_drops_nothing() {
         node.server.signal(Signal::TERM);
     };
 
-    let (answered, ()) = futures_util::join!(futures_util::future::join_all((0..16).map(|_| lane())), stop);
+    let (answered, ()) = tokio::join!(futures_util::future::join_all((0..16).map(|_| lane())), stop);
     assert!(answered.iter().sum::<u32>() > 0);
     assert!(node.server.wait().success(), "{}", node.server.stderr());
 }

@@ -21,6 +21,7 @@ mod node;
 mod nodes;
 mod readme;
 mod seeds;
+mod service_manager;
 mod sinks;
 mod tampering;
 mod trail;

@@ -28,7 +28,7 @@ impl Now {
     pub fn parse(text: &str) -> Option<Self> {
         let at = text.parse::<jiff::Timestamp>().ok().or_else(|| {
             let local = text.parse::<jiff::civil::DateTime>().ok()?;
-            local.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+            local.to_zoned_datetime(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
         });
         at.map(|at| Self(at.as_microsecond()))
     }

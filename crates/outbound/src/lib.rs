@@ -1,27 +1,20 @@
 //! The only HTTP client for other programs: webhooks, collectors, later mail and login providers.
 //!
-//! A request is sent once, over a new connection, within a time limit; no redirect is followed. It takes
-//! [`Parked`], so that the caller holds no database connection meanwhile.
+//! A request is sent once, over a new connection, within a time limit; no redirect is followed, and no proxy
+//! of the environment is used. It takes [`Parked`], so that the caller holds no database connection
+//! meanwhile.
 
+use std::error::Error as _;
 use std::fmt;
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, Method, Request, Uri};
-use http_body_util::{BodyExt as _, Collected, Full, Limited};
-use hyper::client::conn::http1;
-use hyper::rt::{Read, Write};
-use hyper_util::rt::TokioIo;
+use http::HeaderMap;
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use model::{Clock, Now};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Response, Url};
 use runtime::Parked;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Longest body of an answer, in bytes; a longer one is replaced by an empty one.
 const ANSWER: usize = 64 * 1024;
@@ -30,48 +23,80 @@ const WAIT: Duration = Duration::from_mins(10);
 
 /// The URL of a receiver, with its connection settings.
 pub struct Endpoint {
-    host: String,
-    port: u16,
-    uri: Uri,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    client: Client,
+    url: Url,
     headers: HeaderMap,
     limit: Duration,
+    clock: Clock,
 }
+
+/// Why an endpoint cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointError {
+    /// The URL is not one of http or https.
+    Url,
+    /// The authorities are unusable, for this reason.
+    Authorities(String),
+}
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url => f.write_str("it is not a URL of http or https"),
+            Self::Authorities(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for EndpointError {}
 
 /// The receiver's answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// `Retry-After`, at most ten minutes; `None` where it is absent or not a number of seconds (RFC 9110
-    /// §10.2.3).
+    /// `Retry-After`, at most ten minutes; `None` where it is absent, or neither a number of seconds nor a
+    /// date (RFC 9110 §10.2.3).
     pub retry_after: Option<Duration>,
     /// The body; empty where it was longer than 64 KiB.
     pub body: Bytes,
 }
 
 impl Endpoint {
-    /// Creates the endpoint of an `http` or `https` URL; https requires `tls`. A request may take as long as
-    /// `limit`.
+    /// Creates the endpoint of an `http` or `https` URL. The certificate of an https receiver must come from
+    /// one of `authorities`, certificates in PEM; from one of the system's if there are none. A request may
+    /// take as long as `limit`. The clock turns a date in `Retry-After` into a duration.
     ///
     /// # Errors
-    /// Why the URL is invalid.
-    pub fn new(url: &str, tls: Option<Arc<ClientConfig>>, limit: Duration) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
-        let host = uri.host().ok_or("its host is missing")?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let is_secret = uri.scheme_str() == Some("https");
-        let port = uri.port_u16().unwrap_or(if is_secret { 443 } else { 80 });
-        let tls = match (is_secret, tls) {
-            (false, _) => None,
-            (true, None) => return Err("https needs TLS".to_owned()),
-            (true, Some(config)) => {
-                let name = ServerName::try_from(host.clone());
-                let name = name.map_err(|_| "its host is no name for a certificate".to_owned())?;
-                Some((TlsConnector::from(config), name))
-            }
+    /// [`EndpointError`].
+    pub fn new(
+        url: &str,
+        authorities: Option<&[u8]>,
+        limit: Duration,
+        clock: Clock,
+    ) -> Result<Self, EndpointError> {
+        let url = Url::parse(url).map_err(|_| EndpointError::Url)?;
+        let authorities = match (url.scheme(), authorities) {
+            // A receiver without TLS needs no authorities, and the system may have none.
+            ("http", _) => Some(Vec::new()),
+            ("https", Some(pem)) => Some(certificates(pem)?),
+            ("https", None) => None,
+            _ => return Err(EndpointError::Url),
         };
-        Ok(Self { host, port, uri, tls, headers: HeaderMap::new(), limit })
+
+        let client = Client::builder()
+            .user_agent(concat!("gatewright/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .timeout(limit);
+        let client = match authorities {
+            Some(only) => client.tls_certs_only(only),
+            None => client,
+        };
+        let client = client.build().map_err(|why| EndpointError::Authorities(cause(why)))?;
+        Ok(Self { client, url, headers: HeaderMap::new(), limit, clock })
     }
 
     /// Adds these headers to every request, for example an API key of the receiver.
@@ -83,7 +108,8 @@ impl Endpoint {
     /// Posts a body with this content type.
     ///
     /// # Errors
-    /// Why there is no answer, as a sentence for the log.
+    /// Why there is no answer, as a sentence for the log. It does not contain the URL, whose path may be a
+    /// secret.
     pub async fn post(
         &self,
         _: &Parked<'_>,
@@ -91,82 +117,118 @@ impl Endpoint {
         headers: &[(&str, String)],
         body: Vec<u8>,
     ) -> Result<Answer, String> {
-        let request = self.request(content_type, headers, body).map_err(|why| why.to_string())?;
-        let answered = timeout(self.limit, async {
-            let socket = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(told)?;
-            match &self.tls {
-                None => exchange(TokioIo::new(socket), request).await,
-                Some((connector, name)) => {
-                    let stream = connector.connect(name.clone(), socket).await.map_err(told)?;
-                    exchange(TokioIo::new(stream), request).await
-                }
-            }
-        });
-        answered.await.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.limit)))
+        let request = self.client.post(self.url.clone()).headers(self.headers.clone());
+        let request = request.header(CONNECTION, "close").header(CONTENT_TYPE, content_type);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        let answer = request.body(body).send().await.map_err(|why| self.told(why))?;
+
+        let (status, headers) = (answer.status().as_u16(), answer.headers());
+        let retry_after = retry_after(headers, self.clock.now());
+        let body = match read(answer).await {
+            Err(why) if why.is_timeout() => return Err(self.told(why)),
+            body => body.ok().flatten().unwrap_or_default(),
+        };
+        Ok(Answer { status, retry_after, body })
     }
 
-    fn request(
-        &self,
-        content_type: &str,
-        headers: &[(&str, String)],
-        body: Vec<u8>,
-    ) -> http::Result<Request<Full<Bytes>>> {
-        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
-        let authority = self.uri.authority().map_or("", |authority| authority.as_str());
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(path)
-            .header(HOST, authority)
-            .header(USER_AGENT, concat!("gatewright/", env!("CARGO_PKG_VERSION")))
-            .header(http::header::CONNECTION, "close")
-            .header(CONTENT_TYPE, content_type);
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        request.body(Full::new(Bytes::from(body)))
+    fn told(&self, why: reqwest::Error) -> String {
+        if why.is_timeout() { format!("no answer within {:?}", self.limit) } else { cause(why) }
     }
 }
 
-fn told(why: impl fmt::Display) -> String {
-    why.to_string()
+/// Parses certificates; there must be at least one.
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, EndpointError> {
+    let found = Certificate::from_pem_bundle(pem);
+    let found = found.map_err(|why| EndpointError::Authorities(cause(why)))?;
+    if found.is_empty() {
+        return Err(EndpointError::Authorities("there is no certificate in it".to_owned()));
+    }
+    Ok(found)
 }
 
-/// Sends a request and reads its answer; the connection is driven meanwhile and closed at the end.
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, String>
-where
-    S: Read + Write + Send + Unpin + 'static,
-{
-    let (mut sender, connection) = http1::handshake(stream).await.map_err(told)?;
-    let exchange = async move {
-        let answer = sender.send_request(request).await.map_err(told)?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, ANSWER).collect().await.map(Collected::to_bytes);
-        let retry_after = retry_after(&head.headers);
-        Ok(Answer { status: head.status.as_u16(), retry_after, body: body.unwrap_or_default() })
+/// The first cause of an error: its own text names the URL.
+fn cause(why: reqwest::Error) -> String {
+    let why = why.without_url();
+    let mut first = why.source();
+    while let Some(next) = first.and_then(std::error::Error::source) {
+        first = Some(next);
+    }
+    first.map_or_else(|| why.to_string(), ToString::to_string)
+}
+
+/// Reads the body; `None` where it is too long.
+async fn read(mut answer: Response) -> reqwest::Result<Option<Bytes>> {
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await? {
+        if body.len() + piece.len() > ANSWER {
+            return Ok(None);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Some(body.into()))
+}
+
+/// Reads `Retry-After` in seconds or as a date, which is compared with `now`.
+fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = if let Ok(seconds) = text.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Now::from_seconds(0).plus(date).since(now)
     };
-    drive(pin!(exchange), pin!(connection)).await
-}
-
-/// Returns the outcome of `wanted`; `other` may end before it.
-async fn drive<T>(mut wanted: impl Future<Output = T> + Unpin, mut other: impl Future + Unpin) -> T {
-    tokio::select! {
-        biased;
-        outcome = &mut wanted => outcome,
-        _ = &mut other => wanted.await,
-    }
-}
-
-/// Reads `Retry-After` in seconds.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(WAIT))
+    Some(wait.min(WAIT))
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("Endpoint").field("host", &self.url.host_str()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date_and_at_most_ten_minutes() {
+        // RFC 9110 §5.6.7 has this date in its three forms.
+        let now = Now::from_seconds(784_111_777 - 90);
+        let read = |text: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::try_from(text).unwrap())]);
+            retry_after(&headers, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!(read("120"), Some(120));
+        assert_eq!(read("86400"), Some(600));
+        for date in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            assert_eq!(read(date), Some(90), "{date}");
+        }
+        assert_eq!(read("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0), "it has passed");
+        assert_eq!(read("Mon, 07 Nov 1994 08:49:37 GMT"), Some(600));
+        for bad in ["", "-1", "1.5", "soon", "Sun, 06 Nov 1994"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn an_endpoint_is_a_url_of_http_or_https_with_usable_authorities() {
+        let made = |url: &str, authorities: Option<&[u8]>| {
+            let endpoint = Endpoint::new(url, authorities, WAIT, Clock::system());
+            endpoint.map(|endpoint| format!("{endpoint:?}"))
+        };
+        for bad in ["", "/x", "localhost:1", "ftp://h/", "http://"] {
+            assert_eq!(made(bad, None), Err(EndpointError::Url), "{bad}");
+        }
+        let shown = made("http://h/secret", Some(b"unused")).unwrap();
+        assert!(shown.contains("\"h\"") && !shown.contains("secret"), "{shown}");
+        let none = "there is no certificate in it".to_owned();
+        assert_eq!(made("https://h/", Some(b"nothing")), Err(EndpointError::Authorities(none)));
+        let bad = b"-----BEGIN CERTIFICATE-----\naaaa\n-----END CERTIFICATE-----\n";
+        assert!(matches!(made("https://h/", Some(bad)), Err(EndpointError::Authorities(_))));
     }
 }

@@ -1,55 +1,16 @@
-//! CRC32C (Castagnoli), eight bytes at a time from tables: small, safe, and faster than the chain hash.
+//! CRC-32C (Castagnoli), as in iSCSI (RFC 3720 §12.1).
 
-/// Reversed 0x1EDC6F41.
-const POLYNOMIAL: u32 = 0x82F6_3B78;
+use crc::{CRC_32_ISCSI, Crc, Table};
 
-static TABLES: [[u32; 256]; 8] = tables();
-
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which would refuse")]
-#[expect(clippy::cast_possible_truncation, reason = "at most 255")]
-const fn tables() -> [[u32; 256]; 8] {
-    let mut tables = [[0; 256]; 8];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ POLYNOMIAL } else { crc >> 1 };
-            bit += 1;
-        }
-        tables[0][byte] = crc;
-        byte += 1;
-    }
-
-    let mut table = 1;
-    while table < 8 {
-        let mut byte = 0;
-        while byte < 256 {
-            let before = tables[table - 1][byte];
-            tables[table][byte] = (before >> 8) ^ tables[0][(before & 0xff) as usize];
-            byte += 1;
-        }
-        table += 1;
-    }
-    tables
-}
+/// Sixteen tables: sixteen bytes a step, faster than the chain hash.
+static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
 /// Extends the checksum `crc` by `bytes`. The checksum of no bytes is 0.
-#[expect(clippy::indexing_slicing, reason = "a byte is always within 256 entries: no check is left")]
 pub(crate) fn extend(crc: u32, bytes: &[u8]) -> u32 {
-    let [t0, t1, t2, t3, t4, t5, t6, t7] = &TABLES;
-    let mut state = !crc;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        let mixed = u64::from_le_bytes(*word) ^ u64::from(state);
-        let at = mixed.to_le_bytes().map(usize::from);
-        state = t7[at[0]] ^ t6[at[1]] ^ t5[at[2]] ^ t4[at[3]] ^ t3[at[4]] ^ t2[at[5]] ^ t1[at[6]] ^ t0[at[7]];
-    }
-    for &byte in rest {
-        let [low, ..] = state.to_le_bytes();
-        state = (state >> 8) ^ t0[usize::from(low ^ byte)];
-    }
-    !state
+    // The library takes a start value as the standard writes it: before its bits are reversed.
+    let mut digest = CRC32C.digest_with_initial((!crc).reverse_bits());
+    digest.update(bytes);
+    digest.finalize()
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The allowed dependencies between the crates of the workspace, and on some external crates.
+//! The allowed dependencies between the crates of the workspace. `deny.toml` says which crates may name which
+//! external ones.
 
 use std::collections::HashSet;
 
@@ -30,15 +31,6 @@ const NEVER: [(&str, &str, &str); 1] = [(
 /// Tools, each with the workspace crates that it may use.
 const TOOLS: [(&str, &[&str]); 3] =
     [("gatewright-fuzz", &["model", "protocol"]), ("testkit", &[]), ("xtask", &["breach-filter", "testkit"])];
-
-/// External crates that only some workspace crates may name, and why.
-const RESTRICTED: [(&str, &[&str], &str); 5] = [
-    ("axum", &["web", "tests", "benchmarks"], "HTTP belongs to web"),
-    ("tokio-postgres", &["store", "testkit", "benchmarks"], "SQL belongs to store"),
-    ("rusqlite", &["store", "testkit", "benchmarks"], "SQL belongs to store"),
-    ("redis", &["store", "testkit", "benchmarks"], "Redis belongs to store"),
-    ("reqwest", &["outbound", "tests", "benchmarks"], "requests to other programs belong to outbound"),
-];
 
 struct Dependency<'a> {
     line: usize,
@@ -123,9 +115,6 @@ impl CrateKind {
 
 fn refusal(own: &str, kind: &CrateKind, dependency: &Dependency) -> Option<String> {
     let name = dependency.name;
-    if let Some((_, allowed, why)) = RESTRICTED.iter().find(|(name_of, ..)| *name_of == name) {
-        return (!allowed.contains(&own)).then(|| format!("`{own}` must not name `{name}`: {why}"));
-    }
     if let Some((.., why)) = NEVER.iter().find(|(from, to, _)| *from == own && *to == name) {
         return Some(format!("`{own}` must not name `{name}`: {why}"));
     }
@@ -220,22 +209,6 @@ mod tests {
         assert_eq!(found("store", "[dev-dependencies]\ntestkit.workspace = true"), NOTHING);
         assert_eq!(found("store", "[dependencies]\ntestkit.workspace = true"), [4]);
         assert_eq!(found("store", "[features]\ntestkit = []"), NOTHING);
-    }
-
-    #[test]
-    fn axum_and_the_drivers_are_restricted_to_their_crates() {
-        for (allowed, other, external) in [
-            ("web", "auth", "axum"),
-            ("store", "jobs", "tokio-postgres"),
-            ("store", "auth", "rusqlite"),
-            ("store", "gatewright", "redis"),
-            ("outbound", "web", "reqwest"),
-        ] {
-            let named = format!("[dependencies]\n{external} = \"1\"");
-            assert_eq!(found(allowed, &named), NOTHING, "{allowed} {external}");
-            assert_eq!(found(other, &named), [4], "{other} {external}");
-            assert_eq!(found(other, &named.replace("dep", "dev-dep")), [4], "{other} {external}");
-        }
     }
 
     #[test]

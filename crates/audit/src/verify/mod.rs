@@ -76,7 +76,7 @@ impl FromStr for KnownHead {
             let (journal, rest) = text.split_once(':')?;
             let (sequence, hash) = rest.split_once(':')?;
             Some(Head {
-                journal: JournalId(hex::decode_array(&journal.replace('-', ""))?),
+                journal: JournalId(hex::decode_array(journal.replace('-', ""))?),
                 sequence: sequence.parse().ok()?,
                 hash: Hash(hex::decode_array(hash)?),
             })

@@ -1,8 +1,13 @@
 //! Additional profile attributes, defined by a JSON Schema in the configuration.
 
 use std::collections::BTreeSet;
+// Without the feature there is no schema.
+#[cfg(not(feature = "profile-schema"))]
+use std::convert::Infallible as Validator;
 use std::sync::Arc;
 
+#[cfg(feature = "profile-schema")]
+use jsonschema::Validator;
 use model::profile::{FieldError, RESERVED};
 use serde_json::{Map, Value};
 
@@ -13,7 +18,7 @@ pub struct ProfileSchema(Option<Arc<Schema>>);
 
 #[derive(Debug)]
 struct Schema {
-    validator: jsonschema::Validator,
+    validator: Validator,
     names: BTreeSet<String>,
 }
 
@@ -33,7 +38,7 @@ impl ProfileSchema {
         if let Some(name) = names.iter().find(|name| RESERVED.contains(&name.as_str())) {
             return Err(format!("{name} cannot be an attribute: accounts have this member already"));
         }
-        let validator = jsonschema::validator_for(schema).map_err(|error| error.to_string())?;
+        let validator = validator(schema)?;
         Ok(Self(Some(Arc::new(Schema { validator, names }))))
     }
 
@@ -48,10 +53,9 @@ impl ProfileSchema {
     pub(crate) fn check(&self, extra: &Map<String, Value>) -> Result<(), FieldError> {
         let Some(schema) = &self.0 else { return Ok(()) };
         let instance = Value::Object(extra.clone());
-        match schema.validator.iter_errors(&instance).next() {
+        match mistake(&schema.validator, &instance) {
             None => Ok(()),
-            Some(error) => {
-                let at = error.instance_path().to_string();
+            Some(at) => {
                 let place = if at.is_empty() { "attributes".to_owned() } else { at };
                 Err(FieldError::value("attributes", format!("{place} does not fit the schema of attributes")))
             }
@@ -59,7 +63,41 @@ impl ProfileSchema {
     }
 }
 
-#[cfg(test)]
+#[cfg(feature = "profile-schema")]
+fn validator(schema: &Value) -> Result<Validator, String> {
+    jsonschema::validator_for(schema).map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "profile-schema"))]
+fn validator(_: &Value) -> Result<Validator, String> {
+    Err("this build reads no JSON Schema: it was made without the feature `profile-schema`".into())
+}
+
+/// The place of the first mistake.
+#[cfg(feature = "profile-schema")]
+fn mistake(validator: &Validator, instance: &Value) -> Option<String> {
+    Some(validator.iter_errors(instance).next()?.instance_path().to_string())
+}
+
+#[cfg(not(feature = "profile-schema"))]
+fn mistake(validator: &Validator, _: &Value) -> Option<String> {
+    match *validator {}
+}
+
+#[cfg(all(test, not(feature = "profile-schema")))]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn without_the_feature_every_schema_is_refused() {
+        let refused = ProfileSchema::new(&json!({"properties": {"plan": {}}})).unwrap_err();
+        assert!(refused.contains("profile-schema"), "{refused}");
+    }
+}
+
+#[cfg(all(test, feature = "profile-schema"))]
 mod tests {
     use super::*;
     use serde_json::json;

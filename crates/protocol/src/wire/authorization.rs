@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use model::Secret;
+use model::{Secret, hex};
 use zeroize::Zeroizing;
 
 /// Longest value that is parsed, in bytes.
@@ -81,16 +81,12 @@ fn form_decode(text: &str) -> Option<String> {
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
             b'+' => b' ',
-            b'%' => hex(rest.next()?)? << 4 | hex(rest.next()?)?,
+            b'%' => u8::from_be_bytes(hex::decode_array([rest.next()?, rest.next()?])?),
             other => other,
         });
     }
     let decoded = std::str::from_utf8(&bytes).ok()?;
     if decoded.contains(char::is_control) { None } else { Some(decoded.to_owned()) }
-}
-
-fn hex(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]

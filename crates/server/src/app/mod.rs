@@ -9,6 +9,7 @@ pub mod listeners;
 pub mod logging;
 pub mod master_key;
 pub mod reload;
+pub(crate) mod service_manager;
 mod sinks;
 pub mod start_error;
 
@@ -98,7 +99,7 @@ impl App {
             detail_keys: audit_setup::detail_keys(config, &auditor, &deps.rng),
             auditor: Some((Arc::clone(&auditor), server_audit.join("journal"))),
             database: audit_setup::shippers(config, &auditor, &spawner, &deps.rng)?,
-            sinks: sinks::shippers(config, &auditor, &tasks.stop().working)?,
+            sinks: sinks::shippers(config, &auditor, &tasks.stop().working, &deps.clock)?,
             ..RegistrySettings::from(&config.cleanup)
         });
 

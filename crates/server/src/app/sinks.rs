@@ -1,6 +1,6 @@
 //! The sinks of the audit trail in addition to the database, as configured.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use audit::Auditor;
 use audit::ship::{JournalTail, ShipperSettings};
 use audit::sinks::{JsonLines, Otlp, RemoteSink, Transport, Webhook, WebhookSecrets};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use outbound::Endpoint;
+use model::Clock;
+use outbound::{Endpoint, EndpointError};
 use store::redis::RedisStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -19,19 +20,12 @@ use tokio_util::sync::CancellationToken;
 use crate::app::audit_setup::{JournalOwner, audit_dir, node_name};
 use crate::app::bootstrap::data_dir;
 use crate::app::start_error::StartError;
-use crate::config::{AuditConfig, Config, WebUrl};
+use crate::config::{AuditConfig, Config};
 
 /// Most records, and bytes of payloads, in one batch: a body stays below the limit of most receivers.
 const BATCH: (usize, usize) = (500, 256 << 10);
 /// Initial and maximum delay after a failure of a sink.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// Where systems keep the certificates of authorities: Debian and Alpine, Fedora, SUSE, and the BSDs.
-const ROOTS: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 const CA_KEY: &str = "audit.sink_ca_file";
 const WEBHOOK_KEY: &str = "audit.webhook_url";
 const OTLP_KEY: &str = "audit.otlp_endpoint";
@@ -78,12 +72,16 @@ pub(crate) fn shippers(
     config: &Config,
     auditor: &Arc<Auditor>,
     stop: &CancellationToken,
+    clock: &Clock,
 ) -> Result<Vec<(ShipperSettings, RemoteSink)>, StartError> {
     let mut shippers = Vec::new();
-    let tls = Tls::new(config);
+    let audit = &config.audit;
+    let authorities = audit.sink_ca_file.as_deref().map(authorities).transpose()?;
+    let receivers = Receivers { timeout: audit.sink_timeout, authorities, clock: clock.clone() };
     for kind in [Kind::Stdout, Kind::Redis, Kind::Webhook, Kind::Otlp] {
         // Each journal has its own connection.
-        let (Some(server), Some(commands)) = (carrier(kind, config, &tls)?, carrier(kind, config, &tls)?)
+        let (Some(server), Some(commands)) =
+            (carrier(kind, config, &receivers)?, carrier(kind, config, &receivers)?)
         else {
             continue;
         };
@@ -134,16 +132,16 @@ fn settings(config: &Config, writes: JournalOwner, auditor: &Arc<Auditor>) -> Sh
 }
 
 /// The transport of a sink; `None` where it is not configured.
-fn carrier(kind: Kind, config: &Config, tls: &Tls) -> Result<Option<Transport>, StartError> {
+fn carrier(kind: Kind, config: &Config, receivers: &Receivers) -> Result<Option<Transport>, StartError> {
     let audit = &config.audit;
     Ok(match kind {
         Kind::Stdout => audit.stdout.then(|| Transport::JsonLines(JsonLines::new(std::io::stdout()))),
-        Kind::Redis => redis(config, tls)?.map(Transport::Stream),
-        Kind::Webhook => webhook(audit, tls)?.map(Transport::Webhook),
+        Kind::Redis => redis(config, receivers)?.map(Transport::Stream),
+        Kind::Webhook => webhook(audit, receivers)?.map(Transport::Webhook),
         Kind::Otlp => match &audit.otlp_endpoint {
             Some(url) => {
                 let url_of_logs = format!("{}/v1/logs", url.base());
-                let endpoint = endpoint(OTLP_KEY, url, &url_of_logs, audit, tls)?;
+                let endpoint = receivers.endpoint(OTLP_KEY, &url_of_logs)?;
                 let headers =
                     audit.otlp_headers_file.as_deref().map_or_else(|| Ok(HeaderMap::new()), headers)?;
                 Some(Transport::Otlp(Otlp::new(endpoint.with_headers(headers))))
@@ -153,23 +151,23 @@ fn carrier(kind: Kind, config: &Config, tls: &Tls) -> Result<Option<Transport>, 
     })
 }
 
-fn redis(config: &Config, tls: &Tls) -> Result<Option<RedisStream>, StartError> {
+fn redis(config: &Config, receivers: &Receivers) -> Result<Option<RedisStream>, StartError> {
     let audit = &config.audit;
     let (Some(key), Some(url)) = (&audit.redis_stream, &config.redis.url) else { return Ok(None) };
     let url = url.expose().expose();
-    let tls = if url.starts_with("rediss://") { Some(tls.get()?) } else { None };
+    let tls = if url.starts_with("rediss://") { Some(receivers.tls()?) } else { None };
     let keep = Some(u64::from(audit.redis_stream_length)).filter(|keep| *keep > 0);
     let stream = RedisStream::new(url, tls, key, keep, audit.sink_timeout);
     stream.map(Some).map_err(|why| StartError::Setting { key: "redis.url", why: why.to_string() })
 }
 
-fn webhook(audit: &AuditConfig, tls: &Tls) -> Result<Option<Webhook>, StartError> {
+fn webhook(audit: &AuditConfig, receivers: &Receivers) -> Result<Option<Webhook>, StartError> {
     const KEY: &str = "audit.webhook_secret_file";
     let (Some(url), Some(file)) = (&audit.webhook_url, &audit.webhook_secret_file) else { return Ok(None) };
     let failed = |why: String| StartError::Setting { key: KEY, why: format!("{}: {why}", file.display()) };
     let text = std::fs::read_to_string(file).map_err(|why| failed(format!("it cannot be read: {why}")))?;
     let secrets = WebhookSecrets::parse(&text).map_err(|why| failed(why.to_string()))?;
-    Ok(Some(Webhook::new(endpoint(WEBHOOK_KEY, url, url.as_str(), audit, tls)?, secrets)))
+    Ok(Some(Webhook::new(receivers.endpoint(WEBHOOK_KEY, url.as_str())?, secrets)))
 }
 
 /// Reads headers from a file. Errors never repeat a value.
@@ -191,63 +189,49 @@ fn headers(file: &Path) -> Result<HeaderMap, StartError> {
     Ok(headers)
 }
 
-fn endpoint(
-    key: &'static str,
-    url: &WebUrl,
-    whole: &str,
-    audit: &AuditConfig,
-    tls: &Tls,
-) -> Result<Endpoint, StartError> {
-    let tls = if url.is_https() { Some(tls.get()?) } else { None };
-    Endpoint::new(whole, tls, audit.sink_timeout).map_err(|why| StartError::Setting { key, why })
+/// What the connections to all receivers have in common.
+struct Receivers {
+    timeout: Duration,
+    /// The certificates of `audit.sink_ca_file` in PEM; none for the system's.
+    authorities: Option<Vec<u8>>,
+    clock: Clock,
 }
 
-/// The TLS client configuration, created on first use.
-struct Tls {
-    ca_file: Option<PathBuf>,
-    made: std::sync::OnceLock<Arc<ClientConfig>>,
-}
-
-impl Tls {
-    fn new(config: &Config) -> Self {
-        Self { ca_file: config.audit.sink_ca_file.clone(), made: std::sync::OnceLock::new() }
+impl Receivers {
+    fn endpoint(&self, key: &'static str, url: &str) -> Result<Endpoint, StartError> {
+        let endpoint = Endpoint::new(url, self.authorities.as_deref(), self.timeout, self.clock.clone());
+        endpoint.map_err(|why| match why {
+            EndpointError::Url => StartError::Setting { key, why: why.to_string() },
+            EndpointError::Authorities(why) => refused(why),
+        })
     }
 
-    fn get(&self) -> Result<Arc<ClientConfig>, StartError> {
-        if let Some(made) = self.made.get() {
-            return Ok(Arc::clone(made));
-        }
-        let roots = match &self.ca_file {
-            Some(file) => roots(file)?,
-            None => match ROOTS.iter().map(Path::new).find(|path| path.exists()) {
-                Some(file) => roots(file)?,
-                None => {
-                    return Err(refused(
-                        "this machine has no list of authorities: set this to the file of one".to_owned(),
-                    ));
+    /// The TLS client configuration of Redis.
+    fn tls(&self) -> Result<Arc<ClientConfig>, StartError> {
+        let mut roots = RootCertStore::empty();
+        match &self.authorities {
+            Some(pem) => {
+                for certificate in CertificateDer::pem_slice_iter(pem) {
+                    let certificate = certificate.map_err(|why| refused(why.to_string()))?;
+                    roots.add(certificate).map_err(|why| refused(why.to_string()))?;
                 }
-            },
-        };
+            }
+            None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        }
+        if roots.is_empty() {
+            return Err(refused("there is no certificate of an authority".to_owned()));
+        }
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|why| refused(why.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Arc::clone(self.made.get_or_init(|| Arc::new(config))))
+            .map_err(|why| refused(why.to_string()))?;
+        Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
     }
+}
+
+fn authorities(file: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(file).map_err(|why| refused(format!("{}: it cannot be read: {why}", file.display())))
 }
 
 fn refused(why: String) -> StartError {
     StartError::Setting { key: CA_KEY, why }
-}
-
-/// Reads the authorities of a file. Certificates that cannot be parsed are skipped; at least one must be
-/// valid.
-fn roots(file: &Path) -> Result<RootCertStore, StartError> {
-    let failed = |why: String| refused(format!("{}: {why}", file.display()));
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|why| failed(why.to_string()))? {
-        let _ = roots.add(certificate.map_err(|why| failed(why.to_string()))?);
-    }
-    if roots.is_empty() { Err(failed("there is no valid certificate in it".to_owned())) } else { Ok(roots) }
 }

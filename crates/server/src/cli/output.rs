@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
+use comfy_table::Table;
 use serde_json::Value;
 
 use crate::app::logging::escape;
@@ -73,26 +74,19 @@ impl Output {
         if self.json {
             return self.value(&Value::Array(rows.to_vec()));
         }
-        let cells: Vec<Vec<String>> = rows
-            .iter()
-            .map(|row| columns.iter().map(|name| cell(row.get(*name).unwrap_or(&Value::Null))).collect())
-            .collect();
+        let mut table = Table::new();
+        table.load_style(comfy_table::presets::NOTHING);
+        table.set_header(columns.iter().map(|name| name.to_uppercase().replace('_', " ")));
+        table.add_rows(
+            rows.iter().map(|row| columns.iter().map(|name| row.get(*name).map_or_else(none, cell))),
+        );
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
 
-        let widths: Vec<usize> = columns
-            .iter()
-            .enumerate()
-            .map(|(at, name)| {
-                let longest =
-                    cells.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
-                longest.unwrap_or_default().max(name.chars().count())
-            })
-            .collect();
-
-        let (bold, plain) = self.bold();
-        let heads: Vec<String> = columns.iter().map(|name| name.to_uppercase().replace('_', " ")).collect();
-        writeln!(self.to, "{bold}{}{plain}", aligned(&heads, &widths))?;
-        for row in &cells {
-            writeln!(self.to, "{}", aligned(row, &widths))?;
+        for (at, line) in table.lines().enumerate() {
+            let (bold, plain) = if at == 0 { self.bold() } else { ("", "") };
+            writeln!(self.to, "{bold}{}{plain}", line.trim_end())?;
         }
         Ok(())
     }
@@ -102,15 +96,13 @@ impl Output {
     }
 }
 
-fn aligned(cells: &[String], widths: &[usize]) -> String {
-    let padded: Vec<String> =
-        cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-    padded.join("  ").trim_end().to_owned()
+fn none() -> String {
+    "-".to_owned()
 }
 
 fn cell(value: &Value) -> String {
     match value {
-        Value::Null => "-".to_owned(),
+        Value::Null => none(),
         Value::String(text) => printable(text),
         other => printable(&other.to_string()),
     }
@@ -157,6 +149,13 @@ mod tests {
         let rows = [json!({"id": 1, "name": "a\x1b[2Jb"}), json!({"id": 22, "name": null})];
         let text = written(false, |output| output.table(&["id", "name"], &rows));
         assert_eq!(text, "ID  NAME\n1   a\\u{1b}[2Jb\n22  -\n");
+    }
+
+    #[test]
+    fn columns_after_wide_characters_are_aligned() {
+        let rows = [json!({"name": "山田 太郎", "id": 1}), json!({"name": "Zoe\u{308}", "id": 2})];
+        let text = written(false, |output| output.table(&["name", "id"], &rows));
+        assert_eq!(text, "NAME       ID\n山田 太郎  1\nZoe\u{308}        2\n");
     }
 
     #[test]

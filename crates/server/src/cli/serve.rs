@@ -9,6 +9,7 @@ use crate::app::lifecycle::{Cause, Deadlines, Lifecycle, Signal, Signals};
 use crate::app::listeners::BoundListeners;
 use crate::app::logging;
 use crate::app::reload::Reload;
+use crate::app::service_manager;
 use crate::config::{Config, DatabaseUrl, reachable};
 
 pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure> {
@@ -35,8 +36,15 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure
     let greeting = Greeting::of(&config, &built, &ports, global);
     let mut reload = Reload::new(global.args(), config, logging, &built.audit);
     built.start(ports);
+    service_manager::watch(&tasks);
+    service_manager::ready();
     greeting.print(out)?;
-    let ended = lifecycle.run(signals, move || reload.run()).await;
+    let reload = move || {
+        service_manager::reloading();
+        reload.run();
+        service_manager::ready();
+    };
+    let ended = lifecycle.run(signals, reload).await;
     match ended.cause {
         Cause::Signal => {
             tracing::info!("{ended}");

@@ -16,7 +16,7 @@ impl Month {
     /// The month of a moment; `None` outside the range of the calendar.
     pub(super) fn of(at: Now) -> Option<Self> {
         let moment = Timestamp::from_microsecond(at.micros()).ok()?;
-        let first = Self(moment.to_zoned(TimeZone::UTC).date().first_of_month());
+        let first = Self(moment.to_zoned_datetime(TimeZone::UTC).date().first_of_month());
         first.end().map(|_| first)
     }
 
@@ -32,7 +32,7 @@ impl Month {
 
     /// Its first microsecond since the Unix epoch.
     pub(super) fn start(self) -> Option<i64> {
-        Some(self.0.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond())
+        Some(self.0.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp().as_microsecond())
     }
 
     /// The first microsecond after it, since the Unix epoch.

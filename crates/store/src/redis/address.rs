@@ -1,6 +1,6 @@
 //! The address of a Redis server: `redis://user:password@host:port/database`.
 
-use model::Secret;
+use model::{Secret, hex};
 
 const PORT: u16 = 6379;
 
@@ -67,8 +67,7 @@ fn decoded(text: &str) -> Result<String, &'static str> {
             continue;
         }
         let digits = [rest.next().ok_or(BAD)?, rest.next().ok_or(BAD)?];
-        let digits = std::str::from_utf8(&digits).map_err(|_| BAD)?;
-        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| BAD)?);
+        bytes.push(u8::from_be_bytes(hex::decode_array(digits).ok_or(BAD)?));
     }
     String::from_utf8(bytes).map_err(|_| BAD)
 }
@@ -85,6 +84,7 @@ mod tests {
             Ok::<_, String>((at.is_secret, at.host, at.port, at.user, password, at.database))
         };
         let words = |user: &str, password: &str| (Some(user.to_owned()), Some(password.to_owned()));
+
         assert_eq!(told("redis://h"), Ok((false, "h".to_owned(), 6379, None, None, None)));
         let (user, password) = words("u", "p@ss:%/");
         assert_eq!(
@@ -93,9 +93,17 @@ mod tests {
         );
         let (_, password) = words("", "only");
         assert_eq!(told("redis://:only@h/"), Ok((false, "h".to_owned(), 6379, None, password, None)));
-        for bad in
-            ["h", "http://h", "redis://h:x", "redis://h/x", "redis://[::1", "redis://:%zz@h", "redis://:%4@h"]
-        {
+
+        for bad in [
+            "h",
+            "http://h",
+            "redis://h:x",
+            "redis://h/x",
+            "redis://[::1",
+            "redis://:%zz@h",
+            "redis://:%4@h",
+            "redis://:%+4@h",
+        ] {
             assert!(told(bad).is_err(), "{bad}");
         }
     }

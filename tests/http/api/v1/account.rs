@@ -122,7 +122,7 @@ async fn concurrent_changes_do_not_overwrite_each_other() {
 
         for round in 0..10 {
             let (name, income) = (format!("alice{round}"), json!(round));
-            let (left, middle, right) = futures_util::join!(
+            let (left, middle, right) = tokio::join!(
                 patch(&app, &pair.access, json!({"username": name})),
                 patch(&app, &pair.access, json!({"annual_income": income})),
                 patch(

@@ -31,9 +31,13 @@ fn remote(node: &Node, transport: Transport) -> Shipper<RemoteSink> {
     Shipper::new(settings, RemoteSink::new(transport, folder.join("sink"), CancellationToken::new()))
 }
 
+fn endpoint(node: &Node, url: &str, limit: Duration) -> Endpoint {
+    Endpoint::new(url, None, limit, node.clock.clone()).unwrap()
+}
+
 fn webhook(node: &Node, url: &str, limit: Duration) -> Shipper<RemoteSink> {
     let secrets = WebhookSecrets::parse(SECRET).unwrap();
-    remote(node, Transport::Webhook(Webhook::new(Endpoint::new(url, None, limit).unwrap(), secrets)))
+    remote(node, Transport::Webhook(Webhook::new(endpoint(node, url, limit), secrets)))
 }
 
 /// Steps through every pause until all records are sent.
@@ -231,8 +235,7 @@ async fn a_batch_for_a_receiver_that_never_answers_times_out() {
     // At shutdown the server does not wait for a hung receiver.
     append(&mut journal, &node, 3, 1);
     let stop = CancellationToken::new();
-    let endpoint =
-        Endpoint::new(&format!("http://{}/", receiver.address), None, Duration::from_hours(1)).unwrap();
+    let endpoint = endpoint(&node, &format!("http://{}/", receiver.address), Duration::from_hours(1));
     let transport = Transport::Webhook(Webhook::new(endpoint, WebhookSecrets::parse(SECRET).unwrap()));
     let settings = ShipperSettings { keys: None, ..settings(node.folder.path()) };
     let sink = RemoteSink::new(transport, node.folder.path().join("sink"), stop.clone());
@@ -314,7 +317,9 @@ async fn https_trusts_only_the_given_authority() {
     append(&mut journal, &node, 1, 3);
     let job = |root: &rcgen::Certificate| {
         let url = format!("https://localhost:{}/x?y=1", receiver.address.port());
-        let endpoint = Endpoint::new(&url, Some(trusting(root)), LIMIT).unwrap();
+        let authorities = root.pem();
+        let clock = node.clock.clone();
+        let endpoint = Endpoint::new(&url, Some(authorities.as_bytes()), LIMIT, clock).unwrap();
         remote(&node, Transport::Webhook(Webhook::new(endpoint, WebhookSecrets::parse(SECRET).unwrap())))
     };
     let refused = node.runner.step(&job(&other.cert)).await.unwrap_err().to_string();
@@ -334,7 +339,7 @@ async fn a_collector_receives_otlp_logs() {
     let time = Time(node.clock.now().micros());
     let traced = br#"{"kind":"audit_gap","trace_id":"0af7651916cd43dd8448eb211c80319c"}"#;
     assert!(journal.append(time, &[Entry { time, kind: Kind::Data, payload: traced }]).failure.is_none());
-    let endpoint = Endpoint::new(&format!("http://{}/v1/logs", receiver.address), None, LIMIT).unwrap();
+    let endpoint = endpoint(&node, &format!("http://{}/v1/logs", receiver.address), LIMIT);
     let job = remote(&node, Transport::Otlp(Otlp::new(endpoint)));
     receiver.always(Reply::Status(200, "", "{\"partialSuccess\":{}}"));
     node.runner.settle(&job).await.unwrap();

@@ -1,7 +1,9 @@
 //! PBKDF2 (RFC 8018 §5.2) over HMAC, in the formats of Django, passlib and Werkzeug. Keycloak's becomes
 //! passlib's.
 
-use super::text::{SALT_BYTES, TAG_BYTES, ab64, bounded, hex, padded, parameter, parts};
+use model::hex;
+
+use super::text::{SALT_BYTES, TAG_BYTES, ab64, bounded, padded, parameter, parts};
 use super::{CostClass, Unusable};
 
 /// Most iterations of one PBKDF2 hash, those of every block of its tag together.
@@ -85,7 +87,7 @@ impl Pbkdf2Hash {
             "sha512" => Digest::Sha512,
             _ => return Err(Unusable::Malformed("digest")),
         };
-        Self::new(digest, iterations, Some(salt.into()), hex(tag))
+        Self::new(digest, iterations, Some(salt.into()), hex::decode_lower(tag))
     }
 
     /// Its name in metrics.

@@ -1,7 +1,9 @@
 //! scrypt (RFC 7914), in the formats of PHC strings, Werkzeug and Django; and Firebase's, which encrypts with
 //! its output.
 
-use super::text::{SALT_BYTES, TAG_BYTES, bounded, decimal, hex, padded, parameter, parts, unpadded};
+use model::hex;
+
+use super::text::{SALT_BYTES, TAG_BYTES, bounded, decimal, padded, parameter, parts, unpadded};
 use super::{CostClass, Unusable};
 
 /// Most work of one scrypt hash, in bytes: 128 times N times r times p. Its memory is never more than that.
@@ -81,7 +83,7 @@ impl ScryptHash {
     pub(super) fn read_werkzeug(text: &str) -> Result<Self, Unusable> {
         let [cost, salt, tag] = parts(text, '$')?;
         let [n, r, p] = parts(cost, ':')?;
-        Self::new(ScryptCost::from_n(n, r, p)?, Some(salt.into()), hex(tag))
+        Self::new(ScryptCost::from_n(n, r, p)?, Some(salt.into()), hex::decode_lower(tag))
     }
 
     /// Parses what follows Django's `scrypt$`: `16384$salt$8$5$tag`, the salt as it is, the tag in Base64.

@@ -28,18 +28,6 @@ pub(super) fn ab64(text: &str) -> Option<Vec<u8>> {
     if text.contains('+') { None } else { unpadded(&text.replace('.', "+")) }
 }
 
-/// Pairs of hexadecimal digits, in lower case.
-pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let bytes = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?));
-    if rest.is_empty() { bytes.collect() } else { None }
-}
-
 /// A number: digits without leading zeros.
 pub(super) fn decimal(text: &str) -> Option<u32> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));

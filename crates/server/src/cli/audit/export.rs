@@ -93,7 +93,7 @@ impl Export {
             to.write_all(table_row(columns.iter().copied()).as_bytes()).map_err(&failed)?;
         }
 
-        let mut progress = Progress::begin(None);
+        let progress = Progress::begin(None);
         let filter = self.which.filter();
         let (mut after, mut events) = (Cursor::before(filter.from), 0);
 
@@ -114,7 +114,7 @@ impl Export {
                 to.write_all(row.as_bytes()).map_err(&failed)?;
                 events += 1;
             }
-            progress.show(events, &format!("{events} events"));
+            progress.show(events, format!("{events} events"));
         }
 
         to.flush().map_err(failed)?;

@@ -7,7 +7,7 @@ use model::Now;
 
 /// Parses a day, which means its beginning in UTC, or a time with its offset (RFC 3339).
 pub(super) fn parse(text: &str) -> Result<Now, String> {
-    let day = || Some(text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    let day = || Some(text.parse::<Date>().ok()?.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp());
     let moment = if text.contains(['T', 't', ' ']) { text.parse::<Timestamp>().ok() } else { day() };
     let moment = moment.ok_or("neither a day such as 2026-01-31 nor a time such as 2026-01-31T12:00:00Z")?;
     Ok(Now::from_micros(moment.as_microsecond()))

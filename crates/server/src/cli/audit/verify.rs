@@ -69,7 +69,7 @@ impl Verify {
         let paths: Vec<PathBuf> = ours.into_iter().chain(self.dead_letters.iter().cloned()).collect();
         let letters = DeadLetters::read(&paths)?;
         let mut bar = Bar::default();
-        let mut progress = |done, total| bar.show(done, total, &format!("{done} records"));
+        let mut progress = |done, total| bar.show(done, total, format!("{done} records"));
         Ok(database::verify(&trail.audit, known, &letters, &mut progress).await?)
     }
 
@@ -97,7 +97,7 @@ impl Verify {
         };
         let audit = trail.as_ref().map(|trail| &trail.audit);
         let mut bar = Bar::default();
-        let mut progress = |done, total| bar.show(done, total, &format!("{} MiB", done >> 20));
+        let mut progress = |done, total| bar.show(done, total, format!("{} MiB", done >> 20));
         Ok(files::verify(&directories, &node_name(), audit, known, &mut progress).await?)
     }
 }
@@ -112,7 +112,7 @@ fn audit_dirs(config: &Config) -> [PathBuf; 2] {
 struct Bar(Option<(u64, Progress)>);
 
 impl Bar {
-    fn show(&mut self, done: u64, total: u64, text: &str) {
+    fn show(&mut self, done: u64, total: u64, text: String) {
         // The line of the bar before goes first.
         self.0.take_if(|(known, _)| *known != total);
         let (_, bar) = self.0.get_or_insert_with(|| (total, Progress::begin(Some(total))));

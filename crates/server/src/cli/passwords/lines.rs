@@ -1,35 +1,36 @@
 //! The lines of a list, as hashes.
 
 use std::cell::Cell;
-use std::io::{self, BufRead, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, BufRead, Read as _};
 use std::path::PathBuf;
 
 use auth::password::breach_hash;
 use hashing::normalise;
 use model::bounds::PASSWORD_CHARS;
+use model::hex;
 
 use super::super::Failure;
+use super::super::progress::Progress;
 
 /// Longest line that is considered, in bytes: no password is longer.
 const LONGEST: usize = PASSWORD_CHARS * 4;
 /// Lines between two updates of the progress.
 const STRIDE: u64 = 1 << 20;
 
-/// Counts lines and bytes, and shows them where standard error is a terminal.
+/// Counts lines and bytes, and shows them.
 pub(super) struct Meter {
     lines: Cell<u64>,
     bytes: Cell<u64>,
-    /// Bytes of all inputs; none when the size of one is unknown.
-    whole: Option<u64>,
-    shown: bool,
+    progress: Progress,
 }
 
 impl Meter {
     /// A meter for these inputs.
     pub(super) fn of(inputs: &[PathBuf]) -> Self {
         let size = |input: &PathBuf| Some(input.metadata().ok()?.len()).filter(|size| *size > 0);
-        let whole = inputs.iter().map(size).sum::<Option<u64>>().filter(|whole| *whole > 0);
-        Self { lines: Cell::new(0), bytes: Cell::new(0), whole, shown: io::stderr().is_terminal() }
+        // Without the size of one input, the size of all is unknown.
+        let whole = inputs.iter().map(size).sum::<Option<u64>>();
+        Self { lines: Cell::new(0), bytes: Cell::new(0), progress: Progress::begin(whole) }
     }
 
     /// Number of lines read so far.
@@ -40,22 +41,8 @@ impl Meter {
     fn count(&self, bytes: usize) {
         self.lines.update(|lines| lines + 1);
         self.bytes.update(|all| all + bytes as u64);
-        if self.shown && self.lines.get().is_multiple_of(STRIDE) {
-            let millions = self.lines.get() / STRIDE;
-            let part = self.whole.map_or_else(String::new, |whole| {
-                format!(", {} %", self.bytes.get().saturating_mul(100) / whole)
-            });
-            // A failure to show progress is ignored.
-            let _ = write!(io::stderr(), "\r\x1b[2K{millions} Mi lines{part}");
-        }
-    }
-}
-
-/// Dropping clears the progress line before the result is printed.
-impl Drop for Meter {
-    fn drop(&mut self) {
-        if self.shown && self.lines.get() >= STRIDE {
-            let _ = write!(io::stderr(), "\r\x1b[2K");
+        if self.lines.get().is_multiple_of(STRIDE) {
+            self.progress.show(self.bytes.get(), format!("{} Mi lines", self.lines.get() / STRIDE));
         }
     }
 }
@@ -142,10 +129,8 @@ fn parse(line: &[u8]) -> Option<u64> {
     if !(rest.trim_ascii().is_empty() || counted) {
         return None;
     }
-    let digit = |digit: &u8| char::from(*digit).to_digit(16).map(u64::from);
-    // Every digit is checked; the first 16 form the hash.
-    digits.iter().try_fold(0_u64, |_, one| digit(one))?;
-    digits.iter().take(16).try_fold(0_u64, |hash, one| Some(hash << 4 | digit(one)?))
+    let whole: [u8; 20] = hex::decode_array(digits)?;
+    whole.first_chunk().map(|first| u64::from_be_bytes(*first))
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Export {
         if format == Format::Csv {
             to.write_all(table_row(columns.iter().copied()).as_bytes()).map_err(&failed)?;
         }
-        let mut progress = Progress::begin(None);
+        let progress = Progress::begin(None);
         let (mut after, mut users) = (UserId(0), 0);
 
         loop {
@@ -109,7 +109,7 @@ impl Export {
                 to.write_all(row.as_bytes()).map_err(&failed)?;
                 users += 1;
             }
-            progress.show(users, &format!("{users} users"));
+            progress.show(users, format!("{users} users"));
         }
 
         to.flush().map_err(failed)?;

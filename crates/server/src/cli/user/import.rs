@@ -76,7 +76,7 @@ impl Import {
 
         let mut importer = Importer::new(firebase, self.dry_run);
         let mut tally = Tally::default();
-        let mut progress = Progress::begin(size);
+        let progress = Progress::begin(size);
         // When the file cannot be read to its end, the rows before that are still imported.
         let mut ended = Ok(());
         loop {
@@ -93,7 +93,7 @@ impl Import {
                 // Clears the progress line before the log writes to standard error.
                 progress.hide();
                 batch(&mut importer, ctx, &mut tally, report.as_mut()).await?;
-                progress.show(rows.bytes, &format!("{} rows", tally.rows()));
+                progress.show(rows.bytes, format!("{} rows", tally.rows()));
             }
             if !more {
                 break;

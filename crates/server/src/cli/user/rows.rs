@@ -248,6 +248,9 @@ fn newlines(bytes: &[u8]) -> u64 {
 }
 
 /// One row of a table; cells are quoted where necessary.
+///
+/// `csv_core::Writer` fills buffers of its caller, which takes more lines than this, and leaves spaces at the
+/// ends of a cell unquoted, which some readers remove.
 pub(in crate::cli) fn table_row<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
     let quoted = |cell: &str| {
         if cell.contains(['"', ',', '\r', '\n']) || cell.trim() != cell {

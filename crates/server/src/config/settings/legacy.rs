@@ -25,6 +25,6 @@ impl LegacyConfig {
 }
 
 fn beginning_of(day: Date) -> Now {
-    let zoned = day.to_zoned(TimeZone::UTC);
+    let zoned = day.to_zoned_datetime(TimeZone::UTC);
     Now::from_seconds(zoned.map_or(0, |zoned| zoned.timestamp().as_second()))
 }

@@ -126,7 +126,7 @@ async fn a_change_during_hashing_refuses_the_login(app: &TestApp) {
             }
         };
 
-        let (answer, ()) = futures_util::join!(login, change);
+        let (answer, ()) = tokio::join!(login, change);
         answer.expect_problem(401, "invalid_credentials");
 
         let sessions = app
@@ -213,7 +213,7 @@ async fn no_login_with_the_old_password_survives_its_change() {
             let route = path("password");
             let change = app.post(&route, Some(&pair.access), body);
 
-            let (logins, changed) = futures_util::join!(logins, change);
+            let (logins, changed) = tokio::join!(logins, change);
             changed.expect(204);
             for login in logins.iter().filter(|login| login.status == 200) {
                 let answer = crate::api_calls::try_refresh(&app, &login.string("refresh_token")).await;

@@ -132,7 +132,7 @@ fn pairs() -> u32 {
 async fn two_tabs_that_refresh_at_once_get_one_successor(app: &TestApp) {
     let mut pair = member(app, "alice").await;
     for round in 0..pairs() {
-        let (left, right) = futures_util::join!(refresh(app, &pair.refresh), refresh(app, &pair.refresh));
+        let (left, right) = tokio::join!(refresh(app, &pair.refresh), refresh(app, &pair.refresh));
         assert_eq!(left.refresh, right.refresh, "round {round}");
         pair = left;
         app.clock.advance(if round % 3 == 0 { 20 * MINUTE } else { SECOND });
