@@ -9,52 +9,26 @@
 
 mod metrics;
 
-use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Body;
+use fixtures::{LISTENING, START, config};
 use gatewright::StartError;
 use gatewright::app::App;
 use gatewright::app::bootstrap::RuntimeDeps;
 use gatewright::app::lifecycle::{Cause, Deadlines, Lifecycle, Phase, Signal, Signals, Tasks};
 use gatewright::app::listeners::BoundListeners;
 use gatewright::app::master_key;
-use gatewright::config::{Config, LoadArgs};
+use gatewright::config::Config;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use model::{Clock, Now, Rng};
+use model::{Clock, Rng};
 use serde_json::{Value, json};
 use testkit::Postgres;
 use tower::ServiceExt as _;
 
-const LISTENING: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
-
-fn config(folder: &Path, more: &[(&str, &str)]) -> Config {
-    let data = folder.join("data").display().to_string();
-    let fixed = [
-        ("data_dir", data.as_str()),
-        ("database.pool_min", "1"),
-        ("database.pool_max", "1"),
-        ("server.listen", "127.0.0.1:0"),
-        ("server.ops_listen", "127.0.0.1:0"),
-        ("server.shutdown_delay", "0s"),
-        ("passwords.argon2_memory", "8KiB"),
-        ("passwords.argon2_iterations", "1"),
-        ("passwords.hash_threads", "1"),
-    ];
-    let set = fixed.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    let args = LoadArgs { config: None, directory: folder.to_owned(), set: set.collect() };
-    Config::load(&args, []).unwrap().config
-}
-
 fn given() -> RuntimeDeps {
-    RuntimeDeps {
-        clock: Clock::test(Now::from_seconds(1_767_225_600)),
-        rng: Rng::seeded(1),
-        recorder: None,
-        forbid_second_acquire: true,
-    }
+    fixtures::deps(START, 1)
 }
 
 fn lifecycle() -> (Lifecycle, Tasks) {
@@ -99,7 +73,7 @@ async fn answers(config: &Config) {
 #[tokio::test]
 async fn it_answers_on_the_embedded_database() {
     let folder = tempfile::tempdir().unwrap();
-    answers(&config(folder.path(), &[])).await;
+    answers(&config(folder.path(), [])).await;
 }
 
 #[tokio::test]
@@ -113,7 +87,7 @@ async fn it_answers_on_postgresql() {
         ("database.auto_migrate", "true"),
         ("master_key_file", key.to_str().unwrap()),
     ];
-    let config = config(folder.path(), &settings);
+    let config = config(folder.path(), settings);
     let (_lifecycle, tasks) = lifecycle();
     let missing = App::build(&config, LISTENING, &tasks, given()).await.unwrap_err();
     assert!(missing.to_string().contains("gatewright keys init"), "{missing}");
@@ -124,7 +98,7 @@ async fn it_answers_on_postgresql() {
 #[tokio::test]
 async fn it_serves_until_it_is_told_to_stop() {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path(), &[]);
+    let config = config(folder.path(), []);
     let (lifecycle, tasks) = lifecycle();
     let ports = BoundListeners::bind(&config).await.unwrap();
     let public = ports.address().unwrap();
@@ -159,10 +133,11 @@ async fn it_serves_until_it_is_told_to_stop() {
 #[tokio::test]
 async fn a_taken_port_is_named_with_its_setting() {
     let folder = tempfile::tempdir().unwrap();
-    let first = BoundListeners::bind(&config(folder.path(), &[])).await.unwrap();
+    let first = BoundListeners::bind(&config(folder.path(), [])).await.unwrap();
     let address = first.address().unwrap().to_string();
-    let taken =
-        BoundListeners::bind(&config(folder.path(), &[("server.listen", &address)])).await.unwrap_err();
+    let taken = BoundListeners::bind(&config(folder.path(), [("server.listen", address.as_str())]))
+        .await
+        .unwrap_err();
     let text = taken.to_string();
     assert!(text.contains("server.listen") && text.contains(&address) && text.contains("taken"), "{text}");
 }
@@ -170,7 +145,7 @@ async fn a_taken_port_is_named_with_its_setting() {
 #[tokio::test]
 async fn a_database_of_another_master_key_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path(), &[]);
+    let config = config(folder.path(), []);
     let (_lifecycle, tasks) = lifecycle();
     App::build(&config, LISTENING, &tasks, given()).await.unwrap();
     let right = master_key::read(&config.master_key_file).unwrap();
@@ -192,7 +167,7 @@ async fn a_shared_secret_signs_without_any_key_in_the_database() {
     let secret = folder.path().join("hs256");
     std::fs::write(&secret, "too short\n").unwrap();
     let settings = [("tokens.algorithm", "HS256"), ("tokens.hs256_secret_file", secret.to_str().unwrap())];
-    let config = config(folder.path(), &settings);
+    let config = config(folder.path(), settings);
     let (_lifecycle, tasks) = lifecycle();
     let short = App::build(&config, LISTENING, &tasks, given()).await.unwrap_err();
     assert!(short.is_configuration() && short.to_string().contains("hs256_secret_file"), "{short}");

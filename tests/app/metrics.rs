@@ -3,23 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use gatewright::app::App;
-use gatewright::app::bootstrap::RuntimeDeps;
-use gatewright::app::lifecycle::{Deadlines, Lifecycle};
-use gatewright::app::master_key;
-use gatewright::config::Config;
+use fixtures::{Engine, Options, TestApp};
 use http::{Method, Request, header};
-use http_body_util::BodyExt as _;
-use model::{Clock, Now, Rng};
 use serde_json::{Value, json};
-use testkit::Postgres;
-use tower::ServiceExt as _;
-
-use crate::config;
 
 /// A configured sink, for the metrics of sinks.
 const SINK: (&str, &str) = ("audit.stdout", "true");
@@ -160,71 +148,61 @@ fn check(name: &str, family: &Family) {
     }
 }
 
-async fn send(router: &Router, request: http::request::Builder, body: Body) -> (u16, String) {
+async fn send(app: &TestApp, request: http::request::Builder, body: Body) -> (u16, String) {
     let mut request = request.body(body).unwrap();
-    request.extensions_mut().insert(web::Peer(CLIENT.parse().unwrap()));
-    let response = router.clone().oneshot(request).await.unwrap();
-    let status = response.status().as_u16();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(bytes.to_vec()).unwrap())
+    request.extensions_mut().insert(CLIENT.parse::<SocketAddr>().unwrap());
+    let answer = app.send(request).await;
+    (answer.status.as_u16(), answer.text)
 }
 
-async fn post(router: &Router, path: &str, body: Value) -> (u16, Value) {
+async fn post(app: &TestApp, path: &str, body: Value) -> (u16, Value) {
     let request = Request::builder().method(Method::POST).uri(path);
     let request =
         request.header(header::CONTENT_TYPE, "application/json").header(header::USER_AGENT, "canary-agent");
-    let (status, text) = send(router, request, Body::from(body.to_string())).await;
+    let (status, text) = send(app, request, Body::from(body.to_string())).await;
     (status, serde_json::from_str(&text).unwrap_or_default())
 }
 
 /// Some requests; returns values that no label may contain.
-async fn flow(app: &App) -> Vec<String> {
-    let (email, public) = ("canary-7f3a@example.org", &app.public);
+async fn flow(app: &TestApp) -> Vec<String> {
+    let email = "canary-7f3a@example.org";
     let account = json!({ "email": email, "username": "canary7f3a", "password": PASSWORD, "country": "CH" });
-    assert_eq!(post(public, "/api/auth/register", account.clone()).await.0, 201);
-    assert_eq!(post(public, "/flutter-register", account).await.0, 400);
+    assert_eq!(post(app, "/api/auth/register", account.clone()).await.0, 201);
+    assert_eq!(post(app, "/flutter-register", account).await.0, 400);
     let credentials = |password: &str| json!({ "email": email, "password": password });
-    assert_eq!(post(public, "/api/auth/login", credentials("wrong")).await.0, 401);
+    assert_eq!(post(app, "/api/auth/login", credentials("wrong")).await.0, 401);
 
-    let (status, tokens) = post(public, "/api/auth/login", credentials(PASSWORD)).await;
+    let (status, tokens) = post(app, "/api/auth/login", credentials(PASSWORD)).await;
     assert_eq!(status, 200);
     let word = |value: &Value| value.as_str().unwrap().to_owned();
     let (access, refresh) = (word(&tokens["access_token"]), word(&tokens["refresh_token"]));
-    let (status, next) = post(public, "/api/v1/auth/refresh", json!({ "refresh_token": refresh })).await;
+    let (status, next) = post(app, "/api/v1/auth/refresh", json!({ "refresh_token": refresh })).await;
     assert_eq!(status, 200);
 
     let me = Request::get("/api/v1/auth/me").header(header::AUTHORIZATION, format!("Bearer {access}"));
-    assert_eq!(send(public, me, Body::empty()).await.0, 200);
-    assert_eq!(send(public, Request::get("/canary-path?canary=query"), Body::empty()).await.0, 404);
+    assert_eq!(send(app, me, Body::empty()).await.0, 200);
+    assert_eq!(send(app, Request::get("/canary-path?canary=query"), Body::empty()).await.0, 404);
     let newest = word(&next["refresh_token"]);
-    assert_eq!(post(public, "/api/v1/auth/logout", json!({ "refresh_token": newest })).await.0, 204);
-    app.jobs.step(&app.runner, "cleanup").await.unwrap();
-    app.jobs.step(&app.runner, "rotate_signing_keys").await.unwrap();
-    app.jobs.step(&app.runner, "poll_revocations").await.unwrap();
-    app.jobs.settle(&app.runner, "learn_hash_mix").await.unwrap();
+    assert_eq!(post(app, "/api/v1/auth/logout", json!({ "refresh_token": newest })).await.0, 204);
+    for job in ["cleanup", "rotate_signing_keys", "poll_revocations"] {
+        app.step(job).await;
+    }
+    app.settle("learn_hash_mix").await;
 
     let seen = [email, "canary", PASSWORD, "203.0.113.77", &access, &refresh, &newest];
     seen.into_iter().map(str::to_owned).collect()
 }
 
-async fn page_after_a_flow(config: &Config) -> (String, Vec<String>) {
-    let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));
-    let given = RuntimeDeps {
-        clock: Clock::test(Now::from_seconds(1_767_225_600)),
-        rng: Rng::seeded(1),
-        recorder: None,
-        forbid_second_acquire: true,
-    };
-    let listening = SocketAddr::from(([127, 0, 0, 1], 8080));
-    let app = App::build(config, listening, &lifecycle.tasks(), given).await.unwrap();
+async fn page_after_a_flow(engine: Engine) -> (String, Vec<String>) {
+    let app = TestApp::with(engine, Options::of([SINK])).await;
     let seen = flow(&app).await;
-    let (status, page) = send(&app.operations, Request::get("/metrics"), Body::empty()).await;
-    assert_eq!(status, 200);
+    let page = app.operator_get("/metrics").await.expect(200).text;
+    app.close().await;
     (page, seen)
 }
 
-async fn the_page_is_what_is_promised(config: &Config) {
-    let (page, seen) = page_after_a_flow(config).await;
+async fn the_page_is_what_is_promised(engine: Engine) {
+    let (page, seen) = page_after_a_flow(engine).await;
     let families = parse(&page);
     for (name, family) in &families {
         check(name, family);
@@ -261,30 +239,18 @@ async fn the_page_is_what_is_promised(config: &Config) {
 
 #[tokio::test]
 async fn a_51_the_page_of_metrics_is_what_is_promised_on_sqlite() {
-    let folder = tempfile::tempdir().unwrap();
-    the_page_is_what_is_promised(&config(folder.path(), &[SINK])).await;
+    the_page_is_what_is_promised(Engine::Sqlite).await;
 }
 
 #[tokio::test]
 async fn a_51_the_page_of_metrics_is_what_is_promised_on_postgresql() {
-    let folder = tempfile::tempdir().unwrap();
-    let (server, key) = (Postgres::shared(), folder.path().join("master.key"));
-    let database = server.fresh_database();
-    master_key::create(&key, &Rng::seeded(2)).unwrap();
-    let settings = [
-        ("database.url", database.url()),
-        ("database.auto_migrate", "true"),
-        ("master_key_file", key.to_str().unwrap()),
-        SINK,
-    ];
-    the_page_is_what_is_promised(&config(folder.path(), &settings)).await;
+    the_page_is_what_is_promised(Engine::Postgres).await;
 }
 
 /// Checks that the alert rules name only metrics of the page.
 #[tokio::test]
 async fn alert_rules_name_metrics_that_there_are() {
-    let folder = tempfile::tempdir().unwrap();
-    let (page, _) = page_after_a_flow(&config(folder.path(), &[SINK])).await;
+    let (page, _) = page_after_a_flow(Engine::Sqlite).await;
     let families: BTreeSet<String> = parse(&page).into_iter().map(|(name, _)| name).collect();
     let rules = include_str!("../../ops/prometheus/gatewright.rules.yml");
     let mut named = BTreeSet::new();

@@ -296,7 +296,7 @@ async fn a_18_access_ends_at_once(app: &TestApp) {
         let refused = app.post(&path("refresh"), None, json!({"refresh_token": pair.refresh})).await;
         refused.expect_problem(401, "refresh_refused");
         // The server sees an operator's change with its next poll of revocations.
-        app.poll_revocations().await;
+        app.settle("poll_revocations").await;
         me(app, &pair.access).await.expect_problem(401, "token_invalid");
     }
 }
@@ -337,8 +337,7 @@ async fn the_claims_are_those_of_rfc_9068(app: &TestApp) {
 #[tokio::test]
 async fn every_algorithm_signs_and_verifies_and_only_public_halves_are_published() {
     for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256] {
-        let mut options = Options::default();
-        options.auth.algorithm = algorithm;
+        let options = Options::of([("tokens.algorithm", algorithm.as_str())]);
         let app = TestApp::with(Engine::Sqlite, options).await;
         let pair = member(&app, "alice").await;
         me(&app, &pair.access).await.expect(200);
@@ -358,9 +357,7 @@ async fn every_algorithm_signs_and_verifies_and_only_public_halves_are_published
 
 #[tokio::test]
 async fn an_empty_audience_leaves_aud_out_and_uuid_may_be_the_subject() {
-    let mut options = Options::default();
-    options.auth.audience = None;
-    options.auth.subject_is_uuid = true;
+    let options = Options::of([("tokens.audience", ""), ("tokens.subject", "uuid")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
     let pair = member(&app, "alice").await;
     let (_, claims, _) = parts(&pair.access);

@@ -15,7 +15,7 @@ async fn node(database: &TestDatabase, key: &str, start: model::Now) -> TestApp 
 
 #[tokio::test]
 async fn f_21_a_clock_that_jumps() {
-    let database = TestDatabase::new(Engine::Sqlite, 1);
+    let database = TestDatabase::new(Engine::Sqlite);
     let key = fixtures::new_keyring().to_text().expose().clone();
     let today = node(&database, &key, START).await;
     let (ended, kept) = (member(&today, "alice").await, log_in(&today, "alice").await);
@@ -30,7 +30,7 @@ async fn f_21_a_clock_that_jumps() {
 
     // An hour back: ended sessions stay ended, and access tokens from the future are refused.
     let before = node(&database, &key, START.minus(Duration::from_hours(1))).await;
-    before.poll_revocations().await;
+    before.settle("poll_revocations").await;
     for access in [&ended.access, &kept.access] {
         me(&before, access).await.expect_problem(401, "token_invalid");
     }
@@ -44,7 +44,7 @@ async fn f_21_a_clock_that_jumps() {
 
 #[tokio::test]
 async fn f_22_two_nodes_whose_clocks_disagree() {
-    let database = TestDatabase::new(Engine::Sqlite, 1);
+    let database = TestDatabase::new(Engine::Sqlite);
     let key = fixtures::new_keyring().to_text().expose().clone();
     let left = node(&database, &key, START).await;
     for (skew, status) in [(59, 200), (90, 401)] {

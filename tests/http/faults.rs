@@ -156,7 +156,7 @@ impl Person<'_> {
         }
 
         // The writer may still be finishing; a request cannot leak its connection.
-        for pool in self.app.counts.pools().iter().filter(|pool| pool.pool != "writer") {
+        for pool in self.app.store_metrics.pools().iter().filter(|pool| pool.pool != "writer") {
             assert_eq!(pool.used, 0, "{at}: a connection of {} is leaked", pool.pool);
         }
 

@@ -60,8 +60,7 @@ async fn a_request_id_is_ours_unless_a_trusted_proxy_gives_one(app: &TestApp) {
 
 #[tokio::test]
 async fn a_55_only_listed_origins_and_never_null() {
-    let mut options = Options::default();
-    options.web.cors_allowed_origins = vec!["https://app.example".to_owned()];
+    let options = Options::of([("server.cors_allowed_origins", "https://app.example")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
 
     let allowed = "https://app.example";
@@ -116,8 +115,7 @@ async fn a_55_only_listed_origins_and_never_null() {
 
 #[tokio::test]
 async fn a_trusted_proxys_request_id_and_address_are_taken() {
-    let mut options = Options::default();
-    options.web.trusted_proxies = protocol::wire::forwarded::TrustedProxies::parse(["127.0.0.0/8"]).unwrap();
+    let options = Options::of([("server.trusted_proxies", "127.0.0.0/8")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
     let request = Request::post(path("token"))
         .header("x-request-id", "edge-42")

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use auth::password::{BREACH_BITS, BREACH_KIND, Blocklist, Breaches, Policy, breach_hash, learn_kinds};
+use auth::password::{BREACH_BITS, BREACH_KIND, Blocklist, Policy, breach_hash, learn_kinds};
 use fixtures::{Answer, Engine, Options, TestApp, on_both};
-use hashing::Scheme;
 use serde_json::{Value, json};
 use store::queries::credential;
 
@@ -268,9 +267,8 @@ async fn n_09_a_raised_cost_reaches_every_hash_at_its_next_login() {
 
     let database = app.database.clone();
     app.close().await;
-    let mut options = Options { keyring: Some(keyring), ..Options::default() };
-    options.auth.passwords.hashing.scheme = Scheme::Argon2id { memory_kib: 16, iterations: 2 };
-    let app = TestApp::on(database, options).await;
+    let costly = [("passwords.argon2_memory", "16KiB"), ("passwords.argon2_iterations", "2")];
+    let app = TestApp::on(database, Options { keyring: Some(keyring), ..Options::of(costly) }).await;
     log_in(&app, "alice").await;
     app.keep_next().await;
     let costly = stored(&app, "alice").await;
@@ -281,8 +279,8 @@ async fn n_09_a_raised_cost_reaches_every_hash_at_its_next_login() {
     app.close().await;
 }
 
-/// A breach file with these passwords, and the filter that reads it.
-fn breached(passwords: &[&str]) -> (tempfile::NamedTempFile, Breaches) {
+/// A breach file with these passwords.
+fn breached(passwords: &[&str]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut writer = breach_filter::Writer::new(file.reopen().unwrap(), BREACH_KIND, BREACH_BITS).unwrap();
     let hashes: BTreeSet<u64> = passwords.iter().map(|password| breach_hash(password.as_bytes())).collect();
@@ -290,15 +288,13 @@ fn breached(passwords: &[&str]) -> (tempfile::NamedTempFile, Breaches) {
         writer.push(hash).unwrap();
     }
     writer.finish().unwrap();
-    let breaches = Breaches::open(file.path()).unwrap();
-    (file, breaches)
+    file
 }
 
 #[tokio::test]
 async fn n_08_a_breached_password_is_refused() {
-    let (file, breaches) = breached(&["correct horse", "caf\u{E9} au lait", "Trustno1Trustno1"]);
-    let mut options = Options::default();
-    options.auth.passwords.breaches = Some(breaches);
+    let file = breached(&["correct horse", "caf\u{E9} au lait", "Trustno1Trustno1"]);
+    let options = Options::of([("passwords.breach_filter", file.path().to_str().unwrap())]);
     let app = TestApp::with(Engine::Sqlite, options).await;
 
     let refused = |answer: Answer| {
@@ -335,8 +331,7 @@ async fn n_08_a_breached_password_is_refused() {
 
 #[tokio::test]
 async fn bcrypt_refuses_passwords_over_72_bytes() {
-    let mut options = Options::default();
-    options.auth.passwords.hashing.scheme = Scheme::Bcrypt { cost: 4 };
+    let options = Options::of([("passwords.algorithm", "bcrypt"), ("passwords.bcrypt_cost", "4")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
     works(&app, "just", &"b".repeat(72)).await;
     try_log_in(&app, "just", &"b".repeat(73)).await.expect(401);
@@ -348,7 +343,7 @@ async fn bcrypt_refuses_passwords_over_72_bytes() {
 
 #[test]
 fn n_08_a_custom_blocklist_is_applied_and_can_be_switched_off() {
-    let mut settings = Options::default().auth.passwords;
+    let mut settings = auth::Settings::default().passwords;
     let kind = |settings: &auth::password::PasswordSettings, password| {
         Policy(settings).accept("password", password, None, None).err().map(|error| error.kind)
     };

@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve() -> Result<(), Box<dyn Error>> {
     let config = Config::load(&LoadArgs::default(), environment())?.config;
-    let given = RuntimeDeps { recorder: Some(Arc::new(NoopRecorder)), ..RuntimeDeps::system() };
+    let given = RuntimeDeps { recorder: Some(Arc::new(|_| Arc::new(NoopRecorder))), ..RuntimeDeps::system() };
     logging::init(&config.telemetry, &given.clock)?;
     let ports = BoundListeners::bind(&config).await?;
     let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));

@@ -1,8 +1,6 @@
 //! Legacy routes.
 
-use axum::body::Body;
 use fixtures::{Engine, Options, TestApp, on_both};
-use http::Request;
 use serde_json::{Value, json};
 
 use crate::api_calls::PASSWORD;
@@ -44,10 +42,7 @@ async fn legacy_routes_name_their_successor(app: &TestApp) {
         }
     }
 
-    let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    let page = tower::ServiceExt::oneshot(app.operations.clone(), request).await.unwrap();
-    let page = http_body_util::BodyExt::collect(page.into_body()).await.unwrap().to_bytes();
-    let page = String::from_utf8(page.to_vec()).unwrap();
+    let page = app.operator_get("/metrics").await.text;
     for (name, _) in names {
         assert!(page.contains(&format!("legacy_route_requests_total{{route=\"{name}\"}} 1\n")), "{page}");
     }
@@ -60,9 +55,7 @@ async fn legacy_routes_name_their_successor(app: &TestApp) {
 
 #[tokio::test]
 async fn legacy_routes_can_be_switched_off_and_dated() {
-    let mut options = Options::default();
-    options.web.legacy_enabled = false;
-    options.web.legacy_sunset = Some(model::Now::from_seconds(1_798_761_600));
+    let options = Options::of([("legacy.enabled", "false"), ("legacy.sunset", "2027-01-01")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
     let answer = app.post("/flutter-login", None, Value::Null).await.expect_problem(410, "legacy_gone");
     assert_eq!(answer.header("sunset"), "Fri, 01 Jan 2027 00:00:00 GMT");

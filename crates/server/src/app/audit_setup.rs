@@ -162,18 +162,16 @@ async fn open_journal(
     }
 }
 
-/// The shippers that copy the journals of the server and of the commands into the database; none when a
-/// recorder was given.
+/// The shippers that copy the journals of the server and of the commands into the database.
 ///
 /// # Errors
 /// [`StartError::Store`] when the settings are not valid.
 pub fn shippers(
     config: &Config,
-    auditor: Option<&Arc<Auditor>>,
+    auditor: &Arc<Auditor>,
     spawner: &Spawner,
     rng: &Rng,
 ) -> Result<Vec<(ShipperSettings, Database)>, StartError> {
-    let Some(auditor) = auditor else { return Ok(Vec::new()) };
     let audit = Arc::new(Audit::open(&store::Settings::from(&config.database), spawner)?);
     let settings = |name, writes| {
         let place = audit_dir(&config.data_dir, writes);
@@ -215,25 +213,20 @@ pub fn shippers(
 
 /// Destroys the detail keys of erased users in this data directory: in the server's file, and in the
 /// commands' file while no command holds it.
-pub fn detail_keys(config: &Config, auditor: Option<&Arc<Auditor>>, rng: &Rng) -> Vec<KeysOnDisk> {
-    let mut files = Vec::new();
-    if let Some(auditor) = auditor {
-        let own = Arc::clone(auditor);
-        let destroy: Destroy = Arc::new(move |users| own.detail_keys().forget_all(users));
-        files.push(KeysOnDisk {
-            path: audit_dir(&config.data_dir, JournalOwner::Server).join("keys"),
-            destroy,
-        });
-        let (commands, rng) = (audit_dir(&config.data_dir, JournalOwner::Command), rng.clone());
-        let path = commands.join("keys");
-        let destroy: Destroy = Arc::new(move |users| {
-            // The holder of the journal has the keys; a command waits for its turn.
-            let _turn = turn(&commands, &rng)?;
-            DetailKeyFile::destroy(&commands.join("keys"), users)
-        });
-        files.push(KeysOnDisk { path, destroy });
-    }
-    files
+pub fn detail_keys(config: &Config, auditor: &Arc<Auditor>, rng: &Rng) -> Vec<KeysOnDisk> {
+    let own = Arc::clone(auditor);
+    let destroy: Destroy = Arc::new(move |users| own.detail_keys().forget_all(users));
+    let path = audit_dir(&config.data_dir, JournalOwner::Server).join("keys");
+    let server = KeysOnDisk { path, destroy };
+
+    let (commands, rng) = (audit_dir(&config.data_dir, JournalOwner::Command), rng.clone());
+    let path = commands.join("keys");
+    let destroy: Destroy = Arc::new(move |users| {
+        // The holder of the journal has the keys; a command waits for its turn.
+        let _turn = turn(&commands, &rng)?;
+        DetailKeyFile::destroy(&commands.join("keys"), users)
+    });
+    vec![server, KeysOnDisk { path, destroy }]
 }
 
 /// Opens the commands' journal, which has one writer at a time.

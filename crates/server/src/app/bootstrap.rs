@@ -12,7 +12,7 @@ use model::{Channel, Clock, Origin, Rng};
 use protocol::sealed::keyring::Keyring;
 use runtime::{AuditContext, NoopRecorder, Recorder, Spawner};
 use store::audit_db::Audit;
-use store::{Lease, Store};
+use store::{Faults, Lease, Store};
 
 use crate::app::audit_setup::{self, JournalOwner};
 use crate::app::cpu_quota::hashing_share;
@@ -27,16 +27,27 @@ pub struct RuntimeDeps {
     pub clock: Clock,
     /// The random number generator.
     pub rng: Rng,
-    /// Receives audit events in place of the journal.
-    pub recorder: Option<Arc<dyn Recorder>>,
+    /// Stands before the journal and receives audit events first.
+    pub recorder: Option<RecorderLayer>,
     /// Panics when a task takes a second connection; for tests.
     pub forbid_second_acquire: bool,
+    /// Makes round trips to the database fail; for tests.
+    pub faults: Option<Faults>,
 }
+
+/// Makes the recorder that receives audit events from the one that writes the journal.
+pub type RecorderLayer = Arc<dyn Fn(Arc<dyn Recorder>) -> Arc<dyn Recorder> + Send + Sync>;
 
 impl RuntimeDeps {
     /// The system's clock and randomness; events are recorded in the journal.
     pub fn system() -> Self {
-        Self { clock: Clock::system(), rng: Rng::system(), recorder: None, forbid_second_acquire: false }
+        Self {
+            clock: Clock::system(),
+            rng: Rng::system(),
+            recorder: None,
+            forbid_second_acquire: false,
+            faults: None,
+        }
     }
 }
 
@@ -67,8 +78,8 @@ pub struct Core {
     pub services: Arc<Services>,
     /// The audit context of this process.
     pub audit: AuditContext,
-    /// The writer of the audit trail, unless a recorder was given.
-    pub auditor: Option<Arc<Auditor>>,
+    /// The writer of the audit trail.
+    pub auditor: Arc<Auditor>,
 }
 
 impl Core {
@@ -89,6 +100,7 @@ impl Core {
         let secret = config.tokens.shared_secret()?;
         let mut database = store::Settings::from(&config.database);
         database.forbid_second_acquire = deps.forbid_second_acquire;
+        database.faults = deps.faults.clone();
         let embedded = prepare(config, missing)?;
         let keyring = match master_key::read(&config.master_key_file) {
             Ok(keyring) => Some(keyring),
@@ -113,21 +125,16 @@ impl Core {
             }
         };
 
-        let auditor = if deps.recorder.is_some() {
-            None
-        } else {
-            let shipped = match writes {
-                JournalOwner::Server => Some(Audit::open(&database, spawner)?),
-                JournalOwner::Command => None,
-            };
-            let (data, clock, rng) = (&config.data_dir, &deps.clock, &deps.rng);
-            Some(audit_setup::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?)
+        let shipped = match writes {
+            JournalOwner::Server => Some(Audit::open(&database, spawner)?),
+            JournalOwner::Command => None,
         };
-
-        let recorder: Arc<dyn Recorder> = match (&deps.recorder, &auditor) {
-            (Some(recorder), _) => Arc::clone(recorder),
-            (None, Some(auditor)) => Arc::<Auditor>::clone(auditor),
-            (None, None) => Arc::new(NoopRecorder),
+        let (data, clock, rng) = (&config.data_dir, &deps.clock, &deps.rng);
+        let auditor = audit_setup::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?;
+        let journal: Arc<dyn Recorder> = Arc::<Auditor>::clone(&auditor);
+        let recorder = match &deps.recorder {
+            Some(layer) => layer(journal),
+            None => journal,
         };
 
         let audit = audit(recorder);
@@ -143,13 +150,11 @@ impl Core {
             })?;
         }
 
-        if let Some(auditor) = &auditor {
-            let journal = audit_setup::audit_dir(&config.data_dir, writes).join("journal");
-            // Runs before later changes can hide the traces in the database. What cannot be determined now is
-            // tried again later.
-            if let Err(error) = jobs::reconcile(&mut ctx, auditor, &journal).await {
-                tracing::warn!(%error, "the intents that a killed process left are reconciled later");
-            }
+        let journal = audit_setup::audit_dir(&config.data_dir, writes).join("journal");
+        // Runs before later changes can hide the traces in the database. What cannot be determined now is
+        // tried again later.
+        if let Err(error) = jobs::reconcile(&mut ctx, &auditor, &journal).await {
+            tracing::warn!(%error, "the intents that a killed process left are reconciled later");
         }
 
         drop(lease);

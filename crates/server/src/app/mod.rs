@@ -55,7 +55,12 @@ pub struct App {
     pub is_empty: bool,
     /// The audit context of the server itself.
     pub audit: AuditContext,
-    auditor: Option<Arc<Auditor>>,
+    /// The writer of the audit trail.
+    pub auditor: Arc<Auditor>,
+    /// The metrics of the store.
+    pub store_metrics: store::StoreMetrics,
+    /// The routes of both listeners.
+    pub routes: Vec<web::Route>,
     limits: Limits,
     tasks: Tasks,
 }
@@ -92,10 +97,10 @@ impl App {
         );
         let server_audit = audit_setup::audit_dir(&config.data_dir, JournalOwner::Server);
         let jobs = Registry::new(RegistrySettings {
-            detail_keys: audit_setup::detail_keys(config, auditor.as_ref(), &deps.rng),
-            auditor: auditor.clone().map(|auditor| (auditor, server_audit.join("journal"))),
-            database: audit_setup::shippers(config, auditor.as_ref(), &spawner, &deps.rng)?,
-            sinks: sinks::shippers(config, auditor.as_ref(), &tasks.stop().working)?,
+            detail_keys: audit_setup::detail_keys(config, &auditor, &deps.rng),
+            auditor: Some((Arc::clone(&auditor), server_audit.join("journal"))),
+            database: audit_setup::shippers(config, &auditor, &spawner, &deps.rng)?,
+            sinks: sinks::shippers(config, &auditor, &tasks.stop().working)?,
             ..RegistrySettings::from(&config.cleanup)
         });
 
@@ -107,9 +112,9 @@ impl App {
             probe: store.probe,
             services: Arc::clone(&services),
             audit: audit.clone(),
-            store_metrics: store.metrics,
+            store_metrics: store.metrics.clone(),
             jobs: Arc::clone(runner.jobs()),
-            collectors: auditor.clone().map(audit_metrics).into_iter().collect(),
+            collectors: vec![audit_metrics(Arc::clone(&auditor))],
             clock: deps.clock,
             spawner: tasks.spawner(Stage::Serving),
             health: Arc::new(move || ServerHealth {
@@ -121,6 +126,8 @@ impl App {
         Ok(Self {
             public: routers.public,
             operations: routers.operations,
+            routes: routers.public_routes.into_iter().chain(routers.operations_routes).collect(),
+            store_metrics: store.metrics,
             services,
             background,
             meter,
@@ -139,9 +146,7 @@ impl App {
     pub fn start(self, ports: BoundListeners) {
         let Self { public, operations, runner, jobs, audit, auditor, tasks, limits, .. } = self;
         note_life(&tasks, &audit);
-        if let Some(auditor) = auditor {
-            watch_audit(&tasks, auditor);
-        }
+        watch_audit(&tasks, auditor);
         for job in jobs.iter() {
             let (job, runner, stop) = (Arc::clone(job), runner.clone(), tasks.stop().working.clone());
             tasks.restartable(Stage::Working, job.name(), move || {

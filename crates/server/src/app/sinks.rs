@@ -69,17 +69,16 @@ impl Kind {
     }
 }
 
-/// The shippers that copy the journals of the server and of the commands to every sink; none when a recorder
-/// was given. Pending requests are abandoned at `stop`.
+/// The shippers that copy the journals of the server and of the commands to every sink. Pending requests are
+/// abandoned at `stop`.
 ///
 /// # Errors
 /// [`StartError::Setting`], [`StartError::DataDir`].
 pub(crate) fn shippers(
     config: &Config,
-    auditor: Option<&Arc<Auditor>>,
+    auditor: &Arc<Auditor>,
     stop: &CancellationToken,
 ) -> Result<Vec<(ShipperSettings, RemoteSink)>, StartError> {
-    let Some(auditor) = auditor else { return Ok(Vec::new()) };
     let mut shippers = Vec::new();
     let tls = Tls::new(config);
     for kind in [Kind::Stdout, Kind::Redis, Kind::Webhook, Kind::Otlp] {

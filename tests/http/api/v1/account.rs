@@ -117,7 +117,7 @@ async fn a_new_password_ends_every_other_session(app: &TestApp) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_changes_do_not_overwrite_each_other() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let app = TestApp::with(engine, Options { pool_max: 8, ..Options::default() }).await;
+        let app = TestApp::with(engine, Options::of([("database.pool_max", "8")])).await;
         let pair = member(&app, "alice").await;
 
         for round in 0..10 {
@@ -147,10 +147,7 @@ async fn concurrent_changes_do_not_overwrite_each_other() {
 /// A lower role removes its former scopes, also from existing sessions.
 #[tokio::test]
 async fn a_18_a_lower_role_removes_its_scopes() {
-    let mut options = Options::default();
-    let scope = |text| protocol::wire::scope::Scope::parse(text).unwrap();
-    options.auth.scopes =
-        [("basic_user".to_owned(), scope("read")), ("admin".to_owned(), scope("read admin:all"))].into();
+    let options = Options::of([("accounts.scopes", "basic_user=read,admin=read admin:all")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
 
     register(&app, "alice").await;

@@ -202,7 +202,7 @@ async fn a_51_a_52_no_answer_and_no_event_contains_a_secret(app: &TestApp) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_login_with_the_old_password_survives_its_change() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let app = TestApp::with(engine, Options { pool_max: 16, ..Options::default() }).await;
+        let app = TestApp::with(engine, Options::of([("database.pool_max", "16")])).await;
         let mut current = PASSWORD.to_owned();
         register(&app, "alice").await;
         for round in 0..12 {

@@ -196,8 +196,7 @@ async fn tokens_that_were_never_issued_are_refused(app: &TestApp) {
 
 #[tokio::test]
 async fn a_15_the_strict_rule_makes_every_late_replay_theft() {
-    let mut options = Options::default();
-    options.auth.refresh_late_replay = false;
+    let options = Options::of([("tokens.refresh_late_replay", "off")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
     let first = member(&app, "alice").await;
     let second = refresh(&app, &first.refresh).await;
