@@ -20,3 +20,4 @@ mod layers;
 mod passwords;
 mod pepper;
 mod register_to_logout;
+mod snapshots;

@@ -17,8 +17,6 @@ mod rotate_signing_keys;
 mod runner;
 mod ship_audit;
 mod store_rehashes;
-#[cfg(test)]
-mod tests;
 
 pub use cleanup::Cleanup;
 pub use job::{Job, JobError, Runs, Step};

@@ -164,7 +164,8 @@ impl Value for IpNet {
     fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let network = match text.parse::<std::net::IpAddr>() {
-            Ok(address) => Self::from(address),
+            // A socket that accepts both shows an IPv4 address as IPv6; connections are compared as IPv4.
+            Ok(address) => Self::from(address.to_canonical()),
             Err(_) => text.parse::<Self>().map_err(|_| format!("`{text}` is not a network or an address"))?,
         };
         Ok(network.trunc())

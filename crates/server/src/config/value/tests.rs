@@ -31,6 +31,10 @@ fn durations_and_sizes_without_unit_or_number_are_refused_with_the_reason() {
 #[test]
 fn lists_come_from_commas_or_arrays_and_networks_from_addresses() {
     assert_eq!(round::<Vec<IpNet>>("10.1.2.3/8, ::1,"), "10.0.0.0/8,::1/128");
+    assert_eq!(round::<IpNet>("::ffff:10.0.0.1"), "10.0.0.1/32", "an IPv4 address in IPv6 is IPv4");
+    for bad in ["", "10.0.0.0/33", "proxy.example"] {
+        assert!(IpNet::parse(bad).is_err(), "{bad}");
+    }
     let list = RawValue::List(vec!["192.0.2.7".to_owned()]);
     assert_eq!(Vec::<IpNet>::read(&list).unwrap().text(), "192.0.2.7/32");
     assert!(Vec::<IpNet>::parse("").unwrap().is_empty());

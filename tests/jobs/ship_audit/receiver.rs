@@ -10,7 +10,7 @@ use tokio::io::{
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::tests::spawner;
+use fixtures::spawner;
 
 /// A request with its body.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ async fn the_backlog_is_reported_while_the_database_is_unavailable() {
     let whole = Arc::new(ShipStats::default());
     let ready: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || end.sequence());
     let settings = ShipperSettings { ready, shipping: whole.part(), ..settings(node.folder.path()) };
-    let job = Shipper::new(settings, FaultySink::new(audit(&node)));
+    let job = Shipper::new(settings, FaultySink::new(node.open_audit()));
     node.runner.settle(&job).await.unwrap();
     assert_eq!((whole.backlog(), whole.shipped()), (0, 5));
 
@@ -55,7 +55,7 @@ async fn only_old_shipped_segments_are_removed() {
         ..settings(node.folder.path())
     };
 
-    let job = Shipper::new(settings, FaultySink::new(audit(&node)));
+    let job = Shipper::new(settings, FaultySink::new(node.open_audit()));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(forgotten.load(Ordering::SeqCst), 1, "nothing is older than a week");
 

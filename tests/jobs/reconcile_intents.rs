@@ -1,12 +1,17 @@
 //! Tests with a process that is killed between COMMIT and its event, and with its successor.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use audit::{DetailKeyFile, IntentLog, SEGMENTS};
+use audit::{Auditor, DetailKeyFile, IntentLog, SEGMENTS};
+use auth::OpContext;
 use auth::account::{self, Candidate};
 use auth::login::{Credentials, login};
 use auth::session;
+use fixtures::{Engine, Options as Choices};
+use jobs::{ReconcileIntents, Step};
 use journal::{Journal, JournalId, Options, Reader};
 use model::intent::{self, Announced as _};
 use model::{Actor, Event, EventKind, Intent, Now, Origin, RequestId, Rng, Secret, SessionId, UserUuid};
@@ -14,13 +19,9 @@ use protocol::sealed::keyring::Keyring;
 use runtime::AuditContext;
 use runtime::audit::{Entry, IntentReceipt, Receipt, Recorder};
 use serde_json::Value;
-use store::Location;
-use testkit::Postgres;
 use uuid::Uuid;
 
-use super::*;
-use crate::tests::{Node, node, node_at};
-use crate::{RotateSigningKeys, Step};
+use crate::node::{Node, node, node_with};
 
 const PASSWORD: &str = "a password of some length";
 
@@ -170,17 +171,6 @@ impl<'a> Process<'a> {
     }
 }
 
-async fn sqlite() -> Node {
-    node().await
-}
-
-async fn postgres() -> (Node, testkit::postgres::Database, testkit::SharedPostgres) {
-    let server = Postgres::shared();
-    let database = server.fresh_database();
-    let location = Location::postgres(database.url());
-    (node_at(location, tempfile::tempdir().unwrap()).await, database, server)
-}
-
 /// Announces a refresh of the same session by another client, and intents without any effect.
 async fn announce_without_effect(process: &Process<'_>, directory: &AuditDirectory) {
     let recorded = events(&directory.journal());
@@ -203,12 +193,10 @@ async fn announce_without_effect(process: &Process<'_>, directory: &AuditDirecto
 }
 
 async fn killed_transactions_are_resolved(node: Node) {
-    node.runner.settle(&RotateSigningKeys).await.unwrap();
     let directory = AuditDirectory::new();
     let auditor = directory.open(&node);
     let process = Process::new(&node, &auditor);
 
-    process.ctx("keys", async |ctx| auth::signing_keys::load(ctx).await.unwrap()).await;
     let first = process.register("recorded-1", "a@example.org").await;
     let second = process.refresh("recorded-2", &first).await;
     // From here on no outcome is recorded.
@@ -281,13 +269,12 @@ async fn killed_transactions_are_resolved(node: Node) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_transactions_are_resolved_on_sqlite() {
-    killed_transactions_are_resolved(sqlite().await).await;
+    killed_transactions_are_resolved(node().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_transactions_are_resolved_on_postgres() {
-    let (node, _database, _server) = postgres().await;
-    killed_transactions_are_resolved(node).await;
+    killed_transactions_are_resolved(node_with(Engine::Postgres, Choices::default()).await).await;
 }
 
 /// Rows that cleanup has removed meanwhile may have existed.

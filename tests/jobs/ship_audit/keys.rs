@@ -85,7 +85,7 @@ async fn a_database_restored_while_it_was_unavailable_gets_the_keys_again() {
 
     // The database as it was with 600 keys and no events.
     lose(&node, 601..=1000).await;
-    *job.sink().inner.lock().unwrap() = Arc::new(audit(&empty));
+    *job.sink().inner.lock().unwrap() = Arc::new(empty.open_audit());
     job.sink().away.store(false, Ordering::SeqCst);
 
     node.runner.settle(&job).await.unwrap();

@@ -156,6 +156,3 @@ impl fmt::Debug for PurgeErasedKeys {
         f.debug_struct("PurgeErasedKeys").field("files", &files).finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

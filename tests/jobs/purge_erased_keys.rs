@@ -1,15 +1,19 @@
-use std::fs;
+//! The keys of erased users, in the files of a node.
+
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fs, io};
 
 use audit::DetailKeyFile;
-use model::Rng;
+use jobs::{Destroy, KeysOnDisk, PurgeErasedKeys, Step};
+use model::{Rng, UserUuid};
 use protocol::sealed::keyring::Keyring;
 use store::queries::user;
 use uuid::Uuid;
 
-use super::*;
-use crate::tests::{Node, node};
+use crate::node::{Node, node};
 
 fn line(number: u64, user: UserUuid) -> String {
     format!("{number:016x} {user} c2VhbGVk\n")
@@ -40,7 +44,6 @@ fn beside(path: &Path, locked: &Arc<AtomicBool>) -> KeysOnDisk {
 #[tokio::test]
 async fn keys_of_erased_users_are_destroyed_in_every_file_and_others_stay() {
     let node = node().await;
-    node.runner.settle(&crate::RotateSigningKeys).await.unwrap();
     node.register("a@example.org").await;
     node.register("b@example.org").await;
     let users = users(&node).await;

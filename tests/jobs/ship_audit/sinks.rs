@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use fixtures::spawner;
 use store::redis::RedisStream;
 use testkit::Redis;
 use tokio_rustls::TlsAcceptor;

@@ -1,3 +1,5 @@
+//! Shippers of journals: every record arrives once and in order, whatever fails.
+
 mod backlog;
 mod keys;
 mod receiver;
@@ -11,18 +13,17 @@ use std::time::Duration;
 use journal::{Checkpoint, Entry, Journal, JournalId, Kind, Options, Time};
 use model::Now;
 use serde_json::Value;
-use store::Location;
 use store::audit_db::{Audit, Cursor, Filter, Record};
 use store::queries::audit_key;
 use tokio_util::sync::CancellationToken;
 
-use audit::ship::{JournalTail, ShipStats, ShipperSettings};
-use audit::sinks::{Database, SinkError};
+use audit::ship::{JournalTail, ShipStats, Shipper, ShipperSettings};
+use audit::sinks::{Database, Sink, SinkError};
 use audit::{Refused, SET_ASIDE};
+use fixtures::Engine;
 use store::audit_db::{Place, Shipment, Shipped};
 
-use super::*;
-use crate::tests::{Node, database, node, node_at, spawner};
+use crate::node::{Node, node, node_with};
 
 const ID: JournalId = JournalId([5; 16]);
 const OTHER: JournalId = JournalId([6; 16]);
@@ -112,13 +113,8 @@ fn settings(folder: &Path) -> ShipperSettings {
     }
 }
 
-/// Opens the same trail again, as after a restart.
-fn audit(node: &Node) -> Audit {
-    Audit::open(&database(Location::Sqlite(node.folder.path().join("gatewright.db"))), &spawner()).unwrap()
-}
-
 fn shipper(node: &Node) -> Shipper<FaultySink> {
-    Shipper::new(settings(node.folder.path()), FaultySink::new(audit(node)))
+    Shipper::new(settings(node.folder.path()), FaultySink::new(node.open_audit()))
 }
 
 async fn rows(node: &Node) -> Vec<Record> {
@@ -303,7 +299,7 @@ async fn only_records_that_are_ready_are_shipped() {
         ready: Arc::new(move || ready.load(Ordering::SeqCst)),
         ..settings(node.folder.path())
     };
-    let job = Shipper::new(settings, FaultySink::new(audit(&node)));
+    let job = Shipper::new(settings, FaultySink::new(node.open_audit()));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, [1, 2, 3]);
     synced.store(5, Ordering::SeqCst);
@@ -356,10 +352,7 @@ async fn keys_are_stored_before_events_and_checkpoints_become_heads() {
 
 #[tokio::test]
 async fn postgres_refuses_a_record_with_a_nul_character_and_takes_the_rest() {
-    let server = testkit::Postgres::shared();
-    let fresh = server.fresh_database();
-    let location = Location::postgres(fresh.url());
-    let node = node_at(location.clone(), tempfile::tempdir().unwrap()).await;
+    let node = node_with(Engine::Postgres, fixtures::Options::default()).await;
 
     let mut journal = open(node.folder.path(), ID, 3000);
     append(&mut journal, &node, 1, 30);
@@ -368,8 +361,7 @@ async fn postgres_refuses_a_record_with_a_nul_character_and_takes_the_rest() {
     assert!(journal.append(time, &[entry]).failure.is_none());
     append(&mut journal, &node, 32, 30);
 
-    let audit = Audit::open(&database(location), &spawner()).unwrap();
-    let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(audit)));
+    let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(node.open_audit())));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, (1..=61).collect::<Vec<_>>());
 
@@ -394,10 +386,7 @@ async fn postgres_refuses_a_record_with_a_nul_character_and_takes_the_rest() {
 /// Enough records for several batches, by number and by bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_records_are_shipped_in_full_batches() {
-    let server = testkit::Postgres::shared();
-    let fresh = server.fresh_database();
-    let location = Location::postgres(fresh.url());
-    let node = node_at(location.clone(), tempfile::tempdir().unwrap()).await;
+    let node = node_with(Engine::Postgres, fixtures::Options::default()).await;
 
     let mut journal = open(node.folder.path(), ID, 64 << 20);
     append(&mut journal, &node, 1, 4500);
@@ -408,8 +397,7 @@ async fn many_records_are_shipped_in_full_batches() {
         assert!(journal.append(time, &[entry]).failure.is_none());
     }
 
-    let audit = Audit::open(&database(location), &spawner()).unwrap();
-    let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(audit)));
+    let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(node.open_audit())));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, (1..=4503).collect::<Vec<_>>());
     assert_eq!(job.shipping().batches().count, 4, "2000, 2000, 500 with two long ones, and the last");

@@ -95,6 +95,3 @@ impl std::fmt::Debug for ReconcileIntents {
         f.debug_struct("ReconcileIntents").field("journal", &self.journal).finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -42,6 +42,3 @@ impl From<ShipError> for JobError {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
