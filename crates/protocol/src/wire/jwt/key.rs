@@ -1,6 +1,7 @@
 //! The keys that sign and verify tokens. A key has one algorithm, which a token cannot change.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -21,8 +22,12 @@ use crate::wire::jwk::{Jwk, Parameters, Usage};
 
 /// Shortest HS256 secret, in bytes (RFC 7518 §3.2).
 pub const HS256_SECRET_BYTES: usize = 32;
-/// Shortest RSA modulus that is accepted, in bytes (RFC 7518 §3.3: 2048 bits). New keys have 3072 bits.
-const RSA_MODULUS_BYTES: usize = 256;
+/// Lengths of an RSA modulus: at least what RFC 7518 §3.3 asks for, at most what the cryptographic library
+/// verifies with. New keys have 3072 bits.
+const RSA_MODULUS_BITS: RangeInclusive<usize> = 2048..=8192;
+/// Lengths of an RSA exponent: 3 or more, because with 1 a padded hash is its own signature, and at most what
+/// the library verifies with.
+const RSA_EXPONENT_BITS: RangeInclusive<usize> = 2..=33;
 /// The text whose MAC, hashed, is the id of an HS256 key.
 const HS256_KID_TEXT: &[u8] = b"gatewright hs256 key id v1";
 
@@ -141,7 +146,7 @@ impl SigningKey {
         Ok(token)
     }
 
-    fn signature(&self, message: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn signature(&self, message: &[u8]) -> Option<Vec<u8>> {
         match &self.pair {
             Pair::Ec(pair) => Some(pair.sign(&SystemRandom::new(), message).ok()?.as_ref().to_vec()),
             Pair::Ed(pair) => Some(pair.try_sign(message).ok()?.as_ref().to_vec()),
@@ -234,14 +239,7 @@ impl VerifyingKey {
                 ParsedPublicKey::new(&ED25519, coordinate(x)?)
             }
             (Algorithm::Rs256, Parameters::Rsa { n, e }) => {
-                let (n, e) = (decode(n)?, decode(e)?);
-                if n.first() == Some(&0) || e.first() == Some(&0) {
-                    return Err(KeyError::Malformed);
-                }
-                if n.len() < RSA_MODULUS_BYTES {
-                    return Err(KeyError::TooShort);
-                }
-                RsaPublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
+                rsa(n, e)?.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
             }
             _ => return Err(KeyError::Malformed),
         };
@@ -275,6 +273,32 @@ fn encode(bytes: &[u8]) -> String {
 
 fn decode(text: &str) -> Result<Vec<u8>, KeyError> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyError::Malformed)
+}
+
+/// A modulus and an exponent that can verify. The library parses others too, and refuses their signatures.
+fn rsa(n: &str, e: &str) -> Result<RsaPublicKeyComponents<Vec<u8>>, KeyError> {
+    let (n, e) = (decode(n)?, decode(e)?);
+    if n.first() == Some(&0) || e.first() == Some(&0) {
+        return Err(KeyError::Malformed);
+    }
+    if bits(&n) < *RSA_MODULUS_BITS.start() {
+        return Err(KeyError::TooShort);
+    }
+
+    let is_right = RSA_MODULUS_BITS.contains(&bits(&n))
+        && RSA_EXPONENT_BITS.contains(&bits(&e))
+        && is_odd(&n)
+        && is_odd(&e);
+    if is_right { Ok(RsaPublicKeyComponents { n, e }) } else { Err(KeyError::Malformed) }
+}
+
+/// The length of a big endian number.
+fn bits(number: &[u8]) -> usize {
+    number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
+}
+
+fn is_odd(number: &[u8]) -> bool {
+    number.last().is_some_and(|last| last & 1 == 1)
 }
 
 fn coordinate(text: &str) -> Result<[u8; 32], KeyError> {

@@ -155,3 +155,5 @@ fn same_type(found: &str, wanted: &str) -> bool {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
