@@ -1,4 +1,4 @@
-//! Security headers on every response.
+//! Security headers on every response: one layer, where tower-http takes one for each header.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
