@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs, io};
 
-#[expect(clippy::disallowed_methods, reason = "Cargo names the output folder of a build script there")]
+#[expect(clippy::disallowed_methods, reason = "Cargo names the folders of a build script there")]
 fn main() -> io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
+    let [package, out] = ["CARGO_MANIFEST_DIR", "OUT_DIR"].map(env::var);
+    let folder = Path::new(&package.map_err(io::Error::other)?).join("../../migrations");
     println!("cargo:rerun-if-changed={}", folder.display());
     let mut names = Vec::new();
     for entry in fs::read_dir(&folder)? {
@@ -33,6 +34,5 @@ fn main() -> io::Result<()> {
     }
     list.push_str("]\n");
 
-    let out = env::var("OUT_DIR").map_err(io::Error::other)?;
-    fs::write(Path::new(&out).join("migrations.rs"), list)
+    fs::write(Path::new(&out.map_err(io::Error::other)?).join("migrations.rs"), list)
 }

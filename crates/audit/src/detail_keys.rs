@@ -163,7 +163,9 @@ fn aad(id: DetailKeyId, user: UserUuid) -> Vec<u8> {
 /// `KEYID USERUUID SEALED`
 fn parse(line: &str) -> Option<(DetailKeyId, UserUuid, Vec<u8>)> {
     let mut words = line.split(' ');
-    let (id, user, sealed) = (words.next()?, words.next()?, words.next()?);
+    let id = words.next()?;
+    let user = words.next()?;
+    let sealed = words.next()?;
     Some((hex::decode_array(id)?, UserUuid(Uuid::parse_str(user).ok()?), STANDARD.decode(sealed).ok()?))
 }
 

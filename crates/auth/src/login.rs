@@ -78,8 +78,10 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
 
     let pending = PendingSession::new(ctx, scope);
     let (user, full) = (login.user.clone(), login.sessions >= model::bounds::SESSIONS_PER_USER);
-    let (row, version, uuid, keep) =
-        (pending.row.clone(), login.version, user.uuid, ctx.services.keep_until(ctx.now));
+    let row = pending.row.clone();
+    let version = login.version;
+    let uuid = user.uuid;
+    let keep = ctx.services.keep_until(ctx.now);
     let intent = intent::LoginSucceeded { user: uuid, session: row.id };
     let opened = ctx
         .lease

@@ -150,7 +150,9 @@ impl<S, P, E> Requests<S, P, E> {
         E: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
         B: ResponseBody,
     {
-        let (config, peer, watch) = (Arc::clone(&self.config), self.peer, self.watch.clone());
+        let config = Arc::clone(&self.config);
+        let peer = self.peer;
+        let watch = self.watch.clone();
         let served = watch.request();
 
         Box::pin(async move {

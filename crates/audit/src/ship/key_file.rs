@@ -202,7 +202,9 @@ pub fn read(
 
 fn parse(line: &[u8]) -> Option<Line> {
     let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
-    let (id, user, sealed) = (words.next()?, words.next()?, words.next()?);
+    let id = words.next()?;
+    let user = words.next()?;
+    let sealed = words.next()?;
     let user = UserUuid(Uuid::try_parse(user).ok()?);
     let is_whole = words.next().is_none();
     is_whole.then_some(Line { id: hex::decode_array(id)?, user, sealed: sealed.as_bytes().to_vec() })

@@ -214,7 +214,9 @@ impl<S: Sink> Shipper<S> {
         };
 
         let Some(mut open) = open else { return Ok(Progress::Idle) };
-        let (ready, most, bytes) = (state.ready, state.most, self.settings.batch.1);
+        let ready = state.ready;
+        let most = state.most;
+        let bytes = self.settings.batch.1;
         let (source, found) = blocking(move || {
             let mut source = open.source;
             let found = source.batch(ready, most, bytes);

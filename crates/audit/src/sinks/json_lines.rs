@@ -54,7 +54,9 @@ pub(super) fn text(shipment: &Shipment) -> String {
 pub(super) fn line(record: &Record, node: &str) -> String {
     let (journal, hash) = (JournalId(record.journal), Hash(record.hash));
     let (sequence, time) = (record.sequence, record.at.micros());
-    let (at, kind, node) = (json!(record.at), json!(record.kind), json!(node));
+    let at = json!(record.at);
+    let kind = json!(record.kind);
+    let node = json!(node);
     let (name, said) = match (record.kind.as_str(), event(&record.payload)) {
         (row::CHECKPOINT, _) => ("head", head(&record.payload).to_string()),
         (_, Some(event)) => ("event", event.to_owned()),

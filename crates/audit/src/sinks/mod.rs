@@ -116,7 +116,9 @@ impl Sink for RemoteSink {
                 return self.refuse(&shipment, why);
             }
         }
-        let (places, journal, after) = (self.places.clone(), shipment.journal, shipment.after);
+        let places = self.places.clone();
+        let journal = shipment.journal;
+        let after = shipment.after;
         blocking(move || places.set(journal, after)).await.flatten().map_err(SinkError::Io)?;
         Ok(Shipped::Stored(shipment.records.len() as u64))
     }

@@ -47,7 +47,9 @@ impl Offsets {
 
 fn parse(line: &str) -> Option<(JournalId, Place)> {
     let mut words = line.split(' ');
-    let (journal, sequence, hash) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
+    let journal = words.next()?;
+    let sequence = words.next()?.parse().ok()?;
+    let hash = words.next()?;
     Some((JournalId(hex::decode_array(journal)?), Place { sequence, hash: hex::decode_array(hash)? }))
 }
 

@@ -174,7 +174,9 @@ impl<F: FnMut(&Checkpoint) -> bool> Walk<'_, F> {
             match letters.find(self.journal, self.next()) {
                 Some(Found::Refused(letter)) => self.take_aside(letter)?,
                 Some(Found::Unreadable(lost)) if lost.to < before => {
-                    let (from, to, reason) = (self.next(), lost.to, lost.reason.clone());
+                    let from = self.next();
+                    let to = lost.to;
+                    let reason = lost.reason.clone();
                     self.set_aside.push(SetAside { from, to, reason, proved: false });
                     self.trusts = Some(to.saturating_add(1));
                 }

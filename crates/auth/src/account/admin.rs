@@ -112,7 +112,10 @@ pub async fn page(ctx: &mut OpContext<'_>, after: UserId, limit: i64) -> Result<
 /// [`AdminError::Role`], [`AdminError::Unknown`].
 pub async fn set_role(ctx: &mut OpContext<'_>, user: &User, role: &str) -> Result<(), AdminError> {
     check_role(role)?;
-    let (id, uuid, now, role) = (user.id, user.uuid, ctx.now, role.to_owned());
+    let id = user.id;
+    let uuid = user.uuid;
+    let now = ctx.now;
+    let role = role.to_owned();
     ctx.lease
         .transact(intent::RoleChanged { user: uuid, stamp: now }, async move |tx| {
             let (set,) = tx.commit_with((user::set_role(id, &role, now),)).await?;
@@ -143,7 +146,10 @@ pub async fn set_password(
     let hash = hash_new(ctx, "password", Priority::Login, Some(user.uuid.to_string()), bytes).await?;
 
     let hash = ctx.services.peppers.store(user.uuid, &hash);
-    let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
+    let id = user.id;
+    let uuid = user.uuid;
+    let now = ctx.now;
+    let keep = ctx.services.keep_until(ctx.now);
     let ended = ctx
         .lease
         .transact(intent::PasswordChanged { user: uuid, stamp: now }, async move |tx| {
@@ -161,7 +167,10 @@ pub async fn set_password(
 /// # Errors
 /// [`AdminError::Unknown`] for a tombstone.
 pub async fn set_state(ctx: &mut OpContext<'_>, user: &User, active: bool) -> Result<(), AdminError> {
-    let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
+    let id = user.id;
+    let uuid = user.uuid;
+    let now = ctx.now;
+    let keep = ctx.services.keep_until(ctx.now);
     if active {
         return ctx
             .lease
@@ -188,7 +197,10 @@ pub async fn set_state(ctx: &mut OpContext<'_>, user: &User, active: bool) -> Re
 /// # Errors
 /// [`AdminError::Unknown`] when the account is already erased.
 pub async fn delete(ctx: &mut OpContext<'_>, user: &User) -> Result<(), AdminError> {
-    let (id, uuid, now, keep) = (user.id, user.uuid, ctx.now, ctx.services.keep_until(ctx.now));
+    let id = user.id;
+    let uuid = user.uuid;
+    let now = ctx.now;
+    let keep = ctx.services.keep_until(ctx.now);
     let ended = ctx
         .lease
         .transact(intent::UserErased { user: uuid, stamp: now }, async move |tx| {

@@ -44,7 +44,10 @@ pub async fn erase(
         }
     };
 
-    let (id, uuid, version, now) = (login.user.id, login.user.uuid, login.version, ctx.now);
+    let id = login.user.id;
+    let uuid = login.user.uuid;
+    let version = login.version;
+    let now = ctx.now;
     let (old, keep) = (login.hash.ok_or(EraseError::Refused)?, ctx.services.keep_until(ctx.now));
     let ended = ctx
         .lease

@@ -68,7 +68,10 @@ pub async fn change_password(
 
     let hash = hash_new(ctx, "new_password", Priority::Login, Some(account), bytes).await?;
     let hash = ctx.services.peppers.store(login.user.uuid, &hash);
-    let (id, version, now, uuid) = (login.user.id, login.version, ctx.now, login.user.uuid);
+    let id = login.user.id;
+    let version = login.version;
+    let now = ctx.now;
+    let uuid = login.user.uuid;
     let (session, keep) = (caller.session, ctx.services.keep_until(ctx.now));
     let ended = ctx
         .lease

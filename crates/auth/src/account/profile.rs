@@ -124,7 +124,10 @@ async fn change(
         return Err(PatchError::Invalid(errors));
     };
     let profile = serde_json::to_string(&profile).unwrap_or_else(|_| "{}".to_owned());
-    let (old, now, text, name) = (user.clone(), ctx.now, profile.clone(), username.clone());
+    let old = user.clone();
+    let now = ctx.now;
+    let text = profile.clone();
+    let name = username.clone();
 
     let set = ctx
         .lease

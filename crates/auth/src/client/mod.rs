@@ -100,8 +100,10 @@ pub async fn add(ctx: &mut OpContext<'_>, id: &str, name: &str) -> Result<Secret
         return Err(ClientError::BadId);
     }
     let secret = new_secret(ctx);
-    let (client, name, hash, now) =
-        (ClientId(id.to_owned()), name.to_owned(), secret_hash(secret.expose()), ctx.now);
+    let client = ClientId(id.to_owned());
+    let name = name.to_owned();
+    let hash = secret_hash(secret.expose());
+    let now = ctx.now;
     ctx.lease
         .transact(intent::ClientAdded {}, async move |tx| {
             let (added,) = tx.commit_with((client::insert(&client, &name, hash, now),)).await?;
@@ -126,7 +128,9 @@ pub async fn list(ctx: &mut OpContext<'_>) -> Result<Vec<Client>, ClientError> {
 /// [`ClientError::Unknown`].
 pub async fn rotate(ctx: &mut OpContext<'_>, id: &str) -> Result<Secret<String>, ClientError> {
     let secret = new_secret(ctx);
-    let (client, hash, now) = (ClientId(id.to_owned()), secret_hash(secret.expose()), ctx.now);
+    let client = ClientId(id.to_owned());
+    let hash = secret_hash(secret.expose());
+    let now = ctx.now;
     ctx.lease
         .transact(intent::ClientRotated {}, async move |tx| {
             let (rotated,) = tx.commit_with((client::rotate(&client, hash, now),)).await?;

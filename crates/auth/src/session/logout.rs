@@ -63,7 +63,9 @@ pub async fn logout_one(ctx: &mut OpContext<'_>, caller: &Caller, id: SessionId)
 /// # Errors
 /// [`LogoutError::Store`]: the sessions may still be active.
 pub async fn logout_all(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), LogoutError> {
-    let (user, uuid, keep) = (caller.user, caller.user_uuid, ctx.services.keep_until(ctx.now));
+    let user = caller.user;
+    let uuid = caller.user_uuid;
+    let keep = ctx.services.keep_until(ctx.now);
     let intent = intent::SessionsRevoked { user: uuid, stamp: keep };
     let ended = ctx
         .lease

@@ -193,7 +193,9 @@ async fn replay(
     let Some(successor) = successor.filter(|_| in_grace || (unused && settings.refresh_late_replay)) else {
         return Err(stolen(ctx, &session, token.generation).await);
     };
-    let (user, id, generation) = (session.user_uuid, session.id, token.generation);
+    let user = session.user_uuid;
+    let id = session.id;
+    let generation = token.generation;
     if in_grace {
         ctx.audit.note(Event::RefreshReplayed { user, session: id, generation });
         return Ok((session, successor));
@@ -229,8 +231,11 @@ async fn replay(
 
 /// Ends the session of a token that two parties have used.
 async fn stolen(ctx: &mut OpContext<'_>, session: &Session, generation: i64) -> RefreshError {
-    let (id, owner, user, keep) =
-        (session.id, session.user, session.user_uuid, ctx.services.keep_until(ctx.now));
+    let id = session.id;
+    let owner = session.user;
+    let user = session.user_uuid;
+    let keep = ctx.services.keep_until(ctx.now);
+
     let intent = intent::RefreshStolen { user, session: id, generation, stamp: keep };
     let ended: Result<(), Unrotated> = ctx
         .lease

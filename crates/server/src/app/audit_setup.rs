@@ -199,8 +199,9 @@ pub fn shippers(
     };
 
     let commands = settings("ship_audit_commands", JournalOwner::Command);
-    let (end, directory, rng) =
-        (JournalTail::of(&commands.journal), audit_dir(&config.data_dir, JournalOwner::Command), rng.clone());
+    let end = JournalTail::of(&commands.journal);
+    let directory = audit_dir(&config.data_dir, JournalOwner::Command);
+    let rng = rng.clone();
     let commands = ShipperSettings {
         ready: Arc::new(move || end.sequence()),
         shipping: auditor.shipping().part(),

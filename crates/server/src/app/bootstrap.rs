@@ -129,7 +129,9 @@ impl Core {
             JournalOwner::Server => Some(Audit::open(&database, spawner)?),
             JournalOwner::Command => None,
         };
-        let (data, clock, rng) = (&config.data_dir, &deps.clock, &deps.rng);
+        let data = &config.data_dir;
+        let clock = &deps.clock;
+        let rng = &deps.rng;
         let auditor = audit_setup::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?;
         let journal: Arc<dyn Recorder> = Arc::<Auditor>::clone(&auditor);
         let recorder = match &deps.recorder {

@@ -24,7 +24,9 @@ fn cpu_quota() -> Option<f64> {
 fn least_quota(groups: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<f64> {
     let quotas = groups.lines().filter_map(|line| {
         let mut parts = line.splitn(3, ':');
-        let (_, controllers, group) = (parts.next()?, parts.next()?, parts.next()?);
+        parts.next()?;
+        let controllers = parts.next()?;
+        let group = parts.next()?;
         let group = group.trim_start_matches('/');
         match controllers {
             "" => ancestors(group).filter_map(|at| cpu_max(&read(&join(at, "cpu.max"))?)).reduce(f64::min),

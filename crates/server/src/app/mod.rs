@@ -146,7 +146,9 @@ impl App {
         note_life(&tasks, &audit);
         watch_audit(&tasks, auditor);
         for job in jobs.iter() {
-            let (job, runner, stop) = (Arc::clone(job), runner.clone(), tasks.stop().working.clone());
+            let job = Arc::clone(job);
+            let runner = runner.clone();
+            let stop = tasks.stop().working.clone();
             tasks.restartable(Stage::Working, job.name(), move || {
                 Arc::clone(&job).run(runner.clone(), stop.clone())
             });

@@ -1,7 +1,7 @@
 //! CORS: an allow-list of origins, without credentials, and never `null`.
 //!
-//! Not tower-http's layer: it answers every `OPTIONS` request 200, of any origin and without `Allow`, and adds a
-//! second `Access-Control-Allow-Origin` to the key set, which every origin may read.
+//! Not tower-http's layer: it answers every `OPTIONS` request 200, of any origin and without `Allow`, and
+//! adds a second `Access-Control-Allow-Origin` to the key set, which every origin may read.
 
 use std::sync::Arc;
 

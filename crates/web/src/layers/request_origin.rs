@@ -73,7 +73,10 @@ fn visible(value: &HeaderValue) -> Option<String> {
 fn trace_id(value: &HeaderValue) -> Option<String> {
     let text = value.to_str().ok()?;
     let mut parts = text.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let version = parts.next()?;
+    let trace = parts.next()?;
+    let span = parts.next()?;
+    let flags = parts.next()?;
     let hex = |part: &str, chars| {
         part.len() == chars && part.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
     };

@@ -200,7 +200,10 @@ impl Thread {
         let failure = appended.failure.as_ref().map(AppendError::kind);
         let unsynced = appended.unsynced;
         let mut promises = Vec::new();
-        let (mut bytes, mut counted, mut counted_bytes, mut vouched) = (0, 0, 0, 0);
+        let mut bytes = 0;
+        let mut counted = 0;
+        let mut counted_bytes = 0;
+        let mut vouched = 0;
 
         for (mut event, written) in self.batch.drain(..whole).zip(appended.written) {
             bytes += event.payload.len();

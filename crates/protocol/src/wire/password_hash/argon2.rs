@@ -111,7 +111,10 @@ impl Argon2Hash {
 
 impl fmt::Display for Argon2Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, m, t, p) = (self.kind.as_str(), self.memory, self.iterations, self.parallelism);
+        let kind = self.kind.as_str();
+        let m = self.memory;
+        let t = self.iterations;
+        let p = self.parallelism;
         let (salt, tag) = (STANDARD_NO_PAD.encode(&self.salt), STANDARD_NO_PAD.encode(&self.tag));
         write!(f, "${kind}$v=19$m={m},t={t},p={p}${salt}${tag}")
     }
