@@ -1,13 +1,13 @@
 //! Checks the audit events and round trips of every endpoint against its declaration. A change records an
 //! event, and so does a refused login, registration or refresh. A read records none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
 use fixtures::{Answer, TestApp, on_both};
 use http::{Method, Request, header};
 use serde_json::{Value, json};
-use web::{Caller, Endpoint, Group, Listener, Mount};
+use web::{Caller, Dialect, Endpoint, Group, Listener, Mount};
 
 use crate::api_calls::{PASSWORD, Pair, log_in, member, register};
 
@@ -248,11 +248,11 @@ async fn own_account_changes(route: &mut Route<'_>, name: &str) {
     }
 }
 
-/// The router accepts exactly the declared methods on each path.
+/// The router accepts exactly the declared methods on each path, and refuses others in the path's dialect.
 async fn the_router_accepts_the_declared_methods(app: &TestApp) {
     let public = || mounted().filter(|(_, mount)| mount.is_on(Listener::Public));
-    let paths: BTreeSet<&str> = public().map(|(_, mount)| mount.path).collect();
-    for path in paths {
+    let paths: BTreeMap<&str, &Mount> = public().map(|(_, mount)| (mount.path, mount)).collect();
+    for (path, mount) in paths {
         let declared: BTreeSet<&str> = public()
             .filter(|(_, mount)| mount.path == path)
             .map(|(route, _)| route.endpoint.verb.as_str())
@@ -269,5 +269,9 @@ async fn the_router_accepts_the_declared_methods(app: &TestApp) {
             .filter(|method| *method != "HEAD")
             .collect();
         assert_eq!(allowed, declared, "{path}");
+        let is_oauth = mount.dialect == Dialect::OAuth;
+        let media_type = if is_oauth { "application/json" } else { "application/problem+json" };
+        assert_eq!(answer.header("content-type"), media_type, "{path}");
+        assert_eq!(answer.header("deprecation").is_empty(), mount.successor.is_none(), "{path}");
     }
 }

@@ -252,8 +252,11 @@ pub struct Endpoint {
     pub problems: &'static [ProblemKind],
     /// Problems that this endpoint answers with another status than the usual one.
     pub restated: Option<(StatusCode, &'static [ProblemKind])>,
-    /// The most round trips to the database that a success may take.
+    /// The round trips to the database of a usual success. A narrowed scope, a late replay and the end of the
+    /// oldest of too many sessions take one more each.
     pub round_trips: u64,
+    /// The media type of a success, where it is not JSON.
+    pub media_type: Option<&'static str>,
     /// Whether the OpenAPI document lists it.
     pub documented: bool,
 }
@@ -277,6 +280,7 @@ impl Endpoint {
             problems: &[],
             restated: None,
             round_trips: 0,
+            media_type: None,
             documented: true,
         }
     }
@@ -291,7 +295,7 @@ impl Endpoint {
         Self { success, ..self }
     }
 
-    /// May record events of these kinds, and nothing else.
+    /// May record events of these kinds, and nothing else but [`EventKind::OutcomeUnknown`].
     pub(crate) const fn records(self, events: &'static [EventKind]) -> Self {
         Self { events, ..self }
     }
@@ -306,9 +310,14 @@ impl Endpoint {
         Self { restated: Some((status, problems)), ..self }
     }
 
-    /// Takes at most this many round trips to the database.
+    /// Takes this many round trips to the database.
     pub(crate) const fn round_trips(self, round_trips: u64) -> Self {
         Self { round_trips, ..self }
+    }
+
+    /// Answers with this media type.
+    pub(crate) const fn sends(self, media_type: &'static str) -> Self {
+        Self { media_type: Some(media_type), ..self }
     }
 
     /// Left out of the OpenAPI document.
@@ -366,10 +375,10 @@ impl Route {
     }
 }
 
-/// The endpoint and path that a request matched; noted on its response.
+/// The path that a request matched, and its endpoint if the method matched too; noted on the response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Matched {
-    pub(crate) endpoint: &'static Endpoint,
+    pub(crate) endpoint: Option<&'static Endpoint>,
     pub(crate) mount: &'static Mount,
 }
 

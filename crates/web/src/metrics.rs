@@ -70,8 +70,9 @@ fn known(method: &Method) -> &'static str {
 
 /// The operation of an endpoint, if it is one on accounts, sessions or tokens.
 fn operation(matched: Matched) -> Option<&'static str> {
-    match matched.endpoint.group {
-        Group::Accounts | Group::Sessions | Group::Tokens => Some(matched.endpoint.operation),
+    let endpoint = matched.endpoint?;
+    match endpoint.group {
+        Group::Accounts | Group::Sessions | Group::Tokens => Some(endpoint.operation),
         Group::Health | Group::About => None,
     }
 }
@@ -280,7 +281,7 @@ mod tests {
         let odd = Method::from_bytes(b"X-ODD").unwrap();
         let matched = |path| {
             let mut all = ROUTES.iter().flat_map(|route| {
-                route.endpoint.mounts.iter().map(|mount| Matched { endpoint: route.endpoint, mount })
+                route.endpoint.mounts.iter().map(|mount| Matched { endpoint: Some(route.endpoint), mount })
             });
             all.find(|matched| matched.mount.path == path)
         };

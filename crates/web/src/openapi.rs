@@ -7,8 +7,10 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::api::ROUTES;
-use crate::endpoint::{Caller, Listener, Mount, Parameter, RequestDescription, Route};
+use crate::endpoint::{Caller, Dialect, Group, Listener, Mount, Parameter, RequestDescription, Route};
 use crate::problem::ProblemKind;
+
+const JSON: &str = "application/json";
 
 /// The document, for clients of `public_url`.
 pub fn document(public_url: &str) -> Value {
@@ -26,6 +28,8 @@ pub fn document(public_url: &str) -> Value {
 
     let mut components = schemas.take_definitions(true);
     components.insert("Problem".to_owned(), problem_schema());
+    components.insert("ValidationErrors".to_owned(), validation_errors_schema());
+    components.insert("OAuthError".to_owned(), oauth_error_schema());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -40,7 +44,11 @@ pub fn document(public_url: &str) -> Value {
             "schemas": components,
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
-                "client": { "type": "http", "scheme": "basic", "description": "The client's id and secret." },
+                "client": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "The client's id and secret; they may be in the body instead.",
+                },
             },
         },
     })
@@ -58,6 +66,7 @@ fn describe(route: &Route, mount: &Mount, schemas: &mut SchemaGenerator) -> Valu
     let request = (route.describe_request)(schemas);
     let success = match (route.describe_answer)(schemas) {
         Some((media_type, schema)) => {
+            let media_type = endpoint.media_type.unwrap_or(media_type);
             json!({ "description": "Success", "content": { media_type: { "schema": schema } } })
         }
         None => json!({ "description": "Success, without a body" }),
@@ -66,11 +75,15 @@ fn describe(route: &Route, mount: &Mount, schemas: &mut SchemaGenerator) -> Valu
     let mut responses = Map::new();
     responses.insert(endpoint.success.as_str().to_owned(), success);
     for (status, codes) in problems(route, mount, &request) {
-        let content =
-            json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+        let (media_type, schema) = match mount.dialect {
+            Dialect::FastApi if status == StatusCode::UNPROCESSABLE_ENTITY => (JSON, "ValidationErrors"),
+            Dialect::Details | Dialect::FastApi => ("application/problem+json", "Problem"),
+            Dialect::OAuth => (JSON, "OAuthError"),
+        };
+        let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
         responses.insert(
             status.as_str().to_owned(),
-            json!({ "description": codes.join(", "), "content": content }),
+            json!({ "description": codes.join(", "), "content": { media_type: { "schema": schema } } }),
         );
     }
 
@@ -127,16 +140,51 @@ fn problems(
     if mount.successor.is_some() {
         all.push(ProblemKind::LegacyGone);
     }
+    if endpoint.group != Group::Health {
+        all.push(ProblemKind::Busy);
+    }
+    all.extend([ProblemKind::Timeout, ProblemKind::Internal]);
 
     let mut by_status = BTreeMap::<StatusCode, Vec<_>>::new();
     for problem in all {
-        let (status, code) = (endpoint.status_of(problem), problem.words().code);
+        let is_restated = mount.dialect == Dialect::OAuth && problem == ProblemKind::Validation;
+        let status = if is_restated { StatusCode::BAD_REQUEST } else { endpoint.status_of(problem) };
+        let code = problem.words().code;
         let codes = by_status.entry(status).or_default();
         if !codes.contains(&code) {
             codes.push(code);
         }
     }
     by_status
+}
+
+fn oauth_error_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "The error of OAuth 2.0 (RFC 6749 §5.2).",
+        "required": ["error"],
+        "properties": { "error": { "type": "string" }, "error_description": { "type": "string" } },
+    })
+}
+
+fn validation_errors_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "FastAPI's body for invalid members.",
+        "required": ["detail"],
+        "properties": { "detail": errors_schema() },
+    })
+}
+
+fn errors_schema() -> Value {
+    json!({
+        "type": "array",
+        "items": { "type": "object", "properties": {
+            "loc": { "type": "array", "items": { "type": "string" } },
+            "msg": { "type": "string" },
+            "type": { "type": "string" },
+        } },
+    })
 }
 
 fn problem_schema() -> Value {
@@ -152,11 +200,7 @@ fn problem_schema() -> Value {
             "status": { "type": "integer" },
             "detail": { "type": "string" },
             "instance": { "type": "string", "description": "The request id." },
-            "errors": { "type": "array", "items": { "type": "object", "properties": {
-                "loc": { "type": "array", "items": { "type": "string" } },
-                "msg": { "type": "string" },
-                "type": { "type": "string" },
-            } } },
+            "errors": errors_schema(),
         },
     })
 }

@@ -36,7 +36,7 @@ fn members(schema: &Schema) -> Vec<Member> {
         about: about(member),
         required: required(name),
     });
-    let others = object.get("additionalProperties").filter(|rest| rest.get("description").is_some());
+    let others = object.get("additionalProperties");
     let others = others.map(|rest| Member { name: "others".into(), about: about(rest), required: false });
     named.chain(others).collect()
 }
@@ -65,7 +65,8 @@ pub fn authorization() -> String {
     let mut page = String::from(
         "# Authorization\n\nThe caller of each operation, and the members of its request and response. A \
          member that is not listed as written is ignored, so that `role`, `is_active` and `id` never take \
-         effect. A user reads and writes only the account and the sessions of the access token.\n\n\
+         effect. A user reads and writes only the account and the sessions of the access token, and ends the \
+         session of a refresh token. `others` are profile attributes, or the claims of a token.\n\n\
          | operation | routes | caller | writes | reads |\n|---|---|---|---|---|\n",
     );
 
@@ -93,8 +94,9 @@ pub fn input_rules() -> String {
     let mut page = String::from(
         "# Rules of input\n\nWhat a request may contain, how much of it, and what the server spends on it. \
          Bounds that an operator may set are in [configuration.md](configuration.md).\n\n## Members\n\n\
-         Every member is a string unless its rule says otherwise. A wrong type, a missing member and a \
-         broken rule are answered 422, all of them at once.\n\n\
+         Every member is a string unless its rule says otherwise. Wrong types and missing members are \
+         answered 422, all of them at once; if there are none, broken rules are, all of them at once. \
+         Introspection answers 400.\n\n\
          | operation | member | required | rule |\n|---|---|---|---|\n",
     );
     for route in documented() {
@@ -117,7 +119,7 @@ pub fn input_rules() -> String {
          except for health checks. An operation that hashes a password waits in a bounded queue that is fair \
          between client addresses and accounts, with a deadline (`passwords.queue_deadline`); when the \
          predicted wait is longer, the answer is 503 at once, with `Retry-After`.\n\n\
-         | operation | most round trips to the database | hashes a password |\n|---|---|---|\n",
+         | operation | round trips to the database, usually | hashes a password |\n|---|---|---|\n",
     );
     for route in documented().filter(|route| route.endpoint.round_trips > 0) {
         let endpoint = route.endpoint;

@@ -1,5 +1,6 @@
 //! The routers of both listeners, built from the list of endpoints, and the list of layers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,7 +11,7 @@ use tower::ServiceBuilder;
 
 use crate::WebDeps;
 use crate::api::ROUTES;
-use crate::endpoint::{Group, Listener, Matched};
+use crate::endpoint::{Endpoint, Group, Listener, Mount};
 use crate::layers::{self, Cors, Deprecated, Detach, Origins, SecurityHeaders, Stopwatch, Timed};
 use crate::metrics::Metrics;
 use crate::request::AppState;
@@ -41,19 +42,25 @@ pub fn routers(deps: WebDeps) -> Routers {
 
     let metrics = Arc::<Metrics>::default();
     let watch = |what| Stopwatch { what, counts: Arc::clone(&metrics) };
-    let on_public_route = |matched: Matched, handler: MethodRouter<AppState>| {
-        let detach = Detach { needs_permit: matched.endpoint.group != Group::Health, ..detach.clone() };
+    let on_route = |endpoint: &'static Endpoint, handler: MethodRouter<AppState>| {
+        let detach = Detach { needs_permit: endpoint.group != Group::Health, ..detach.clone() };
         let layers = ServiceBuilder::new()
             // Notes the endpoint, for the layers outside.
-            .layer(from_fn_with_state(matched, layers::note_endpoint))
-            // Marks or refuses a legacy route.
-            .layer(from_fn_with_state((deprecated, matched.mount), layers::deprecated))
+            .layer(from_fn_with_state(endpoint, layers::note_endpoint))
             // Reads the body, then spawns a task with a deadline; from here on, a client's disconnect does
             // not stop the request.
             .layer(watch(Timed::Detach))
             .layer(from_fn_with_state(detach, layers::detach))
             .layer(watch(Timed::Handler));
         handler.route_layer(layers)
+    };
+    let on_path = |mount: &'static Mount, methods: MethodRouter<AppState>| {
+        let layers = ServiceBuilder::new()
+            // Notes the path, for the layers outside, also where its method is not supported.
+            .layer(from_fn_with_state(mount, layers::note_mount))
+            // Marks or refuses a legacy route.
+            .layer(from_fn_with_state((deprecated, mount), layers::deprecated));
+        methods.layer(layers)
     };
 
     let layers = ServiceBuilder::new()
@@ -73,8 +80,8 @@ pub fn routers(deps: WebDeps) -> Routers {
         .layer(watch(Timed::Problems))
         .layer(from_fn(layers::problems));
 
-    let public = router(Listener::Public, on_public_route);
-    let operations = router(Listener::Operations, |_, handler| handler);
+    let public = router(Listener::Public, on_route, on_path);
+    let operations = router(Listener::Operations, |_, handler| handler, |_, methods| methods);
     let app = AppState::new(deps, Arc::clone(&metrics));
     Routers {
         public: public.with_state(app.clone()).layer(layers),
@@ -85,14 +92,22 @@ pub fn routers(deps: WebDeps) -> Routers {
 /// The routes of one listener, each with its layers.
 fn router(
     listener: Listener,
-    with_layers: impl Fn(Matched, MethodRouter<AppState>) -> MethodRouter<AppState>,
+    on_route: impl Fn(&'static Endpoint, MethodRouter<AppState>) -> MethodRouter<AppState>,
+    on_path: impl Fn(&'static Mount, MethodRouter<AppState>) -> MethodRouter<AppState>,
 ) -> Router<AppState> {
-    let mut router = Router::new();
+    let mut paths = BTreeMap::<&str, (&Mount, MethodRouter<AppState>)>::new();
     for route in ROUTES {
-        let endpoint = route.endpoint;
-        for mount in endpoint.mounts.iter().filter(|mount| mount.is_on(listener)) {
-            router = router.route(mount.path, with_layers(Matched { endpoint, mount }, (route.handler)()));
+        for mount in route.endpoint.mounts.iter().filter(|mount| mount.is_on(listener)) {
+            let handler = on_route(route.endpoint, (route.handler)());
+            let methods = match paths.remove(mount.path) {
+                Some((_, others)) => others.merge(handler),
+                None => handler,
+            };
+            paths.insert(mount.path, (mount, methods));
         }
     }
-    router
+
+    paths
+        .into_iter()
+        .fold(Router::new(), |router, (path, (mount, methods))| router.route(path, on_path(mount, methods)))
 }

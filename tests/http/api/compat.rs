@@ -59,6 +59,7 @@ async fn legacy_routes_can_be_switched_off_and_dated() {
     let app = TestApp::with(Engine::Sqlite, options).await;
     let answer = app.post("/flutter-login", None, Value::Null).await.expect_problem(410, "legacy_gone");
     assert_eq!(answer.header("sunset"), "Fri, 01 Jan 2027 00:00:00 GMT");
+    app.get("/flutter-login", None).await.expect_problem(410, "legacy_gone");
     app.post("/api/auth/login", None, json!({"email": "a@b.co", "password": "x"})).await.expect(401);
     app.close().await;
 }

@@ -1,6 +1,6 @@
 //! The sinks of the audit trail in addition to the database, as configured.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,8 +76,8 @@ pub(crate) fn shippers(
 ) -> Result<Vec<(ShipperSettings, RemoteSink)>, StartError> {
     let mut shippers = Vec::new();
     let audit = &config.audit;
-    let authorities = audit.sink_ca_file.as_deref().map(authorities).transpose()?;
-    let receivers = Receivers { timeout: audit.sink_timeout, authorities, clock: clock.clone() };
+    let receivers =
+        Receivers { timeout: audit.sink_timeout, ca_file: audit.sink_ca_file.clone(), clock: clock.clone() };
     for kind in [Kind::Stdout, Kind::Redis, Kind::Webhook, Kind::Otlp] {
         // Each journal has its own connection.
         let (Some(server), Some(commands)) =
@@ -192,26 +192,35 @@ fn headers(file: &Path) -> Result<HeaderMap, StartError> {
 /// What the connections to all receivers have in common.
 struct Receivers {
     timeout: Duration,
-    /// The certificates of `audit.sink_ca_file` in PEM; none for the system's.
-    authorities: Option<Vec<u8>>,
+    /// The certificates of receivers with TLS; none for the system's.
+    ca_file: Option<PathBuf>,
     clock: Clock,
 }
 
 impl Receivers {
     fn endpoint(&self, key: &'static str, url: &str) -> Result<Endpoint, StartError> {
-        let endpoint = Endpoint::new(url, self.authorities.as_deref(), self.timeout, self.clock.clone());
+        let authorities = if url.starts_with("https:") { self.authorities()? } else { None };
+        let endpoint = Endpoint::new(url, authorities.as_deref(), self.timeout, self.clock.clone());
         endpoint.map_err(|why| match why {
             EndpointError::Url => StartError::Setting { key, why: why.to_string() },
             EndpointError::Authorities(why) => refused(why),
         })
     }
 
+    /// The certificates of the file, in PEM; read only for a receiver with TLS.
+    fn authorities(&self) -> Result<Option<Vec<u8>>, StartError> {
+        let Some(file) = &self.ca_file else { return Ok(None) };
+        let read = std::fs::read(file);
+        let read = read.map_err(|why| refused(format!("{}: it cannot be read: {why}", file.display())))?;
+        Ok(Some(read))
+    }
+
     /// The TLS client configuration of Redis.
     fn tls(&self) -> Result<Arc<ClientConfig>, StartError> {
         let mut roots = RootCertStore::empty();
-        match &self.authorities {
+        match self.authorities()? {
             Some(pem) => {
-                for certificate in CertificateDer::pem_slice_iter(pem) {
+                for certificate in CertificateDer::pem_slice_iter(&pem) {
                     let certificate = certificate.map_err(|why| refused(why.to_string()))?;
                     roots.add(certificate).map_err(|why| refused(why.to_string()))?;
                 }
@@ -226,10 +235,6 @@ impl Receivers {
             .map_err(|why| refused(why.to_string()))?;
         Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
     }
-}
-
-fn authorities(file: &Path) -> Result<Vec<u8>, StartError> {
-    std::fs::read(file).map_err(|why| refused(format!("{}: it cannot be read: {why}", file.display())))
 }
 
 fn refused(why: String) -> StartError {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use model::Secret;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::Failure;
 
@@ -31,9 +32,9 @@ impl PasswordArgs {
                 first_line(BufReader::new(file), &path.display().to_string())
             }
             None => {
-                Terminal::open("give --password-file FILE, or - for standard input")?;
-                let first = ask_secret(&format!("New password of {user}: "))?;
-                let again = ask_secret("Repeat the password: ")?;
+                let mut terminal = Terminal::open("give --password-file FILE, or - for standard input")?;
+                let first = terminal.ask_secret(&format!("New password of {user}: "))?;
+                let again = terminal.ask_secret("Repeat the password: ")?;
                 if first.expose() == again.expose() {
                     Ok(first)
                 } else {
@@ -96,17 +97,45 @@ impl Terminal {
             .map_err(|why| unreadable("the terminal", &why))?;
         Ok(line)
     }
+
+    fn ask_secret(&mut self, question: &str) -> Result<Secret<String>, Failure> {
+        let silence = Silence::on(&self.output).map_err(|why| unreadable("the terminal", &why))?;
+        let answer = self.ask(question).map(Secret::new);
+        drop(silence);
+        let answer = answer?;
+        let text = answer.expose().trim_end_matches(['\n', '\r']);
+        if text.is_empty() {
+            return Err(Failure::failed("no password was given; nothing was changed"));
+        }
+        Ok(Secret::new(text.to_owned()))
+    }
 }
 
-/// Asks on the controlling terminal, without echo.
-fn ask_secret(question: &str) -> Result<Secret<String>, Failure> {
-    let answer = match rpassword::prompt_password(question).map(Secret::new) {
-        Err(why) if why.kind() != io::ErrorKind::UnexpectedEof => {
-            return Err(unreadable("the terminal", &why));
-        }
-        answer => answer.ok().filter(|answer| !answer.expose().is_empty()),
-    };
-    answer.ok_or_else(|| Failure::failed("no password was given; nothing was changed"))
+/// Turns off a terminal's echo until it is dropped. Not `rpassword`: it replaces bytes that are not UTF-8 and
+/// drops control characters, which changes the password, and leaves the terminal raw after Ctrl-C.
+struct Silence {
+    terminal: File,
+    before: Termios,
+}
+
+impl Silence {
+    fn on(terminal: &File) -> io::Result<Self> {
+        let terminal = terminal.try_clone()?;
+        let before = tcgetattr(&terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        // The newline is still echoed, so that the next output starts on its own line.
+        silent.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(&terminal, OptionalActions::Drain, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // A failure to restore the terminal has no other place to be reported.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
+    }
 }
 
 #[cfg(test)]

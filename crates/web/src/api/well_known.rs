@@ -7,17 +7,21 @@ use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
 use crate::problem::Problem;
 use crate::request::context::RequestContext;
 
+/// The media type of a set of keys (RFC 7517 §8.5.2).
+const JWK_SET: &str = "application/jwk-set+json";
+
 /// The public keys (RFC 7517); scripts of any origin may read them.
 pub(crate) struct Jwks;
 
 impl Operation for Jwks {
     const ENDPOINT: Endpoint = Endpoint::new(
         Verb::Get,
-        Group::Tokens,
+        Group::About,
         "jwks",
         "Get the public keys that verify access tokens (RFC 7517).",
     )
-    .at(&[Mount::public("/.well-known/jwks.json")]);
+    .at(&[Mount::public("/.well-known/jwks.json")])
+    .sends(JWK_SET);
 
     type Context = RequestContext<()>;
     type Answer = Page;
@@ -25,7 +29,7 @@ impl Operation for Jwks {
     async fn handle(context: Self::Context) -> Result<Page, Problem> {
         let body = serde_json::to_string(&context.services().keys().jwks).unwrap_or_default();
         let headers = vec![
-            (header::CONTENT_TYPE, "application/jwk-set+json"),
+            (header::CONTENT_TYPE, JWK_SET),
             (header::CACHE_CONTROL, "public, max-age=300"),
             (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         ];

@@ -8,7 +8,7 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::RequestOrigin;
-use crate::endpoint::Matched;
+use crate::endpoint::{Endpoint, Matched, Mount};
 use crate::metrics::Metrics;
 
 /// Counts and logs method, route, status and duration, with the request's id. Paths and queries of unknown
@@ -45,8 +45,24 @@ pub(crate) async fn log(State(counts): State<Arc<Metrics>>, request: Request, ne
 }
 
 /// Notes the matched endpoint on the response.
-pub(crate) async fn note_endpoint(State(matched): State<Matched>, request: Request, next: Next) -> Response {
+pub(crate) async fn note_endpoint(
+    State(endpoint): State<&'static Endpoint>,
+    request: Request,
+    next: Next,
+) -> Response {
     let mut response = next.run(request).await;
-    response.extensions_mut().insert(matched);
+    response.extensions_mut().insert(endpoint);
+    response
+}
+
+/// Notes the matched path on the response, with its endpoint if the method matched too.
+pub(crate) async fn note_mount(
+    State(mount): State<&'static Mount>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    let endpoint = response.extensions_mut().remove::<&'static Endpoint>();
+    response.extensions_mut().insert(Matched { endpoint, mount });
     response
 }

@@ -13,7 +13,7 @@ pub(crate) use cors::{Cors, cors};
 pub(crate) use deprecated::{Deprecated, deprecated};
 pub(crate) use detach::{Detach, detach};
 pub(crate) use headers::{SecurityHeaders, security_headers};
-pub(crate) use log::{log, note_endpoint};
+pub(crate) use log::{log, note_endpoint, note_mount};
 pub(crate) use problems::problems;
 pub(crate) use request_origin::{Origins, origin};
 pub(crate) use timed::{Stopwatch, Timed};

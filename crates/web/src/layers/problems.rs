@@ -19,8 +19,8 @@ pub(crate) async fn problems(request: Request, next: Next) -> Response {
 
     let matched = response.extensions().get::<Matched>().copied();
     let dialect = matched.map_or(Dialect::Details, |matched| matched.mount.dialect);
-    if let Some(matched) = matched {
-        *response.status_mut() = matched.endpoint.status_of(problem.kind());
+    if let Some(endpoint) = matched.and_then(|matched| matched.endpoint) {
+        *response.status_mut() = endpoint.status_of(problem.kind());
     }
     write(&problem, dialect, instance.as_ref().map(|id| id.0.as_str()), response)
 }

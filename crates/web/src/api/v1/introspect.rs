@@ -43,6 +43,7 @@ impl JsonSchema for IntrospectionBody {
             "description": "The state of a token (RFC 7662 §2.2): only `active`, or the claims too.",
             "required": ["active"],
             "properties": { "active": { "type": "boolean" } },
+            "additionalProperties": { "description": "The claims of an active token." },
         })
     }
 }
