@@ -63,11 +63,16 @@ fn documented() -> impl Iterator<Item = &'static Route> {
 /// The authorization matrix: the caller of each operation, and the members that it writes and reads.
 pub fn authorization() -> String {
     let mut page = String::from(
-        "# Authorization\n\nThe caller of each operation, and the members of its request and response. A \
-         member that is not listed as written is ignored, so that `role`, `is_active` and `id` never take \
-         effect. A user reads and writes only the account and the sessions of the access token, and ends the \
-         session of a refresh token. `others` are profile attributes, or the claims of a token.\n\n\
-         | operation | routes | caller | writes | reads |\n|---|---|---|---|---|\n",
+        "# Authorization\n\n\
+         The caller of each operation, and the members of its request and response. A member that is not \
+         listed for the request is ignored, so that `role`, `is_active` and `id` never take effect.\n\n\
+         A user reads and writes only the account and the sessions of the access token, and ends the session \
+         of a refresh token. The rules of `others` are in [input-rules.md](input-rules.md); those of \
+         introspection are the claims of the token.\n\n\
+         Pages without data (`/docs`, `/openapi.json`) and `/metrics`, on the operations listener only, take \
+         no credentials.\n\n\
+         | operation | routes | caller | members of the request | members of the response |\n\
+         |---|---|---|---|---|\n",
     );
 
     for route in documented() {
@@ -97,14 +102,16 @@ pub fn input_rules() -> String {
          Every member is a string unless its rule says otherwise. Wrong types and missing members are \
          answered 422, all of them at once; if there are none, broken rules are, all of them at once. \
          Introspection answers 400.\n\n\
-         | operation | member | required | rule |\n|---|---|---|---|\n",
+         | operation | route | member | required | rule |\n|---|---|---|---|---|\n",
     );
     for route in documented() {
         let body = (route.describe_request)(&mut generator()).body;
         for member in body.map(|body| members(&body.schema)).unwrap_or_default() {
             let required = if member.required { "yes" } else { "no" };
-            let operation = route.endpoint.operation;
-            let _ = writeln!(page, "| {operation} | `{}` | {required} | {} |", member.name, member.about);
+            let Endpoint { operation, mounts, .. } = route.endpoint;
+            let path = mounts.first().map_or("", |mount| mount.path);
+            let (name, about) = (member.name, member.about);
+            let _ = writeln!(page, "| {operation} | `{path}` | `{name}` | {required} | {about} |");
         }
     }
 
@@ -114,8 +121,9 @@ pub fn input_rules() -> String {
     }
 
     page.push_str(
-        "\n## Cost of operations\n\nA request holds one database connection, and only while it uses it. The \
-         number of requests at a time is bounded (`server.max_connections`); more are answered 503 at once, \
+        "\n## Cost of operations\n\nA request holds one database connection, and only while it uses it. \
+         `server.max_connections` bounds the connections and also the requests at a time (HTTP/2 has several \
+         on one connection): more connections wait, more requests are answered 503 at once, \
          except for health checks. An operation that hashes a password waits in a bounded queue that is fair \
          between client addresses and accounts, with a deadline (`passwords.queue_deadline`); when the \
          predicted wait is longer, the answer is 503 at once, with `Retry-After`.\n\n\

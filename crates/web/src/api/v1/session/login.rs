@@ -18,7 +18,7 @@ input! {
         username: String,
         /// The password.
         password: Secret<String>,
-        /// Fewer scopes than those of the role.
+        /// Some or all of the scopes of the role; absent means all.
         scope: Option<String>,
     }
 }

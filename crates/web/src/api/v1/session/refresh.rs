@@ -12,9 +12,9 @@ use crate::request::input::{Json, input};
 input! {
     /// A refresh token.
     RefreshInput as "Refresh" {
-        /// The newest refresh token of the session.
+        /// The newest refresh token of the session; a used one may return the same successor.
         refresh_token: Secret<String>,
-        /// Fewer scopes than those of the session.
+        /// Some or all of the scopes of the session; absent means all.
         scope: Option<String>,
     }
 }
