@@ -257,9 +257,12 @@ fn locations(errors: &[FieldError]) -> Value {
 /// The page that lists every problem.
 pub fn markdown() -> String {
     let mut page = String::from(
-        "# Problems\n\nEvery error is `application/problem+json` (RFC 9457). `code` is stable; `type` is \
-         `urn:gatewright:problem:` and the code; `instance` is the request's id.\n\n\
-         | status | code | title | detail |\n|---|---|---|---|\n",
+        "# Problems\n\n\
+         An error is `application/problem+json` (RFC 9457), with two exceptions: introspection answers with \
+         the error of OAuth 2.0, and validation in the FastAPI dialect with FastAPI's body. `code` is \
+         stable; `type` is `urn:gatewright:problem:` and the code; `instance` is the request's id.\n\n\
+         | status | code | title | detail |\n\
+         |---|---|---|---|\n",
     );
     let mut all: Vec<_> = ProblemKind::ALL.iter().map(|kind| kind.words()).collect();
     all.sort_by_key(|words| (words.status.as_u16(), words.code));
