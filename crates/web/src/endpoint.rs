@@ -1,53 +1,11 @@
 //! Endpoints: each is declared once, beside its handler. The router, the OpenAPI document, the labels of
 //! metrics, the bodies of errors and the tests of every route read the declaration.
 
-use std::future::Future;
-
-use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, on};
 use http::StatusCode;
 use model::EventKind;
-use schemars::{Schema, SchemaGenerator};
+use schemars::Schema;
 
-use crate::problem::{Problem, ProblemKind};
-use crate::request::AppState;
-
-/// One operation of the API: its declaration, what it receives, what it answers, and its handler.
-pub(crate) trait Operation: 'static {
-    /// The declaration.
-    const ENDPOINT: Endpoint;
-
-    /// What the handler receives: for most, a [`crate::request::context::RequestContext`] with the caller,
-    /// the input and the request's one lease. Reading it consumes the request, so there is only one.
-    type Context: Context;
-
-    /// The body of a success.
-    type Answer: Answer;
-
-    /// Runs the operation.
-    fn handle(context: Self::Context) -> impl Future<Output = Result<Self::Answer, Problem>> + Send;
-}
-
-/// What a handler receives, made from a request.
-pub(crate) trait Context: Sized + Send + 'static {
-    /// Reads the request.
-    fn from_request(request: Request, app: &AppState) -> impl Future<Output = Result<Self, Problem>> + Send;
-
-    /// What a client sends.
-    fn describe(_: &mut SchemaGenerator) -> RequestDescription {
-        RequestDescription::default()
-    }
-}
-
-/// The response of a success.
-pub(crate) trait Answer: Send {
-    /// The media type and schema of the body; `None` without a body.
-    fn describe(schemas: &mut SchemaGenerator) -> Option<(&'static str, Schema)>;
-
-    /// The response with the status of the endpoint.
-    fn into_response(self, status: StatusCode) -> Response;
-}
+use crate::problem::ProblemKind;
 
 /// What a client sends to an operation.
 #[derive(Default)]
@@ -123,15 +81,6 @@ impl Verb {
             Self::Post => "POST",
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
-        }
-    }
-
-    fn filter(self) -> MethodFilter {
-        match self {
-            Self::Get => MethodFilter::GET,
-            Self::Post => MethodFilter::POST,
-            Self::Patch => MethodFilter::PATCH,
-            Self::Delete => MethodFilter::DELETE,
         }
     }
 }
@@ -339,60 +288,9 @@ impl Endpoint {
     }
 }
 
-/// An endpoint as the router, the OpenAPI document and tests see it.
-#[derive(Clone, Copy)]
-pub struct Route {
-    /// The declaration.
-    pub endpoint: &'static Endpoint,
-    pub(crate) handler: fn() -> MethodRouter<AppState>,
-    pub(crate) describe_request: fn(&mut SchemaGenerator) -> RequestDescription,
-    pub(crate) describe_answer: fn(&mut SchemaGenerator) -> Option<(&'static str, Schema)>,
-}
-
-impl Route {
-    /// The route of an operation.
-    pub(crate) const fn of<O: Operation>() -> Self {
-        Self {
-            endpoint: const { &O::ENDPOINT },
-            handler: handler::<O>,
-            describe_request: O::Context::describe,
-            describe_answer: O::Answer::describe,
-        }
-    }
-
-    /// The media type of the body that a request must have, if any.
-    pub fn required_media_type(&self) -> Option<&'static str> {
-        self.description().body.filter(|body| body.required).map(|body| body.media_type)
-    }
-
-    /// The authentication.
-    pub fn caller(&self) -> Caller {
-        self.description().caller
-    }
-
-    fn description(&self) -> RequestDescription {
-        (self.describe_request)(&mut SchemaGenerator::default())
-    }
-}
-
 /// The path that a request matched, and its endpoint if the method matched too; noted on the response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Matched {
     pub(crate) endpoint: Option<&'static Endpoint>,
     pub(crate) mount: &'static Mount,
-}
-
-fn handler<O: Operation>() -> MethodRouter<AppState> {
-    on(
-        O::ENDPOINT.verb.filter(),
-        async |axum::extract::State(app): axum::extract::State<AppState>, request: Request| {
-            answer::<O>(request, &app).await.unwrap_or_else(Problem::into_response)
-        },
-    )
-}
-
-async fn answer<O: Operation>(request: Request, app: &AppState) -> Result<Response, Problem> {
-    let context = O::Context::from_request(request, app).await?;
-    let answer = O::handle(context).await?;
-    Ok(answer.into_response(O::ENDPOINT.success))
 }

@@ -32,9 +32,10 @@ use runtime::{AuditContext, Spawner};
 
 pub use api::ROUTES;
 pub use axum::Router;
-pub use endpoint::{Caller, Dialect, Endpoint, Group, Listener, Mount, Route, Verb};
+pub use endpoint::{Caller, Dialect, Endpoint, Group, Listener, Mount, Verb};
 pub use layers::refusal;
 pub use openapi::document as openapi_document;
+pub use request::operation::Route;
 pub use router::{Routers, routers};
 
 /// The peer address of the connection; the listener adds it to every request.

@@ -8,9 +8,38 @@ use auth::Services;
 use http::Method;
 use runtime::metric::{Collector, Histogram, HistogramSnapshot, JobMetrics, Page, float};
 
-use crate::api::ROUTES;
 use crate::endpoint::{Group, Matched};
-use crate::layers::Timed;
+
+/// A layer, or the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timed {
+    Origin,
+    Log,
+    Headers,
+    Cors,
+    Problems,
+    Detach,
+    Handler,
+}
+
+impl Timed {
+    /// All values, from the outside in.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Origin, Self::Log, Self::Headers, Self::Cors, Self::Problems, Self::Detach, Self::Handler];
+
+    /// The label in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Log => "log",
+            Self::Headers => "headers",
+            Self::Cors => "cors",
+            Self::Problems => "problems",
+            Self::Detach => "detach",
+            Self::Handler => "handler",
+        }
+    }
+}
 
 /// What the requests of one series have in common: route, method and status.
 type Series = (&'static str, &'static str, u16);
@@ -28,14 +57,9 @@ struct Requests {
 pub(crate) struct Metrics {
     /// Written once for each series; otherwise only read.
     requests: RwLock<BTreeMap<Series, Requests>>,
+    /// The paths of legacy routes, which are shown before their first request.
+    legacy: Vec<&'static str>,
     layers: [Histogram; Timed::ALL.len()],
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        let layers = std::array::from_fn(|_| Histogram::new(LAYER_BOUNDS));
-        Self { requests: RwLock::default(), layers }
-    }
 }
 
 /// Other sources of the page.
@@ -77,12 +101,6 @@ fn operation(matched: Matched) -> Option<&'static str> {
     }
 }
 
-/// The paths of legacy routes.
-fn legacy_routes() -> impl Iterator<Item = &'static str> {
-    let mounts = ROUTES.iter().flat_map(|route| route.endpoint.mounts);
-    mounts.filter(|mount| mount.successor.is_some()).map(|mount| mount.path)
-}
-
 /// The outcome label: success, refused because of the request, or failed because of the server.
 fn outcome(status: u16) -> &'static str {
     match status {
@@ -93,6 +111,12 @@ fn outcome(status: u16) -> &'static str {
 }
 
 impl Metrics {
+    /// No requests yet, and these legacy routes.
+    pub(crate) fn new(legacy: Vec<&'static str>) -> Self {
+        let layers = std::array::from_fn(|_| Histogram::new(LAYER_BOUNDS));
+        Self { requests: RwLock::default(), legacy, layers }
+    }
+
     /// Counts one request.
     pub(crate) fn request(&self, method: &Method, matched: Option<Matched>, status: u16, took: Duration) {
         let series = (matched.map_or("other", |matched| matched.mount.path), known(method), status);
@@ -125,7 +149,7 @@ impl Metrics {
         let duration = "http_server_request_duration_seconds";
         page.family(duration, "histogram", "Duration of requests.");
         let mut operations = BTreeMap::<_, u64>::new();
-        let mut legacy: BTreeMap<_, u64> = legacy_routes().map(|route| (route, 0)).collect();
+        let mut legacy: BTreeMap<_, u64> = self.legacy.iter().map(|route| (*route, 0)).collect();
 
         for ((route, method, status), of_series) in &*requests {
             let (snapshot, code) = (of_series.took.snapshot(), status.to_string());
@@ -274,10 +298,12 @@ fn passwords(page: &mut Page, services: &Services) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ROUTES;
 
     #[test]
     fn requests_are_counted_by_route_and_operation_and_not_by_unknown_methods() {
-        let (metrics, took) = (Metrics::default(), Duration::from_millis(3));
+        let (metrics, took) =
+            (Metrics::new(vec!["/flutter-login", "/flutter-register"]), Duration::from_millis(3));
         let odd = Method::from_bytes(b"X-ODD").unwrap();
         let matched = |path| {
             let mut all = ROUTES.iter().flat_map(|route| {

@@ -7,8 +7,9 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::api::ROUTES;
-use crate::endpoint::{Caller, Dialect, Group, Listener, Mount, Parameter, RequestDescription, Route};
+use crate::endpoint::{Caller, Dialect, Group, Listener, Mount, Parameter, RequestDescription};
 use crate::problem::ProblemKind;
+use crate::request::operation::Route;
 
 const JSON: &str = "application/json";
 

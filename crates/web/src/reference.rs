@@ -7,8 +7,9 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::Value;
 
 use crate::api::ROUTES;
-use crate::endpoint::{Endpoint, Route};
+use crate::endpoint::Endpoint;
 use crate::problem::ProblemKind;
+use crate::request::operation::Route;
 
 /// A member of a body.
 struct Member {

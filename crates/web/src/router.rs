@@ -9,12 +9,12 @@ use axum::routing::MethodRouter;
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 
-use crate::WebDeps;
 use crate::api::ROUTES;
 use crate::endpoint::{Endpoint, Group, Listener, Mount};
-use crate::layers::{self, Cors, Deprecated, Detach, Origins, SecurityHeaders, Stopwatch, Timed};
-use crate::metrics::Metrics;
+use crate::layers::{self, Cors, Deprecated, Detach, Origins, SecurityHeaders, Stopwatch};
+use crate::metrics::{Metrics, Timed};
 use crate::request::AppState;
+use crate::{WebDeps, openapi};
 
 /// The routers of the two listeners.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub fn routers(deps: WebDeps) -> Routers {
     };
     let deprecated = Deprecated { enabled: settings.legacy_enabled, sunset: settings.legacy_sunset };
 
-    let metrics = Arc::<Metrics>::default();
+    let metrics = Arc::new(Metrics::new(legacy_routes().collect()));
     let watch = |what| Stopwatch { what, counts: Arc::clone(&metrics) };
     let on_route = |endpoint: &'static Endpoint, handler: MethodRouter<AppState>| {
         let detach = Detach { needs_permit: endpoint.group != Group::Health, ..detach.clone() };
@@ -82,11 +82,18 @@ pub fn routers(deps: WebDeps) -> Routers {
 
     let public = router(Listener::Public, on_route, on_path);
     let operations = router(Listener::Operations, |_, handler| handler, |_, methods| methods);
-    let app = AppState::new(deps, Arc::clone(&metrics));
+    let openapi = openapi::document(&settings.public_url).to_string().into();
+    let app = AppState::new(deps, Arc::clone(&metrics), openapi);
     Routers {
         public: public.with_state(app.clone()).layer(layers),
         operations: operations.with_state(app).layer(from_fn(layers::problems)),
     }
+}
+
+/// The paths of legacy routes.
+fn legacy_routes() -> impl Iterator<Item = &'static str> {
+    let mounts = ROUTES.iter().flat_map(|route| route.endpoint.mounts);
+    mounts.filter(|mount| mount.successor.is_some()).map(|mount| mount.path)
 }
 
 /// The routes of one listener, each with its layers.

@@ -4,6 +4,7 @@
 //! The list is also the source of the documentation: `docs/generated/events.md` is generated from it.
 
 mod documented;
+pub mod intent;
 #[cfg(test)]
 mod tests;
 
@@ -438,7 +439,7 @@ pub mod announced {
     use super::EventKind;
     use crate::{Now, SessionId, UserUuid};
 
-    crate::intent::intents! {
+    super::intent::intents! {
         traced {
             UserRegistered { user: UserUuid, session: Option<SessionId> }
             ProfileChanged { user: UserUuid, stamp: Now }

@@ -15,11 +15,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use docs::{default_toml, markdown};
-pub use error::{ConfigError, ConfigErrors, SettingError};
+pub use error::{ConfigError, ConfigErrors};
 pub use settings::{
     AccountsConfig, Audience, AuditConfig, Blocklist, CleanupConfig, Config, DatabaseConfig, HealthConfig,
     LegacyConfig, LogFilter, LogFormat, PasswordAlgorithm, PasswordsConfig, RedisConfig, SchemaName,
-    ServerConfig, Setting, SigningAlgorithm, Subject, TelemetryConfig, TokensConfig, reachable,
+    ServerConfig, Setting, SettingError, SigningAlgorithm, Subject, TelemetryConfig, TokensConfig, reachable,
 };
 pub use source::{LoadArgs, Source, environment};
 pub use url::{DatabaseUrl, PostgresUrl, RedisUrl, WebOrigin, WebUrl};

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::header;
 
 use super::page::Page;
-use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::Problem;
 use crate::request::context::{Document, Nothing};
+use crate::request::operation::Operation;
 
 const PAGE: &str = include_str!("../docs/page.html");
 const SCRIPT: &str = include_str!("../docs/page.js");

@@ -5,10 +5,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::Page;
-use crate::endpoint::{Endpoint, Group, Listener, Mount, Operation, Verb};
+use crate::endpoint::{Endpoint, Group, Listener, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
 use crate::request::context::{MetricsPage, Nothing, Readiness};
 use crate::request::input::Json;
+use crate::request::operation::Operation;
 
 /// The result of a health check.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -11,7 +11,7 @@ mod well_known;
 use compat::fastapi;
 use v1::{account, introspect, session};
 
-use crate::endpoint::Route;
+use crate::request::operation::Route;
 
 /// Every endpoint of both listeners.
 pub const ROUTES: &[Route] = &[

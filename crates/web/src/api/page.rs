@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use crate::endpoint::Answer;
+use crate::request::operation::Answer;
 
 /// A document with its header fields.
 pub(crate) struct Page {

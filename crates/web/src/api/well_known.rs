@@ -3,9 +3,10 @@
 use http::header;
 
 use super::page::Page;
-use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::Problem;
 use crate::request::context::RequestContext;
+use crate::request::operation::Operation;
 
 /// The media type of a set of keys (RFC 7517 §8.5.2).
 const JWK_SET: &str = "application/jwk-set+json";

@@ -16,7 +16,7 @@ pub(crate) use headers::{SecurityHeaders, security_headers};
 pub(crate) use log::{log, note_endpoint, note_mount};
 pub(crate) use problems::problems;
 pub(crate) use request_origin::{Origins, origin};
-pub(crate) use timed::{Stopwatch, Timed};
+pub(crate) use timed::Stopwatch;
 
 use std::sync::Arc;
 

@@ -11,38 +11,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use crate::metrics::Metrics;
-
-/// A layer, or the handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Timed {
-    Origin,
-    Log,
-    Headers,
-    Cors,
-    Problems,
-    Detach,
-    Handler,
-}
-
-impl Timed {
-    /// All values, from the outside in.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Origin, Self::Log, Self::Headers, Self::Cors, Self::Problems, Self::Detach, Self::Handler];
-
-    /// The label in metrics.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Origin => "origin",
-            Self::Log => "log",
-            Self::Headers => "headers",
-            Self::Cors => "cors",
-            Self::Problems => "problems",
-            Self::Detach => "detach",
-            Self::Handler => "handler",
-        }
-    }
-}
+use crate::metrics::{Metrics, Timed};
 
 /// Wraps a layer and counts the time spent in it, excluding the layers inside.
 #[derive(Clone)]
@@ -144,7 +113,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_layer_is_charged_for_its_own_time_only() {
-        let counts = Arc::<Metrics>::default();
+        let counts = Arc::new(Metrics::new(Vec::new()));
         let watch = |what| Stopwatch { what, counts: Arc::clone(&counts) };
         let layers = ServiceBuilder::new()
             .layer(watch(Timed::Log))

@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::AppState;
 use super::input::{BODY_PROBLEMS, Input, Received, authorization};
-use crate::endpoint::{self, Context, RequestDescription};
+use crate::endpoint::{self, RequestDescription};
 use crate::layers::{Gone, ReadBody, RequestOrigin};
 use crate::metrics::Sources;
 use crate::problem::{Problem, ProblemKind};
+use crate::request::operation::Context;
 
 /// One request, read and authenticated, with its single lease. A handler receives one context, and reading it
 /// consumes the request, so that no handler has two leases.

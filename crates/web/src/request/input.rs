@@ -11,8 +11,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::endpoint::{Answer, BodyDescription, Parameter};
+use crate::endpoint::{BodyDescription, Parameter};
 use crate::problem::{Problem, ProblemKind};
+use crate::request::operation::Answer;
 
 /// A request whose body is read.
 pub(crate) struct Received {

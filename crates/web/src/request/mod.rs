@@ -4,6 +4,7 @@
 
 pub(crate) mod context;
 pub(crate) mod input;
+pub(crate) mod operation;
 
 use std::sync::Arc;
 
@@ -14,18 +15,15 @@ use runtime::AuditContext;
 use runtime::metric::{Collector, JobMetrics};
 
 use crate::metrics::Metrics;
-use crate::openapi;
 use crate::{ServerHealth, Settings, WebDeps};
 
-/// The router's state. Outside this module only `router` and `endpoint` name it, which `cargo xtask tidy`
-/// checks.
+/// The router's state. Outside this module only `router` names it, which `cargo xtask tidy` checks.
 #[derive(Clone)]
 pub(crate) struct AppState(Arc<SharedState>);
 
 impl AppState {
     /// The state of both routers.
-    pub(crate) fn new(deps: WebDeps, metrics: Arc<Metrics>) -> Self {
-        let openapi = openapi::document(&deps.settings.public_url).to_string().into();
+    pub(crate) fn new(deps: WebDeps, metrics: Arc<Metrics>, openapi: Bytes) -> Self {
         Self(Arc::new(SharedState {
             requests: deps.requests,
             probe: deps.probe,

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use auth::account::ProfileSchema;
 use protocol::wire::scope::Scope;
 
+use super::error::SettingError;
 use super::section;
 use crate::config::check::Report;
-use crate::config::error::SettingError;
 use crate::config::value::RoleScopes;
 
 section! {

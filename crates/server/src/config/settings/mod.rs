@@ -8,6 +8,7 @@ mod accounts;
 mod audit;
 mod cleanup;
 mod database;
+mod error;
 mod health;
 mod legacy;
 mod passwords;
@@ -22,6 +23,7 @@ pub use accounts::AccountsConfig;
 pub use audit::AuditConfig;
 pub use cleanup::CleanupConfig;
 pub use database::{DatabaseConfig, SchemaName};
+pub use error::SettingError;
 pub use health::HealthConfig;
 pub use legacy::LegacyConfig;
 pub use passwords::{Blocklist, PasswordAlgorithm, PasswordsConfig};
@@ -30,7 +32,6 @@ pub use server::{ServerConfig, reachable};
 pub use telemetry::{LogFilter, LogFormat, TelemetryConfig};
 pub use tokens::{Audience, SigningAlgorithm, Subject, TokensConfig};
 
-use super::error::SettingError;
 use super::url::WebUrl;
 use super::value::{RawValue, Value};
 

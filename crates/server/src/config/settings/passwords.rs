@@ -7,9 +7,9 @@ use auth::password::{self, Breaches, PasswordSettings};
 use hashing::Scheme;
 use protocol::wire::password_hash::{ARGON2_MAX_ITERATIONS, ARGON2_MAX_MEMORY, ARGON2_MAX_WORK, BCRYPT_COST};
 
+use super::error::SettingError;
 use super::section;
 use crate::config::check::Report;
-use crate::config::error::SettingError;
 use crate::config::value::{ByteSize, Value, words};
 
 words! {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use model::Secret;
 use protocol::wire::algorithm::Algorithm;
 
+use super::error::SettingError;
 use super::section;
 use crate::config::check::Report;
-use crate::config::error::SettingError;
 use crate::config::url::WebUrl;
 use crate::config::value::{Value, words};
 

@@ -12,10 +12,11 @@ use store::queries::user::User;
 
 use crate::api::v1::account::UserBody;
 use crate::api::v1::session::TokenBody;
-use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
 use crate::request::context::RequestContext;
 use crate::request::input::{Json, input};
+use crate::request::operation::Operation;
 
 /// A pair of tokens and their user.
 #[derive(Debug, Serialize, JsonSchema)]

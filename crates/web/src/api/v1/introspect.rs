@@ -10,10 +10,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::queries::session::Session;
 
-use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::Problem;
 use crate::request::context::{ClientCredentials, RequestContext};
 use crate::request::input::{Form, Json, input};
+use crate::request::operation::Operation;
 
 input! {
     /// A token to introspect (RFC 7662 §2.1).

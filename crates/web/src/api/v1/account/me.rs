@@ -6,10 +6,11 @@ use http::StatusCode;
 use model::{EventKind, Secret};
 
 use super::UserBody;
-use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
 use crate::request::context::RequestContext;
 use crate::request::input::{Json, NoContent, input};
+use crate::request::operation::Operation;
 
 const MOUNTS: &[Mount] = &[Mount::public("/api/v1/auth/me"), Mount::fastapi("/api/auth/me")];
 

@@ -5,10 +5,11 @@ use auth::token::Caller;
 use http::StatusCode;
 use model::{EventKind, Secret};
 
-use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
 use crate::request::context::RequestContext;
 use crate::request::input::{Json, NoContent, input};
+use crate::request::operation::Operation;
 
 input! {
     /// A change of password.

@@ -5,10 +5,11 @@ use http::StatusCode;
 use model::{EventKind, Secret};
 
 use super::UserBody;
-use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
 use crate::request::context::RequestContext;
 use crate::request::input::{Json, input};
+use crate::request::operation::Operation;
 
 input! {
     /// A new account.

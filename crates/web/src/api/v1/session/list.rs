@@ -8,10 +8,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::endpoint::{Endpoint, Group, Mount, Operation, Parameter, Verb};
+use crate::endpoint::{Endpoint, Group, Mount, Parameter, Verb};
 use crate::problem::{Problem, ProblemKind};
 use crate::request::context::RequestContext;
 use crate::request::input::{Input, Json, NoContent, Received};
+use crate::request::operation::Operation;
 
 /// One of the caller's sessions.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -4,10 +4,11 @@ use auth::login::{Credentials, login};
 use model::{EventKind, Secret};
 
 use super::TokenBody;
-use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
 use crate::request::context::RequestContext;
 use crate::request::input::{Form, Json, input};
+use crate::request::operation::Operation;
 
 input! {
     /// Login form (RFC 6749 §4.3.2).

@@ -6,10 +6,11 @@ use auth::token::Caller;
 use http::StatusCode;
 use model::{EventKind, Secret};
 
-use crate::endpoint::{Endpoint, Group, Mount, Operation, Verb};
+use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::Problem;
 use crate::request::context::{MaybeExpired, RequestContext};
 use crate::request::input::{MaybeJson, NoContent, input};
+use crate::request::operation::Operation;
 
 input! {
     /// A refresh token of the session to end; absent when the request has a bearer token.

@@ -3,10 +3,10 @@
 //!
 //! Each kind of intent is a type of its own, and determines the event that its transaction records.
 
-use crate::event::CommittedEvent;
+use super::CommittedEvent;
 use crate::{Actor, Channel, Event, Now, RequestId, SessionId, UserUuid};
 
-pub use crate::event::announced::*;
+pub use super::announced::*;
 
 /// The intent to run a transaction that records an event of one kind.
 pub trait Announced {
@@ -24,7 +24,7 @@ macro_rules! intents {
         traced { $($traced:ident { $($traced_member:ident: $traced_type:ty),* })+ }
         untraced { $($untraced:ident { $($untraced_member:ident: $untraced_type:ty),* })+ }
     ) => {
-        $crate::intent::intents! {
+        $crate::event::intent::intents! {
             $($traced { $($traced_member: $traced_type),* })+
             $($untraced { $($untraced_member: $untraced_type),* })+
         }
@@ -46,7 +46,7 @@ macro_rules! intents {
         }
     };
     ($($name:ident { $($member:ident: $type:ty),* })+) => {
-        use $crate::intent::{Announced, Intent};
+        use $crate::event::intent::{Announced, Intent};
 
         /// The kind of an intent: the kind of the event that follows its commit.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
