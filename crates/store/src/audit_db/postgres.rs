@@ -22,6 +22,10 @@ use crate::{Error, Settings};
 
 /// Longest wait for a locked partition: later lock requests queue behind this one.
 const LOCK_WAITS: &str = "SET LOCAL lock_timeout = '40ms'";
+/// Nodes change partitions one after another. Readers and writers of the trail do not take this lock, so the
+/// wait for it has no limit of its own.
+const NODES_TAKE_TURNS: &str =
+    "SELECT pg_advisory_xact_lock(hashtext('gatewright.audit'), hashtext('gw.audit_events'))";
 /// Attempts to change a partition, each from the beginning.
 const TRIES: u32 = 3;
 /// Longer than the statement deadline: a change walks an index or two and removes the file of a month.
@@ -140,12 +144,10 @@ impl PostgresAudit {
             }
 
             let text = self.named(&format!(
-                "BEGIN; {LOCK_WAITS}; SELECT pg_advisory_xact_lock(hashtext('gatewright.audit'), \
-                 hashtext('{}')); \
+                "BEGIN; {NODES_TAKE_TURNS}; {LOCK_WAITS}; \
                  CREATE TABLE gw.{name} (LIKE gw.audit_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS); \
                  ALTER TABLE gw.audit_events ATTACH PARTITION gw.{name} FOR VALUES FROM ({start}) TO \
-                 ({end}); COMMIT",
-                self.schema.replace('\'', "''"),
+                 ({end}); COMMIT"
             ));
 
             match self.change(&text).await {
@@ -170,7 +172,7 @@ impl PostgresAudit {
             // A name that parses as a month contains only letters, digits and `_`. Each journal keeps its new
             // first position.
             let text = self.named(&format!(
-                "BEGIN; {LOCK_WAITS}; \
+                "BEGIN; {NODES_TAKE_TURNS}; {LOCK_WAITS}; \
                  UPDATE gw.audit_journals AS j SET kept_sequence = l.sequence, kept_hash = l.hash \
                  FROM (SELECT o.id, e.sequence, e.hash FROM gw.audit_journals o CROSS JOIN LATERAL \
                  (SELECT p.sequence, p.hash FROM gw.{name} p WHERE p.journal = o.id \
