@@ -100,7 +100,7 @@ async fn the_app_serves_until_it_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), []);
     let (lifecycle, tasks) = lifecycle();
-    let ports = BoundListeners::bind(&config).await.unwrap();
+    let ports = BoundListeners::bind(&config).unwrap();
     let public = ports.address().unwrap();
     let operations = ports.operations.as_ref().unwrap().local_addr().unwrap();
     let app =
@@ -133,11 +133,10 @@ async fn the_app_serves_until_it_is_stopped() {
 #[tokio::test]
 async fn a_taken_port_is_named_with_its_setting() {
     let folder = tempfile::tempdir().unwrap();
-    let first = BoundListeners::bind(&config(folder.path(), [])).await.unwrap();
+    let first = BoundListeners::bind(&config(folder.path(), [])).unwrap();
     let address = first.address().unwrap().to_string();
-    let taken = BoundListeners::bind(&config(folder.path(), [("server.listen", address.as_str())]))
-        .await
-        .unwrap_err();
+    let taken =
+        BoundListeners::bind(&config(folder.path(), [("server.listen", address.as_str())])).unwrap_err();
     let text = taken.to_string();
     assert!(text.contains("server.listen") && text.contains(&address) && text.contains("taken"), "{text}");
 }

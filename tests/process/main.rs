@@ -19,6 +19,7 @@ mod hostile;
 mod injection;
 mod node;
 mod nodes;
+mod outputs;
 mod readme;
 mod seeds;
 mod service_manager;

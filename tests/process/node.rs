@@ -66,6 +66,15 @@ impl Setup {
         builder.run(PASSWORD)
     }
 
+    /// Runs a shell script to its end; `$0` is the binary.
+    pub(crate) fn in_shell(&self, script: &str) -> Finished {
+        let mut shell = Server::builder("sh").args(["-c", script]).arg(process::gatewright());
+        for (name, value) in &self.env {
+            shell = shell.env(name, value);
+        }
+        shell.folder(self.folder.path()).run("")
+    }
+
     /// Starts a server and waits until it is ready.
     pub(crate) fn start(&self) -> Node {
         self.start_on(testkit::free_port())
@@ -79,8 +88,15 @@ impl Setup {
     /// Starts a server that survives writes beyond a file size limit, as on a full disk. There is no limit
     /// yet.
     pub(crate) fn start_to_be_limited(&self) -> Node {
-        let ignoring = ["-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
-        self.serve(testkit::free_port(), Server::builder("sh").args(ignoring).arg(process::gatewright()))
+        self.start_after("trap '' XFSZ", "")
+    }
+
+    /// Starts a server from a shell that has run `script`; `redirections` are its outputs, as the shell
+    /// writes them.
+    pub(crate) fn start_after(&self, script: &str, redirections: &str) -> Node {
+        let script = format!("{script}; exec \"$0\" \"$@\" {redirections}");
+        let shell = Server::builder("sh").args(["-c", &script]).arg(process::gatewright());
+        self.serve(testkit::free_port(), shell)
     }
 
     fn serve(&self, port: u16, builder: ServerBuilder) -> Node {

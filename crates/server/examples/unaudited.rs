@@ -20,8 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn serve() -> Result<(), Box<dyn Error>> {
     let config = Config::load(&LoadArgs::default(), environment())?.config;
     let given = RuntimeDeps { recorder: Some(Arc::new(|_| Arc::new(NoopRecorder))), ..RuntimeDeps::system() };
-    logging::init(&config.telemetry, &given.clock)?;
-    let ports = BoundListeners::bind(&config).await?;
+    logging::init(&config.telemetry, &given.clock, &logging::standard_error()?)?;
+    let ports = BoundListeners::bind(&config)?;
     let lifecycle = Lifecycle::new(Deadlines::after(Duration::ZERO));
     let app = App::build(&config, ports.address()?, &lifecycle.tasks(), given).await?;
     println!("The server without an audit trail is up.");

@@ -10,6 +10,7 @@ use auth::signing_keys::{Rotated, SigningKeyError};
 use auth::{OpContext, Services};
 use model::{Channel, Clock, Origin, Rng};
 use protocol::sealed::keyring::Keyring;
+use runtime::metric::Collector;
 use runtime::{AuditContext, NoopRecorder, Recorder, Spawner};
 use store::audit_db::Audit;
 use store::{Faults, Lease, Store};
@@ -27,6 +28,10 @@ pub struct RuntimeDeps {
     pub clock: Clock,
     /// The random number generator.
     pub rng: Rng,
+    /// How many files the process may open; none for any number.
+    pub open_files: Option<u64>,
+    /// Writes the metrics of other parts of the process.
+    pub collectors: Vec<Collector>,
     /// Stands before the journal and receives audit events first.
     pub recorder: Option<RecorderLayer>,
     /// Panics when a task takes a second connection; for tests.
@@ -44,6 +49,8 @@ impl RuntimeDeps {
         Self {
             clock: Clock::system(),
             rng: Rng::system(),
+            open_files: None,
+            collectors: Vec::new(),
             recorder: None,
             forbid_second_acquire: false,
             faults: None,

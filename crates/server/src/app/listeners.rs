@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 
 use listener::Tls;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::app::start_error::StartError;
 use crate::config::Config;
+
+/// How many connections wait to be accepted, as far as the system allows (`net.core.somaxconn`). A burst
+/// beyond it waits a second for the client's next SYN.
+const BACKLOG: u32 = 4096;
 
 /// The bound listeners.
 #[derive(Debug)]
@@ -24,15 +28,15 @@ impl BoundListeners {
     ///
     /// # Errors
     /// [`StartError::Bind`], [`StartError::Tls`].
-    pub async fn bind(config: &Config) -> Result<Self, StartError> {
+    pub fn bind(config: &Config) -> Result<Self, StartError> {
         let server = &config.server;
         let tls = match (&server.tls_cert_file, &server.tls_key_file) {
             (Some(cert), Some(key)) => Some(Tls::load(cert, key).map_err(StartError::Tls)?),
             _ => None,
         };
-        let public = bind("server.listen", server.listen).await?;
+        let public = bind("server.listen", server.listen)?;
         let operations = match server.ops_listen {
-            Some(address) => Some(bind("server.ops_listen", address).await?),
+            Some(address) => Some(bind("server.ops_listen", address)?),
             None => None,
         };
         Ok(Self { public, operations, tls })
@@ -52,6 +56,13 @@ impl BoundListeners {
     }
 }
 
-async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|why| StartError::Bind { key, address, why })
+fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A new process can listen while connections of the last one are being closed.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|why| StartError::Bind { key, address, why })
 }

@@ -1,10 +1,14 @@
 //! Logs: one line per event, on standard error.
 //!
+//! A line never waits for standard error: see [`BackgroundWriter`].
+//!
 //! Input of clients cannot break a line: JSON escapes it, and the format for people escapes every control
 //! character of messages and fields, so that a client cannot forge a line or move the cursor.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
+use std::panic::PanicHookInfo;
 
 use model::Clock;
 use tracing::Subscriber;
@@ -18,6 +22,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use crate::app::background_writer::BackgroundWriter;
 use crate::config::{LogFilter, LogFormat, TelemetryConfig};
 
 /// Changes the log filter while the process runs.
@@ -42,14 +47,34 @@ impl fmt::Debug for Logging {
 #[error("logging: {0}")]
 pub struct LoggingError(String);
 
-/// Initialises logging for the process; may be called once.
-pub fn init(config: &TelemetryConfig, clock: &Clock) -> Result<Logging, LoggingError> {
-    let terminal = std::io::stderr().is_terminal();
+/// Starts the writer of standard error, for log lines and for the last message of a command.
+///
+/// # Errors
+/// The system starts no thread.
+pub fn standard_error() -> io::Result<BackgroundWriter> {
+    let report = |lines| tracing::warn!(lines, "log lines were dropped: standard error did not accept them");
+    BackgroundWriter::start("standard error", io::stderr(), report)
+}
+
+/// Initialises logging for the process; may be called once. Lines go to `to`. A panic is logged instead of
+/// being written to standard error by the thread that panics.
+pub fn init(config: &TelemetryConfig, clock: &Clock, to: &BackgroundWriter) -> Result<Logging, LoggingError> {
+    let terminal = io::stderr().is_terminal();
     let (filter, handle) = reload::Layer::new(parse(&config.log_level)?);
-    let lines = lines(config.log_format, terminal, clock, std::io::stderr);
+    let to = to.clone();
+    let lines = lines(config.log_format, terminal, clock, move || to.clone());
     let set_up = tracing_subscriber::registry().with(filter).with(lines).try_init();
     set_up.map_err(|why| LoggingError(why.to_string()))?;
+    std::panic::set_hook(Box::new(log_panic));
     Ok(Logging(handle))
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("a value that is not text");
+    let location = panic.location().map(tracing::field::display);
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(location, backtrace, "panicked: {message}");
 }
 
 fn parse(filter: &LogFilter) -> Result<EnvFilter, LoggingError> {
@@ -120,7 +145,7 @@ pub(crate) fn escape(text: &str, into: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
+    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     use model::Now;

@@ -1,6 +1,7 @@
 //! The whole application: built by [`App::build`], run by [`App::run`].
 
 pub mod audit_setup;
+pub mod background_writer;
 pub mod bootstrap;
 mod cpu_quota;
 pub mod generated_docs;
@@ -8,6 +9,7 @@ pub mod lifecycle;
 pub mod listeners;
 pub mod logging;
 pub mod master_key;
+pub(crate) mod open_files;
 pub mod reload;
 pub(crate) mod service_manager;
 mod sinks;
@@ -31,6 +33,7 @@ use self::audit_setup::JournalOwner;
 use self::bootstrap::{Core, IfMissing, RuntimeDeps};
 use self::lifecycle::{Ended, Health, Lifecycle, Phase, Signals, Stage, Tasks};
 use self::listeners::BoundListeners;
+use self::open_files::ConnectionLimits;
 use self::start_error::StartError;
 use crate::config::Config;
 
@@ -61,6 +64,7 @@ pub struct App {
     /// The metrics of the store.
     pub store_metrics: store::StoreMetrics,
     limits: Limits,
+    connections: ConnectionLimits,
     tasks: Tasks,
 }
 
@@ -78,6 +82,7 @@ impl App {
         tasks: &Tasks,
         deps: RuntimeDeps,
     ) -> Result<Self, StartError> {
+        let connections = open_files::divide(config, deps.open_files)?;
         let public_url = config.server.public_url_at(listening);
         let spawner = tasks.spawner(Stage::Working);
         let core =
@@ -113,7 +118,7 @@ impl App {
             audit: audit.clone(),
             store_metrics: store.metrics.clone(),
             jobs: Arc::clone(runner.jobs()),
-            collectors: vec![audit_metrics(Arc::clone(&auditor))],
+            collectors: deps.collectors.into_iter().chain([audit_metrics(Arc::clone(&auditor))]).collect(),
             clock: deps.clock,
             spawner: tasks.spawner(Stage::Serving),
             health: Arc::new(move || ServerHealth {
@@ -136,13 +141,14 @@ impl App {
             audit,
             auditor,
             limits: Limits::from(&config.server),
+            connections,
             tasks: tasks.clone(),
         })
     }
 
     /// Starts the jobs and the listeners, and sets the phase to running.
     pub fn start(self, ports: BoundListeners) {
-        let Self { public, operations, runner, jobs, audit, auditor, tasks, limits, .. } = self;
+        let Self { public, operations, runner, jobs, audit, auditor, tasks, limits, connections, .. } = self;
         note_life(&tasks, &audit);
         watch_audit(&tasks, auditor);
         for job in jobs.iter() {
@@ -157,8 +163,10 @@ impl App {
         if let Some(tls) = &ports.tls {
             watch_certificate(&tasks, tls.clone());
         }
-        start_listener(&tasks, "public listener", ports.public, public, limits, ports.tls);
+        let of_public = Limits { connections: connections.public, ..limits };
+        start_listener(&tasks, "public listener", ports.public, public, of_public, ports.tls);
         if let Some(listener) = ports.operations {
+            let limits = Limits { connections: connections.operations, ..limits };
             start_listener(&tasks, "operations listener", listener, operations, limits, None);
         }
         tasks.health().enter(Phase::Running);

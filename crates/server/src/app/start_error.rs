@@ -36,6 +36,17 @@ pub enum StartError {
         /// The error of the system.
         why: io::Error,
     },
+    /// The process may open too few files.
+    #[error(
+        "the process may open {limit} files, and needs at least {needed}: raise the limit (`ulimit -n`, \
+         `LimitNOFILE` of systemd), or lower database.pool_max"
+    )]
+    OpenFiles {
+        /// The limit.
+        limit: u64,
+        /// The fewest that suffice.
+        needed: u64,
+    },
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(TlsError),

@@ -29,7 +29,7 @@ pub(super) fn configure(global: &Global) -> Result<Config, Failure> {
         loaded.config.telemetry.log_level = LogFilter::for_commands();
     }
     let config = loaded.config;
-    logging::init(&config.telemetry, &RuntimeDeps::system().clock)
+    logging::init(&config.telemetry, &RuntimeDeps::system().clock, &global.standard_error)
         .map_err(|why| Failure::failed(why.to_string()))?;
     Ok(config)
 }

@@ -46,9 +46,10 @@ impl Failure {
     }
 
     /// Prints the sentence on standard error; returns the exit status.
-    pub(super) fn tell(self) -> ExitCode {
+    pub(super) fn tell(self, mut standard_error: impl io::Write) -> ExitCode {
         if !self.text.is_empty() {
-            eprintln!("gatewright: {}", self.text);
+            // A failure to print has no other place to be reported.
+            let _ = standard_error.write_all(format!("gatewright: {}\n", self.text).as_bytes());
         }
         ExitCode::from(self.status)
     }

@@ -23,6 +23,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use self::failure::Failure;
 use self::output::Output;
+use crate::app::background_writer::{BackgroundWriter, LAST_LINES};
+use crate::app::logging;
 use crate::config::{Config, LoadArgs, Loaded, environment};
 
 /// An authentication server: accounts, sessions and tokens, in one binary.
@@ -30,7 +32,7 @@ use crate::config::{Config, LoadArgs, Loaded, environment};
 #[command(name = "gatewright", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
-    global: Global,
+    options: GlobalOptions,
     #[command(subcommand)]
     command: Command,
 }
@@ -38,7 +40,7 @@ struct Cli {
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Options of every command")]
-struct Global {
+struct GlobalOptions {
     /// The configuration file; without it, `gatewright.toml` in the working directory, if it exists
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -51,6 +53,13 @@ struct Global {
     /// Prints JSON, for programs
     #[arg(long, global = true)]
     json: bool,
+}
+
+/// What every command is given.
+struct Global {
+    options: GlobalOptions,
+    /// For the log.
+    standard_error: BackgroundWriter,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,9 +102,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 impl Global {
     fn args(&self) -> LoadArgs {
-        let mut set = self.set.clone();
-        set.extend(self.data_dir.iter().map(|dir| ("data_dir".to_owned(), dir.display().to_string())));
-        LoadArgs { config: self.config.clone(), directory: PathBuf::new(), set }
+        let options = &self.options;
+        let mut set = options.set.clone();
+        set.extend(options.data_dir.iter().map(|dir| ("data_dir".to_owned(), dir.display().to_string())));
+        LoadArgs { config: options.config.clone(), directory: PathBuf::new(), set }
     }
 
     fn load(&self) -> Result<Loaded, Failure> {
@@ -121,28 +131,40 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
+    let mut standard_error = match logging::standard_error() {
+        Ok(writer) => writer,
+        Err(why) => {
+            let text = format!("no thread can be started: {why}");
+            return Failure::failed(text).tell(std::io::stderr());
+        }
+    };
+
     let mut builder = match cli.command {
         Command::Serve => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let ended = match builder.enable_all().build() {
         Ok(runtime) => {
-            let ended = runtime.block_on(cli.run());
+            let ended = runtime.block_on(cli.run(standard_error.clone()));
             // Every task was told to stop, and those that did not were logged.
             runtime.shutdown_background();
             ended
         }
         Err(why) => Err(Failure::failed(format!("the runtime cannot be started: {why}"))),
     };
-    ended.map_or_else(Failure::tell, |()| ExitCode::SUCCESS)
+
+    let status = ended.map_or_else(|failure| failure.tell(&mut standard_error), |()| ExitCode::SUCCESS);
+    standard_error.finish(LAST_LINES);
+    status
 }
 
 impl Cli {
-    async fn run(self) -> Result<(), Failure> {
-        let Self { global, command } = self;
-        let mut out = Output::standard(global.json);
+    async fn run(self, standard_error: BackgroundWriter) -> Result<(), Failure> {
+        let Self { options, command } = self;
+        let mut out = Output::standard(options.json);
+        let global = Global { options, standard_error };
         match command {
-            Command::Serve => serve::run(&global, &mut out).await,
+            Command::Serve => serve::run(&global).await,
             Command::Migrate(migrate) => migrate.run(&global, &mut out).await,
             Command::User(user) => user.run(&global, &mut out).await,
             Command::Client(client) => client.run(&global, &mut out).await,

@@ -1,22 +1,30 @@
 //! `gatewright serve`
 
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
 use serde_json::json;
 
-use super::{Failure, Global, Output};
+use super::{Failure, Global, GlobalOptions, Output};
 use crate::app::App;
 use crate::app::bootstrap::RuntimeDeps;
 use crate::app::lifecycle::{Cause, Deadlines, Lifecycle, Signal, Signals};
 use crate::app::listeners::BoundListeners;
 use crate::app::logging;
+use crate::app::open_files;
 use crate::app::reload::Reload;
 use crate::app::service_manager;
 use crate::config::{Config, DatabaseUrl, reachable};
 
-pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global) -> Result<(), Failure> {
     let loaded = global.load()?;
-    let given = RuntimeDeps::system();
-    let logging = logging::init(&loaded.config.telemetry, &given.clock);
+    let log = global.standard_error.clone();
+    let mut given = RuntimeDeps::system();
+    let logging = logging::init(&loaded.config.telemetry, &given.clock, &log);
+    given.collectors.push(Arc::new(move |page| log.collect(page)));
     let logging = logging.map_err(|why| Failure::failed(why.to_string()))?;
+    given.open_files = open_files::raise();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -25,7 +33,7 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure
     let signals = Signals::system();
     let mut signals =
         signals.map_err(|why| Failure::failed(format!("the signal handlers cannot be installed: {why}")))?;
-    let ports = BoundListeners::bind(&config).await?;
+    let ports = BoundListeners::bind(&config)?;
     let lifecycle = Lifecycle::new(Deadlines::after(config.server.shutdown_delay));
     let tasks = lifecycle.tasks();
     let built = tokio::select! {
@@ -38,7 +46,7 @@ pub(super) async fn run(global: &Global, out: &mut Output) -> Result<(), Failure
     built.start(ports);
     service_manager::watch(&tasks);
     service_manager::ready();
-    greeting.print(out)?;
+    greeting.print(global.options.json)?;
     let reload = move || {
         service_manager::reloading();
         reload.run();
@@ -78,11 +86,22 @@ impl Greeting {
             public_url: app.public_url.clone(),
             operations_url: operations.map(|at| format!("http://{}", reachable(at))),
             data,
-            first_admin: app.is_empty.then(|| first_admin(global)),
+            first_admin: app.is_empty.then(|| first_admin(&global.options)),
         }
     }
 
-    fn print(&self, out: &mut Output) -> Result<(), Failure> {
+    /// Prints in a thread of its own: standard output may be a pipe that is not read.
+    fn print(self, json: bool) -> io::Result<()> {
+        let print = move || {
+            if let Err(why) = self.write(&mut Output::standard(json)) {
+                tracing::warn!(%why, "the URLs cannot be printed");
+            }
+        };
+        thread::Builder::new().name("greeting".to_owned()).spawn(print)?;
+        Ok(())
+    }
+
+    fn write(&self, out: &mut Output) -> io::Result<()> {
         let docs = format!("{}/docs", self.public_url);
         out.value(&json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -108,11 +127,12 @@ impl Greeting {
 }
 
 /// The command that creates the first admin of this server.
-fn first_admin(global: &Global) -> String {
+fn first_admin(options: &GlobalOptions) -> String {
     let mut command = String::from("gatewright user add you@example.org --role admin");
-    let config = global.config.iter().map(|path| format!(" --config {}", path.display()));
-    let data_dir = global.data_dir.iter().map(|path| format!(" --data-dir {}", path.display()));
-    let set = global.set.iter().filter(|(key, _)| key.starts_with("database.") || key.contains("master_key"));
+    let config = options.config.iter().map(|path| format!(" --config {}", path.display()));
+    let data_dir = options.data_dir.iter().map(|path| format!(" --data-dir {}", path.display()));
+    let set =
+        options.set.iter().filter(|(key, _)| key.starts_with("database.") || key.contains("master_key"));
     let set = set.map(|(key, value)| format!(" --set {key}={value}"));
     command.extend(config.chain(data_dir).chain(set));
     command

@@ -34,7 +34,8 @@ section! {
         shutdown_delay: Duration = Duration::from_secs(5),
             within: Duration::ZERO => Duration::from_mins(10),
             shown: "`5s`; `0s` with the embedded database", example: "15s";
-        /// How many connections may be open at once; more wait in the system's accept queue.
+        /// How many connections may be open at once; more wait in the system's accept queue. Fewer where the
+        /// process may not open as many files.
         max_connections: u32 = Limits::default().connections, within: 1 => 1_000_000, example: "10000";
         /// The file of the public listener's certificate chain (PEM); it is read again when it changes.
         tls_cert_file: Option<PathBuf> = None, example: "/etc/gatewright/tls.crt";
