@@ -1,5 +1,7 @@
 //! Layers: headers, caching, CORS, request ids and the client's address.
 
+use std::net::IpAddr;
+
 use axum::body::Body;
 use fixtures::{Engine, Options, TestApp, on_both};
 use http::{Method, Request};
@@ -115,7 +117,8 @@ async fn cors_allows_only_listed_origins_and_never_null() {
 
 #[tokio::test]
 async fn a_trusted_proxys_request_id_and_address_are_taken() {
-    let options = Options::of([("server.trusted_proxies", "127.0.0.0/8")]);
+    let options =
+        Options::of([("server.trusted_proxies", "127.0.0.0/8"), ("server.trust_request_id", "true")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
     let request = Request::post(path("token"))
         .header("x-request-id", "edge-42")
@@ -126,5 +129,58 @@ async fn a_trusted_proxys_request_id_and_address_are_taken() {
     let origin = &app.events()[0].origin;
     assert_eq!(origin.address, Some("203.0.113.7".parse().unwrap()));
     assert_eq!(origin.request_id.as_ref().unwrap().0, "edge-42");
+    app.close().await;
+}
+
+/// A login through a trusted proxy with these headers: the address that its event names.
+async fn address_through_a_proxy(app: &TestApp, headers: &[(&str, &str)]) -> IpAddr {
+    let mut request = Request::post(path("token"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    app.send(request.body(Body::from("username=x&password=y")).unwrap()).await.expect(401);
+    app.events().last().unwrap().origin.address.unwrap()
+}
+
+#[tokio::test]
+async fn a_header_that_the_proxies_only_pass_on_does_not_name_the_client() {
+    let forged = "198.51.100.77";
+    for (named, of_the_proxy, other, forged) in [
+        ("x-forwarded-for", ("x-forwarded-for", "203.0.113.7"), "forwarded", format!("for={forged}")),
+        ("forwarded", ("forwarded", "for=203.0.113.7"), "x-forwarded-for", forged.to_owned()),
+    ] {
+        let options =
+            Options::of([("server.trusted_proxies", "127.0.0.0/8"), ("server.forwarded_header", named)]);
+        let app = TestApp::with(Engine::Sqlite, options).await;
+        let client: IpAddr = "203.0.113.7".parse().unwrap();
+        let own = (of_the_proxy.0, format!("{forged}, {}", of_the_proxy.1));
+        let own = (own.0, own.1.as_str());
+        let agreeing = if other == "forwarded" { "for=203.0.113.7" } else { "203.0.113.7" };
+
+        let alone = address_through_a_proxy(&app, &[own]).await;
+        let disagreeing = address_through_a_proxy(&app, &[(other, &forged), own]).await;
+        let agreeing = address_through_a_proxy(&app, &[(other, agreeing), own]).await;
+        let missing = address_through_a_proxy(&app, &[(other, &forged)]).await;
+
+        assert_eq!([alone, disagreeing, agreeing], [client; 3], "{named}");
+        assert_eq!(missing, IpAddr::from([127, 0, 0, 1]), "{named}");
+        app.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_id_that_the_proxies_only_pass_on_is_the_clients() {
+    let options = Options::of([("server.trusted_proxies", "127.0.0.0/8")]);
+    let app = TestApp::with(Engine::Sqlite, options).await;
+    let request = Request::post(path("token"))
+        .header("x-request-id", "chosen-by-the-client")
+        .header("content-type", "application/x-www-form-urlencoded");
+    let answer = app.send(request.body(Body::from("username=x&password=y")).unwrap()).await.expect(401);
+
+    let origin = &app.events()[0].origin;
+    assert_eq!(origin.request_id.as_ref().unwrap().0, answer.header("x-request-id"));
+    assert_ne!(answer.header("x-request-id"), "chosen-by-the-client");
+    assert_eq!(origin.client_request_id.as_deref(), Some("chosen-by-the-client"));
     app.close().await;
 }

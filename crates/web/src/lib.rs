@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use auth::Services;
 use model::Clock;
-use protocol::wire::forwarded::TrustedProxies;
+use protocol::wire::forwarded::{ForwardedHeader, TrustedProxies};
 use runtime::metric::{Collector, JobMetrics};
 use runtime::{AuditContext, Spawner};
 
@@ -84,6 +84,10 @@ pub struct Settings {
     pub public_url: String,
     /// Proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
+    /// The header to which they append the address of their peer.
+    pub forwarded_header: ForwardedHeader,
+    /// Whether they set `X-Request-Id`.
+    pub trust_request_id: bool,
     /// Origins whose scripts may call the API.
     pub cors_allowed_origins: Vec<String>,
     /// Deadline of a request.
@@ -105,6 +109,8 @@ impl Default for Settings {
         Self {
             public_url: "http://127.0.0.1:8080".to_owned(),
             trusted_proxies: TrustedProxies::default(),
+            forwarded_header: ForwardedHeader::default(),
+            trust_request_id: false,
             cors_allowed_origins: Vec::new(),
             request_timeout: Duration::from_secs(10),
             health_timeout: Duration::from_millis(100),

@@ -29,8 +29,13 @@ pub struct Routers {
 pub fn routers(deps: WebDeps) -> Routers {
     let settings = deps.settings.clone();
     let https = settings.public_url.starts_with("https://");
-    let trusted = settings.trusted_proxies.clone();
-    let origins = Origins { trusted, clock: deps.clock.clone(), rng: deps.services.rng.clone() };
+    let origins = Origins {
+        trusted: settings.trusted_proxies.clone(),
+        forwarded_header: settings.forwarded_header,
+        trust_request_id: settings.trust_request_id,
+        clock: deps.clock.clone(),
+        rng: deps.services.rng.clone(),
+    };
     let cors = Cors { allowed: settings.cors_allowed_origins.clone().into() };
     let detach = Detach {
         spawner: deps.spawner.clone(),

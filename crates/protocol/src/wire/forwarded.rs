@@ -1,7 +1,10 @@
 //! The client's address behind trusted proxies, from `Forwarded` (RFC 7239) or `X-Forwarded-For`.
 //!
-//! Any client can send these headers, so they are read from the right: each proxy appends the address that it
-//! saw. As long as an address belongs to a trusted proxy, the next one to its left is used; the first
+//! A proxy appends to one of the two headers and passes the other one on as the client sent it. The operator
+//! names the first; the second is never read.
+//!
+//! Any client can send this header, so it is read from the right: each proxy appends the address that it saw.
+//! As long as an address belongs to a trusted proxy, the next one to its left is used; the first
 //! untrusted one is the client. If an entry cannot be parsed, the last trusted hop counts as the client:
 //! malformed text cannot forge an address and skips no check.
 
@@ -11,6 +14,26 @@ use ipnet::{IpNet, Ipv6Net};
 
 /// Most entries that are read, from the right. A longer list counts as one with an unparsable entry.
 pub const HOPS: usize = 32;
+
+/// The header to which the trusted proxies append the address of their peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, of nginx, HAProxy, Apache, Traefik and Caddy.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    /// The header's name in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
 
 /// The networks of the proxies whose headers are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,19 +52,16 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client's address. `peer` is the socket's; `forwarded` and `x_forwarded_for` are the values of
-    /// these headers in the order in which they came. Without a trusted peer both are ignored. If both
-    /// headers are present, `Forwarded` counts, the one with a standard; the proxy must remove the other, or
-    /// the result would depend on which one an untrusted client could set.
-    pub fn client(&self, peer: IpAddr, forwarded: &[&[u8]], x_forwarded_for: &[&[u8]]) -> IpAddr {
+    /// The client's address. `peer` is the socket's; `values` are those of `header`, in the order in which
+    /// they came. Without a trusted peer they are ignored.
+    pub fn client(&self, peer: IpAddr, header: ForwardedHeader, values: &[&[u8]]) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.contains(peer) {
             return peer;
         }
-        if forwarded.is_empty() {
-            self.walk(peer, x_forwarded_for, address_of)
-        } else {
-            self.walk(peer, forwarded, for_of)
+        match header {
+            ForwardedHeader::XForwardedFor => self.walk(peer, values, address_of),
+            ForwardedHeader::Forwarded => self.walk(peer, values, for_of),
         }
     }
 
@@ -117,6 +137,7 @@ fn trim(text: &str) -> &str {
 mod tests {
     use proptest::prelude::{any, prop_assert_eq, proptest};
 
+    use super::ForwardedHeader::{Forwarded, XForwardedFor};
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -129,11 +150,11 @@ mod tests {
     }
 
     fn x(values: &[&[u8]]) -> IpAddr {
-        proxies().client(ip("10.0.0.1"), &[], values)
+        proxies().client(ip("10.0.0.1"), XForwardedFor, values)
     }
 
     fn f(value: &str) -> IpAddr {
-        proxies().client(ip("10.0.0.1"), &[value.as_bytes()], &[])
+        proxies().client(ip("10.0.0.1"), Forwarded, &[value.as_bytes()])
     }
 
     #[test]
@@ -189,8 +210,10 @@ mod tests {
 
     #[test]
     fn only_trusted_hops_are_skipped() {
-        assert_eq!(proxies().client(ip("8.8.8.8"), &[b"for=1.2.3.4"], &[b"1.2.3.4"]), ip("8.8.8.8"));
-        assert_eq!(TrustedProxies::default().client(ip("10.0.0.1"), &[], &[b"1.2.3.4"]), ip("10.0.0.1"));
+        assert_eq!(proxies().client(ip("8.8.8.8"), Forwarded, &[b"for=1.2.3.4"]), ip("8.8.8.8"));
+        assert_eq!(proxies().client(ip("8.8.8.8"), XForwardedFor, &[b"1.2.3.4"]), ip("8.8.8.8"));
+        let none = TrustedProxies::default();
+        assert_eq!(none.client(ip("10.0.0.1"), XForwardedFor, &[b"1.2.3.4"]), ip("10.0.0.1"));
         assert_eq!(x(&[b"1.1.1.1, 2.2.2.2"]), ip("2.2.2.2"));
         assert_eq!(x(&[b"1.1.1.1, 2.2.2.2, 10.1.1.1,192.0.2.1"]), ip("2.2.2.2"));
         assert_eq!(x(&[b"1.1.1.1", b"2.2.2.2", b"10.1.1.1"]), ip("2.2.2.2"));
@@ -199,14 +222,13 @@ mod tests {
         assert_eq!(x(&[b"[2001:db8::1]:80"]), ip("2001:db8::1"));
         assert_eq!(x(&[b"2001:DB8::1"]), ip("2001:db8::1"));
         assert_eq!(x(&[]), ip("10.0.0.1"));
-        assert_eq!(proxies().client(ip("10.0.0.1"), &[b"for=3.3.3.3"], &[b"2.2.2.2"]), ip("3.3.3.3"));
     }
 
     #[test]
     fn mapped_addresses_are_ipv4() {
         assert_eq!(x(&[b"::ffff:2.2.2.2"]), ip("2.2.2.2"));
-        assert_eq!(proxies().client(ip("::ffff:10.0.0.1"), &[], &[b"2.2.2.2"]), ip("2.2.2.2"));
-        assert_eq!(proxies().client(ip("::ffff:8.8.8.8"), &[], &[b"2.2.2.2"]), ip("8.8.8.8"));
+        assert_eq!(proxies().client(ip("::ffff:10.0.0.1"), XForwardedFor, &[b"2.2.2.2"]), ip("2.2.2.2"));
+        assert_eq!(proxies().client(ip("::ffff:8.8.8.8"), XForwardedFor, &[b"2.2.2.2"]), ip("8.8.8.8"));
         assert_eq!(x(&[b"1.1.1.1, ::ffff:10.7.7.7"]), ip("1.1.1.1"));
     }
 
@@ -266,9 +288,10 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..60), text in "[a-f0-9:.,;=\"\\[\\] for]{0,40}",
         ) {
             for value in [bytes.as_slice(), text.as_bytes()] {
-                let _ = proxies().client(ip("10.0.0.1"), &[value], &[]);
-                let _ = x(&[value]);
-                prop_assert_eq!(proxies().client(ip("8.8.8.8"), &[value], &[value]), ip("8.8.8.8"));
+                for header in [Forwarded, XForwardedFor] {
+                    let _ = proxies().client(ip("10.0.0.1"), header, &[value]);
+                    prop_assert_eq!(proxies().client(ip("8.8.8.8"), header, &[value]), ip("8.8.8.8"));
+                }
             }
         }
     }

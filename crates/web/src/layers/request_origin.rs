@@ -8,13 +8,12 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use model::{Clock, Origin, RequestId, Rng};
-use protocol::wire::forwarded::TrustedProxies;
+use protocol::wire::forwarded::{ForwardedHeader, TrustedProxies};
 
 use super::RequestOrigin;
 use crate::Peer;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Longest request id that is accepted from a proxy, in characters.
 const ID_CHARS: usize = 128;
 
@@ -22,19 +21,22 @@ const ID_CHARS: usize = 128;
 #[derive(Clone)]
 pub(crate) struct Origins {
     pub(crate) trusted: TrustedProxies,
+    pub(crate) forwarded_header: ForwardedHeader,
+    /// Whether a trusted proxy's `X-Request-Id` is the request's id.
+    pub(crate) trust_request_id: bool,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
 }
 
-/// Assigns the request id (UUIDv7, or a trusted proxy's id), repeats it in the response, and notes client
-/// address and user agent.
+/// Assigns the request id (UUIDv7, or that of a trusted proxy where the operator says that it sets one),
+/// repeats it in the response, and notes client address and user agent.
 pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, next: Next) -> Response {
     let peer =
         request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let headers = request.headers();
     let given = headers.get(X_REQUEST_ID).and_then(visible);
     let (id, client_request_id) = match given {
-        Some(given) if with.trusted.contains(peer) => (given, None),
+        Some(given) if with.trust_request_id && with.trusted.contains(peer) => (given, None),
         given => (model::id::uuid_v7(with.clock.now(), &with.rng).to_string(), given),
     };
 
@@ -44,8 +46,8 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
         trace_id: headers.get("traceparent").and_then(trace_id),
         address: Some(with.trusted.client(
             peer,
-            &values(headers, &header::FORWARDED),
-            &values(headers, &X_FORWARDED_FOR),
+            with.forwarded_header,
+            &values(headers, with.forwarded_header.name()),
         )),
         user_agent: headers.get(header::USER_AGENT).map(agent),
         ..Origin::http()
@@ -59,7 +61,7 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
     response
 }
 
-fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a [u8]> {
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
     headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
 }
 

@@ -6,10 +6,31 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use listener::Limits;
+use protocol::wire::forwarded::ForwardedHeader;
 
 use super::section;
 use crate::config::check::Report;
 use crate::config::url::{WebOrigin, WebUrl};
+use crate::config::value::words;
+
+words! {
+    /// A header that names the client's address.
+    pub enum ForwardedHeaderName, "`x-forwarded-for` or `forwarded`" {
+        /// `X-Forwarded-For`.
+        XForwardedFor = "x-forwarded-for",
+        /// `Forwarded` (RFC 7239).
+        Forwarded = "forwarded",
+    }
+}
+
+impl From<ForwardedHeaderName> for ForwardedHeader {
+    fn from(name: ForwardedHeaderName) -> Self {
+        match name {
+            ForwardedHeaderName::XForwardedFor => Self::XForwardedFor,
+            ForwardedHeaderName::Forwarded => Self::Forwarded,
+        }
+    }
+}
 
 section! {
     /// Listeners, addresses and limits of connections.
@@ -22,8 +43,14 @@ section! {
         /// The URL at which clients reach the public listener.
         public_url: Option<WebUrl> = None, shown: "derived from `server.listen`",
             example: "https://auth.example.org";
-        /// Networks of proxies whose `Forwarded` and `X-Forwarded-For` headers are trusted.
+        /// Networks of proxies that are trusted to name the client's address in `server.forwarded_header`.
         trusted_proxies: Vec<IpNet> = Vec::new(), example: "10.0.0.0/8";
+        /// The header to which the trusted proxies append the address of their peer. The other header is
+        /// ignored, because a proxy passes it on as the client sent it.
+        forwarded_header: ForwardedHeaderName = ForwardedHeaderName::XForwardedFor, example: "forwarded";
+        /// Whether the trusted proxies set `X-Request-Id`, or remove a client's. If so, it is the id of the
+        /// request in logs and in the audit trail.
+        trust_request_id: bool = web::Settings::default().trust_request_id, example: "true";
         /// Web origins whose pages may call the API (CORS).
         cors_allowed_origins: Vec<WebOrigin> = Vec::new(), example: "https://app.example.org";
         /// How long a request may take before it is answered 503.
@@ -66,6 +93,8 @@ impl ServerConfig {
 
     pub(super) fn apply_to(&self, settings: &mut web::Settings) {
         settings.trusted_proxies = self.trusted_proxies.iter().copied().collect();
+        settings.forwarded_header = self.forwarded_header.into();
+        settings.trust_request_id = self.trust_request_id;
         settings.cors_allowed_origins =
             self.cors_allowed_origins.iter().map(|at| at.as_str().to_owned()).collect();
         settings.request_timeout = self.request_timeout;
@@ -88,6 +117,9 @@ impl ServerConfig {
 
         if self.public_url.as_ref().is_some_and(|url| !url.is_https()) && !self.listen.ip().is_loopback() {
             report.warn("server.public_url is not https: passwords and tokens are sent unencrypted");
+        }
+        if self.trust_request_id && self.trusted_proxies.is_empty() {
+            report.error("server.trust_request_id", "server.trusted_proxies is required with it");
         }
         if self.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
             report.warn("server.trusted_proxies trusts every address: any client can forge its own");
