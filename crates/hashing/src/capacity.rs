@@ -1,17 +1,9 @@
-//! The hashing speed of this node: predicted waiting times, and the `Retry-After` of refused requests.
+//! The hashing speed of this node, and the waiting times that it predicts.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use protocol::wire::password_hash::CostClass;
-use tokio::time::Instant;
-
-use crate::queue::Priority;
-
-/// Lower bound of a `Retry-After`.
-const RETRY_MIN: Duration = Duration::from_secs(1);
-/// Upper bound of a `Retry-After`.
-const RETRY_MAX: Duration = Duration::from_mins(2);
 
 /// How many times as long a batch of bcrypt takes as a single hash, for batches of one and more: the
 /// assumption before this node is measured.
@@ -28,13 +20,11 @@ pub(crate) struct Capacity {
     width: usize,
     /// For each class, the thread time of a single hash in seconds, and the number of samples.
     single: HashMap<CostClass, (f64, u32)>,
-    /// The latest `Retry-After` slot given out, by priority.
-    slots: [Option<Instant>; 3],
 }
 
 impl Capacity {
     pub(crate) fn new(threads: f64) -> Self {
-        Self { threads: threads.max(1.0), curve: CURVE, width: 4, single: HashMap::new(), slots: [None; 3] }
+        Self { threads: threads.max(1.0), curve: CURVE, width: 4, single: HashMap::new() }
     }
 
     /// Stores the measured curve and batch size of bcrypt.
@@ -92,35 +82,9 @@ impl Capacity {
         self.single.contains_key(class)
     }
 
-    /// Resets the slots once there is capacity: refused requests have returned by now or will not.
-    pub(crate) fn forget_slots(&mut self) {
-        self.slots = [None; 3];
-    }
-
-    /// When a request that is refused now may return. Each request of one priority gets its own slot, one job
-    /// after the previous one, beginning when half of the queue's deadline will have been worked off. Clients
-    /// that obey therefore find capacity. `jitter` is between 0 and 1.
-    pub(crate) fn retry_after(
-        &mut self,
-        priority: Priority,
-        class: &CostClass,
-        wait: Duration,
-        deadline: Duration,
-        jitter: f64,
-    ) -> Duration {
-        let now = Instant::now();
-        let first = now + wait.saturating_sub(deadline / 2).min(RETRY_MAX);
-        let step = Duration::from_secs_f64(self.unit(class).as_secs_f64() / self.threads);
-        let line = match priority {
-            Priority::Login => &mut self.slots[0],
-            Priority::Registration => &mut self.slots[1],
-            Priority::Background => &mut self.slots[2],
-        };
-        let slot = line.map_or(first, |slot| slot.max(first)) + step.min(RETRY_MAX);
-        // A request beyond the upper bound reserves no slot beyond it.
-        *line = Some(slot.min(now + RETRY_MAX));
-        let after = slot.duration_since(now).as_secs_f64() + jitter;
-        Duration::from_secs_f64(after.ceil()).clamp(RETRY_MIN, RETRY_MAX)
+    /// The time between two jobs of a class that end, while all threads compute such jobs.
+    pub(crate) fn step(&self, class: &CostClass) -> Duration {
+        self.wait([(class, 1)].into_iter())
     }
 
     fn stretch(&self, class: &CostClass, jobs: usize) -> f64 {
@@ -180,29 +144,5 @@ mod tests {
             capacity.measured(&class, 1, SECOND);
         }
         assert!(capacity.unit(&class) > Duration::from_millis(290), "{:?}", capacity.unit(&class));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn each_refused_request_gets_a_later_slot_within_bounds() {
-        let mut capacity = Capacity::new(1.0);
-        capacity.measured(&argon2(), 1, SECOND / 10);
-        let mut after =
-            || capacity.retry_after(Priority::Login, &argon2(), 5 * SECOND, 5 * SECOND, 0.0).as_secs();
-        let first: Vec<_> = (0..30).map(|_| after()).collect();
-        assert_eq!((first[0], first[10], first[29]), (3, 4, 6), "{first:?}");
-        let last = (0..5000).map(|_| after()).last();
-        assert_eq!(last, Some(120));
-        let mut idle = Capacity::new(1.0);
-        assert_eq!(idle.retry_after(Priority::Login, &argon2(), Duration::ZERO, SECOND, 0.0), SECOND);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn retry_slots_are_never_in_the_past() {
-        let mut capacity = Capacity::new(1.0);
-        capacity.measured(&argon2(), 1, SECOND);
-        assert_eq!(capacity.retry_after(Priority::Login, &argon2(), 4 * SECOND, 4 * SECOND, 0.0), 3 * SECOND);
-        assert_eq!(capacity.retry_after(Priority::Login, &argon2(), 4 * SECOND, 4 * SECOND, 0.0), 4 * SECOND);
-        tokio::time::advance(60 * SECOND).await;
-        assert_eq!(capacity.retry_after(Priority::Login, &argon2(), 4 * SECOND, 4 * SECOND, 0.5), 4 * SECOND);
     }
 }

@@ -1,5 +1,6 @@
 //! The state shared by the hasher and its threads: the queue, its admission and its refusals.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use crate::capacity::Capacity;
 use crate::metrics::Counts;
 use crate::queue::{Priority, Queue, Requester, Turn};
+use crate::retry::RetryLines;
 use crate::scheme::Scheme;
 use crate::worker_priority::{LOOK, Sample, WorkerPriority};
 use crate::{Refusal, RehashTicket, Rehashed};
@@ -41,6 +43,7 @@ pub(crate) struct Engine {
 pub(crate) struct State {
     pub(crate) queue: Queue<CostClass, Job>,
     pub(crate) capacity: Capacity,
+    pub(crate) retry: RetryLines,
     /// Threads that wait for a job.
     pub(crate) idle: usize,
     /// Threads that hash.
@@ -51,6 +54,8 @@ pub(crate) struct State {
 
 pub(crate) struct Job {
     pub(crate) purpose: Priority,
+    /// The client's address, where there is a client.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) task: Task,
     pub(crate) password: Secret<Vec<u8>>,
     pub(crate) queued: Instant,
@@ -113,16 +118,16 @@ impl Engine {
         loop {
             let wait = state.capacity.wait(state.queue.waiting());
             let first = state.queue.len() <= 1;
-            let ahead = wait.saturating_sub(state.capacity.wait([(class, 1)].into_iter()));
+            let ahead = wait.saturating_sub(state.capacity.step(class));
             if first || (ahead <= self.deadline && state.queue.len() <= QUEUE) {
                 if ahead < self.deadline / 4 {
-                    state.capacity.forget_slots();
+                    state.retry.forget();
                 }
                 break;
             }
-            let Some((last_class, last, job)) = state.queue.pop_last() else { break };
+            let Some((_, last, job)) = state.queue.pop_last() else { break };
             self.counts.shed.fetch_add(1, Relaxed);
-            let refusal = Refusal::Busy(self.retry_after(state, job.purpose, &last_class));
+            let refusal = Refusal::Busy(self.retry_after(state, &job));
             if last == new {
                 refused = Err(refusal);
                 break;
@@ -137,10 +142,14 @@ impl Engine {
         refused
     }
 
-    pub(crate) fn retry_after(&self, state: &mut State, purpose: Priority, class: &CostClass) -> Duration {
+    /// When a refused job may return: when half of the deadline will have been worked off, and then one job
+    /// after another.
+    pub(crate) fn retry_after(&self, state: &mut State, job: &Job) -> Duration {
         let wait = state.capacity.wait(state.queue.waiting());
+        let first = wait.saturating_sub(self.deadline / 2);
+        let step = state.capacity.step(&job.task.class());
         let jitter = f64::from(u16::from_be_bytes(self.rng.bytes())) / 65_536.0;
-        state.capacity.retry_after(purpose, class, wait, self.deadline, jitter)
+        state.retry.retry_after(job.purpose, job.address, first, step, Duration::from_secs_f64(jitter))
     }
 
     /// Measures bcrypt batches, once, on a thread of the lowest priority.
@@ -219,7 +228,6 @@ impl Reply {
 /// A position in the queue; dropping it removes the waiting job.
 pub(crate) struct Ticket<'a> {
     pub(crate) engine: &'a Engine,
-    pub(crate) purpose: Priority,
     pub(crate) class: CostClass,
     pub(crate) turn: Option<Turn>,
 }
@@ -228,10 +236,10 @@ impl Ticket<'_> {
     /// Leaves the queue at the deadline, unless hashing has started; returns when to retry.
     pub(crate) fn give_up(&mut self) -> Option<Duration> {
         let mut state = self.engine.lock();
-        state.queue.remove(&self.class, self.turn?)?;
+        let job = state.queue.remove(&self.class, self.turn?)?;
         self.turn = None;
         self.engine.counts.shed.fetch_add(1, Relaxed);
-        Some(self.engine.retry_after(&mut state, self.purpose, &self.class))
+        Some(self.engine.retry_after(&mut state, &job))
     }
 }
 

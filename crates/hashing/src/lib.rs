@@ -11,6 +11,7 @@ mod engine;
 mod imported;
 mod metrics;
 mod queue;
+mod retry;
 mod scheme;
 mod worker;
 mod worker_priority;
@@ -138,6 +139,7 @@ impl PasswordHasher {
             state: Mutex::new(State {
                 queue: Queue::new(),
                 capacity: Capacity::new(float(threads)),
+                retry: retry::RetryLines::default(),
                 idle: 0,
                 busy: 0,
                 calibrated: false,
@@ -233,6 +235,7 @@ impl PasswordHasher {
         let now = Instant::now();
         let job = Job {
             purpose: Priority::Background,
+            address: None,
             task: Task::Hash(self.scheme),
             password,
             queued: now,
@@ -344,9 +347,10 @@ impl PasswordHasher {
         let queued = Instant::now();
         let class = task.class();
         let begin_by = queued + self.engine.deadline;
-        let job = Job { purpose, task, password, queued, begin_by, reply: Reply::Waiter(reply) };
+        let (address, reply) = (requester.address, Reply::Waiter(reply));
+        let job = Job { purpose, address, task, password, queued, begin_by, reply };
         let turn = self.engine.enqueue(purpose, requester, &class, job)?;
-        let mut ticket = Ticket { engine: &self.engine, purpose, class, turn: Some(turn) };
+        let mut ticket = Ticket { engine: &self.engine, class, turn: Some(turn) };
 
         let answered = tokio::select! {
             biased;

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// Why a password is hashed, most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Priority {
     /// A login waits for it.
     Login,
@@ -37,10 +37,10 @@ const STEP: Duration = Duration::from_secs(1);
 const ACCOUNT_STEPS: u32 = 2;
 /// This many jobs of one IPv6 site (a /48 with 65,536 networks) count as one penalty of the requester's own
 /// network.
-const SITE_SHARE: u32 = 16;
+pub(crate) const SITE_SHARE: u32 = 16;
 
 /// An IPv4 address, or the IPv6 network with this prefix length: its holder controls every address in it.
-fn network(address: IpAddr, bits: u32) -> IpAddr {
+pub(crate) fn network(address: IpAddr, bits: u32) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> (128 - bits) << (128 - bits)).into(),
         v4 @ IpAddr::V4(_) => v4,

@@ -94,7 +94,7 @@ impl Engine {
                 self.counts.cancelled.fetch_add(1, Relaxed);
             } else if now > job.begin_by {
                 self.counts.shed.fetch_add(1, Relaxed);
-                let after = self.retry_after(&mut self.lock(), job.purpose, &job.task.class());
+                let after = self.retry_after(&mut self.lock(), &job);
                 job.reply.send(self, Err(Refusal::Busy(after)));
             } else {
                 self.counts.wait.observe(now.duration_since(job.queued));
