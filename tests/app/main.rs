@@ -164,13 +164,13 @@ async fn a_database_of_another_master_key_is_refused_by_name() {
 async fn a_shared_secret_signs_without_any_key_in_the_database() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("hs256");
-    std::fs::write(&secret, "too short\n").unwrap();
+    testkit::write_secret(&secret, "too short\n");
     let settings = [("tokens.algorithm", "HS256"), ("tokens.hs256_secret_file", secret.to_str().unwrap())];
     let config = config(folder.path(), settings);
     let (_lifecycle, tasks) = lifecycle();
     let short = App::build(&config, LISTENING, &tasks, given()).await.unwrap_err();
     assert!(short.is_configuration() && short.to_string().contains("hs256_secret_file"), "{short}");
-    std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    testkit::write_secret(&secret, "0123456789abcdef0123456789abcdef\n");
     let app = App::build(&config, LISTENING, &tasks, given()).await.unwrap();
     assert!(app.services.keys().signing.is_some() && app.services.keys().jwks.keys.is_empty());
     app.jobs.settle(&app.runner, "rotate_signing_keys").await.unwrap();

@@ -49,6 +49,9 @@ on_both! {
     one_of_64_identical_registrations_succeeds,
     spellings_of_one_name_are_one_account,
     passwords_are_compared_whole_and_in_nfc,
+    odd_text_in_any_member_is_never_answered_500,
+    a_password_is_measured_in_the_form_that_is_hashed,
+    a_username_of_digits_is_refused,
     sql_in_values_is_stored_as_text,
     every_path_and_method_has_an_answer,
     odd_header_values_are_tolerated,
@@ -366,6 +369,75 @@ async fn passwords_are_compared_whole_and_in_nfc(app: &TestApp) {
         try_log_in(app, &name, &password).await.expect(200);
     }
     app.post(&path("register"), None, body("len7", &"\u{1f512}".repeat(7))).await.expect(422);
+}
+
+/// The names of the members of a body, from the document.
+fn members(document: &Value, schema: &Value) -> Vec<String> {
+    let named = schema["$ref"].as_str().and_then(|at| document.pointer(at.trim_start_matches('#')));
+    let properties = named.unwrap_or(schema)["properties"].as_object();
+    properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// A body of this kind whose members are `x`, but one is `odd`.
+fn body_with(kind: &str, names: &[String], at: &str, odd: &str) -> String {
+    let fields = names.iter().map(|name| (name.as_str(), if name == at { odd } else { "x" }));
+    if kind == FORM {
+        return form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    }
+    Value::Object(fields.map(|(name, value)| (name.to_owned(), json!(value))).collect()).to_string()
+}
+
+async fn odd_text_in_any_member_is_never_answered_500(app: &TestApp) {
+    let document = app.get("/openapi.json", None).await.expect(200).json();
+    let mut bodies = Vec::new();
+    for (route, verbs) in document["paths"].as_object().unwrap() {
+        for (verb, operation) in verbs.as_object().unwrap() {
+            let content = operation["requestBody"]["content"].as_object();
+            for (kind, media) in content.into_iter().flatten() {
+                bodies.push((verb.to_uppercase(), route, kind, members(&document, &media["schema"])));
+            }
+        }
+    }
+    assert!(bodies.len() > 10);
+
+    for (verb, route, kind, names) in &bodies {
+        for odd in ["a\0b", "\0", "\u{feff}", "\u{10ffff}", &"\u{202e}".repeat(300)] {
+            for name in names {
+                let answer = raw(app, verb, route, "x", kind, body_with(kind, names, name, odd)).await;
+                let status = answer.status.as_u16();
+                assert!(status < 500, "{verb} {route} {name} {odd:?}: {}", answer.text);
+            }
+        }
+    }
+}
+
+async fn a_password_is_measured_in_the_form_that_is_hashed(app: &TestApp) {
+    // 500 syllables: 1,500 bytes in NFC, 4,500 in NFD.
+    let composed = "\u{ac01}".repeat(500);
+    let decomposed = "\u{1100}\u{1161}\u{11a8}".repeat(500);
+    assert!(decomposed.len() > 4096);
+    let body = json!({"email": "nfd@example.com", "username": "nfd", "password": decomposed});
+    app.post(&path("register"), None, body).await.expect(201);
+    try_log_in(app, "nfd", &decomposed).await.expect(200);
+    try_log_in(app, "nfd", &composed).await.expect(200);
+
+    let too_long = "\u{1100}\u{1161}\u{11a8}".repeat(1025);
+    let body = json!({"email": "long@example.com", "username": "long", "password": too_long});
+    app.post(&path("register"), None, body).await.expect(422);
+}
+
+async fn a_username_of_digits_is_refused(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    for name in ["100", "\u{967}\u{968}\u{969}"] {
+        let body = json!({"email": "digits@example.com", "username": name, "password": PASSWORD});
+        let refused = app.post(&path("register"), None, body).await.expect(422);
+        assert!(refused.text.contains("not a number"), "{}", refused.text);
+        let changed = json!({"username": name});
+        app.call(Method::PATCH, &path("me"), Some(&pair.access), Some((JSON, changed.to_string())))
+            .await
+            .expect(422);
+    }
+    assert_eq!(me(app, &pair.access).await.expect(200).string("username"), "alice");
 }
 
 async fn sql_in_values_is_stored_as_text(app: &TestApp) {

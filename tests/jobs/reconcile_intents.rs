@@ -117,7 +117,7 @@ impl<'a> Process<'a> {
     }
 
     fn audit(&self, request: &str) -> AuditContext {
-        let request_id = Some(RequestId(request.to_owned()));
+        let request_id = RequestId::parse(request);
         let origin = Origin { request_id, ..Origin::http() };
         AuditContext::new(self.recorder.clone(), self.node.clock.clone(), origin)
     }

@@ -153,3 +153,35 @@ fn a_burst_of_connections_fits_in_the_accept_queue() {
     drop(burst);
     assert!(node.server.terminate().success());
 }
+
+#[test]
+fn the_process_writes_no_core_dump() {
+    let mut node = Setup::sqlite().start();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", node.server.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    assert!(node.server.terminate().success());
+}
+
+#[test]
+fn secrets_that_others_can_read_are_refused_by_their_setting() {
+    for (settings, key) in [
+        ("--set tokens.algorithm=HS256 --set tokens.hs256_secret_file=open", "tokens.hs256_secret_file"),
+        (
+            "--set audit.webhook_url=http://h/ --set audit.webhook_secret_file=open",
+            "audit.webhook_secret_file",
+        ),
+        ("--set audit.otlp_endpoint=http://h --set audit.otlp_headers_file=open", "audit.otlp_headers_file"),
+        ("--set server.tls_cert_file=open --set server.tls_key_file=open", "open cannot be read"),
+        ("--set master_key_file=open", "the master key at open"),
+    ] {
+        let script = format!(
+            "echo 0123456789abcdef0123456789abcdef >open; chmod 604 open; \
+             exec \"$0\" serve --set server.listen=127.0.0.1:0 --set server.ops_listen= {settings}"
+        );
+        let finished = Setup::sqlite().in_shell(&script);
+        assert!(!finished.status.success(), "{settings}");
+        assert!(finished.stderr.contains(key), "{settings}: {}", finished.stderr);
+        assert!(finished.stderr.contains("mode 0604"), "{settings}: {}", finished.stderr);
+    }
+}

@@ -131,7 +131,7 @@ async fn every_sink_receives_every_record_also_after_an_outage() {
     let redis = Redis::start();
     let mut setup = Setup::sqlite();
     let secret = setup.folder.path().join("secret");
-    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    testkit::write_secret(&secret, format!("{SECRET}\n"));
     let headers = setup.folder.path().join("headers");
     std::fs::write(&headers, "\nX-Api-Key: collector key\n").unwrap();
     let operations = format!("127.0.0.1:{}", testkit::free_port());
@@ -199,7 +199,7 @@ fn a_sink_that_cannot_be_used_is_refused_at_the_start_in_one_sentence() {
     let refused = |settings: &[(&str, &str)], why: &str| {
         let mut setup = Setup::sqlite();
         let short = setup.folder.path().join("short");
-        std::fs::write(&short, "whsec_c2hvcnQ=\n").unwrap();
+        testkit::write_secret(&short, "whsec_c2hvcnQ=\n");
         setup.set("SERVER__LISTEN", &format!("127.0.0.1:{}", testkit::free_port()));
         setup.set("SERVER__OPS_LISTEN", "");
         for (name, value) in settings {

@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let auditor = Arc::new(Auditor::start(journal, intents, detail_keys, &keyring, clock.clone(), rng)?);
 
     let origin = Origin {
-        request_id: Some(RequestId("0192d3b0-0000-7000-8000-000000000000".to_owned())),
+        request_id: RequestId::parse("0192d3b0-0000-7000-8000-000000000000"),
         address: Some("192.0.2.1".parse()?),
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".to_owned()),
         ..Origin::http()

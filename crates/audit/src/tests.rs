@@ -64,7 +64,7 @@ impl Place {
 
 fn trail(auditor: &Arc<Auditor>) -> AuditContext {
     let origin = Origin {
-        request_id: Some(RequestId("r-1".to_owned())),
+        request_id: RequestId::parse("r-1"),
         client_request_id: Some("theirs".to_owned()),
         address: "198.51.100.23".parse().ok(),
         user_agent: Some("curl/8.0 canary".to_owned()),

@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn every_actor_is_read_back_as_it_was_written() {
         let user = UserUuid(uuid::Uuid::from_u128(1));
-        for (actor, text) in [
+        let actors = [
             (Actor::Server, r#"{"type":"server"}"#),
             (Actor::Anonymous, r#"{"type":"anonymous"}"#),
             (Actor::User { user }, r#"{"type":"user","user":"00000000-0000-0000-0000-000000000001"}"#),
@@ -63,14 +63,19 @@ mod tests {
                 Actor::Operator { user },
                 r#"{"type":"operator","user":"00000000-0000-0000-0000-000000000001"}"#,
             ),
-            (Actor::Client { client: ClientId("app".to_owned()) }, r#"{"type":"client","client":"app"}"#),
+            (
+                Actor::Client { client: ClientId::parse("app").unwrap() },
+                r#"{"type":"client","client":"app"}"#,
+            ),
             (Actor::Job { job: "cleanup".into() }, r#"{"type":"job","job":"cleanup"}"#),
             (
                 Actor::CommandLine { uid: 0, name: Some("root".to_owned()), sudo_uid: Some(1000) },
                 r#"{"type":"command_line","uid":0,"name":"root","sudo_uid":1000}"#,
             ),
             (Actor::CommandLine { uid: 7, name: None, sudo_uid: None }, r#"{"type":"command_line","uid":7}"#),
-        ] {
+        ];
+
+        for (actor, text) in actors {
             assert_eq!(serde_json::to_string(&actor).unwrap(), text);
             assert_eq!(serde_json::from_str::<Actor>(text).unwrap(), actor);
         }

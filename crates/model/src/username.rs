@@ -31,6 +31,9 @@ pub enum UsernameError {
     /// directions.
     #[error("a username has letters, digits and visible ASCII symbols only, no spaces")]
     Characters,
+    /// Has digits only; refused for new names.
+    #[error("a username is not a number")]
+    Digits,
 }
 
 impl Username {
@@ -59,6 +62,16 @@ impl Username {
             return Err(UsernameError::Length);
         }
         Ok(Self { name, key })
+    }
+
+    /// Parses a name that is given to an account now. Names of before, and imported ones, may look like a
+    /// user's number.
+    ///
+    /// # Errors
+    /// [`UsernameError`], also [`UsernameError::Digits`].
+    pub fn parse_new(text: &str) -> Result<Self, UsernameError> {
+        let name = Self::parse(text)?;
+        if name.key.chars().all(char::is_numeric) { Err(UsernameError::Digits) } else { Ok(name) }
     }
 
     /// The name to show: as given, in NFC.
@@ -121,6 +134,15 @@ mod tests {
 
     fn key(text: &str) -> String {
         Username::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).key
+    }
+
+    #[test]
+    fn a_new_name_is_not_a_number() {
+        for number in ["100", "0001", "１００", "१२३"] {
+            assert_eq!(Username::parse_new(number).err(), Some(UsernameError::Digits), "{number}");
+            assert!(Username::parse(number).is_ok(), "{number} may exist");
+        }
+        assert!(Username::parse_new("100a").is_ok());
     }
 
     #[test]

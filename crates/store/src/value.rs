@@ -48,7 +48,7 @@ into_value! {
     model::UserId => |id: model::UserId| Value::Int(id.0);
     model::UserUuid => |id: model::UserUuid| Value::Uuid(id.0);
     model::SessionId => |id: model::SessionId| Value::Uuid(id.0);
-    &model::ClientId => |id: &model::ClientId| Value::Text(id.0.clone());
+    &model::ClientId => |id: &model::ClientId| Value::Text(id.as_str().to_owned());
     &model::KeyId => |id: &model::KeyId| Value::Text(id.0.clone());
 }
 
@@ -86,7 +86,7 @@ from_value! {
     model::Now: Value::Int(n) => Some(model::Now::from_micros(n));
     StoredText: Value::Text(text) => Some(StoredText::from_row(text));
     model::UserId: Value::Int(n) => Some(model::UserId(n));
-    model::ClientId: Value::Text(text) => Some(model::ClientId(text));
+    model::ClientId: Value::Text(text) => model::ClientId::parse(text);
     model::KeyId: Value::Text(text) => Some(model::KeyId(text));
 }
 

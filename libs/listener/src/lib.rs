@@ -28,7 +28,7 @@ use tower::Service;
 pub use accept::Accept;
 pub use body::{BodyError, RequestBody};
 pub use spawner::{Spawner, Task};
-pub use tls::{Tls, TlsError};
+pub use tls::{ReadKey, Tls, TlsError};
 
 /// The bounds of one listener and of each of its connections.
 #[derive(Clone, Copy, Debug)]

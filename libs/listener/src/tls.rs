@@ -38,9 +38,13 @@ pub struct Tls {
     current: Arc<Current>,
 }
 
+/// Reads a file that holds a private key, after checking who else may read it.
+pub type ReadKey = fn(&Path) -> io::Result<Vec<u8>>;
+
 struct Current {
     cert_file: PathBuf,
     key_file: PathBuf,
+    read_key: ReadKey,
     provider: Arc<CryptoProvider>,
     pair: RwLock<Arc<CertifiedKey>>,
     /// The contents of the files that the pair was made of.
@@ -54,17 +58,18 @@ struct Files {
 
 impl Tls {
     /// Loads the certificate chain and the private key from two PEM files. The server offers TLS 1.2 and 1.3,
-    /// and HTTP/2 and HTTP/1.1 by ALPN.
+    /// and HTTP/2 and HTTP/1.1 by ALPN. `read_key` reads the key, also when the files have changed.
     ///
     /// # Errors
     /// [`TlsError`], when a file cannot be read or its contents cannot be used.
-    pub fn load(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
+    pub fn load(cert_file: &Path, key_file: &Path, read_key: ReadKey) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let files = Files::read(cert_file, key_file)?;
+        let files = Files::read(cert_file, key_file, read_key)?;
         let pair = files.pair(cert_file, key_file, &provider)?;
         let current = Arc::new(Current {
             cert_file: cert_file.to_owned(),
             key_file: key_file.to_owned(),
+            read_key,
             provider: Arc::clone(&provider),
             pair: RwLock::new(Arc::new(pair)),
             seen: Mutex::new(files),
@@ -86,8 +91,8 @@ impl Tls {
     /// # Errors
     /// [`TlsError`], as [`Tls::load`]. The certificate before it then stays in use.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let Current { cert_file, key_file, provider, pair, seen } = &*self.current;
-        let files = Files::read(cert_file, key_file)?;
+        let Current { cert_file, key_file, read_key, provider, pair, seen } = &*self.current;
+        let files = Files::read(cert_file, key_file, *read_key)?;
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.same(&files) {
             return Ok(false);
@@ -121,9 +126,11 @@ impl Files {
         self.cert == other.cert && self.key == other.key
     }
 
-    fn read(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
-        let read = |path: &Path| std::fs::read(path).map_err(|why| TlsError::Read(path.to_owned(), why));
-        Ok(Self { cert: read(cert_file)?, key: read(key_file)?.into() })
+    fn read(cert_file: &Path, key_file: &Path, read_key: ReadKey) -> Result<Self, TlsError> {
+        let failed = |path: &Path, why| TlsError::Read(path.to_owned(), why);
+        let cert = std::fs::read(cert_file).map_err(|why| failed(cert_file, why))?;
+        let key = read_key(key_file).map_err(|why| failed(key_file, why))?;
+        Ok(Self { cert, key: key.into() })
     }
 
     fn pair(

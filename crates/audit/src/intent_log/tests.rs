@@ -122,7 +122,7 @@ impl Place {
 
     /// Announces an intent and flushes it.
     fn begin(&self, intent: &Intent) -> Option<(u64, Option<Ticket>)> {
-        let origin = Origin { request_id: Some(RequestId("r-1".to_owned())), ..Origin::http() };
+        let origin = Origin { request_id: RequestId::parse("r-1"), ..Origin::http() };
         let begun =
             self.intents.begin(self.clock.now(), intent, &origin, &origin.actor, &self.events.state());
         self.intents.hurry();
@@ -194,7 +194,7 @@ fn an_intent_is_read_back_as_it_was_announced_and_numbers_go_on() {
         intent: intent(1),
         channel: Channel::Http,
         actor: Actor::Anonymous,
-        request_id: Some(RequestId("r-1".to_owned())),
+        request_id: RequestId::parse("r-1"),
     };
     assert_eq!(after.left(), [expected]);
     let next = after

@@ -161,7 +161,7 @@ fn example(settled: bool) -> String {
         reason: Reason::WrongPassword,
         method: LoginMethod::Password,
     };
-    let request_id = RequestId("019b7a4c-8f10-7000-8000-000000000002".to_owned());
+    let request_id = RequestId::parse("019b7a4c-8f10-7000-8000-000000000002");
     let detail = Detail { key: "8b1f0e2d3c4a5968".to_owned(), sealed: "bm90IGEgcmVhbCBvbmU=".to_owned() };
     let line = Line {
         v: VERSION,
@@ -169,7 +169,7 @@ fn example(settled: bool) -> String {
         event: &event,
         channel: Channel::Http,
         actor: &Actor::Anonymous,
-        request_id: Some(&request_id),
+        request_id: request_id.as_ref(),
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
         detail: Some(detail),
         intent: Some(17),

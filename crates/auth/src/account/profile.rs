@@ -160,7 +160,12 @@ fn new_username(given: Option<Value>, user: &User, errors: &mut Vec<FieldError>)
     let old = user.username.as_deref().and_then(|name| Username::parse(name).ok());
     match given {
         None => old,
-        Some(Value::String(name)) => Username::parse(&name).map_err(|error| errors.push(error.into())).ok(),
+        Some(Value::String(name)) => {
+            // The name that the account has may be sent again, also if it is none for new accounts.
+            let is_kept = old.as_ref().is_some_and(|old| old.name() == name);
+            let parsed = if is_kept { Username::parse(&name) } else { Username::parse_new(&name) };
+            parsed.map_err(|error| errors.push(error.into())).ok()
+        }
         Some(_) => {
             errors.push(FieldError::not_a_string("username"));
             None

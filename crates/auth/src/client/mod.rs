@@ -70,11 +70,15 @@ pub async fn authenticate(
     id: &str,
     secret: &Secret<String>,
 ) -> Result<Client, ClientError> {
-    let id = ClientId(id.to_owned());
-    let found = ctx.lease.read().await?.one(client::find(&id)).await?;
+    let found = match ClientId::parse(id) {
+        Some(id) => ctx.lease.read().await?.one(client::find(&id)).await?,
+        None => None,
+    };
+
     let given = secret_hash(secret.expose());
     let wanted = found.as_ref().map_or([0; 32], |client| client.secret_hash);
     let same = constant_time::verify_slices_are_equal(&given, &wanted).is_ok();
+
     match found {
         Some(client) if same => {
             ctx.audit.identify(Actor::Client { client: client.id.clone() });
@@ -95,12 +99,8 @@ pub async fn authenticate(
 /// # Errors
 /// [`ClientError::Taken`], [`ClientError::BadId`].
 pub async fn add(ctx: &mut OpContext<'_>, id: &str, name: &str) -> Result<Secret<String>, ClientError> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if id.is_empty() || id.len() > 64 || !id.chars().all(fits) {
-        return Err(ClientError::BadId);
-    }
+    let client = ClientId::parse(id).ok_or(ClientError::BadId)?;
     let secret = new_secret(ctx);
-    let client = ClientId(id.to_owned());
     let name = name.to_owned();
     let hash = secret_hash(secret.expose());
     let now = ctx.now;
@@ -127,8 +127,8 @@ pub async fn list(ctx: &mut OpContext<'_>) -> Result<Vec<Client>, ClientError> {
 /// # Errors
 /// [`ClientError::Unknown`].
 pub async fn rotate(ctx: &mut OpContext<'_>, id: &str) -> Result<Secret<String>, ClientError> {
+    let client = ClientId::parse(id).ok_or(ClientError::Unknown)?;
     let secret = new_secret(ctx);
-    let client = ClientId(id.to_owned());
     let hash = secret_hash(secret.expose());
     let now = ctx.now;
     ctx.lease
@@ -146,7 +146,7 @@ pub async fn rotate(ctx: &mut OpContext<'_>, id: &str) -> Result<Secret<String>,
 /// # Errors
 /// [`ClientError::Unknown`].
 pub async fn remove(ctx: &mut OpContext<'_>, id: &str) -> Result<(), ClientError> {
-    let client = ClientId(id.to_owned());
+    let client = ClientId::parse(id).ok_or(ClientError::Unknown)?;
     ctx.lease
         .transact(intent::ClientRemoved {}, async move |tx| {
             let (removed,) = tx.commit_with((client::remove(&client),)).await?;

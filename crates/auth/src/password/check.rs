@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use hashing::Refusal;
-use model::bounds::PASSWORD_CHARS;
 use model::event::Reason;
 use model::{Secret, UserUuid};
 use protocol::wire::password_hash::{Rules, StoredHash};
 use store::queries::credential;
 use store::queries::user::State;
 
-use super::{open_stored, received};
+use super::{PASSWORD_BYTES, open_stored, received};
 use crate::OpContext;
 
 /// Retry-After while the database cannot be asked for a new pepper.
@@ -50,9 +49,9 @@ pub(crate) async fn check_password(
     let rules = stored.as_ref().map_or(Rules::Ours, StoredHash::rules);
 
     // A longer password cannot be correct; it costs as much as any other.
-    let fits = password.expose().len() <= PASSWORD_CHARS * 4;
-    let given = if fits { password.expose().as_str() } else { "" };
-    let bytes = received(given, rules);
+    let bytes = received(password.expose(), rules);
+    let fits = bytes.expose().len() <= PASSWORD_BYTES;
+    let bytes = if fits { bytes } else { received("", rules) };
     let requester = ctx.requester(account.to_owned());
     let same = match stored {
         Some(stored) => ctx.services.hasher.verify(ctx.lease.park(), requester, bytes, stored).await?,

@@ -13,6 +13,7 @@ pub use breach::{BREACH_BITS, BREACH_KIND, Breaches, hash as breach_hash};
 pub(crate) use check::check_password;
 pub(crate) use pepper::open_stored;
 pub use pepper::{PepperService, Unreadable};
+use policy::PASSWORD_BYTES;
 pub use policy::Policy;
 pub(crate) use policy::received;
 pub(crate) use rehash::rehash_if_outdated;

@@ -5,9 +5,11 @@ use model::bounds::PASSWORD_CHARS;
 use model::profile::FieldError;
 use model::{Email, Secret, Username};
 use protocol::wire::password_hash::Rules;
-use unicode_normalization::UnicodeNormalization;
 
 use super::PasswordSettings;
+
+/// The longest password, in bytes of the form that is hashed: a code point has at most four.
+pub(crate) const PASSWORD_BYTES: usize = PASSWORD_CHARS * 4;
 
 /// The policy for new passwords.
 pub struct Policy<'a>(pub &'a PasswordSettings);
@@ -36,8 +38,10 @@ impl Policy<'_> {
         username: Option<&Username>,
     ) -> Result<Secret<Vec<u8>>, FieldError> {
         let refuse = |kind, message: String| Err(FieldError { field, kind, message });
+        // Every check looks at the form that is hashed.
         let bytes = normalise(password);
-        let chars = password.nfc().count();
+        let password = std::str::from_utf8(bytes.expose()).unwrap_or_default();
+        let chars = password.chars().count();
         if chars < self.0.min_length {
             return refuse(
                 "password_too_short",
@@ -55,8 +59,8 @@ impl Policy<'_> {
             return refuse("password_too_long", format!("must be at most {BCRYPT_BYTES} bytes of UTF-8"));
         }
 
-        let folded = password.nfc().collect::<String>().to_lowercase();
-        let own = |word: &str| folded == word.to_lowercase();
+        let folded = Secret::new(password.to_lowercase());
+        let own = |word: &str| *folded.expose() == word.to_lowercase();
         if email.is_some_and(|email| own(email.address()) || own(email.local_part())) {
             return refuse("password_blocklisted", "must not be the email address or its first part".into());
         }
@@ -67,7 +71,7 @@ impl Policy<'_> {
             return refuse("password_blocklisted", "must not be the name of the service".into());
         }
 
-        if self.0.blocklist.contains(&folded) {
+        if self.0.blocklist.contains(folded.expose()) {
             return refuse(
                 "password_blocklisted",
                 "is on the list of common passwords, which attackers try first".into(),

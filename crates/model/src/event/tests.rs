@@ -35,7 +35,7 @@ samples! {
     UserUuid: UserUuid(Uuid::from_u128(3)),
     String: "text".to_owned(),
     &'static str: "text",
-    ClientId: ClientId("client".to_owned()),
+    ClientId: ClientId::parse("client").unwrap(),
     KeyId: KeyId("key".to_owned()),
     u64: 4,
     i64: 5,

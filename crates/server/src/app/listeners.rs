@@ -6,7 +6,7 @@ use listener::Tls;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::app::start_error::StartError;
-use crate::config::Config;
+use crate::config::{Config, secret_file};
 
 /// How many connections wait to be accepted, as far as the system allows (`net.core.somaxconn`). A burst
 /// beyond it waits a second for the client's next SYN.
@@ -31,7 +31,9 @@ impl BoundListeners {
     pub fn bind(config: &Config) -> Result<Self, StartError> {
         let server = &config.server;
         let tls = match (&server.tls_cert_file, &server.tls_key_file) {
-            (Some(cert), Some(key)) => Some(Tls::load(cert, key).map_err(StartError::Tls)?),
+            (Some(cert), Some(key)) => {
+                Some(Tls::load(cert, key, secret_file::read_key).map_err(StartError::Tls)?)
+            }
             _ => None,
         };
         let public = bind("server.listen", server.listen)?;

@@ -1,15 +1,14 @@
 //! Reads and creates the master key file.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use model::{Rng, Secret};
 use protocol::sealed::keyring::{Keyring, KeyringError};
 
-/// Largest file that is read, in bytes.
-const MOST_BYTES: u64 = 64 * 1024;
+use crate::config::secret_file::{self, SecretFileError};
 
 /// Why the master key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +19,10 @@ pub enum MasterKeyError {
     /// The file exists already and was not changed.
     #[error("{0} exists already and stays as it is")]
     Exists(PathBuf),
-    /// Other users can read or write the file; its permission bits.
-    #[error("{0} is not private (mode {1:04o}): `chmod 600 {0}`, and rotate the key if others could read it")]
-    Exposed(PathBuf, u32),
-    /// The file cannot be read or written.
+    /// The file may not be read, or cannot be read.
+    #[error("the master key at {0}: {1}")]
+    File(PathBuf, #[source] SecretFileError),
+    /// The file cannot be written.
     #[error("the master key at {0}: {1}")]
     Io(PathBuf, #[source] io::Error),
     /// The file does not contain a keyring.
@@ -31,31 +30,17 @@ pub enum MasterKeyError {
     Keyring(PathBuf, #[source] KeyringError),
 }
 
-/// Reads the keyring from a file that only its owner can access.
+/// Reads the keyring from a file of secrets.
 pub fn read(path: &Path) -> Result<Keyring, MasterKeyError> {
-    let failed = |why: io::Error| match why.kind() {
-        ErrorKind::NotFound => MasterKeyError::Missing(path.to_owned()),
-        _ => MasterKeyError::Io(path.to_owned(), why),
-    };
-    let file = File::open(path).map_err(failed)?;
-    // Checks the open file, so that it cannot be replaced between check and read.
-    let about = file.metadata().map_err(failed)?;
-    let mode = about.permissions().mode() & 0o7777;
-    if !about.is_file() {
-        return Err(failed(io::Error::other("not a file")));
-    }
-    if mode & 0o077 != 0 {
-        return Err(MasterKeyError::Exposed(path.to_owned(), mode));
-    }
-    if about.len() > MOST_BYTES {
-        return Err(failed(io::Error::other("too large for a keyring")));
-    }
-    let room = usize::try_from(about.len()).unwrap_or_default() + 1;
-    let mut text = String::with_capacity(room);
-    let ended = file.take(MOST_BYTES).read_to_string(&mut text);
-    let text = Secret::new(text);
-    ended.map_err(failed)?;
-    Keyring::parse(text.expose()).map_err(|why| MasterKeyError::Keyring(path.to_owned(), why))
+    let bytes = secret_file::read(path).map_err(|why| match why {
+        SecretFileError::Io(why) if why.kind() == ErrorKind::NotFound => {
+            MasterKeyError::Missing(path.to_owned())
+        }
+        why => MasterKeyError::File(path.to_owned(), why),
+    })?;
+    let text = std::str::from_utf8(bytes.expose()).map_err(io::Error::other);
+    let text = text.map_err(|why| MasterKeyError::File(path.to_owned(), why.into()))?;
+    Keyring::parse(text).map_err(|why| MasterKeyError::Keyring(path.to_owned(), why))
 }
 
 /// Creates a keyring with one new key, in a new file and if necessary a new directory. On success the file is
@@ -94,6 +79,7 @@ fn write_new(path: &Path, line: &Secret<String>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -127,13 +113,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         create(&path, &Rng::seeded(1)).unwrap();
-        for mode in [0o640, 0o604, 0o660, 0o610] {
-            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            let why = read(&path).err().unwrap().to_string();
-            assert!(why.contains(&format!("{mode:04o}")) && why.contains("chmod 600"), "{why}");
-        }
-        std::fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
-        read(&path).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o604)).unwrap();
+        let why = read(&path).err().unwrap().to_string();
+        assert!(why.contains("0604") && why.contains("chmod 6"), "{why}");
     }
 
     #[test]
@@ -146,7 +128,7 @@ mod tests {
         assert!(matches!(why, MasterKeyError::Keyring(..)) && !why.to_string().contains("not a key at all"));
         std::fs::remove_file(&path).unwrap();
         write_new(&path, &Secret::new("#".repeat(70_000))).unwrap();
-        assert!(matches!(read(&path), Err(MasterKeyError::Io(..))));
-        assert!(matches!(read(folder.path()), Err(MasterKeyError::Io(..))));
+        assert!(matches!(read(&path), Err(MasterKeyError::File(_, SecretFileError::TooLarge))));
+        assert!(matches!(read(folder.path()), Err(MasterKeyError::File(_, SecretFileError::NotAFile))));
     }
 }

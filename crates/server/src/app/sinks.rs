@@ -8,7 +8,7 @@ use audit::Auditor;
 use audit::ship::{JournalTail, ShipperSettings};
 use audit::sinks::{JsonLines, Otlp, RemoteSink, Transport, Webhook, WebhookSecrets};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use model::Clock;
+use model::{Clock, Secret};
 use outbound::{Endpoint, EndpointError};
 use store::redis::RedisStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::audit_setup::{JournalOwner, audit_dir, node_name};
 use crate::app::bootstrap::data_dir;
 use crate::app::start_error::StartError;
-use crate::config::{AuditConfig, Config};
+use crate::config::{AuditConfig, Config, secret_file};
 
 /// Most records, and bytes of payloads, in one batch: a body stays below the limit of most receivers.
 const BATCH: (usize, usize) = (500, 256 << 10);
@@ -165,9 +165,16 @@ fn webhook(audit: &AuditConfig, receivers: &Receivers) -> Result<Option<Webhook>
     const KEY: &str = "audit.webhook_secret_file";
     let (Some(url), Some(file)) = (&audit.webhook_url, &audit.webhook_secret_file) else { return Ok(None) };
     let failed = |why: String| StartError::Setting { key: KEY, why: format!("{}: {why}", file.display()) };
-    let text = std::fs::read_to_string(file).map_err(|why| failed(format!("it cannot be read: {why}")))?;
-    let secrets = WebhookSecrets::parse(&text).map_err(|why| failed(why.to_string()))?;
+    let text = secret_text(file).map_err(failed)?;
+    let secrets = WebhookSecrets::parse(text.expose()).map_err(|why| failed(why.to_string()))?;
     Ok(Some(Webhook::new(receivers.endpoint(WEBHOOK_KEY, url.as_str())?, secrets)))
+}
+
+/// Reads a file of secrets that is text. Errors never repeat a part of it.
+fn secret_text(file: &Path) -> Result<Secret<String>, String> {
+    let bytes = secret_file::read(file).map_err(|why| why.to_string())?;
+    let text = std::str::from_utf8(bytes.expose()).map_err(|_| "it is not UTF-8".to_owned())?;
+    Ok(Secret::new(text.to_owned()))
 }
 
 /// Reads headers from a file. Errors never repeat a value.
@@ -176,9 +183,9 @@ fn headers(file: &Path) -> Result<HeaderMap, StartError> {
         key: "audit.otlp_headers_file",
         why: format!("{}: {why}", file.display()),
     };
-    let text = std::fs::read_to_string(file).map_err(|why| failed(format!("it cannot be read: {why}")))?;
+    let text = secret_text(file).map_err(failed)?;
     let mut headers = HeaderMap::new();
-    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+    for (number, line) in (1..).zip(text.expose().lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let header = line.split_once(':').and_then(|(name, value)| {
             Some((HeaderName::try_from(name.trim()).ok()?, HeaderValue::try_from(value.trim()).ok()?))
         });

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, Global, Output};
 use crate::app::start_error::StartError;
-use crate::config::{Config, Loaded, default_toml, environment};
+use crate::config::{Config, Loaded, default_toml, environment, secret_file};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
@@ -104,7 +104,7 @@ fn files(config: &Config) -> Result<(), StartError> {
     config.auth(&config.server.public_url_at(config.server.listen))?;
     config.tokens.shared_secret()?;
     if let (Some(cert), Some(key)) = (&config.server.tls_cert_file, &config.server.tls_key_file) {
-        listener::Tls::load(cert, key).map_err(StartError::Tls)?;
+        listener::Tls::load(cert, key, secret_file::read_key).map_err(StartError::Tls)?;
     }
     Ok(())
 }

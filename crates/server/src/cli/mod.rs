@@ -20,6 +20,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use self::failure::Failure;
 use self::output::Output;
@@ -131,6 +134,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
+    protect_memory();
     let mut standard_error = match logging::standard_error() {
         Ok(writer) => writer,
         Err(why) => {
@@ -156,6 +160,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let status = ended.map_or_else(|failure| failure.tell(&mut standard_error), |()| ExitCode::SUCCESS);
     standard_error.finish(LAST_LINES);
     status
+}
+
+/// Keeps passwords and keys out of core dumps, and out of reach of debuggers of the same user, as far as the
+/// system allows.
+fn protect_memory() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // Without the limit or the attribute the process works all the same.
+    let _ = setrlimit(Resource::Core, none);
+    #[cfg(target_os = "linux")]
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 impl Cli {

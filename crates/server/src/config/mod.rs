@@ -5,6 +5,7 @@ mod check;
 mod docs;
 mod error;
 mod file;
+pub(crate) mod secret_file;
 mod settings;
 mod source;
 mod url;

@@ -138,7 +138,7 @@ async fn only_unchanged_hashes_are_sealed(db: Arc<TestDb>) {
 async fn a_client_is_added_rotated_and_removed(db: Arc<TestDb>) {
     let store = db.open().await;
     let mut lease = db.lease(&store);
-    let id = || ClientId("introspector".into());
+    let id = || ClientId::parse("introspector").unwrap();
     assert_eq!(write(&mut lease, move || client::insert(&id(), "An API ✓", [1; 32], NOON)).await, [id()]);
     assert!(write(&mut lease, move || client::insert(&id(), "x", [2; 32], NOON)).await.is_empty());
     let later = NOON.plus(Duration::from_mins(1));

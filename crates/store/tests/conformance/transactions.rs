@@ -243,7 +243,7 @@ async fn fault_a_damaged_row_is_reported_as_corrupt(db: Arc<TestDb>) {
     let short = if db.is_sqlite() { "x'0102'" } else { "'\\x0102'::bytea" };
     let at = NOON.micros();
     db.sql(&format!("INSERT INTO gw.clients VALUES ('bad', 'b', {short}, {at}, {at})"));
-    let bad = store::queries::client::find(&model::ClientId("bad".into()));
+    let bad = store::queries::client::find(&model::ClientId::parse("bad").unwrap());
     let mut read = lease.read().await.unwrap();
     assert!(matches!(read.one(bad).await, Err(Error::Corrupt(_))));
 
@@ -258,7 +258,7 @@ async fn fault_a_damaged_row_is_reported_as_corrupt(db: Arc<TestDb>) {
     let corrupt: Result<(), Error> = lease
         .transact(INTENT, async |tx| {
             insert(tx, 3).await?;
-            let bad = store::queries::client::find(&model::ClientId("bad".into()));
+            let bad = store::queries::client::find(&model::ClientId::parse("bad").unwrap());
             assert!(matches!(tx.one(bad).await, Err(Error::Corrupt(_))));
             Ok((EVENT, ()))
         })

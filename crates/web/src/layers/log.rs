@@ -26,7 +26,7 @@ pub(crate) async fn log(State(counts): State<Arc<Metrics>>, request: Request, ne
 
     let seconds = took.as_secs_f64();
     let origin = origin.as_ref().map(|origin| &*origin.0);
-    let request_id = origin.and_then(|o| o.request_id.as_ref()).map_or("", |id| id.0.as_str());
+    let request_id = origin.and_then(|o| o.request_id.as_ref()).map_or("", model::RequestId::as_str);
     let client_request_id = origin.and_then(|o| o.client_request_id.as_deref());
     let trace_id = origin.and_then(|o| o.trace_id.as_deref());
     let address = origin.and_then(|o| o.address).map(tracing::field::display);

@@ -21,9 +21,9 @@ pub(crate) use timed::Stopwatch;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::endpoint::Dialect;
 use crate::problem::Problem;
@@ -38,7 +38,7 @@ pub(crate) struct Gone(pub(crate) CancellationToken);
 
 /// The body of a request, read within its bounds before its task starts.
 #[derive(Clone, Debug)]
-pub(crate) struct ReadBody(pub(crate) Bytes);
+pub(crate) struct ReadBody(pub(crate) Arc<Zeroizing<Vec<u8>>>);
 
 /// The listener's response to input that did not become a request (400, 408, 413, 431), as problem details.
 pub fn refusal(status: StatusCode) -> Response {

@@ -22,7 +22,7 @@ pub(crate) async fn problems(request: Request, next: Next) -> Response {
     if let Some(endpoint) = matched.and_then(|matched| matched.endpoint) {
         *response.status_mut() = endpoint.status_of(problem.kind());
     }
-    write(&problem, dialect, instance.as_ref().map(|id| id.0.as_str()), response)
+    write(&problem, dialect, instance.as_ref().map(model::RequestId::as_str), response)
 }
 
 /// The problem for a response of the router itself, which has a status and no body.

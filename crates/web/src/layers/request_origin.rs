@@ -14,8 +14,6 @@ use super::RequestOrigin;
 use crate::Peer;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest request id that is accepted from a proxy, in characters.
-const ID_CHARS: usize = 128;
 
 /// State of the layer.
 #[derive(Clone)]
@@ -34,14 +32,14 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
     let peer =
         request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let headers = request.headers();
-    let given = headers.get(X_REQUEST_ID).and_then(visible);
+    let given = headers.get(X_REQUEST_ID).and_then(|given| RequestId::parse(given.to_str().ok()?));
     let (id, client_request_id) = match given {
         Some(given) if with.trust_request_id && with.trusted.contains(peer) => (given, None),
-        given => (model::id::uuid_v7(with.clock.now(), &with.rng).to_string(), given),
+        given => (RequestId::new(with.clock.now(), &with.rng), given.map(String::from)),
     };
 
     let origin = Origin {
-        request_id: Some(RequestId(id.clone())),
+        request_id: Some(id.clone()),
         client_request_id,
         trace_id: headers.get("traceparent").and_then(trace_id),
         address: Some(with.trusted.client(
@@ -55,7 +53,7 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
 
     request.extensions_mut().insert(RequestOrigin(Arc::new(origin)));
     let mut response = next.run(request).await;
-    if let Ok(value) = HeaderValue::from_str(&id) {
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
     response
@@ -63,12 +61,6 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
 
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
     headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
-}
-
-fn visible(value: &HeaderValue) -> Option<String> {
-    let text = value.to_str().ok()?;
-    let fits = !text.is_empty() && text.len() <= ID_CHARS && text.bytes().all(|byte| byte.is_ascii_graphic());
-    fits.then(|| text.to_owned())
 }
 
 /// The trace id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`, not all zeros.

@@ -1,7 +1,8 @@
 //! The bodies of requests and responses, and the `Authorization` header.
 
+use std::sync::Arc;
+
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use model::Secret;
@@ -10,6 +11,7 @@ use protocol::wire::authorization::Authorization;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::endpoint::{BodyDescription, Parameter};
 use crate::problem::{Problem, ProblemKind};
@@ -18,7 +20,7 @@ use crate::request::operation::Answer;
 /// A request whose body is read.
 pub(crate) struct Received {
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    pub(crate) body: Arc<Zeroizing<Vec<u8>>>,
     /// The parameters in the path; read only for inputs that declare some.
     pub(crate) parameters: Vec<(String, String)>,
 }
@@ -169,12 +171,23 @@ pub(crate) struct Members {
     errors: Vec<FieldError>,
 }
 
+/// Overwrites what was not taken, such as the password of a request with errors.
+impl Drop for Members {
+    fn drop(&mut self) {
+        for value in self.members.values_mut() {
+            if let Value::String(text) = value {
+                text.zeroize();
+            }
+        }
+    }
+}
+
 impl Members {
     fn read<T: FromMembers>(members: Map<String, Value>) -> Result<T, Problem> {
         let mut this = Self { members, errors: Vec::new() };
         match T::from_members(&mut this) {
             Some(input) if this.errors.is_empty() => Ok(input),
-            _ => Err(Problem::Validation(this.errors)),
+            _ => Err(Problem::Validation(std::mem::take(&mut this.errors))),
         }
     }
 

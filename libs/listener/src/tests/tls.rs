@@ -10,6 +10,10 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::*;
 
+fn read_key(path: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(path)
+}
+
 /// Writes a new certificate for `localhost`.
 fn issue(cert: &Path, key: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -37,7 +41,7 @@ async fn a_changed_certificate_replaces_the_old_one_unless_it_is_unusable() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("a.crt"), folder.path().join("a.key"));
     let first = issue(&cert, &key);
-    let tls = Tls::load(&cert, &key).unwrap();
+    let tls = Tls::load(&cert, &key, read_key).unwrap();
     let spawner = Tasks::default().spawner();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -75,5 +79,5 @@ async fn a_changed_certificate_replaces_the_old_one_unless_it_is_unusable() {
     issue(&other, &key);
     assert!(matches!(tls.reload(), Err(TlsError::Pair(_))));
     connect(at, &second).await.unwrap();
-    assert!(matches!(Tls::load(&folder.path().join("nothing"), &key), Err(TlsError::Read(..))));
+    assert!(matches!(Tls::load(&folder.path().join("nothing"), &key, read_key), Err(TlsError::Read(..))));
 }

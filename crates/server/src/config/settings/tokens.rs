@@ -9,6 +9,7 @@ use protocol::wire::algorithm::Algorithm;
 use super::error::SettingError;
 use super::section;
 use crate::config::check::Report;
+use crate::config::secret_file;
 use crate::config::url::WebUrl;
 use crate::config::value::{Value, words};
 
@@ -150,8 +151,7 @@ impl TokensConfig {
         let Some(path) = path.filter(|_| self.algorithm == SigningAlgorithm::Hs256) else {
             return Ok(None);
         };
-        let bytes = std::fs::read(path).map_err(|why| SettingError::unreadable(KEY, path, &why))?;
-        let mut secret = Secret::new(bytes);
+        let mut secret = secret_file::read(path).map_err(|why| SettingError::file(KEY, path, why))?;
         // Removes the final newline that editors add; the applications that share the secret do so as well.
         if secret.expose().ends_with(b"\n") {
             let end = if secret.expose().ends_with(b"\r\n") { 2 } else { 1 };

@@ -45,7 +45,7 @@ fn announced_job(
     announced: Option<PendingAudit>,
 ) -> (Box<dyn Job>, Waiting, Claim) {
     let (reply, answer) = oneshot::channel();
-    let (id, name) = (model::ClientId(id.to_owned()), "x".repeat(bytes));
+    let (id, name) = (model::ClientId::parse(id).unwrap(), "x".repeat(bytes));
     let closure = async move |tx: &mut Tx| {
         tx.one(client::insert(&id, &name, [0; 32], Now::from_seconds(1))).await?;
         if good { Ok((EVENT, ())) } else { Err(Error::Finished) }
