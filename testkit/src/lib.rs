@@ -23,6 +23,7 @@ pub mod proxy;
 pub mod random;
 pub mod raw;
 pub mod redis;
+pub mod reverse_proxy;
 pub mod secrets;
 mod supervise;
 mod unprivileged;

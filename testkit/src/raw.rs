@@ -1,11 +1,11 @@
 //! Bytes on a socket, for requests that no client would send.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::http::Response;
 
@@ -21,6 +21,15 @@ impl RawConnection {
         let stream = TcpStream::connect(address).await;
         let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         stream.set_nodelay(true).expect("the socket takes its options");
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Connects from an address of this machine; panics without a listener.
+    pub async fn open_from(local: IpAddr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("the system has sockets");
+        socket.bind(SocketAddr::new(local, 0)).expect("the address is this machine's");
+        let stream = socket.connect(address).await;
+        let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         Self { stream: BufReader::new(stream) }
     }
 

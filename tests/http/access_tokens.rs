@@ -369,7 +369,7 @@ fn files_with(text: &str) -> Vec<String> {
             let name = path.strip_prefix(crates).unwrap().to_str().unwrap().to_owned();
             if path.is_dir() {
                 folders.push(path);
-            } else if name.ends_with(".rs") && !name.contains("/tests/") {
+            } else if path.extension().is_some_and(|kind| kind == "rs") && !name.contains("/tests/") {
                 let code = std::fs::read_to_string(&path).unwrap();
                 if code.split("#[cfg(test)]").next().unwrap().contains(text) {
                     found.push(name);

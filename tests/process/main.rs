@@ -20,6 +20,7 @@ mod injection;
 mod node;
 mod nodes;
 mod outputs;
+mod proxies;
 mod readme;
 mod seeds;
 mod service_manager;

@@ -16,7 +16,8 @@ use crate::OpContext;
 const NO_PEPPER: Duration = Duration::from_secs(1);
 
 /// Checks a password against a stored hash, if there is one, with the same work either way. Every operation
-/// that takes a password calls this: each is a guess like a login. `account` identifies the submitted name for fair queueing, the same for each attempt.
+/// that takes a password calls this: each is a guess like a login. `account` identifies the submitted name
+/// for fair queueing, the same for each attempt.
 pub(crate) async fn check_password(
     ctx: &mut OpContext<'_>,
     found: Option<credential::Login>,
