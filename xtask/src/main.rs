@@ -4,6 +4,7 @@ mod common_passwords;
 mod generate;
 mod services;
 mod tidy;
+mod trials;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,23 +14,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy                     check the style rules; print file:line and how to fix it
   gen                      write the generated documents
   common-passwords FILE…   build the list of common passwords from text files, one per line
-  long                     run the long forms of tests: 20 kills on each engine, 100 whose trail is
-                           compared with the database, 10,000 refreshes of two tabs at once
+  trials [NAME]            run the long form of a group of tests; without a name, list them
   services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
                            (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)";
-
-/// The environment and command of the long tests, which `./test` runs in a shorter form.
-const LONG: [&str; 9] = [
-    "GATEWRIGHT_TEST_KILLS=20",
-    "GATEWRIGHT_TEST_TRAIL_KILLS=100",
-    "GATEWRIGHT_TEST_PAIRS=10000",
-    "cargo",
-    "nextest",
-    "run",
-    "--package=tests",
-    "--filterset",
-    "test(kill_9) or test(two_tabs)",
-];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -45,7 +32,8 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        ["long"] => services::run("env", &LONG),
+        ["trials"] => trials::list(),
+        ["trials", name] => trials::run(name),
         ["services", "--", command, arguments @ ..] => services::run(command, arguments),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
