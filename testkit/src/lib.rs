@@ -15,6 +15,7 @@
 )]
 
 pub mod http;
+mod pgbouncer;
 pub mod ports;
 pub mod postgres;
 pub mod process;
@@ -30,6 +31,7 @@ mod unprivileged;
 mod wait;
 
 pub use http::{Client, Response};
+pub use pgbouncer::PgBouncer;
 pub use ports::free_port;
 pub use postgres::{Database, Postgres, SharedPostgres};
 pub use process::Server;

@@ -23,6 +23,7 @@ const PORTS_TO_TRY: usize = 5;
 pub struct PostgresBuilder {
     fsync: bool,
     settings: Vec<(String, String)>,
+    files: Vec<(String, String)>,
 }
 
 impl PostgresBuilder {
@@ -38,13 +39,29 @@ impl PostgresBuilder {
         self
     }
 
+    /// A file of the data directory, for the server alone, such as `server.key` or `pg_hba.conf`.
+    pub fn file(mut self, name: &str, content: &str) -> Self {
+        self.files.push((name.to_owned(), content.to_owned()));
+        self
+    }
+
     /// Starts the server and returns when it answers a query.
     pub fn start(self) -> Postgres {
         let installation = Installation::find();
         let folder = tempfile::Builder::new().prefix("gatewright-postgres-").tempdir();
         let folder = folder.expect("the temporary folder is writable");
         unprivileged::give(folder.path(), installation.user);
-        installation.copy_template(&folder.path().join("data"));
+
+        let data = folder.path().join("data");
+        installation.copy_template(&data);
+        for (name, content) in &self.files {
+            let path = data.join(name);
+            std::fs::write(&path, content).expect("the data directory is writable");
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&path, private).expect("the file is ours");
+            unprivileged::give(&path, installation.user);
+        }
+
         let mut postgres = Postgres {
             process: Supervised::new(Some(folder.path())),
             folder,
