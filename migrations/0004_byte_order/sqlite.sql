@@ -1,0 +1,1 @@
+-- Nothing: text is compared by its bytes already (the collation BINARY is the default).
