@@ -197,10 +197,18 @@ pub(super) async fn whose(
 ) -> Result<RegisterError, RegisterError> {
     let call = user::taken(&candidate.email, candidate.username.as_ref());
     let taken = ctx.lease.read().await?.one(call).await?;
-    // The conflicting account may have been deleted meanwhile; then the email is the most likely cause.
     let (error, reason) = match taken {
+        Some((true, _)) => (RegisterError::EmailTaken, Obstacle::EmailTaken),
         Some((false, true)) => (RegisterError::UsernameTaken, Obstacle::UsernameTaken),
-        _ => (RegisterError::EmailTaken, Obstacle::EmailTaken),
+        // The conflicting account was erased meanwhile, or the database gives numbers that are taken.
+        Some((false, false)) | None => {
+            tracing::error!(
+                "a new account conflicts with another one, and neither in its email nor in its username: the \
+                 sequence of users.id may be behind the table; a restart moves it"
+            );
+            let why = "a new account conflicts in neither email nor username".to_owned();
+            return Err(store::Error::Unavailable(why).into());
+        }
     };
     refuse(ctx, reason);
     Ok(error)
