@@ -78,6 +78,11 @@ impl Lease {
         Self { backend, held: None, gone, trail }
     }
 
+    /// Uses a connection that was acquired elsewhere.
+    pub(crate) fn hold(&mut self, held: postgres::PooledConnection) {
+        self.held = Some(LeasedConnection::Postgres(held));
+    }
+
     /// Takes a connection unless the lease holds one, and returns access to read statements. Sends no BEGIN.
     ///
     /// # Errors
@@ -171,7 +176,7 @@ impl Lease {
 
     /// Runs a whole write as one transaction that leaves no event, for a reason from the closed list
     /// [`Unaudited`].
-    async fn write_unaudited<T, F>(&mut self, closure: F) -> Result<T, Error>
+    pub(crate) async fn write_unaudited<T, F>(&mut self, closure: F) -> Result<T, Error>
     where
         F: AsyncFn(&mut Tx) -> Result<(Unaudited, T), Error> + Send + Sync + 'static,
         T: Send + 'static,

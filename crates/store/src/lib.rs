@@ -7,6 +7,7 @@
 pub mod audit_db;
 mod error;
 mod fault_injection;
+mod health;
 mod lease;
 mod metrics;
 mod migrate;
@@ -24,14 +25,15 @@ mod value;
 
 pub use error::Error;
 pub use fault_injection::{Failure, Faults, Site};
+pub use health::{HealthProbe, NotReady};
 pub use lease::{Lease, Read};
 pub use metrics::{PoolMetrics, StoreMetrics};
 pub use migrate::Step;
+pub use postgres::{PreparedStatements, is_local};
 pub use queries::registry;
 pub use statement::{Batch, Call, Stmt};
 pub use store::{
-    BackgroundPool, HealthProbe, Location, RequestPool, SCHEMA, Settings, Store, TripCounter, migrate, open,
-    pending,
+    BackgroundPool, Location, RequestPool, SCHEMA, Settings, Store, TripCounter, migrate, open, pending,
 };
 pub use tx::Tx;
 pub use value::Value;

@@ -4,22 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use model::Now;
-use runtime::{AuditContext, NoopRecorder, Spawner};
-use tokio::sync::{Mutex, oneshot};
+use runtime::{AuditContext, Spawner};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault_injection::Faults;
+use crate::health::{HealthProbe, LastWrite};
 use crate::lease::Backend;
 use crate::metrics::{MeteredPools, StoreMetrics};
 use crate::migrate::Step;
 use crate::pool_times::statement_times;
-use crate::postgres::tls::Tls;
+use crate::postgres::PreparedStatements;
 use crate::second_acquire_check::SecondAcquireCheck;
-use crate::{Error, Lease, postgres, queries, sqlite};
+use crate::{Error, Lease, postgres, sqlite};
 
 /// The location of the database.
 #[derive(Clone, Debug)]
@@ -32,7 +30,7 @@ pub enum Location {
         url: String,
         /// The schema's name, unquoted.
         schema: String,
-        /// CA certificates (PEM) to verify the server with; without them TLS is off.
+        /// Certificates (PEM) of the authorities that may issue the server's; `sslrootcert` of the URL wins.
         tls_ca_file: Option<PathBuf>,
     },
 }
@@ -48,7 +46,21 @@ impl Default for Location {
 }
 
 impl Location {
-    /// A database of PostgreSQL, with the default schema and without TLS.
+    /// Checks a URL of PostgreSQL and the files that it names, without connecting.
+    ///
+    /// # Errors
+    /// What is wrong, for the operator.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres { .. } => postgres::Address::of(self).map(|_| ()).map_err(|error| {
+                let why = error.to_string();
+                why.strip_prefix("database.url: ").map(str::to_owned).unwrap_or(why)
+            }),
+        }
+    }
+
+    /// A database of PostgreSQL, with the default schema and the protection that the URL says.
     pub fn postgres(url: &str) -> Self {
         Self::Postgres { url: url.to_owned(), schema: SCHEMA.to_owned(), tls_ca_file: None }
     }
@@ -59,14 +71,18 @@ impl Location {
 pub struct Settings {
     /// The location of the database.
     pub location: Location,
-    /// Connections opened at startup, on PostgreSQL.
+    /// Connections that are opened at the start and kept open when idle, on PostgreSQL.
     pub pool_min: usize,
     /// Most concurrent connections for requests.
     pub pool_max: usize,
+    /// How long a connection above `pool_min` may be idle before it is closed, on PostgreSQL.
+    pub pool_idle: Duration,
     /// Longest wait for a connection.
     pub acquire_timeout: Duration,
     /// Longest wait for the answer to one round trip; on SQLite, the longest run of one statement.
     pub statement_timeout: Duration,
+    /// How statements are sent to PostgreSQL.
+    pub prepared_statements: PreparedStatements,
     /// Panics with the first acquire's backtrace when a task takes a second connection. For tests.
     pub forbid_second_acquire: bool,
     /// Makes round trips fail. For tests.
@@ -79,8 +95,10 @@ impl Default for Settings {
             location: Location::default(),
             pool_min: 5,
             pool_max: 50,
+            pool_idle: Duration::from_secs(20),
             acquire_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(2),
+            prepared_statements: PreparedStatements::default(),
             forbid_second_acquire: false,
             faults: None,
         }
@@ -88,13 +106,17 @@ impl Default for Settings {
 }
 
 /// Connections of the background pool: for jobs, such as polling revocations and cleanup, and for commands.
-const BACKGROUND: usize = 2;
+pub(crate) const BACKGROUND: usize = 2;
 
 /// The pool for requests.
 pub struct RequestPool(Backend);
 
 /// The pool for jobs and commands: separate connections on PostgreSQL, the background lane on SQLite.
-pub struct BackgroundPool(Backend);
+pub struct BackgroundPool {
+    backend: Backend,
+    /// The pool for requests, on PostgreSQL: jobs run all the time, and close its idle connections.
+    requests: Option<Arc<postgres::Pool>>,
+}
 
 impl RequestPool {
     /// Creates a lease for one request; it takes no connection yet.
@@ -124,7 +146,10 @@ impl TripCounter {
 impl BackgroundPool {
     /// Creates a lease for one step of a job or one command.
     pub fn lease(&self, trail: AuditContext) -> Lease {
-        Lease::new(self.0.clone(), CancellationToken::new(), trail)
+        if let Some(requests) = &self.requests {
+            requests.shrink();
+        }
+        Lease::new(self.backend.clone(), CancellationToken::new(), trail)
     }
 }
 
@@ -159,6 +184,7 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
     let holders = SecondAcquireCheck::new(settings.forbid_second_acquire);
     match &settings.location {
         Location::Sqlite(path) => {
+            let last_write = LastWrite::default();
             let database = sqlite::Database::open(
                 path,
                 sqlite::Settings {
@@ -168,50 +194,92 @@ pub async fn open(settings: &Settings, spawner: &Spawner) -> Result<Store, Error
                     background: BACKGROUND,
                     holders,
                     faults: settings.faults.clone(),
+                    last_write: last_write.clone(),
                 },
             )?;
             let background = Backend::Sqlite(database.clone(), sqlite::Lane::Background);
-            let probe = HealthProbe::new(background.clone(), spawner.clone(), settings);
+            let probe = HealthProbe::new(background.clone(), None, last_write, spawner.clone(), settings);
 
             let metrics = StoreMetrics(MeteredPools::Sqlite(database.clone()));
             let requests = RequestPool(Backend::Sqlite(database, sqlite::Lane::Request));
-            Ok(Store { requests, background: BackgroundPool(background), probe, metrics })
+            let background = BackgroundPool { backend: background, requests: None };
+            Ok(Store { requests, background, probe, metrics })
         }
-        Location::Postgres { .. } => {
-            let (config, tls, schema) = postgres_parts(&settings.location)?;
-            let statements = statement_times();
-            let pool = |max, holders: &SecondAcquireCheck| {
-                postgres::Pool::new(postgres::PoolSettings {
-                    config: config.clone(),
-                    tls: tls.clone(),
-                    schema: schema.clone(),
-                    max,
-                    acquire_timeout: settings.acquire_timeout,
-                    statement_timeout: settings.statement_timeout,
-                    holders: holders.clone(),
-                    spawner: spawner.clone(),
-                    statements: Arc::clone(&statements),
-                    faults: settings.faults.clone(),
-                })
-            };
-
-            let requests = pool(settings.pool_max, &holders);
-            requests.warm(settings.pool_min).await?;
-
-            let (background, probe) = (pool(BACKGROUND, &holders), pool(1, &SecondAcquireCheck::new(false)));
-            let pools = [("requests", &requests), ("background", &background), ("probe", &probe)];
-            let metrics = StoreMetrics(MeteredPools::Postgres(
-                pools.map(|(name, pool)| (name, Arc::clone(pool))).to_vec(),
-            ));
-            Ok(Store {
-                requests: RequestPool(Backend::Postgres(requests)),
-                background: BackgroundPool(Backend::Postgres(background)),
-                probe: HealthProbe::new(Backend::Postgres(probe), spawner.clone(), settings),
-                metrics,
-            })
-        }
+        Location::Postgres { .. } => open_postgres(settings, spawner, &holders).await,
     }
 }
+
+async fn open_postgres(
+    settings: &Settings,
+    spawner: &Spawner,
+    holders: &SecondAcquireCheck,
+) -> Result<Store, Error> {
+    let last_write = LastWrite::default();
+    let address = postgres::Address::of(&settings.location)?;
+    let prepared = ready(&address, settings, spawner).await?;
+    let statements = statement_times();
+    let pool = |(min, max), holders: &SecondAcquireCheck| {
+        postgres::Pool::new(postgres::PoolSettings {
+            address: address.clone(),
+            prepared: prepared.clone(),
+            min,
+            max,
+            idle: settings.pool_idle,
+            last_write: last_write.clone(),
+            acquire_timeout: settings.acquire_timeout,
+            statement_timeout: settings.statement_timeout,
+            holders: holders.clone(),
+            spawner: spawner.clone(),
+            statements: Arc::clone(&statements),
+            faults: settings.faults.clone(),
+        })
+    };
+
+    let requests = pool((settings.pool_min, settings.pool_max), holders);
+    requests.warm().await?;
+
+    let background = pool((BACKGROUND, BACKGROUND), holders);
+    // Open from the start, so that a full server does not keep the probe out.
+    let probe = pool((1, 1), &SecondAcquireCheck::new(false));
+    if let Err(error) = probe.warm().await {
+        tracing::warn!(%error, "the health probe has no connection yet");
+    }
+
+    let pools = [("requests", &requests), ("background", &background), ("probe", &probe)];
+    let metrics =
+        StoreMetrics(MeteredPools::Postgres(pools.map(|(name, pool)| (name, Arc::clone(pool))).to_vec()));
+    let (backend, fallback) = (Backend::Postgres(probe), Some(Arc::clone(&requests)));
+    Ok(Store {
+        background: BackgroundPool {
+            backend: Backend::Postgres(background),
+            requests: Some(Arc::clone(&requests)),
+        },
+        requests: RequestPool(Backend::Postgres(requests)),
+        probe: HealthProbe::new(backend, fallback, last_write, spawner.clone(), settings),
+        metrics,
+    })
+}
+
+/// Checks a migrated database of PostgreSQL, and determines how statements are sent to it.
+async fn ready(
+    address: &postgres::Address,
+    settings: &Settings,
+    spawner: &Spawner,
+) -> Result<postgres::Prepared, Error> {
+    let looking = async {
+        let conn = postgres::Conn::bare(address, spawner).await?;
+        let found = postgres::check(&conn, address, settings.pool_max).await?;
+        for why in address.warnings.iter().chain(&found) {
+            tracing::warn!(%why, "the database needs attention");
+        }
+        postgres::Prepared::determine(settings.prepared_statements, address, &conn, spawner).await
+    };
+    let late = || Error::Unavailable("the server does not answer in time".into());
+    timeout(CHECKS, looking).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Longest wait for the checks of a database before it is used.
+const CHECKS: Duration = Duration::from_secs(15);
 
 /// Applies the pending migrations and returns them.
 ///
@@ -236,97 +304,8 @@ async fn run_migrations(
     match &settings.location {
         Location::Sqlite(path) => sqlite::migrate(path, now, apply),
         Location::Postgres { .. } => {
-            let (config, tls, schema) = postgres_parts(&settings.location)?;
-            postgres::migrate(&config, &tls, &schema, now, spawner, apply).await
+            let address = postgres::Address::of(&settings.location)?;
+            postgres::migrate(&address, now, spawner, apply).await
         }
     }
-}
-
-pub(crate) fn postgres_parts(location: &Location) -> Result<(tokio_postgres::Config, Tls, String), Error> {
-    let Location::Postgres { url, schema, tls_ca_file } = location else {
-        return Err(Error::Refused("this is no PostgreSQL database".into()));
-    };
-    let mut config: tokio_postgres::Config =
-        url.parse().map_err(|error| Error::Refused(format!("database.url: {error}")))?;
-    config.application_name("gatewright").connect_timeout(Duration::from_secs(5));
-    config.keepalives_idle(Duration::from_secs(30)).keepalives_interval(Duration::from_secs(10));
-    config.keepalives_retries(3);
-    let tls = match tls_ca_file {
-        Some(path) => {
-            config.ssl_mode(tokio_postgres::config::SslMode::Require);
-            Tls::with_ca_file(path)?
-        }
-        None if config.get_ssl_mode() == tokio_postgres::config::SslMode::Require => {
-            return Err(Error::Refused("sslmode=require needs database.tls_ca_file".into()));
-        }
-        None => {
-            config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-            Tls::none()
-        }
-    };
-    Ok((config, tls, format!("\"{}\"", schema.replace('"', "\"\""))))
-}
-
-/// The shared answer of one query.
-type SharedCheck = Shared<BoxFuture<'static, Result<(), String>>>;
-
-/// Checks the database with a real query on a separate connection; concurrent checks share one query.
-pub struct HealthProbe {
-    backend: Backend,
-    spawner: Spawner,
-    deadline: Duration,
-    running: Mutex<Option<SharedCheck>>,
-}
-
-impl HealthProbe {
-    fn new(backend: Backend, spawner: Spawner, settings: &Settings) -> Self {
-        let deadline = settings.acquire_timeout + settings.statement_timeout;
-        Self { backend, spawner, deadline, running: Mutex::default() }
-    }
-
-    /// Checks that the database answers within `patience`.
-    ///
-    /// # Errors
-    /// A sentence for the operator, without details of the database.
-    pub async fn check(&self, patience: Duration) -> Result<(), String> {
-        let running = self.join().await;
-        timeout(patience, running).await.unwrap_or_else(|_| Err("it does not answer in time".into()))
-    }
-
-    async fn join(&self) -> SharedCheck {
-        let mut running = self.running.lock().await;
-        if let Some(current) = running.as_ref().filter(|current| current.peek().is_none()) {
-            return current.clone();
-        }
-        let (reply, answer) = oneshot::channel();
-        let (backend, deadline) = (self.backend.clone(), self.deadline);
-        self.spawner.spawn("health probe", async move {
-            let asked = timeout(deadline, ask(backend)).await;
-            let _ = reply.send(asked.unwrap_or_else(|_| Err("it does not answer in time".into())));
-        });
-        let next =
-            async move { answer.await.unwrap_or_else(|_| Err("the probe ended".into())) }.boxed().shared();
-        *running = Some(next.clone());
-        next
-    }
-}
-
-async fn ask(backend: Backend) -> Result<(), String> {
-    let writes = match &backend {
-        Backend::Postgres(_) => true,
-        Backend::Sqlite(database, _) => database.writes(),
-    };
-    if !writes {
-        return Err("its writer has ended; restart this process".into());
-    }
-    let trail = AuditContext::new(Arc::new(NoopRecorder), model::Clock::system(), model::Origin::default());
-    let mut lease = Lease::new(backend, CancellationToken::new(), trail);
-    let asked = async {
-        let mut read = lease.read().await?;
-        read.one(queries::realm::find()).await
-    };
-    asked.await.map(|_| ()).map_err(|error| {
-        tracing::debug!(%error, "the health probe failed");
-        "it cannot be reached".into()
-    })
 }

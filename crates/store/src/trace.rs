@@ -16,6 +16,8 @@ pub(crate) enum Unaudited {
     JobLease,
     /// The detail keys belong to the audit trail itself.
     DetailKeys,
+    /// The health probe changes no value.
+    HealthProbe,
 }
 
 /// What a committed transaction adds to the audit trail.
@@ -33,7 +35,7 @@ impl<E: CommittedEvent> Trace for E {
 impl Trace for Unaudited {
     fn into_event(self) -> Option<Event> {
         match self {
-            Self::JobLease | Self::DetailKeys => None,
+            Self::JobLease | Self::DetailKeys | Self::HealthProbe => None,
         }
     }
 }

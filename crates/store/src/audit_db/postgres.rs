@@ -3,20 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::join3;
 use model::{Now, UserUuid};
 use runtime::Spawner;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::month::Month;
 use super::sql::{self, call};
 use super::{Record, Retired, Shipment, Shipped};
-use crate::postgres::tls::Tls;
-use crate::postgres::{Conn, Fault, sort};
+use crate::postgres::{Address, Conn, Fault, sort};
 use crate::statement::RawCall;
-use crate::store::postgres_parts;
 use crate::value::{Row, Value};
 use crate::{Error, Settings};
 
@@ -24,8 +23,11 @@ use crate::{Error, Settings};
 const LOCK_WAITS: &str = "SET LOCAL lock_timeout = '40ms'";
 /// Nodes change partitions one after another. Readers and writers of the trail do not take this lock, so the
 /// wait for it has no limit of its own.
-const NODES_TAKE_TURNS: &str =
-    "SELECT pg_advisory_xact_lock(hashtext('gatewright.audit'), hashtext('gw.audit_events'))";
+const NODES_TAKE_TURNS: &str = "SET LOCAL search_path = pg_catalog; \
+     SELECT pg_advisory_xact_lock(hashtext('gatewright.audit'), hashtext('gw.audit_events'))";
+/// Begins a transaction. The server's limits end what a dead client left behind.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 0; \
+     SET LOCAL statement_timeout = '31s'; SET LOCAL idle_in_transaction_session_timeout = '62s'";
 /// Attempts to change a partition, each from the beginning.
 const TRIES: u32 = 3;
 /// Longer than the statement deadline: a change walks an index or two and removes the file of a month.
@@ -33,9 +35,7 @@ const CHANGE: Duration = Duration::from_secs(30);
 
 /// The connection and its settings.
 pub(super) struct PostgresAudit {
-    config: tokio_postgres::Config,
-    tls: Tls,
-    schema: String,
+    address: Address,
     connect: Duration,
     limit: Duration,
     spawner: Spawner,
@@ -46,7 +46,7 @@ pub(super) struct PostgresAudit {
 
 impl std::fmt::Debug for PostgresAudit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresAudit").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("PostgresAudit").field("schema", &self.address.schema).finish_non_exhaustive()
     }
 }
 
@@ -62,15 +62,14 @@ const PARTITIONS: &str = "SELECT c.relname::text FROM pg_catalog.pg_inherits i \
 
 impl PostgresAudit {
     pub(super) fn new(settings: &Settings, spawner: &Spawner) -> Result<Self, Error> {
-        let (mut config, tls, schema) = postgres_parts(&settings.location)?;
-        config.application_name("gatewright audit");
+        let address = Address::of(&settings.location)?.named("audit");
         let (connect, limit) = (settings.acquire_timeout, settings.statement_timeout);
         let (idle, months) = (Mutex::default(), std::sync::Mutex::default());
-        Ok(Self { config, tls, schema, connect, limit, spawner: spawner.clone(), idle, months })
+        Ok(Self { address, connect, limit, spawner: spawner.clone(), idle, months })
     }
 
     pub(super) async fn run(&self, call: RawCall) -> Result<Vec<Row>, Error> {
-        self.with(self.limit, async move |conn| answer(conn, call).await).await
+        self.with(self.limit, async move |conn| alone(conn, &call).await).await
     }
 
     pub(super) async fn insert(&self, shipment: &Shipment) -> Result<Shipped, Error> {
@@ -84,8 +83,8 @@ impl PostgresAudit {
 
         let text = self.named(INSERT);
         self.with(self.limit, async move |conn| {
-            simple(conn, "BEGIN").await?;
-            if answer(conn, sql::shift(shipment)).await?.is_empty() {
+            simple(conn, BEGIN).await?;
+            if answer(conn, &sql::shift(shipment)).await?.is_empty() {
                 simple(conn, "ROLLBACK").await?;
                 return Ok(Shipped::Moved);
             }
@@ -103,7 +102,7 @@ impl PostgresAudit {
             };
 
             for head in &shipment.heads {
-                answer(conn, sql::insert_head(head)).await?;
+                answer(conn, &sql::insert_head(head)).await?;
             }
 
             match simple(conn, "COMMIT").await {
@@ -116,9 +115,9 @@ impl PostgresAudit {
     }
 
     pub(super) async fn partitions(&self) -> Result<Vec<String>, Error> {
-        let table = format!("{}.audit_events", self.schema);
+        let table = format!("{}.audit_events", self.address.schema);
         self.with(self.limit, async move |conn| {
-            let rows = conn.client.query(PARTITIONS, &[&table]).await;
+            let rows = conn.client.query_typed(PARTITIONS, &[(&table, Type::TEXT)]).await;
             let rows = rows.map_err(|error| sort(&error))?;
             rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|error| sort(&error))
         })
@@ -144,7 +143,7 @@ impl PostgresAudit {
             }
 
             let text = self.named(&format!(
-                "BEGIN; {NODES_TAKE_TURNS}; {LOCK_WAITS}; \
+                "{BEGIN}; {NODES_TAKE_TURNS}; {LOCK_WAITS}; \
                  CREATE TABLE gw.{name} (LIKE gw.audit_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS); \
                  ALTER TABLE gw.audit_events ATTACH PARTITION gw.{name} FOR VALUES FROM ({start}) TO \
                  ({end}); COMMIT"
@@ -172,7 +171,7 @@ impl PostgresAudit {
             // A name that parses as a month contains only letters, digits and `_`. Each journal keeps its new
             // first position.
             let text = self.named(&format!(
-                "BEGIN; {NODES_TAKE_TURNS}; {LOCK_WAITS}; \
+                "{BEGIN}; {NODES_TAKE_TURNS}; {LOCK_WAITS}; \
                  UPDATE gw.audit_journals AS j SET kept_sequence = l.sequence, kept_hash = l.hash \
                  FROM (SELECT o.id, e.sequence, e.hash FROM gw.audit_journals o CROSS JOIN LATERAL \
                  (SELECT p.sequence, p.hash FROM gw.{name} p WHERE p.journal = o.id \
@@ -229,17 +228,7 @@ impl PostgresAudit {
     }
 
     async fn connect(&self) -> Result<Conn, Error> {
-        let connecting = async {
-            let conn = Conn::unprepared(&self.config, &self.tls, &self.schema, &self.spawner).await?;
-            // The server's limits end statements and transactions that a dead client left behind.
-            let most = CHANGE.saturating_add(Duration::from_secs(1)).as_millis();
-            let limits = format!(
-                "SET statement_timeout = {most}; SET idle_in_transaction_session_timeout = {}",
-                most.saturating_mul(2)
-            );
-            simple(&conn, &limits).await?;
-            Ok(conn)
-        };
+        let connecting = Conn::bare(&self.address, &self.spawner);
         let late = || Error::Unavailable("no connection could be made within the deadline".into());
         timeout(self.connect, connecting).await.unwrap_or_else(|_| Err(late()))
     }
@@ -249,7 +238,7 @@ impl PostgresAudit {
     }
 
     fn named(&self, text: &str) -> String {
-        text.replace("gw.", &format!("{}.", self.schema))
+        text.replace("gw.", &format!("{}.", self.address.schema))
     }
 }
 
@@ -257,12 +246,16 @@ async fn simple(conn: &Conn, text: &str) -> Result<(), Error> {
     conn.client.batch_execute(text).await.map_err(|error| sort(&error))
 }
 
-/// Runs a call, preparing its statement first if necessary.
-async fn answer(conn: &mut Conn, call: RawCall) -> Result<Vec<Row>, Error> {
-    let calls = [call];
-    conn.complete(&calls).await.map_err(|error| sort(&error))?;
-    conn.check(&calls)?;
-    let [call] = &calls;
+/// Runs a call as a transaction of its own, in one round trip.
+async fn alone(conn: &Conn, call: &RawCall) -> Result<Vec<Row>, Error> {
+    let (begun, rows, ended) = join3(simple(conn, BEGIN), answer(conn, call), simple(conn, "COMMIT")).await;
+    begun?;
+    let rows = rows?;
+    ended.map(|()| rows)
+}
+
+/// Runs a call in a transaction.
+async fn answer(conn: &Conn, call: &RawCall) -> Result<Vec<Row>, Error> {
     conn.call(call).await.map_err(|fault| match fault {
         Fault::Driver(error) => sort(&error),
         Fault::Rows(error) => error,
@@ -288,7 +281,16 @@ async fn insert(conn: &Conn, text: &str, shipment: &Shipment) -> Result<u64, tok
     let payload: Vec<&[u8]> = records.iter().map(|record| record.payload.as_slice()).collect();
     let hash: Vec<&[u8]> = records.iter().map(|record: &Record| record.hash.as_slice()).collect();
     let journal = Uuid::from_bytes(shipment.journal);
-    let params: [&(dyn ToSql + Sync); 9] =
-        [&at, &sequence, &kind, &user, &request, &record_kind, &payload, &hash, &journal];
-    conn.client.execute(text, &params).await
+    let params: [(&(dyn ToSql + Sync), Type); 9] = [
+        (&at, Type::INT8_ARRAY),
+        (&sequence, Type::INT8_ARRAY),
+        (&kind, Type::TEXT_ARRAY),
+        (&user, Type::UUID_ARRAY),
+        (&request, Type::TEXT_ARRAY),
+        (&record_kind, Type::INT8_ARRAY),
+        (&payload, Type::BYTEA_ARRAY),
+        (&hash, Type::BYTEA_ARRAY),
+        (&journal, Type::UUID),
+    ];
+    conn.client.execute_typed(text, &params).await
 }

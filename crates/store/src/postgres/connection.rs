@@ -1,4 +1,5 @@
-//! One connection to PostgreSQL, with every registered statement prepared.
+//! One connection to PostgreSQL, with every registered statement prepared where the way to the server keeps
+//! prepared statements.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -7,13 +8,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::future::{join_all, join3};
 use runtime::Spawner;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{IsNull, ToSql, Type};
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::types::{IsNull, Kind, ToSql, Type};
+use tokio_postgres::{CancelToken, Client, NoTls, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::error::sort;
+use super::address::{Address, Route, chain};
+use super::error::{loses_statements, sort};
+use super::prepared::Prepared;
 use super::tls::Tls;
 use crate::Error;
 use crate::queries::registry;
@@ -23,7 +27,10 @@ use crate::value::{Row, Value};
 /// A connection and its prepared statements.
 pub(crate) struct Conn {
     pub(crate) client: Client,
+    /// A statement that is not here is sent with its text.
     statements: HashMap<&'static str, Statement>,
+    /// Whether a lock kept some statements from being prepared.
+    partial: bool,
     /// The schema, quoted.
     schema: String,
     tls: Tls,
@@ -41,124 +48,152 @@ pub(crate) enum Fault {
 
 /// Prepares per round trip: beyond 30 the driver would poll the answers out of order.
 const PREPARES_AT_ONCE: usize = 25;
-/// Longest wait for a lock while a statement is prepared; only an ACCESS EXCLUSIVE lock blocks a prepare.
-const PREPARE_WAITS_MS: u32 = 10;
+/// Begins a transaction that prepares a statement which a lock kept from being prepared; the client has a
+/// deadline.
+const COMPLETING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL lock_timeout = 0; \
+                          SET LOCAL statement_timeout = '65s'; \
+                          SET LOCAL idle_in_transaction_session_timeout = '65s'";
+/// Begins a transaction that prepares statements. Only an ACCESS EXCLUSIVE lock blocks a prepare, and not for
+/// longer than this.
+const PREPARING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL lock_timeout = '10ms'; \
+                         SET LOCAL statement_timeout = '30s'; \
+                         SET LOCAL idle_in_transaction_session_timeout = '30s'";
 /// Longest wait for the handshake of a connection, and for sending a cancel request.
 const CONNECT: Duration = Duration::from_secs(5);
 
 impl Conn {
-    /// Connects and prepares the whole registry with `schema` (quoted) in front of each table.
+    /// Connects, and prepares the whole registry with the schema in front of each table.
     ///
     /// A table under an ACCESS EXCLUSIVE lock does not delay the other statements: its own are prepared at
-    /// their first use. The server's limits end what a dead client left behind; they lie above `deadline`,
-    /// which the client enforces.
+    /// their first use. Where the way to the server loses prepared statements, each is sent with its text.
     pub(crate) async fn open(
-        config: &tokio_postgres::Config,
-        tls: &Tls,
-        schema: &str,
-        deadline: Duration,
+        address: &Address,
+        prepared: &Prepared,
         spawner: &Spawner,
     ) -> Result<Self, Error> {
-        let mut conn = Self::bare(config, tls, spawner).await?;
-        schema.clone_into(&mut conn.schema);
+        let mut conn = Self::bare(address, spawner).await?;
+        if !prepared.are_kept() {
+            return Ok(conn);
+        }
         // Cancellation or an error here leaves answers outstanding that a hung server never sends.
         let unfinished = conn.stop.clone().drop_guard();
 
-        let limit = deadline.saturating_add(Duration::from_secs(1)).as_millis();
-        let limits = format!(
-            "SET lock_timeout = '{PREPARE_WAITS_MS}ms'; SET statement_timeout = {limit}; \
-             SET idle_in_transaction_session_timeout = {}",
-            limit.saturating_mul(2)
-        );
-
         let all: Vec<_> = registry().collect();
-        let last = all.chunks(PREPARES_AT_ONCE).len();
-        for (at, some) in (1..).zip(all.chunks(PREPARES_AT_ONCE)) {
-            let before = if at == 1 { limits.as_str() } else { "" };
-            let after = if at == last { "SET lock_timeout = 0" } else { "" };
-            conn.prepare(before, some, after).await.map_err(|error| sort(&error))?;
+        for some in all.chunks(PREPARES_AT_ONCE) {
+            match conn.prepare(some).await {
+                Ok(()) => {}
+                Err(error) if loses_statements(&error) && prepared.are_lost(&error) => {
+                    conn.statements.clear();
+                    break;
+                }
+                Err(error) => return Err(sort(&error)),
+            }
         }
         unfinished.disarm();
         Ok(conn)
     }
 
-    /// Prepares statements in one round trip, with settings before and after.
-    async fn prepare(
+    /// Whether it has prepared statements.
+    pub(crate) fn is_prepared(&self) -> bool {
+        !self.statements.is_empty()
+    }
+
+    /// Prepares statements in one round trip; where a table is locked, each in a round trip of its own.
+    async fn prepare(&mut self, some: &[&'static Stmt]) -> Result<(), tokio_postgres::Error> {
+        if self.prepare_together(some, PREPARING).await? {
+            return Ok(());
+        }
+        for stmt in some {
+            if !self.statements.contains_key(stmt.name) {
+                self.partial |= !self.prepare_together(&[stmt], PREPARING).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares statements that [`Self::open`] left out; true when that took a round trip.
+    pub(crate) async fn complete(&mut self, calls: &[RawCall]) -> Result<bool, tokio_postgres::Error> {
+        if !self.partial {
+            return Ok(false);
+        }
+        let mut missing: Vec<&'static Stmt> = calls.iter().map(|call| call.stmt).collect();
+        missing.retain(|stmt| !self.statements.contains_key(stmt.name));
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        self.prepare_together(&missing, COMPLETING).await.map(|_| true)
+    }
+
+    /// Prepares statements in one transaction, whose settings end with it; false when a table was locked.
+    async fn prepare_together(
         &mut self,
-        before: &str,
         some: &[&'static Stmt],
-        after: &str,
-    ) -> Result<(), tokio_postgres::Error> {
+        begin: &str,
+    ) -> Result<bool, tokio_postgres::Error> {
         let texts: Vec<_> = some.iter().map(|stmt| stmt.postgres(&self.schema)).collect();
         let prepares = join_all(texts.iter().map(|text| self.client.prepare(text)));
-        let (before, prepared, after) =
-            join3(self.client.batch_execute(before), prepares, self.client.batch_execute(after)).await;
-        before?;
+        let (begun, prepared, ended) =
+            join3(self.client.batch_execute(begin), prepares, self.client.batch_execute("COMMIT")).await;
+        begun?;
         for (stmt, outcome) in some.iter().zip(prepared) {
             match outcome {
                 Ok(statement) => drop(self.statements.insert(stmt.name, statement)),
-                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {}
+                // The statements after the one that met the lock are refused with it.
+                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => return Ok(false),
                 Err(error) => {
                     tracing::debug!(statement = stmt.name, %error, "a statement could not be prepared");
                     return Err(error);
                 }
             }
         }
-        after
+        ended.map(|()| true)
     }
 
-    /// Prepares statements that [`Self::open`] left out; true when that took a round trip.
-    pub(crate) async fn complete(&mut self, calls: &[RawCall]) -> Result<bool, tokio_postgres::Error> {
-        let mut missing: Vec<&'static Stmt> = calls.iter().map(|call| call.stmt).collect();
-        missing.retain(|stmt| !self.statements.contains_key(stmt.name));
-        if missing.is_empty() {
-            return Ok(false);
+    /// Connects to the first server that answers, without preparing statements: each is sent with its text.
+    pub(crate) async fn bare(address: &Address, spawner: &Spawner) -> Result<Self, Error> {
+        let mut failed = Error::Refused("database.url: the host is missing".into());
+        for route in &address.routes {
+            // The driver's timeout covers the TCP handshake only; a hung server accepts and then stays
+            // silent.
+            let connecting = timeout(CONNECT, Self::connect(route, &address.schema, spawner)).await;
+            failed = match connecting {
+                Ok(Ok(conn)) => return Ok(conn),
+                Ok(Err(error)) => unreached(&error),
+                Err(_) => Error::Unavailable("the server did not finish the handshake in time".into()),
+            };
         }
-        self.prepare("", &missing, "").await.map(|()| true)
+        Err(failed)
     }
 
-    /// Connects without preparing statements: migrations run before the tables exist.
-    pub(crate) async fn bare(
-        config: &tokio_postgres::Config,
-        tls: &Tls,
-        spawner: &Spawner,
-    ) -> Result<Self, Error> {
-        // The driver's timeout covers the TCP handshake only; a hung server accepts and then stays silent.
-        let connecting = timeout(CONNECT, config.connect(tls.clone())).await;
-        let (client, connection) = connecting
-            .map_err(|_| Error::Unavailable("the server did not finish the handshake in time".into()))?
-            .map_err(|error| sort(&error))?;
+    async fn connect(route: &Route, schema: &str, spawner: &Spawner) -> Result<Self, tokio_postgres::Error> {
         let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        spawner.spawn("postgres connection", async move {
-            let ended = stopped.run_until_cancelled(connection).await;
-            if let Some(Err(error)) = ended {
-                tracing::debug!(%error, "a PostgreSQL connection ended");
+        let client = match route.tls.connector() {
+            None => {
+                let (client, connection) = route.config.connect(NoTls).await?;
+                serve(connection, &stop, spawner);
+                client
             }
-        });
-        Ok(Self { client, statements: HashMap::new(), schema: String::new(), tls: tls.clone(), stop })
-    }
-
-    /// Connects without preparing statements, for statements outside the registry: each is prepared at its
-    /// first use.
-    pub(crate) async fn unprepared(
-        config: &tokio_postgres::Config,
-        tls: &Tls,
-        schema: &str,
-        spawner: &Spawner,
-    ) -> Result<Self, Error> {
-        let mut conn = Self::bare(config, tls, spawner).await?;
-        schema.clone_into(&mut conn.schema);
-        Ok(conn)
+            Some(tls) => {
+                let (client, connection) = route.config.connect(tls).await?;
+                serve(connection, &stop, spawner);
+                client
+            }
+        };
+        Ok(Self {
+            client,
+            statements: HashMap::new(),
+            partial: false,
+            schema: schema.to_owned(),
+            tls: route.tls.clone(),
+            stop,
+        })
     }
 
     /// Checks that every call can be sent. This must happen before the first one is sent: the others and
     /// COMMIT would follow without the faulty one.
     pub(crate) fn check(&self, calls: &[RawCall]) -> Result<(), Error> {
         for RawCall { stmt, params } in calls {
-            let Some(statement) = self.statements.get(stmt.name) else {
-                return Err(Error::Database(format!("{} is not in the registry of statements", stmt.name)));
-            };
+            let Some(statement) = self.statements.get(stmt.name) else { continue };
             let types = statement.params();
             let fits =
                 types.len() == params.len() && types.iter().zip(params).all(|(ty, value)| value.fits(ty));
@@ -169,14 +204,18 @@ impl Conn {
         Ok(())
     }
 
-    /// Runs one prepared call.
+    /// Runs one call, by its prepared statement if there is one. Either takes one round trip.
     pub(crate) async fn call(&self, call: &RawCall) -> Result<Vec<Row>, Fault> {
-        let Some(statement) = self.statements.get(call.stmt.name) else {
-            return Err(Fault::Rows(Error::Database(format!("{} is not prepared", call.stmt.name))));
+        let rows = if let Some(statement) = self.statements.get(call.stmt.name) {
+            let params: Vec<&(dyn ToSql + Sync)> =
+                call.params.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+            self.client.query(statement, &params).await
+        } else {
+            let typed = |value| (value as &(dyn ToSql + Sync), Value::postgres_type(value));
+            let params: Vec<(&(dyn ToSql + Sync), Type)> = call.params.iter().map(typed).collect();
+            self.client.query_typed(&call.stmt.postgres(&self.schema), &params).await
         };
-        let params: Vec<&(dyn ToSql + Sync)> =
-            call.params.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        let rows = self.client.query(statement, &params).await.map_err(Fault::Driver)?;
+        let rows = rows.map_err(Fault::Driver)?;
         let rows = rows.iter().map(decode).collect::<Result<Vec<_>, _>>();
         rows.map_err(|error| Fault::Rows(Error::Corrupt(format!("{}: {error}", call.stmt.name))))
     }
@@ -192,7 +231,7 @@ impl Conn {
         let (tls, stop) = (self.tls.clone(), self.stop.clone());
         drop(self);
         spawner.spawn("postgres cancel", async move {
-            match timeout(CONNECT, token.cancel_query(tls)).await {
+            match timeout(CONNECT, send_cancel(&token, &tls)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "a cancel request did not reach PostgreSQL"),
                 Err(_) => tracing::debug!("a cancel request did not reach PostgreSQL in time"),
@@ -200,6 +239,38 @@ impl Conn {
             // A hung server never answers; the connection's task must not wait for it.
             stop.cancel();
         });
+    }
+}
+
+async fn send_cancel(token: &CancelToken, tls: &Tls) -> Result<(), tokio_postgres::Error> {
+    match tls.connector() {
+        None => token.cancel_query(NoTls).await,
+        Some(tls) => token.cancel_query(tls).await,
+    }
+}
+
+/// Runs the connection's task until it ends or is stopped.
+fn serve<T>(
+    connection: tokio_postgres::Connection<tokio_postgres::Socket, T>,
+    stop: &CancellationToken,
+    spawner: &Spawner,
+) where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stopped = stop.clone();
+    spawner.spawn("postgres connection", async move {
+        let ended = stopped.run_until_cancelled(connection).await;
+        if let Some(Err(error)) = ended {
+            tracing::debug!(%error, "a PostgreSQL connection ended");
+        }
+    });
+}
+
+/// Why no connection was made. The driver's own text leaves the cause out.
+fn unreached(error: &tokio_postgres::Error) -> Error {
+    match error.as_db_error() {
+        Some(_) => sort(error),
+        None => Error::Unavailable(chain(error)),
     }
 }
 
@@ -219,6 +290,19 @@ fn decode(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
 }
 
 impl Value {
+    /// The type as which PostgreSQL reads the value where the statement is not prepared. NULL has none: the
+    /// server infers it, as it does for prepared statements.
+    fn postgres_type(&self) -> Type {
+        match self {
+            Self::Null => Type::new("unspecified".to_owned(), 0, Kind::Simple, "pg_catalog".to_owned()),
+            Self::Int(_) => Type::INT8,
+            Self::Text(_) => Type::TEXT,
+            Self::Bytes(_) => Type::BYTEA,
+            Self::Bool(_) => Type::BOOL,
+            Self::Uuid(_) => Type::UUID,
+        }
+    }
+
     fn fits(&self, ty: &Type) -> bool {
         match self {
             Self::Null => true,

@@ -1,20 +1,26 @@
 //! Classification of the driver's errors by SQLSTATE.
 
-use tokio_postgres::error::Severity;
+use tokio_postgres::error::{Severity, SqlState};
 
+use super::address::chain;
 use crate::Error;
+
+fn state(error: &tokio_postgres::Error) -> Option<&str> {
+    error.code().map(SqlState::code)
+}
 
 /// Whether the SQLSTATE asks for a retry of the whole transaction. A unique violation does: every statement
 /// checks for conflicts beforehand, so it has lost a race that the next run sees.
 pub(super) fn wants_retry(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|state| matches!(state.code(), "40001" | "40P01" | "23505"))
+    matches!(state(error), Some("40001" | "40P01" | "23505"))
 }
 
-/// Maps an error of the driver. Classes 08, 53, 57 and 58, a read-only server and a lost connection mean that
-/// the database is unavailable; anything else is a bug in Gatewright.
+/// Maps an error of the driver. Classes 08, 28, 3D, 53, 57 and 58, a read-only server, a schema or table that
+/// is not there, a missing privilege and a lost connection mean that the database is unavailable; anything
+/// else is a bug in Gatewright.
 pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
-        return Error::Unavailable(error.to_string());
+        return Error::Unavailable(chain(error));
     };
     let state = db.code().code();
     let text = format!("{state}: {}", db.message());
@@ -22,7 +28,9 @@ pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
         Error::Serialization
     } else if state == "40003" {
         Error::OutcomeUnknown
-    } else if is_stale(error) || matches!(state.get(..2), Some("53" | "57" | "3D" | "28")) || state == "55P03"
+    } else if is_stale(error)
+        || matches!(state.get(..2), Some("53" | "57" | "3D" | "28"))
+        || matches!(state, "55P03" | "42501" | "42P01" | "3F000" | "42P05")
     {
         Error::Unavailable(text)
     } else {
@@ -39,8 +47,20 @@ pub(super) fn is_fatal(error: &tokio_postgres::Error) -> bool {
 /// Whether a connection with this error is unusable: it is lost or closing, leads to a server that has become
 /// read-only, or its prepared statements no longer match the server's.
 pub(super) fn is_stale(error: &tokio_postgres::Error) -> bool {
-    let Some(state) = error.code() else { return true };
+    let Some(state) = state(error) else { return true };
     is_fatal(error)
-        || matches!(state.code().get(..2), Some("08" | "58"))
-        || matches!(state.code(), "25006" | "26000" | "0A000" | "57P01" | "57P02" | "57P03")
+        || matches!(state.get(..2), Some("08" | "58"))
+        || matches!(state, "25006" | "26000" | "42P05" | "0A000" | "57P01" | "57P02" | "57P03")
+}
+
+/// Whether a pooler that loses prepared statements causes this error: the statement is unknown, is there
+/// already, or is another client's with other parameters. Such a statement was not run.
+pub(super) fn loses_statements(error: &tokio_postgres::Error) -> bool {
+    !is_fatal(error) && matches!(state(error), Some("26000" | "42P05" | "08P01"))
+}
+
+/// Whether a default of the server, database or role stopped a statement that stated nothing: its isolation
+/// level or one of its time-outs.
+pub(super) fn is_of_defaults(error: &tokio_postgres::Error) -> bool {
+    !is_fatal(error) && matches!(state(error), Some("40001" | "55P03" | "57014"))
 }

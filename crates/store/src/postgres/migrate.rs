@@ -6,10 +6,12 @@ use model::Now;
 use runtime::Spawner;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
 
+use super::address::Address;
+use super::checks::{begin_look, check_rights, check_server};
 use super::connection::Conn;
 use super::error::sort;
-use super::tls::Tls;
 use crate::Error;
 use crate::migrate::{Applied, Step, TABLE, pending};
 
@@ -21,40 +23,37 @@ const LOCK_SECONDS: u32 = 60;
 
 /// Applies the pending migrations; with `apply` false it only returns them.
 pub(crate) async fn migrate(
-    config: &tokio_postgres::Config,
-    tls: &Tls,
-    schema: &str,
+    address: &Address,
     now: Now,
     spawner: &Spawner,
     apply: bool,
 ) -> Result<Vec<Step>, Error> {
-    let conn = Conn::bare(config, tls, spawner).await?;
+    let conn = Conn::bare(address, spawner).await?;
     // Only the migrations themselves may be slow; a hung server must fail this call.
-    let known = timeout(LOOK, refuse_foreign_schema(&conn, schema))
-        .await
-        .unwrap_or_else(|_| Err(Error::Unavailable("the server does not answer in time".into())))?;
+    let looked = timeout(LOOK, look(&conn, address, apply)).await;
+    let late = || Error::Unavailable("the server does not answer in time".into());
+    let (known, there) = looked.unwrap_or_else(|_| Err(late()))?;
     if !apply {
         return Ok(pending(&known)?.iter().map(|step| step.step()).collect());
     }
 
     // A role that may use a schema may lack the right to create one.
-    let create = if schema_exists(&conn, schema).await? {
-        String::new()
-    } else {
-        format!("CREATE SCHEMA IF NOT EXISTS {schema};")
-    };
+    let schema = address.schema.as_str();
+    let create = if there { String::new() } else { format!("CREATE SCHEMA IF NOT EXISTS {schema};") };
 
     let mut steps = Vec::new();
     loop {
         // Each migration takes the lock anew in its transaction, so that two migrators cannot both apply it.
         let begin = format!(
-            "BEGIN; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = 0; \
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; \
+             SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '60s'; \
+             SET LOCAL search_path = pg_catalog; \
              SELECT pg_advisory_xact_lock(hashtext('gatewright.migrate'), hashtext('{}')); {create} {}",
             schema.replace('\'', "''"),
             TABLE.replace("gw.", &format!("{schema}."))
         );
         run(&conn, &begin).await?;
-        let Some(step) = pending(&applied(&conn, schema).await?)?.into_iter().next() else {
+        let Some(step) = pending(&applied(&conn, address).await?)?.into_iter().next() else {
             run(&conn, "COMMIT").await?;
             return Ok(steps);
         };
@@ -67,24 +66,48 @@ pub(crate) async fn migrate(
 }
 
 async fn run(conn: &Conn, sql: &str) -> Result<(), Error> {
-    conn.client.batch_execute(sql).await.map_err(|error| sort(&error))
+    conn.client.batch_execute(sql).await.map_err(|error| match error.code().map(SqlState::code) {
+        // Only damaged indexes let two rows have one key.
+        Some("23505") => Error::Refused(format!(
+            "a migration found two rows with the same key ({}): an index was damaged, by an upgrade of the \
+             system's collations for example; remove or rename one of them",
+            error.as_db_error().map_or("", tokio_postgres::error::DbError::message)
+        )),
+        _ => sort(&error),
+    })
 }
 
-async fn applied(conn: &Conn, schema: &str) -> Result<Vec<Applied>, Error> {
-    if !exists(conn, schema, Some("migrations")).await? {
+/// The applied migrations, and whether the schema exists.
+async fn look(conn: &Conn, address: &Address, apply: bool) -> Result<(Vec<Applied>, bool), Error> {
+    begin_look(conn).await?;
+    check_server(conn).await?;
+    if !apply {
+        check_rights(conn, &address.schema_name()).await?;
+    }
+    let known = refuse_foreign_schema(conn, address).await?;
+    let there = schema_exists(conn, address).await?;
+    run(conn, "COMMIT").await?;
+    Ok((known, there))
+}
+
+async fn rows(
+    conn: &Conn,
+    sql: &str,
+    params: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<tokio_postgres::Row>, tokio_postgres::Error> {
+    conn.client.query_typed(sql, params).await
+}
+
+async fn applied(conn: &Conn, address: &Address) -> Result<Vec<Applied>, Error> {
+    if !exists(conn, address, Some("migrations")).await? {
         return Ok(Vec::new());
     }
-    let rows = conn
-        .client
-        .query(
-            &format!("SELECT number, checksum, name, applied_at FROM {schema}.migrations ORDER BY number"),
-            &[],
-        )
-        .await
-        .map_err(|error| match error.code().map(SqlState::code) {
-            Some("42703") => foreign(schema),
-            _ => sort(&error),
-        })?;
+    let schema = &address.schema;
+    let sql = format!("SELECT number, checksum, name, applied_at FROM {schema}.migrations ORDER BY number");
+    let rows = rows(conn, &sql, &[]).await.map_err(|error| match error.code().map(SqlState::code) {
+        Some("42703") => foreign(schema),
+        _ => sort(&error),
+    })?;
     rows.iter()
         .map(|row| Ok(Applied { number: row.try_get(0)?, checksum: row.try_get(1)? }))
         .collect::<Result<_, tokio_postgres::Error>>()
@@ -92,15 +115,15 @@ async fn applied(conn: &Conn, schema: &str) -> Result<Vec<Applied>, Error> {
 }
 
 /// Refuses a schema that contains tables but no migration of Gatewright, and leaves it untouched.
-async fn refuse_foreign_schema(conn: &Conn, schema: &str) -> Result<Vec<Applied>, Error> {
-    let known = applied(conn, schema).await?;
-    if !known.is_empty() || !exists(conn, schema, None).await? {
+async fn refuse_foreign_schema(conn: &Conn, address: &Address) -> Result<Vec<Applied>, Error> {
+    let known = applied(conn, address).await?;
+    if !known.is_empty() || !exists(conn, address, None).await? {
         return Ok(known);
     }
 
     // Between the two reads another migrator may have committed its first migration, which creates the table.
-    let known = applied(conn, schema).await?;
-    if known.is_empty() { Err(foreign(schema)) } else { Ok(known) }
+    let known = applied(conn, address).await?;
+    if known.is_empty() { Err(foreign(&address.schema)) } else { Ok(known) }
 }
 
 fn foreign(schema: &str) -> Error {
@@ -110,24 +133,18 @@ fn foreign(schema: &str) -> Error {
     ))
 }
 
-async fn schema_exists(conn: &Conn, schema: &str) -> Result<bool, Error> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)";
-    let row = conn.client.query_one(sql, &[&name(schema)]).await.map_err(|error| sort(&error))?;
-    row.try_get(0).map_err(|error| sort(&error))
+async fn schema_exists(conn: &Conn, address: &Address) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
+    let found = rows(conn, sql, &[(&address.schema_name(), Type::TEXT)]).await;
+    found.map(|rows| !rows.is_empty()).map_err(|error| sort(&error))
 }
 
-/// The schema's name without quotes.
-fn name(schema: &str) -> String {
-    let inner = schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(schema);
-    inner.replace("\"\"", "\"")
-}
-
-async fn exists(conn: &Conn, schema: &str, table: Option<&str>) -> Result<bool, Error> {
-    let name = name(schema);
-    let sql = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c \
+async fn exists(conn: &Conn, address: &Address, table: Option<&str>) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm') \
-               AND ($2::text IS NULL OR c.relname = $2))";
-    let row = conn.client.query_one(sql, &[&name, &table]).await.map_err(|error| sort(&error))?;
-    row.try_get(0).map_err(|error| sort(&error))
+               AND ($2 IS NULL OR c.relname = $2) LIMIT 1";
+    let params: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&address.schema_name(), Type::TEXT), (&table, Type::TEXT)];
+    rows(conn, sql, &params).await.map(|rows| !rows.is_empty()).map_err(|error| sort(&error))
 }

@@ -1,6 +1,6 @@
 //! A small pool: a semaphore and a list of idle connections.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,22 +8,27 @@ use runtime::Spawner;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use super::address::Address;
 use super::connection::Conn;
 use super::pooled_connection::PooledConnection;
-use super::tls::Tls;
+use super::prepared::Prepared;
 use crate::Error;
 use crate::fault_injection::{Faults, acquire};
+use crate::health::LastWrite;
 use crate::pool_times::{PoolTimes, StatementTimes};
 use crate::second_acquire_check::SecondAcquireCheck;
 
 /// The settings of a pool.
 #[derive(Clone)]
 pub(crate) struct PoolSettings {
-    pub(crate) config: tokio_postgres::Config,
-    pub(crate) tls: Tls,
-    /// The schema, quoted.
-    pub(crate) schema: String,
+    pub(crate) address: Address,
+    pub(crate) prepared: Prepared,
+    /// How many idle connections are kept.
+    pub(crate) min: usize,
     pub(crate) max: usize,
+    /// How long the others may be idle.
+    pub(crate) idle: Duration,
+    pub(crate) last_write: LastWrite,
     pub(crate) acquire_timeout: Duration,
     pub(crate) statement_timeout: Duration,
     /// Panics when a task acquires a second connection; for tests.
@@ -38,10 +43,32 @@ pub(crate) struct PoolSettings {
 pub(crate) struct Pool {
     pub(crate) settings: PoolSettings,
     pub(crate) times: PoolTimes,
-    idle: Mutex<Vec<Conn>>,
+    /// Begins a transaction, and states what it needs.
+    pub(super) begin: String,
+    /// The same for reads.
+    pub(super) begin_read: String,
+    /// Whether reads and lone statements state it too.
+    states_all: AtomicBool,
+    /// With the time of their last use, the latest last.
+    idle: Mutex<Vec<(Conn, Instant)>>,
     permits: Arc<Semaphore>,
     trips: AtomicU64,
     pauses: AtomicU64,
+}
+
+/// The statements of one transaction see what others have committed meanwhile. Whether it may write is left
+/// to the server: a default of read-only is how operators and providers stop writes.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// Settings of one transaction, which end with it: another client may get the server process next. They end
+/// what a dead client left behind, and lie above `deadline`, which the client enforces.
+fn limits(deadline: Duration) -> String {
+    let limit = deadline.saturating_add(Duration::from_secs(1)).as_millis();
+    format!(
+        "; SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = 0; \
+         SET LOCAL idle_in_transaction_session_timeout = {}",
+        limit.saturating_mul(2)
+    )
 }
 
 impl Pool {
@@ -49,7 +76,34 @@ impl Pool {
         let permits = Arc::new(Semaphore::new(settings.max));
         let (trips, pauses) = (AtomicU64::new(0), AtomicU64::new(0));
         let times = PoolTimes::default();
-        Arc::new(Self { settings, times, idle: Mutex::default(), permits, trips, pauses })
+        let limits = limits(settings.statement_timeout);
+        Arc::new(Self {
+            times,
+            begin: format!("{BEGIN}{limits}"),
+            begin_read: format!("{BEGIN} READ ONLY{limits}"),
+            states_all: AtomicBool::new(false),
+            idle: Mutex::default(),
+            permits,
+            trips,
+            pauses,
+            settings,
+        })
+    }
+
+    /// Whether reads and lone statements state what they need, as transactions do.
+    pub(super) fn states_all(&self) -> bool {
+        self.states_all.load(Ordering::Relaxed)
+    }
+
+    /// Lets reads and lone statements state what they need from now on, because a default stopped one.
+    pub(super) fn state_all(&self, error: &tokio_postgres::Error) {
+        if !self.states_all.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                %error,
+                "a default of the database stopped a statement: each states its isolation level and limits \
+                 from now on"
+            );
+        }
     }
 
     /// Round trips so far; the budget of each route counts them.
@@ -63,13 +117,12 @@ impl Pool {
 
     /// The numbers of connections in use and idle.
     pub(crate) fn connections(&self) -> (usize, usize) {
-        let used = self.settings.max.saturating_sub(self.permits.available_permits());
-        (used, self.idle().len())
+        (self.in_use(), self.idle().len())
     }
 
-    /// Opens connections until `min` are idle.
-    pub(crate) async fn warm(&self, min: usize) -> Result<(), Error> {
-        for _ in 0..min.min(self.settings.max) {
+    /// Opens as many connections as are kept.
+    pub(crate) async fn warm(&self) -> Result<(), Error> {
+        for _ in 0..self.settings.min.min(self.settings.max) {
             let conn = self.open(Instant::now() + self.settings.acquire_timeout).await?;
             self.give_back(conn);
         }
@@ -98,10 +151,32 @@ impl Pool {
         Ok(PooledConnection::new(conn, pooled, Arc::clone(self), permit, entry))
     }
 
+    /// Acquires an idle connection, if there is one; never waits.
+    pub(crate) fn acquire_idle(self: &Arc<Self>) -> Option<PooledConnection> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        let conn = self.take_idle()?;
+        Some(PooledConnection::new(conn, true, Arc::clone(self), permit, None))
+    }
+
+    /// Closes connections that have been idle for too long, except those that are kept.
+    pub(crate) fn shrink(&self) {
+        let mut idle = self.idle();
+        let surplus = (idle.len() + self.in_use()).saturating_sub(self.settings.min);
+        let old = idle.iter().take_while(|(_, since)| since.elapsed() >= self.settings.idle).count();
+        let closed: Vec<_> = idle.drain(..old.min(surplus)).collect();
+        drop(idle);
+        drop(closed);
+    }
+
+    fn in_use(&self) -> usize {
+        self.settings.max.saturating_sub(self.permits.available_permits())
+    }
+
     fn take_idle(&self) -> Option<Conn> {
         let mut idle = self.idle();
-        while let Some(conn) = idle.pop() {
-            if !conn.client.is_closed() {
+        while let Some((conn, _)) = idle.pop() {
+            // A connection with statements that a pooler has lost would use those of other clients.
+            if !conn.client.is_closed() && (self.settings.prepared.are_kept() || !conn.is_prepared()) {
                 return Some(conn);
             }
         }
@@ -111,7 +186,7 @@ impl Pool {
     /// Opens a connection before `deadline`.
     pub(super) async fn open(&self, deadline: Instant) -> Result<Conn, Error> {
         let s = &self.settings;
-        let opening = Conn::open(&s.config, &s.tls, &s.schema, s.statement_timeout, &s.spawner);
+        let opening = Conn::open(&s.address, &s.prepared, &s.spawner);
         timeout_at(deadline, opening).await.unwrap_or_else(|_| {
             Err(Error::Unavailable("no connection could be made within the deadline".into()))
         })
@@ -119,7 +194,7 @@ impl Pool {
 
     pub(super) fn give_back(&self, conn: Conn) {
         if !conn.client.is_closed() {
-            self.idle().push(conn);
+            self.idle().push((conn, Instant::now()));
         }
     }
 
@@ -127,11 +202,13 @@ impl Pool {
     /// third. Multiples of the golden ratio spread evenly, so that transactions that conflicted do not
     /// conflict again; this needs no randomness.
     pub(super) fn pause(&self, run: u32) -> Duration {
-        let spread = self.pauses.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        // From 1: without any pause the transaction would overtake the one that it has just let through.
+        let count = self.pauses.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let spread = count.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         Duration::from_micros((spread * 8_000 * u64::from(run)) >> 32)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Conn>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Conn, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,9 +9,10 @@ use futures_util::future::join_all;
 use runtime::audit::PendingAudit;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
+use tokio_postgres::error::SqlState;
 
 use super::connection::{Conn, Fault};
-use super::error::{is_fatal, is_stale, sort, wants_retry};
+use super::error::{is_fatal, is_of_defaults, is_stale, loses_statements, sort, wants_retry};
 use super::pool::Pool;
 use crate::Error;
 use crate::fault_injection::{Failure, Site, ask};
@@ -50,6 +51,8 @@ pub(crate) enum Again {
 enum Trip {
     /// Read statements outside a transaction.
     Read,
+    /// Read statements in a transaction that states what they need.
+    StatedRead,
     /// Statements of a transaction that continues.
     Inner { begin: bool },
     /// The end of a transaction.
@@ -60,11 +63,16 @@ enum Trip {
 
 impl Trip {
     fn begins(self) -> bool {
-        matches!(self, Self::Inner { begin: true } | Self::Last { begin: true })
+        matches!(self, Self::StatedRead | Self::Inner { begin: true } | Self::Last { begin: true })
     }
 
     fn commits(self) -> bool {
-        matches!(self, Self::Last { .. })
+        matches!(self, Self::StatedRead | Self::Last { .. })
+    }
+
+    /// Whether its statements rely on the defaults of the server, database and role.
+    fn states_nothing(self) -> bool {
+        matches!(self, Self::Read | Self::Alone)
     }
 
     /// Whether the transaction may be committed although the answer is lost.
@@ -114,15 +122,19 @@ impl PooledConnection {
     }
 
     /// Runs calls outside a transaction in one round trip; once more if the connection had died since its
-    /// last use.
+    /// last use, or if a default of the server stopped them.
     pub(crate) async fn run(&mut self, calls: Vec<RawCall>) -> Result<Vec<Vec<Row>>, Error> {
         self.ready().await?;
-        let outcome = self.trip(&calls, Trip::Read).await;
-        if self.take_again() != Some(Again::Stale) {
+        let outcome = self.trip(&calls, self.read()).await;
+        if self.take_again().is_none() {
             return outcome;
         }
         self.ready().await?;
-        self.trip(&calls, Trip::Read).await
+        self.trip(&calls, self.read()).await
+    }
+
+    fn read(&self) -> Trip {
+        if self.pool.states_all() { Trip::StatedRead } else { Trip::Read }
     }
 
     /// Runs calls of a transaction in one round trip, with BEGIN before or COMMIT after them. A single call
@@ -134,7 +146,7 @@ impl PooledConnection {
         last: bool,
     ) -> Result<Vec<Vec<Row>>, Error> {
         let trip = match (begin, last) {
-            (true, true) if calls.len() == 1 => Trip::Alone,
+            (true, true) if calls.len() == 1 && !self.pool.states_all() => Trip::Alone,
             (_, true) => Trip::Last { begin },
             (_, false) => Trip::Inner { begin },
         };
@@ -192,7 +204,8 @@ impl PooledConnection {
 
         let mut answers: Vec<Answer<'_>> = Vec::with_capacity(calls.len() + 2);
         if trip.begins() {
-            answers.push(Box::pin(conn.simple("BEGIN")));
+            let begin = if trip == Trip::StatedRead { &self.pool.begin_read } else { &self.pool.begin };
+            answers.push(Box::pin(conn.simple(begin)));
         }
         let (sent, times) = (Instant::now(), &self.pool.settings.statements);
         answers.extend(calls.iter().map(|call| Box::pin(timed(conn, call, sent, times)) as Answer<'_>));
@@ -239,7 +252,7 @@ impl PooledConnection {
                 self.pool.count_trip();
                 Ok(())
             }
-            Err(error) => Err(self.failed(Trip::Read, false, &error)),
+            Err(error) => Err(self.failed(Trip::Inner { begin: false }, false, &error)),
         }
     }
 
@@ -280,6 +293,9 @@ impl PooledConnection {
         if trip.commits() {
             self.in_transaction = false;
         }
+        if trip.decides() {
+            self.pool.settings.last_write.worked();
+        }
         Ok(rows.into_iter().skip(begins).take(calls.len()).collect())
     }
 
@@ -292,13 +308,20 @@ impl PooledConnection {
             None => trip.decides(),
             Some(_) => decisive && is_fatal(error),
         };
-        if is_stale(error) {
-            if self.old && !unknown {
+        let lost = loses_statements(error) && self.pool.settings.prepared.are_lost(error);
+        if is_stale(error) || lost {
+            if (self.old || lost) && !unknown {
                 self.again = Some(Again::Stale);
             }
             self.discard();
+        } else if trip.states_nothing() && is_of_defaults(error) {
+            self.pool.state_all(error);
+            self.again = Some(Again::Conflict);
         } else if wants_retry(error) {
             self.again = Some(Again::Conflict);
+        }
+        if let Some(refused) = refused.filter(|refused| *refused.code() == SqlState::DISK_FULL) {
+            self.pool.settings.last_write.failed(refused.message());
         }
         if unknown { Error::OutcomeUnknown } else { sort(error) }
     }

@@ -39,8 +39,8 @@ statements! {
         "session.rotate",
         "UPDATE gw.sessions AS s SET generation = $2 + 1, secret_hash = $4, rotated_at = $5, \
          expires_at = CASE WHEN ends_at < $6 THEN ends_at ELSE $6 END, \
-         successors = $7 || CASE WHEN rotated_at > $8 THEN substr(successors, 1, $9) ELSE '' END, \
-         address = $10, user_agent = $11 \
+         successors = $7 || CASE WHEN rotated_at > $8 THEN substr(successors, 1, CAST($9 AS INTEGER)) ELSE \
+         '' END, address = $10, user_agent = $11 \
          WHERE s.id = $1 AND s.generation = $2 AND s.secret_hash = $3 AND NOT s.revoked AND s.ends_at > $5 \
          AND s.rotated_at > $12 \
          AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = s.user_id AND u.state = 'active') RETURNING \

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::texts::Texts;
 use crate::Error;
+use crate::health::LastWrite;
 use crate::statement::RawCall;
 use crate::value::{Row, Value};
 
@@ -27,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) inner: rusqlite::Connection,
     texts: Texts,
     deadline: Deadline,
+    /// Of the writer only.
+    last_write: Option<LastWrite>,
 }
 
 /// When to interrupt the running statement.
@@ -66,10 +69,33 @@ impl Connection {
         run_pragmas(&self.inner, WAL)
     }
 
+    /// Reports to the health probe how writes end.
+    pub(crate) fn reports_to(&mut self, last_write: LastWrite) {
+        self.last_write = Some(last_write);
+    }
+
+    /// Reports an error that the next write would meet too.
+    fn failed(&self, error: &rusqlite::Error) -> Error {
+        let lasting = matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::PermissionDenied
+            )
+        );
+        if let Some(last_write) = self.last_write.as_ref().filter(|_| lasting) {
+            last_write.failed(&error.to_string());
+        }
+        sort(error)
+    }
+
     fn with_deadline(inner: rusqlite::Connection, texts: Texts, limit: Duration) -> Result<Self, Error> {
         let deadline = Deadline { limit, since: Instant::now(), at: Arc::new(AtomicU64::new(u64::MAX)) };
         let (since, at) = (deadline.since, Arc::clone(&deadline.at));
-        let mut connection = Self { inner, texts, deadline };
+        let mut connection = Self { inner, texts, deadline, last_write: None };
         let late = move || micros(since.elapsed()) >= at.load(Ordering::Relaxed);
         connection.inner.progress_handler(STEPS_PER_LOOK, Some(late)).map_err(|error| sort(&error))?;
         Ok(connection)
@@ -99,7 +125,7 @@ impl Connection {
         self.deadline.at.store(micros(end), Ordering::Relaxed);
         let rows = self.rows(text, params);
         self.deadline.at.store(u64::MAX, Ordering::Relaxed);
-        rows.map_err(|error| sort(&error))?.into_iter().collect()
+        rows.map_err(|error| self.failed(&error))?.into_iter().collect()
     }
 
     fn rows(&self, text: &str, params: &[Value]) -> rusqlite::Result<Vec<Result<Row, Error>>> {
@@ -126,7 +152,11 @@ impl Connection {
     /// Runs one statement without parameters or rows, and keeps it prepared.
     pub(crate) fn execute(&self, text: &str) -> Result<(), Error> {
         let run = || self.inner.prepare_cached(text)?.raw_execute();
-        run().map(|_| ()).map_err(|error| sort(&error))
+        run().map_err(|error| self.failed(&error))?;
+        if let Some(last_write) = self.last_write.as_ref().filter(|_| text == "COMMIT") {
+            last_write.worked();
+        }
+        Ok(())
     }
 
     /// Runs several statements once.
@@ -149,7 +179,10 @@ fn open(path: &Path, busy: Duration) -> Result<rusqlite::Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
-    let inner = rusqlite::Connection::open_with_flags(path, flags).map_err(|error| sort(&error))?;
+    let inner = rusqlite::Connection::open_with_flags(path, flags).map_err(|error| match sort(&error) {
+        Error::Unavailable(why) => Error::Unavailable(format!("{}: {why}", path.display())),
+        other => other,
+    })?;
     inner.busy_timeout(busy.min(BUSY)).map_err(|error| sort(&error))?;
     inner.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     // One plan for all parameter values. Without it SQLite compares the values with the conditions of partial
@@ -233,6 +266,28 @@ mod tests {
             "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c";
         assert!(matches!(reader.query(endless, &[]), Err(Error::Unavailable(_))));
         assert_eq!(reader.query("SELECT 1", &[]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_is_reported_until_a_write_is_committed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = Connection::writer(file.path(), Arc::default(), Duration::from_secs(20)).unwrap();
+        let last_write = LastWrite::default();
+        writer.reports_to(last_write.clone());
+        writer.script("CREATE TABLE t (a BLOB); PRAGMA max_page_count = 3").unwrap();
+        let write = |writer: &Connection| {
+            writer.execute("BEGIN IMMEDIATE").unwrap();
+            let written = writer.query("INSERT INTO t VALUES (zeroblob(20000))", &[]).map(|_| ());
+            written.and_then(|()| writer.execute("COMMIT"))
+        };
+
+        assert!(matches!(write(&writer), Err(Error::Unavailable(_))));
+        assert!(last_write.failure().unwrap().contains("full"), "{:?}", last_write.failure());
+
+        writer.script("PRAGMA max_page_count = 1000").unwrap();
+        let _ = writer.execute("ROLLBACK");
+        write(&writer).unwrap();
+        assert_eq!(last_write.failure(), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod migrate;
 mod texts;
 mod writer;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,7 @@ pub(crate) use writer::Lane;
 
 use crate::Error;
 use crate::fault_injection::{Failure, Faults, Site, acquire, ask};
+use crate::health::LastWrite;
 use crate::pool_times::PoolTimes;
 use crate::second_acquire_check::{Entry, SecondAcquireCheck};
 use crate::statement::RawCall;
@@ -39,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) background: usize,
     pub(crate) holders: SecondAcquireCheck,
     pub(crate) faults: Option<Faults>,
+    pub(crate) last_write: LastWrite,
 }
 
 /// Most writes of requests that may wait for the writer. A waiting write is a closure without a connection,
@@ -48,6 +51,8 @@ const WRITES: usize = 1024;
 /// One database file.
 pub(crate) struct Database {
     path: Box<Path>,
+    /// Device and number of the opened file.
+    file: Option<(u64, u64)>,
     texts: Texts,
     readers: Mutex<Vec<Connection>>,
     request: Arc<Semaphore>,
@@ -64,10 +69,12 @@ impl Database {
     /// Opens the migrated file and starts its writer.
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<Arc<Self>, Error> {
         let texts = texts::registered();
-        let writer =
-            Writer::start(Connection::writer(path, Arc::clone(&texts), settings.statement_timeout)?)?;
+        let mut connection = Connection::writer(path, Arc::clone(&texts), settings.statement_timeout)?;
+        connection.reports_to(settings.last_write.clone());
+        let writer = Writer::start(connection)?;
         Ok(Arc::new(Self {
             path: path.into(),
+            file: identity(path),
             texts,
             readers: Mutex::default(),
             request: Arc::new(Semaphore::new(settings.request)),
@@ -84,6 +91,11 @@ impl Database {
     /// Round trips so far, counted as on PostgreSQL: a read, a batch of reads or a write is one.
     pub(crate) fn trips(&self) -> u64 {
         self.trips.load(Ordering::Relaxed)
+    }
+
+    /// Whether the opened file is still the one at its path: in another one every write would be lost.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.file.is_none() || identity(&self.path) == self.file
     }
 
     /// Whether the writer's thread runs.
@@ -216,6 +228,11 @@ impl Database {
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The device and number of a file; `None` where there is none.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// An acquired read connection; dropping it returns it.

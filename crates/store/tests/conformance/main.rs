@@ -7,7 +7,7 @@
     clippy::disallowed_methods,
     reason = "tests: a panic fails them, and their tasks end with their runtime"
 )]
-#![expect(unreachable_pub, dead_code, reason = "modules of a test, shared with the other suite")]
+#![expect(unreachable_pub, reason = "modules of a test, shared with the other suite")]
 
 /// Generates `sqlite::name` and `postgres::name` for each function that takes a [`TestDb`].
 macro_rules! on_both {
@@ -33,13 +33,17 @@ macro_rules! on_both {
 
 mod accounts;
 mod audit;
+mod encryption;
 mod engines;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 mod migrations;
 mod pending_audit;
 mod plans;
+mod poolers;
 mod queries;
+mod readiness;
 mod schema;
 mod sharing;
+mod surroundings;
 mod transactions;

@@ -190,7 +190,7 @@ impl Context for Readiness {
             return Ok(Self(Err("the server is stopping")));
         }
         let database = app.0.probe.check(app.0.settings.health_timeout).await;
-        Ok(Self(database.map(|()| condition.degraded).map_err(|_| "the database does not answer")))
+        Ok(Self(database.map(|()| condition.degraded).map_err(store::NotReady::sentence)))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::section;
 use crate::config::check::Report;
 use crate::config::url::DatabaseUrl;
-use crate::config::value::Value;
+use crate::config::value::{Value, words};
 
 /// The name of a PostgreSQL schema that needs no quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,18 @@ impl Value for SchemaName {
     }
 }
 
+words! {
+    /// How statements are sent to PostgreSQL.
+    pub enum Preparation, "`auto`, `on` or `off`" {
+        /// Prepared, unless a pooler loses prepared statements.
+        Auto = "auto",
+        /// Prepared.
+        On = "on",
+        /// With their texts.
+        Off = "off",
+    }
+}
+
 section! {
     /// The database.
     pub struct DatabaseConfig in "database." {
@@ -57,9 +69,11 @@ section! {
         schema: SchemaName = SchemaName::default(), example: "gatewright";
         /// Whether `serve` migrates PostgreSQL; it always migrates the embedded database.
         auto_migrate: bool = false, example: "true";
-        /// How many connections to PostgreSQL are opened at the start.
+        /// How many connections to PostgreSQL are opened at the start, and kept open when idle; others are
+        /// closed after 20 s.
         pool_min: usize = store::Settings::default().pool_min, example: "5";
-        /// Maximum number of open connections to PostgreSQL.
+        /// Maximum number of open connections to PostgreSQL for requests. Each node opens up to four more:
+        /// two for jobs, one for health checks and one for the audit trail. A command opens its own.
         pool_max: usize = store::Settings::default().pool_max, within: 1 => 10_000, example: "20";
         /// How long a request waits for a connection before it is answered 503.
         acquire_timeout: Duration = store::Settings::default().acquire_timeout,
@@ -67,7 +81,13 @@ section! {
         /// How long one statement may take; Gatewright enforces this limit itself.
         statement_timeout: Duration = store::Settings::default().statement_timeout,
             within: Duration::from_millis(10) => Duration::from_mins(1), example: "2s";
-        /// The file of certificates (PEM) of the authorities that may issue PostgreSQL's certificate.
+        /// How statements are sent to PostgreSQL: prepared, or with their texts. `auto` prepares them
+        /// unless a pooler on the way loses prepared statements (PgBouncer before 1.21, in transaction
+        /// mode); `on` refuses such a pooler.
+        prepared_statements: Preparation = Preparation::Auto, example: "off";
+        /// The file of certificates (PEM) of the authorities that may issue PostgreSQL's certificate, as
+        /// `sslrootcert` in the URL, which wins. Without `sslmode` in the URL a remote host is verified
+        /// (`verify-full`), and a local one only if this is set.
         tls_ca_file: Option<PathBuf> = None, shown: "the system's",
             example: "/etc/gatewright/postgres-ca.pem";
     }
@@ -83,6 +103,7 @@ impl From<&DatabaseConfig> for store::Settings {
             pool_max,
             acquire_timeout,
             statement_timeout,
+            prepared_statements,
             tls_ca_file,
         } = config;
         let location = match url {
@@ -100,6 +121,11 @@ impl From<&DatabaseConfig> for store::Settings {
             pool_max: *pool_max,
             acquire_timeout: *acquire_timeout,
             statement_timeout: *statement_timeout,
+            prepared_statements: match prepared_statements {
+                Preparation::Auto => store::PreparedStatements::Auto,
+                Preparation::On => store::PreparedStatements::On,
+                Preparation::Off => store::PreparedStatements::Off,
+            },
             ..Self::default()
         }
     }
@@ -107,6 +133,9 @@ impl From<&DatabaseConfig> for store::Settings {
 
 impl DatabaseConfig {
     pub(crate) fn check(&self, report: &mut Report<'_>) {
+        if let Err(why) = store::Settings::from(self).location.check() {
+            report.error("database.url", why);
+        }
         report.at_most(("database.pool_min", &self.pool_min), ("database.pool_max", &self.pool_max));
     }
 }

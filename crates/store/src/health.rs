@@ -1,0 +1,281 @@
+//! The health probe: whether the database answers, and whether writes can succeed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use runtime::{AuditContext, NoopRecorder, Spawner};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::lease::Backend;
+use crate::queries::health;
+use crate::trace::Unaudited;
+use crate::{Error, Lease, Settings, postgres};
+
+/// Why the database cannot serve requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReady {
+    /// It cannot be reached, or does not answer in time.
+    NoAnswer,
+    /// The server is a hot standby.
+    Standby,
+    /// Transactions are read-only by default.
+    ReadOnly,
+    /// The role may not do what a statement needs.
+    Privileges,
+    /// A table or the schema is not there.
+    Tables,
+    /// The last write failed, and so does another one.
+    Unwritable,
+    /// The file of the embedded database is not the one that was opened.
+    Moved,
+    /// The embedded database's writer has ended.
+    Writer,
+}
+
+impl NotReady {
+    /// The sentence for clients of readiness: it names no host, no table and no file.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "the database does not answer",
+            Self::Standby => "the database is a hot standby, which accepts no writes",
+            Self::ReadOnly => "the database is read-only",
+            Self::Privileges => "the database refuses the role of the server a privilege",
+            Self::Tables => "the database lacks tables",
+            Self::Unwritable => "the database cannot be written",
+            Self::Moved => "the file of the database was removed or replaced",
+            Self::Writer => "the writer of the database has ended",
+        }
+    }
+}
+
+/// How the last write ended, as far as that says something about the next one. Shared by everything that
+/// writes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastWrite(Arc<Outcome>);
+
+#[derive(Debug, Default)]
+struct Outcome {
+    failed: AtomicBool,
+    why: Mutex<Option<String>>,
+}
+
+impl LastWrite {
+    /// A write was committed.
+    pub(crate) fn worked(&self) {
+        if self.0.failed.swap(false, Ordering::Relaxed) {
+            *self.why() = None;
+        }
+    }
+
+    /// A write failed because of the disk or the file, and not because of what it wrote.
+    pub(crate) fn failed(&self, why: &str) {
+        *self.why() = Some(why.to_owned());
+        self.0.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the last write failed; `None` when it was committed.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.why().clone()
+    }
+
+    fn why(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.0.why.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While the last write failed, another one is tried at most this often.
+const TRIES_EVERY: Duration = Duration::from_secs(1);
+
+/// The reason for clients, and the one for the log.
+type Reason = (NotReady, String);
+
+/// The shared answer of one query.
+type SharedCheck = Shared<BoxFuture<'static, Result<(), NotReady>>>;
+
+/// Checks the database with a real query on a separate connection; concurrent checks share one query.
+pub struct HealthProbe {
+    asks: Arc<Asks>,
+    spawner: Spawner,
+    deadline: Duration,
+    running: tokio::sync::Mutex<Option<SharedCheck>>,
+}
+
+/// What one question needs.
+struct Asks {
+    backend: Backend,
+    /// Asked through an idle connection where the probe has none of its own.
+    fallback: Option<Arc<postgres::Pool>>,
+    last_write: LastWrite,
+    /// The privileges that statements need.
+    needs: String,
+    /// What the last question found, for the log.
+    last: Mutex<Option<NotReady>>,
+    tried: Mutex<Option<Instant>>,
+}
+
+impl HealthProbe {
+    pub(crate) fn new(
+        backend: Backend,
+        fallback: Option<Arc<postgres::Pool>>,
+        last_write: LastWrite,
+        spawner: Spawner,
+        settings: &Settings,
+    ) -> Self {
+        let asks = Asks {
+            backend,
+            fallback,
+            last_write,
+            needs: postgres::needs(),
+            last: Mutex::default(),
+            tried: Mutex::default(),
+        };
+        let deadline = settings.acquire_timeout + settings.statement_timeout;
+        Self { asks: Arc::new(asks), spawner, deadline, running: tokio::sync::Mutex::default() }
+    }
+
+    /// Checks that the database answers within `patience`, and that writes can succeed. Nothing is written,
+    /// except while the last write has failed: then one is tried, at most once a second.
+    ///
+    /// # Errors
+    /// [`NotReady`]; the log has the details, once.
+    pub async fn check(&self, patience: Duration) -> Result<(), NotReady> {
+        let running = self.join().await;
+        timeout(patience, running).await.unwrap_or(Err(NotReady::NoAnswer))
+    }
+
+    async fn join(&self) -> SharedCheck {
+        let mut running = self.running.lock().await;
+        if let Some(current) = running.as_ref().filter(|current| current.peek().is_none()) {
+            return current.clone();
+        }
+        let (reply, answer) = oneshot::channel();
+        let (asks, deadline) = (Arc::clone(&self.asks), self.deadline);
+        self.spawner.spawn("health probe", async move {
+            let late = || (NotReady::NoAnswer, "no answer in time".to_owned());
+            let asked = timeout(deadline, asks.ask()).await.unwrap_or_else(|_| Err(late()));
+            asks.log(asked.as_ref().err());
+            let _ = reply.send(asked.map_err(|(reason, _)| reason));
+        });
+        let next = async move { answer.await.unwrap_or(Err(NotReady::NoAnswer)) }.boxed().shared();
+        *running = Some(next.clone());
+        next
+    }
+}
+
+impl Asks {
+    async fn ask(&self) -> Result<(), Reason> {
+        if let Backend::Sqlite(database, _) = &self.backend {
+            if !database.writes() {
+                return Err((NotReady::Writer, "restart this process".into()));
+            }
+            if !database.is_in_place() {
+                return Err((NotReady::Moved, "put it back and restart this process".into()));
+            }
+        }
+
+        let look = self.look().await.map_err(|error| (kind(&error), error.to_string()))?;
+        if look.standby {
+            return Err((NotReady::Standby, "the server is in recovery".into()));
+        }
+        if look.read_only {
+            return Err((NotReady::ReadOnly, "default_transaction_read_only is on".into()));
+        }
+        if let Some(lacking) = look.lacking {
+            return Err((NotReady::Privileges, format!("the role lacks {lacking}")));
+        }
+
+        match self.last_write.failure() {
+            None => Ok(()),
+            Some(_) if self.may_try() => self.try_to_write().await,
+            Some(why) => Err((NotReady::Unwritable, why)),
+        }
+    }
+
+    async fn look(&self) -> Result<health::Look, Error> {
+        let mut lease = self.lease();
+        let asked = async {
+            let mut read = lease.read().await?;
+            read.one(health::look(&self.needs)).await
+        };
+        let found = match asked.await {
+            Err(Error::Unavailable(why)) => {
+                let idle = self.fallback.as_ref().and_then(postgres::Pool::acquire_idle);
+                let Some(idle) = idle else { return Err(Error::Unavailable(why)) };
+                let mut lease = self.lease();
+                lease.hold(idle);
+                lease.read().await?.one(health::look(&self.needs)).await?
+            }
+            other => other?,
+        };
+        found.ok_or_else(|| Error::Corrupt("the health query has no row".into()))
+    }
+
+    fn lease(&self) -> Lease {
+        let trail =
+            AuditContext::new(Arc::new(NoopRecorder), model::Clock::system(), model::Origin::default());
+        Lease::new(self.backend.clone(), CancellationToken::new(), trail)
+    }
+
+    fn may_try(&self) -> bool {
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = tried.is_none_or(|at| at.elapsed() >= TRIES_EVERY);
+        if may {
+            *tried = Some(Instant::now());
+        }
+        may
+    }
+
+    async fn try_to_write(&self) -> Result<(), Reason> {
+        let written = self
+            .lease()
+            .write_unaudited(async |tx| {
+                tx.commit_with((health::try_to_write(),)).await?;
+                Ok((Unaudited::HealthProbe, ()))
+            })
+            .await;
+        match written {
+            Ok(()) => {
+                self.last_write.worked();
+                Ok(())
+            }
+            Err(error) => Err((NotReady::Unwritable, error.to_string())),
+        }
+    }
+
+    /// Logs a change of what was found, once.
+    fn log(&self, found: Option<&Reason>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = found.map(|(reason, _)| *reason);
+        if *last == now {
+            return;
+        }
+        if let Some((reason, why)) = found {
+            tracing::warn!(reason = reason.sentence(), %why, "the server is not ready");
+        } else {
+            tracing::info!("the database can be read and written again");
+        }
+        *last = now;
+    }
+}
+
+/// What an error of the probe's query means.
+fn kind(error: &Error) -> NotReady {
+    match error {
+        Error::Unavailable(why) if why.starts_with("42501") => NotReady::Privileges,
+        Error::Unavailable(why) if why.starts_with("42P01") || why.starts_with("3F000") => NotReady::Tables,
+        Error::Unavailable(_)
+        | Error::OutcomeUnknown
+        | Error::Serialization
+        | Error::Slow
+        | Error::Poisoned
+        | Error::Finished
+        | Error::Corrupt(_)
+        | Error::Database(_)
+        | Error::Refused(_) => NotReady::NoAnswer,
+    }
+}

@@ -1,0 +1,59 @@
+//! What the health probe asks: whether the tables are there, and whether they can be written.
+
+use crate::Error;
+use crate::statement::{Call, Stmt, statements};
+
+statements! {
+    // $1 lists what is needed as `table PRIVILEGE`, separated by commas. A default of the database or role
+    // counts only for new sessions, so the stored one is read as well: of several, the most specific.
+    LOOK = Stmt::per_engine(
+        "health.look",
+        "SELECT (SELECT count(*) FROM gw.realm) >= 0, pg_catalog.pg_is_in_recovery(), \
+         pg_catalog.current_setting('transaction_read_only') = 'on' OR COALESCE( \
+         (SELECT lower(split_part(c.entry, '=', 2)) IN ('on', 'true', 'yes', '1') \
+         FROM pg_catalog.pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) AS c(entry) \
+         WHERE split_part(c.entry, '=', 1) = 'default_transaction_read_only' AND s.setdatabase IN (0, \
+         (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) \
+         AND s.setrole IN (0, (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)) \
+         ORDER BY s.setrole = 0, s.setdatabase = 0 LIMIT 1), FALSE), \
+         (SELECT string_agg(n.privilege || ' on ' || n.name, ', ' ORDER BY n.name, n.privilege) FROM \
+         (SELECT split_part(t.need, ' ', 1) AS name, split_part(t.need, ' ', 2) AS privilege \
+         FROM unnest(string_to_array(CAST($1 AS TEXT), ',')) AS t(need)) n \
+         JOIN pg_catalog.pg_class k ON k.relname = n.name AND k.relnamespace = \
+         (SELECT r.relnamespace FROM pg_catalog.pg_class r \
+         WHERE r.oid = CAST('gw.realm' AS pg_catalog.regclass)) \
+         WHERE NOT CASE WHEN n.privilege = 'DELETE' \
+         THEN pg_catalog.has_table_privilege(k.oid, n.privilege) \
+         ELSE pg_catalog.has_any_column_privilege(k.oid, n.privilege) END)",
+        "SELECT (SELECT count(*) FROM gw.realm) >= 0, FALSE, FALSE, NULL WHERE $1 IS NOT NULL",
+    )
+    .scanning("it reads catalogs and a table of one row");
+    TRY = Stmt::new(
+        "health.try",
+        "UPDATE gw.counters SET value = value WHERE name = 'revocations' RETURNING value",
+    );
+}
+
+/// What keeps the database from being written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The server is a hot standby.
+    pub standby: bool,
+    /// Transactions are read-only, or will be in new sessions.
+    pub read_only: bool,
+    /// The privileges that the role lacks.
+    pub lacking: Option<String>,
+}
+
+/// Looks at the database without changing it; `needs` lists `table PRIVILEGE`, separated by commas.
+pub fn look(needs: &str) -> Call<Look> {
+    Call::new(&LOOK, [needs.into()], |mut row| {
+        let _there: bool = row.next()?;
+        Ok(Look { standby: row.next()?, read_only: row.next()?, lacking: row.next()? })
+    })
+}
+
+/// Writes a row without changing its value.
+pub fn try_to_write() -> Call<i64> {
+    Call::new(&TRY, [], |mut row| -> Result<i64, Error> { row.next() })
+}

@@ -1,0 +1,136 @@
+//! Readiness says whether writes can succeed, and becomes true again by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::NotReady;
+use testkit::Postgres;
+use testkit::postgres::rows;
+
+use crate::fixtures::{TestDb, register, run};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_becomes_read_only_is_not_ready_until_it_can_be_written() {
+    run(TestDb::postgres(), async |db: Arc<TestDb>| {
+        let store = db.open().await;
+        store.probe.check(PATIENCE).await.unwrap();
+        let name = db.sql("SELECT current_database()")[0][0].clone().unwrap();
+        db.sql(&format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = on"));
+        assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::ReadOnly));
+        // The role's own setting wins.
+        let write = |sql: String| rows(db.url(), &format!("BEGIN READ WRITE; {sql}; COMMIT")).unwrap();
+        let role = format!("ALTER ROLE CURRENT_USER IN DATABASE \"{name}\"");
+        write(format!("{role} SET default_transaction_read_only = off"));
+        store.probe.check(PATIENCE).await.unwrap();
+        write(format!("{role} RESET default_transaction_read_only"));
+        assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::ReadOnly));
+        write(format!("ALTER DATABASE \"{name}\" RESET default_transaction_read_only"));
+        store.probe.check(PATIENCE).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_loses_a_privilege_and_a_dropped_schema_are_not_ready_and_answered_503() {
+    let server = Postgres::start();
+    let url = server.database("app");
+    let owner = TestDb::at(&url);
+    owner.migrate().await.unwrap();
+    owner.sql(
+        "CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA gatewright TO app; \
+               GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA gatewright TO app",
+    );
+    let app = TestDb::at(&url.replace("postgres@", "app@"));
+    let store = app.open().await;
+    store.probe.check(PATIENCE).await.unwrap();
+
+    owner.sql("REVOKE INSERT ON gw.users FROM app");
+    assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Privileges));
+    let refused = register(&mut app.lease(&store), 1).await.unwrap_err();
+    assert!(refused.is_unavailable(), "{refused}");
+    owner.sql("GRANT INSERT ON gw.users TO app");
+    store.probe.check(PATIENCE).await.unwrap();
+    register(&mut app.lease(&store), 1).await.unwrap().unwrap();
+
+    owner.sql("DROP SCHEMA gatewright CASCADE");
+    assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Tables));
+    let gone = register(&mut app.lease(&store), 2).await.unwrap_err();
+    assert!(gone.is_unavailable(), "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_or_replaced_file_is_not_ready() {
+    run(TestDb::sqlite(), async |db: Arc<TestDb>| {
+        let store = db.open().await;
+        store.probe.check(PATIENCE).await.unwrap();
+        let (path, aside) = (db.path(), db.folder.path().join("aside"));
+        std::fs::rename(&path, &aside).unwrap();
+        assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Moved));
+        std::fs::write(&path, "another file").unwrap();
+        assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Moved));
+        std::fs::rename(&aside, &path).unwrap();
+        store.probe.check(PATIENCE).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_without_a_connection_of_its_own_asks_through_an_idle_one() {
+    let server = Postgres::start();
+    let url = server.database("app");
+    let owner = TestDb::at(&url);
+    owner.migrate().await.unwrap();
+    owner.sql(
+        "CREATE ROLE app LOGIN CONNECTION LIMIT 3; GRANT USAGE ON SCHEMA gatewright TO app; \
+               GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA gatewright TO app",
+    );
+    let app = TestDb::at(&url.replace("postgres@", "app@"));
+    let store = app
+        .open_with(|settings| {
+            settings.pool_min = 2;
+            settings.pool_max = 2;
+        })
+        .await;
+    owner.sql("ALTER ROLE app CONNECTION LIMIT 2");
+    let probe = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' \
+                 ORDER BY backend_start DESC LIMIT 1";
+    owner.sql(probe);
+    let left = "SELECT 1 FROM pg_stat_activity WHERE usename = 'app'";
+    while owner.sql(left).len() != 2 {}
+    store.probe.check(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_above_the_minimum_are_closed() {
+    run(TestDb::postgres(), async |db: Arc<TestDb>| {
+        let store = db
+            .open_with(|settings| {
+                settings.pool_min = 2;
+                settings.pool_idle = Duration::ZERO;
+                settings.forbid_second_acquire = false;
+            })
+            .await;
+
+        let mut leases: Vec<_> = (0..8).map(|_| db.lease(&store)).collect();
+        let reads = leases.iter_mut().map(async |lease| {
+            let mut read = lease.read().await.unwrap();
+            read.one(store::queries::realm::find()).await.unwrap();
+        });
+        futures_util::future::join_all(reads).await;
+
+        let requests = |store: &store::Store| {
+            let pools = store.metrics.pools();
+            let pool = pools.into_iter().find(|pool| pool.pool == "requests").unwrap();
+            (pool.used, pool.idle)
+        };
+        assert_eq!(requests(&store), (8, 0));
+        drop(leases);
+        assert_eq!(requests(&store), (0, 8));
+        // Jobs run all the time, and close what is surplus.
+        drop(store.background.lease(db.trail()));
+        assert_eq!(requests(&store), (0, 2));
+    })
+    .await;
+}
