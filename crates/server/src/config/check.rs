@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::error::ConfigError;
 use super::settings::{Config, outside};
 use super::source::Source;
+use super::url::RedisUrl;
 use super::value::Value;
 
 /// Collects errors, each with the place where the setting was written, and warnings.
@@ -82,6 +83,9 @@ pub(crate) fn check(
 
 /// Redis is used by the audit trail alone in this version.
 fn redis(config: &Config, report: &mut Report<'_>) {
+    if config.redis.url.as_ref().is_some_and(RedisUrl::is_exposed) {
+        report.warn("redis.url: password and data travel in clear text to another machine; use rediss://");
+    }
     match (&config.redis.url, &config.audit.redis_stream) {
         (None, Some(_)) => report.error("audit.redis_stream", "redis.url is required with it"),
         (Some(_), None) => {

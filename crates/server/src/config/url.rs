@@ -150,6 +150,20 @@ impl RedisUrl {
     pub fn expose(&self) -> &Secret<String> {
         &self.0.whole
     }
+
+    /// Whether password and data travel in clear text to another machine.
+    pub fn is_exposed(&self) -> bool {
+        let rest = self.0.shown.strip_prefix("redis://");
+        let authority = rest.and_then(|rest| rest.split(['/', '?']).next());
+        authority.is_some_and(|authority| {
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            let bare = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+                Some((address, _)) => address,
+                None => host.split(':').next().unwrap_or(host),
+            };
+            !store::is_local(bare)
+        })
+    }
 }
 
 impl Value for RedisUrl {
@@ -304,6 +318,15 @@ mod tests {
         let url = RedisUrl::parse("rediss://:hunter2@h:6379/0").unwrap();
         assert_eq!(url.shown(), "rediss://:***@h:6379/0");
         assert!(!url.toml().contains("hunter2") && url.text().contains("hunter2"));
+        for (text, exposed) in [
+            ("redis://:p@10.0.0.1:6379/0", true),
+            ("redis://cache", true),
+            ("rediss://cache", false),
+            ("redis://localhost:6379", false),
+            ("redis://:p@[::1]:6379/0", false),
+        ] {
+            assert_eq!(RedisUrl::parse(text).unwrap().is_exposed(), exposed, "{text}");
+        }
     }
 
     #[test]
