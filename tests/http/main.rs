@@ -19,5 +19,6 @@ mod input;
 mod layers;
 mod passwords;
 mod pepper;
+mod postgres;
 mod register_to_logout;
 mod snapshots;

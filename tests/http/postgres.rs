@@ -1,0 +1,76 @@
+//! PostgreSQL behind a pooler, with a sequence behind its table, and without a table.
+
+use fixtures::{Answer, Engine, Options, TestApp, TestDatabase, new_keyring};
+use serde_json::{Value, json};
+use testkit::postgres::rows;
+
+use crate::api_calls::{V1, log_in};
+
+fn registration(name: &str) -> Value {
+    json!({"email": format!("{name}@example.com"), "username": name, "password": "TestPass123!"})
+}
+
+async fn register(app: &TestApp, name: &str) -> Answer {
+    app.post(&format!("{V1}/register"), None, registration(name)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_works_through_a_pooler_that_loses_prepared_statements() {
+    let database = TestDatabase::pooled(4);
+    let options = Options::of([("database.pool_max", "8")]);
+    let app = TestApp::on(database.clone(), options).await;
+    for n in 0..12 {
+        let name = format!("user{n}");
+        register(&app, &name).await.expect(201);
+        let pair = log_in(&app, &name).await;
+        app.get(&format!("{V1}/me"), Some(&pair.access)).await.expect(200);
+        let body = json!({"refresh_token": pair.refresh});
+        let next = app.post(&format!("{V1}/refresh"), None, body).await.expect(200);
+        let body = json!({"refresh_token": next.string("refresh_token")});
+        app.post(&format!("{V1}/logout"), None, body).await.expect(204);
+        app.get("/health/readiness", None).await.expect(200);
+    }
+
+    // A plain client of the same pool sees none of the server's settings, on any connection.
+    let asks = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout'), \
+                current_setting('idle_in_transaction_session_timeout'), pg_sleep(0.1)";
+    let plain: Vec<_> = (0..4)
+        .map(|_| {
+            let url = database.url.clone();
+            tokio::task::spawn_blocking(move || rows(&url, asks).unwrap().remove(0))
+        })
+        .collect();
+    for answer in plain {
+        let seen: Vec<_> = answer.await.unwrap().into_iter().take(3).map(Option::unwrap).collect();
+        assert_eq!(seen, ["0", "0", "0"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conflict_in_neither_email_nor_username_is_not_answered_as_taken() {
+    let keyring = new_keyring();
+    let options = || Options { keyring: Some(keyring.clone()), ..Options::default() };
+    let app = TestApp::with(Engine::Postgres, options()).await;
+    register(&app, "first").await.expect(201);
+    let url = app.database.url.clone();
+    let behind = "SELECT setval(pg_get_serial_sequence('gatewright.users', 'id'), 1, false)";
+    rows(&url, behind).unwrap();
+    register(&app, "second").await.expect_problem(503, "unavailable");
+    // The taken ones are still answered as such.
+    rows(&url, behind).unwrap();
+    register(&app, "first").await.expect_problem(409, "email_taken");
+    // A restart moves the sequence.
+    rows(&url, behind).unwrap();
+    let app = TestApp::on(app.database.clone(), options()).await;
+    register(&app, "third").await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_was_dropped_is_503_and_readiness_names_it() {
+    let app = TestApp::start(Engine::Postgres).await;
+    register(&app, "first").await.expect(201);
+    rows(&app.database.url, "DROP SCHEMA gatewright CASCADE").unwrap();
+    register(&app, "second").await.expect_problem(503, "unavailable");
+    let answer = app.get("/health/readiness", None).await.expect(503);
+    assert_eq!(answer.string("detail"), "the database lacks tables");
+}
