@@ -185,6 +185,7 @@ fn event(n: u64) -> model::event::UserRegistered {
     model::event::UserRegistered {
         role: "basic_user".to_owned(),
         user: UserUuid(uuid(n)),
+        number: model::UserId(1),
         session: Some(SessionId(uuid(n))),
     }
 }

@@ -74,7 +74,7 @@ pub(crate) async fn set_hash(app: &TestApp, name: &str, hash: &str) {
         let set: Result<(), store::Error> = ctx
             .lease
             .transact(model::intent::PasswordChanged { user: user.uuid, stamp: now }, async move |tx| {
-                tx.commit_with((store::queries::credential::set(user.id, &hash, now),)).await?;
+                tx.commit_with((store::queries::credential::set(user.key(), &hash, now),)).await?;
                 Ok((event.clone(), ()))
             })
             .await;

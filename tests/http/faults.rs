@@ -72,8 +72,9 @@ async fn rows(app: &TestApp, email: &str) -> Rows {
         let Some(found) = read.one(user::find_by_email(&email)).await.unwrap() else {
             return Rows::default();
         };
-        let login = read.one(credential::by_id(found.id)).await.unwrap();
-        let live = read.all(session::of_user(found.id, ctx.now, model::Now::from_seconds(0))).await.unwrap();
+        let login = read.one(credential::of_user(found.key())).await.unwrap();
+        let live =
+            read.all(session::of_user(found.key(), ctx.now, model::Now::from_seconds(0))).await.unwrap();
         Rows {
             state: format!("{:?}", found.state),
             password: login.map(|login| login.version),

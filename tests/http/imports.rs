@@ -294,7 +294,10 @@ async fn imports_and_exports_are_recorded(app: &TestApp) {
     import(app, rows).await;
     let events = app.events();
     assert_eq!(events.len(), 1);
-    assert_eq!(events[0].event, model::Event::UsersImported { users: 3, admins: 1, tombstones: 1 });
+    assert_eq!(
+        events[0].event,
+        model::Event::UsersImported { users: 3, highest: model::UserId(0), admins: 1, tombstones: 1 }
+    );
 
     app.operate(async |ctx| auth::account::begin_export(ctx, true)).await;
     assert_eq!(app.events()[0].event, model::Event::UsersExported { hashes: true });

@@ -21,4 +21,5 @@ mod passwords;
 mod pepper;
 mod postgres;
 mod register_to_logout;
+mod restored_database;
 mod snapshots;

@@ -186,7 +186,7 @@ async fn announce_without_effect(process: &Process<'_>, directory: &AuditDirecto
         ("n-refreshed-never", refreshed(9)),
         ("n-registered", intent::UserRegistered { user: no_user, session: None }.intent()),
         ("n-login", intent::LoginSucceeded { user, session: no_session }.intent()),
-        ("n-logout", intent::SessionRevoked { user, session, stamp: now }.intent()),
+        ("n-logout", intent::SessionRevoked { user: Some(user), session, stamp: now }.intent()),
     ] {
         process.only_announce(request, intent).await;
     }

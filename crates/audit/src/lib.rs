@@ -13,6 +13,7 @@ mod record;
 mod recorder;
 pub mod ship;
 pub mod sinks;
+mod user_numbers;
 pub mod verify;
 
 use std::io;
@@ -24,6 +25,7 @@ pub use self::detail_keys::DetailKeyFile;
 pub use self::intent_log::{IntentLog, SEGMENTS};
 pub use self::record::{markdown, row};
 pub use self::recorder::{Auditor, Condition};
+pub use self::user_numbers::highest_user;
 
 /// Sets batch scheduling for an audit thread, so that it does not preempt request threads: under load it runs
 /// a moment later, with a larger batch.

@@ -204,3 +204,28 @@ async fn events_noted_before_the_stop_are_in_the_journal() {
         assert_eq!(auditor.condition(), Condition::Failing, "a stopped writer records nothing");
     }
 }
+
+#[test]
+fn the_highest_user_number_of_the_realm_is_found_in_a_journal() {
+    let realm = Uuid::from_u128(1);
+    let folder = tempfile::tempdir().unwrap();
+    // Small segments, so that the search walks several of them.
+    let options = Options { segment_bytes: 4096, ..Options::default() };
+    let (mut journal, _) = Journal::open(folder.path(), options, JournalId([7; 16])).unwrap();
+    let mut write = |line: serde_json::Value| {
+        let (time, payload) = (journal::Time(1), line.to_string());
+        let entry = journal::Entry { time, kind: Kind::Data, payload: payload.as_bytes() };
+        journal.append(time, &[entry]);
+    };
+    write(serde_json::json!({"kind": "user_registered", "number": 900}));
+    write(serde_json::json!({"kind": "realm_opened", "realm": realm}));
+    for number in 1..=30 {
+        write(serde_json::json!({"kind": "user_registered", "number": number}));
+    }
+    write(serde_json::json!({"kind": "users_imported", "highest": 70}));
+    for _ in 0..500 {
+        write(serde_json::json!({"kind": "login_failed", "number": 999}));
+    }
+    assert_eq!(highest_user(folder.path(), realm).unwrap(), Some(model::UserId(70)));
+    assert_eq!(highest_user(&folder.path().join("none"), realm).unwrap(), None);
+}

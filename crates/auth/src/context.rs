@@ -14,8 +14,8 @@ use runtime::AuditContext;
 use store::Lease;
 use tokio::time::Instant;
 
-use crate::account::ProfileSchema;
 use crate::account::user_cache::UserCache;
+use crate::account::{Outdated, ProfileSchema};
 use crate::client::RecentClients;
 use crate::password::{PasswordSettings, PepperService};
 use crate::session::revocation_cache::RevocationCache;
@@ -107,6 +107,8 @@ pub struct Services {
     pub(crate) recent_clients: RecentClients,
     /// Cached users, for a short database outage.
     pub(crate) user_cache: UserCache,
+    /// Whether the database was found to be older than what was issued from it.
+    pub outdated: Outdated,
     /// Whether the database has just failed.
     pub outage: Outage,
     pub(crate) macs: Vec<MacKey>,
@@ -128,6 +130,7 @@ impl Services {
             revocations: RevocationCache::default(),
             recent_clients: RecentClients::default(),
             user_cache: UserCache::default(),
+            outdated: Outdated::default(),
             outage: Outage::default(),
             macs,
             identifiers: hmac::Key::new(hmac::HMAC_SHA256, &digest),

@@ -88,13 +88,13 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
         .transact(intent, async move |tx: &mut Tx| {
             let event = event::LoginSucceeded { user: uuid, session: row.id, method: LoginMethod::Password };
             if full {
-                let opened = tx.one(session::open(user.id, version, &row)).await?;
+                let opened = tx.one(session::open(user.key(), version, &row)).await?;
                 let opened = opened.ok_or(LoginError::Refused)?;
-                return Ok((event, (opened, revoke_oldest(tx, user.id, keep).await?)));
+                return Ok((event, (opened, revoke_oldest(tx, user.key(), keep).await?)));
             }
             // The user may have changed during the hash: the statement checks again that the user is active
             // and the password version is unchanged.
-            let (opened,) = tx.commit_with((session::open(user.id, version, &row),)).await?;
+            let (opened,) = tx.commit_with((session::open(user.key(), version, &row),)).await?;
             let opened = opened.into_iter().next().ok_or(LoginError::Refused)?;
             Ok((event, (opened, Vec::new())))
         })

@@ -50,8 +50,10 @@ pub async fn outcome_of(
         TracedIntent::LoginSucceeded => login(ctx, unresolved).await?,
         TracedIntent::SessionRefreshed => refresh(ctx, intent).await?,
         TracedIntent::SessionRevoked => {
-            end_of_session(ctx, intent, |user, session, _| event::SessionRevoked { user, session }.into())
-                .await?
+            end_of_session(ctx, intent, |user, session, _| {
+                event::SessionRevoked { user: Some(user), session }.into()
+            })
+            .await?
         }
         TracedIntent::RefreshStolen => {
             let stolen =
@@ -68,8 +70,8 @@ async fn registration(ctx: &mut OpContext<'_>, intent: &Intent) -> Result<Outcom
     let Some(user) = intent.user else { return Ok(Outcome::Unknown) };
     let found = ctx.lease.read().await?.one(user::trace(user)).await?;
     // A user's row is never removed.
-    Ok(found.map_or(Outcome::RolledBack, |(role, _)| {
-        Outcome::Committed(Event::UserRegistered { user, role, session: intent.session })
+    Ok(found.map_or(Outcome::RolledBack, |(number, role, _)| {
+        Outcome::Committed(Event::UserRegistered { user, number, role, session: intent.session })
     }))
 }
 
@@ -80,7 +82,7 @@ async fn change_of_user(
     event: impl FnOnce(UserUuid, String) -> Event,
 ) -> Result<Outcome, store::Error> {
     let (Some(user), Some(stamp)) = (intent.user, intent.stamp) else { return Ok(Outcome::Unknown) };
-    let Some((role, changed)) = ctx.lease.read().await?.one(user::trace(user)).await? else {
+    let Some((_, role, changed)) = ctx.lease.read().await?.one(user::trace(user)).await? else {
         return Ok(Outcome::Unknown);
     };
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::account::OUTDATED;
 use auth::{OpContext, Services};
 use model::{Clock, Origin};
 use runtime::AuditContext;
@@ -60,6 +61,9 @@ impl Runner {
             Err(_) => RunOutcome::Failed,
         };
         self.jobs.ran(job.name(), how, self.clock.now());
+        if self.services.outdated.is_found() {
+            (self.report)(OUTDATED, false);
+        }
         stepped.map(|step| step.unwrap_or(Step::Idle))
     }
 

@@ -62,6 +62,18 @@ impl fmt::Debug for UserId {
     }
 }
 
+/// A user, named by number and uuid together: what every statement for a caller takes.
+///
+/// A database that was restored from a backup gives the numbers of lost users again. The uuid is random, so a
+/// token of a lost user never names the user who has the number now.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct UserKey {
+    /// The number.
+    pub id: UserId,
+    /// The public identifier.
+    pub uuid: UserUuid,
+}
+
 /// Texts that are parsed once, where they come in: from then on they need no check.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident: 1 to $most:literal of $allowed:expr) => {

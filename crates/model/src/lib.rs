@@ -22,7 +22,7 @@ pub use clock::{Clock, Now};
 pub use email::Email;
 pub use event::intent::{self, Intent, UnresolvedIntent};
 pub use event::{Event, EventKind};
-pub use id::{ClientId, KeyId, RequestId, SessionId, UserId, UserUuid};
+pub use id::{ClientId, KeyId, RequestId, SessionId, UserId, UserKey, UserUuid};
 pub use origin::{Channel, Origin};
 pub use rng::Rng;
 pub use secret::Secret;

@@ -348,7 +348,18 @@ impl From<auth::session::LogoutError> for Problem {
         use auth::session::LogoutError;
         match error {
             LogoutError::Unknown => Self::SessionNotFound,
+            LogoutError::Gone => Self::TokenInvalid,
             LogoutError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::session::ListError> for Problem {
+    fn from(error: auth::session::ListError) -> Self {
+        use auth::session::ListError;
+        match error {
+            ListError::Ended => Self::TokenInvalid,
+            ListError::Store(error) => error.into(),
         }
     }
 }
@@ -394,6 +405,7 @@ impl From<auth::account::PasswordError> for Problem {
         use auth::account::PasswordError;
         match error {
             PasswordError::Refused => Self::PasswordWrong,
+            PasswordError::Gone => Self::TokenInvalid,
             PasswordError::Invalid(error) => Self::Validation(vec![error]),
             PasswordError::Hash(refusal) => refusal.into(),
             PasswordError::Store(error) => error.into(),
@@ -406,6 +418,7 @@ impl From<auth::account::EraseError> for Problem {
         use auth::account::EraseError;
         match error {
             EraseError::Refused => Self::PasswordWrong,
+            EraseError::Gone => Self::TokenInvalid,
             EraseError::Hash(refusal) => refusal.into(),
             EraseError::Store(error) => error.into(),
         }

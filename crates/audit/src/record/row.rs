@@ -27,6 +27,10 @@ impl Members {
         Self(serde_json::from_slice(payload).unwrap_or_default())
     }
 
+    pub(crate) fn get(&self, member: &str) -> Option<&Value> {
+        self.0.get(member)
+    }
+
     pub(crate) fn kind(&self) -> Option<&str> {
         self.0.get("kind")?.as_str()
     }

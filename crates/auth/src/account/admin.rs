@@ -4,7 +4,7 @@ use model::{Email, Event, Now, Secret, SessionId, UserId, Username, event, inten
 use store::queries::user::{State, User};
 use store::queries::{audit_key, credential, user};
 
-use super::register::{Candidate, Conflict, hash_of, new_user, stored, whose};
+use super::register::{Candidate, Conflict, hash_of, new_user, registered, stored, whose};
 use super::{ROLES, RegisterError};
 use crate::OpContext;
 use crate::password::{NotHashed, Policy, hash_new};
@@ -59,7 +59,7 @@ pub async fn add(ctx: &mut OpContext<'_>, candidate: Candidate, role: &str) -> R
             let account = (user::insert(&row), credential::insert(row.uuid, &hash, row.at));
             let (ids, _) = tx.commit_with(account).await?;
             let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
-            Ok((event::UserRegistered { user: row.uuid, role: row.role.clone(), session: None }, id))
+            Ok((registered(&row, id, None), id))
         })
         .await;
     match inserted {
@@ -79,7 +79,7 @@ pub async fn find(ctx: &mut OpContext<'_>, name: &str) -> Result<User, AdminErro
     // `2` is an id; `02` and `+2` may be usernames.
     let number = name.parse::<i64>().ok().filter(|number| number.to_string() == name);
     let call = if let Some(number) = number {
-        user::find(UserId(number))
+        user::find_by_number(UserId(number))
     } else if name.contains('@') {
         user::find_by_email(&Email::parse(name).map_err(|_| AdminError::Unknown)?)
     } else {
@@ -112,7 +112,7 @@ pub async fn page(ctx: &mut OpContext<'_>, after: UserId, limit: i64) -> Result<
 /// [`AdminError::Role`], [`AdminError::Unknown`].
 pub async fn set_role(ctx: &mut OpContext<'_>, user: &User, role: &str) -> Result<(), AdminError> {
     check_role(role)?;
-    let id = user.id;
+    let id = user.key();
     let uuid = user.uuid;
     let now = ctx.now;
     let role = role.to_owned();
@@ -146,14 +146,15 @@ pub async fn set_password(
     let hash = hash_new(ctx, "password", Priority::Login, Some(user.uuid.to_string()), bytes).await?;
 
     let hash = ctx.services.peppers.store(user.uuid, &hash);
-    let id = user.id;
+    let id = user.key();
     let uuid = user.uuid;
     let now = ctx.now;
     let keep = ctx.services.keep_until(ctx.now);
     let ended = ctx
         .lease
         .transact(intent::PasswordChanged { user: uuid, stamp: now }, async move |tx| {
-            tx.one(credential::set(id, &hash, now)).await?;
+            // The account may have been erased during the hash.
+            tx.one(credential::set(id, &hash, now)).await?.ok_or(AdminError::Unknown)?;
             let ended = revoke_all(tx, id, None, keep).await?;
             Ok((event::PasswordChanged { user: uuid, sessions: ended.len() as u64 }, ended))
         })
@@ -167,7 +168,7 @@ pub async fn set_password(
 /// # Errors
 /// [`AdminError::Unknown`] for a tombstone.
 pub async fn set_state(ctx: &mut OpContext<'_>, user: &User, active: bool) -> Result<(), AdminError> {
-    let id = user.id;
+    let id = user.key();
     let uuid = user.uuid;
     let now = ctx.now;
     let keep = ctx.services.keep_until(ctx.now);
@@ -197,7 +198,7 @@ pub async fn set_state(ctx: &mut OpContext<'_>, user: &User, active: bool) -> Re
 /// # Errors
 /// [`AdminError::Unknown`] when the account is already erased.
 pub async fn delete(ctx: &mut OpContext<'_>, user: &User) -> Result<(), AdminError> {
-    let id = user.id;
+    let id = user.key();
     let uuid = user.uuid;
     let now = ctx.now;
     let keep = ctx.services.keep_until(ctx.now);

@@ -4,6 +4,7 @@ use model::event::Reason;
 use model::{Event, Secret, event, intent};
 use store::queries::{audit_key, credential, user};
 
+use super::note_unknown;
 use crate::OpContext;
 use crate::password::check_password;
 use crate::session::revoke_all;
@@ -16,6 +17,9 @@ pub enum EraseError {
     /// The password is wrong, or the account or its password changed meanwhile.
     #[error("the password is wrong, or the account was changed")]
     Refused,
+    /// The database does not have the user.
+    #[error("the user does not exist")]
+    Gone,
     /// The password was not hashed.
     #[error(transparent)]
     Hash(Refusal),
@@ -34,17 +38,21 @@ pub async fn erase(
     caller: &Caller,
     password: &Secret<String>,
 ) -> Result<(), EraseError> {
-    let found = ctx.lease.read().await?.one(credential::by_id(caller.user)).await?;
-    let checked = check_password(ctx, found, password, &caller.user_uuid.to_string()).await;
+    let found = ctx.lease.read().await?.one(credential::of_user(caller.user)).await?;
+    if found.is_none() {
+        note_unknown(ctx, caller).await?;
+        return Err(EraseError::Gone);
+    }
+    let checked = check_password(ctx, found, password, &caller.user.uuid.to_string()).await;
     let login = match checked.map_err(EraseError::Hash)? {
         Ok(login) => login,
         Err((_, reason)) => {
-            ctx.audit.note(Event::PasswordRefused { user: caller.user_uuid, reason });
+            ctx.audit.note(Event::PasswordRefused { user: caller.user.uuid, reason });
             return Err(EraseError::Refused);
         }
     };
 
-    let id = login.user.id;
+    let id = login.user.key();
     let uuid = login.user.uuid;
     let version = login.version;
     let now = ctx.now;
@@ -65,7 +73,7 @@ pub async fn erase(
 
     let ended = match ended {
         Err(EraseError::Refused) => {
-            ctx.audit.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
+            ctx.audit.note(Event::PasswordRefused { user: caller.user.uuid, reason: Reason::Changed });
             return Err(EraseError::Refused);
         }
         ended => ended?,

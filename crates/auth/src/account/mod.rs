@@ -9,6 +9,7 @@ mod profile;
 mod profile_schema;
 mod register;
 pub(crate) mod user_cache;
+mod user_numbers;
 
 pub use admin::{
     AdminError, add, begin_list, delete, find, page, set_password, set_role, set_state, showing,
@@ -20,6 +21,8 @@ pub use password::{PasswordError, change_password};
 pub use profile::{MeError, PatchError, me, patch};
 pub use profile_schema::ProfileSchema;
 pub use register::{Candidate, RegisterError, Registered, register};
+pub(crate) use user_numbers::note_unknown;
+pub use user_numbers::{OUTDATED, Outdated, raise_numbers};
 
 /// The role of users who register themselves.
 pub const BASIC_USER: &str = "basic_user";

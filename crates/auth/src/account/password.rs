@@ -5,6 +5,7 @@ use model::profile::FieldError;
 use model::{Email, Event, Secret, Username, event, intent};
 use store::queries::credential;
 
+use super::note_unknown;
 use crate::OpContext;
 use crate::password::check_password;
 use crate::password::{NotHashed, Policy, hash_new};
@@ -18,6 +19,9 @@ pub enum PasswordError {
     /// The current password is wrong, or the account or its password changed meanwhile.
     #[error("the current password is wrong, or the account was changed")]
     Refused,
+    /// The database does not have the user.
+    #[error("the user does not exist")]
+    Gone,
     /// The new password is not acceptable.
     #[error(transparent)]
     Invalid(FieldError),
@@ -48,27 +52,31 @@ pub async fn change_password(
     current: &Secret<String>,
     new: &Secret<String>,
 ) -> Result<(), PasswordError> {
-    let found = ctx.lease.read().await?.one(credential::by_id(caller.user)).await?;
+    let found = ctx.lease.read().await?.one(credential::of_user(caller.user)).await?;
+    if found.is_none() {
+        note_unknown(ctx, caller).await?;
+        return Err(PasswordError::Gone);
+    }
     let email = found.as_ref().and_then(|login| Email::parse(login.user.email.as_deref()?).ok());
     let username = found.as_ref().and_then(|login| Username::parse(login.user.username.as_deref()?).ok());
     let policy = Policy(&ctx.services.settings.passwords);
     let bytes = policy
         .accept("new_password", new.expose(), email.as_ref(), username.as_ref())
         .map_err(PasswordError::Invalid)?;
-    let account = caller.user_uuid.to_string();
+    let account = caller.user.uuid.to_string();
     let checked = check_password(ctx, found, current, &account).await;
 
     let login = match checked.map_err(PasswordError::Hash)? {
         Ok(login) => login,
         Err((_, reason)) => {
-            ctx.audit.note(Event::PasswordRefused { user: caller.user_uuid, reason });
+            ctx.audit.note(Event::PasswordRefused { user: caller.user.uuid, reason });
             return Err(PasswordError::Refused);
         }
     };
 
     let hash = hash_new(ctx, "new_password", Priority::Login, Some(account), bytes).await?;
     let hash = ctx.services.peppers.store(login.user.uuid, &hash);
-    let id = login.user.id;
+    let id = login.user.key();
     let version = login.version;
     let now = ctx.now;
     let uuid = login.user.uuid;
@@ -85,7 +93,7 @@ pub async fn change_password(
 
     let ended = match ended {
         Err(PasswordError::Refused) => {
-            ctx.audit.note(Event::PasswordRefused { user: caller.user_uuid, reason: Reason::Changed });
+            ctx.audit.note(Event::PasswordRefused { user: caller.user.uuid, reason: Reason::Changed });
             return Err(PasswordError::Refused);
         }
         ended => ended?,

@@ -5,6 +5,7 @@ use model::{Username, event, intent};
 use serde_json::{Map, Value};
 use store::queries::user::{self, State, User};
 
+use super::note_unknown;
 use super::register::parse_profile;
 use crate::OpContext;
 use crate::token::Caller;
@@ -46,6 +47,7 @@ pub async fn me(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<User, MeErro
     if let Some(user) = services.user_cache.user(caller.user).filter(|_| services.outage.is_on()) {
         return Ok(user);
     }
+
     let asked = async { ctx.lease.read().await?.one(user::find(caller.user)).await }.await;
     services.outage.note(&asked);
     match asked {
@@ -53,8 +55,11 @@ pub async fn me(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<User, MeErro
             services.user_cache.keep(&user);
             Ok(user)
         }
-        Ok(_) => {
+        Ok(found) => {
             services.user_cache.forget(caller.user);
+            if found.is_none() {
+                note_unknown(ctx, caller).await.map_err(MeError::Store)?;
+            }
             Err(MeError::Gone)
         }
         Err(error) if error.is_unavailable() => {
@@ -89,6 +94,9 @@ pub async fn patch(
 
 async fn current(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<User, PatchError> {
     let found = ctx.lease.read().await?.one(user::find(caller.user)).await?;
+    if found.is_none() {
+        note_unknown(ctx, caller).await?;
+    }
     found.filter(|user| user.state == State::Active).ok_or(PatchError::Gone)
 }
 
@@ -133,7 +141,7 @@ async fn change(
         .lease
         .transact(intent::ProfileChanged { user: user.uuid, stamp: now }, async move |tx| {
             let set = user::set_profile(&old, name.as_ref(), &text, now);
-            let (changed, found) = tx.commit_with((set, user::find(old.id))).await?;
+            let (changed, found) = tx.commit_with((set, user::find(old.key()))).await?;
             match (changed.first(), found.first()) {
                 (Some(_), _) => Ok((event::ProfileChanged { user: old.uuid }, ())),
                 (None, Some(now)) if now.state != State::Active => Err(Unchanged::Gone),

@@ -2,7 +2,7 @@
 
 use model::event::Obstacle;
 use model::profile::{FieldError, Profile};
-use model::{Email, Event, Now, Secret, UserId, UserUuid, Username, event, intent};
+use model::{Email, Event, Now, Secret, SessionId, UserId, UserUuid, Username, event, intent};
 use serde_json::{Map, Value};
 use store::queries::{credential, session, user};
 
@@ -162,7 +162,7 @@ pub async fn register(
                 }
             };
             let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
-            Ok((event::UserRegistered { user, role: row.role.clone(), session }, (id, opened)))
+            Ok((registered(&row, id, session), (id, opened)))
         })
         .await;
 
@@ -179,6 +179,15 @@ pub async fn register(
     });
 
     Ok(Registered { user, tokens: tokens.transpose().map_err(RegisterError::Mint)? })
+}
+
+/// The event of an account that was inserted with this number.
+pub(super) fn registered(
+    row: &user::NewUser,
+    number: UserId,
+    session: Option<SessionId>,
+) -> event::UserRegistered {
+    event::UserRegistered { user: row.uuid, number, role: row.role.clone(), session }
 }
 
 /// Why no user was inserted.

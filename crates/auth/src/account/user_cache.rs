@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use model::{UserId, UserUuid};
+use model::{UserId, UserKey, UserUuid};
 use store::queries::user::User;
 
 /// Largest number of cached users; when it is reached, the cache is cleared.
@@ -15,13 +15,13 @@ pub(crate) struct UserCache(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    users: HashMap<UserId, User>,
+    users: HashMap<UserKey, User>,
     numbers: HashMap<UserUuid, UserId>,
 }
 
 impl UserCache {
-    pub(crate) fn user(&self, id: UserId) -> Option<User> {
-        self.seen().users.get(&id).cloned()
+    pub(crate) fn user(&self, user: UserKey) -> Option<User> {
+        self.seen().users.get(&user).cloned()
     }
 
     pub(crate) fn keep(&self, user: &User) {
@@ -29,23 +29,23 @@ impl UserCache {
         if seen.users.len() >= USERS {
             seen.users.clear();
         }
-        seen.users.insert(user.id, user.clone());
+        seen.users.insert(user.key(), user.clone());
     }
 
-    pub(crate) fn forget(&self, id: UserId) {
-        self.seen().users.remove(&id);
+    pub(crate) fn forget(&self, user: UserKey) {
+        self.seen().users.remove(&user);
     }
 
     pub(crate) fn number_of(&self, uuid: UserUuid) -> Option<UserId> {
         self.seen().numbers.get(&uuid).copied()
     }
 
-    pub(crate) fn number(&self, uuid: UserUuid, id: UserId) {
+    pub(crate) fn number(&self, user: UserKey) {
         let mut seen = self.seen();
         if seen.numbers.len() >= USERS {
             seen.numbers.clear();
         }
-        seen.numbers.insert(uuid, id);
+        seen.numbers.insert(user.uuid, user.id);
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -1,6 +1,6 @@
 //! Active sessions: the proof that tokens may be issued.
 
-use model::{Now, SessionId, UserId, UserUuid};
+use model::{Now, SessionId, UserKey};
 use protocol::wire::refresh_token::RefreshToken;
 use protocol::wire::scope::Scope;
 use store::queries::session::{NewSession, OpenedSession, Session};
@@ -13,8 +13,7 @@ use crate::{OpContext, Settings};
 #[derive(Clone, Debug)]
 pub struct ActiveSession {
     pub(crate) session: SessionId,
-    pub(crate) user: UserId,
-    pub(crate) user_uuid: UserUuid,
+    pub(crate) user: UserKey,
     pub(crate) role: String,
     pub(crate) scope: Scope,
     pub(crate) auth_time: Now,
@@ -26,8 +25,7 @@ impl ActiveSession {
     pub(crate) fn opened(pending: &PendingSession, opened: OpenedSession, user: &User) -> Self {
         Self {
             session: pending.row.id,
-            user: opened.user,
-            user_uuid: user.uuid,
+            user: UserKey { id: opened.user, uuid: user.uuid },
             role: user.role.clone(),
             scope: pending.scope.clone(),
             auth_time: pending.row.at,
@@ -45,7 +43,6 @@ impl ActiveSession {
         live.then(|| Self {
             session: session.id,
             user: session.user,
-            user_uuid: session.user_uuid,
             role: session.role.clone(),
             scope: settings.granted(&session.role, &Scope::parse(&session.scope).unwrap_or_default()),
             auth_time: session.created_at,

@@ -4,6 +4,7 @@ use model::{Now, SessionId};
 use store::queries::session;
 
 use crate::OpContext;
+use crate::account::note_unknown;
 use crate::token::Caller;
 
 /// One session, as shown to its user.
@@ -25,13 +26,28 @@ pub struct SessionInfo {
     pub current: bool,
 }
 
+/// Why the sessions cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The session of the request has ended, or the database does not have it.
+    #[error("the caller's session has ended")]
+    Ended,
+    /// The database did not answer.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
 /// The caller's active sessions, newest first.
 ///
 /// # Errors
-/// When the database did not answer.
-pub async fn list(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<Vec<SessionInfo>, store::Error> {
+/// [`ListError`].
+pub async fn list(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<Vec<SessionInfo>, ListError> {
     let idle_since = ctx.now.minus(ctx.services.settings.refresh_ttl);
     let rows = ctx.lease.read().await?.all(session::of_user(caller.user, ctx.now, idle_since)).await?;
+    if !rows.iter().any(|row| row.id == caller.session) {
+        note_unknown(ctx, caller).await?;
+        return Err(ListError::Ended);
+    }
     let info = |row: session::Session| SessionInfo {
         id: row.id,
         created_at: row.created_at,

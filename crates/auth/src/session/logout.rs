@@ -1,11 +1,12 @@
 //! Logout: ends one session or all, by token or by id.
 
-use model::{Actor, Secret, SessionId, UserId, UserUuid, event, intent};
+use model::{Actor, Now, Secret, SessionId, UserKey, event, intent};
 use protocol::wire::refresh_token::RefreshToken;
-use store::queries::{revocation, session};
+use store::queries::{revocation, session, user};
+use uuid::Uuid;
 
-use super::revoke_all;
 use crate::OpContext;
+use crate::account::note_unknown;
 use crate::token::Caller;
 
 /// Why a session could not be ended.
@@ -14,13 +15,17 @@ pub enum LogoutError {
     /// The user has no such session.
     #[error("the user has no such session")]
     Unknown,
+    /// The database does not have the user.
+    #[error("the user does not exist")]
+    Gone,
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] store::Error),
 }
 
 /// Ends the session of a refresh token of any generation. An invalid token, or one of an ended session, is
-/// not an error: the token is already unusable (RFC 7009 §2.2).
+/// not an error: the token is already unusable (RFC 7009 §2.2). The end of a session without a row is
+/// recorded all the same: access tokens of it may live.
 ///
 /// # Errors
 /// [`LogoutError::Store`]: the session may still be active.
@@ -35,19 +40,20 @@ pub async fn logout_with_refresh_token(
     match found {
         Some(found) => {
             // The MAC proves that the token was issued for this session.
-            ctx.audit.identify(Actor::User { user: found.user_uuid });
-            idempotent(end(ctx, found.id, found.user, found.user_uuid).await)
+            ctx.audit.identify(Actor::User { user: found.user.uuid });
+            idempotent(end(ctx, found.id, found.user, Missing::Ignored).await)
         }
-        None => Ok(()),
+        None => record_unknown(ctx, token.session).await,
     }
 }
 
 /// Ends the caller's session.
 ///
 /// # Errors
-/// [`LogoutError::Store`]: the session may still be active.
+/// [`LogoutError::Gone`]; [`LogoutError::Store`]: the session may still be active.
 pub async fn logout(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), LogoutError> {
-    idempotent(end(ctx, caller.session, caller.user, caller.user_uuid).await)
+    let ended = end(ctx, caller.session, caller.user, Missing::Recorded).await;
+    idempotent(known(ctx, caller, ended).await)
 }
 
 /// Ends one of the caller's sessions.
@@ -55,7 +61,8 @@ pub async fn logout(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), Logo
 /// # Errors
 /// [`LogoutError::Unknown`] when the session is not the caller's, or has ended.
 pub async fn logout_one(ctx: &mut OpContext<'_>, caller: &Caller, id: SessionId) -> Result<(), LogoutError> {
-    end(ctx, id, caller.user, caller.user_uuid).await
+    let ended = end(ctx, id, caller.user, Missing::Ignored).await;
+    known(ctx, caller, ended).await
 }
 
 /// Ends every session of the caller.
@@ -63,40 +70,109 @@ pub async fn logout_one(ctx: &mut OpContext<'_>, caller: &Caller, id: SessionId)
 /// # Errors
 /// [`LogoutError::Store`]: the sessions may still be active.
 pub async fn logout_all(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), LogoutError> {
-    let user = caller.user;
-    let uuid = caller.user_uuid;
+    let (user, own) = (caller.user, caller.session);
+    let uuid = user.uuid;
     let keep = ctx.services.keep_until(ctx.now);
     let intent = intent::SessionsRevoked { user: uuid, stamp: keep };
+
     let ended = ctx
         .lease
         .transact(intent, async move |tx| {
-            let ended = revoke_all(tx, user, None, keep).await?;
+            let calls = (
+                revocation::bump(),
+                session::revoke_of_user(user, None, keep),
+                revocation::record(user, keep),
+                revocation::record_missing(own, user, keep),
+                user::find(user),
+            );
+            let (_, mut ended, _, missing, known) = tx.commit_with(calls).await?;
+            known.first().ok_or(LogoutError::Gone)?;
             let sessions = ended.len() as u64;
+            ended.extend(missing.first().map(|_| own));
             Ok::<_, LogoutError>((event::SessionsRevoked { user: uuid, sessions }, ended))
         })
-        .await?;
+        .await;
+
+    let ended = known(ctx, caller, ended).await?;
     ctx.services.revocations.add(&ended, keep);
     Ok(())
+}
+
+/// What happens when the session to end has no row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// Its end is recorded: a genuine access token of it may live.
+    Recorded,
+    /// Nothing.
+    Ignored,
 }
 
 async fn end(
     ctx: &mut OpContext<'_>,
     id: SessionId,
-    user: UserId,
-    uuid: UserUuid,
+    user: UserKey,
+    missing: Missing,
 ) -> Result<(), LogoutError> {
     let keep = ctx.services.keep_until(ctx.now);
+    let named = (missing == Missing::Recorded && !ctx.services.revocations.has(id)).then_some(id);
+    // No session has the nil UUID, and none is recorded for it.
+    let (uuid, named) = (Some(user.uuid), named.unwrap_or(SessionId(Uuid::nil())));
     let intent = intent::SessionRevoked { user: uuid, session: id, stamp: keep };
+
     ctx.lease
         .transact(intent, async move |tx| {
-            let calls = (revocation::bump(), session::revoke(id, user, keep), revocation::record(user, keep));
-            let (_, revoked, _) = tx.commit_with(calls).await?;
-            revoked.first().ok_or(LogoutError::Unknown)?;
-            Ok::<_, LogoutError>((event::SessionRevoked { user: uuid, session: id }, ()))
+            let calls = (
+                revocation::bump(),
+                session::revoke(id, user, keep),
+                revocation::record(user, keep),
+                revocation::record_missing(named, user, keep),
+                user::find(user),
+            );
+            let (_, revoked, _, recorded, known) = tx.commit_with(calls).await?;
+            known.first().ok_or(LogoutError::Gone)?;
+            if revoked.is_empty() && recorded.is_empty() {
+                return Err(LogoutError::Unknown);
+            }
+            Ok((event::SessionRevoked { user: uuid, session: id }, ()))
         })
         .await?;
+
     ctx.services.revocations.add(&[id], keep);
     Ok(())
+}
+
+/// Records the end of a session without a row, whose user is not known. The MAC of the refresh token proves
+/// that the session was here: an older database has replaced the one that had it.
+async fn record_unknown(ctx: &mut OpContext<'_>, id: SessionId) -> Result<(), LogoutError> {
+    if ctx.services.revocations.has(id) {
+        return Ok(());
+    }
+    let keep: Now = ctx.services.keep_until(ctx.now);
+    let intent = intent::SessionRevoked { user: None, session: id, stamp: keep };
+    let recorded = ctx
+        .lease
+        .transact(intent, async move |tx| {
+            let calls = (revocation::bump(), revocation::record_unknown(id, keep));
+            tx.commit_with(calls).await?.1.first().ok_or(LogoutError::Unknown)?;
+            Ok((event::SessionRevoked { user: None, session: id }, ()))
+        })
+        .await;
+    if recorded.is_ok() {
+        ctx.services.revocations.add(&[id], keep);
+    }
+    idempotent(recorded)
+}
+
+/// Passes an outcome on, and reports a database that does not have the caller.
+async fn known<T>(
+    ctx: &mut OpContext<'_>,
+    caller: &Caller,
+    outcome: Result<T, LogoutError>,
+) -> Result<T, LogoutError> {
+    if matches!(outcome, Err(LogoutError::Gone)) {
+        note_unknown(ctx, caller).await?;
+    }
+    outcome
 }
 
 fn idempotent(ended: Result<(), LogoutError>) -> Result<(), LogoutError> {

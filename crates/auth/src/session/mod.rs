@@ -8,7 +8,7 @@ pub mod revocation_cache;
 mod revoke;
 
 pub use active::ActiveSession;
-pub use list::{SessionInfo, list};
+pub use list::{ListError, SessionInfo, list};
 pub use logout::{LogoutError, logout, logout_all, logout_one, logout_with_refresh_token};
 pub(crate) use refresh::rotated_at;
 pub use refresh::{RefreshError, refresh};

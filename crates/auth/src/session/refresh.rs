@@ -75,7 +75,7 @@ pub async fn refresh(
             match (rotated.first(), loaded.into_iter().next()) {
                 (Some(_), Some(session)) => {
                     let event = event::SessionRefreshed {
-                        user: session.user_uuid,
+                        user: session.user.uuid,
                         session: session.id,
                         generation: session.generation,
                     };
@@ -93,9 +93,9 @@ pub async fn refresh(
     };
 
     let Some(live) = ActiveSession::of(&session, ctx.now, &ctx.services.settings) else {
-        return Err(refused(ctx, session.id, Some(session.user_uuid), Reason::Expired));
+        return Err(refused(ctx, session.id, Some(session.user.uuid), Reason::Expired));
     };
-    let (id, user) = (session.id, session.user_uuid);
+    let (id, user) = (session.id, session.user.uuid);
     let live = narrow(live, scope).ok_or_else(|| out_of_scope(ctx, id, Some(user)))?;
     let tokens = mint(ctx, &live, &token);
     tokens.map_err(RefreshError::Mint)
@@ -131,7 +131,7 @@ fn rotation(ctx: &OpContext<'_>, token: &RefreshToken, successor: &RefreshToken)
 /// Whether the session has all of the requested scope; a session that is not active is refused later.
 async fn check_scope(ctx: &mut OpContext<'_>, token: &RefreshToken, asked: &str) -> Result<(), RefreshError> {
     let found = ctx.lease.read().await?.one(session::find(token.session)).await?;
-    let user = found.as_ref().map(|found| found.user_uuid);
+    let user = found.as_ref().map(|found| found.user.uuid);
     let live = found.and_then(|found| ActiveSession::of(&found, ctx.now, &ctx.services.settings));
     match Scope::parse(asked) {
         Ok(asked) if live.is_none_or(|live| asked.is_subset(&live.scope)) => Ok(()),
@@ -177,13 +177,13 @@ async fn replay(
             (false, user::State::Active) => Reason::Expired,
             (false, _) => Reason::Inactive,
         };
-        return Err(refused(ctx, session.id, Some(session.user_uuid), reason));
+        return Err(refused(ctx, session.id, Some(session.user.uuid), reason));
     }
 
     if token.generation >= session.generation {
         // The MAC is genuine, but the database does not know the token: a backup was restored, or the key has
         // leaked.
-        return Err(refused(ctx, session.id, Some(session.user_uuid), Reason::UnknownToken));
+        return Err(refused(ctx, session.id, Some(session.user.uuid), Reason::UnknownToken));
     }
 
     let unused = token.generation == session.generation - 1;
@@ -193,7 +193,7 @@ async fn replay(
     let Some(successor) = successor.filter(|_| in_grace || (unused && settings.refresh_late_replay)) else {
         return Err(stolen(ctx, &session, token.generation).await);
     };
-    let user = session.user_uuid;
+    let user = session.user.uuid;
     let id = session.id;
     let generation = token.generation;
     if in_grace {
@@ -233,7 +233,7 @@ async fn replay(
 async fn stolen(ctx: &mut OpContext<'_>, session: &Session, generation: i64) -> RefreshError {
     let id = session.id;
     let owner = session.user;
-    let user = session.user_uuid;
+    let user = owner.uuid;
     let keep = ctx.services.keep_until(ctx.now);
 
     let intent = intent::RefreshStolen { user, session: id, generation, stamp: keep };

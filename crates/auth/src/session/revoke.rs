@@ -1,14 +1,14 @@
 //! Ends sessions, as the last statements of a transaction.
 
 use model::bounds::SESSIONS_PER_USER;
-use model::{Now, SessionId, UserId};
+use model::{Now, SessionId, UserKey};
 use store::Tx;
 use store::queries::{revocation, session};
 
 /// Ends the oldest sessions of a user above the maximum per user.
 pub(crate) async fn revoke_oldest(
     tx: &mut Tx,
-    user: UserId,
+    user: UserKey,
     keep: Now,
 ) -> Result<Vec<SessionId>, store::Error> {
     let calls = (
@@ -23,7 +23,7 @@ pub(crate) async fn revoke_oldest(
 /// Ends every session of a user except one, as the last statements of a transaction.
 pub(crate) async fn revoke_all(
     tx: &mut Tx,
-    user: UserId,
+    user: UserKey,
     except: Option<SessionId>,
     keep: Now,
 ) -> Result<Vec<SessionId>, store::Error> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Actor, SessionId, UserId, UserUuid};
+use model::{Actor, SessionId, UserId, UserKey};
 use protocol::wire::access_token::{AccessClaims, LEEWAY, TYP};
 use protocol::wire::jwt::{self, Invalid};
 use store::queries::session;
@@ -14,10 +14,8 @@ use crate::session::revocation_cache::FRESH;
 /// The authenticated caller. The role is not included: it is read from the user where needed.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The user.
-    pub user: UserId,
-    /// The user's public identifier.
-    pub user_uuid: UserUuid,
+    /// The user, by number and uuid: a number may belong to another user after a restore.
+    pub user: UserKey,
     /// The session of the token.
     pub session: SessionId,
     /// The token's claims.
@@ -84,13 +82,14 @@ fn read(ctx: &OpContext<'_>, token: &str) -> Result<AccessClaims, CallerError> {
 }
 
 async fn caller(ctx: &mut OpContext<'_>, claims: AccessClaims) -> Result<Caller, CallerError> {
-    let user = if ctx.services.settings.subject_is_uuid {
+    let id = if ctx.services.settings.subject_is_uuid {
         number(ctx, &claims).await?
     } else {
         UserId(claims.sub.parse().map_err(|_| CallerError::Invalid(Invalid::Claims))?)
     };
     ctx.audit.identify(Actor::User { user: claims.uuid });
-    Ok(Caller { user, user_uuid: claims.uuid, session: claims.sid, claims })
+    let user = UserKey { id, uuid: claims.uuid };
+    Ok(Caller { user, session: claims.sid, claims })
 }
 
 /// The id of a user whose tokens contain only the public identifier: from the cache, or else from the
@@ -102,9 +101,9 @@ async fn number(ctx: &mut OpContext<'_>, claims: &AccessClaims) -> Result<UserId
     let asked = async { ctx.lease.read().await?.one(session::find(claims.sid)).await }.await;
     ctx.services.outage.note(&asked);
     match asked {
-        Ok(Some(found)) if found.user_uuid == claims.uuid => {
-            ctx.services.user_cache.number(claims.uuid, found.user);
-            Ok(found.user)
+        Ok(Some(found)) if found.user.uuid == claims.uuid => {
+            ctx.services.user_cache.number(found.user);
+            Ok(found.user.id)
         }
         Ok(_) => Err(CallerError::Revoked),
         Err(error) => Err(CallerError::Stale(error)),
@@ -120,7 +119,9 @@ async fn ask(ctx: &mut OpContext<'_>, caller: &Caller, age: Option<Duration>) ->
         asked
     };
     match found {
-        Ok(Some(found)) if !found.revoked && found.state == State::Active => Ok(()),
+        Ok(Some(found)) if found.user == caller.user && !found.revoked && found.state == State::Active => {
+            Ok(())
+        }
         Ok(_) => Err(CallerError::Revoked),
         Err(_) if age.is_some_and(|age| age <= ctx.services.settings.revocation_max_stale) => Ok(()),
         Err(error) => Err(CallerError::Stale(error)),

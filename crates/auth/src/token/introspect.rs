@@ -46,13 +46,19 @@ pub async fn introspect(
     let Some(claims) = claims else { return Ok(Introspection::Inactive) };
     let found = ctx.lease.read().await?.one(session::find(claims.sid)).await?;
     Ok(match found {
-        Some(found) if !found.revoked && found.state == State::Active => {
+        Some(found) if is_of(&claims, &found) && !found.revoked && found.state == State::Active => {
             // The role and its scopes are the user's current ones, not those of the token.
             let scope = settings.granted(&found.role, &claims.scope);
             Introspection::Access(Box::new(AccessClaims { role: found.role, scope, ..claims }))
         }
         _ => Introspection::Inactive,
     })
+}
+
+/// Whether the token and the session name the same user, by uuid and by the number if the token has it.
+fn is_of(claims: &AccessClaims, found: &Session) -> bool {
+    let names_uuid = claims.sub == claims.uuid.to_string();
+    found.user.uuid == claims.uuid && (names_uuid || claims.sub == found.user.id.to_string())
 }
 
 fn is_live(ctx: &OpContext<'_>, found: &Session) -> bool {

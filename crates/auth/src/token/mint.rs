@@ -43,8 +43,8 @@ pub(crate) fn mint(
     let signer = keys.signing.as_ref().ok_or(MintError::NoKey)?;
     let claims = AccessClaims {
         iss: settings.issuer.clone(),
-        sub: if settings.subject_is_uuid { live.user_uuid.to_string() } else { live.user.to_string() },
-        uuid: live.user_uuid,
+        sub: if settings.subject_is_uuid { live.user.uuid.to_string() } else { live.user.id.to_string() },
+        uuid: live.user.uuid,
         aud: settings.audience.as_deref().map(Audience::from),
         client_id: FIRST_PARTY.to_owned(),
         exp: ctx.now.plus(settings.access_ttl).seconds(),

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::{ClientId, EventKind, KeyId, Now, SessionId, UserUuid};
+use crate::{ClientId, EventKind, KeyId, Now, SessionId, UserId, UserUuid};
 
 /// Whether an event reports success, a refusal, an alarm or an unknown outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -111,7 +111,7 @@ macro_rules! shown {
 shown! {
     "UUID": Uuid, SessionId;
     "text": String, &'static str, ClientId, KeyId;
-    "number": u64, i64;
+    "number": u64, i64, UserId;
     "true or false": bool;
     "time (RFC 3339)": Now;
     "list of texts": Vec<&'static str>;

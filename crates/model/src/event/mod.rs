@@ -10,7 +10,7 @@ mod tests;
 
 use uuid::Uuid;
 
-use crate::{ClientId, KeyId, Now, SessionId, UserUuid};
+use crate::{ClientId, KeyId, Now, SessionId, UserId, UserUuid};
 
 pub use documented::{CommittedEvent, Documented, Member, Outcome, Shown};
 use documented::{events, words};
@@ -108,6 +108,8 @@ events! {
         UserRegistered("user_registered", Done) {
             /// The new user.
             user: UserUuid,
+            /// The user's number.
+            number: UserId,
             /// The role of the account.
             role: String,
             /// The user's first session, if the registration also logged in.
@@ -186,8 +188,8 @@ events! {
         }
         /// One session was ended, by logout or from the list of sessions.
         SessionRevoked("session_revoked", Done) {
-            /// The user.
-            user: UserUuid,
+            /// The user; null if the database does not have the session of the refresh token.
+            user: Option<UserUuid>,
             /// The session.
             session: SessionId,
         }
@@ -259,6 +261,8 @@ events! {
         UsersImported("users_imported", Done) {
             /// Number of accounts created.
             users: u64,
+            /// The highest user number among them.
+            highest: UserId,
             /// Number of administrators among them.
             admins: u64,
             /// Number of tombstones of erased accounts imported.
@@ -347,6 +351,12 @@ events! {
             /// Number of revocations removed that are no longer needed.
             revocations: u64,
         }
+        /// The database is older than a token or than this node's journal: it was restored from a backup, or
+        /// failed over. Users that it has lost keep their numbers: no other user gets one up to this.
+        DatabaseOutdated("database_outdated", Alarm) {
+            /// The highest user number of the token or the journal.
+            highest: UserId,
+        }
         /// A change was begun and its outcome cannot be determined: the answer to COMMIT was lost, or the
         /// server was killed before the answer arrived.
         OutcomeUnknown("outcome_unknown", Unknown) {
@@ -407,6 +417,7 @@ impl Event {
             | Self::PasswordsSealed { .. }
             | Self::KeysResealed { .. }
             | Self::RowsCleaned { .. }
+            | Self::DatabaseOutdated { .. }
             | Self::OutcomeUnknown { .. } => None,
         }
     }
@@ -448,7 +459,7 @@ pub mod announced {
             LoginSucceeded { user: UserUuid, session: SessionId }
             SessionRefreshed { session: SessionId, generation: i64, stamp: Now }
             RefreshStolen { user: UserUuid, session: SessionId, generation: i64, stamp: Now }
-            SessionRevoked { user: UserUuid, session: SessionId, stamp: Now }
+            SessionRevoked { user: Option<UserUuid>, session: SessionId, stamp: Now }
         }
         // No row distinguishes one of these from another of its kind.
         untraced {
@@ -472,6 +483,7 @@ pub mod announced {
             PasswordsSealed { user: Option<UserUuid> }
             KeysResealed {}
             RowsCleaned {}
+            DatabaseOutdated {}
         }
     }
 }

@@ -14,6 +14,7 @@ use runtime::metric::Collector;
 use runtime::{AuditContext, NoopRecorder, Recorder, Spawner};
 use store::audit_db::Audit;
 use store::{Faults, Lease, Store};
+use uuid::Uuid;
 
 use crate::app::audit_setup::{self, JournalOwner};
 use crate::app::cpu_quota::hashing_share;
@@ -151,7 +152,7 @@ impl Core {
         let mut lease = store.background.lease(audit.clone());
         let mut ctx =
             OpContext { services: &services, lease: &mut lease, audit: &audit, now: deps.clock.now() };
-        auth::realm::open(&mut ctx).await?;
+        let realm = auth::realm::open(&mut ctx).await?;
         auth::password::pepper::open(&mut ctx).await?;
         if let Some(secret) = secret {
             auth::signing_keys::use_shared_secret(&services, secret.expose()).map_err(|why| {
@@ -164,6 +165,10 @@ impl Core {
         // tried again later.
         if let Err(error) = jobs::reconcile(&mut ctx, &auditor, &journal).await {
             tracing::warn!(%error, "the intents that a killed process left are reconciled later");
+        }
+
+        if writes == JournalOwner::Server {
+            raise_user_numbers(&mut ctx, &config.data_dir, realm.uuid).await?;
         }
 
         drop(lease);
@@ -193,6 +198,21 @@ impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core").field("trail", &self.audit).finish_non_exhaustive()
     }
+}
+
+/// Keeps the numbers of users that the journals name and an older database does not have.
+async fn raise_user_numbers(ctx: &mut OpContext<'_>, data_dir: &Path, realm: Uuid) -> Result<(), StartError> {
+    ctx.lease.park();
+    for owner in [JournalOwner::Server, JournalOwner::Command] {
+        let journal = audit_setup::audit_dir(data_dir, owner).join("journal");
+        let highest = audit::blocking(move || audit::highest_user(&journal, realm)).await;
+        match highest.map_err(journal::ReadError::Io).flatten() {
+            Ok(Some(highest)) => auth::account::raise_numbers(ctx, highest).await?,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a journal cannot be searched for the highest user number"),
+        }
+    }
+    Ok(())
 }
 
 /// Creates the data directory; returns whether the database is the embedded one.

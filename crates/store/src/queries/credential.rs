@@ -2,7 +2,7 @@
 //!
 //! A sealed hash names its pepper in a separate column, so that a pepper in use cannot be removed.
 
-use model::{Email, Now, UserId, UserUuid, Username};
+use model::{Email, Now, UserId, UserKey, UserUuid, Username};
 use protocol::sealed::pepper::StoredText;
 use serde_json::{Value as Json, json};
 
@@ -28,13 +28,13 @@ statements! {
          FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.username_key = $1",
     );
-    BY_ID = Stmt::new(
-        "credential.by_id",
+    OF_USER = Stmt::new(
+        "credential.of_user",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
          c.data, c.version, \
          (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) \
          FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
-         WHERE u.id = $1",
+         WHERE u.id = $1 AND u.uuid = $2",
     );
     INSERT = Stmt::new(
         "credential.insert",
@@ -43,14 +43,23 @@ statements! {
     );
     REPLACE = Stmt::new(
         "credential.replace",
-        "UPDATE gw.credentials AS c SET data = $3, pepper = $4, version = version + 1, updated_at = $5 \
-         WHERE c.user_id = $1 AND c.kind = 'password' AND c.version = $2 \
-         AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = $1 AND u.state = 'active') RETURNING version",
+        "UPDATE gw.credentials AS c SET data = $4, pepper = $5, version = version + 1, updated_at = $6 \
+         WHERE c.user_id = $1 AND c.kind = 'password' AND c.version = $3 \
+         AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = $1 AND u.uuid = $2 AND u.state = 'active') \
+         RETURNING version",
     );
-    SET = Stmt::new(
+    // On PostgreSQL the locked row orders this statement and an erasure: the erasure either waits for the
+    // password and removes it, or is visible here.
+    SET = Stmt::per_engine(
         "credential.set",
         "INSERT INTO gw.credentials (user_id, kind, data, pepper, version, updated_at) \
-         VALUES ($1, 'password', $2, $3, 1, $4) \
+         SELECT u.id, 'password', $3, $4, 1, $5 FROM gw.users u \
+         WHERE u.id = $1 AND u.uuid = $2 AND u.state <> 'erased' FOR SHARE OF u \
+         ON CONFLICT (user_id, kind) DO UPDATE SET data = excluded.data, pepper = excluded.pepper, \
+         version = credentials.version + 1, updated_at = excluded.updated_at RETURNING version",
+        "INSERT INTO gw.credentials (user_id, kind, data, pepper, version, updated_at) \
+         SELECT u.id, 'password', $3, $4, 1, $5 FROM gw.users u \
+         WHERE u.id = $1 AND u.uuid = $2 AND u.state <> 'erased' \
          ON CONFLICT (user_id, kind) DO UPDATE SET data = excluded.data, pepper = excluded.pepper, \
          version = credentials.version + 1, updated_at = excluded.updated_at RETURNING version",
     );
@@ -95,7 +104,8 @@ statements! {
     );
     REMOVE = Stmt::new(
         "credential.remove",
-        "DELETE FROM gw.credentials WHERE user_id = $1 RETURNING version",
+        "DELETE FROM gw.credentials \
+         WHERE user_id = (SELECT u.id FROM gw.users u WHERE u.id = $1 AND u.uuid = $2) RETURNING version",
     );
 }
 
@@ -133,9 +143,9 @@ pub fn by_username(username: &Username) -> Call<Login> {
     Call::new(&BY_USERNAME, [username.key().into()], Login::read)
 }
 
-/// Finds the login of the user with this id.
-pub fn by_id(id: UserId) -> Call<Login> {
-    Call::new(&BY_ID, [id.into()], Login::read)
+/// Finds the login of this user.
+pub fn of_user(user: UserKey) -> Call<Login> {
+    Call::new(&OF_USER, [user.id.into(), user.uuid.into()], Login::read)
 }
 
 /// Sets the first password of a user inserted in the same transaction; no row when the user was not inserted.
@@ -144,14 +154,17 @@ pub fn insert(user: UserUuid, hash: &StoredText, at: Now) -> Call<i64> {
 }
 
 /// Changes an active user's password if the version is still `expected`; returns the new version.
-pub fn replace(user: UserId, expected: i64, hash: &StoredText, at: Now) -> Call<i64> {
-    let params = [user.into(), expected.into(), hash.into(), hash.pepper().into(), at.into()];
+pub fn replace(user: UserKey, expected: i64, hash: &StoredText, at: Now) -> Call<i64> {
+    let (id, uuid) = (user.id.into(), user.uuid.into());
+    let params = [id, uuid, expected.into(), hash.into(), hash.pepper().into(), at.into()];
     Call::new(&REPLACE, params, version)
 }
 
-/// Sets a password unconditionally; returns the new version.
-pub fn set(user: UserId, hash: &StoredText, at: Now) -> Call<i64> {
-    Call::new(&SET, [user.into(), hash.into(), hash.pepper().into(), at.into()], version)
+/// Sets a password without regard to the old one; returns the new version, and no row for a tombstone or an
+/// unknown user.
+pub fn set(user: UserKey, hash: &StoredText, at: Now) -> Call<i64> {
+    let (id, uuid) = (user.id.into(), user.uuid.into());
+    Call::new(&SET, [id, uuid, hash.into(), hash.pepper().into(), at.into()], version)
 }
 
 /// Replaces a hash by another of the same password, if `old` is still stored. The version stays, so
@@ -214,8 +227,8 @@ pub fn seal<'a>(
 }
 
 /// Removes every credential of a user.
-pub fn remove(user: UserId) -> Call<i64> {
-    Call::new(&REMOVE, [user.into()], version)
+pub fn remove(user: UserKey) -> Call<i64> {
+    Call::new(&REMOVE, [user.id.into(), user.uuid.into()], version)
 }
 
 fn version(mut row: Row) -> Result<i64, Error> {

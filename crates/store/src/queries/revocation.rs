@@ -3,7 +3,7 @@
 //! Each revocation takes its number from one counter row. The transaction that increments the counter holds
 //! the row lock until COMMIT, so a node that has seen number n has seen every number below it.
 
-use model::{Now, SessionId};
+use model::{Now, SessionId, UserKey};
 
 use crate::Error;
 use crate::statement::{Call, Stmt, statements};
@@ -20,6 +20,19 @@ statements! {
          SELECT c.value, s.id, $2 FROM gw.counters c \
          JOIN gw.sessions s ON s.user_id = $1 AND s.revoked AND s.revocation = c.value \
          WHERE c.name = 'revocations' RETURNING number",
+    );
+    RECORD_MISSING = Stmt::new(
+        "revocation.record_missing",
+        "INSERT INTO gw.revocations (number, session_id, expires_at) \
+         SELECT c.value, $1, $2 FROM gw.counters c WHERE c.name = 'revocations' \
+         AND NOT EXISTS (SELECT 1 FROM gw.sessions s WHERE s.id = $1) \
+         AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = $3 AND u.uuid = $4) RETURNING number",
+    );
+    RECORD_UNKNOWN = Stmt::new(
+        "revocation.record_unknown",
+        "INSERT INTO gw.revocations (number, session_id, expires_at) \
+         SELECT c.value, $1, $2 FROM gw.counters c WHERE c.name = 'revocations' \
+         AND NOT EXISTS (SELECT 1 FROM gw.sessions s WHERE s.id = $1) RETURNING number",
     );
     HEADS = Stmt::new("revocation.heads", "SELECT name, value FROM gw.counters")
         .scanning("the table has one row a counter");
@@ -53,8 +66,19 @@ pub fn bump() -> Call<i64> {
 }
 
 /// Records the sessions of `user` that this transaction revoked.
-pub fn record(user: model::UserId, expires_at: Now) -> Call<i64> {
-    Call::new(&RECORD, [user.into(), expires_at.into()], number)
+pub fn record(user: UserKey, expires_at: Now) -> Call<i64> {
+    Call::new(&RECORD, [user.id.into(), expires_at.into()], number)
+}
+
+/// Records the end of a session that has no row, for a user that has one. Follows [`bump`].
+pub fn record_missing(session: SessionId, user: UserKey, expires_at: Now) -> Call<i64> {
+    let params = [session.into(), expires_at.into(), user.id.into(), user.uuid.into()];
+    Call::new(&RECORD_MISSING, params, number)
+}
+
+/// Records the end of a session that has no row, by a refresh token of it. Follows [`bump`].
+pub fn record_unknown(session: SessionId, expires_at: Now) -> Call<i64> {
+    Call::new(&RECORD_UNKNOWN, [session.into(), expires_at.into()], number)
 }
 
 /// Reads the newest numbers of revocations and of key changes, by counter name.

@@ -4,7 +4,7 @@
 //! entries of fixed width, newest first, kept during the grace period. It changes no indexed column except
 //! `expires_at`, once a day.
 
-use model::{Now, SessionId, UserId, UserUuid};
+use model::{Now, SessionId, UserId, UserKey, UserUuid};
 
 use super::user::State;
 use crate::Error;
@@ -21,12 +21,13 @@ statements! {
          generation, secret_hash, rotated_at, successors, late_generation, late_replays, revoked) \
          SELECT $1, u.id, $3, $4, $5, $6, $7, $8, 1, $9, $6, '', 0, 0, FALSE \
          FROM gw.users u JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
-         WHERE u.id = $2 AND u.state = 'active' AND c.version = $10 FOR SHARE OF u, c RETURNING user_id",
+         WHERE u.id = $2 AND u.uuid = $11 AND u.state = 'active' AND c.version = $10 FOR SHARE OF u, c \
+         RETURNING user_id",
         "INSERT INTO gw.sessions (id, user_id, scope, address, user_agent, created_at, ends_at, expires_at, \
          generation, secret_hash, rotated_at, successors, late_generation, late_replays, revoked) \
          SELECT $1, u.id, $3, $4, $5, $6, $7, $8, 1, $9, $6, '', 0, 0, FALSE \
          FROM gw.users u JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
-         WHERE u.id = $2 AND u.state = 'active' AND c.version = $10 RETURNING user_id",
+         WHERE u.id = $2 AND u.uuid = $11 AND u.state = 'active' AND c.version = $10 RETURNING user_id",
     );
     OPEN_REGISTERED = Stmt::new(
         "session.open_registered",
@@ -48,8 +49,9 @@ statements! {
     );
     FIND = Stmt::new(
         "session.find",
-        "SELECT s.id, s.user_id, s.scope, s.address, s.user_agent, s.created_at, s.ends_at, s.generation, \
-         s.rotated_at, s.successors, s.late_generation, s.late_replays, s.revoked, u.uuid, u.role, u.state \
+        "SELECT s.id, s.user_id, u.uuid, s.scope, s.address, s.user_agent, s.created_at, s.ends_at, \
+         s.generation, s.rotated_at, s.successors, s.late_generation, s.late_replays, s.revoked, u.role, \
+         u.state \
          FROM gw.sessions s JOIN gw.users u ON u.id = s.user_id WHERE s.id = $1",
     );
     TRACE = Stmt::new(
@@ -59,10 +61,11 @@ statements! {
     );
     OF_USER = Stmt::new(
         "session.of_user",
-        "SELECT s.id, s.user_id, s.scope, s.address, s.user_agent, s.created_at, s.ends_at, s.generation, \
-         s.rotated_at, s.successors, s.late_generation, s.late_replays, s.revoked, u.uuid, u.role, u.state \
+        "SELECT s.id, s.user_id, u.uuid, s.scope, s.address, s.user_agent, s.created_at, s.ends_at, \
+         s.generation, s.rotated_at, s.successors, s.late_generation, s.late_replays, s.revoked, u.role, \
+         u.state \
          FROM gw.sessions s JOIN gw.users u ON u.id = s.user_id \
-         WHERE s.user_id = $1 AND NOT s.revoked AND s.ends_at > $2 AND s.rotated_at > $3 \
+         WHERE s.user_id = $1 AND u.uuid = $2 AND NOT s.revoked AND s.ends_at > $3 AND s.rotated_at > $4 \
          ORDER BY s.created_at DESC, s.id DESC",
     );
     REPLAYED_LATE = Stmt::new(
@@ -75,14 +78,16 @@ statements! {
         "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, \
          expires_at = $3, \
          revocation = (SELECT c.value FROM gw.counters c WHERE c.name = 'revocations') \
-         WHERE id = $1 AND user_id = $2 AND NOT revoked RETURNING id",
+         WHERE id = $1 AND user_id = (SELECT u.id FROM gw.users u WHERE u.id = $2 AND u.uuid = $4) \
+         AND NOT revoked RETURNING id",
     );
     REVOKE_OF_USER = Stmt::new(
         "session.revoke_of_user",
         "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, \
          expires_at = $3, \
          revocation = (SELECT c.value FROM gw.counters c WHERE c.name = 'revocations') \
-         WHERE user_id = $1 AND NOT revoked AND id <> $2 RETURNING id",
+         WHERE user_id = (SELECT u.id FROM gw.users u WHERE u.id = $1 AND u.uuid = $4) \
+         AND NOT revoked AND id <> $2 RETURNING id",
     );
     REVOKE_OLDEST = Stmt::new(
         "session.revoke_oldest",
@@ -111,8 +116,8 @@ statements! {
 pub struct Session {
     /// Its id.
     pub id: SessionId,
-    /// The user's id.
-    pub user: UserId,
+    /// The user.
+    pub user: UserKey,
     /// The granted scope.
     pub scope: String,
     /// The client address of the last refresh.
@@ -135,8 +140,6 @@ pub struct Session {
     pub late_replays: i64,
     /// Whether it has ended.
     pub revoked: bool,
-    /// The user's public identifier.
-    pub user_uuid: UserUuid,
     /// The user's role.
     pub role: String,
     /// Whether the user may log in.
@@ -147,7 +150,7 @@ impl Session {
     fn read(mut row: Row) -> Result<Self, Error> {
         Ok(Self {
             id: row.next()?,
-            user: row.next()?,
+            user: UserKey { id: row.next()?, uuid: row.next()? },
             scope: row.next()?,
             address: row.next()?,
             user_agent: row.next()?,
@@ -159,7 +162,6 @@ impl Session {
             late_generation: row.next()?,
             late_replays: row.next()?,
             revoked: row.next()?,
-            user_uuid: row.next()?,
             role: row.next()?,
             state: State::read(&mut row)?,
         })
@@ -202,9 +204,9 @@ impl OpenedSession {
 }
 
 /// Opens a session if the user is active and the credential has this version; otherwise no row.
-pub fn open(user: UserId, version: i64, new: &NewSession) -> Call<OpenedSession> {
-    let mut params = new.params(user.into());
-    params.push(version.into());
+pub fn open(user: UserKey, version: i64, new: &NewSession) -> Call<OpenedSession> {
+    let mut params = new.params(user.id.into());
+    params.extend([version.into(), user.uuid.into()]);
     Call::new(&OPEN, params, OpenedSession::read)
 }
 
@@ -314,8 +316,9 @@ pub fn trace(id: SessionId) -> Call<Trace> {
 }
 
 /// Lists a user's active sessions, newest first.
-pub fn of_user(user: UserId, now: Now, idle_since: Now) -> Call<Session> {
-    Call::new(&OF_USER, [user.into(), now.into(), idle_since.into()], Session::read)
+pub fn of_user(user: UserKey, now: Now, idle_since: Now) -> Call<Session> {
+    let params = [user.id.into(), user.uuid.into(), now.into(), idle_since.into()];
+    Call::new(&OF_USER, params, Session::read)
 }
 
 /// Records that generation `late` was replayed late, as the `replays`-th in a row, while `generation` is the
@@ -326,19 +329,21 @@ pub fn replayed_late(id: SessionId, generation: i64, late: i64, replays: i64) ->
 
 /// Ends one session of a user; cleanup may delete the row at `keep_until`. Follows
 /// [`super::revocation::bump`].
-pub fn revoke(id: SessionId, user: UserId, keep_until: Now) -> Call<SessionId> {
-    Call::new(&REVOKE, [id.into(), user.into(), keep_until.into()], session_id)
+pub fn revoke(id: SessionId, user: UserKey, keep_until: Now) -> Call<SessionId> {
+    let params = [id.into(), user.id.into(), keep_until.into(), user.uuid.into()];
+    Call::new(&REVOKE, params, session_id)
 }
 
 /// Ends every session of a user except `except`. Follows [`super::revocation::bump`].
-pub fn revoke_of_user(user: UserId, except: Option<SessionId>, keep_until: Now) -> Call<SessionId> {
+pub fn revoke_of_user(user: UserKey, except: Option<SessionId>, keep_until: Now) -> Call<SessionId> {
     let except = except.unwrap_or(SessionId(uuid::Uuid::nil()));
-    Call::new(&REVOKE_OF_USER, [user.into(), except.into(), keep_until.into()], session_id)
+    let params = [user.id.into(), except.into(), keep_until.into(), user.uuid.into()];
+    Call::new(&REVOKE_OF_USER, params, session_id)
 }
 
 /// Ends all but the `keep` newest sessions of a user. Follows [`super::revocation::bump`].
-pub fn revoke_oldest(user: UserId, keep: i64, keep_until: Now) -> Call<SessionId> {
-    Call::new(&REVOKE_OLDEST, [user.into(), keep_until.into(), keep.into()], session_id)
+pub fn revoke_oldest(user: UserKey, keep: i64, keep_until: Now) -> Call<SessionId> {
+    Call::new(&REVOKE_OLDEST, [user.id.into(), keep_until.into(), keep.into()], session_id)
 }
 
 /// Deletes at most `limit` expired sessions, and at most 1000.

@@ -49,14 +49,23 @@ statements! {
          (SELECT c.data FROM gw.credentials c WHERE c.user_id = m.id AND c.kind = 'password') \
          FROM m CROSS JOIN gw.users u ON u.id = m.id ORDER BY m.place, m.id",
     );
-    // PostgreSQL's sequence does not follow explicit ids; SQLite's AUTOINCREMENT does.
+    // SQLite's sequence has no row before the first user.
+    BEGIN_NUMBERS = Stmt::per_engine(
+        "transfer.begin_numbers",
+        "SELECT CAST(0 AS bigint) WHERE 1 = 0",
+        "INSERT INTO sqlite_sequence (name, seq) SELECT 'users', 0 \
+         WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence q WHERE q.name = 'users') RETURNING seq",
+    )
+    .scanning("the table has one row a table");
+    // The sequence does not follow explicit ids on PostgreSQL, nor ids of a database that was restored.
     RAISE = Stmt::per_engine(
         "transfer.raise",
         "SELECT setval(CAST(pg_get_serial_sequence('gw.users', 'id') AS regclass), CAST($1 AS bigint)) \
          WHERE CAST($1 AS bigint) > \
          COALESCE(pg_sequence_last_value(CAST(pg_get_serial_sequence('gw.users', 'id') AS regclass)), 0)",
-        "SELECT $1 WHERE 1 = 0",
-    );
+        "UPDATE sqlite_sequence SET seq = $1 WHERE name = 'users' AND seq < $1 RETURNING seq",
+    )
+    .scanning("the table has one row a table");
     // Rows with explicit ids come first, so that no generated id collides with them.
     INSERT = Stmt::per_engine(
         "transfer.insert",
@@ -215,7 +224,13 @@ pub fn matches<'a>(wanted: impl IntoIterator<Item = Identity<'a>>) -> Call<Match
     })
 }
 
-/// Raises the sequence of ids to `highest`, never lowers it. Runs before an insert of explicit ids.
+/// Prepares the sequence of ids; [`raise`] follows in the same batch.
+pub fn begin_numbers() -> Call<i64> {
+    Call::new(&BEGIN_NUMBERS, [], |mut row| row.next())
+}
+
+/// Raises the sequence of ids to `highest`, never lowers it; no row if it is there already. Runs before an
+/// insert of explicit ids.
 pub fn raise(highest: UserId) -> Call<i64> {
     Call::new(&RAISE, [highest.into()], |mut row| row.next())
 }

@@ -1,6 +1,6 @@
 //! Users. A row is never deleted: erasure leaves a tombstone with the user's id and uuid.
 
-use model::{Email, Now, UserId, UserUuid, Username};
+use model::{Email, Now, UserId, UserKey, UserUuid, Username};
 
 use crate::Error;
 use crate::statement::{Call, Stmt, statements};
@@ -21,9 +21,14 @@ statements! {
     FIND = Stmt::new(
         "user.find",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
+         FROM gw.users u WHERE u.id = $1 AND u.uuid = $2",
+    );
+    FIND_BY_NUMBER = Stmt::new(
+        "user.find_by_number",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
          FROM gw.users u WHERE u.id = $1",
     );
-    TRACE = Stmt::new("user.trace", "SELECT u.role, u.updated_at FROM gw.users u WHERE u.uuid = $1");
+    TRACE = Stmt::new("user.trace", "SELECT u.id, u.role, u.updated_at FROM gw.users u WHERE u.uuid = $1");
     FIND_BY_EMAIL = Stmt::new(
         "user.find_by_email",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
@@ -41,23 +46,26 @@ statements! {
     );
     SET_PROFILE = Stmt::new(
         "user.set_profile",
-        "UPDATE gw.users AS u SET username = $2, username_key = $3, profile = $4, updated_at = $5 \
-         WHERE u.id = $1 AND u.state = 'active' AND u.profile = $7 AND u.username IS NOT DISTINCT FROM $8 \
-         AND NOT EXISTS (SELECT 1 FROM gw.users o WHERE o.username_key = $6 AND o.id <> $1) RETURNING id",
+        "UPDATE gw.users AS u SET username = $3, username_key = $4, profile = $5, updated_at = $6 \
+         WHERE u.id = $1 AND u.uuid = $2 AND u.state = 'active' AND u.profile = $8 \
+         AND u.username IS NOT DISTINCT FROM $9 \
+         AND NOT EXISTS (SELECT 1 FROM gw.users o WHERE o.username_key = $7 AND o.id <> $1) RETURNING id",
     );
     SET_ROLE = Stmt::new(
         "user.set_role",
-        "UPDATE gw.users SET role = $2, updated_at = $3 WHERE id = $1 AND state <> 'erased' RETURNING id",
+        "UPDATE gw.users SET role = $3, updated_at = $4 \
+         WHERE id = $1 AND uuid = $2 AND state <> 'erased' RETURNING id",
     );
     SET_STATE = Stmt::new(
         "user.set_state",
-        "UPDATE gw.users SET state = $2, updated_at = $3 WHERE id = $1 AND state <> 'erased' RETURNING id",
+        "UPDATE gw.users SET state = $3, updated_at = $4 \
+         WHERE id = $1 AND uuid = $2 AND state <> 'erased' RETURNING id",
     );
     ERASE = Stmt::new(
         "user.erase",
         "UPDATE gw.users SET state = 'erased', email = NULL, email_key = NULL, email_verified_at = NULL, \
-         username = NULL, username_key = NULL, profile = '{}', updated_at = $2 \
-         WHERE id = $1 AND state <> 'erased' RETURNING id",
+         username = NULL, username_key = NULL, profile = '{}', updated_at = $3 \
+         WHERE id = $1 AND uuid = $2 AND state <> 'erased' RETURNING id",
     );
 }
 
@@ -116,6 +124,11 @@ pub struct User {
 }
 
 impl User {
+    /// The number and the public identifier.
+    pub fn key(&self) -> UserKey {
+        UserKey { id: self.id, uuid: self.uuid }
+    }
+
     pub(crate) fn read(row: &mut Row) -> Result<Self, Error> {
         Ok(Self {
             id: row.next()?,
@@ -169,15 +182,20 @@ pub fn taken(email: &Email, username: Option<&Username>) -> Call<(bool, bool)> {
     Call::new(&TAKEN, params, |mut row| Ok((row.next()?, row.next()?)))
 }
 
-/// Finds the user with this id.
-pub fn find(id: UserId) -> Call<User> {
-    Call::new(&FIND, [id.into()], |mut row| User::read(&mut row))
+/// Finds the user with this number and public identifier.
+pub fn find(user: UserKey) -> Call<User> {
+    Call::new(&FIND, [user.id.into(), user.uuid.into()], |mut row| User::read(&mut row))
 }
 
-/// Reads the columns that show which operations on a user took effect: the role and the time of the last
-/// change.
-pub fn trace(uuid: UserUuid) -> Call<(String, Now)> {
-    Call::new(&TRACE, [uuid.into()], |mut row| Ok((row.next()?, row.next()?)))
+/// Finds the user with this number, for an operator: a token names a user by [`UserKey`].
+pub fn find_by_number(id: UserId) -> Call<User> {
+    Call::new(&FIND_BY_NUMBER, [id.into()], |mut row| User::read(&mut row))
+}
+
+/// Reads the columns that show which operations on a user took effect: the number, the role and the time of
+/// the last change.
+pub fn trace(uuid: UserUuid) -> Call<(UserId, String, Now)> {
+    Call::new(&TRACE, [uuid.into()], |mut row| Ok((row.next()?, row.next()?, row.next()?)))
 }
 
 /// Finds the user with this email.
@@ -202,23 +220,25 @@ pub fn set_profile(old: &User, username: Option<&Username>, profile: &str, at: N
     let name: Value = username.map(Username::name).into();
     let old_profile = old.profile.as_str().into();
     let old_name = old.username.as_deref().into();
-    let params = [old.id.into(), name, key.clone(), profile.into(), at.into(), key, old_profile, old_name];
+    let (number, uuid) = (old.id.into(), old.uuid.into());
+    let params = [number, uuid, name, key.clone(), profile.into(), at.into(), key, old_profile, old_name];
     Call::new(&SET_PROFILE, params, id)
 }
 
 /// Sets a role; no row for a tombstone or an unknown user.
-pub fn set_role(id: UserId, role: &str, at: Now) -> Call<UserId> {
-    Call::new(&SET_ROLE, [id.into(), role.into(), at.into()], self::id)
+pub fn set_role(user: UserKey, role: &str, at: Now) -> Call<UserId> {
+    Call::new(&SET_ROLE, [user.id.into(), user.uuid.into(), role.into(), at.into()], id)
 }
 
 /// Activates or deactivates a user; no row for a tombstone or an unknown user.
-pub fn set_state(id: UserId, state: State, at: Now) -> Call<UserId> {
-    Call::new(&SET_STATE, [id.into(), state.as_str().into(), at.into()], self::id)
+pub fn set_state(user: UserKey, state: State, at: Now) -> Call<UserId> {
+    let params = [user.id.into(), user.uuid.into(), state.as_str().into(), at.into()];
+    Call::new(&SET_STATE, params, id)
 }
 
 /// Turns the row into a tombstone; no row when it is one already.
-pub fn erase(id: UserId, at: Now) -> Call<UserId> {
-    Call::new(&ERASE, [id.into(), at.into()], self::id)
+pub fn erase(user: UserKey, at: Now) -> Call<UserId> {
+    Call::new(&ERASE, [user.id.into(), user.uuid.into(), at.into()], id)
 }
 
 fn id(mut row: Row) -> Result<UserId, Error> {

@@ -49,7 +49,7 @@ async fn a_user_is_read_as_stored(db: Arc<TestDb>) {
     let by_email = read.one(user::find_by_email(&new.email)).await.unwrap().unwrap();
     assert_eq!(by_email.id, id);
     assert_eq!(read.one(user::find_by_username(&username(1))).await.unwrap(), None);
-    assert_eq!(read.one(user::find(UserId(i64::MAX))).await.unwrap(), None);
+    assert_eq!(read.one(user::find_by_number(UserId(i64::MAX))).await.unwrap(), None);
     assert_eq!(read.one(user::taken(&new.email, None)).await.unwrap(), Some((true, false)));
     let login = read.one(credential::by_email(&new.email)).await.unwrap().unwrap();
     assert_eq!((login.hash, login.version, login.sessions), (None, 0, 0));
@@ -84,13 +84,13 @@ async fn a_profile_is_changed_only_for_an_active_user(db: Arc<TestDb>) {
     };
     assert!(set(&mut lease, two, Some(username(1))).await.is_empty());
     let stale = lease.read().await.unwrap().one(user::find(two)).await.unwrap().unwrap();
-    assert_eq!(set(&mut lease, two, Some(username(2))).await, [two]);
+    assert_eq!(set(&mut lease, two, Some(username(2))).await, [two.id]);
     let late = write(&mut lease, move || user::set_profile(&stale, None, "{}", NOON)).await;
     assert!(late.is_empty(), "another writer has changed it meanwhile");
-    assert_eq!(set(&mut lease, one, None).await, [one]);
-    assert_eq!(set(&mut lease, two, Some(username(1))).await, [two]);
-    assert_eq!(write(&mut lease, move || user::set_role(one, "ADMIN", NOON)).await, [one]);
-    assert_eq!(write(&mut lease, move || user::set_state(one, State::Inactive, NOON)).await, [one]);
+    assert_eq!(set(&mut lease, one, None).await, [one.id]);
+    assert_eq!(set(&mut lease, two, Some(username(1))).await, [two.id]);
+    assert_eq!(write(&mut lease, move || user::set_role(one, "ADMIN", NOON)).await, [one.id]);
+    assert_eq!(write(&mut lease, move || user::set_state(one, State::Inactive, NOON)).await, [one.id]);
     assert!(set(&mut lease, one, None).await.is_empty());
     assert!(write(&mut lease, move || session::open(one, 1, &new_session(9))).await.is_empty());
     let found = lease.read().await.unwrap().one(user::find(one)).await.unwrap().unwrap();
@@ -101,7 +101,7 @@ async fn an_erased_user_leaves_a_tombstone(db: Arc<TestDb>) {
     let store = db.open().await;
     let mut lease = db.lease(&store);
     let one = register(&mut lease, 1).await.unwrap().unwrap();
-    assert_eq!(write(&mut lease, move || user::erase(one, NOON)).await, [one]);
+    assert_eq!(write(&mut lease, move || user::erase(one, NOON)).await, [one.id]);
     assert!(write(&mut lease, move || user::erase(one, NOON)).await.is_empty());
     assert!(write(&mut lease, move || user::set_state(one, State::Active, NOON)).await.is_empty());
     assert!(write(&mut lease, move || user::set_role(one, "ADMIN", NOON)).await.is_empty());
@@ -110,7 +110,7 @@ async fn an_erased_user_leaves_a_tombstone(db: Arc<TestDb>) {
     assert_eq!((found.uuid, found.email, found.state), (uuid(1), None, State::Erased));
     let again = NewUser { uuid: uuid(2), ..new_user(1) };
     let next = write(&mut lease, move || user::insert(&again)).await[0];
-    assert!(next > one, "an id is never reused");
+    assert!(next > one.id, "an id is never reused");
 }
 
 async fn a_credential_is_replaced_only_at_its_version(db: Arc<TestDb>) {
@@ -120,13 +120,13 @@ async fn a_credential_is_replaced_only_at_its_version(db: Arc<TestDb>) {
     assert!(write(&mut lease, move || credential::replace(one, 2, &stored("other"), NOON)).await.is_empty());
     assert_eq!(write(&mut lease, move || credential::replace(one, 1, &stored("second"), NOON)).await, [2]);
     assert!(write(&mut lease, move || session::open(one, 1, &new_session(8))).await.is_empty());
-    assert_eq!(write(&mut lease, move || session::open(one, 2, &new_session(9))).await[0].user, one);
+    assert_eq!(write(&mut lease, move || session::open(one, 2, &new_session(9))).await[0].user, one.id);
     assert_eq!(write(&mut lease, move || credential::set(one, &stored("fourth"), NOON)).await, [3]);
     let mut read = lease.read().await.unwrap();
     let by_name = read.one(credential::by_username(&username(1))).await.unwrap().unwrap();
     assert_eq!((by_name.hash, by_name.version, by_name.sessions), (Some(stored("fourth")), 3, 2));
-    assert_eq!(read.one(credential::by_id(one)).await.unwrap().unwrap().user, by_name.user);
-    assert_eq!(write(&mut lease, move || user::set_state(one, State::Inactive, NOON)).await, [one]);
+    assert_eq!(read.one(credential::of_user(one)).await.unwrap().unwrap().user, by_name.user);
+    assert_eq!(write(&mut lease, move || user::set_state(one, State::Inactive, NOON)).await, [one.id]);
     assert!(write(&mut lease, move || credential::replace(one, 3, &stored("x"), NOON)).await.is_empty());
     assert_eq!(write(&mut lease, move || credential::remove(one)).await, [3]);
     assert_eq!(write(&mut lease, move || credential::set(one, &stored("again"), NOON)).await, [1]);
@@ -164,7 +164,7 @@ async fn every_value_survives_the_round_trip(db: Arc<TestDb>) {
         expires_at: Now::from_micros(-1),
         secret_hash: std::array::from_fn(|n| u8::try_from(n * 8 % 256).unwrap()),
     };
-    assert_eq!(write(&mut lease, move || session::open(one, 1, &new)).await[0].user, one);
+    assert_eq!(write(&mut lease, move || session::open(one, 1, &new)).await[0].user, one.id);
 
     let mut read = lease.read().await.unwrap();
     let found = read.one(session::find(session_id(u128::MAX))).await.unwrap().unwrap();

@@ -99,7 +99,7 @@ async fn a_cancelled_statement_does_not_delay_the_next_lease() {
                 if writes {
                     register(&mut lease, 1).await.map(|_| ())
                 } else {
-                    lease.read().await?.one(user::find(UserId(1))).await.map(|_| ())
+                    lease.read().await?.one(user::find_by_number(UserId(1))).await.map(|_| ())
                 }
             });
 
@@ -145,12 +145,12 @@ async fn a_lease_works_after_a_cancelled_statement() {
         let store = one_connection(&db).await;
         let locker = Locker::lock(&db).await;
         let mut lease = db.lease(&store);
-        assert!(lease.read().await.unwrap().one(user::find(UserId(1))).now_or_never().is_none());
+        assert!(lease.read().await.unwrap().one(user::find_by_number(UserId(1))).now_or_never().is_none());
         lease.read().await.unwrap().one(realm::find()).await.unwrap();
         let poisoned: Result<(), Error> = lease
             .transact(INTENT, async |tx| {
                 tx.one(realm::find()).await?;
-                assert!(tx.one(user::find(UserId(1))).now_or_never().is_none());
+                assert!(tx.one(user::find_by_number(UserId(1))).now_or_never().is_none());
                 Ok((EVENT, ()))
             })
             .await;
@@ -177,13 +177,18 @@ async fn fault_a_statement_past_its_deadline_is_given_up() {
         let mut lease = db.lease(&store);
         let at_the_end = register(&mut lease, 1).await;
         assert!(matches!(at_the_end, Err(Error::OutcomeUnknown)), "COMMIT was sent: {at_the_end:?}");
-        let late = lease.read().await.unwrap().one(user::find(UserId(1))).await;
+        let late = lease.read().await.unwrap().one(user::find_by_number(UserId(1))).await;
         assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
         lease.read().await.unwrap().one(realm::find()).await.unwrap();
 
         let in_the_middle: Result<(), Error> = lease
             .transact(INTENT, async |tx| {
-                tx.one(user::set_role(UserId(1), "ADMIN", NOON)).await?;
+                tx.one(user::set_role(
+                    model::UserKey { id: UserId(1), uuid: crate::fixtures::uuid(1) },
+                    "ADMIN",
+                    NOON,
+                ))
+                .await?;
                 Ok((EVENT, ()))
             })
             .await;

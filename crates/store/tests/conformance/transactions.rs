@@ -178,7 +178,7 @@ async fn commit_with_accepts_a_batch_or_a_single_statement(db: Arc<TestDb>) {
     assert_eq!(lone.unwrap().len(), 1);
     assert_eq!(store.requests.meter().trips() - before, 2, "each is one round trip");
     assert_eq!(db.count("users"), 2);
-    lease.read().await.unwrap().batch((user::find(UserId(1)), realm::find())).await.unwrap();
+    lease.read().await.unwrap().batch((user::find_by_number(UserId(1)), realm::find())).await.unwrap();
     assert_eq!(store.requests.meter().trips() - before, 3, "a batch of reads is one too");
 }
 

@@ -172,7 +172,7 @@ async fn fault_an_ended_backend_is_replaced() {
             server.sql(terminate);
             // Connections die while leased and while pooled; a read and a transaction of several round trips
             // follow.
-            lease.read().await.unwrap().one(user::find(UserId(1))).await.unwrap();
+            lease.read().await.unwrap().one(user::find_by_number(UserId(1))).await.unwrap();
             server.sql(terminate);
 
             lease.park();

@@ -186,6 +186,7 @@ async fn insert(ctx: &mut OpContext<'_>, rows: Vec<Ready>) -> Result<Vec<Verdict
             let made = || users.iter().filter(|user| ids.contains_key(&user.uuid));
             let event = event::UsersImported {
                 users: ids.len() as u64,
+                highest: ids.values().copied().max().unwrap_or(UserId(0)),
                 admins: made().filter(|user| user.role == ADMIN).count() as u64,
                 tombstones: made().filter(|user| user.state == State::Erased).count() as u64,
             };

@@ -107,7 +107,7 @@ fn refresh_body(session: &Session, settings: &auth::Settings) -> Value {
         "client_id": FIRST_PARTY,
         "iss": settings.issuer,
         "sub": subject(session, settings),
-        "uuid": session.user_uuid.to_string(),
+        "uuid": session.user.uuid.to_string(),
         "sid": session.id,
         "scope": session.scope,
         "iat": session.rotated_at.seconds(),
@@ -116,5 +116,5 @@ fn refresh_body(session: &Session, settings: &auth::Settings) -> Value {
 }
 
 fn subject(session: &Session, settings: &auth::Settings) -> String {
-    if settings.subject_is_uuid { session.user_uuid.to_string() } else { session.user.to_string() }
+    if settings.subject_is_uuid { session.user.uuid.to_string() } else { session.user.id.to_string() }
 }

@@ -131,8 +131,11 @@ async fn a_change_during_hashing_refuses_the_login(app: &TestApp) {
 
         let sessions = app
             .operate(async |ctx| {
-                let call =
-                    store::queries::session::of_user(user.id, ctx.now, ctx.now.minus(Duration::from_secs(1)));
+                let call = store::queries::session::of_user(
+                    user.key(),
+                    ctx.now,
+                    ctx.now.minus(Duration::from_secs(1)),
+                );
                 ctx.lease.read().await.unwrap().all(call).await.unwrap().len()
             })
             .await;
@@ -181,19 +184,13 @@ async fn no_answer_and_no_event_contains_a_secret(app: &TestApp) {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
 
-    let stored = format!(
-        "{:?}",
-        app.operate(async |ctx| {
-            ctx.lease
-                .read()
-                .await
-                .unwrap()
-                .one(store::queries::credential::by_id(model::UserId(1)))
-                .await
-                .unwrap()
+    let user = find(app, "canaryname").await.key();
+    let stored = app
+        .operate(async |ctx| {
+            let found = ctx.lease.read().await.unwrap().one(store::queries::credential::of_user(user)).await;
+            format!("{:?}", found.unwrap())
         })
-        .await
-    );
+        .await;
     assert!(!stored.contains(canary), "only a hash is stored");
     assert_eq!(format!("{:?}", Secret::new(canary.to_owned())), "[secret]");
 }
