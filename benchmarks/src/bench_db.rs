@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::{Clock, Email, Now, Origin, SessionId, UserId, UserUuid};
+use model::{Clock, Email, Now, Origin, SessionId, UserId, UserKey, UserUuid};
 use protocol::sealed::pepper::StoredText;
 use runtime::{AuditContext, NoopRecorder, Spawner};
 use store::queries::session::{NewSession, Rotation};
@@ -116,12 +116,12 @@ impl BenchDb {
     pub(super) async fn find_login(&self, email: &Email) -> Result<credential::Login, String> {
         let mut lease = self.lease();
         let mut read = lease.read().await.map_err(|error| error.to_string())?;
-        let found = read.one(credential::by_email(email)).await.map_err(|error| error.to_string())?;
+        let found = read.one(credential::by_email(email, None)).await.map_err(|error| error.to_string())?;
         found.ok_or_else(|| format!("no user has the email {}", email.address()))
     }
 
     /// Runs the write of a login.
-    pub(super) async fn open_session(&self, user: UserId) -> Result<(), String> {
+    pub(super) async fn open_session(&self, user: UserKey) -> Result<(), String> {
         let n = self.number();
         let row = new_session(n);
         let done: Result<_, Error> = self
@@ -145,14 +145,15 @@ impl BenchDb {
             generation,
             secret_hash: secret,
             successor_hash: secret,
-            successor: "e".repeat(140),
+            successor: "e".repeat(123),
             at: NOON,
             idle_since: NOON.minus(DAY * 30),
-            grace_since: NOON.minus(Duration::from_secs(10)),
-            kept_chars: 280,
+            kept_chars: 861,
             expires_at: NOON.plus(DAY * 30),
             address: Some("192.0.2.1".into()),
             user_agent: Some("bench/1".into()),
+            client: Some(vec![7; 16]),
+            tokens_end: NOON.plus(DAY),
         };
 
         let done: Result<_, Error> = self
@@ -185,7 +186,7 @@ fn event(n: u64) -> model::event::UserRegistered {
     model::event::UserRegistered {
         role: "basic_user".to_owned(),
         user: UserUuid(uuid(n)),
-        number: model::UserId(1),
+        number: UserId(1),
         session: Some(SessionId(uuid(n))),
     }
 }
@@ -220,5 +221,7 @@ fn new_session(n: u64) -> NewSession {
         ends_at: NOON.plus(DAY * 90),
         expires_at: NOON.plus(DAY * 30),
         secret_hash: [0; 32],
+        client: Some(vec![7; 16]),
+        tokens_end: NOON.plus(DAY),
     }
 }

@@ -214,8 +214,8 @@ async fn login_write(db: &BenchDb, users: u64, round: u64) -> Outcome<f64> {
     let mut at = round * 1000;
     let work = || {
         at += 1;
-        let user = spread(users, at);
-        async move { db.open_session(model::UserId(i64::try_from(user).unwrap_or(0))).await }
+        let email = email(spread(users, at));
+        async move { db.open_session(db.find_login(&email?).await?.user.key()).await }
     };
     Ok(latency(TIMES, work).await?)
 }

@@ -41,7 +41,7 @@ async fn trips(server: &Postgres) -> Outcome<()> {
     say("register");
     let login = db.find_login(&super::bench_db::email(n)?).await?;
     say("login, before the hash");
-    db.open_session(login.user.id).await?;
+    db.open_session(login.user.key()).await?;
     say("login, after the hash");
     db.refresh(model::SessionId(uuid(n)), 1, [0; 32]).await?;
     say("refresh");

@@ -19,10 +19,13 @@ fn main() -> io::Result<()> {
     names.sort();
 
     let mut list = String::from("&[\n");
-    for (number, name) in (1..).zip(&names) {
-        if !name.starts_with(&format!("{number:04}_")) {
-            return Err(io::Error::other(format!("migrations/{name}: expected number {number:04}")));
-        }
+    let mut last = 0;
+    for name in &names {
+        let number = name.get(..4).and_then(|digits| digits.parse::<u32>().ok());
+        let Some(number) = number.filter(|number| *number > last && name.get(4..5) == Some("_")) else {
+            return Err(io::Error::other(format!("migrations/{name}: expected a number above {last:04}")));
+        };
+        last = number;
         let path = folder.join(name).display().to_string();
         let _ = writeln!(
             list,

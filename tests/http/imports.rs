@@ -296,7 +296,7 @@ async fn imports_and_exports_are_recorded(app: &TestApp) {
     assert_eq!(events.len(), 1);
     assert_eq!(
         events[0].event,
-        model::Event::UsersImported { users: 3, highest: model::UserId(0), admins: 1, tombstones: 1 }
+        model::Event::UsersImported { users: 3, highest: model::UserId(11), admins: 1, tombstones: 1 }
     );
 
     app.operate(async |ctx| auth::account::begin_export(ctx, true)).await;

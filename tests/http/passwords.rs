@@ -164,7 +164,7 @@ async fn a_password_of_a_megabyte_is_refused_before_hashing(app: &TestApp) {
 async fn stored(app: &TestApp, name: &str) -> String {
     let email = model::Email::parse(&format!("{name}@example.com")).unwrap();
     app.operate(async |ctx| {
-        let login = ctx.lease.read().await.unwrap().one(credential::by_email(&email)).await.unwrap();
+        let login = ctx.lease.read().await.unwrap().one(credential::by_email(&email, None)).await.unwrap();
         login.unwrap().hash.unwrap().as_str().to_owned()
     })
     .await

@@ -28,7 +28,8 @@ async fn peppered(engine: Engine) -> (TestApp, Keyring) {
 async fn stored(app: &TestApp, name: &str) -> (UserUuid, StoredText) {
     let email = Email::parse(&format!("{name}@example.com")).unwrap();
     app.operate(async |ctx| {
-        let found = ctx.lease.read().await.unwrap().one(credential::by_email(&email)).await.unwrap().unwrap();
+        let found =
+            ctx.lease.read().await.unwrap().one(credential::by_email(&email, None)).await.unwrap().unwrap();
         (found.user.uuid, found.hash.unwrap())
     })
     .await

@@ -7,11 +7,14 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use model::{Now, Rng, hex};
 use protocol::sealed::keyring::Keyring;
+use protocol::wire::access_token::LEEWAY;
 use protocol::wire::algorithm::Algorithm;
+use protocol::wire::client_mark::MarkKey;
 use protocol::wire::refresh_token::MacKey;
 use protocol::wire::scope::Scope;
 use runtime::AuditContext;
 use store::Lease;
+use store::queries::session::Ending;
 use tokio::time::Instant;
 
 use crate::account::user_cache::UserCache;
@@ -19,6 +22,7 @@ use crate::account::{Outdated, ProfileSchema};
 use crate::client::RecentClients;
 use crate::password::{PasswordSettings, PepperService};
 use crate::session::revocation_cache::RevocationCache;
+use crate::session::{RefreshReuse, SESSION_CLIENT};
 use crate::signing_keys::KeySet;
 use hashing::{PasswordHasher, Requester};
 
@@ -41,8 +45,8 @@ pub struct Settings {
     pub session_ttl: Duration,
     /// How long a used refresh token returns its successor again.
     pub refresh_grace: Duration,
-    /// Whether it does so after that time, while the successor is unused.
-    pub refresh_late_replay: bool,
+    /// What a reuse after that time means.
+    pub refresh_reuse: RefreshReuse,
     /// Maximum age of the revocation cache while the database cannot be reached.
     pub revocation_max_stale: Duration,
     /// How long a key signs before it is replaced.
@@ -74,7 +78,7 @@ impl Settings {
             refresh_ttl: 30 * day,
             session_ttl: 90 * day,
             refresh_grace: Duration::from_secs(10),
-            refresh_late_replay: true,
+            refresh_reuse: RefreshReuse::RevokeOtherClients,
             revocation_max_stale: Duration::from_mins(5),
             key_rotation: 90 * day,
             passwords: PasswordSettings::for_issuer(issuer),
@@ -112,6 +116,7 @@ pub struct Services {
     /// Whether the database has just failed.
     pub outage: Outage,
     pub(crate) macs: Vec<MacKey>,
+    pub(crate) marks: Vec<MarkKey>,
     identifiers: hmac::Key,
     keys: RwLock<Arc<KeySet>>,
 }
@@ -121,6 +126,7 @@ impl Services {
     /// signing keys.
     pub fn new(settings: Settings, keyring: Keyring, rng: Rng) -> Self {
         let macs: Vec<_> = keyring.derive("refresh-token mac").iter().map(MacKey::new).collect();
+        let marks = keyring.derive(SESSION_CLIENT).iter().map(MarkKey::new).collect();
         let digest = keyring.derive("identifier digest").into_iter().next().unwrap_or_default();
         Self {
             hasher: PasswordHasher::start(&settings.passwords.hashing, &rng),
@@ -133,6 +139,7 @@ impl Services {
             outdated: Outdated::default(),
             outage: Outage::default(),
             macs,
+            marks,
             identifiers: hmac::Key::new(hmac::HMAC_SHA256, &digest),
             keys: RwLock::default(),
             keyring,
@@ -153,12 +160,6 @@ impl Services {
         let tag = hmac::sign(&self.identifiers, identifier.as_bytes());
         hex::encode(tag.as_ref().get(..12).unwrap_or_default())
     }
-
-    /// How long the row and the revocation of a revoked session are kept: until its last access token has
-    /// expired.
-    pub(crate) fn keep_until(&self, now: Now) -> Now {
-        now.plus(self.settings.access_ttl).plus(protocol::wire::access_token::LEEWAY * 2)
-    }
 }
 
 /// The context of one operation of a request, job or command.
@@ -174,6 +175,14 @@ pub struct OpContext<'a> {
 }
 
 impl OpContext<'_> {
+    /// The end of sessions by this operation. Their rows and revocations are kept until no access token of the
+    /// session is accepted, and at least for the lifetime of one, so that the row shows what became of the
+    /// operation.
+    pub(crate) fn ending(&self) -> Ending {
+        let keep = self.now.plus(self.services.settings.access_ttl).plus(LEEWAY * 2);
+        Ending { at: self.now, keep }
+    }
+
     /// The requester used for fair queueing of hashes: client address and account.
     pub(crate) fn requester(&self, account: impl Into<Option<String>>) -> Requester {
         Requester { address: self.audit.origin().address, account: account.into() }

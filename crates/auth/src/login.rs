@@ -1,16 +1,18 @@
 //! Login: one read, one hash without a database connection, one write.
 
 use hashing::Refusal;
+use model::bounds::SESSIONS_PER_USER;
 use model::event::{self, LoginMethod, Reason};
 use model::{Email, Event, Secret, Username, intent};
 use protocol::wire::scope::Scope;
-use store::queries::user::User;
-use store::queries::{credential, session};
+use store::queries::session::Room;
+use store::queries::user::{self, User};
+use store::queries::{credential, revocation, session};
 use store::{Call, Tx};
 
 use crate::OpContext;
 use crate::password::{check_password, rehash_if_outdated};
-use crate::session::{ActiveSession, PendingSession, revoke_oldest};
+use crate::session::{ActiveSession, PendingSession, RequestClient};
 use crate::token::{MintError, Tokens, mint};
 
 /// A login request.
@@ -50,7 +52,8 @@ pub enum LoginError {
 /// [`LoginError`]; nothing was changed then.
 pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Tokens, User), LoginError> {
     let digest = ctx.services.identifier_digest(&identifier_key(&given.identifier));
-    let found = match lookup(&given.identifier) {
+    let client = RequestClient::of(ctx).stored();
+    let found = match lookup(&given.identifier, client.as_deref()) {
         Some(call) => ctx.lease.read().await?.one(call).await?,
         None => None,
     };
@@ -77,48 +80,58 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     };
 
     let pending = PendingSession::new(ctx, scope);
-    let (user, full) = (login.user.clone(), login.sessions >= model::bounds::SESSIONS_PER_USER);
-    let row = pending.row.clone();
-    let version = login.version;
-    let uuid = user.uuid;
-    let keep = ctx.services.keep_until(ctx.now);
-    let intent = intent::LoginSucceeded { user: uuid, session: row.id };
+    let (user, version, row) = (login.user.key(), login.version, pending.row.clone());
+    let room = Room {
+        opened: row.id,
+        user,
+        ending: ctx.ending(),
+        idle_since: ctx.now.minus(ctx.services.settings.refresh_ttl),
+        client,
+        ends_superseded: login.superseded > 0,
+        most: SESSIONS_PER_USER,
+    };
+    let intent = intent::LoginSucceeded { user: user.uuid, session: row.id };
     let opened = ctx
         .lease
         .transact(intent, async move |tx: &mut Tx| {
-            let event = event::LoginSucceeded { user: uuid, session: row.id, method: LoginMethod::Password };
-            if full {
-                let opened = tx.one(session::open(user.key(), version, &row)).await?;
-                let opened = opened.ok_or(LoginError::Refused)?;
-                return Ok((event, (opened, revoke_oldest(tx, user.key(), keep).await?)));
-            }
-            // The user may have changed during the hash: the statement checks again that the user is active
-            // and the password version is unchanged.
-            let (opened,) = tx.commit_with((session::open(user.key(), version, &row),)).await?;
+            let event =
+                event::LoginSucceeded { user: user.uuid, session: row.id, method: LoginMethod::Password };
+            // The user may have changed during the hash: the first statement checks again that the user is
+            // active and the password version is unchanged, and the others have no effect without it. The
+            // user is read again after that, because the role may have changed as well.
+            let calls = (
+                session::open(user, version, &row),
+                revocation::bump_for_room(&room),
+                session::make_room(&room),
+                revocation::record(user, room.ending.at),
+                user::find(user),
+            );
+            let (opened, _, ended, _, found) = tx.commit_with(calls).await?;
             let opened = opened.into_iter().next().ok_or(LoginError::Refused)?;
-            Ok((event, (opened, Vec::new())))
+            let found = found.into_iter().next().ok_or(LoginError::Refused)?;
+            Ok((event, (opened, ended, found)))
         })
         .await;
 
-    let (opened, ended) = opened.inspect_err(|error| {
+    let (opened, ended, user) = opened.inspect_err(|error| {
         if matches!(error, LoginError::Refused) {
-            ctx.audit.note(failed(Some(uuid), Reason::Changed));
+            ctx.audit.note(failed(Some(user.uuid), Reason::Changed));
         }
     })?;
-    ctx.services.revocations.add(&ended, keep);
+    ctx.services.revocations.add(&ended, ctx.now);
 
     rehash_if_outdated(ctx, &login, &given.password);
-    let live = ActiveSession::opened(&pending, opened, &login.user);
+    let live = ActiveSession::opened(&pending, opened, &user, &ctx.services.settings);
     let tokens = mint(ctx, &live, &pending.token).map_err(LoginError::Mint)?;
-    Ok((tokens, login.user))
+    Ok((tokens, user))
 }
 
 /// The statement that finds the user by email or username; None for an identifier that no user can have.
-fn lookup(identifier: &str) -> Option<Call<credential::Login>> {
+fn lookup(identifier: &str, client: Option<&[u8]>) -> Option<Call<credential::Login>> {
     if identifier.contains('@') {
-        Email::parse(identifier).ok().map(|email| credential::by_email(&email))
+        Email::parse(identifier).ok().map(|email| credential::by_email(&email, client))
     } else {
-        Username::parse(identifier).ok().map(|username| credential::by_username(&username))
+        Username::parse(identifier).ok().map(|username| credential::by_username(&username, client))
     }
 }
 

@@ -127,7 +127,7 @@ async fn end_of_session(
     event: impl FnOnce(UserUuid, SessionId, i64) -> Event,
 ) -> Result<Outcome, store::Error> {
     let Some((session, Some(found))) = session_of(ctx, intent).await? else { return Ok(Outcome::Unknown) };
-    let is_this = found.revoked && intent.stamp == Some(found.expires_at);
+    let is_this = intent.stamp.is_some() && intent.stamp == found.revoked_at;
     Ok(if is_this {
         Outcome::Committed(event(found.user, session, intent.generation.unwrap_or_default()))
     } else {

@@ -70,7 +70,7 @@ impl PollRevocations {
 
         position.head = head;
         self.put(|known| *known = position);
-        ctx.services.revocations.seen(asked, ctx.now);
+        ctx.services.revocations.seen(asked);
         Ok(keys)
     }
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Now;
 use model::intent::Announced;
+use model::{Now, SessionId};
 use runtime::{AuditContext, Parked, PendingAudit, ReleasesConnection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::queries::audit_key::AuditKey;
-use crate::queries::{audit_key, job};
+use crate::queries::{audit_key, job, session};
 use crate::statement::{Batch, Call};
 use crate::trace::{ANNOUNCED_WITHIN, Trace, Unaudited};
 use crate::tx::Tx;
@@ -157,6 +157,25 @@ impl Lease {
         self.write_unaudited(async move |tx| {
             tx.commit_with((job::release(&name, holder, now),)).await?;
             Ok((Unaudited::JobLease, ()))
+        })
+        .await
+    }
+
+    /// Records that one client used generation `shared` of a session again, see
+    /// [`crate::queries::session::shared`]; false when `newest` is not its newest generation any more.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn share_session(
+        &mut self,
+        id: SessionId,
+        newest: i64,
+        shared: i64,
+        tokens_end: Now,
+    ) -> Result<bool, Error> {
+        self.write_unaudited(async move |tx| {
+            let (done,) = tx.commit_with((session::shared(id, newest, shared, tokens_end),)).await?;
+            Ok((Unaudited::SharedSession, !done.is_empty()))
         })
         .await
     }

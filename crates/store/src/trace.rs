@@ -14,6 +14,8 @@ pub(crate) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(50);
 pub(crate) enum Unaudited {
     /// A job lease is bookkeeping; the writes of the job leave events.
     JobLease,
+    /// The reuse of a refresh token, of which the first of its generation has left an event.
+    SharedSession,
     /// The detail keys belong to the audit trail itself.
     DetailKeys,
     /// The health probe changes no value.
@@ -35,7 +37,7 @@ impl<E: CommittedEvent> Trace for E {
 impl Trace for Unaudited {
     fn into_event(self) -> Option<Event> {
         match self {
-            Self::JobLease | Self::DetailKeys | Self::HealthProbe => None,
+            Self::JobLease | Self::SharedSession | Self::DetailKeys | Self::HealthProbe => None,
         }
     }
 }

@@ -129,6 +129,9 @@ problems! {
     /// The refresh token is expired, revoked, unknown or reused.
     RefreshRefused = UNAUTHORIZED, "refresh_refused", "Invalid refresh token",
         "The refresh token is expired, revoked or unknown; log in again.";
+    /// The client has used the successor of the refresh token; the session lives.
+    RefreshSuperseded = UNAUTHORIZED, "refresh_superseded", "Refresh token superseded",
+        "This client has used a newer refresh token of the session; use that one, or log in again.";
     /// The current password is wrong.
     PasswordWrong = FORBIDDEN, "password_wrong", "Wrong password",
         "The current password is wrong.";
@@ -336,6 +339,7 @@ impl From<auth::session::RefreshError> for Problem {
         use auth::session::RefreshError;
         match error {
             RefreshError::Refused => Self::RefreshRefused,
+            RefreshError::Superseded => Self::RefreshSuperseded,
             RefreshError::Scope => Self::ScopeNotGranted,
             RefreshError::Mint(error) => error.into(),
             RefreshError::Store(error) => error.into(),

@@ -1,6 +1,7 @@
 //! Changes of accounts by an operator, from the command line.
 
-use model::{Email, Event, Now, Secret, SessionId, UserId, Username, event, intent};
+use model::{Email, Event, Secret, UserId, Username, event, intent};
+use store::queries::session::Ended;
 use store::queries::user::{State, User};
 use store::queries::{audit_key, credential, user};
 
@@ -149,18 +150,18 @@ pub async fn set_password(
     let id = user.key();
     let uuid = user.uuid;
     let now = ctx.now;
-    let keep = ctx.services.keep_until(ctx.now);
+    let ending = ctx.ending();
     let ended = ctx
         .lease
         .transact(intent::PasswordChanged { user: uuid, stamp: now }, async move |tx| {
             // The account may have been erased during the hash.
             tx.one(credential::set(id, &hash, now)).await?.ok_or(AdminError::Unknown)?;
-            let ended = revoke_all(tx, id, None, keep).await?;
+            let ended = revoke_all(tx, id, None, ending).await?;
             Ok((event::PasswordChanged { user: uuid, sessions: ended.len() as u64 }, ended))
         })
         .await;
 
-    ended_here(ctx, ended, keep)
+    ended_here(ctx, ended)
 }
 
 /// Activates or deactivates a user; deactivation ends the user's sessions.
@@ -171,7 +172,7 @@ pub async fn set_state(ctx: &mut OpContext<'_>, user: &User, active: bool) -> Re
     let id = user.key();
     let uuid = user.uuid;
     let now = ctx.now;
-    let keep = ctx.services.keep_until(ctx.now);
+    let ending = ctx.ending();
     if active {
         return ctx
             .lease
@@ -186,11 +187,11 @@ pub async fn set_state(ctx: &mut OpContext<'_>, user: &User, active: bool) -> Re
         .lease
         .transact(intent::UserDeactivated { user: uuid, stamp: now }, async move |tx| {
             tx.one(user::set_state(id, State::Inactive, now)).await?.ok_or(AdminError::Unknown)?;
-            let ended = revoke_all(tx, id, None, keep).await?;
+            let ended = revoke_all(tx, id, None, ending).await?;
             Ok((event::UserDeactivated { user: uuid, sessions: ended.len() as u64 }, ended))
         })
         .await;
-    ended_here(ctx, ended, keep)
+    ended_here(ctx, ended)
 }
 
 /// Erases an account without the user's password.
@@ -201,27 +202,23 @@ pub async fn delete(ctx: &mut OpContext<'_>, user: &User) -> Result<(), AdminErr
     let id = user.key();
     let uuid = user.uuid;
     let now = ctx.now;
-    let keep = ctx.services.keep_until(ctx.now);
+    let ending = ctx.ending();
     let ended = ctx
         .lease
         .transact(intent::UserErased { user: uuid, stamp: now }, async move |tx| {
             tx.one(user::erase(id, now)).await?.ok_or(AdminError::Unknown)?;
             // Makes the user's details in the audit trail unreadable; the trail itself stays intact.
             tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
-            let ended = revoke_all(tx, id, None, keep).await?;
+            let ended = revoke_all(tx, id, None, ending).await?;
             Ok((event::UserErased { user: uuid, sessions: ended.len() as u64 }, ended))
         })
         .await;
-    ended_here(ctx, ended, keep)
+    ended_here(ctx, ended)
 }
 
 /// Adds the sessions that an operation has ended to this node's revocation cache, which refuses them at once.
-fn ended_here(
-    ctx: &OpContext<'_>,
-    ended: Result<Vec<SessionId>, AdminError>,
-    keep: Now,
-) -> Result<(), AdminError> {
-    ctx.services.revocations.add(&ended?, keep);
+fn ended_here(ctx: &OpContext<'_>, ended: Result<Vec<Ended>, AdminError>) -> Result<(), AdminError> {
+    ctx.services.revocations.add(&ended?, ctx.now);
     Ok(())
 }
 

@@ -56,7 +56,7 @@ pub async fn erase(
     let uuid = login.user.uuid;
     let version = login.version;
     let now = ctx.now;
-    let (old, keep) = (login.hash.ok_or(EraseError::Refused)?, ctx.services.keep_until(ctx.now));
+    let (old, ending) = (login.hash.ok_or(EraseError::Refused)?, ctx.ending());
     let ended = ctx
         .lease
         .transact(intent::UserErased { user: uuid, stamp: now }, async move |tx| {
@@ -65,7 +65,7 @@ pub async fn erase(
             tx.one(user::erase(id, now)).await?.ok_or(EraseError::Refused)?;
             // Makes the user's details in the audit trail unreadable; the trail itself stays intact.
             tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
-            let ended = revoke_all(tx, id, None, keep).await?;
+            let ended = revoke_all(tx, id, None, ending).await?;
             let sessions = ended.len() as u64;
             Ok::<_, EraseError>((event::UserErased { user: uuid, sessions }, ended))
         })
@@ -80,6 +80,6 @@ pub async fn erase(
     };
 
     ctx.services.user_cache.forget(id);
-    ctx.services.revocations.add(&ended, keep);
+    ctx.services.revocations.add(&ended, ctx.now);
     Ok(())
 }

@@ -80,12 +80,12 @@ pub async fn change_password(
     let version = login.version;
     let now = ctx.now;
     let uuid = login.user.uuid;
-    let (session, keep) = (caller.session, ctx.services.keep_until(ctx.now));
+    let (session, ending) = (caller.session, ctx.ending());
     let ended = ctx
         .lease
         .transact(intent::PasswordChanged { user: uuid, stamp: now }, async move |tx| {
             tx.one(credential::replace(id, version, &hash, now)).await?.ok_or(PasswordError::Refused)?;
-            let ended = revoke_all(tx, id, Some(session), keep).await?;
+            let ended = revoke_all(tx, id, Some(session), ending).await?;
             let sessions = ended.len() as u64;
             Ok::<_, PasswordError>((event::PasswordChanged { user: uuid, sessions }, ended))
         })
@@ -99,6 +99,6 @@ pub async fn change_password(
         ended => ended?,
     };
 
-    ctx.services.revocations.add(&ended, keep);
+    ctx.services.revocations.add(&ended, ctx.now);
     Ok(())
 }

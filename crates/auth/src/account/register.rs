@@ -174,7 +174,7 @@ pub async fn register(
 
     let user = stored(id, &new);
     let tokens = pending.zip(opened.first()).map(|(pending, opened)| {
-        let live = ActiveSession::opened(&pending, *opened, &user);
+        let live = ActiveSession::opened(&pending, *opened, &user, &ctx.services.settings);
         mint(ctx, &live, &pending.token)
     });
 

@@ -65,7 +65,7 @@ pub async fn raise_numbers(ctx: &mut OpContext<'_>, highest: UserId) -> Result<(
     if raise(ctx, highest).await? && ctx.services.outdated.is_news(highest) {
         tracing::error!(
             %highest,
-            "the database is older than this node's journal, which names users that the database does not have"
+            "the database is older than this node's journal, which names users that it does not have"
         );
     }
     Ok(())

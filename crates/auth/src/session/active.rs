@@ -6,6 +6,8 @@ use protocol::wire::scope::Scope;
 use store::queries::session::{NewSession, OpenedSession, Session};
 use store::queries::user::{State, User};
 
+use super::client::RequestClient;
+use super::lifetime::{session_end, tokens_end};
 use crate::{OpContext, Settings};
 
 /// An active session of an active user; required to mint any token. It is made only from a row that the
@@ -17,35 +19,43 @@ pub struct ActiveSession {
     pub(crate) role: String,
     pub(crate) scope: Scope,
     pub(crate) auth_time: Now,
+    /// When the session ends; no token of it lives longer.
+    pub(crate) ends: Now,
     _proof: (),
 }
 
 impl ActiveSession {
-    /// From a session that was just inserted, which succeeds only for an active user.
-    pub(crate) fn opened(pending: &PendingSession, opened: OpenedSession, user: &User) -> Self {
+    /// From a session that was just inserted, which succeeds only for an active user. `user` is as the
+    /// transaction that inserted it has read it: its role, and the scope that the role allows, are granted.
+    pub(crate) fn opened(
+        pending: &PendingSession,
+        opened: OpenedSession,
+        user: &User,
+        settings: &Settings,
+    ) -> Self {
         Self {
             session: pending.row.id,
             user: UserKey { id: opened.user, uuid: user.uuid },
             role: user.role.clone(),
-            scope: pending.scope.clone(),
+            scope: settings.granted(&user.role, &pending.scope),
             auth_time: pending.row.at,
+            ends: session_end(pending.row.ends_at, pending.row.at, settings),
             _proof: (),
         }
     }
 
     /// From a stored session, if it and its user are active now. Its scope is reduced to what the user's role
     /// allows now.
-    pub(super) fn of(session: &Session, now: Now, settings: &Settings) -> Option<Self> {
-        let live = !session.revoked
-            && session.state == State::Active
-            && session.ends_at > now
-            && session.rotated_at > now.minus(settings.refresh_ttl);
+    pub(crate) fn of(session: &Session, now: Now, settings: &Settings) -> Option<Self> {
+        let ends = session_end(session.ends_at, session.rotated_at, settings);
+        let live = !session.revoked && session.state == State::Active && ends > now;
         live.then(|| Self {
             session: session.id,
             user: session.user,
             role: session.role.clone(),
             scope: settings.granted(&session.role, &Scope::parse(&session.scope).unwrap_or_default()),
             auth_time: session.created_at,
+            ends,
             _proof: (),
         })
     }
@@ -82,6 +92,8 @@ impl PendingSession {
             ends_at,
             expires_at: ends_at.min(end_of_day(ctx.now.plus(settings.refresh_ttl))),
             secret_hash: token.secret_hash(),
+            client: RequestClient::of(ctx).stored(),
+            tokens_end: tokens_end(session_end(ends_at, ctx.now, settings), ctx.now, settings),
         };
         Self { row, scope, token }
     }

@@ -22,6 +22,8 @@ pub struct SessionInfo {
     pub address: Option<String>,
     /// User agent of the last refresh.
     pub user_agent: Option<String>,
+    /// Whether one client has used a refresh token of it twice after the grace time: processes that share it.
+    pub shared: bool,
     /// Whether it is the session of the request.
     pub current: bool,
 }
@@ -55,6 +57,7 @@ pub async fn list(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<Vec<Sessio
         ends_at: row.ends_at,
         address: row.address,
         user_agent: row.user_agent,
+        shared: row.shared_generation > 0,
         current: row.id == caller.session,
     };
     Ok(rows.into_iter().map(info).collect())

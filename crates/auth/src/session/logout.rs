@@ -1,9 +1,9 @@
 //! Logout: ends one session or all, by token or by id.
 
-use model::{Actor, Now, Secret, SessionId, UserKey, event, intent};
+use model::{Actor, Secret, SessionId, UserKey, event, intent};
 use protocol::wire::refresh_token::RefreshToken;
+use store::queries::session::Ended;
 use store::queries::{revocation, session, user};
-use uuid::Uuid;
 
 use crate::OpContext;
 use crate::account::note_unknown;
@@ -72,29 +72,29 @@ pub async fn logout_one(ctx: &mut OpContext<'_>, caller: &Caller, id: SessionId)
 pub async fn logout_all(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), LogoutError> {
     let (user, own) = (caller.user, caller.session);
     let uuid = user.uuid;
-    let keep = ctx.services.keep_until(ctx.now);
-    let intent = intent::SessionsRevoked { user: uuid, stamp: keep };
+    let ending = ctx.ending();
+    let intent = intent::SessionsRevoked { user: uuid, stamp: ending.at };
 
     let ended = ctx
         .lease
         .transact(intent, async move |tx| {
             let calls = (
                 revocation::bump(),
-                session::revoke_of_user(user, None, keep),
-                revocation::record(user, keep),
-                revocation::record_missing(own, user, keep),
+                session::revoke_of_user(user, None, ending),
+                revocation::record(user, ending.at),
+                revocation::record_missing(Some(own), user, ending),
                 user::find(user),
             );
             let (_, mut ended, _, missing, known) = tx.commit_with(calls).await?;
             known.first().ok_or(LogoutError::Gone)?;
             let sessions = ended.len() as u64;
-            ended.extend(missing.first().map(|_| own));
+            ended.extend(missing.first().map(|_| Ended { session: own, expires_at: ending.keep }));
             Ok::<_, LogoutError>((event::SessionsRevoked { user: uuid, sessions }, ended))
         })
         .await;
 
     let ended = known(ctx, caller, ended).await?;
-    ctx.services.revocations.add(&ended, keep);
+    ctx.services.revocations.add(&ended, ctx.now);
     Ok(())
 }
 
@@ -113,31 +113,30 @@ async fn end(
     user: UserKey,
     missing: Missing,
 ) -> Result<(), LogoutError> {
-    let keep = ctx.services.keep_until(ctx.now);
+    let ending = ctx.ending();
     let named = (missing == Missing::Recorded && !ctx.services.revocations.has(id)).then_some(id);
-    // No session has the nil UUID, and none is recorded for it.
-    let (uuid, named) = (Some(user.uuid), named.unwrap_or(SessionId(Uuid::nil())));
-    let intent = intent::SessionRevoked { user: uuid, session: id, stamp: keep };
+    let uuid = Some(user.uuid);
+    let intent = intent::SessionRevoked { user: uuid, session: id, stamp: ending.at };
 
-    ctx.lease
+    let ended = ctx
+        .lease
         .transact(intent, async move |tx| {
             let calls = (
                 revocation::bump(),
-                session::revoke(id, user, keep),
-                revocation::record(user, keep),
-                revocation::record_missing(named, user, keep),
+                session::revoke(id, user, ending),
+                revocation::record(user, ending.at),
+                revocation::record_missing(named, user, ending),
                 user::find(user),
             );
             let (_, revoked, _, recorded, known) = tx.commit_with(calls).await?;
             known.first().ok_or(LogoutError::Gone)?;
-            if revoked.is_empty() && recorded.is_empty() {
-                return Err(LogoutError::Unknown);
-            }
-            Ok((event::SessionRevoked { user: uuid, session: id }, ()))
+            let recorded = recorded.first().map(|_| Ended { session: id, expires_at: ending.keep });
+            let ended = revoked.into_iter().next().or(recorded).ok_or(LogoutError::Unknown)?;
+            Ok::<_, LogoutError>((event::SessionRevoked { user: uuid, session: id }, ended))
         })
         .await?;
 
-    ctx.services.revocations.add(&[id], keep);
+    ctx.services.revocations.add(&[ended], ctx.now);
     Ok(())
 }
 
@@ -147,18 +146,19 @@ async fn record_unknown(ctx: &mut OpContext<'_>, id: SessionId) -> Result<(), Lo
     if ctx.services.revocations.has(id) {
         return Ok(());
     }
-    let keep: Now = ctx.services.keep_until(ctx.now);
-    let intent = intent::SessionRevoked { user: None, session: id, stamp: keep };
+    let ending = ctx.ending();
+    let intent = intent::SessionRevoked { user: None, session: id, stamp: ending.at };
     let recorded = ctx
         .lease
         .transact(intent, async move |tx| {
-            let calls = (revocation::bump(), revocation::record_unknown(id, keep));
+            let calls = (revocation::bump(), revocation::record_unknown(id, ending));
             tx.commit_with(calls).await?.1.first().ok_or(LogoutError::Unknown)?;
             Ok((event::SessionRevoked { user: None, session: id }, ()))
         })
         .await;
     if recorded.is_ok() {
-        ctx.services.revocations.add(&[id], keep);
+        let ended = Ended { session: id, expires_at: ending.keep };
+        ctx.services.revocations.add(&[ended], ctx.now);
     }
     idempotent(recorded)
 }

@@ -1,7 +1,4 @@
-//! Refresh: one write per rotation. A lost response does not log the user out.
-//!
-//! A used token returns the same successor again within the grace time, and later as long as that successor
-//! is unused. Three late generations in a row, or a token whose successor was used, count as theft.
+//! Refresh: one write per rotation. What the reuse of a token means is in `reuse/`.
 
 use model::event::Reason;
 use model::{Event, Now, Secret, SessionId, UserUuid, event, intent};
@@ -9,9 +6,11 @@ use protocol::wire::refresh_successor::SuccessorEntry;
 use protocol::wire::refresh_token::RefreshToken;
 use protocol::wire::scope::Scope;
 use store::queries::session::{self, Rotation, Session};
-use store::queries::{revocation, user};
 
 use super::active::{ActiveSession, end_of_day};
+use super::client::RequestClient;
+use super::lifetime::tokens_end;
+use super::replay::replay;
 use crate::OpContext;
 use crate::token::{MintError, Tokens, mint};
 
@@ -21,6 +20,9 @@ pub enum RefreshError {
     /// The token is unknown, expired, revoked or stolen: one error for all.
     #[error("the refresh token is unknown, expired, revoked or stolen")]
     Refused,
+    /// The client itself has used the successor of the token; the session lives.
+    #[error("the client has used the successor of the refresh token")]
+    Superseded,
     /// The requested scope exceeds the session's.
     #[error("the requested scope exceeds that of the session")]
     Scope,
@@ -32,10 +34,8 @@ pub enum RefreshError {
     Store(#[from] store::Error),
 }
 
-/// Consecutive late replays that count as theft.
-const LATE_REPLAYS: i64 = 3;
-/// Previous successors that are kept for the grace time.
-const KEPT_ENTRIES: usize = 3;
+/// Generations of which a session keeps the successor and the client.
+const KEPT_ENTRIES: usize = 8;
 
 /// Exchanges a refresh token for its successor and a new access token.
 ///
@@ -112,19 +112,24 @@ enum Unrotated {
 fn rotation(ctx: &OpContext<'_>, token: &RefreshToken, successor: &RefreshToken) -> Rotation {
     let settings = &ctx.services.settings;
     let origin = ctx.audit.origin();
+    let client = RequestClient::of(ctx);
+    // The session ends later, if ever, than this: its absolute end is in the row.
+    let end = ctx.now.plus(settings.refresh_ttl);
+    let entry = SuccessorEntry::seal(token, successor, ctx.now, client.mark(), &ctx.services.rng);
     Rotation {
         session: token.session,
         generation: token.generation,
         secret_hash: token.secret_hash(),
         successor_hash: successor.secret_hash(),
-        successor: SuccessorEntry::seal(token, successor, ctx.now, &ctx.services.rng).encode(),
+        successor: entry.encode(),
         at: ctx.now,
         idle_since: ctx.now.minus(settings.refresh_ttl),
-        grace_since: ctx.now.minus(settings.refresh_grace),
-        kept_chars: i64::try_from(KEPT_ENTRIES * SuccessorEntry::CHARS).unwrap_or(0),
+        kept_chars: i64::try_from((KEPT_ENTRIES - 1) * SuccessorEntry::CHARS).unwrap_or(0),
         expires_at: end_of_day(ctx.now.plus(settings.refresh_ttl)),
         address: origin.address.map(|address| address.to_string()),
         user_agent: origin.user_agent.clone(),
+        client: client.stored(),
+        tokens_end: tokens_end(end, ctx.now, settings),
     }
 }
 
@@ -156,105 +161,14 @@ fn out_of_scope(ctx: &OpContext<'_>, session: SessionId, user: Option<UserUuid>)
 
 /// Records a refusal. When the session is known, its user is named, so that the details are encrypted with
 /// the user's key.
-fn refused(ctx: &OpContext<'_>, session: SessionId, user: Option<UserUuid>, reason: Reason) -> RefreshError {
+pub(super) fn refused(
+    ctx: &OpContext<'_>,
+    session: SessionId,
+    user: Option<UserUuid>,
+    reason: Reason,
+) -> RefreshError {
     ctx.audit.note(Event::RefreshFailed { user, session: Some(session), reason });
     RefreshError::Refused
-}
-
-/// Handles a token that is not the newest of its session.
-async fn replay(
-    ctx: &mut OpContext<'_>,
-    token: &RefreshToken,
-    session: Option<Session>,
-) -> Result<(Session, RefreshToken), RefreshError> {
-    let settings = &ctx.services.settings;
-    let Some(session) = session else {
-        return Err(refused(ctx, token.session, None, Reason::UnknownToken));
-    };
-    if ActiveSession::of(&session, ctx.now, settings).is_none() {
-        let reason = match (session.revoked, session.state) {
-            (true, _) => Reason::Revoked,
-            (false, user::State::Active) => Reason::Expired,
-            (false, _) => Reason::Inactive,
-        };
-        return Err(refused(ctx, session.id, Some(session.user.uuid), reason));
-    }
-
-    if token.generation >= session.generation {
-        // The MAC is genuine, but the database does not know the token: a backup was restored, or the key has
-        // leaked.
-        return Err(refused(ctx, session.id, Some(session.user.uuid), Reason::UnknownToken));
-    }
-
-    let unused = token.generation == session.generation - 1;
-    let entry = SuccessorEntry::find(&session.successors, token.generation);
-    let in_grace = entry.as_ref().is_some_and(|e| e.rotated_at > ctx.now.minus(settings.refresh_grace));
-    let successor = entry.and_then(|entry| token.open_successor(&entry.sealed).ok());
-    let Some(successor) = successor.filter(|_| in_grace || (unused && settings.refresh_late_replay)) else {
-        return Err(stolen(ctx, &session, token.generation).await);
-    };
-    let user = session.user.uuid;
-    let id = session.id;
-    let generation = token.generation;
-    if in_grace {
-        ctx.audit.note(Event::RefreshReplayed { user, session: id, generation });
-        return Ok((session, successor));
-    }
-
-    let replays = match generation - session.late_generation {
-        0 => session.late_replays,
-        1 => session.late_replays + 1,
-        _ => 1,
-    };
-
-    if replays >= LATE_REPLAYS {
-        return Err(stolen(ctx, &session, generation).await);
-    }
-    let newest = session.generation;
-    let intent = intent::RefreshReplayedLate { user, session: id, generation };
-    let noted: Result<(), Unrotated> = ctx
-        .lease
-        .transact(intent, async move |tx| {
-            let call = session::replayed_late(id, newest, generation, replays);
-            tx.commit_with((call,)).await?.0.first().ok_or(Unrotated::Used(Box::new(None)))?;
-            Ok((event::RefreshReplayedLate { user, session: id, generation }, ()))
-        })
-        .await;
-
-    match noted {
-        Ok(()) => Ok((session, successor)),
-        // Between the two statements the successor was used, or the session ended.
-        Err(Unrotated::Used(_)) => Err(refused(ctx, id, Some(user), Reason::Revoked)),
-        Err(Unrotated::Store(error)) => Err(error.into()),
-    }
-}
-
-/// Ends the session of a token that two parties have used.
-async fn stolen(ctx: &mut OpContext<'_>, session: &Session, generation: i64) -> RefreshError {
-    let id = session.id;
-    let owner = session.user;
-    let user = owner.uuid;
-    let keep = ctx.services.keep_until(ctx.now);
-
-    let intent = intent::RefreshStolen { user, session: id, generation, stamp: keep };
-    let ended: Result<(), Unrotated> = ctx
-        .lease
-        .transact(intent, async move |tx| {
-            let calls =
-                (revocation::bump(), session::revoke(id, owner, keep), revocation::record(owner, keep));
-            let (_, revoked, _) = tx.commit_with(calls).await?;
-            revoked.first().ok_or(Unrotated::Used(Box::new(None)))?;
-            Ok((event::RefreshStolen { user, session: id, generation }, ()))
-        })
-        .await;
-    match ended {
-        Ok(()) => {
-            ctx.services.revocations.add(&[id], keep);
-            RefreshError::Refused
-        }
-        Err(Unrotated::Used(_)) => refused(ctx, id, Some(user), Reason::Revoked),
-        Err(Unrotated::Store(error)) => error.into(),
-    }
 }
 
 /// The time of the rotation to a generation, if the row still has it.

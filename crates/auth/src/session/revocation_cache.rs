@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use model::{Now, SessionId};
 use store::queries::revocation::Revocation;
+use store::queries::session::Ended;
 use tokio::time::Instant;
 
 /// A cache younger than this is trusted without asking the database.
@@ -14,7 +15,8 @@ pub const FRESH: Duration = Duration::from_secs(1);
 /// Known sessions that have ended and may still have valid access tokens.
 #[derive(Debug, Default)]
 pub struct RevocationCache {
-    ended: RwLock<HashMap<SessionId, Now>>,
+    /// Until when each is kept, by monotonic time: a wall clock that jumps forgets none.
+    ended: RwLock<HashMap<SessionId, Instant>>,
     place: Mutex<Place>,
 }
 
@@ -37,12 +39,13 @@ impl RevocationCache {
     }
 
     /// Adds sessions that this node has ended: it refuses them at once.
-    pub(crate) fn add(&self, sessions: &[SessionId], expires_at: Now) {
+    pub(crate) fn add(&self, sessions: &[Ended], now: Now) {
         if sessions.is_empty() {
             return;
         }
+        let begun = Instant::now();
         let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
-        ended.extend(sessions.iter().map(|session| (*session, expires_at)));
+        ended.extend(sessions.iter().map(|one| (one.session, kept_until(begun, one.expires_at, now))));
     }
 
     /// The position after which the next poll reads.
@@ -54,8 +57,10 @@ impl RevocationCache {
     /// Adds the rows that a poll has read.
     pub fn extend(&self, read: &[Revocation]) {
         let Some(last) = read.last() else { return };
+        let begun = Instant::now();
         let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
-        ended.extend(read.iter().map(|revocation| (revocation.session, revocation.expires_at)));
+        // From the time of the revocation, by the clock that wrote both times: this node's may be wrong.
+        ended.extend(read.iter().map(|one| (one.session, kept_until(begun, one.expires_at, one.revoked_at))));
         drop(ended);
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         place.number = last.number;
@@ -64,13 +69,22 @@ impl RevocationCache {
 
     /// Records that the cache was complete when a poll began at `asked`, and drops entries whose tokens have
     /// expired.
-    pub fn seen(&self, asked: Instant, now: Now) {
+    pub fn seen(&self, asked: Instant) {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).seen = Some(asked);
+        let now = Instant::now();
         let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
-        ended.retain(|_, expires_at| *expires_at > now);
+        ended.retain(|_, kept_until| *kept_until > now);
     }
 
     fn place(&self) -> Place {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How long a session that was ended at `revoked_at` is kept, when it is added at `begun`.
+fn kept_until(begun: Instant, expires_at: Now, revoked_at: Now) -> Instant {
+    /// Longer than any access token lives; used where the sum is no time.
+    const LONG: Duration = Duration::from_hours(48);
+    let span = expires_at.since(revoked_at);
+    begun.checked_add(span).unwrap_or(begun + LONG)
 }

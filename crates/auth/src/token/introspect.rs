@@ -5,9 +5,9 @@ use protocol::wire::access_token::{AccessClaims, LEEWAY, TYP};
 use protocol::wire::jwt;
 use protocol::wire::refresh_token::RefreshToken;
 use store::queries::session::{self, Session};
-use store::queries::user::State;
 
 use crate::OpContext;
+use crate::session::ActiveSession;
 
 /// The result of an introspection.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub async fn introspect(
     let Some(claims) = claims else { return Ok(Introspection::Inactive) };
     let found = ctx.lease.read().await?.one(session::find(claims.sid)).await?;
     Ok(match found {
-        Some(found) if is_of(&claims, &found) && !found.revoked && found.state == State::Active => {
+        Some(found) if is_of(&claims, &found) && is_live(ctx, &found) => {
             // The role and its scopes are the user's current ones, not those of the token.
             let scope = settings.granted(&found.role, &claims.scope);
             Introspection::Access(Box::new(AccessClaims { role: found.role, scope, ..claims }))
@@ -62,8 +62,5 @@ fn is_of(claims: &AccessClaims, found: &Session) -> bool {
 }
 
 fn is_live(ctx: &OpContext<'_>, found: &Session) -> bool {
-    !found.revoked
-        && found.state == State::Active
-        && found.ends_at > ctx.now
-        && found.rotated_at > ctx.now.minus(ctx.services.settings.refresh_ttl)
+    ActiveSession::of(found, ctx.now, &ctx.services.settings).is_some()
 }

@@ -6,7 +6,7 @@ use protocol::wire::jwt::KeyError;
 use protocol::wire::refresh_token::RefreshToken;
 
 use crate::OpContext;
-use crate::session::ActiveSession;
+use crate::session::{ActiveSession, access_token_end};
 
 /// A pair of tokens for a client (RFC 6749 §5.1).
 #[derive(Debug)]
@@ -41,13 +41,14 @@ pub(crate) fn mint(
     let settings = &ctx.services.settings;
     let keys = ctx.services.keys();
     let signer = keys.signing.as_ref().ok_or(MintError::NoKey)?;
+    let ends = access_token_end(live.ends, ctx.now, settings);
     let claims = AccessClaims {
         iss: settings.issuer.clone(),
         sub: if settings.subject_is_uuid { live.user.uuid.to_string() } else { live.user.id.to_string() },
         uuid: live.user.uuid,
         aud: settings.audience.as_deref().map(Audience::from),
         client_id: FIRST_PARTY.to_owned(),
-        exp: ctx.now.plus(settings.access_ttl).seconds(),
+        exp: ends.seconds(),
         iat: ctx.now.seconds(),
         nbf: None,
         auth_time: live.auth_time.seconds(),
@@ -62,7 +63,7 @@ pub(crate) fn mint(
     Ok(Tokens {
         access_token,
         refresh_token: refresh.encode(mac),
-        expires_in: settings.access_ttl.as_secs(),
+        expires_in: u64::try_from(ends.seconds() - ctx.now.seconds()).unwrap_or(0),
         scope: live.scope.to_string(),
     })
 }

@@ -159,7 +159,28 @@ events! {
             /// The generation of that token.
             generation: i64,
         }
-        /// A used refresh token was sent again after the grace time, before its successor was used.
+        /// A used refresh token was sent again after the grace time by the client that had used it, before its
+        /// successor was used: an answer was lost, or processes share the token. Recorded once a generation.
+        RefreshShared("refresh_shared", Done) {
+            /// The user.
+            user: UserUuid,
+            /// The session.
+            session: SessionId,
+            /// The generation of that token.
+            generation: i64,
+        }
+        /// A used refresh token was sent again after the grace time by the client that had used it, after its
+        /// successor was used. It was refused, and the session lives.
+        RefreshSuperseded("refresh_superseded", Refused) {
+            /// The user.
+            user: UserUuid,
+            /// The session.
+            session: SessionId,
+            /// The generation of that token.
+            generation: i64,
+        }
+        /// A used refresh token was sent again before its successor was used, by another client or with another
+        /// user agent.
         RefreshReplayedLate("refresh_replayed_late", Alarm) {
             /// The user.
             user: UserUuid,
@@ -168,13 +189,13 @@ events! {
             /// The generation of that token.
             generation: i64,
         }
-        /// A refresh token was used by two parties; the session was ended.
+        /// A refresh token was used by two clients; the session was ended.
         RefreshStolen("refresh_stolen", Alarm) {
             /// The user.
             user: UserUuid,
             /// The session.
             session: SessionId,
-            /// The generation of the token that two parties used.
+            /// The generation of the token that two clients used.
             generation: i64,
         }
         /// A refresh did not succeed.
@@ -386,6 +407,8 @@ impl Event {
             | Self::UserRegistered { .. }
             | Self::RegistrationRefused { .. }
             | Self::LoginFailed { .. }
+            | Self::RefreshShared { .. }
+            | Self::RefreshSuperseded { .. }
             | Self::RefreshReplayedLate { .. }
             | Self::RefreshStolen { .. }
             | Self::RefreshFailed { .. }
@@ -467,6 +490,8 @@ pub mod announced {
             UserErased { user: UserUuid, stamp: Now }
             PasswordChanged { user: UserUuid, stamp: Now }
             PasswordRehashed { user: UserUuid, stamp: Now }
+            RefreshShared { user: UserUuid, session: SessionId, generation: i64 }
+            RefreshSuperseded { user: UserUuid, session: SessionId, generation: i64 }
             RefreshReplayedLate { user: UserUuid, session: SessionId, generation: i64 }
             SessionsRevoked { user: UserUuid, stamp: Now }
             RealmOpened {}

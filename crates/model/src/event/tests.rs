@@ -39,6 +39,7 @@ samples! {
     KeyId: KeyId("key".to_owned()),
     u64: 4,
     i64: 5,
+    crate::UserId: crate::UserId(6),
     bool: true,
     Now: Now::from_seconds(1_767_225_600),
     Vec<&'static str>: vec!["text"],

@@ -14,6 +14,7 @@
 pub mod access_token;
 pub mod algorithm;
 pub mod authorization;
+pub mod client_mark;
 pub mod forwarded;
 pub mod jwk;
 pub mod jwt;

@@ -1,7 +1,8 @@
 //! The successors of refresh tokens that a session keeps, each sealed under the token that it follows.
 //!
 //! ```text
-//! base64url( generation (8 bytes, big endian) | rotated at (8 bytes, microseconds) | sealed secret )
+//! base64url( generation (8 bytes, big endian) | rotated at (8 bytes, microseconds) | client (16)
+//!            | sealed secret )
 //! entries have a fixed width
 //! ```
 
@@ -9,10 +10,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::{Now, Rng};
 
+use super::client_mark::{ClientMark, MARK_BYTES};
 use super::refresh_token::{RefreshToken, SEALED_BYTES};
 
 /// Bytes of one entry.
-const BYTES: usize = 8 + 8 + SEALED_BYTES;
+const BYTES: usize = 8 + 8 + MARK_BYTES + SEALED_BYTES;
 
 /// One successor.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct SuccessorEntry {
     pub generation: i64,
     /// When that token was exchanged.
     pub rotated_at: Now,
+    /// The client that exchanged it.
+    pub client: ClientMark,
     /// The successor's secret, which only that token opens.
     pub sealed: Vec<u8>,
 }
@@ -29,11 +33,18 @@ impl SuccessorEntry {
     /// Characters of one entry.
     pub const CHARS: usize = (BYTES * 8).div_ceil(6);
 
-    /// The entry of `successor`, which follows `token` since `at`.
-    pub fn seal(token: &RefreshToken, successor: &RefreshToken, at: Now, rng: &Rng) -> Self {
+    /// The entry of `successor`, for which `client` has exchanged `token` at `at`.
+    pub fn seal(
+        token: &RefreshToken,
+        successor: &RefreshToken,
+        at: Now,
+        client: ClientMark,
+        rng: &Rng,
+    ) -> Self {
         Self {
             generation: token.generation,
             rotated_at: at,
+            client,
             sealed: token.seal_successor(successor.secret.expose(), rng),
         }
     }
@@ -43,6 +54,7 @@ impl SuccessorEntry {
         let mut bytes = Vec::with_capacity(BYTES);
         bytes.extend_from_slice(&self.generation.to_be_bytes());
         bytes.extend_from_slice(&self.rotated_at.micros().to_be_bytes());
+        bytes.extend_from_slice(&self.client.to_bytes());
         bytes.extend_from_slice(&self.sealed);
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -56,10 +68,12 @@ impl SuccessorEntry {
     fn decode(text: &[u8]) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (generation, rest) = bytes.split_first_chunk::<8>()?;
-        let (at, sealed) = rest.split_first_chunk::<8>()?;
+        let (at, rest) = rest.split_first_chunk::<8>()?;
+        let (client, sealed) = rest.split_at_checked(MARK_BYTES)?;
         Some(Self {
             generation: i64::from_be_bytes(*generation),
             rotated_at: Now::from_micros(i64::from_be_bytes(*at)),
+            client: ClientMark::from_bytes(client)?,
             sealed: sealed.to_vec(),
         })
     }
@@ -71,8 +85,12 @@ mod tests {
 
     #[test]
     fn an_entry_has_its_fixed_width_and_is_found_again() {
-        let entry =
-            SuccessorEntry { generation: 1, rotated_at: Now::from_micros(2), sealed: vec![7; SEALED_BYTES] };
+        let entry = SuccessorEntry {
+            generation: 1,
+            rotated_at: Now::from_micros(2),
+            client: ClientMark::from_bytes(&[3; MARK_BYTES]).unwrap(),
+            sealed: vec![7; SEALED_BYTES],
+        };
         let text = entry.encode();
         assert_eq!(text.len(), SuccessorEntry::CHARS);
 
@@ -80,7 +98,7 @@ mod tests {
         let list = other.encode() + &text;
         let found = SuccessorEntry::find(&list, 1).unwrap();
         assert_eq!(found.rotated_at, Now::from_micros(2));
-        assert_eq!(found.sealed, entry.sealed);
+        assert_eq!((found.client, found.sealed), (entry.client, entry.sealed));
         assert!(SuccessorEntry::find(&list, 3).is_none());
         assert!(SuccessorEntry::find("garbage", 1).is_none());
     }

@@ -16,7 +16,7 @@ statements! {
         "credential.by_email",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
          c.data, c.version, \
-         (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) \
+         (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked AND s.superseded = $2) \
          FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.email_key = $1",
     );
@@ -24,15 +24,14 @@ statements! {
         "credential.by_username",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
          c.data, c.version, \
-         (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) \
+         (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked AND s.superseded = $2) \
          FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.username_key = $1",
     );
     OF_USER = Stmt::new(
         "credential.of_user",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
-         c.data, c.version, \
-         (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) \
+         c.data, c.version, CAST(0 AS bigint) \
          FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.id = $1 AND u.uuid = $2",
     );
@@ -118,8 +117,8 @@ pub struct Login {
     pub hash: Option<StoredText>,
     /// The version of the credential; a write after the verification repeats it. 0 without a password.
     pub version: i64,
-    /// The number of the user's sessions that were not revoked.
-    pub sessions: i64,
+    /// The number of the user's sessions in which the client that asks was superseded.
+    pub superseded: i64,
 }
 
 impl Login {
@@ -128,19 +127,19 @@ impl Login {
             user: User::read(&mut row)?,
             hash: row.next()?,
             version: row.next::<Option<i64>>()?.unwrap_or(0),
-            sessions: row.next()?,
+            superseded: row.next()?,
         })
     }
 }
 
-/// Finds the login of the user with this email.
-pub fn by_email(email: &Email) -> Call<Login> {
-    Call::new(&BY_EMAIL, [email.key().into()], Login::read)
+/// Finds the login of the user with this email, for the client with this mark.
+pub fn by_email(email: &Email, client: Option<&[u8]>) -> Call<Login> {
+    Call::new(&BY_EMAIL, [email.key().into(), client.into()], Login::read)
 }
 
-/// Finds the login of the user with this username.
-pub fn by_username(username: &Username) -> Call<Login> {
-    Call::new(&BY_USERNAME, [username.key().into()], Login::read)
+/// Finds the login of the user with this username, for the client with this mark.
+pub fn by_username(username: &Username, client: Option<&[u8]>) -> Call<Login> {
+    Call::new(&BY_USERNAME, [username.key().into(), client.into()], Login::read)
 }
 
 /// Finds the login of this user.

@@ -5,6 +5,7 @@
 
 use model::{Now, SessionId, UserKey};
 
+use super::session::{Ending, Room};
 use crate::Error;
 use crate::statement::{Call, Stmt, statements};
 use crate::value::Row;
@@ -14,31 +15,39 @@ statements! {
         "revocation.bump",
         "UPDATE gw.counters SET value = value + 1 WHERE name = 'revocations' RETURNING value",
     );
+    // A login takes a number only when it ends sessions, so that logins do not wait for each other here.
+    BUMP_FOR_ROOM = Stmt::new(
+        "revocation.bump_for_room",
+        "UPDATE gw.counters SET value = value + 1 WHERE name = 'revocations' \
+         AND EXISTS (SELECT 1 FROM gw.sessions n WHERE n.id = $1) \
+         AND ($3 OR (SELECT count(*) FROM gw.sessions s WHERE s.user_id = $2 AND NOT s.revoked) > $4) \
+         RETURNING value",
+    );
     RECORD = Stmt::new(
         "revocation.record",
-        "INSERT INTO gw.revocations (number, session_id, expires_at) \
-         SELECT c.value, s.id, $2 FROM gw.counters c \
+        "INSERT INTO gw.revocations (number, session_id, expires_at, revoked_at) \
+         SELECT c.value, s.id, s.expires_at, $2 FROM gw.counters c \
          JOIN gw.sessions s ON s.user_id = $1 AND s.revoked AND s.revocation = c.value \
-         WHERE c.name = 'revocations' RETURNING number",
+         WHERE c.name = 'revocations' ON CONFLICT DO NOTHING RETURNING number",
     );
     RECORD_MISSING = Stmt::new(
         "revocation.record_missing",
-        "INSERT INTO gw.revocations (number, session_id, expires_at) \
-         SELECT c.value, $1, $2 FROM gw.counters c WHERE c.name = 'revocations' \
-         AND NOT EXISTS (SELECT 1 FROM gw.sessions s WHERE s.id = $1) \
-         AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = $3 AND u.uuid = $4) RETURNING number",
+        "INSERT INTO gw.revocations (number, session_id, expires_at, revoked_at) \
+         SELECT c.value, $1, $2, $3 FROM gw.counters c WHERE c.name = 'revocations' \
+         AND $6 AND NOT EXISTS (SELECT 1 FROM gw.sessions s WHERE s.id = $1) \
+         AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = $4 AND u.uuid = $5) RETURNING number",
     );
     RECORD_UNKNOWN = Stmt::new(
         "revocation.record_unknown",
-        "INSERT INTO gw.revocations (number, session_id, expires_at) \
-         SELECT c.value, $1, $2 FROM gw.counters c WHERE c.name = 'revocations' \
+        "INSERT INTO gw.revocations (number, session_id, expires_at, revoked_at) \
+         SELECT c.value, $1, $2, $3 FROM gw.counters c WHERE c.name = 'revocations' \
          AND NOT EXISTS (SELECT 1 FROM gw.sessions s WHERE s.id = $1) RETURNING number",
     );
     HEADS = Stmt::new("revocation.heads", "SELECT name, value FROM gw.counters")
         .scanning("the table has one row a counter");
     AFTER = Stmt::new(
         "revocation.after",
-        "SELECT number, session_id, expires_at FROM gw.revocations WHERE (number, session_id) > ($1, $2) \
+        "SELECT number, session_id, expires_at, revoked_at FROM gw.revocations WHERE (number, session_id) > ($1, $2) \
          ORDER BY number, session_id LIMIT $3",
     );
     DELETE_EXPIRED = Stmt::new(
@@ -56,8 +65,10 @@ pub struct Revocation {
     pub number: i64,
     /// The session.
     pub session: SessionId,
-    /// When its last access token expires.
+    /// No access token of it is accepted after this.
     pub expires_at: Now,
+    /// When it was ended; `expires_at` counts by the same clock.
+    pub revoked_at: Now,
 }
 
 /// Takes the next number; the revoking statements follow in the same batch.
@@ -65,20 +76,30 @@ pub fn bump() -> Call<i64> {
     Call::new(&BUMP, [], number)
 }
 
-/// Records the sessions of `user` that this transaction revoked.
-pub fn record(user: UserKey, expires_at: Now) -> Call<i64> {
-    Call::new(&RECORD, [user.id.into(), expires_at.into()], number)
+/// Takes the next number if [`super::session::make_room`] will end sessions, and follows the login's own session.
+pub fn bump_for_room(room: &Room) -> Call<i64> {
+    let params = [room.opened.into(), room.user.id.into(), room.ends_superseded.into(), room.most.into()];
+    Call::new(&BUMP_FOR_ROOM, params, number)
 }
 
-/// Records the end of a session that has no row, for a user that has one. Follows [`bump`].
-pub fn record_missing(session: SessionId, user: UserKey, expires_at: Now) -> Call<i64> {
-    let params = [session.into(), expires_at.into(), user.id.into(), user.uuid.into()];
+/// Records the sessions of `user` that this transaction revoked at `revoked_at`. If it took no number, those of
+/// the newest number are recorded already.
+pub fn record(user: UserKey, revoked_at: Now) -> Call<i64> {
+    Call::new(&RECORD, [user.id.into(), revoked_at.into()], number)
+}
+
+/// Records the end of a session that has no row, for a user that has one; nothing for no session.
+/// Follows [`bump`].
+pub fn record_missing(session: Option<SessionId>, user: UserKey, ending: Ending) -> Call<i64> {
+    let (at, keep) = (ending.at.into(), ending.keep.into());
+    let id = session.unwrap_or(SessionId(uuid::Uuid::nil())).into();
+    let params = [id, keep, at, user.id.into(), user.uuid.into(), session.is_some().into()];
     Call::new(&RECORD_MISSING, params, number)
 }
 
 /// Records the end of a session that has no row, by a refresh token of it. Follows [`bump`].
-pub fn record_unknown(session: SessionId, expires_at: Now) -> Call<i64> {
-    Call::new(&RECORD_UNKNOWN, [session.into(), expires_at.into()], number)
+pub fn record_unknown(session: SessionId, ending: Ending) -> Call<i64> {
+    Call::new(&RECORD_UNKNOWN, [session.into(), ending.keep.into(), ending.at.into()], number)
 }
 
 /// Reads the newest numbers of revocations and of key changes, by counter name.
@@ -89,7 +110,12 @@ pub fn heads() -> Call<(String, i64)> {
 /// Reads at most `limit` revocations after the pair `(number, session)`, in order.
 pub fn after(number: i64, session: SessionId, limit: i64) -> Call<Revocation> {
     Call::new(&AFTER, [number.into(), session.into(), limit.into()], |mut row| {
-        Ok(Revocation { number: row.next()?, session: row.next()?, expires_at: row.next()? })
+        Ok(Revocation {
+            number: row.next()?,
+            session: row.next()?,
+            expires_at: row.next()?,
+            revoked_at: row.next()?,
+        })
     })
 }
 

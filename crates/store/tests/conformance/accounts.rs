@@ -42,7 +42,7 @@ async fn a_user_is_read_as_stored(db: Arc<TestDb>) {
     let row = new.clone();
     let id = write(&mut lease, move || user::insert(&row)).await[0];
     let mut read = lease.read().await.unwrap();
-    let found = read.one(user::find(id)).await.unwrap().unwrap();
+    let found = read.one(user::find(model::UserKey { id, uuid: new.uuid })).await.unwrap().unwrap();
     assert_eq!((found.id, found.uuid, found.username.as_deref()), (id, new.uuid, None));
     assert_eq!((found.email.as_deref(), found.profile), (Some(new.email.address()), new.profile));
     assert_eq!((found.role.as_str(), found.state, found.created_at), ("BASIC_USER", State::Active, NOON));
@@ -51,8 +51,8 @@ async fn a_user_is_read_as_stored(db: Arc<TestDb>) {
     assert_eq!(read.one(user::find_by_username(&username(1))).await.unwrap(), None);
     assert_eq!(read.one(user::find_by_number(UserId(i64::MAX))).await.unwrap(), None);
     assert_eq!(read.one(user::taken(&new.email, None)).await.unwrap(), Some((true, false)));
-    let login = read.one(credential::by_email(&new.email)).await.unwrap().unwrap();
-    assert_eq!((login.hash, login.version, login.sessions), (None, 0, 0));
+    let login = read.one(credential::by_email(&new.email, None)).await.unwrap().unwrap();
+    assert_eq!((login.hash, login.version, login.superseded), (None, 0, 0));
 }
 
 async fn a_taken_user_inserts_nothing(db: Arc<TestDb>) {
@@ -123,8 +123,8 @@ async fn a_credential_is_replaced_only_at_its_version(db: Arc<TestDb>) {
     assert_eq!(write(&mut lease, move || session::open(one, 2, &new_session(9))).await[0].user, one.id);
     assert_eq!(write(&mut lease, move || credential::set(one, &stored("fourth"), NOON)).await, [3]);
     let mut read = lease.read().await.unwrap();
-    let by_name = read.one(credential::by_username(&username(1))).await.unwrap().unwrap();
-    assert_eq!((by_name.hash, by_name.version, by_name.sessions), (Some(stored("fourth")), 3, 2));
+    let by_name = read.one(credential::by_username(&username(1), None)).await.unwrap().unwrap();
+    assert_eq!((by_name.hash, by_name.version, by_name.superseded), (Some(stored("fourth")), 3, 0));
     assert_eq!(read.one(credential::of_user(one)).await.unwrap().unwrap().user, by_name.user);
     assert_eq!(write(&mut lease, move || user::set_state(one, State::Inactive, NOON)).await, [one.id]);
     assert!(write(&mut lease, move || credential::replace(one, 3, &stored("x"), NOON)).await.is_empty());
@@ -137,7 +137,7 @@ async fn users_come_in_pages(db: Arc<TestDb>) {
     let mut lease = db.lease(&store);
     let mut ids = Vec::new();
     for n in 1..=5 {
-        ids.push(register(&mut lease, n).await.unwrap().unwrap());
+        ids.push(register(&mut lease, n).await.unwrap().unwrap().id);
     }
     let mut read = lease.read().await.unwrap();
     let mut page = async |after, limit| -> Vec<UserId> {
@@ -163,6 +163,8 @@ async fn every_value_survives_the_round_trip(db: Arc<TestDb>) {
         ends_at: Now::from_micros(i64::MAX),
         expires_at: Now::from_micros(-1),
         secret_hash: std::array::from_fn(|n| u8::try_from(n * 8 % 256).unwrap()),
+        client: Some(vec![0; 16]),
+        tokens_end: Now::from_micros(0),
     };
     assert_eq!(write(&mut lease, move || session::open(one, 1, &new)).await[0].user, one.id);
 

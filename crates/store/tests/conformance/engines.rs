@@ -183,12 +183,8 @@ async fn fault_a_statement_past_its_deadline_is_given_up() {
 
         let in_the_middle: Result<(), Error> = lease
             .transact(INTENT, async |tx| {
-                tx.one(user::set_role(
-                    model::UserKey { id: UserId(1), uuid: crate::fixtures::uuid(1) },
-                    "ADMIN",
-                    NOON,
-                ))
-                .await?;
+                tx.one(user::set_role(model::UserKey { id: UserId(1), uuid: uuid(1) }, "ADMIN", NOON))
+                    .await?;
                 Ok((EVENT, ()))
             })
             .await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::{ClientId, KeyId, Now, SessionId};
 use store::queries::realm::Realm;
-use store::queries::session::Rotation;
+use store::queries::session::{Ended, Ending, Room, Rotation};
 use store::queries::signing_key::{Key, State};
 use store::queries::{client, credential, pepper, realm, revocation, session, signing_key};
 use store::{Call, Error, Lease};
@@ -22,7 +22,7 @@ on_both!(
     a_job_is_claimed_by_one,
     a_session_rotates_for_one_of_two,
     sessions_are_revoked_and_recorded,
-    the_oldest_sessions_end,
+    a_login_ends_the_sessions_above_the_maximum,
     expired_rows_are_deleted_in_batches
 );
 
@@ -98,7 +98,7 @@ async fn only_unchanged_hashes_are_sealed(db: Arc<TestDb>) {
     let mut lease = db.lease(&store);
     let mut users = Vec::new();
     for number in 1..=4 {
-        users.push(register(&mut lease, number).await.unwrap().unwrap());
+        users.push(register(&mut lease, number).await.unwrap().unwrap().id);
     }
     for version in [1, 2] {
         write(&mut lease, move || pepper::insert(version, vec![9], NOON)).await;
@@ -108,6 +108,7 @@ async fn only_unchanged_hashes_are_sealed(db: Arc<TestDb>) {
     assert_eq!(plain.iter().map(|row| row.user).collect::<Vec<_>>(), users[1..3]);
     assert_eq!((plain[0].uuid, plain[0].hash.as_str()), (uuid(2), "hash"));
     let (one, two, three) = (users[0], users[1], users[2]);
+    let second = model::UserKey { id: two, uuid: uuid(2) };
 
     let sealed = write(&mut lease, move || {
         let (was, other, new) = (stored("hash"), stored("another"), stored("pepper:1:AA"));
@@ -117,7 +118,7 @@ async fn only_unchanged_hashes_are_sealed(db: Arc<TestDb>) {
 
     let plain = read(&mut lease, credential::plain(model::UserId(0), 9)).await;
     assert_eq!(plain.iter().map(|row| row.user).collect::<Vec<_>>(), [two, users[3]]);
-    assert_eq!(write(&mut lease, move || credential::set(two, &stored("pepper:2:AA"), NOON)).await, [2]);
+    assert_eq!(write(&mut lease, move || credential::set(second, &stored("pepper:2:AA"), NOON)).await, [2]);
 
     let before = async |lease: &mut Lease, version, after| {
         let rows = read(lease, credential::sealed_before(version, after, 9)).await;
@@ -213,11 +214,12 @@ fn rotation(generation: i64, secret: u8) -> Rotation {
         successor: format!("entry{generation}"),
         at: NOON.plus(Duration::from_secs(1)),
         idle_since: NOON.minus(Duration::from_hours(1)),
-        grace_since: NOON.minus(Duration::from_secs(10)),
         kept_chars: 6,
         expires_at: NOON.plus(Duration::from_hours(1)),
         address: Some("192.0.2.1".into()),
         user_agent: None,
+        client: None,
+        tokens_end: NOON.plus(Duration::from_mins(40)),
     }
 }
 
@@ -231,12 +233,12 @@ async fn a_session_rotates_for_one_of_two(db: Arc<TestDb>) {
     assert_eq!(write(&mut lease, || session::rotate(&rotation(2, 8))).await, [user.id]);
     let found = read(&mut lease, session::find(session_id(1))).await.remove(0);
     assert_eq!((found.generation, found.successors.as_str()), (3, "entry2entry1"));
-    assert_eq!((found.address.as_deref(), found.user_uuid), (Some("192.0.2.1"), uuid(1)));
+    assert_eq!((found.address.as_deref(), found.user.uuid), (Some("192.0.2.1"), uuid(1)));
     assert_eq!(write(&mut lease, || session::rotate(&rotation(3, 9))).await, [user.id]);
     let found = read(&mut lease, session::find(session_id(1))).await.remove(0);
     assert_eq!(found.successors, "entry3entry2", "older entries are dropped");
-    assert!(write(&mut lease, || session::replayed_late(session_id(1), 3, 2, 1)).await.is_empty());
-    assert_eq!(write(&mut lease, || session::replayed_late(session_id(1), 4, 3, 1)).await, [user.id]);
+    assert!(write(&mut lease, || session::replayed_late(session_id(1), 3, 2, 1, NOON)).await.is_empty());
+    assert_eq!(write(&mut lease, || session::replayed_late(session_id(1), 4, 3, 1, NOON)).await, [user.id]);
     let idle = Rotation { idle_since: NOON.plus(Duration::from_mins(1)), ..rotation(4, 10) };
     assert!(write(&mut lease, move || session::rotate(&idle)).await.is_empty());
     let ended = Rotation { at: NOON.plus(Duration::from_hours(25)), ..rotation(4, 10) };
@@ -251,28 +253,31 @@ async fn sessions_are_revoked_and_recorded(db: Arc<TestDb>) {
         write(&mut lease, move || session::open(user, 1, &new_session(n))).await;
     }
     let keep = NOON.plus(Duration::from_mins(31));
+    let ending = Ending { at: NOON, keep };
 
     let one: Result<_, Error> = lease
         .transact(INTENT, async move |tx| {
             let calls = (
                 revocation::bump(),
-                session::revoke(session_id(1), user, keep),
-                revocation::record(user, keep),
+                session::revoke(session_id(1), user, ending),
+                revocation::record(user, NOON),
             );
             Ok((EVENT, tx.commit_with(calls).await?))
         })
         .await;
-    assert_eq!(one.unwrap(), (vec![1], vec![session_id(1)], vec![1]));
+    let first = Ended { session: session_id(1), expires_at: keep };
+    assert_eq!(one.unwrap(), (vec![1], vec![first], vec![1]));
 
     let rest: Result<_, Error> = lease
         .transact(INTENT, async move |tx| {
             let number = tx.one(revocation::bump()).await?;
-            let ended = tx.all(session::revoke_of_user(user, Some(session_id(3)), keep)).await?;
-            Ok((EVENT, (number, ended, tx.all(revocation::record(user, keep)).await?)))
+            let ended = tx.all(session::revoke_of_user(user, Some(session_id(3)), ending)).await?;
+            Ok((EVENT, (number, ended, tx.all(revocation::record(user, NOON)).await?)))
         })
         .await;
     let (number, mut ended, recorded) = rest.unwrap();
     ended.sort();
+    let ended: Vec<_> = ended.into_iter().map(|one| one.session).collect();
     assert_eq!((number, ended), (Some(2), vec![session_id(2), session_id(4)]));
     assert_eq!(recorded, [2, 2]);
 
@@ -289,22 +294,82 @@ async fn sessions_are_revoked_and_recorded(db: Arc<TestDb>) {
     assert_eq!(some, all[2..]);
     let live = read(&mut lease, session::of_user(user, NOON, NOON.minus(Duration::from_secs(1)))).await;
     assert_eq!(live.iter().map(|session| session.id).collect::<Vec<_>>(), [session_id(3)]);
-    assert!(write(&mut lease, move || session::revoke(session_id(1), user, keep)).await.is_empty());
+    assert!(write(&mut lease, move || session::revoke(session_id(1), user, ending)).await.is_empty());
 }
 
-async fn the_oldest_sessions_end(db: Arc<TestDb>) {
+async fn a_login_ends_the_sessions_above_the_maximum(db: Arc<TestDb>) {
     let store = db.open().await;
     let mut lease = db.lease(&store);
     let user = register(&mut lease, 1).await.unwrap().unwrap();
-    for n in 2..=5 {
+    let at = |n: u64| NOON.plus(Duration::from_secs(n));
+    // Given a refreshed session (1), one of the client (2), two that were never refreshed (3, 4), one that is
+    // idle (5), and one in which the client was superseded (6).
+    write(&mut lease, || session::rotate(&rotation(1, 7))).await;
+    for n in 2..=6 {
         let mut new = new_session(n);
-        new.at = NOON.plus(Duration::from_secs(u64::try_from(n).unwrap()));
+        new.at = at(u64::try_from(n).unwrap());
+        new.client = (n == 2).then(|| vec![9; 16]);
+        if n == 5 {
+            new.ends_at = at(10);
+        }
         write(&mut lease, move || session::open(user, 1, &new)).await;
     }
-    let mut ended = write(&mut lease, move || session::revoke_oldest(user, 3, NOON)).await;
-    ended.sort();
-    assert_eq!(ended, [session_id(1), session_id(2)]);
-    assert!(write(&mut lease, move || session::revoke_oldest(user, 3, NOON)).await.is_empty());
+    write(&mut lease, || session::superseded(session_id(6), &[9; 16])).await;
+
+    // When a client opens one more and some may stay.
+    let ending = Ending { at: at(60), keep: at(600) };
+    let mut expected = vec![vec![], vec![5], vec![2], vec![3], vec![4, 6], vec![1]];
+    for (opened, most) in [(7, 7), (7, 6), (7, 5), (7, 4), (7, 2), (7, 1)] {
+        let room = Room {
+            opened: session_id(opened),
+            user,
+            ending,
+            idle_since: at(0).minus(Duration::from_hours(1)),
+            client: Some(vec![9; 16]),
+            ends_superseded: most == 2,
+            most,
+        };
+        let ended: Result<_, Error> = lease
+            .transact(INTENT, async move |tx| {
+                let calls = (
+                    session::open(user, 1, &new_session(opened)),
+                    revocation::bump_for_room(&room),
+                    session::make_room(&room),
+                    revocation::record(user, ending.at),
+                );
+                let opened = most == 7;
+                let (number, ended, recorded) = if opened {
+                    let (_, number, ended, recorded) = tx.batch(calls).await?;
+                    (number, ended, recorded)
+                } else {
+                    tx.batch((calls.1, calls.2, calls.3)).await?
+                };
+                assert_eq!(number.len(), usize::from(!ended.is_empty()), "a number only where some end");
+                assert_eq!(recorded.len(), ended.len());
+                Ok((EVENT, ended))
+            })
+            .await;
+
+        // Then those go first that are of least use.
+        let mut ended: Vec<_> = ended.unwrap().iter().map(|one| one.session).collect();
+        ended.sort();
+        let wanted: Vec<_> = expected.remove(0).into_iter().map(session_id).collect();
+        assert_eq!(ended, wanted, "{most}");
+    }
+
+    // When no session was opened, nothing ends.
+    let room = Room {
+        opened: session_id(99),
+        user,
+        ending,
+        idle_since: at(0),
+        client: None,
+        ends_superseded: true,
+        most: 0,
+    };
+    let same = room.clone();
+    assert!(write(&mut lease, move || session::make_room(&same)).await.is_empty());
+    assert!(write(&mut lease, move || revocation::bump_for_room(&room)).await.is_empty());
 }
 
 async fn expired_rows_are_deleted_in_batches(db: Arc<TestDb>) {
@@ -317,12 +382,13 @@ async fn expired_rows_are_deleted_in_batches(db: Arc<TestDb>) {
 
     let soon = NOON.plus(Duration::from_hours(25));
     let keep = NOON.plus(Duration::from_mins(31));
+    let ending = Ending { at: NOON, keep };
     let ended: Result<_, Error> = lease
         .transact(INTENT, async move |tx| {
             let calls = (
                 revocation::bump(),
-                session::revoke(session_id(5), user, keep),
-                revocation::record(user, keep),
+                session::revoke(session_id(5), user, ending),
+                revocation::record(user, NOON),
             );
             Ok((EVENT, tx.commit_with(calls).await?))
         })

@@ -104,13 +104,14 @@ async fn revocations_appear_in_commit_order(db: Arc<TestDb>) {
             let mut lease = db.lease(&store);
             let user = register(&mut lease, writer * 1000).await.unwrap().unwrap();
             for n in 1..EACH {
+                let ending = session::Ending { at: NOON, keep: NOON };
                 let (new, id) = (new_session(writer * 1000 + n), session_id(writer * 1000 + n));
                 let opened: Result<_, Error> = lease
                     .transact(INTENT, async move |tx| {
                         let opened = tx.one(session::open(user, 1, &new)).await?;
                         tx.commit_with((
                             revocation::bump(),
-                            session::revoke(id, user, NOON),
+                            session::revoke(id, user, ending),
                             revocation::record(user, NOON),
                         ))
                         .await?;
@@ -153,7 +154,7 @@ async fn an_answered_write_is_committed(db: Arc<TestDb>) {
             let id = register(&mut db.lease(&store), n).await.unwrap().unwrap();
             // A separate connection sees only committed data.
             let found = tokio::task::spawn_blocking(move || {
-                db.sql(&format!("SELECT count(*) FROM gw.users WHERE id = {}", id.0))
+                db.sql(&format!("SELECT count(*) FROM gw.users WHERE id = {}", id.id.0))
             });
             assert_eq!(found.await.unwrap()[0][0].as_deref(), Some("1"));
         });

@@ -251,7 +251,7 @@ async fn fault_a_damaged_row_is_reported_as_corrupt(db: Arc<TestDb>) {
         // PostgreSQL cannot store a text that is not UTF-8.
         db.sql("UPDATE gw.users SET profile = CAST(x'ff' AS TEXT) WHERE id = 1");
         assert!(matches!(read.one(user::find(one)).await, Err(Error::Corrupt(_))));
-        assert!(matches!(read.one(credential::by_email(&email(1))).await, Err(Error::Corrupt(_))));
+        assert!(matches!(read.one(credential::by_email(&email(1), None)).await, Err(Error::Corrupt(_))));
     }
 
     assert!(read.one(user::find(two)).await.unwrap().is_some(), "other rows are readable");

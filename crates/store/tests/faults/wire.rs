@@ -78,7 +78,7 @@ fn count(url: &str, n: u128) -> usize {
     whole
 }
 
-fn judge(url: &str, n: u128, bytes: u64, outcome: &Result<Option<model::UserId>, Error>) {
+fn judge(url: &str, n: u128, bytes: u64, outcome: &Result<Option<model::UserKey>, Error>) {
     match outcome {
         Ok(Some(_)) => assert_eq!(count(url, n), 1, "after {bytes} bytes"),
         // The server may still run the transaction; the retry waits for the same row.

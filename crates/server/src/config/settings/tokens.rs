@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use auth::session::RefreshReuse;
 use model::Secret;
 use protocol::wire::algorithm::Algorithm;
 
@@ -34,6 +35,16 @@ words! {
         Id = "id",
         /// The user's public identifier.
         Uuid = "uuid",
+    }
+}
+
+words! {
+    /// What the reuse of a refresh token means.
+    pub enum Reuse, "`revoke_other_clients` or `revoke`" {
+        /// Reuse by another client, by network and user agent, ends the session.
+        RevokeOtherClients = "revoke_other_clients",
+        /// Every reuse ends the session.
+        Revoke = "revoke",
     }
 }
 
@@ -98,9 +109,10 @@ section! {
         /// How long a refresh token that was just used returns the same answer again.
         refresh_grace: Duration = defaults().refresh_grace, within: Duration::ZERO => 5 * MINUTE,
             example: "10s";
-        /// Whether a refresh token whose answer was lost still works after that time, until its successor has
-        /// been used.
-        refresh_late_replay: bool = defaults().refresh_late_replay, example: "off";
+        /// What the use of a refresh token again after that time means. `revoke_other_clients` signs no client
+        /// out that lost an answer or shares its store between processes; `revoke` follows RFC 9700 §4.14.2
+        /// and ASVS 10.4.5 to the letter.
+        refresh_reuse: Reuse = Reuse::RevokeOtherClients, example: "revoke";
         /// The maximum age of a node's list of revocations while the database cannot be reached.
         revocation_max_stale: Duration = defaults().revocation_max_stale, within: SECOND => DAY,
             example: "5m";
@@ -122,6 +134,15 @@ impl From<SigningAlgorithm> for Algorithm {
     }
 }
 
+impl From<Reuse> for RefreshReuse {
+    fn from(reuse: Reuse) -> Self {
+        match reuse {
+            Reuse::RevokeOtherClients => Self::RevokeOtherClients,
+            Reuse::Revoke => Self::Revoke,
+        }
+    }
+}
+
 impl TokensConfig {
     /// The issuer of `settings` is set already.
     pub(super) fn apply_to(&self, settings: &mut auth::Settings) {
@@ -136,7 +157,7 @@ impl TokensConfig {
         settings.refresh_ttl = self.refresh_ttl;
         settings.session_ttl = self.session_ttl;
         settings.refresh_grace = self.refresh_grace;
-        settings.refresh_late_replay = self.refresh_late_replay;
+        settings.refresh_reuse = self.refresh_reuse.into();
         settings.revocation_max_stale = self.revocation_max_stale;
         settings.key_rotation = self.key_rotation;
     }

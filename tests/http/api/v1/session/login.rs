@@ -103,8 +103,7 @@ async fn a_change_during_hashing_refuses_the_login(app: &TestApp) {
         register(app, &name).await;
         let user = find(app, &name).await;
         // A hash of the right password that is slow to verify.
-        let slow = slow_hash_of_the_password();
-        set_hash(app, &name, &slow).await;
+        let slow = set_slow_hash(app, &name).await;
 
         app.events();
         let begun = app.services.hasher.counts().totals().begun;
@@ -220,6 +219,13 @@ async fn no_login_with_the_old_password_survives_its_change() {
         }
         app.close().await;
     }
+}
+
+/// Stores a hash of [`PASSWORD`] that takes long enough for a change while it is computed.
+pub(super) async fn set_slow_hash(app: &TestApp, name: &str) -> String {
+    let slow = slow_hash_of_the_password();
+    set_hash(app, name, &slow).await;
+    slow
 }
 
 /// The hash of [`PASSWORD`] at the cost of [`SLOW`].

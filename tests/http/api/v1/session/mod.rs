@@ -1,5 +1,6 @@
 //! Sessions: login, refresh, list and logout.
 
+mod clients;
 mod login;
 mod refresh;
 

@@ -195,8 +195,8 @@ async fn tokens_that_were_never_issued_are_refused(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn the_strict_rule_makes_every_late_replay_theft() {
-    let options = Options::of([("tokens.refresh_late_replay", "off")]);
+async fn with_revoke_every_late_replay_is_theft() {
+    let options = Options::of([("tokens.refresh_reuse", "revoke")]);
     let app = TestApp::with(Engine::Sqlite, options).await;
     let first = member(&app, "alice").await;
     let second = refresh(&app, &first.refresh).await;

@@ -30,6 +30,9 @@ pub(crate) struct SessionBody {
     address: Option<String>,
     /// User agent of the last refresh.
     user_agent: Option<String>,
+    /// Whether several processes of one client share its refresh token: one of them used a token that another
+    /// had used.
+    shared: bool,
     /// Whether it is the session of this request.
     current: bool,
 }
@@ -43,6 +46,7 @@ impl From<SessionInfo> for SessionBody {
             expires_at: info.ends_at.to_string(),
             address: info.address,
             user_agent: info.user_agent,
+            shared: info.shared,
             current: info.current,
         }
     }
