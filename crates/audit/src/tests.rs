@@ -212,10 +212,10 @@ fn the_highest_user_number_of_the_realm_is_found_in_a_journal() {
     // Small segments, so that the search walks several of them.
     let options = Options { segment_bytes: 4096, ..Options::default() };
     let (mut journal, _) = Journal::open(folder.path(), options, JournalId([7; 16])).unwrap();
-    let mut write = |line: serde_json::Value| {
+    let mut write = |line: Value| {
         let (time, payload) = (journal::Time(1), line.to_string());
         let entry = journal::Entry { time, kind: Kind::Data, payload: payload.as_bytes() };
-        journal.append(time, &[entry]);
+        assert!(journal.append(time, &[entry]).failure.is_none());
     };
     write(serde_json::json!({"kind": "user_registered", "number": 900}));
     write(serde_json::json!({"kind": "realm_opened", "realm": realm}));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use model::{Now, Rng, hex};
+use model::{Clock, Now, Rng, hex};
 use protocol::sealed::keyring::Keyring;
 use protocol::wire::access_token::LEEWAY;
 use protocol::wire::algorithm::Algorithm;
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::account::user_cache::UserCache;
 use crate::account::{Outdated, ProfileSchema};
 use crate::client::RecentClients;
+use crate::clock_watch::ClockWatch;
 use crate::password::{PasswordSettings, PepperService};
 use crate::session::revocation_cache::RevocationCache;
 use crate::session::{RefreshReuse, SESSION_CLIENT};
@@ -103,6 +104,10 @@ pub struct Services {
     pub peppers: PepperService,
     /// The random number generator.
     pub rng: Rng,
+    /// The clock, for what is measured by monotonic time.
+    pub clock: Clock,
+    /// Whether the clock is believed.
+    pub clock_watch: ClockWatch,
     /// The master keys.
     pub keyring: Keyring,
     /// The sessions that have ended.
@@ -124,7 +129,7 @@ pub struct Services {
 impl Services {
     /// Builds the services from the settings and the master keys. [`crate::signing_keys::load`] loads the
     /// signing keys.
-    pub fn new(settings: Settings, keyring: Keyring, rng: Rng) -> Self {
+    pub fn new(settings: Settings, keyring: Keyring, rng: Rng, clock: Clock) -> Self {
         let macs: Vec<_> = keyring.derive("refresh-token mac").iter().map(MacKey::new).collect();
         let marks = keyring.derive(SESSION_CLIENT).iter().map(MarkKey::new).collect();
         let digest = keyring.derive("identifier digest").into_iter().next().unwrap_or_default();
@@ -133,6 +138,8 @@ impl Services {
             peppers: PepperService::new(&settings.passwords, &rng),
             settings,
             rng,
+            clock,
+            clock_watch: ClockWatch::default(),
             revocations: RevocationCache::default(),
             recent_clients: RecentClients::default(),
             user_cache: UserCache::default(),

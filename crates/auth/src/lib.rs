@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod client;
+pub mod clock_watch;
 pub mod context;
 pub mod login;
 pub mod password;

@@ -118,7 +118,7 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
             ctx.audit.note(failed(Some(user.uuid), Reason::Changed));
         }
     })?;
-    ctx.services.revocations.add(&ended, ctx.now);
+    ctx.services.revocations.add(&ended, &ctx.services.clock, ctx.now);
 
     rehash_if_outdated(ctx, &login, &given.password);
     let live = ActiveSession::opened(&pending, opened, &user, &ctx.services.settings);

@@ -73,6 +73,9 @@ impl Job for Cleanup {
     }
 
     async fn step(&self, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {
+        if !ctx.services.clock_watch.is_believed() {
+            return Ok(Step::Idle);
+        }
         let (now, rows) = (ctx.now, self.batch());
         let begun = Instant::now();
         let removed = ctx

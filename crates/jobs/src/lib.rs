@@ -7,6 +7,7 @@
 
 mod cleanup;
 mod job;
+mod keep_clock;
 mod learn_hash_mix;
 mod poll_revocations;
 mod purge_erased_keys;
@@ -20,6 +21,7 @@ mod store_rehashes;
 
 pub use cleanup::Cleanup;
 pub use job::{Job, JobError, Runs, Step};
+pub use keep_clock::KeepClock;
 pub use learn_hash_mix::LearnHashMix;
 pub use poll_revocations::PollRevocations;
 pub use purge_erased_keys::{Destroy, KeysOnDisk, PurgeErasedKeys};

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use auth::password::pepper;
-use auth::{OpContext, signing_keys};
+use auth::{OpContext, clock_watch, signing_keys};
 use model::SessionId;
 use protocol::wire::algorithm::Algorithm;
 use store::queries::revocation;
@@ -42,11 +42,9 @@ impl PollRevocations {
 
     async fn follow(&self, ctx: &mut OpContext<'_>) -> Result<i64, store::Error> {
         let asked = Instant::now();
+        let heads = clock_watch::heads(ctx).await?;
+        let (head, keys) = (heads.revocations, heads.keys);
         let mut read = ctx.lease.read().await?;
-        let heads = read.all(revocation::heads()).await?;
-        let of = |name| heads.iter().find(|(known, _)| known == name).map_or(0, |(_, head)| *head);
-        let head = of("revocations");
-        let keys = of("keys");
 
         let mut position = self.position();
         if head < position.head {
@@ -60,7 +58,7 @@ impl PollRevocations {
         while !is_last {
             let session = position.session.unwrap_or(SessionId(Uuid::nil()));
             let page = read.all(revocation::after(position.number, session, PAGE)).await?;
-            ctx.services.revocations.extend(&page);
+            ctx.services.revocations.extend(&page, &ctx.services.clock);
             if let Some(last) = page.last() {
                 position.number = last.number;
                 position.session = Some(last.session);
@@ -70,7 +68,7 @@ impl PollRevocations {
 
         position.head = head;
         self.put(|known| *known = position);
-        ctx.services.revocations.seen(asked);
+        ctx.services.revocations.seen(asked, &ctx.services.clock);
         Ok(keys)
     }
 }

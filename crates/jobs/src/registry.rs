@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::runner::until_idle;
 use crate::{
-    Cleanup, Job, JobError, KeysOnDisk, LearnHashMix, PollRevocations, PurgeErasedKeys, ReconcileIntents,
-    RepepperHashes, RotateSigningKeys, Runner, Step, StoreRehashes,
+    Cleanup, Job, JobError, KeepClock, KeysOnDisk, LearnHashMix, PollRevocations, PurgeErasedKeys,
+    ReconcileIntents, RepepperHashes, RotateSigningKeys, Runner, Step, StoreRehashes,
 };
 
 /// The settings of the jobs.
@@ -57,6 +57,7 @@ impl Registry {
         let RegistrySettings { cleanup_interval, detail_keys, auditor, database, sinks } = settings;
         let mut jobs: Vec<Arc<dyn AnyJob>> = vec![
             Arc::new(PollRevocations::default()),
+            Arc::new(KeepClock),
             Arc::new(RotateSigningKeys),
             Arc::new(Cleanup::every(cleanup_interval)),
             Arc::new(PurgeErasedKeys::every(cleanup_interval, detail_keys)),

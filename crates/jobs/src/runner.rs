@@ -3,9 +3,11 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use auth::account::OUTDATED;
+use auth::clock_watch::CLOCK;
 use auth::{OpContext, Services};
 use model::{Clock, Origin};
 use runtime::AuditContext;
@@ -33,6 +35,7 @@ pub struct Runner {
     clock: Clock,
     node: Uuid,
     report: Report,
+    clock_is_believed: Arc<AtomicBool>,
     jobs: Arc<JobMetrics>,
 }
 
@@ -46,7 +49,8 @@ impl Runner {
         report: Report,
     ) -> Self {
         let node = Uuid::from_bytes(services.rng.bytes());
-        Self { background, services, audit, clock, node, report, jobs: Arc::default() }
+        let clock_is_believed = Arc::new(AtomicBool::new(true));
+        Self { background, services, audit, clock, node, report, clock_is_believed, jobs: Arc::default() }
     }
 
     /// Runs one step of `job`; returns `Idle` without running it while another node holds the job.
@@ -61,10 +65,19 @@ impl Runner {
             Err(_) => RunOutcome::Failed,
         };
         self.jobs.ran(job.name(), how, self.clock.now());
+        self.report_conditions();
+        stepped.map(|step| step.unwrap_or(Step::Idle))
+    }
+
+    /// Reports what the jobs have found out, which readiness names.
+    fn report_conditions(&self) {
         if self.services.outdated.is_found() {
             (self.report)(OUTDATED, false);
         }
-        stepped.map(|step| step.unwrap_or(Step::Idle))
+        let is_believed = self.services.clock_watch.is_believed();
+        if self.clock_is_believed.swap(is_believed, Ordering::Relaxed) != is_believed {
+            (self.report)(CLOCK, is_believed);
+        }
     }
 
     /// The metrics of the jobs: every step counts as a run.
@@ -85,7 +98,7 @@ impl Runner {
         let mut ctx = OpContext { services: &self.services, lease: &mut lease, audit: &audit, now };
         let stepped = job.step(&mut ctx).await.map(Some);
         if matches!(job.runs(), Runs::OneNode(_)) && !matches!(stepped, Ok(Some(Step::Again))) {
-            let released = lease.release_job(job.name(), self.node, self.clock.now()).await;
+            let released = lease.release_job(job.name(), self.node).await;
             // A lease that is not released expires; the step's own error is more useful.
             return stepped.and_then(|step| released.map(|()| step).map_err(JobError::from));
         }

@@ -1,9 +1,9 @@
 //! Time, passed in: microseconds since the Unix epoch, UTC.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -87,43 +87,106 @@ impl Serialize for Now {
     }
 }
 
-/// The source of [`Now`]: the system's clock, or a test clock that the test advances.
+/// How far the database's clock may differ to be followed.
+const FOLLOWED: i64 = 120_000_000;
+/// A round trip that takes longer says too little about the time.
+const PROMPT: i64 = 100_000;
+/// The part of a difference that one reading corrects.
+const SMOOTHING: i64 = 8;
+
+/// The source of [`Now`]: the system's clock, or a test clock that the test advances. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    System,
-    Test(Arc<AtomicI64>),
+    System {
+        /// Microseconds that the database's clock is ahead; `i64::MIN` before it is known.
+        offset: Arc<AtomicI64>,
+    },
+    Test {
+        wall: Arc<AtomicI64>,
+        monotonic: Arc<AtomicI64>,
+    },
 }
 
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(Source::System { offset: Arc::new(AtomicI64::new(i64::MIN)) })
     }
 
-    /// A clock that stands still at `start` until [`Clock::advance`] moves it.
+    /// A clock that stands still at `start` until [`Clock::advance`] or [`Clock::jump_to`] moves it.
     pub fn test(start: Now) -> Self {
-        Self(Source::Test(Arc::new(AtomicI64::new(start.micros()))))
+        Self(Source::Test { wall: Arc::new(AtomicI64::new(start.micros())), monotonic: Arc::default() })
     }
 
-    /// The current time.
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system's clock")]
+    /// The current time, by the database's clock once that is known.
     pub fn now(&self) -> Now {
         match &self.0 {
-            Source::System => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-                Now::from_micros(micros(since))
+            Source::System { offset } => {
+                let offset = Some(offset.load(Ordering::Relaxed)).filter(|offset| *offset != i64::MIN);
+                Now(self.unadjusted().0.saturating_add(offset.unwrap_or(0)))
             }
-            Source::Test(at) => Now::from_micros(at.load(Ordering::SeqCst)),
+            Source::Test { .. } => self.unadjusted(),
         }
     }
 
-    /// Advances a test clock by `span`; has no effect on the system's clock.
+    /// The current time by the machine's own clock.
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system's clock")]
+    pub fn unadjusted(&self) -> Now {
+        match &self.0 {
+            Source::System { .. } => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+                Now::from_micros(micros(since))
+            }
+            Source::Test { wall, .. } => Now::from_micros(wall.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Time that has passed since some moment before, and that no change of the wall clock moves.
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system's monotonic clock")]
+    pub fn monotonic(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        match &self.0 {
+            Source::System { .. } => START.get_or_init(Instant::now).elapsed(),
+            Source::Test { monotonic, .. } => {
+                Duration::from_micros(monotonic.load(Ordering::SeqCst).unsigned_abs())
+            }
+        }
+    }
+
+    /// Follows the database's clock, which showed `database` between `asked` and `answered`, times of
+    /// [`Clock::unadjusted`]: at once the first time, then by small steps. Returns false, and follows no further,
+    /// when it differs by more than two minutes. A test clock follows none.
+    pub fn follow(&self, database: Now, asked: Now, answered: Now) -> bool {
+        let Source::System { offset } = &self.0 else { return true };
+        let trip = answered.0.saturating_sub(asked.0);
+        let ahead = database.0.saturating_sub(asked.0.saturating_add(trip / 2));
+        if ahead.saturating_abs() > FOLLOWED {
+            return false;
+        }
+        let known = offset.load(Ordering::Relaxed);
+        if known == i64::MIN {
+            offset.store(ahead, Ordering::Relaxed);
+        } else if (0..PROMPT).contains(&trip) {
+            offset.store(known.saturating_add((ahead - known) / SMOOTHING), Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// Advances a test clock by `span`, and its monotonic time too; has no effect on the system's clock.
     pub fn advance(&self, span: Duration) {
-        if let Source::Test(at) = &self.0 {
-            at.fetch_add(micros(span), Ordering::SeqCst);
+        if let Source::Test { wall, monotonic } = &self.0 {
+            wall.fetch_add(micros(span), Ordering::SeqCst);
+            monotonic.fetch_add(micros(span), Ordering::SeqCst);
+        }
+    }
+
+    /// Sets a test clock as a wrong correction of the time does: monotonic time does not move.
+    pub fn jump_to(&self, at: Now) {
+        if let Source::Test { wall, .. } = &self.0 {
+            wall.store(at.micros(), Ordering::SeqCst);
         }
     }
 }
@@ -163,5 +226,26 @@ mod tests {
         assert_eq!(clock.now(), clock.now());
         clock.advance(Duration::from_secs(5));
         assert_eq!(clock.now(), Now::from_seconds(15));
+        assert_eq!(clock.monotonic(), Duration::from_secs(5));
+        clock.jump_to(Now::from_seconds(20));
+        assert_eq!((clock.now(), clock.monotonic()), (Now::from_seconds(20), Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn the_system_clock_follows_the_databases_clock_within_two_minutes() {
+        let clock = Clock::system();
+        let (asked, span) = (clock.unadjusted(), Duration::from_millis);
+        let answered = asked.plus(span(10));
+        let ahead = |clock: &Clock| clock.now().since(clock.unadjusted());
+
+        assert!(clock.follow(asked.plus(span(15_005)), asked, answered), "at once");
+        assert!(ahead(&clock) >= span(14_900) && ahead(&clock) <= span(15_000));
+        assert!(clock.follow(asked.plus(span(23_005)), asked, answered), "then by an eighth");
+        assert!(ahead(&clock) >= span(15_900) && ahead(&clock) <= span(16_000));
+        assert!(clock.follow(asked.plus(span(90_000)), asked, asked.plus(span(500))), "a slow answer");
+        assert!(ahead(&clock) <= span(16_000));
+        assert!(!clock.follow(asked.plus(span(130_000)), asked, answered), "too far");
+        assert!(ahead(&clock) <= span(16_000));
+        assert!(Clock::test(asked).follow(Now::from_seconds(0), asked, answered));
     }
 }

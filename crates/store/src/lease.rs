@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::queries::audit_key::AuditKey;
-use crate::queries::{audit_key, job, session};
+use crate::queries::{audit_key, job, pepper, revocation, session, signing_key};
 use crate::statement::{Batch, Call};
 use crate::trace::{ANNOUNCED_WITHIN, Trace, Unaudited};
 use crate::tx::Tx;
@@ -148,14 +148,14 @@ impl Lease {
         .await
     }
 
-    /// Releases the job `name` at `now`, if `holder` has it.
+    /// Releases the job `name`, if `holder` has it.
     ///
     /// # Errors
     /// [`Error::Unavailable`] as for [`Lease::transact`].
-    pub async fn release_job(&mut self, name: &'static str, holder: Uuid, now: Now) -> Result<(), Error> {
+    pub async fn release_job(&mut self, name: &'static str, holder: Uuid) -> Result<(), Error> {
         let name = name.to_owned();
         self.write_unaudited(async move |tx| {
-            tx.commit_with((job::release(&name, holder, now),)).await?;
+            tx.commit_with((job::release(&name, holder),)).await?;
             Ok((Unaudited::JobLease, ()))
         })
         .await
@@ -176,6 +176,30 @@ impl Lease {
         self.write_unaudited(async move |tx| {
             let (done,) = tx.commit_with((session::shared(id, newest, shared, tokens_end),)).await?;
             Ok((Unaudited::SharedSession, !done.is_empty()))
+        })
+        .await
+    }
+
+    /// Stores the time of a node whose clock is believed.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn keep_clock(&mut self, now: Now) -> Result<(), Error> {
+        self.write_unaudited(async move |tx| {
+            tx.commit_with((revocation::keep_clock(now),)).await?;
+            Ok((Unaudited::Clock, ()))
+        })
+        .await
+    }
+
+    /// Sets times of signing keys and peppers that lie in the future to `now`: a wrong clock has stored them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn correct_times_of_keys(&mut self, now: Now) -> Result<(), Error> {
+        self.write_unaudited(async move |tx| {
+            tx.commit_with((signing_key::correct_times(now), pepper::correct_times(now))).await?;
+            Ok((Unaudited::Clock, ()))
         })
         .await
     }

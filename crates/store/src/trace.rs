@@ -14,6 +14,8 @@ pub(crate) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(50);
 pub(crate) enum Unaudited {
     /// A job lease is bookkeeping; the writes of the job leave events.
     JobLease,
+    /// A time that other nodes compare with, or the correction of one that a wrong clock has stored.
+    Clock,
     /// The reuse of a refresh token, of which the first of its generation has left an event.
     SharedSession,
     /// The detail keys belong to the audit trail itself.
@@ -37,7 +39,11 @@ impl<E: CommittedEvent> Trace for E {
 impl Trace for Unaudited {
     fn into_event(self) -> Option<Event> {
         match self {
-            Self::JobLease | Self::SharedSession | Self::DetailKeys | Self::HealthProbe => None,
+            Self::JobLease
+            | Self::Clock
+            | Self::SharedSession
+            | Self::DetailKeys
+            | Self::HealthProbe => None,
         }
     }
 }

@@ -203,6 +203,9 @@ impl Metrics {
             page.family("revocation_lag_seconds", "gauge", "Age of this node's list of revocations.");
             page.sample("revocation_lag_seconds", &[], age.as_secs_f64());
         }
+        let clock = "gatewright_clock_believed";
+        page.family(clock, "gauge", "1 if this node's clock is believed, 0 if nothing is deleted by age.");
+        page.sample(clock, &[], f64::from(u8::from(services.clock_watch.is_believed())));
         page.into_text()
     }
 }

@@ -43,6 +43,8 @@ pub struct ShipContext<'a> {
     pub rng: &'a Rng,
     /// When the step began.
     pub now: Now,
+    /// Whether records may be removed by age: whether the clock is believed.
+    pub may_remove: bool,
 }
 
 /// The result of a step.
@@ -399,7 +401,7 @@ impl<S: Sink> Shipper<S> {
         let is_due = state.open.is_some() && state.maintain_at.is_none_or(|at| ctx.now >= at);
         if stepped.is_ok() && is_due {
             let is_idle = matches!(stepped, Ok(Progress::Idle));
-            stepped = self.maintain(&mut state, ctx.now).await.and(stepped);
+            stepped = self.maintain(&mut state, ctx.now, ctx.may_remove).await.and(stepped);
             if is_idle {
                 // Opening the journal again finds files that were replaced.
                 state.open = None;

@@ -21,11 +21,19 @@ const LOOK: usize = 100_000;
 
 impl<S: Sink> Shipper<S> {
     /// Maintenance: removes from the sink what is past its retention, and from the journal what is shipped
-    /// and old.
-    pub(super) async fn maintain(&self, state: &mut ShipperState, now: Now) -> Result<(), ShipError> {
+    /// and old. Unless `may_remove`, nothing is removed.
+    pub(super) async fn maintain(
+        &self,
+        state: &mut ShipperState,
+        now: Now,
+        may_remove: bool,
+    ) -> Result<(), ShipError> {
         state.maintain_at = Some(now.plus(MAINTENANCE_RETRY));
-        let mut more = self.sink.maintain(now, now.minus(self.settings.retention)).await?;
-        if let (Some(forget), Some(Open { known: Some(known), .. })) = (&self.settings.forget, &state.open) {
+        let before = if may_remove { now.minus(self.settings.retention) } else { Now::from_micros(0) };
+        let mut more = self.sink.maintain(now, before).await?;
+        more |= !may_remove;
+        let forget = self.settings.forget.as_ref().filter(|_| may_remove);
+        if let (Some(forget), Some(Open { known: Some(known), .. })) = (forget, &state.open) {
             let (directory, shipped) = (self.settings.journal.clone(), known.sequence.unsigned_abs());
             let before = now.minus(self.settings.journal_keep);
             let (mut old, forget) = (std::mem::take(&mut state.forgetting), Arc::clone(forget));

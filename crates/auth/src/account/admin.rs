@@ -218,7 +218,7 @@ pub async fn delete(ctx: &mut OpContext<'_>, user: &User) -> Result<(), AdminErr
 
 /// Adds the sessions that an operation has ended to this node's revocation cache, which refuses them at once.
 fn ended_here(ctx: &OpContext<'_>, ended: Result<Vec<Ended>, AdminError>) -> Result<(), AdminError> {
-    ctx.services.revocations.add(&ended?, ctx.now);
+    ctx.services.revocations.add(&ended?, &ctx.services.clock, ctx.now);
     Ok(())
 }
 

@@ -80,6 +80,6 @@ pub async fn erase(
     };
 
     ctx.services.user_cache.forget(id);
-    ctx.services.revocations.add(&ended, ctx.now);
+    ctx.services.revocations.add(&ended, &ctx.services.clock, ctx.now);
     Ok(())
 }

@@ -99,6 +99,6 @@ pub async fn change_password(
         ended => ended?,
     };
 
-    ctx.services.revocations.add(&ended, ctx.now);
+    ctx.services.revocations.add(&ended, &ctx.services.clock, ctx.now);
     Ok(())
 }

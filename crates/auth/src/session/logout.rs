@@ -94,7 +94,7 @@ pub async fn logout_all(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), 
         .await;
 
     let ended = known(ctx, caller, ended).await?;
-    ctx.services.revocations.add(&ended, ctx.now);
+    ctx.services.revocations.add(&ended, &ctx.services.clock, ctx.now);
     Ok(())
 }
 
@@ -136,7 +136,7 @@ async fn end(
         })
         .await?;
 
-    ctx.services.revocations.add(&[ended], ctx.now);
+    ctx.services.revocations.add(&[ended], &ctx.services.clock, ctx.now);
     Ok(())
 }
 
@@ -158,7 +158,7 @@ async fn record_unknown(ctx: &mut OpContext<'_>, id: SessionId) -> Result<(), Lo
         .await;
     if recorded.is_ok() {
         let ended = Ended { session: id, expires_at: ending.keep };
-        ctx.services.revocations.add(&[ended], ctx.now);
+        ctx.services.revocations.add(&[ended], &ctx.services.clock, ctx.now);
     }
     idempotent(recorded)
 }

@@ -220,7 +220,7 @@ async fn stolen(ctx: &mut OpContext<'_>, session: &Session, generation: i64) -> 
 
     match ended {
         Ok(ended) => {
-            ctx.services.revocations.add(&[ended], ctx.now);
+            ctx.services.revocations.add(&[ended], &ctx.services.clock, ctx.now);
             RefreshError::Refused
         }
         Err(Undone::Moved) => refused(ctx, id, Some(user), Reason::Revoked),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use model::{Now, SessionId};
+use model::{Clock, Now, SessionId};
 use store::queries::revocation::Revocation;
 use store::queries::session::Ended;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ pub const FRESH: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct RevocationCache {
     /// Until when each is kept, by monotonic time: a wall clock that jumps forgets none.
-    ended: RwLock<HashMap<SessionId, Instant>>,
+    ended: RwLock<HashMap<SessionId, Duration>>,
     place: Mutex<Place>,
 }
 
@@ -39,11 +39,11 @@ impl RevocationCache {
     }
 
     /// Adds sessions that this node has ended: it refuses them at once.
-    pub(crate) fn add(&self, sessions: &[Ended], now: Now) {
+    pub(crate) fn add(&self, sessions: &[Ended], clock: &Clock, now: Now) {
         if sessions.is_empty() {
             return;
         }
-        let begun = Instant::now();
+        let begun = clock.monotonic();
         let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
         ended.extend(sessions.iter().map(|one| (one.session, kept_until(begun, one.expires_at, now))));
     }
@@ -55,9 +55,9 @@ impl RevocationCache {
     }
 
     /// Adds the rows that a poll has read.
-    pub fn extend(&self, read: &[Revocation]) {
+    pub fn extend(&self, read: &[Revocation], clock: &Clock) {
         let Some(last) = read.last() else { return };
-        let begun = Instant::now();
+        let begun = clock.monotonic();
         let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
         // From the time of the revocation, by the clock that wrote both times: this node's may be wrong.
         ended.extend(read.iter().map(|one| (one.session, kept_until(begun, one.expires_at, one.revoked_at))));
@@ -69,9 +69,9 @@ impl RevocationCache {
 
     /// Records that the cache was complete when a poll began at `asked`, and drops entries whose tokens have
     /// expired.
-    pub fn seen(&self, asked: Instant) {
+    pub fn seen(&self, asked: Instant, clock: &Clock) {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).seen = Some(asked);
-        let now = Instant::now();
+        let now = clock.monotonic();
         let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
         ended.retain(|_, kept_until| *kept_until > now);
     }
@@ -81,10 +81,7 @@ impl RevocationCache {
     }
 }
 
-/// How long a session that was ended at `revoked_at` is kept, when it is added at `begun`.
-fn kept_until(begun: Instant, expires_at: Now, revoked_at: Now) -> Instant {
-    /// Longer than any access token lives; used where the sum is no time.
-    const LONG: Duration = Duration::from_hours(48);
-    let span = expires_at.since(revoked_at);
-    begun.checked_add(span).unwrap_or(begun + LONG)
+/// Until when a session that was ended at `revoked_at` is kept, when it is added at `begun`.
+fn kept_until(begun: Duration, expires_at: Now, revoked_at: Now) -> Duration {
+    begun.saturating_add(expires_at.since(revoked_at))
 }

@@ -1,5 +1,7 @@
 //! Rotates signing keys: by schedule, by command, and at once after a compromise.
 
+use std::time::Duration;
+
 use model::{KeyId, Now, event, intent};
 use protocol::wire::algorithm::Algorithm;
 use store::queries::realm;
@@ -8,6 +10,9 @@ use store::queries::signing_key::{self, Key, State};
 use super::{PUBLISHED_AHEAD, PURPOSE, SigningKeyError, list, make};
 use crate::OpContext;
 use crate::password::pepper;
+
+/// How far the time of a key may lie ahead of this node's clock.
+const AHEAD: Duration = Duration::from_hours(1);
 
 /// The result of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +38,14 @@ pub async fn step(ctx: &mut OpContext<'_>) -> Result<Rotated, SigningKeyError> {
     }
     let (now, rotation) = (ctx.now, settings.key_rotation);
     let gone = now.minus(settings.access_ttl).minus(protocol::wire::access_token::LEEWAY * 2);
-    let keys = list(ctx).await?;
+    let keys = believable(ctx).await?;
     let (active, next) = current(&keys, ctx.services.settings.algorithm);
     let Some(active) = active else {
         return activate(ctx, None, next).await;
     };
+    if !ctx.services.clock_watch.is_believed() {
+        return Ok(Rotated::Nothing);
+    }
 
     if let Some(next) = next {
         let due = active.changed_at <= now.minus(rotation) && next.created_at <= now.minus(PUBLISHED_AHEAD);
@@ -65,6 +73,19 @@ pub async fn step(ctx: &mut OpContext<'_>) -> Result<Rotated, SigningKeyError> {
         }
         None => Ok(Rotated::Nothing),
     }
+}
+
+/// Every key. Times that a wrong clock has stored far ahead would stop the schedule until then: once this
+/// node's clock is believed, they count as now.
+async fn believable(ctx: &mut OpContext<'_>) -> Result<Vec<Key>, SigningKeyError> {
+    let keys = list(ctx).await?;
+    let limit = ctx.now.plus(AHEAD);
+    let is_ahead = keys.iter().any(|key| key.created_at > limit || key.changed_at > limit);
+    if !is_ahead || !ctx.services.clock_watch.is_believed() {
+        return Ok(keys);
+    }
+    ctx.lease.correct_times_of_keys(ctx.now).await?;
+    list(ctx).await
 }
 
 /// Rotates now: the next key, or a new one, signs at once; the old one verifies until its tokens have

@@ -148,11 +148,13 @@ impl Core {
         };
 
         let audit = audit(recorder);
-        let services = Arc::new(Services::new(settings, keyring, deps.rng.clone()));
+        let services = Arc::new(Services::new(settings, keyring, deps.rng.clone(), deps.clock.clone()));
         let mut lease = store.background.lease(audit.clone());
         let mut ctx =
             OpContext { services: &services, lease: &mut lease, audit: &audit, now: deps.clock.now() };
         let realm = auth::realm::open(&mut ctx).await?;
+        // Before anything is done by age.
+        auth::clock_watch::heads(&mut ctx).await?;
         auth::password::pepper::open(&mut ctx).await?;
         if let Some(secret) = secret {
             auth::signing_keys::use_shared_secret(&services, secret.expose()).map_err(|why| {

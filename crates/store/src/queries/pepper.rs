@@ -28,6 +28,13 @@ statements! {
         "pepper.set_sealed",
         "UPDATE gw.peppers SET sealed = $2 WHERE version = $1 RETURNING version",
     );
+    CORRECT_TIMES = Stmt::new(
+        "pepper.correct_times",
+        "UPDATE gw.peppers SET created_at = CASE WHEN created_at > $1 THEN $1 ELSE created_at END, \
+         changed_at = CASE WHEN changed_at > $1 THEN $1 ELSE changed_at END \
+         WHERE created_at > $1 OR changed_at > $1 RETURNING version",
+    )
+    .scanning("there are a handful");
     REMOVE_UNUSED = Stmt::new(
         "pepper.remove_unused",
         "DELETE FROM gw.peppers WHERE version = $1 AND state = 'retiring' \
@@ -84,6 +91,11 @@ pub fn retire_older(version: i64, at: Now) -> Call<i64> {
 /// Stores the key sealed again.
 pub fn set_sealed(version: i64, sealed: Vec<u8>) -> Call<i64> {
     Call::new(&SET_SEALED, [version.into(), sealed.into()], number)
+}
+
+/// Sets times after `now` to `now`.
+pub(crate) fn correct_times(now: Now) -> Call<i64> {
+    Call::new(&CORRECT_TIMES, [now.into()], number)
 }
 
 /// Removes a retiring version that no credential uses; no row when it stays.

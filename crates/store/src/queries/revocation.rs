@@ -43,8 +43,18 @@ statements! {
          SELECT c.value, $1, $2, $3 FROM gw.counters c WHERE c.name = 'revocations' \
          AND NOT EXISTS (SELECT 1 FROM gw.sessions s WHERE s.id = $1) RETURNING number",
     );
-    HEADS = Stmt::new("revocation.heads", "SELECT name, value FROM gw.counters")
-        .scanning("the table has one row a counter");
+    // The time of PostgreSQL's server, which all nodes follow. An embedded database has no clock of its own.
+    HEADS = Stmt::per_engine(
+        "revocation.heads",
+        "SELECT name, value FROM gw.counters UNION ALL \
+         SELECT 'database', CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+        "SELECT name, value FROM gw.counters",
+    )
+    .scanning("the table has one row a counter");
+    KEEP_CLOCK = Stmt::new(
+        "revocation.keep_clock",
+        "UPDATE gw.counters SET value = $1 WHERE name = 'clock' RETURNING value",
+    );
     AFTER = Stmt::new(
         "revocation.after",
         "SELECT number, session_id, expires_at, revoked_at FROM gw.revocations WHERE (number, session_id) > ($1, $2) \
@@ -102,9 +112,40 @@ pub fn record_unknown(session: SessionId, ending: Ending) -> Call<i64> {
     Call::new(&RECORD_UNKNOWN, [session.into(), ending.keep.into(), ending.at.into()], number)
 }
 
-/// Reads the newest numbers of revocations and of key changes, by counter name.
+/// The counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// The newest number of a revocation.
+    pub revocations: i64,
+    /// The number of changes of keys.
+    pub keys: i64,
+    /// The newest time that a node whose clock is believed has stored.
+    pub clock: Option<Now>,
+    /// The time of the database's server, if it has a clock of its own.
+    pub database: Option<Now>,
+}
+
+impl Heads {
+    /// The heads in the rows of [`heads`].
+    pub fn of(rows: &[(String, i64)]) -> Self {
+        let of = |name| rows.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
+        Self {
+            revocations: of("revocations").unwrap_or(0),
+            keys: of("keys").unwrap_or(0),
+            clock: of("clock").filter(|micros| *micros > 0).map(Now::from_micros),
+            database: of("database").map(Now::from_micros),
+        }
+    }
+}
+
+/// Reads the counters, for [`Heads::of`].
 pub fn heads() -> Call<(String, i64)> {
     Call::new(&HEADS, [], |mut row| Ok((row.next()?, row.next()?)))
+}
+
+/// Stores the time of a node whose clock is believed.
+pub(crate) fn keep_clock(now: Now) -> Call<i64> {
+    Call::new(&KEEP_CLOCK, [now.into()], number)
 }
 
 /// Reads at most `limit` revocations after the pair `(number, session)`, in order.

@@ -26,6 +26,13 @@ statements! {
         "UPDATE gw.keys SET sealed = $2 WHERE id = $1 RETURNING id",
     );
     REMOVE = Stmt::new("signing_key.remove", "DELETE FROM gw.keys WHERE id = $1 RETURNING id");
+    CORRECT_TIMES = Stmt::new(
+        "signing_key.correct_times",
+        "UPDATE gw.keys SET created_at = CASE WHEN created_at > $1 THEN $1 ELSE created_at END, \
+         changed_at = CASE WHEN changed_at > $1 THEN $1 ELSE changed_at END \
+         WHERE created_at > $1 OR changed_at > $1 RETURNING id",
+    )
+    .scanning("there are a handful");
     BUMP = Stmt::new(
         "signing_key.bump",
         "UPDATE gw.counters SET value = value + 1 WHERE name = 'keys' RETURNING name",
@@ -119,6 +126,11 @@ pub fn set_sealed(key: &KeyId, sealed: Vec<u8>) -> Call<KeyId> {
 /// Removes a key.
 pub fn remove(key: &KeyId) -> Call<KeyId> {
     Call::new(&REMOVE, [key.into()], id)
+}
+
+/// Sets times after `now` to `now`.
+pub(crate) fn correct_times(now: Now) -> Call<KeyId> {
+    Call::new(&CORRECT_TIMES, [now.into()], id)
 }
 
 /// Increments the key counter, from which every node learns that the keys have changed.

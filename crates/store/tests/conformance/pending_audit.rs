@@ -87,7 +87,7 @@ async fn bookkeeping_announces_nothing(db: Arc<TestDb>) {
     let mut lease = db.lease(&store);
     let (holder, now) = (uuid::Uuid::from_u128(1), crate::fixtures::NOON);
     assert!(lease.claim_job("a job", holder, now, now).await.unwrap());
-    lease.release_job("a job", holder, now).await.unwrap();
+    lease.release_job("a job", holder).await.unwrap();
     lease.keep_audit_keys(Vec::new(), now).await.unwrap();
     assert!(db.events.log().is_empty());
 }
