@@ -1,7 +1,7 @@
 //! Whether this node's clock can be believed: nothing is deleted by age while it cannot.
 //!
-//! A clock that is wrong for a few seconds would delete every session and the trail. So times are compared with
-//! the newest one that a believed clock has stored, with monotonic time, and with the database's clock.
+//! A clock that is wrong for a few seconds would delete every session and the trail. So times are compared
+//! with the newest one that a believed clock has stored, with monotonic time, and with the database's clock.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -62,8 +62,8 @@ impl ClockWatch {
         self.watch().doubted.is_none()
     }
 
-    /// Looks at the clock. `newest` is the newest stored time; `is_near_database` is false when the database's
-    /// clock differs by too much to be followed.
+    /// Looks at the clock. `newest` is the newest stored time; `is_near_database` is false when the
+    /// database's clock differs by too much to be followed.
     pub fn look(&self, clock: &Clock, newest: Option<Now>, is_near_database: bool) {
         let (now, wall) = (clock.now(), clock.unadjusted());
         let look = Look { now, wall, monotonic: clock.monotonic(), newest };

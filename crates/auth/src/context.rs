@@ -182,9 +182,9 @@ pub struct OpContext<'a> {
 }
 
 impl OpContext<'_> {
-    /// The end of sessions by this operation. Their rows and revocations are kept until no access token of the
-    /// session is accepted, and at least for the lifetime of one, so that the row shows what became of the
-    /// operation.
+    /// The end of sessions by this operation. Their rows and revocations are kept until no access token of
+    /// the session is accepted, and at least for the lifetime of one, so that the row shows what became of
+    /// the operation.
     pub(crate) fn ending(&self) -> Ending {
         let keep = self.now.plus(self.services.settings.access_ttl).plus(LEEWAY * 2);
         Ending { at: self.now, keep }

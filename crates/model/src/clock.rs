@@ -157,8 +157,8 @@ impl Clock {
     }
 
     /// Follows the database's clock, which showed `database` between `asked` and `answered`, times of
-    /// [`Clock::unadjusted`]: at once the first time, then by small steps. Returns false, and follows no further,
-    /// when it differs by more than two minutes. A test clock follows none.
+    /// [`Clock::unadjusted`]: at once the first time, then by small steps. Returns false, and follows no
+    /// further, when it differs by more than two minutes. A test clock follows none.
     pub fn follow(&self, database: Now, asked: Now, answered: Now) -> bool {
         let Source::System { offset } = &self.0 else { return true };
         let trip = answered.0.saturating_sub(asked.0);

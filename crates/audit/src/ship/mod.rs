@@ -398,7 +398,8 @@ impl<S: Sink> Shipper<S> {
         }
 
         let mut stepped = self.ship(&mut state, ctx).await;
-        let is_due = state.open.is_some() && state.maintain_at.is_none_or(|at| ctx.now >= at);
+        let is_due =
+            state.open.is_some() && state.maintain_at.is_none_or(|at| retention::is_due(at, ctx.now));
         if stepped.is_ok() && is_due {
             let is_idle = matches!(stepped, Ok(Progress::Idle));
             stepped = self.maintain(&mut state, ctx.now, ctx.may_remove).await.and(stepped);

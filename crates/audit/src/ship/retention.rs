@@ -19,6 +19,11 @@ const MAINTENANCE_RETRY: Duration = Duration::from_mins(1);
 /// Most records that one search for old ones reads.
 const LOOK: usize = 100_000;
 
+/// Whether maintenance at `at` is due. A time further ahead than any is planned was set by a wrong clock.
+pub(super) fn is_due(at: Now, now: Now) -> bool {
+    now >= at || at > now.plus(MAINTENANCE_INTERVAL)
+}
+
 impl<S: Sink> Shipper<S> {
     /// Maintenance: removes from the sink what is past its retention, and from the journal what is shipped
     /// and old. Unless `may_remove`, nothing is removed.
@@ -32,6 +37,7 @@ impl<S: Sink> Shipper<S> {
         let before = if may_remove { now.minus(self.settings.retention) } else { Now::from_micros(0) };
         let mut more = self.sink.maintain(now, before).await?;
         more |= !may_remove;
+
         let forget = self.settings.forget.as_ref().filter(|_| may_remove);
         if let (Some(forget), Some(Open { known: Some(known), .. })) = (forget, &state.open) {
             let (directory, shipped) = (self.settings.journal.clone(), known.sequence.unsigned_abs());
@@ -46,6 +52,7 @@ impl<S: Sink> Shipper<S> {
             state.forgetting = old;
             more |= !finished;
         }
+
         if !more {
             state.maintain_at = Some(now.plus(MAINTENANCE_INTERVAL));
         }

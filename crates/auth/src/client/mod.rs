@@ -48,7 +48,8 @@ impl RecentClients {
     fn is_new(&self, client: &ClientId, address: Option<IpAddr>, now: Now) -> bool {
         let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (client.clone(), address);
-        if recorded.get(&key).is_some_and(|at| *at > now.minus(RECORDED_FOR)) {
+        if recorded.get(&key).is_some_and(|at| *at > now.minus(RECORDED_FOR) && *at <= now.plus(RECORDED_FOR))
+        {
             return false;
         }
         if recorded.len() >= REMEMBERED {

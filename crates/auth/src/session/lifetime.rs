@@ -15,9 +15,9 @@ pub(crate) fn access_token_end(session_end: Now, now: Now, settings: &Settings) 
     session_end.min(now.plus(settings.access_ttl))
 }
 
-/// After this, no server accepts an access token of a session that was opened, refreshed or replayed at `now`.
-/// It includes those that a replay within the grace time issues. The row of the session holds the latest one,
-/// so that a revocation is kept long enough whatever settings and clocks do meanwhile.
+/// After this, no server accepts an access token of a session that was opened, refreshed or replayed at
+/// `now`. It includes those that a replay within the grace time issues. The row of the session holds the
+/// latest one, so that a revocation is kept long enough whatever settings and clocks do meanwhile.
 pub(crate) fn tokens_end(session_end: Now, now: Now, settings: &Settings) -> Now {
     access_token_end(session_end, now.plus(settings.refresh_grace), settings).plus(LEEWAY * 2)
 }

@@ -159,8 +159,9 @@ events! {
             /// The generation of that token.
             generation: i64,
         }
-        /// A used refresh token was sent again after the grace time by the client that had used it, before its
-        /// successor was used: an answer was lost, or processes share the token. Recorded once a generation.
+        /// A used refresh token was sent again after the grace time by the client that had used it, before
+        /// its successor was used: an answer was lost, or processes share the token. Recorded once a
+        /// generation.
         RefreshShared("refresh_shared", Done) {
             /// The user.
             user: UserUuid,
@@ -179,8 +180,8 @@ events! {
             /// The generation of that token.
             generation: i64,
         }
-        /// A used refresh token was sent again before its successor was used, by another client or with another
-        /// user agent.
+        /// A used refresh token was sent again before its successor was used, by another client or with
+        /// another user agent.
         RefreshReplayedLate("refresh_replayed_late", Alarm) {
             /// The user.
             user: UserUuid,

@@ -106,9 +106,7 @@ impl Core {
         let mut settings = config.auth(public_url)?;
         settings.passwords.hashing.processor_share = hashing_share();
         let secret = config.tokens.shared_secret()?;
-        let mut database = store::Settings::from(&config.database);
-        database.forbid_second_acquire = deps.forbid_second_acquire;
-        database.faults = deps.faults.clone();
+        let database = database(config, deps);
         let embedded = prepare(config, missing)?;
         let keyring = match master_key::read(&config.master_key_file) {
             Ok(keyring) => Some(keyring),
@@ -200,6 +198,14 @@ impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core").field("trail", &self.audit).finish_non_exhaustive()
     }
+}
+
+/// The settings of the database, with what a test injects.
+fn database(config: &Config, deps: &RuntimeDeps) -> store::Settings {
+    let mut settings = store::Settings::from(&config.database);
+    settings.forbid_second_acquire = deps.forbid_second_acquire;
+    settings.faults.clone_from(&deps.faults);
+    settings
 }
 
 /// Keeps the numbers of users that the journals name and an older database does not have.

@@ -24,8 +24,8 @@ statements! {
 /// How far the clocks of two nodes may differ.
 const SKEW: Duration = Duration::from_mins(1);
 
-/// Claims a job for `holder` until `until`; returns no row while another node holds it. A lease that is further
-/// ahead than any can be was made by a wrong clock and is not believed.
+/// Claims a job for `holder` until `until`; returns no row while another node holds it. A lease that is
+/// further ahead than any can be was made by a wrong clock and is not believed.
 pub(crate) fn claim(name: &str, holder: Uuid, until: Now, now: Now) -> Call<String> {
     let params = [name.into(), holder.into(), until.into(), now.into(), until.plus(SKEW).into()];
     Call::new(&CLAIM, params, |mut row| row.next())

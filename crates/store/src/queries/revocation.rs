@@ -57,7 +57,8 @@ statements! {
     );
     AFTER = Stmt::new(
         "revocation.after",
-        "SELECT number, session_id, expires_at, revoked_at FROM gw.revocations WHERE (number, session_id) > ($1, $2) \
+        "SELECT number, session_id, expires_at, revoked_at FROM gw.revocations \
+         WHERE (number, session_id) > ($1, $2) \
          ORDER BY number, session_id LIMIT $3",
     );
     DELETE_EXPIRED = Stmt::new(
@@ -86,14 +87,14 @@ pub fn bump() -> Call<i64> {
     Call::new(&BUMP, [], number)
 }
 
-/// Takes the next number if [`super::session::make_room`] will end sessions, and follows the login's own session.
+/// Takes the next number if [`super::session::make_room`] will end sessions. Follows the login's own session.
 pub fn bump_for_room(room: &Room) -> Call<i64> {
     let params = [room.opened.into(), room.user.id.into(), room.ends_superseded.into(), room.most.into()];
     Call::new(&BUMP_FOR_ROOM, params, number)
 }
 
-/// Records the sessions of `user` that this transaction revoked at `revoked_at`. If it took no number, those of
-/// the newest number are recorded already.
+/// Records the sessions of `user` that this transaction revoked at `revoked_at`. If it took no number, those
+/// of the newest number are recorded already.
 pub fn record(user: UserKey, revoked_at: Now) -> Call<i64> {
     Call::new(&RECORD, [user.id.into(), revoked_at.into()], number)
 }

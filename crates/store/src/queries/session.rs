@@ -14,15 +14,16 @@ use crate::value::Row;
 statements! {
     // An ended session keeps neither address nor user agent: the audit trail has them, sealed with the user's
     // key. On PostgreSQL the locked rows order this statement and a change of password or state: the change
-    // either waits for the session and ends it, or is visible here. Logins of one user wait for each other, so
-    // that each sees the sessions of those before it. SQLite has one writer.
+    // either waits for the session and ends it, or is visible here. Logins of one user wait for each other,
+    // so that each sees the sessions of those before it. SQLite has one writer.
     OPEN = Stmt::per_engine(
         "session.open",
         "INSERT INTO gw.sessions (id, user_id, scope, address, user_agent, created_at, ends_at, expires_at, \
          generation, secret_hash, rotated_at, successors, late_generation, late_replays, revoked, client, \
          tokens_end) SELECT $1, u.id, $3, $4, $5, $6, $7, $8, 1, $9, $6, '', 0, 0, FALSE, $10, $11 \
          FROM gw.users u JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
-         WHERE u.id = $2 AND u.uuid = $13 AND u.state = 'active' AND c.version = $12 FOR NO KEY UPDATE OF u FOR SHARE OF c \
+         WHERE u.id = $2 AND u.uuid = $13 AND u.state = 'active' AND c.version = $12 \
+         FOR NO KEY UPDATE OF u FOR SHARE OF c \
          RETURNING user_id",
         "INSERT INTO gw.sessions (id, user_id, scope, address, user_agent, created_at, ends_at, expires_at, \
          generation, secret_hash, rotated_at, successors, late_generation, late_replays, revoked, client, \
@@ -104,8 +105,8 @@ statements! {
          WHERE user_id = (SELECT u.id FROM gw.users u WHERE u.id = $1 AND u.uuid = $2) \
          AND NOT revoked AND id <> $3 RETURNING id, expires_at",
     );
-    // The sessions above the maximum, and those of which the client had to log in again. The order is of those
-    // to keep: active ones, those of other clients, refreshed ones, those refreshed last.
+    // The sessions above the maximum, and those of which the client had to log in again. The order is of
+    // those to keep: active ones, those of other clients, refreshed ones, those refreshed last.
     MAKE_ROOM = Stmt::new(
         "session.make_room",
         "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, \
@@ -436,8 +437,8 @@ pub struct Room {
     pub most: i64,
 }
 
-/// Ends the sessions of a user above the maximum, after the new one was opened: inactive ones first, then those
-/// of the client that logs in, those never refreshed, and the one refreshed longest ago. Follows
+/// Ends the sessions of a user above the maximum, after the new one was opened: inactive ones first, then
+/// those of the client that logs in, those never refreshed, and the one refreshed longest ago. Follows
 /// [`super::revocation::bump_for_room`].
 pub fn make_room(room: &Room) -> Call<Ended> {
     let params = [

@@ -1,8 +1,8 @@
 //! What happens when a refresh token is used again: one pure decision.
 //!
 //! Honest clients use a token again when an answer was lost, when two of their processes share one store, and
-//! when requests race. A thief does so from another network or with another user agent. RFC 9700 §4.14.2 makes
-//! every reuse theft; the default here does so only where two clients are involved.
+//! when requests race. A thief does so from another network or with another user agent. RFC 9700 §4.14.2
+//! makes every reuse theft; the default here does so only where two clients are involved.
 
 use std::time::Duration;
 

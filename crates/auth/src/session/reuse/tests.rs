@@ -172,7 +172,8 @@ fn at(true_time: u64, off: i64) -> Now {
 
 proptest! {
     /// Processes of one client share a store, lose answers, sleep, and come to nodes with different clocks:
-    /// the session never ends, and who is told that its token is superseded goes on with the store's.
+    /// the session never ends, and a process that is told that its token is superseded goes on with the
+    /// store's.
     #[test]
     fn no_history_of_honest_processes_of_one_client_ends_the_session(
         steps in proptest::collection::vec(step(), 1..120),
@@ -191,7 +192,9 @@ proptest! {
                     (process, node, loses_answer, reads_store)
                 }
             };
-            // A token older than the kept generations counts as another client's: the process reads the store.
+
+            // A token older than the kept generations counts as another client's: the process reads the
+            // store.
             let is_forgotten = server.newest - memory[process] > i64::try_from(KEPT).unwrap();
             if reads_store || is_forgotten {
                 memory[process] = store;
@@ -207,7 +210,7 @@ proptest! {
                     prop_assert!(memory[process] < server.newest - 1);
                     memory[process] = store;
                     let again = server.refresh(store, (1, 1), at(time, clocks[node]));
-                    prop_assert!(matches!(again, Answer::Token(_)), "the store has a usable token: {again:?}");
+                    prop_assert!(matches!(again, Answer::Token(_)), "the store's is usable: {again:?}");
                     if let Answer::Token(next) = again {
                         memory[process] = next;
                         store = store.max(next);
@@ -233,8 +236,8 @@ proptest! {
         }
     }
 
-    /// A thief with another address, or with another user agent, has copied the newest token. Both sides go on
-    /// in any order, later than the grace time: the session ends before either has got far.
+    /// A thief with another address, or with another user agent, has copied the newest token. Both sides go
+    /// on in any order, later than the grace time: the session ends before either has got far.
     #[test]
     fn a_thief_of_another_client_is_caught(
         warm_up in 0..12_usize,

@@ -109,9 +109,9 @@ section! {
         /// How long a refresh token that was just used returns the same answer again.
         refresh_grace: Duration = defaults().refresh_grace, within: Duration::ZERO => 5 * MINUTE,
             example: "10s";
-        /// What the use of a refresh token again after that time means. `revoke_other_clients` signs no client
-        /// out that lost an answer or shares its store between processes; `revoke` follows RFC 9700 §4.14.2
-        /// and ASVS 10.4.5 to the letter.
+        /// What the use of a refresh token again after that time means. `revoke_other_clients` signs no
+        /// client out that lost an answer or shares its store between processes, and deviates from RFC 9700
+        /// §4.14.2 and ASVS 10.4.5; `revoke` makes each of them theft, as both say.
         refresh_reuse: Reuse = Reuse::RevokeOtherClients, example: "revoke";
         /// The maximum age of a node's list of revocations while the database cannot be reached.
         revocation_max_stale: Duration = defaults().revocation_max_stale, within: SECOND => DAY,

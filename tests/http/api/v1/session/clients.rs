@@ -1,5 +1,5 @@
-//! What a refresh and a login mean depends on the client: its network and its user agent (kind: honest clients
-//! that were signed out).
+//! What a refresh and a login mean depends on the client, known by its network and its user agent: no honest
+//! client is signed out.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -204,6 +204,7 @@ async fn nodes_whose_clocks_differ_sign_no_client_out() {
         let options = Options { start: START.plus(ahead), keyring, ..Options::default() };
         TestApp::on(database.clone(), options).await
     };
+
     for ahead in [15, 59] {
         let (behind, ahead) = (node(Duration::ZERO).await, node(Duration::from_secs(ahead)).await);
         if crate::api_calls::try_register(&behind, "alice").await.status != 201 {
