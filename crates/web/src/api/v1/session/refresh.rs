@@ -31,10 +31,17 @@ impl Operation for Refresh {
                 EventKind::SessionRefreshed,
                 EventKind::RefreshReplayed,
                 EventKind::RefreshReplayedLate,
+                EventKind::RefreshShared,
+                EventKind::RefreshSuperseded,
                 EventKind::RefreshStolen,
                 EventKind::RefreshFailed,
             ])
-            .or(&[ProblemKind::RefreshRefused, ProblemKind::ScopeNotGranted, ProblemKind::Unavailable])
+            .or(&[
+                ProblemKind::RefreshRefused,
+                ProblemKind::RefreshSuperseded,
+                ProblemKind::ScopeNotGranted,
+                ProblemKind::Unavailable,
+            ])
             .round_trips(1);
 
     type Context = RequestContext<Json<RefreshInput>>;
