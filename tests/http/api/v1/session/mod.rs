@@ -13,6 +13,7 @@ use crate::api_calls::{log_in, me, member, path, try_refresh};
 on_both! {
     logout_is_idempotent_and_takes_either_token,
     only_the_owner_lists_and_ends_sessions,
+    a_logout_whose_session_has_no_row_is_recorded,
 }
 
 async fn logout_is_idempotent_and_takes_either_token(app: &TestApp) {
@@ -68,4 +69,35 @@ async fn only_the_owner_lists_and_ends_sessions(app: &TestApp) {
     app.call(Method::POST, &path("logout-all"), Some(&one.access), None).await.expect(204);
     me(app, &one.access).await.expect(401);
     me(app, &other.access).await.expect(200);
+}
+
+async fn a_logout_whose_session_has_no_row_is_recorded(app: &TestApp) {
+    // Given a session of which only the access token is left.
+    for name in ["alice", "bob"] {
+        let pair = member(app, name).await;
+        let far = app.clock.now().plus(std::time::Duration::from_hours(24 * 400));
+        app.operate(async |ctx| {
+            let removed: Result<(), store::Error> = ctx
+                .lease
+                .transact(model::intent::RowsCleaned {}, async move |tx| {
+                    let gone = tx.all(store::queries::session::delete_expired(far, 10)).await?;
+                    let sessions = gone.len() as u64;
+                    Ok((model::event::RowsCleaned { sessions, revocations: 0 }, ()))
+                })
+                .await;
+            removed.unwrap();
+        })
+        .await;
+        me(app, &pair.access).await.expect(200);
+        app.events();
+
+        // When it logs out, once or everywhere, and does so again.
+        let route = if name == "alice" { "logout" } else { "logout-all" };
+        app.call(Method::POST, &path(route), Some(&pair.access), None).await.expect(204);
+        app.call(Method::POST, &path("logout"), Some(&pair.access), None).await.expect(204);
+
+        // Then the token is refused, and the end of its session is recorded once.
+        me(app, &pair.access).await.expect_problem(401, "token_invalid");
+        assert_eq!(app.event_kinds().len(), 1);
+    }
 }
