@@ -39,11 +39,7 @@ impl<E: CommittedEvent> Trace for E {
 impl Trace for Unaudited {
     fn into_event(self) -> Option<Event> {
         match self {
-            Self::JobLease
-            | Self::Clock
-            | Self::SharedSession
-            | Self::DetailKeys
-            | Self::HealthProbe => None,
+            Self::JobLease | Self::Clock | Self::SharedSession | Self::DetailKeys | Self::HealthProbe => None,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::UserId;
+use model::{UserId, UserKey};
+use store::queries::session::Ending;
 use store::queries::{credential, revocation, session, user};
 use store::{Error, Location, Store, registry};
 use testkit::Postgres;
@@ -13,6 +14,7 @@ use tokio_postgres::{Client, NoTls};
 use crate::fixtures::{NOON, TestDb, new_session, register, settings, spawner, stored};
 
 const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const ENDING: Ending = Ending { at: NOON, keep: NOON };
 const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 
 /// A database whose defaults are all unusual.
@@ -74,7 +76,7 @@ async fn an_old_password_leaves_no_session_whatever_isolation_is_the_default() {
     }
 }
 
-async fn log_in(db: Arc<TestDb>, store: Arc<Store>, user: UserId) -> Result<(), Error> {
+async fn log_in(db: Arc<TestDb>, store: Arc<Store>, user: UserKey) -> Result<(), Error> {
     let opened: Result<_, Error> = db
         .lease(&store)
         .transact(INTENT, async move |tx| {
@@ -84,14 +86,14 @@ async fn log_in(db: Arc<TestDb>, store: Arc<Store>, user: UserId) -> Result<(), 
     opened.map(|_| ())
 }
 
-async fn set_password(db: Arc<TestDb>, store: Arc<Store>, user: UserId) -> Result<(), Error> {
+async fn set_password(db: Arc<TestDb>, store: Arc<Store>, user: UserKey) -> Result<(), Error> {
     let set: Result<(), Error> = db
         .lease(&store)
         .transact(INTENT, async move |tx| {
             tx.one(credential::set(user, &stored("new"), NOON)).await?;
             let calls = (
                 revocation::bump(),
-                session::revoke_of_user(user, None, NOON),
+                session::revoke_of_user(user, None, ENDING),
                 revocation::record(user, NOON),
             );
             tx.commit_with(calls).await?;
@@ -253,12 +255,13 @@ async fn a_sequence_behind_its_table_is_moved_at_the_start() {
         db.sql("SELECT setval(pg_get_serial_sequence('gw.users', 'id'), 1, false)");
         let store = db.open().await;
         let id = register(&mut db.lease(&store), 100).await.unwrap();
-        assert_eq!(id, Some(UserId(6)));
+        assert_eq!(id.map(|user| user.id), Some(UserId(6)));
 
         // A sequence that is ahead stays where it is, also before its first use.
         db.sql("SELECT setval(pg_get_serial_sequence('gw.users', 'id'), 1000, false)");
         let store = db.open().await;
-        assert_eq!(register(&mut db.lease(&store), 101).await.unwrap(), Some(UserId(1000)));
+        let next = register(&mut db.lease(&store), 101).await.unwrap();
+        assert_eq!(next.map(|user| user.id), Some(UserId(1000)));
     })
     .await;
 }
