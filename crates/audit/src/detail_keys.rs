@@ -19,6 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use model::{Rng, UserUuid, hex};
 use protocol::sealed::detail::{DetailKey, DetailKeyId};
 use protocol::sealed::keyring::Keyring;
+use protocol::sealed::purpose::Purpose;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -26,7 +27,6 @@ use uuid::Uuid;
 const REMEMBERED: usize = 50_000;
 /// Largest number of keys and erasures in the queue for the file.
 const WAITING: usize = 4096;
-const PURPOSE: &str = "audit detail key";
 
 /// The detail keys of this node.
 pub struct DetailKeyFile {
@@ -142,7 +142,7 @@ impl DetailKeyFile {
     /// The user and key of one line, `KEYID USERUUID SEALED`; None where it cannot be opened.
     pub fn unseal(line: &str, keyring: &Keyring) -> Option<(UserUuid, DetailKey)> {
         let (id, user, sealed) = parse(line)?;
-        let key = keyring.open(PURPOSE, &aad(id, user), &sealed).ok()?;
+        let key = keyring.open(Purpose::AuditDetailKey, &aad(id, user), &sealed).ok()?;
         Some((user, DetailKey::new(id, key.expose().as_slice().try_into().ok()?)))
     }
 
@@ -151,7 +151,8 @@ impl DetailKeyFile {
     }
 
     fn line(&self, user: UserUuid, key: &DetailKey) -> String {
-        let sealed = self.keyring.seal(PURPOSE, &aad(key.id(), user), key.expose(), &self.rng);
+        let sealed =
+            self.keyring.seal(Purpose::AuditDetailKey, &aad(key.id(), user), key.expose(), &self.rng);
         format!("{} {user} {}\n", hex::encode(&key.id()), STANDARD.encode(sealed))
     }
 }

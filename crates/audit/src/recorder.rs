@@ -61,8 +61,8 @@ impl Auditor {
         rng: Rng,
     ) -> io::Result<Self> {
         let (times, said) = (clock.clone(), clock.clone());
-        let signer = CheckpointKey::all(keyring).into_iter().next().map(|key| Signer {
-            key_id: key.id().to_vec(),
+        let signer = CheckpointKey::first(keyring).map(|key| Signer {
+            key_id: key.public().id().to_vec(),
             sign: Box::new(move |message| Some(key.attest(message))),
         });
 

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use journal::{Checkpoint, Journal, JournalId, Kind, Options, Reader};
 use model::event::{LoginMethod, Reason};
 use model::{Clock, Event, Now, Origin, RequestId, Rng, SessionId, UserUuid};
-use protocol::sealed::checkpoint::CheckpointKey;
+use protocol::sealed::checkpoint::TrustedCheckpointKeys;
 use protocol::sealed::keyring::Keyring;
 use runtime::AuditContext;
 use serde_json::Value;
@@ -146,8 +146,8 @@ async fn an_event_names_its_user_and_only_the_detail_key_opens_the_address() {
     // The checkpoint is signed with this server's key, and no other key verifies it.
     let checkpoint = checkpoints.last().unwrap();
     let confirms = |keyring: &Keyring| {
-        let keys = CheckpointKey::all(keyring);
-        CheckpointKey::confirms(&keys, &checkpoint.key_id, &checkpoint.message(), &checkpoint.signature)
+        let keys = TrustedCheckpointKeys::of(keyring);
+        keys.confirm(&checkpoint.key_id, &checkpoint.message(), &checkpoint.signature)
     };
 
     assert_eq!(checkpoint.head.sequence, 2);
@@ -176,9 +176,9 @@ async fn details_of_an_erased_user_are_unreadable_and_the_chain_verifies() {
     assert_eq!(place.detail(&events[1]).unwrap()["address"], "198.51.100.23");
     assert_eq!(events[2]["kind"], "user_erased");
     assert!(events[2].get("detail").is_none(), "{}", events[2]);
-    let keys = CheckpointKey::all(&place.keyring);
+    let keys = TrustedCheckpointKeys::of(&place.keyring);
     let check = |checkpoint: &Checkpoint| {
-        CheckpointKey::confirms(&keys, &checkpoint.key_id, &checkpoint.message(), &checkpoint.signature)
+        keys.confirm(&checkpoint.key_id, &checkpoint.message(), &checkpoint.signature)
     };
     let report = journal::verify(place.folder.path(), None, &[], check, |_| {}).unwrap();
     assert_eq!(report.finding, None);

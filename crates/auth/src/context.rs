@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use model::{Clock, Now, Rng, hex};
 use protocol::sealed::keyring::Keyring;
+use protocol::sealed::purpose::Purpose;
 use protocol::wire::access_token::LEEWAY;
 use protocol::wire::algorithm::Algorithm;
 use protocol::wire::client_mark::MarkKey;
@@ -23,7 +24,7 @@ use crate::client::RecentClients;
 use crate::clock_watch::ClockWatch;
 use crate::password::{PasswordSettings, PepperService};
 use crate::session::revocation_cache::RevocationCache;
-use crate::session::{RefreshReuse, SESSION_CLIENT};
+use crate::session::RefreshReuse;
 use crate::signing_keys::KeySet;
 use hashing::{PasswordHasher, Requester};
 
@@ -130,9 +131,9 @@ impl Services {
     /// Builds the services from the settings and the master keys. [`crate::signing_keys::load`] loads the
     /// signing keys.
     pub fn new(settings: Settings, keyring: Keyring, rng: Rng, clock: Clock) -> Self {
-        let macs: Vec<_> = keyring.derive("refresh-token mac").iter().map(MacKey::new).collect();
-        let marks = keyring.derive(SESSION_CLIENT).iter().map(MarkKey::new).collect();
-        let digest = keyring.derive("identifier digest").into_iter().next().unwrap_or_default();
+        let macs: Vec<_> = keyring.derive(Purpose::RefreshTokenMac).iter().map(MacKey::new).collect();
+        let marks = keyring.derive(Purpose::SessionClientMark).iter().map(MarkKey::new).collect();
+        let digest = keyring.derive_first(Purpose::IdentifierDigest);
         Self {
             hasher: PasswordHasher::start(&settings.passwords.hashing, &rng),
             peppers: PepperService::new(&settings.passwords, &rng),

@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use journal::{Checkpoint, Hash, Head, JournalId, ReadError};
 use model::hex;
-use protocol::sealed::checkpoint::CheckpointKey;
+use protocol::sealed::checkpoint::TrustedCheckpointKeys;
 use protocol::sealed::keyring::Keyring;
 
 pub use self::finding::{Checked, Finding, Note, RowFault, SetAside, Source};
@@ -36,24 +36,23 @@ pub struct Known {
 
 /// The signatures of checkpoints, and the keys that tell which are right.
 #[derive(Debug)]
-pub struct Signatures(Option<Vec<CheckpointKey>>);
+pub struct Signatures(TrustedCheckpointKeys);
 
 impl Signatures {
     /// Signatures by the keys of `keyring`; without one every signature counts as right.
     pub fn of(keyring: Option<&Keyring>) -> Self {
-        Self(keyring.map(CheckpointKey::all))
+        Self(keyring.map(TrustedCheckpointKeys::of).unwrap_or_default())
     }
 
     /// Whether there are keys to check signatures with.
     pub fn are_checked(&self) -> bool {
-        self.0.is_some()
+        !self.0.is_empty()
     }
 
     /// Whether the signature of `checkpoint` is right; true where there is no key to tell.
     pub fn are_right(&self, checkpoint: &Checkpoint) -> bool {
         let (id, signature) = (&checkpoint.key_id, &checkpoint.signature);
-        let confirms = |keys: &Vec<_>| CheckpointKey::confirms(keys, id, &checkpoint.message(), signature);
-        self.0.as_ref().is_none_or(confirms)
+        self.0.is_empty() || self.0.confirm(id, &checkpoint.message(), signature)
     }
 }
 

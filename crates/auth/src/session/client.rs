@@ -4,9 +4,6 @@ use protocol::wire::client_mark::ClientMark;
 
 use crate::OpContext;
 
-/// The purpose of the keys of client marks.
-pub(crate) const PURPOSE: &str = "session client";
-
 /// The marks of a client under each line of the keyring: the first is stored, the others recognise what was
 /// stored before a rotation.
 #[derive(Clone, Debug)]

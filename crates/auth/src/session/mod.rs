@@ -19,6 +19,6 @@ pub use refresh::{RefreshError, refresh};
 pub use reuse::RefreshReuse;
 
 pub(crate) use active::PendingSession;
-pub(crate) use client::{PURPOSE as SESSION_CLIENT, RequestClient};
+pub(crate) use client::RequestClient;
 pub(crate) use lifetime::access_token_end;
 pub(crate) use revoke::revoke_all;

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::KeyId;
+use protocol::sealed::purpose::Purpose;
 use protocol::wire::algorithm::Algorithm;
 use protocol::wire::jwk::JwkSet;
 use protocol::wire::jwt::{SigningKey, VerifyingKey};
@@ -17,8 +18,6 @@ pub use rotate::{Rotated, remove_compromised, reseal, rotate_now, step};
 
 /// How long a key is published before it signs.
 pub const PUBLISHED_AHEAD: std::time::Duration = std::time::Duration::from_hours(24);
-
-const PURPOSE: &str = "signing key";
 
 /// The loaded keys.
 #[derive(Debug, Default)]
@@ -100,8 +99,10 @@ fn open(services: &Services, row: &Key) -> Option<SigningKey> {
     let usable =
         Algorithm::parse(&row.algorithm).ok_or_else(|| format!("unknown algorithm {}", row.algorithm));
     let signer = usable.and_then(|algorithm| {
-        let private =
-            services.keyring.open(PURPOSE, row.id.0.as_bytes(), &row.sealed).map_err(|e| e.to_string())?;
+        let private = services
+            .keyring
+            .open(Purpose::SigningKey, row.id.0.as_bytes(), &row.sealed)
+            .map_err(|e| e.to_string())?;
         SigningKey::from_private(algorithm, private.expose()).map_err(|e| e.to_string())
     });
     match signer {
@@ -126,7 +127,8 @@ fn make(ctx: &OpContext<'_>, state: State) -> Result<Key, SigningKeyError> {
     let (signer, private) =
         SigningKey::generate(algorithm, &ctx.services.rng).map_err(SigningKeyError::Make)?;
     let id = KeyId(signer.kid().to_owned());
-    let sealed = ctx.services.keyring.seal(PURPOSE, id.0.as_bytes(), private.expose(), &ctx.services.rng);
+    let sealed =
+        ctx.services.keyring.seal(Purpose::SigningKey, id.0.as_bytes(), private.expose(), &ctx.services.rng);
     Ok(Key {
         id,
         algorithm: algorithm.as_str().to_owned(),

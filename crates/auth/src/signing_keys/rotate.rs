@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use model::{KeyId, Now, event, intent};
+use protocol::sealed::purpose::Purpose;
 use protocol::wire::algorithm::Algorithm;
 use store::queries::realm;
 use store::queries::signing_key::{self, Key, State};
 
-use super::{PUBLISHED_AHEAD, PURPOSE, SigningKeyError, list, make};
+use super::{PUBLISHED_AHEAD, SigningKeyError, list, make};
 use crate::OpContext;
 use crate::password::pepper;
 
@@ -127,9 +128,10 @@ pub async fn reseal(ctx: &mut OpContext<'_>) -> Result<u64, SigningKeyError> {
     let mut sealed = Vec::new();
     for row in list(ctx).await? {
         let private = keyring
-            .open(PURPOSE, row.id.0.as_bytes(), &row.sealed)
+            .open(Purpose::SigningKey, row.id.0.as_bytes(), &row.sealed)
             .map_err(|_| SigningKeyError::NoneUsable)?;
-        let anew = keyring.seal(PURPOSE, row.id.0.as_bytes(), private.expose(), &ctx.services.rng);
+        let anew =
+            keyring.seal(Purpose::SigningKey, row.id.0.as_bytes(), private.expose(), &ctx.services.rng);
         sealed.push((row.id, anew));
     }
 

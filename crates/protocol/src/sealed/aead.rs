@@ -5,18 +5,26 @@ use aws_lc_rs::{hkdf, hmac};
 use model::Rng;
 use zeroize::Zeroizing;
 
+use crate::sealed::purpose::Purpose;
+
 /// The overhead of sealing, in bytes: the nonce before the plaintext and the tag after it.
 pub(crate) const OVERHEAD_BYTES: usize = NONCE_LEN + 16;
 
 /// A key of 32 bytes that is overwritten when dropped.
 pub(crate) type Key = Zeroizing<[u8; 32]>;
 
-/// HKDF-SHA-256 of `secret`; `info` names the purpose, so that no two purposes share a key.
+/// HKDF-SHA-256 of `secret` for a purpose: no two purposes share a key.
+pub(crate) fn derive(secret: &[u8], salt: &[u8], purpose: Purpose) -> Key {
+    expand(secret, salt, purpose.label())
+}
+
 #[expect(clippy::expect_used, reason = "HKDF refuses only outputs above 8160 bytes; this one has 32")]
-pub(crate) fn derive(secret: &[u8], salt: &[u8], info: &[&[u8]]) -> Key {
+fn expand(secret: &[u8], salt: &[u8], info: &[u8]) -> Key {
     let mut key = Zeroizing::new([0; 32]);
     let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret);
-    prk.expand(info, hmac::HMAC_SHA256).and_then(|okm| okm.fill(key.as_mut())).expect("32 bytes are derived");
+    prk.expand(&[info], hmac::HMAC_SHA256)
+        .and_then(|okm| okm.fill(key.as_mut()))
+        .expect("32 bytes are derived");
     key
 }
 
@@ -61,14 +69,14 @@ mod tests {
     fn derives_as_rfc_5869() {
         let salt: Vec<u8> = (0..=0x0c).collect();
         let info: Vec<u8> = (0xf0..=0xf9).collect();
-        let key = derive(&[0x0b; 22], &salt, &[&info]);
+        let key = expand(&[0x0b; 22], &salt, &info);
         assert_eq!(key[..8], [0x3c, 0xb2, 0x5f, 0x25, 0xfa, 0xac, 0xd5, 0x7a]);
         assert_eq!(key[24..], [0x5d, 0xb0, 0x2d, 0x56, 0xec, 0xc4, 0xc5, 0xbf]);
     }
 
     #[test]
     fn every_changed_bit_is_refused() {
-        let key = derive(b"secret", b"salt", &[b"test"]);
+        let key = derive(b"secret", b"salt", Purpose::Pepper);
         let sealed = seal(&key, b"row 1", b"plain", &Rng::seeded(1));
         assert_eq!(sealed.len(), 5 + OVERHEAD_BYTES);
         assert_eq!(open(&key, b"row 1", &sealed).unwrap().as_slice(), b"plain");

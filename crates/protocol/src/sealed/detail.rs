@@ -5,6 +5,7 @@ use model::{Rng, UserUuid};
 use zeroize::Zeroizing;
 
 use crate::sealed::aead;
+use crate::sealed::purpose::Purpose;
 
 /// Names a [`DetailKey`] in a record: random.
 pub type DetailKeyId = [u8; 8];
@@ -49,7 +50,7 @@ impl DetailKey {
     }
 
     fn aad(&self, user: UserUuid) -> Vec<u8> {
-        [b"audit detail v1\0".as_slice(), &self.id, user.0.as_bytes()].concat()
+        [Purpose::AuditDetail.label(), b"\0", &self.id, user.0.as_bytes()].concat()
     }
 }
 

@@ -2,7 +2,8 @@
 //! database that a copy of it must not reveal.
 //!
 //! A keyring is text, one key per line, `<key-id> <base64url of 32 bytes>`; `#` begins a comment. The first
-//! key seals, all of them open. An envelope names its key:
+//! line seals, every line opens. A line with a third word, `retired`, opens nothing any more: it only verifies
+//! refresh tokens of before. An envelope names its key:
 //!
 //! ```text
 //! version 1 | length of key id 1 | key id | salt 16 | nonce 12 | ciphertext | tag 16
@@ -19,12 +20,13 @@ use model::{Rng, Secret};
 use zeroize::Zeroizing;
 
 use crate::sealed::aead;
+use crate::sealed::purpose::{MovesOn, Purpose};
 
 const VERSION: u8 = 1;
 const SALT_BYTES: usize = 16;
-const ENVELOPE_INFO: &[u8] = b"gatewright envelope v1: ";
-const DERIVE_INFO: &[u8] = b"gatewright derived key v1: ";
 const KEY_ID_CHARS: usize = 32;
+/// The third word of a line that only verifies.
+const RETIRED: &str = "retired";
 
 /// The master keys, in the order of their file.
 #[derive(Clone)]
@@ -37,6 +39,29 @@ pub struct Keyring {
 struct Entry {
     id: String,
     key: aead::Key,
+    is_retired: bool,
+}
+
+/// What a line of the keyring does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineState {
+    /// Seals, signs and authenticates what is new.
+    First,
+    /// Opens and verifies what it made.
+    Opens,
+    /// Verifies refresh tokens that it authenticated, and opens nothing.
+    Retired,
+}
+
+impl LineState {
+    /// The word of tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Opens => "opens",
+            Self::Retired => RETIRED,
+        }
+    }
 }
 
 /// Why a text is not a keyring. Lines count from 1; the error contains no part of a key.
@@ -45,8 +70,8 @@ pub enum KeyringError {
     /// No line has a key.
     #[error("the keyring has no key")]
     Empty,
-    /// The line is not two words, a key id and a key.
-    #[error("line {line} is not `<key-id> <key>`")]
+    /// The line is not a key id, a key and possibly `retired`.
+    #[error("line {line} is not `<key-id> <key>` or `<key-id> <key> retired`")]
     Shape {
         /// Which line.
         line: usize,
@@ -60,6 +85,12 @@ pub enum KeyringError {
     /// The key is not 32 bytes in base64url without padding.
     #[error("line {line}: a key is 32 bytes in base64url (43 characters)")]
     Key {
+        /// Which line.
+        line: usize,
+    },
+    /// The first line, which seals, is retired.
+    #[error("line {line} is the first and seals, so it cannot be retired")]
+    Retired {
         /// Which line.
         line: usize,
     },
@@ -83,6 +114,14 @@ pub enum SealError {
         /// The id of the key that the envelope was sealed with.
         key_id: String,
     },
+    /// The line of the key is retired, and opens nothing.
+    #[error(
+        "sealed with master key {key_id}, whose line is retired; take that word off and run `keys reseal`"
+    )]
+    Retired {
+        /// The id of the key that the envelope was sealed with.
+        key_id: String,
+    },
     /// The key is there, but the envelope was changed, or sealed for another purpose or another row.
     #[error("the envelope was changed or belongs elsewhere")]
     Refused,
@@ -100,9 +139,13 @@ impl Keyring {
             let words = raw.split('#').next().unwrap_or_default();
             let mut words = words.split_ascii_whitespace();
             let Some(id) = words.next() else { continue };
-            let (Some(key), None) = (words.next(), words.next()) else {
+            let (Some(key), state, None) = (words.next(), words.next(), words.next()) else {
                 return Err(KeyringError::Shape { line });
             };
+            let is_retired = state == Some(RETIRED);
+            if state.is_some() && !is_retired {
+                return Err(KeyringError::Shape { line });
+            }
             if !is_key_id(id) {
                 return Err(KeyringError::KeyId { line });
             }
@@ -110,7 +153,10 @@ impl Keyring {
             if entries.iter().any(|entry| entry.id == id || entry.key == key) {
                 return Err(KeyringError::Duplicate { line });
             }
-            entries.push(Entry { id: id.to_owned(), key });
+            if is_retired && entries.is_empty() {
+                return Err(KeyringError::Retired { line });
+            }
+            entries.push(Entry { id: id.to_owned(), key, is_retired });
         }
         let mut entries = entries.into_iter();
         let first = entries.next().ok_or(KeyringError::Empty)?;
@@ -123,12 +169,12 @@ impl Keyring {
         let letter = |byte: &u8| LETTERS.get(usize::from(byte & 31)).copied().map_or('a', char::from);
         let id: String = rng.bytes::<8>().iter().map(letter).collect();
         let key = Zeroizing::new(rng.bytes::<32>());
-        Secret::new(line(&Entry { id, key }))
+        Secret::new(line(&Entry { id, key, is_retired: false }))
     }
 
     /// The keyring as text that [`Keyring::parse`] reads; comments are not kept.
     pub fn to_text(&self) -> Secret<String> {
-        let mut text = String::with_capacity((1 + self.others.len()) * (KEY_ID_CHARS + 45));
+        let mut text = String::with_capacity((1 + self.others.len()) * (KEY_ID_CHARS + 53));
         for entry in self.entries() {
             let line = Zeroizing::new(line(entry));
             text.push_str(&line);
@@ -147,45 +193,80 @@ impl Keyring {
         self.entries().map(|entry| entry.id.as_str())
     }
 
-    /// Seals `plain` with the first key. `purpose` is a fixed word for the kind of secret; `aad`
-    /// names the row, so that an envelope moved to another row does not open.
-    pub fn seal(&self, purpose: &str, aad: &[u8], plain: &[u8], rng: &Rng) -> Vec<u8> {
+    /// The lines, the one that seals first: the id of the key, and what the line does.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, LineState)> {
+        let first = (self.first.id.as_str(), LineState::First);
+        let state = |is_retired| if is_retired { LineState::Retired } else { LineState::Opens };
+        let others = self.others.iter().map(move |entry| (entry.id.as_str(), state(entry.is_retired)));
+        std::iter::once(first).chain(others)
+    }
+
+    /// What the line of a key does; `None` where the keyring does not have it.
+    pub fn state_of(&self, key_id: &str) -> Option<LineState> {
+        self.lines().find(|(id, _)| *id == key_id).map(|(_, state)| state)
+    }
+
+    /// The id of the key that an envelope was sealed with.
+    ///
+    /// # Errors
+    /// [`SealError::Malformed`].
+    pub fn sealed_by(envelope: &[u8]) -> Result<&str, SealError> {
+        split(envelope).map(|(key_id, _)| key_id).ok_or(SealError::Malformed)
+    }
+
+    /// Seals `plain` with the first key, for a purpose. `aad` names the row, so that an envelope moved to
+    /// another row does not open.
+    pub fn seal(&self, purpose: Purpose, aad: &[u8], plain: &[u8], rng: &Rng) -> Vec<u8> {
         let mut envelope = vec![VERSION, u8::try_from(self.first.id.len()).unwrap_or_default()];
         envelope.extend_from_slice(self.first.id.as_bytes());
         let data = [envelope.as_slice(), aad].concat();
         let salt = rng.bytes::<SALT_BYTES>();
         envelope.extend_from_slice(&salt);
-        let key = aead::derive(self.first.key.as_slice(), &salt, &[ENVELOPE_INFO, purpose.as_bytes()]);
+        let key = aead::derive(self.first.key.as_slice(), &salt, purpose);
         envelope.extend(aead::seal(&key, &data, plain, rng));
         envelope
     }
 
-    /// Opens an output of [`Keyring::seal`] with any of the keys, for the same purpose and `aad`.
+    /// Opens an output of [`Keyring::seal`] with any line that is not retired, for the same purpose and
+    /// `aad`.
     ///
     /// # Errors
-    /// [`SealError`]; an unknown key is named.
-    pub fn open(&self, purpose: &str, aad: &[u8], envelope: &[u8]) -> Result<Secret<Vec<u8>>, SealError> {
+    /// [`SealError`]; an unknown or retired key is named.
+    pub fn open(&self, purpose: Purpose, aad: &[u8], envelope: &[u8]) -> Result<Secret<Vec<u8>>, SealError> {
         let (key_id, rest) = split(envelope).ok_or(SealError::Malformed)?;
         let Some(entry) = self.entries().find(|entry| entry.id == key_id) else {
             return Err(SealError::UnknownKey { key_id: key_id.to_owned() });
         };
+        if entry.is_retired {
+            return Err(SealError::Retired { key_id: key_id.to_owned() });
+        }
         let (header, _) = envelope.split_at_checked(2 + key_id.len()).ok_or(SealError::Malformed)?;
         let (salt, sealed) = rest.split_first_chunk::<SALT_BYTES>().ok_or(SealError::Malformed)?;
-        let key = aead::derive(entry.key.as_slice(), salt, &[ENVELOPE_INFO, purpose.as_bytes()]);
+        let key = aead::derive(entry.key.as_slice(), salt, purpose);
         let mut plain = aead::open(&key, &[header, aad].concat(), sealed).ok_or(SealError::Refused)?;
         Ok(Secret::new(std::mem::take(&mut *plain)))
     }
 
-    /// A key for `purpose` from each master key, in their order: the first is the current one, the others
-    /// open secrets from before a rotation.
-    pub fn derive(&self, purpose: &str) -> Vec<[u8; 32]> {
-        let info: [&[u8]; 2] = [DERIVE_INFO, purpose.as_bytes()];
-        self.entries().map(|entry| *aead::derive(entry.key.as_slice(), b"", &info)).collect()
+    /// A key for `purpose` from each line, in their order: the first makes what is new, the others verify what
+    /// was made before a rotation. A retired line takes part only in purposes that are kept for it.
+    pub fn derive(&self, purpose: Purpose) -> Vec<[u8; 32]> {
+        let takes_part =
+            |entry: &&Entry| !entry.is_retired || purpose.moves_on() == MovesOn::KeptWhileRetired;
+        self.entries().filter(takes_part).map(|entry| derived(entry, purpose)).collect()
+    }
+
+    /// The key for `purpose` from the first line.
+    pub fn derive_first(&self, purpose: Purpose) -> [u8; 32] {
+        derived(&self.first, purpose)
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {
         std::iter::once(&self.first).chain(&self.others)
     }
+}
+
+fn derived(entry: &Entry, purpose: Purpose) -> [u8; 32] {
+    *aead::derive(entry.key.as_slice(), b"", purpose)
 }
 
 impl fmt::Debug for Keyring {
@@ -217,10 +298,14 @@ fn decode_key(word: &str) -> Option<aead::Key> {
 }
 
 fn line(entry: &Entry) -> String {
-    let mut line = String::with_capacity(entry.id.len() + 44);
+    let mut line = String::with_capacity(entry.id.len() + 52);
     line.push_str(&entry.id);
     line.push(' ');
     URL_SAFE_NO_PAD.encode_string(*entry.key, &mut line);
+    if entry.is_retired {
+        line.push(' ');
+        line.push_str(RETIRED);
+    }
     line
 }
 
@@ -256,6 +341,8 @@ mod tests {
             ("# nothing\n\n".to_owned(), KeyringError::Empty),
             ("alone".to_owned(), KeyringError::Shape { line: 1 }),
             (format!("a {ZEROS} more"), KeyringError::Shape { line: 1 }),
+            (format!("a {ZEROS} retired more"), KeyringError::Shape { line: 1 }),
+            (format!("a {ZEROS} retired\nb {ONES}"), KeyringError::Retired { line: 1 }),
             (format!("\nä {ZEROS}"), KeyringError::KeyId { line: 2 }),
             (format!("{id} {ZEROS}"), KeyringError::KeyId { line: 1 }),
             ("a AAAA".to_owned(), KeyringError::Key { line: 1 }),
@@ -274,19 +361,19 @@ mod tests {
     fn opens_with_any_key_only_for_its_purpose_and_row() {
         let rng = Rng::seeded(3);
         let old = Keyring::parse(&format!("old {ZEROS}")).unwrap();
-        let envelope = old.seal("signing-key", b"row 1", b"plain", &rng);
+        let envelope = old.seal(Purpose::SigningKey, b"row 1", b"plain", &rng);
         assert_eq!(split(&envelope).map(|(id, _)| id), Some("old"));
-        assert_eq!(two().open("signing-key", b"row 1", &envelope).unwrap().expose(), b"plain");
-        assert_eq!(two().open("pepper", b"row 1", &envelope).unwrap_err(), SealError::Refused);
-        assert_eq!(two().open("signing-key", b"row 2", &envelope).unwrap_err(), SealError::Refused);
-        let new = two().seal("signing-key", b"row 1", b"plain", &rng);
-        let unknown = old.open("signing-key", b"row 1", &new).unwrap_err();
+        assert_eq!(two().open(Purpose::SigningKey, b"row 1", &envelope).unwrap().expose(), b"plain");
+        assert_eq!(two().open(Purpose::Pepper, b"row 1", &envelope).unwrap_err(), SealError::Refused);
+        assert_eq!(two().open(Purpose::SigningKey, b"row 2", &envelope).unwrap_err(), SealError::Refused);
+        let new = two().seal(Purpose::SigningKey, b"row 1", b"plain", &rng);
+        let unknown = old.open(Purpose::SigningKey, b"row 1", &new).unwrap_err();
         assert_eq!(unknown, SealError::UnknownKey { key_id: "new".to_owned() });
         assert!(unknown.to_string().contains("new"));
         for index in 0..envelope.len() {
             let mut changed = envelope.clone();
             changed[index] ^= 1;
-            assert!(two().open("signing-key", b"row 1", &changed).is_err());
+            assert!(two().open(Purpose::SigningKey, b"row 1", &changed).is_err());
         }
     }
 
@@ -294,20 +381,46 @@ mod tests {
     #[test]
     fn the_header_is_authenticated() {
         let keyring = Keyring::parse(&format!("a {ZEROS}")).unwrap();
-        let envelope = keyring.seal("p", b"", b"", &Rng::seeded(1));
+        let envelope = keyring.seal(Purpose::Pepper, b"", b"", &Rng::seeded(1));
         let renamed = Keyring::parse(&format!("b {ZEROS}")).unwrap();
         let mut changed = envelope;
         changed[2] = b'b';
-        assert_eq!(renamed.open("p", b"", &changed).unwrap_err(), SealError::Refused);
+        assert_eq!(renamed.open(Purpose::Pepper, b"", &changed).unwrap_err(), SealError::Refused);
     }
 
     #[test]
     fn derives_one_key_for_each_master_key_and_purpose() {
-        let keys = two().derive("refresh-token");
+        let keys = two().derive(Purpose::RefreshTokenMac);
         assert_eq!(keys.len(), 2);
         assert_ne!(keys[0], keys[1]);
-        assert_eq!(keys[1], Keyring::parse(&format!("x {ZEROS}")).unwrap().derive("refresh-token")[0]);
-        assert_ne!(keys, two().derive("identifier"));
+        assert_eq!(
+            keys[1],
+            Keyring::parse(&format!("x {ZEROS}")).unwrap().derive(Purpose::RefreshTokenMac)[0]
+        );
+        assert_ne!(keys, two().derive(Purpose::IdentifierDigest));
+    }
+
+    #[test]
+    fn a_retired_line_opens_nothing_and_verifies_refresh_tokens() {
+        let text = format!("new {ONES}\nold {ZEROS} retired\n");
+        let keyring = Keyring::parse(&text).unwrap();
+        let states: Vec<_> = keyring.lines().collect();
+        assert_eq!(states, [("new", LineState::First), ("old", LineState::Retired)]);
+        assert_eq!((keyring.state_of("old"), keyring.state_of("x")), (Some(LineState::Retired), None));
+        assert_eq!(keyring.to_text().expose(), &text);
+
+        let old = Keyring::parse(&format!("old {ZEROS}")).unwrap();
+        let envelope = old.seal(Purpose::Pepper, b"1", b"plain", &Rng::seeded(1));
+        assert_eq!(Keyring::sealed_by(&envelope), Ok("old"));
+        let refused = keyring.open(Purpose::Pepper, b"1", &envelope).unwrap_err();
+        assert_eq!(refused, SealError::Retired { key_id: "old".to_owned() });
+
+        for purpose in Purpose::ALL {
+            let lines = if purpose.moves_on() == MovesOn::KeptWhileRetired { 2 } else { 1 };
+            assert_eq!(keyring.derive(*purpose).len(), lines, "{purpose:?}");
+            assert_eq!(keyring.derive(*purpose)[0], keyring.derive_first(*purpose));
+        }
+        assert_eq!(keyring.derive(Purpose::RefreshTokenMac)[1], old.derive_first(Purpose::RefreshTokenMac));
     }
 
     proptest! {
@@ -318,7 +431,7 @@ mod tests {
 
         #[test]
         fn open_never_panics(envelope in proptest::collection::vec(any::<u8>(), 0..120)) {
-            prop_assert!(two().open("p", b"", &envelope).is_err());
+            prop_assert!(two().open(Purpose::Pepper, b"", &envelope).is_err());
             let _ = split(&envelope);
         }
     }

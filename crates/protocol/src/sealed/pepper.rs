@@ -16,10 +16,9 @@ use zeroize::Zeroizing;
 
 use crate::sealed::aead;
 use crate::sealed::keyring::{Keyring, SealError};
+use crate::sealed::purpose::Purpose;
 
 const PREFIX: &str = "pepper:";
-const PURPOSE: &str = "pepper";
-const INFO: &[u8] = b"gatewright pepper v1: ";
 /// The kind of credential.
 const KIND: &[u8] = b"password";
 
@@ -76,7 +75,7 @@ impl Pepper {
 
     /// Seals it with the first master key.
     pub fn seal(&self, keyring: &Keyring, rng: &Rng) -> Vec<u8> {
-        keyring.seal(PURPOSE, &self.version.to_be_bytes(), self.key.as_slice(), rng)
+        keyring.seal(Purpose::Pepper, &self.version.to_be_bytes(), self.key.as_slice(), rng)
     }
 
     /// Opens the output of [`Pepper::seal`] for this version.
@@ -84,13 +83,13 @@ impl Pepper {
     /// # Errors
     /// [`SealError`].
     pub fn open(keyring: &Keyring, version: i64, envelope: &[u8]) -> Result<Self, SealError> {
-        let plain = keyring.open(PURPOSE, &version.to_be_bytes(), envelope)?;
+        let plain = keyring.open(Purpose::Pepper, &version.to_be_bytes(), envelope)?;
         let key = plain.expose().as_slice().try_into().map_err(|_| SealError::Malformed)?;
         Ok(Self { version, key: Zeroizing::new(key) })
     }
 
     fn key(&self, user: UserUuid) -> aead::Key {
-        aead::derive(self.key.as_slice(), user.0.as_bytes(), &[INFO, KIND])
+        aead::derive(self.key.as_slice(), user.0.as_bytes(), Purpose::PasswordHash)
     }
 
     fn data(&self, user: UserUuid) -> Vec<u8> {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::sealed::aead;
+use crate::sealed::purpose::Purpose;
 
 /// The prefix of every refresh token, which lets secret scanners recognise it.
 pub const PREFIX: &str = "gwr_";
@@ -28,7 +29,6 @@ pub const SEALED_BYTES: usize = 32 + aead::OVERHEAD_BYTES;
 
 const MAC_BYTES: usize = 16;
 const BODY_BYTES: usize = 16 + 8 + 32;
-const SUCCESSOR_PURPOSE: &[u8] = b"gatewright refresh-token successor v1";
 
 /// A refresh token (RFC 6749 §1.5) in parts.
 #[derive(Clone, Debug)]
@@ -153,7 +153,7 @@ impl RefreshToken {
     }
 
     fn successor_key(&self) -> aead::Key {
-        aead::derive(self.secret.expose(), self.session.0.as_bytes(), &[SUCCESSOR_PURPOSE])
+        aead::derive(self.secret.expose(), self.session.0.as_bytes(), Purpose::RefreshSuccessor)
     }
 
     fn successor_data(&self) -> Vec<u8> {

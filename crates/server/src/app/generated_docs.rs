@@ -10,6 +10,7 @@ pub fn files() -> Vec<(&'static str, String)> {
         ("docs/generated/authorization.md", web::reference::authorization()),
         ("docs/generated/input-rules.md", web::reference::input_rules()),
         ("docs/generated/events.md", audit::markdown()),
+        ("docs/generated/cryptography.md", super::cryptography::markdown()),
         ("docs/generated/openapi.json", openapi()),
     ]
 }

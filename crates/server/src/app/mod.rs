@@ -4,6 +4,7 @@ pub mod audit_setup;
 pub mod background_writer;
 pub mod bootstrap;
 mod cpu_quota;
+mod cryptography;
 pub mod generated_docs;
 pub mod lifecycle;
 pub mod listeners;

@@ -18,6 +18,7 @@ use model::{Rng, Secret};
 use serde::Serialize;
 
 use super::{Algorithm, Header, signing_input};
+use crate::sealed::purpose::Purpose;
 use crate::wire::jwk::{Jwk, Parameters, Usage};
 
 /// Shortest HS256 secret, in bytes (RFC 7518 §3.2).
@@ -28,8 +29,6 @@ const RSA_MODULUS_BITS: RangeInclusive<usize> = 2048..=8192;
 /// Lengths of an RSA exponent: 3 or more, because with 1 a padded hash is its own signature, and at most what
 /// the library verifies with.
 const RSA_EXPONENT_BITS: RangeInclusive<usize> = 2..=33;
-/// The text whose MAC, hashed, is the id of an HS256 key.
-const HS256_KID_TEXT: &[u8] = b"gatewright hs256 key id v1";
 
 /// Why a key cannot be generated, parsed or used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -254,7 +253,7 @@ impl VerifyingKey {
             return Err(KeyError::TooShort);
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        let hash = sha256(hmac::sign(&key, HS256_KID_TEXT).as_ref());
+        let hash = sha256(hmac::sign(&key, Purpose::SharedSecretName.label()).as_ref());
         let kid = encode(hash.get(..16).unwrap_or_default());
         Ok(Self { algorithm: Algorithm::Hs256, kid, check: Check::Mac(Box::new(key)) })
     }
