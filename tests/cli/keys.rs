@@ -9,7 +9,7 @@ fn signing_keys_are_listed_and_rotated() {
     place.good(&["client", "add", "api", "--name", "API"], "");
     assert_eq!(place.json(&["keys", "list"], ""), serde_json::json!([]), "the server creates the first one");
     let first = place.json(&["keys", "rotate"], "")["key"].clone();
-    let second = place.json(&["keys", "rotate"], "")["key"].clone();
+    let second = place.json(&["keys", "rotate", "--now"], "")["key"].clone();
     let states = || -> Vec<(serde_json::Value, serde_json::Value)> {
         let keys = place.json(&["keys", "list"], "");
         keys.as_array().unwrap().iter().map(|key| (key["id"].clone(), key["state"].clone())).collect()

@@ -119,7 +119,7 @@ async fn revocations_are_loaded_without_a_signing_key() {
     let remove = async move |tx: &mut store::Tx| {
         tx.one(signing_key::remove(&key)).await?;
         tx.commit_with((signing_key::bump(),)).await?;
-        Ok::<_, store::Error>((model::event::KeyRemoved { key: key.clone(), compromised: false }, ()))
+        Ok::<_, store::Error>((model::event::KeyRemoved { key: key.clone() }, ()))
     };
     node.lease().transact(model::intent::KeyRemoved {}, remove).await.unwrap();
 

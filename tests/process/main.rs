@@ -22,6 +22,7 @@ mod nodes;
 mod outputs;
 mod proxies;
 mod readme;
+mod rotation;
 mod seeds;
 mod service_manager;
 mod sinks;

@@ -69,7 +69,7 @@ async fn a_key_rotated_by_command_is_used_and_accepted_by_both() {
         jwks["keys"].as_array().unwrap().len()
     };
 
-    two.setup.command(&["keys", "rotate"]);
+    two.setup.command(&["keys", "rotate", "--now"]);
     for node in [&two.left, &two.right] {
         until(Duration::from_secs(2), "the new key is published", async || keys(node).await == 2).await;
         assert_eq!(node.me(&access).await.status, 200, "the old key still verifies");

@@ -14,12 +14,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use model::{Rng, UserUuid, hex};
-use protocol::sealed::detail::{DetailKey, DetailKeyId};
+use protocol::sealed::detail::{DetailKey, DetailKeyId, stored};
 use protocol::sealed::keyring::Keyring;
-use protocol::sealed::purpose::Purpose;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -123,6 +120,43 @@ impl DetailKeyFile {
         without(path, users).map(|(_, count)| count)
     }
 
+    /// Seals every key of a file that is not open in any process again with the first line of the keyring.
+    /// Keys that no line opens stay as they are, and are returned with their users.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; it is unchanged then.
+    pub fn reseal(path: &Path, keyring: &Keyring, rng: &Rng) -> io::Result<Vec<(DetailKeyId, UserUuid)>> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            text => text?,
+        };
+        let (mut anew, mut unopened, mut is_changed) = (String::with_capacity(text.len()), Vec::new(), false);
+        for old in text.lines() {
+            let resealed = parse(old).and_then(|(id, user, sealed)| {
+                let is_first =
+                    stored::sealed_by(sealed.as_bytes()).is_ok_and(|id| id == keyring.first_key_id());
+                match stored::open(keyring, id, user, sealed.as_bytes()) {
+                    Ok(key) => (!is_first).then(|| line(user, &key, keyring, rng)),
+                    Err(_) => {
+                        unopened.push((id, user));
+                        None
+                    }
+                }
+            });
+            is_changed |= resealed.is_some();
+            anew.push_str(&resealed.unwrap_or_else(|| format!("{old}\n")));
+        }
+
+        if is_changed {
+            let beside = beside(path)?;
+            let mut file = append(&beside)?;
+            file.write_all(anew.as_bytes())?;
+            file.sync_all()?;
+            put(&beside, path)?;
+        }
+        Ok(unopened)
+    }
+
     /// Waits until the queued tasks are done, at most `most`; returns whether they are.
     pub fn settle(&self, most: Duration) -> bool {
         let (told, done) = sync_channel(1);
@@ -142,8 +176,7 @@ impl DetailKeyFile {
     /// The user and key of one line, `KEYID USERUUID SEALED`; None where it cannot be opened.
     pub fn unseal(line: &str, keyring: &Keyring) -> Option<(UserUuid, DetailKey)> {
         let (id, user, sealed) = parse(line)?;
-        let key = keyring.open(Purpose::AuditDetailKey, &aad(id, user), &sealed).ok()?;
-        Some((user, DetailKey::new(id, key.expose().as_slice().try_into().ok()?)))
+        Some((user, stored::open(keyring, id, user, sealed.as_bytes()).ok()?))
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -151,23 +184,21 @@ impl DetailKeyFile {
     }
 
     fn line(&self, user: UserUuid, key: &DetailKey) -> String {
-        let sealed =
-            self.keyring.seal(Purpose::AuditDetailKey, &aad(key.id(), user), key.expose(), &self.rng);
-        format!("{} {user} {}\n", hex::encode(&key.id()), STANDARD.encode(sealed))
+        line(user, key, &self.keyring, &self.rng)
     }
 }
 
-fn aad(id: DetailKeyId, user: UserUuid) -> Vec<u8> {
-    [id.as_slice(), user.0.as_bytes()].concat()
+fn line(user: UserUuid, key: &DetailKey, keyring: &Keyring, rng: &Rng) -> String {
+    format!("{} {user} {}\n", hex::encode(&key.id()), stored::seal(keyring, user, key, rng))
 }
 
 /// `KEYID USERUUID SEALED`
-fn parse(line: &str) -> Option<(DetailKeyId, UserUuid, Vec<u8>)> {
+fn parse(line: &str) -> Option<(DetailKeyId, UserUuid, &str)> {
     let mut words = line.split(' ');
     let id = words.next()?;
     let user = words.next()?;
     let sealed = words.next()?;
-    Some((hex::decode_array(id)?, UserUuid(Uuid::parse_str(user).ok()?), STANDARD.decode(sealed).ok()?))
+    Some((hex::decode_array(id)?, UserUuid(Uuid::parse_str(user).ok()?), sealed))
 }
 
 impl Known {
@@ -243,14 +274,7 @@ fn write(path: &Path, mut file: File, mut is_cut: bool, tasks: &Receiver<Task>) 
 /// Rewrites the file without the keys of these users, if it has any; returns the file to append to, and the
 /// number of removed keys.
 fn without(path: &Path, users: &HashSet<UserUuid>) -> io::Result<(File, usize)> {
-    let mut beside: PathBuf = path.to_owned();
-    beside.set_extension("new");
-
-    // A temporary file that a crash left contains keys too.
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    let beside = beside(path)?;
 
     let count = lines(path)?.filter(|line| line.as_ref().is_ok_and(|line| is_of(line, users))).count();
     if count == 0 {
@@ -267,11 +291,26 @@ fn without(path: &Path, users: &HashSet<UserUuid>) -> io::Result<(File, usize)> 
 
     let new = new.into_inner().map_err(io::IntoInnerError::into_error)?;
     new.sync_all()?;
-    fs::rename(&beside, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
+    put(&beside, path)?;
     Ok((new, count))
+}
+
+/// The path of a temporary file beside a file, which does not exist.
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let mut beside: PathBuf = path.to_owned();
+    beside.set_extension("new");
+
+    // A temporary file that a crash left contains keys too.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(beside),
+    }
+}
+
+/// Replaces a file by a temporary one that is synced.
+fn put(beside: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(beside, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn lines(path: &Path) -> io::Result<io::Split<BufReader<File>>> {
@@ -376,6 +415,35 @@ mod tests {
         assert!(detail_keys.settle(Duration::from_secs(10)));
         assert_eq!(DetailKeyFile::destroy(&path, &HashSet::from([user(5)])).unwrap(), 1);
         assert_eq!(DetailKeyFile::read(&path, &keyring()).unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_sealed_again_with_the_first_line_and_keeps_what_no_line_opens() {
+        // given two keys, one under a key that the keyring does not have
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let detail_keys = DetailKeyFile::open(&path, keyring(), Rng::seeded(2)).unwrap();
+        let one = kept(detail_keys.key_of(user(1)).unwrap()).await;
+        assert!(detail_keys.settle(Duration::from_secs(10)));
+        let lost = Keyring::parse(Keyring::generate_line(&Rng::seeded(9)).expose()).unwrap();
+        let other = DetailKey::generate(&Rng::seeded(4));
+        let foreign = line(user(2), &other, &lost, &Rng::seeded(5));
+        fs::write(&path, fs::read_to_string(&path).unwrap() + &foreign + "torn").unwrap();
+
+        // when it is sealed again
+        let new = Keyring::generate_line(&Rng::seeded(7)).expose().clone();
+        let both = Keyring::parse(&format!("{new}\n{}", keyring().to_text().expose())).unwrap();
+        let unopened = DetailKeyFile::reseal(&path, &both, &Rng::seeded(8)).unwrap();
+
+        // then the new line suffices, and the rest is as it was
+        assert_eq!(unopened, [(other.id(), user(2))]);
+        let read = DetailKeyFile::read(&path, &Keyring::parse(&new).unwrap()).unwrap();
+        assert_eq!(read[&one.id()].1.expose(), one.expose());
+        assert!(DetailKeyFile::read(&path, &lost).unwrap().contains_key(&other.id()));
+        assert!(!folder.path().join("keys.new").exists());
+        let before = fs::read(&path).unwrap();
+        DetailKeyFile::reseal(&path, &both, &Rng::seeded(8)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), before, "nothing is left to do");
     }
 
     #[tokio::test]

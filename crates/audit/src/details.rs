@@ -6,9 +6,8 @@ use journal::JournalId;
 use model::{UserUuid, hex};
 use protocol::sealed::detail::{DetailKey, DetailKeyId};
 use protocol::sealed::keyring::Keyring;
-use runtime::AuditContext;
 use serde_json::{Map, Value, json};
-use store::BackgroundPool;
+use store::Lease;
 use store::audit_db::Record;
 use store::queries::audit_key;
 
@@ -20,21 +19,18 @@ pub struct DetailReader {
     keyring: Option<Keyring>,
     /// Every key that was looked for; `None` where there is none, or it cannot be opened.
     known: HashMap<DetailKeyId, Option<(UserUuid, DetailKey)>>,
-    background: BackgroundPool,
-    trail: AuditContext,
+    lease: Lease,
 }
 
 impl DetailReader {
     /// Opens details with the keys in `known`; further ones are in the database, where `keyring` opens them.
-    /// `trail` is that of the look-ups there.
     pub fn new(
         keyring: Option<Keyring>,
         known: HashMap<DetailKeyId, (UserUuid, DetailKey)>,
-        background: BackgroundPool,
-        trail: AuditContext,
+        lease: Lease,
     ) -> Self {
         let known = known.into_iter().map(|(id, key)| (id, Some(key))).collect();
-        Self { keyring, known, background, trail }
+        Self { keyring, known, lease }
     }
 
     /// An event as one object: what its payload says, and its place in the trail. A detail that no key opens
@@ -69,14 +65,14 @@ impl DetailReader {
 
     async fn key(&mut self, id: DetailKeyId) -> Result<Option<&(UserUuid, DetailKey)>, store::Error> {
         if !self.known.contains_key(&id) {
-            let mut lease = self.background.lease(self.trail.clone());
-            let row = lease.read().await?.one(audit_key::find(&id)).await?;
+            let row = self.lease.read().await?.one(audit_key::find(&id)).await;
+            self.lease.park();
             let unseal = |row: audit_key::AuditKey| {
                 let sealed = String::from_utf8(row.sealed).ok()?;
                 let line = format!("{} {} {sealed}", hex::encode(&id), row.user);
                 DetailKeyFile::unseal(&line, self.keyring.as_ref()?)
             };
-            let key = row.and_then(unseal);
+            let key = row?.and_then(unseal);
             self.known.insert(id, key);
         }
         Ok(self.known.get(&id).and_then(Option::as_ref))

@@ -63,6 +63,7 @@ impl Auditor {
         let (times, said) = (clock.clone(), clock.clone());
         let signer = CheckpointKey::first(keyring).map(|key| Signer {
             key_id: key.public().id().to_vec(),
+            statement: Box::new(Vec::new),
             sign: Box::new(move |message| Some(key.attest(message))),
         });
 

@@ -1,10 +1,12 @@
 //! The realm: binds a database to one master key.
 
 use model::{event, intent};
+use protocol::sealed::keyring::LineState;
 use store::queries::realm::{self, Realm};
 use uuid::Uuid;
 
 use crate::OpContext;
+use crate::master_keys::{self, Needs};
 
 /// Why an instance may not use this database.
 #[derive(Debug, thiserror::Error)]
@@ -12,15 +14,24 @@ pub enum RealmError {
     /// It was sealed by a master key that the keyring does not have.
     #[error(
         "the database was sealed with the master key {wanted:?}, but the key file holds {}; \
-         set master_key_file to the file that has it",
-        .found.iter().map(|id| format!("{id:?}")).collect::<Vec<_>>().join(", ")
+         set master_key_file to the file that has it{}",
+        .found.iter().map(|id| format!("{id:?}")).collect::<Vec<_>>().join(", "),
+        .needs.as_ref().map(|needs| format!(" (it is needed: {needs})")).unwrap_or_default()
     )]
     WrongMasterKey {
         /// The key that the database names.
         wanted: String,
         /// The keys of the keyring.
         found: Vec<String>,
+        /// What needs the key, as far as the database knows.
+        needs: Option<Needs>,
     },
+    /// The line of the key that sealed it is retired.
+    #[error(
+        "the database is still sealed with the master key {0:?}, whose line is `retired`; take that word off, \
+         start the server, and run `gatewright keys reseal`"
+    )]
+    Retired(String),
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -32,7 +43,7 @@ pub enum RealmError {
 /// [`RealmError::WrongMasterKey`] names both keys.
 pub async fn open(ctx: &mut OpContext<'_>) -> Result<Realm, RealmError> {
     if let Some(found) = find(ctx).await? {
-        return check(ctx, found);
+        return check(ctx, found).await;
     }
     let new = Realm {
         uuid: Uuid::from_bytes(ctx.services.rng.bytes()),
@@ -49,18 +60,24 @@ pub async fn open(ctx: &mut OpContext<'_>) -> Result<Realm, RealmError> {
     outcome?;
     // Another node may have created it first, with another key.
     let found = find(ctx).await?;
-    found.map_or_else(|| Err(store::Error::Corrupt("no realm".into()).into()), |found| check(ctx, found))
+    match found {
+        Some(found) => check(ctx, found).await,
+        None => Err(store::Error::Corrupt("no realm".into()).into()),
+    }
 }
 
 async fn find(ctx: &mut OpContext<'_>) -> Result<Option<Realm>, store::Error> {
     ctx.lease.read().await?.one(realm::find()).await
 }
 
-fn check(ctx: &OpContext<'_>, realm: Realm) -> Result<Realm, RealmError> {
+async fn check(ctx: &mut OpContext<'_>, realm: Realm) -> Result<Realm, RealmError> {
     let keyring = &ctx.services.keyring;
-    if keyring.key_ids().any(|id| id == realm.master_key_id) {
-        return Ok(realm);
+    match keyring.state_of(&realm.master_key_id) {
+        Some(LineState::First | LineState::Opens) => return Ok(realm),
+        Some(LineState::Retired) => return Err(RealmError::Retired(realm.master_key_id)),
+        None => {}
     }
     let found = keyring.key_ids().map(str::to_owned).collect();
-    Err(RealmError::WrongMasterKey { wanted: realm.master_key_id, found })
+    let needs = master_keys::needs_of(ctx, &realm.master_key_id).await?.map(|line| line.needs);
+    Err(RealmError::WrongMasterKey { wanted: realm.master_key_id, found, needs })
 }

@@ -7,7 +7,8 @@ use auth::signing_keys::{self, Rotated};
 
 use crate::job::{Job, JobError, Runs, Step};
 
-const PERIOD: Duration = Duration::from_hours(1);
+/// A key that an operator has published signs within this time after it is due.
+const PERIOD: Duration = Duration::from_mins(1);
 /// Lease of the job: longer than it takes to create a key, short enough that another node soon takes over a
 /// dead one's work.
 const HELD: Duration = Duration::from_mins(1);

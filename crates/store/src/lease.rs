@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::queries::audit_key::AuditKey;
-use crate::queries::{audit_key, job, pepper, revocation, session, signing_key};
+use crate::queries::{audit_key, job, master_key, pepper, revocation, session, signing_key};
 use crate::statement::{Batch, Call};
 use crate::trace::{ANNOUNCED_WITHIN, Trace, Unaudited};
 use crate::tx::Tx;
@@ -196,9 +196,9 @@ impl Lease {
     ///
     /// # Errors
     /// [`Error::Unavailable`] as for [`Lease::transact`].
-    pub async fn correct_times_of_keys(&mut self, now: Now) -> Result<(), Error> {
+    pub async fn correct_times_of_keys(&mut self, now: Now, limit: Now) -> Result<(), Error> {
         self.write_unaudited(async move |tx| {
-            tx.commit_with((signing_key::correct_times(now), pepper::correct_times(now))).await?;
+            tx.commit_with((signing_key::correct_times(now, limit), pepper::correct_times(now))).await?;
             Ok((Unaudited::Clock, ()))
         })
         .await
@@ -213,6 +213,51 @@ impl Lease {
         self.write_unaudited(async move |tx| {
             let (kept,) = tx.commit_with((audit_key::insert(&keys, now),)).await?;
             Ok((Unaudited::DetailKeys, kept.len()))
+        })
+        .await
+    }
+
+    /// Stores detail keys, by id, as sealed again by a master key, in one transaction; returns how many are
+    /// still there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn reseal_audit_keys(
+        &mut self,
+        keys: Vec<(Vec<u8>, Vec<u8>)>,
+        master_key: &str,
+    ) -> Result<usize, Error> {
+        let master_key = master_key.to_owned();
+        self.write_unaudited(async move |tx| {
+            let (kept,) = tx.commit_with((audit_key::reseal(&keys, &master_key),)).await?;
+            Ok((Unaudited::DetailKeys, kept.len()))
+        })
+        .await
+    }
+
+    /// Notes that a line of the master key file is the first again.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn return_to_master_key(&mut self, key_id: &str) -> Result<(), Error> {
+        let key_id = key_id.to_owned();
+        self.write_unaudited(async move |tx| {
+            tx.commit_with((master_key::return_to(&key_id),)).await?;
+            Ok((Unaudited::CheckpointKeys, ()))
+        })
+        .await
+    }
+
+    /// Stores by which statement another line of the master key file vouches for the checkpoint key of this
+    /// one, unless there is one.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn vouch_for_master_key(&mut self, key_id: &str, succession: Vec<u8>) -> Result<(), Error> {
+        let key_id = key_id.to_owned();
+        self.write_unaudited(async move |tx| {
+            tx.commit_with((master_key::vouch(&key_id, &succession),)).await?;
+            Ok((Unaudited::CheckpointKeys, ()))
         })
         .await
     }

@@ -18,10 +18,13 @@ pub(crate) enum Unaudited {
     Clock,
     /// The reuse of a refresh token, of which the first of its generation has left an event.
     SharedSession,
-    /// The detail keys belong to the audit trail itself.
-    DetailKeys,
     /// The health probe changes no value.
     HealthProbe,
+    /// The detail keys belong to the audit trail itself; an event counts those that were sealed again.
+    DetailKeys,
+    /// Public keys of checkpoints, with which the audit trail itself is verified, and which line is the first:
+    /// events name new lines and what was sealed again.
+    CheckpointKeys,
 }
 
 /// What a committed transaction adds to the audit trail.
@@ -39,7 +42,12 @@ impl<E: CommittedEvent> Trace for E {
 impl Trace for Unaudited {
     fn into_event(self) -> Option<Event> {
         match self {
-            Self::JobLease | Self::Clock | Self::SharedSession | Self::DetailKeys | Self::HealthProbe => None,
+            Self::JobLease
+            | Self::Clock
+            | Self::SharedSession
+            | Self::DetailKeys
+            | Self::CheckpointKeys
+            | Self::HealthProbe => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::fault::Fault;
-use crate::record::{Head, Kind, Record};
+use crate::record::{Head, Kind, Record, Time};
 
 /// Checks records in order: their chain, known heads, checkpoints and their signatures.
 ///
@@ -15,7 +15,42 @@ pub struct Checker<F> {
     /// Known heads not reached yet, the next one last.
     heads: Vec<Head>,
     counts: Counts,
+    /// The sequence of the last checkpoint; `None` where it is not known.
+    checkpoint: Option<u64>,
+    /// Records that no checkpoint will cover any more, because records behind them were lost.
+    unsigned: Vec<Stretch>,
+    /// Records since the last checkpoint.
+    tail: Option<Stretch>,
     check_signature: F,
+}
+
+/// Consecutive records that no checkpoint covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The sequence of the first of them.
+    pub from: u64,
+    /// The sequence of the last of them.
+    pub to: u64,
+    /// The earliest of their times.
+    pub earliest: Time,
+    /// The latest of their times.
+    pub latest: Time,
+}
+
+impl Stretch {
+    fn of(record: &Record<'_>) -> Self {
+        let (sequence, time) = (record.sequence, record.time);
+        Self { from: sequence, to: sequence, earliest: time, latest: time }
+    }
+
+    fn and(self, record: &Record<'_>) -> Self {
+        Self {
+            from: self.from,
+            to: record.sequence,
+            earliest: self.earliest.min(record.time),
+            latest: self.latest.max(record.time),
+        }
+    }
 }
 
 /// The counts of a check.
@@ -43,7 +78,15 @@ impl<F: FnMut(&Checkpoint) -> bool> Checker<F> {
         }
         let mut heads = heads.to_vec();
         heads.sort_unstable_by_key(|head| std::cmp::Reverse(head.sequence));
-        let mut checker = Self { chain: start, heads, counts: Counts::default(), check_signature };
+        let mut checker = Self {
+            chain: start,
+            heads,
+            counts: Counts::default(),
+            checkpoint: (at.sequence == 0).then_some(0),
+            unsigned: Vec::new(),
+            tail: None,
+            check_signature,
+        };
         while checker.heads.pop_if(|head| head.sequence < at.sequence).is_some() {
             checker.counts.heads_before += 1;
         }
@@ -61,16 +104,30 @@ impl<F: FnMut(&Checkpoint) -> bool> Checker<F> {
         self.counts
     }
 
+    /// The records that no checkpoint with a valid signature covers: a checkpoint covers every record before
+    /// it, as far as the chain leads back.
+    pub fn unsigned(&self) -> Vec<Stretch> {
+        self.unsigned.iter().copied().chain(self.tail).collect()
+    }
+
     /// Checks the next record. After a fault the position is before it.
     pub fn check(&mut self, record: &Record<'_>) -> Result<(), Fault> {
         let before = self.chain;
         let result = self.chain.check(record).map_err(Fault::from);
         let result = result.and_then(|()| self.meet()).and_then(|()| match record.kind {
             Kind::Data => Ok(()),
-            Kind::Checkpoint => self.checkpoint(&before, record.payload),
+            Kind::Checkpoint => self.checkpoint(&before, record),
         });
         match result {
-            Ok(()) => self.counts.records += 1,
+            Ok(()) => {
+                self.counts.records += 1;
+                self.tail = match record.kind {
+                    Kind::Data => {
+                        Some(self.tail.map_or_else(|| Stretch::of(record), |tail| tail.and(record)))
+                    }
+                    Kind::Checkpoint => None,
+                };
+            }
             Err(_) => self.chain = before,
         }
         result
@@ -97,6 +154,8 @@ impl<F: FnMut(&Checkpoint) -> bool> Checker<F> {
         while self.heads.pop_if(|head| head.sequence < at.sequence).is_some() {
             self.counts.heads_before += 1;
         }
+        self.unsigned.extend(self.tail.take());
+        self.checkpoint = None;
         self.chain = Chain::after(at);
         self.meet()
     }
@@ -120,13 +179,19 @@ impl<F: FnMut(&Checkpoint) -> bool> Checker<F> {
         Ok(())
     }
 
-    fn checkpoint(&mut self, before: &Chain, payload: &[u8]) -> Result<(), Fault> {
-        let checkpoint = Checkpoint::parse(payload).filter(|checkpoint| checkpoint.head == before.head());
+    fn checkpoint(&mut self, before: &Chain, record: &Record<'_>) -> Result<(), Fault> {
+        let checkpoint = Checkpoint::parse(record.payload);
+        let checkpoint = checkpoint.filter(|checkpoint| checkpoint.head == before.head());
         let checkpoint = checkpoint.ok_or(Fault::Checkpoint)?;
+        let previous = checkpoint.previous;
+        if previous != 0 && self.checkpoint.is_some_and(|last| last != previous) {
+            return Err(Fault::CheckpointMissing { previous });
+        }
         if !(self.check_signature)(&checkpoint) {
             return Err(Fault::Signature { key_id: checkpoint.key_id });
         }
         self.counts.checkpoints += 1;
+        self.checkpoint = Some(record.sequence);
         Ok(())
     }
 }

@@ -76,6 +76,12 @@ pub enum Fault {
     /// A checkpoint does not match the chain at its position, or cannot be parsed.
     #[error("the checkpoint does not fit the chain")]
     Checkpoint,
+    /// A checkpoint names another one before it than the chain has.
+    #[error("the checkpoint before it should be record {previous}")]
+    CheckpointMissing {
+        /// The sequence of that checkpoint.
+        previous: u64,
+    },
     /// The signature of a checkpoint is wrong.
     #[error("the checkpoint's signature by key {} is wrong", .key_id.escape_ascii())]
     Signature {

@@ -11,7 +11,7 @@ use crate::disk::{Disk, FileSystem, Segment, write_all};
 use crate::error::{AppendError, OpenError, Unsynced};
 use crate::frame;
 use crate::header::{self, Header};
-use crate::record::{Entry, Gap, Head, JournalId, PAYLOAD_MAX, Time, Written};
+use crate::record::{Entry, Gap, Head, JournalId, Kind, PAYLOAD_MAX, Time, Written};
 use crate::recovery::{Found, Recovery, recover};
 use crate::segment;
 use crate::unwritten::Unwritten;
@@ -52,6 +52,8 @@ pub struct Journal {
     options: Options,
     seed: u32,
     chain: Chain,
+    /// The sequence of the last checkpoint; 0 where it is not known.
+    checkpoint: u64,
     segments: VecDeque<(u64, Option<u64>)>,
     current: Option<Current>,
     synced: u64,
@@ -110,7 +112,8 @@ impl Journal {
     ) -> Result<(Self, Recovery), OpenError> {
         make(directory).map_err(OpenError::io(directory))?;
         let lock = lock(directory)?;
-        let Found { recovery, chain, segments, current } = recover(disk.as_ref(), directory, fresh)?;
+        let Found { recovery, chain, checkpoint, segments, current } =
+            recover(disk.as_ref(), directory, fresh)?;
         let current = match current {
             None => None,
             Some((header, end)) => {
@@ -129,6 +132,7 @@ impl Journal {
             synced: chain.head().sequence,
             doubted: 0,
             chain,
+            checkpoint,
             segments: segments.into(),
             current,
             pending: None,
@@ -145,6 +149,12 @@ impl Journal {
     /// The last record.
     pub const fn head(&self) -> Head {
         self.chain.head()
+    }
+
+    /// The sequence of the last checkpoint; 0 where there is none in the last segment that was there at
+    /// opening, nor since.
+    pub const fn last_checkpoint(&self) -> u64 {
+        self.checkpoint
     }
 
     /// The sequence of the last synced record.
@@ -275,6 +285,11 @@ impl Journal {
                 Chain::after(Head { journal: before.journal, sequence: last.sequence, hash: last.hash })
             }
         };
+
+        let is_checkpoint = |(entry, _): &(&Entry<'_>, &Written)| entry.kind == Kind::Checkpoint;
+        if let Some((_, last)) = entries.iter().zip(&self.written).rfind(is_checkpoint) {
+            self.checkpoint = last.sequence;
+        }
 
         let bytes = whole.checked_sub(1).and_then(|last| self.ends.get(last)).map_or(0, |&end| end as u64);
         if bytes > 0 {

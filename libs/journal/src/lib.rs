@@ -10,6 +10,7 @@ mod fault;
 mod frame;
 mod header;
 mod journal;
+mod latest;
 mod reader;
 mod record;
 mod recovery;
@@ -19,17 +20,18 @@ mod verify;
 mod writer;
 
 pub use chain::{Break, Chain};
-pub use checker::{Checker, Counts};
+pub use checker::{Checker, Counts, Stretch};
 pub use checkpoint::Checkpoint;
 pub use error::{AppendError, OpenError, Unsynced};
 pub use fault::{Fault, Finding};
 pub use header::VERSION;
 pub use journal::{Appended, Journal, Options};
+pub use latest::latest_checkpoint;
 pub use reader::{ReadError, Reader, Skipped};
 pub use record::{Entry, Gap, Hash, Head, JournalId, Kind, PAYLOAD_MAX, Record, Time, Written};
 pub use recovery::{Cut, Damage, Recovery, Unfinished};
 pub use verify::{Progress, Report, Torn, verify};
 pub use writer::{
-    Activity, DropReason, Failing, Hooks, Limits, Notice, NoticeMaker, Outcome, Sign, Signer, State, Stopped,
-    Ticket, Writer,
+    Activity, DropReason, Failing, Hooks, Limits, Notice, NoticeMaker, Outcome, Sign, Signer, State,
+    StatementMaker, Stopped, Ticket, Writer,
 };

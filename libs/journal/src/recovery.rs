@@ -10,7 +10,7 @@ use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::frame::OVERHEAD;
 use crate::header::{self, Header};
-use crate::record::{Head, JournalId};
+use crate::record::{Head, JournalId, Kind};
 use crate::segment::{self, Frames, Start, Step};
 
 /// The findings at opening. Only what is named here is cut.
@@ -67,6 +67,8 @@ pub struct Damage {
 pub(crate) struct Found {
     pub(crate) recovery: Recovery,
     pub(crate) chain: Chain,
+    /// The sequence of the last checkpoint; 0 where the last segment has none.
+    pub(crate) checkpoint: u64,
     /// The segments, with the sequence of the first record of each; `None` if its header is damaged.
     pub(crate) segments: Vec<(u64, Option<u64>)>,
     /// The segment to continue in, and its length in bytes; if `None`, a new one begins.
@@ -103,7 +105,7 @@ pub(crate) fn recover(disk: &dyn Disk, directory: &Path, fresh: JournalId) -> Re
     match *segments.as_slice() {
         [] => {
             recovery.created = true;
-            Ok(Found { recovery, chain: Chain::new(fresh), segments, current: None })
+            Ok(Found { recovery, chain: Chain::new(fresh), checkpoint: 0, segments, current: None })
         }
         [.., (number, Some(_))] => go_on(disk, directory, number, segments, recovery),
         [.., (number, None)] => around(directory, number, segments, recovery, fresh),
@@ -135,7 +137,7 @@ fn go_on(
     if let Some(later) = survey.later {
         let next = later.sequence.saturating_add(1);
         recovery.damage = Some(Damage { segment: number, offset: end, sequence, next });
-        return Ok(Found { recovery, chain: Chain::after(later), segments, current: None });
+        return Ok(Found { recovery, chain: Chain::after(later), checkpoint: 0, segments, current: None });
     }
 
     if survey.length > end {
@@ -143,7 +145,8 @@ fn go_on(
         recovery.cut = Some(Cut { segment: number, offset: end, bytes: survey.length - end, from: sequence });
         open.sync().map_err(&failed)?;
     }
-    Ok(Found { recovery, chain: survey.chain, segments, current: Some((header, end)) })
+    let (chain, checkpoint) = (survey.chain, survey.checkpoint);
+    Ok(Found { recovery, chain, checkpoint, segments, current: Some((header, end)) })
 }
 
 /// Continues after the last segment, whose header is damaged and which has more bytes.
@@ -185,7 +188,7 @@ fn around(
     let sequence = before.filter(|_| !recovery.created).map_or(1, |head| head.sequence.saturating_add(1));
     let next = chain.next_sequence();
     recovery.damage = Some(Damage { segment: number, offset: 0, sequence, next });
-    Ok(Found { recovery, chain, segments, current: None })
+    Ok(Found { recovery, chain, checkpoint: 0, segments, current: None })
 }
 
 /// The last good record of a segment with a valid header.
@@ -233,6 +236,8 @@ fn last_of(
 struct Survey {
     /// After the last record that fits.
     chain: Chain,
+    /// The sequence of the last checkpoint that fits; 0 if there is none.
+    checkpoint: u64,
     /// The end of that record, in bytes.
     end: u64,
     /// The length of the file in bytes.
@@ -245,11 +250,17 @@ impl Survey {
     fn of(file: File, before: Head) -> io::Result<Self> {
         let mut frames = Frames::new(file, before.journal);
         let mut chain = Chain::after(before);
+        let mut checkpoint = 0;
         let length = frames.file_length()?;
         loop {
             let end = frames.offset();
             let later = match frames.step()? {
-                Step::Record(record) if chain.check(&record).is_ok() => continue,
+                Step::Record(record) if chain.check(&record).is_ok() => {
+                    if record.kind == Kind::Checkpoint {
+                        checkpoint = record.sequence;
+                    }
+                    continue;
+                }
                 Step::End => None,
                 // a complete record that does not fit is not a torn tail
                 Step::Record(record) => {
@@ -265,7 +276,7 @@ impl Survey {
                     last_of(&mut frames, before.journal, &sequences)?
                 }
             };
-            return Ok(Self { chain, end, length, later });
+            return Ok(Self { chain, checkpoint, end, length, later });
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::chain::Chain;
-use crate::checker::{Checker, Counts};
+use crate::checker::{Checker, Counts, Stretch};
 use crate::checkpoint::Checkpoint;
 use crate::fault::{Fault, Finding};
 use crate::header::{self, Header};
@@ -25,6 +25,8 @@ pub struct Report {
     pub segments: u64,
     /// The number of proved records, checkpoints and heads.
     pub counts: Counts,
+    /// The records that no checkpoint covers.
+    pub unsigned: Vec<Stretch>,
     /// The last record before the verified ones: the start of the proof.
     pub start: Option<Head>,
     /// The last record that is proved.
@@ -290,6 +292,7 @@ impl<F: FnMut(&Checkpoint) -> bool, P: FnMut(Progress)> Run<F, P> {
     fn summarise(&mut self) {
         if let Some(checker) = &self.checker {
             self.report.counts = checker.counts();
+            self.report.unsigned = checker.unsigned();
             self.report.end = Some(checker.chain().head());
         }
     }

@@ -308,6 +308,18 @@ async fn only_records_that_are_ready_are_shipped() {
     assert_eq!(job.shipping().backlog(), 0);
 }
 
+/// A checkpoint that is not signed yet.
+fn checkpoint(head: journal::Head, time: Time) -> Checkpoint {
+    Checkpoint {
+        head,
+        previous: 0,
+        time,
+        statement: Vec::new(),
+        key_id: b"k1".to_vec(),
+        signature: Vec::new(),
+    }
+}
+
 #[tokio::test]
 async fn keys_are_stored_before_events_and_checkpoints_become_heads() {
     let node = node().await;
@@ -319,7 +331,7 @@ async fn keys_are_stored_before_events_and_checkpoints_become_heads() {
     let mut journal = open(node.folder.path(), ID, 1 << 20);
     append(&mut journal, &node, 1, 2);
     let (head, time) = (journal.head(), Time(node.clock.now().micros()));
-    let checkpoint = Checkpoint::sign(head, time, b"k1", |_| Some(vec![1; 64])).unwrap().format();
+    let checkpoint = checkpoint(head, time).signed(|_| Some(vec![1; 64])).unwrap().format();
     let entry = Entry { time, kind: Kind::Checkpoint, payload: &checkpoint };
     assert!(journal.append(time, &[entry]).failure.is_none());
 

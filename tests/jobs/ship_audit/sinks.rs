@@ -125,7 +125,7 @@ async fn invalid_events_and_checkpoints_have_lines_too() {
     for payload in [b"\xff no JSON".as_slice(), b"{\n}", b"[1]"] {
         assert!(journal.append(time, &[Entry { time, kind: Kind::Data, payload }]).failure.is_none());
     }
-    let checkpoint = Checkpoint::sign(journal.head(), time, b"k1", |_| Some(vec![1; 3])).unwrap();
+    let checkpoint = checkpoint(journal.head(), time).signed(|_| Some(vec![1; 3])).unwrap();
     let entry = Entry { time, kind: Kind::Checkpoint, payload: &checkpoint.format() };
     assert!(journal.append(time, &[entry]).failure.is_none());
     let pipe = Pipe::default();

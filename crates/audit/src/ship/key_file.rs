@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use model::{UserUuid, hex};
+use protocol::sealed::detail::stored;
 use store::queries::audit_key::{self, AuditKey};
 use uuid::Uuid;
 
@@ -127,7 +128,8 @@ impl KeyFileReader {
 
 impl Line {
     fn key(self) -> AuditKey {
-        AuditKey { id: self.id.to_vec(), user: self.user, sealed: self.sealed }
+        let master_key = stored::sealed_by(&self.sealed).ok();
+        AuditKey { id: self.id.to_vec(), user: self.user, sealed: self.sealed, master_key }
     }
 }
 

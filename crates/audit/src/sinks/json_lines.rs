@@ -75,7 +75,9 @@ fn head(payload: &[u8]) -> Value {
         "journal": checkpoint.head.journal.to_string(),
         "sequence": checkpoint.head.sequence,
         "hash": checkpoint.head.hash.to_string(),
+        "previous": checkpoint.previous,
         "time": checkpoint.time.0,
+        "statement": STANDARD.encode(&checkpoint.statement),
         "key": hex::encode(&checkpoint.key_id),
         "signature": STANDARD.encode(&checkpoint.signature),
     })

@@ -66,7 +66,9 @@ fn checkpoint(value: &Value) -> Option<Checkpoint> {
     let text = |name: &str| value.get(name)?.as_str();
     Some(Checkpoint {
         head: head(value)?,
+        previous: value.get("previous")?.as_u64()?,
         time: Time(value.get("time")?.as_i64()?),
+        statement: STANDARD.decode(text("statement")?).ok()?,
         key_id: hex::decode(text("key")?)?,
         signature: STANDARD.decode(text("signature")?).ok()?,
     })

@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use journal::{Checkpoint, Hash, Head, JournalId, ReadError};
 use model::hex;
-use protocol::sealed::checkpoint::TrustedCheckpointKeys;
+use protocol::sealed::checkpoint::{Succession, TrustedCheckpointKeys};
 use protocol::sealed::keyring::Keyring;
 
 pub use self::finding::{Checked, Finding, Note, RowFault, SetAside, Source};
@@ -42,6 +42,11 @@ impl Signatures {
     /// Signatures by the keys of `keyring`; without one every signature counts as right.
     pub fn of(keyring: Option<&Keyring>) -> Self {
         Self(keyring.map(TrustedCheckpointKeys::of).unwrap_or_default())
+    }
+
+    /// Adds the keys of lines that are not in the key file any more, for which a known key vouches.
+    pub fn accept(&mut self, successions: &[Succession]) {
+        self.0.accept(successions);
     }
 
     /// Whether there are keys to check signatures with.

@@ -16,6 +16,7 @@ use store::queries::pepper::{self, Pepper as Row};
 
 use super::PasswordSettings;
 use super::rehash::Moved;
+use crate::signing_keys::SigningKeyError;
 use crate::{OpContext, Services};
 
 /// Hashes that are sealed in one transaction.
@@ -206,16 +207,16 @@ async fn make(ctx: &mut OpContext<'_>, version: i64) -> Result<(), PepperService
         .await
 }
 
-/// Every version sealed again with the first master key; None when one of them cannot be opened.
-pub(crate) async fn sealed_anew(
-    ctx: &mut OpContext<'_>,
-) -> Result<Option<Vec<(i64, Vec<u8>)>>, store::Error> {
+/// Every version sealed again with the first master key.
+///
+/// # Errors
+/// [`SigningKeyError::Sealed`] when one of them cannot be opened.
+pub(crate) async fn sealed_anew(ctx: &mut OpContext<'_>) -> Result<Vec<(i64, Vec<u8>)>, SigningKeyError> {
     let rows = list(ctx).await?;
     let Services { keyring, rng, .. } = ctx.services;
-    let anew = |row: &Row| {
-        Some((row.version, Pepper::open(keyring, row.version, &row.sealed).ok()?.seal(keyring, rng)))
-    };
-    Ok(rows.iter().map(anew).collect())
+    let anew =
+        |row: &Row| Ok((row.version, Pepper::open(keyring, row.version, &row.sealed)?.seal(keyring, rng)));
+    rows.iter().map(anew).collect()
 }
 
 /// Position of a walk over the stored hashes.

@@ -4,8 +4,10 @@ mod rotate;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::KeyId;
+use protocol::sealed::keyring::SealError;
 use protocol::sealed::purpose::Purpose;
 use protocol::wire::algorithm::Algorithm;
 use protocol::wire::jwk::JwkSet;
@@ -14,10 +16,17 @@ use store::queries::signing_key::{self, Key, State};
 
 use crate::{OpContext, Services};
 
-pub use rotate::{Rotated, remove_compromised, reseal, rotate_now, step};
+pub use rotate::{Resealed, Rotated, Scheduled, remove_compromised, reseal, rotate, rotate_now, step};
 
-/// How long a key is published before it signs.
-pub const PUBLISHED_AHEAD: std::time::Duration = std::time::Duration::from_hours(24);
+/// How long the schedule publishes a key before it signs.
+pub const PUBLISHED_AHEAD: Duration = Duration::from_hours(24);
+
+/// How long clients may cache the published key set: the `max-age` of its answer.
+pub const KEY_SET_MAX_AGE: Duration = Duration::from_mins(5);
+
+/// How long a key is published before it signs, when an operator rotates: until no cache lacks it, and a minute
+/// for answers under way and clocks that differ.
+pub const PUBLISHED_BEFORE_ROTATION: Duration = Duration::from_mins(6);
 
 /// The loaded keys.
 #[derive(Debug, Default)]
@@ -36,6 +45,9 @@ pub enum SigningKeyError {
     /// No active key could be opened.
     #[error("no signing key can be opened with the master key")]
     NoneUsable,
+    /// A secret cannot be opened, and nothing of its kind was sealed again.
+    #[error("a secret cannot be opened: {0}")]
+    Sealed(#[from] SealError),
     /// A key could not be created.
     #[error("a signing key could not be created: {0}")]
     Make(protocol::wire::jwt::KeyError),
@@ -136,5 +148,6 @@ fn make(ctx: &OpContext<'_>, state: State) -> Result<Key, SigningKeyError> {
         sealed,
         created_at: ctx.now,
         changed_at: ctx.now,
+        signs_at: None,
     })
 }

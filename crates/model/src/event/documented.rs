@@ -114,7 +114,7 @@ shown! {
     "number": u64, i64, UserId;
     "true or false": bool;
     "time (RFC 3339)": Now;
-    "list of texts": Vec<&'static str>;
+    "list of texts": Vec<&'static str>, Vec<KeyId>;
     "kind of event": EventKind;
 }
 

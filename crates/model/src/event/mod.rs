@@ -341,8 +341,26 @@ events! {
         KeyRemoved("key_removed", Done) {
             /// The key.
             key: KeyId,
-            /// Whether an operator removed it because it may be compromised.
-            compromised: bool,
+        }
+        /// An operator set the time from which a published signing key signs.
+        KeyScheduled("key_scheduled", Done) {
+            /// The key.
+            key: KeyId,
+            /// From when on it signs.
+            signs_at: Now,
+        }
+        /// An operator replaced every signing key, because one may be compromised: all tokens of before are
+        /// refused.
+        KeysReplaced("keys_replaced", Alarm) {
+            /// The key that signs from now on.
+            key: KeyId,
+            /// The removed keys.
+            removed: Vec<KeyId>,
+        }
+        /// A line of the master key file was used for the first time.
+        MasterKeyAdded("master_key_added", Done) {
+            /// The id of the master key.
+            master_key: String,
         }
         /// A pepper was created, and seals stored password hashes from now on.
         PepperCreated("pepper_created", Done) {
@@ -361,10 +379,24 @@ events! {
             /// Number of stored hashes.
             passwords: u64,
         }
-        /// Sealed secrets were sealed again under the first master key.
+        /// Sealed secrets were sealed again under the first line of the master key file.
         KeysResealed("keys_resealed", Done) {
-            /// Number of secrets sealed again.
+            /// Number of signing keys and peppers sealed again.
             keys: u64,
+            /// Number of detail keys of the audit trail sealed again.
+            detail_keys: u64,
+            /// The id of the master key of that line.
+            master_key: String,
+        }
+        /// An operator began to read the audit trail with its decrypted details: addresses, user agents and
+        /// request ids of clients.
+        AuditRead("audit_read", Done) {
+            /// Only events about this user; null where there was no such limit.
+            user: Option<UserUuid>,
+            /// Only events of this kind; null where there was no such limit.
+            only: Option<String>,
+            /// Whether new events are printed as they arrive.
+            follow: bool,
         }
         /// A cleanup step removed rows.
         RowsCleaned("rows_cleaned", Done) {
@@ -436,6 +468,10 @@ impl Event {
             | Self::KeyActivated { .. }
             | Self::KeyRetired { .. }
             | Self::KeyRemoved { .. }
+            | Self::KeyScheduled { .. }
+            | Self::KeysReplaced { .. }
+            | Self::MasterKeyAdded { .. }
+            | Self::AuditRead { .. }
             | Self::PepperCreated { .. }
             | Self::PepperRemoved { .. }
             | Self::PasswordsSealed { .. }
@@ -504,6 +540,9 @@ pub mod announced {
             KeyActivated {}
             KeyRetired {}
             KeyRemoved {}
+            KeyScheduled {}
+            KeysReplaced {}
+            MasterKeyAdded {}
             PepperCreated {}
             PepperRemoved {}
             PasswordsSealed { user: Option<UserUuid> }

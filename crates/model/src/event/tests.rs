@@ -37,6 +37,7 @@ samples! {
     &'static str: "text",
     ClientId: ClientId::parse("client").unwrap(),
     KeyId: KeyId("key".to_owned()),
+    Vec<KeyId>: vec![KeyId("key".to_owned())],
     u64: 4,
     i64: 5,
     crate::UserId: crate::UserId(6),

@@ -5,6 +5,7 @@ use model::{Rng, UserUuid};
 use zeroize::Zeroizing;
 
 use crate::sealed::aead;
+use crate::sealed::keyring::{Keyring, SealError};
 use crate::sealed::purpose::Purpose;
 
 /// Names a [`DetailKey`] in a record: random.
@@ -51,6 +52,49 @@ impl DetailKey {
 
     fn aad(&self, user: UserUuid) -> Vec<u8> {
         [Purpose::AuditDetail.label(), b"\0", &self.id, user.0.as_bytes()].concat()
+    }
+}
+
+/// A detail key as it is stored, in a file and in the database: an envelope of the master key in Base64, bound
+/// to the key's name and user.
+pub mod stored {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::{DetailKey, DetailKeyId, Keyring, Purpose, Rng, SealError, UserUuid};
+
+    /// Seals a key with the first line of the keyring.
+    pub fn seal(keyring: &Keyring, user: UserUuid, key: &DetailKey, rng: &Rng) -> String {
+        STANDARD.encode(keyring.seal(Purpose::AuditDetailKey, &aad(key.id(), user), key.expose(), rng))
+    }
+
+    /// Opens a key.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn open(
+        keyring: &Keyring,
+        id: DetailKeyId,
+        user: UserUuid,
+        text: &[u8],
+    ) -> Result<DetailKey, SealError> {
+        let sealed = STANDARD.decode(text).map_err(|_| SealError::Malformed)?;
+        let key = keyring.open(Purpose::AuditDetailKey, &aad(id, user), &sealed)?;
+        let key = key.expose().as_slice().try_into().map_err(|_| SealError::Malformed)?;
+        Ok(DetailKey::new(id, key))
+    }
+
+    /// The id of the master key that has sealed a key.
+    ///
+    /// # Errors
+    /// [`SealError::Malformed`].
+    pub fn sealed_by(text: &[u8]) -> Result<String, SealError> {
+        let sealed = STANDARD.decode(text).map_err(|_| SealError::Malformed)?;
+        Keyring::sealed_by(&sealed).map(str::to_owned)
+    }
+
+    fn aad(id: DetailKeyId, user: UserUuid) -> Vec<u8> {
+        [id.as_slice(), user.0.as_bytes()].concat()
     }
 }
 

@@ -12,7 +12,9 @@ use audit::sinks::Database;
 use audit::{Auditor, Condition, DetailKeyFile, IntentLog};
 use jobs::{Destroy, KeysOnDisk};
 use journal::{Head, Journal, JournalId, OpenError, Options};
-use model::{Clock, Rng};
+use model::{Clock, Rng, UserUuid, hex};
+use protocol::sealed::checkpoint::Succession;
+use protocol::sealed::detail::DetailKeyId;
 use protocol::sealed::keyring::Keyring;
 use runtime::Spawner;
 use store::audit_db::Audit;
@@ -69,7 +71,7 @@ pub async fn open(
     keyring: &Keyring,
     clock: &Clock,
     rng: &Rng,
-) -> Result<Arc<Auditor>, StartError> {
+) -> Result<(Arc<Auditor>, Vec<UnopenedKeys>), StartError> {
     let place = audit_dir(data, writes);
     let (directory, intents) = (place.join("journal"), place.join("intents"));
     data_dir(data)?;
@@ -101,13 +103,80 @@ pub async fn open(
         journal = open_journal(&directory, Options::default(), writes, rng).await.map_err(refused)?;
     }
 
+    // The journal's lock is held, so that no other process writes the file.
+    let unopened = match writes {
+        JournalOwner::Server => reseal_detail_keys(data, keyring, rng).map_err(failed)?,
+        JournalOwner::Command => Vec::new(),
+    };
     let begun = open_journal(&intents, audit::SEGMENTS, writes, rng).await.map_err(refused)?;
     let intents = IntentLog::start(begun, &intents, clock).map_err(failed)?;
     let detail_keys =
         DetailKeyFile::open(&place.join("keys"), keyring.clone(), rng.clone()).map_err(failed)?;
     let auditor =
         Auditor::start(journal, intents, detail_keys, keyring, clock.clone(), rng.clone()).map_err(failed)?;
-    Ok(Arc::new(auditor))
+    Ok((Arc::new(auditor), unopened))
+}
+
+/// Detail keys in a file of this node that no line of the keyring opens.
+#[derive(Debug)]
+pub struct UnopenedKeys {
+    /// The file.
+    pub path: PathBuf,
+    /// The ids of the keys, with their users.
+    pub keys: Vec<(DetailKeyId, UserUuid)>,
+}
+
+/// Seals the detail keys of this node again with the first line: those of the server, and those of the
+/// commands unless a command writes now.
+fn reseal_detail_keys(data: &Path, keyring: &Keyring, rng: &Rng) -> io::Result<Vec<UnopenedKeys>> {
+    let mut unopened = Vec::new();
+    for writes in [JournalOwner::Server, JournalOwner::Command] {
+        let place = audit_dir(data, writes);
+        let path = place.join("keys");
+        if !path.exists() {
+            continue;
+        }
+        let _turn = match writes {
+            JournalOwner::Server => None,
+            JournalOwner::Command => match turn(&place, rng) {
+                Ok(turn) => Some(turn),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            },
+        };
+        let keys = DetailKeyFile::reseal(&path, keyring, rng)?;
+        if !keys.is_empty() {
+            unopened.push(UnopenedKeys { path, keys });
+        }
+    }
+    Ok(unopened)
+}
+
+/// The file with the statements by which newer checkpoint keys vouch for older ones, one in a line, so that
+/// the files of this node are verified without the database.
+fn successions_file(data: &Path) -> PathBuf {
+    audit_dir(data, JournalOwner::Server).join("checkpoint-keys")
+}
+
+/// Writes the statements by which newer checkpoint keys vouch for older ones, if they have changed.
+///
+/// # Errors
+/// [`StartError::Audit`].
+pub fn keep_successions(data: &Path, successions: &[Succession]) -> Result<(), StartError> {
+    let path = successions_file(data);
+    let text: String = successions.iter().map(|one| hex::encode(&one.format()) + "\n").collect();
+    if fs::read_to_string(&path).is_ok_and(|known| known == text) || (text.is_empty() && !path.exists()) {
+        return Ok(());
+    }
+    let beside = path.with_extension("new");
+    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path));
+    written.map_err(|why| StartError::Audit(path, why.to_string()))
+}
+
+/// The statements in the file of [`keep_successions`]; lines that are none are left out.
+pub fn kept_successions(data: &Path) -> Vec<Succession> {
+    let text = fs::read_to_string(successions_file(data)).unwrap_or_default();
+    text.lines().filter_map(|line| Succession::parse(&hex::decode(line)?)).collect()
 }
 
 /// Whether the database has records of this journal after its end. Then the directory was restored from an

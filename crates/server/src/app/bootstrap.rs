@@ -1,5 +1,6 @@
 //! Opens what the server and the commands share: the database, the master key, the services.
 
+use std::collections::HashSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -8,15 +9,17 @@ use std::sync::Arc;
 use audit::Auditor;
 use auth::signing_keys::{Rotated, SigningKeyError};
 use auth::{OpContext, Services};
-use model::{Channel, Clock, Origin, Rng};
+use model::{Channel, Clock, Origin, Rng, UserUuid};
+use protocol::sealed::detail::DetailKeyId;
 use protocol::sealed::keyring::Keyring;
 use runtime::metric::Collector;
 use runtime::{AuditContext, NoopRecorder, Recorder, Spawner};
 use store::audit_db::Audit;
+use store::queries::audit_key;
 use store::{Faults, Lease, Store};
 use uuid::Uuid;
 
-use crate::app::audit_setup::{self, JournalOwner};
+use crate::app::audit_setup::{self, JournalOwner, UnopenedKeys};
 use crate::app::cpu_quota::hashing_share;
 use crate::app::master_key::{self, MasterKeyError};
 use crate::app::start_error::StartError;
@@ -138,7 +141,8 @@ impl Core {
         let data = &config.data_dir;
         let clock = &deps.clock;
         let rng = &deps.rng;
-        let auditor = audit_setup::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?;
+        let (auditor, unopened) =
+            audit_setup::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?;
         let journal: Arc<dyn Recorder> = Arc::<Auditor>::clone(&auditor);
         let recorder = match &deps.recorder {
             Some(layer) => layer(journal),
@@ -153,6 +157,12 @@ impl Core {
         let realm = auth::realm::open(&mut ctx).await?;
         // Before anything is done by age.
         auth::clock_watch::heads(&mut ctx).await?;
+        auth::master_keys::register(&mut ctx).await?;
+        audit_setup::keep_successions(data, &auth::master_keys::successions(&mut ctx).await?)?;
+        if writes == JournalOwner::Server {
+            auth::master_keys::check(&mut ctx).await?;
+            check_detail_keys(&mut ctx, unopened).await?;
+        }
         auth::password::pepper::open(&mut ctx).await?;
         if let Some(secret) = secret {
             auth::signing_keys::use_shared_secret(&services, secret.expose()).map_err(|why| {
@@ -218,6 +228,24 @@ async fn raise_user_numbers(ctx: &mut OpContext<'_>, data_dir: &Path, realm: Uui
             Ok(Some(highest)) => auth::account::raise_numbers(ctx, highest).await?,
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "a journal cannot be searched for the highest user number"),
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the database has the detail keys that no line opens, sealed by a line that does.
+async fn check_detail_keys(ctx: &mut OpContext<'_>, unopened: Vec<UnopenedKeys>) -> Result<(), StartError> {
+    for UnopenedKeys { path, keys } in unopened {
+        let users: HashSet<UserUuid> = keys.iter().map(|(_, user)| *user).collect();
+        let ids = keys.iter().map(|(id, _)| id.as_slice());
+        let calls = (audit_key::missing(ids), audit_key::erased(&users));
+        let (missing, erased) = ctx.lease.read().await?.batch(calls).await?;
+        let is_lost = |(id, user): &&(DetailKeyId, UserUuid)| {
+            missing.iter().any(|missing| missing.as_slice() == id) && !erased.contains(user)
+        };
+        let lost = keys.iter().filter(is_lost).count();
+        if lost > 0 {
+            return Err(StartError::DetailKeys(lost, path));
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use auth::master_keys::MasterKeysError;
 use auth::password::pepper::PepperServiceError;
 use auth::realm::RealmError;
 use auth::signing_keys::SigningKeyError;
@@ -73,6 +74,16 @@ pub enum StartError {
     /// The database belongs to another master key.
     #[error(transparent)]
     Realm(RealmError),
+    /// A line of the master key file that is needed is missing or retired.
+    #[error(transparent)]
+    MasterKeys(MasterKeysError),
+    /// Detail keys of this node are sealed by a line that cannot open them.
+    #[error(
+        "{0} audit detail keys in {1} are sealed by a master key that is not in the key file, or is `retired` \
+         there, and are nowhere else: put its line back without `retired` and start once, or remove the file and \
+         lose those details"
+    )]
+    DetailKeys(usize, PathBuf),
     /// The audit journal cannot be written.
     #[error("the audit journal in {0} cannot be opened: {1}")]
     Audit(PathBuf, String),
@@ -113,7 +124,16 @@ impl From<RealmError> for StartError {
     fn from(error: RealmError) -> Self {
         match error {
             RealmError::Store(error) => Self::Store(error),
-            wrong @ RealmError::WrongMasterKey { .. } => Self::Realm(wrong),
+            wrong @ (RealmError::WrongMasterKey { .. } | RealmError::Retired(_)) => Self::Realm(wrong),
+        }
+    }
+}
+
+impl From<MasterKeysError> for StartError {
+    fn from(error: MasterKeysError) -> Self {
+        match error {
+            MasterKeysError::Store(error) => Self::Store(error),
+            needed @ MasterKeysError::Needed(_) => Self::MasterKeys(needed),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use auth::OpContext;
 use auth::password::pepper;
+use auth::signing_keys::{Resealed, Scheduled};
 use clap::{Args, Subcommand};
+use protocol::sealed::keyring::LineState;
 use serde_json::json;
 
 use super::command_context::{CommandContext, configure};
@@ -18,32 +20,47 @@ pub(super) enum KeysCommand {
     /// The master key seals secrets in the database. If it is lost, those secrets cannot be recovered. Every
     /// node needs the same file. Keep a copy of it, apart from the backups of the database.
     Init,
-    /// Lists the keys that sign tokens, or the peppers
+    /// Lists the keys that sign tokens, the peppers, or the master keys
     List(List),
-    /// Makes a new key sign from now on, or a new pepper seal password hashes
-    Rotate(Rotate),
-    /// Seals every secret in the database again, with the first key of the master key file
+    /// Publishes a new key, which signs once no cached key set lacks it
     ///
-    /// To change the master key: create a key with `keys init` in another file, put its line before the lines
-    /// of the old file, give the result to every node and restart them, run this command, and then remove the
-    /// old line.
+    /// The key is published at once and signs six minutes later, because clients may cache the published key
+    /// set for five minutes. The running server activates it. Tokens of the key before are valid until they
+    /// expire.
+    Rotate(Rotate),
+    /// Seals everything in the database again, with the first line of the master key file
+    ///
+    /// To change the master key: 1. create a key with `keys init` in another file, add its line *behind* the
+    /// lines of the file on every node, and restart the nodes one after another (one node alone may begin with
+    /// step 2). 2. Make it the first line everywhere, and restart the nodes one after another: each seals its own
+    /// files again. 3. Run this command. 4. Put the word `retired` behind the key of the old line everywhere, and
+    /// restart: it only verifies refresh tokens now. 5. Remove the old line when `keys list --master` shows that
+    /// nothing needs it. A server that lacks a line which something needs does not start, and says what needs it.
     Reseal,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct List {
     /// Lists the versions of the pepper (setting `passwords.pepper`)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "master")]
     pepper: bool,
+    /// Lists the lines of the master key file that the database has seen, and what needs each
+    #[arg(long)]
+    master: bool,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Rotate {
     /// Creates a new version of the pepper: it seals new hashes at once. The running server seals the stored
     /// ones again, one after another, and then removes the old version
-    #[arg(long, conflicts_with = "compromised")]
+    #[arg(long, conflicts_with_all = ["compromised", "now"])]
     pepper: bool,
-    /// Removes every earlier key: tokens signed with them are refused at once
+    /// Makes the new key sign at once: clients that cache the published key set refuse new tokens until they
+    /// fetch it again, up to five minutes
+    #[arg(long, conflicts_with = "compromised")]
+    now: bool,
+    /// Makes a new key sign at once and removes every other key: each token signed so far is refused, users need
+    /// their refresh tokens, and clients that cache the published key set refuse new tokens up to five minutes
     #[arg(long)]
     compromised: bool,
     /// Does not ask for confirmation
@@ -63,7 +80,9 @@ impl KeysCommand {
         }
 
         if let Self::Rotate(Rotate { compromised: true, yes, .. }) = &self {
-            confirm(*yes, "Every access token issued so far will be refused.")?;
+            let breaks = "Every access token issued so far will be refused, and clients that cache the key set refuse \
+                          new ones for up to five minutes.";
+            confirm(*yes, breaks)?;
         }
         let command = CommandContext::open(config, IfMissing::Fail).await?;
         if !matches!(self, Self::List(_)) {
@@ -74,7 +93,8 @@ impl KeysCommand {
         let ctx = &mut command.op_context(&mut lease);
         match self {
             Self::Init => Ok(()),
-            Self::List(List { pepper: true }) => peppers(ctx, out).await,
+            Self::List(List { pepper: true, .. }) => peppers(ctx, out).await,
+            Self::List(List { master: true, .. }) => master_keys(ctx, out).await,
             Self::List(_) => {
                 let keys = auth::signing_keys::list(ctx).await?;
                 let rows: Vec<_> = keys
@@ -86,10 +106,12 @@ impl KeysCommand {
                             "state": key.state.as_str(),
                             "created_at": key.created_at,
                             "changed_at": key.changed_at,
+                            "signs_at": key.signs_at,
                         })
                     })
                     .collect();
-                Ok(out.table(&["id", "algorithm", "state", "created_at", "changed_at"], &rows)?)
+                let columns = ["id", "algorithm", "state", "created_at", "changed_at", "signs_at"];
+                Ok(out.table(&columns, &rows)?)
             }
             Self::Rotate(Rotate { pepper: true, .. }) => {
                 let version = pepper::rotate(ctx).await?;
@@ -99,27 +121,63 @@ impl KeysCommand {
                 );
                 Ok(out.tell(&text, &json!({ "pepper": version }))?)
             }
-            Self::Rotate(Rotate { compromised, .. }) => {
-                let key = if compromised {
-                    auth::signing_keys::remove_compromised(ctx).await?
-                } else {
-                    auth::signing_keys::rotate_now(ctx).await?
-                };
-                let text = if compromised {
-                    format!("{key} signs from now on; every older key was removed")
-                } else {
-                    format!("{key} signs from now on; older tokens are valid until they expire")
-                };
-                Ok(out.tell(&text, &json!({ "key": key, "compromised": compromised }))?)
-            }
+            Self::Rotate(rotate) => rotate.run(ctx, out).await,
             Self::Reseal => {
-                let keys = auth::signing_keys::reseal(ctx).await?;
+                let Resealed { keys, detail_keys } = auth::signing_keys::reseal(ctx).await?;
                 let master = ctx.services.keyring.first_key_id().to_owned();
-                let text = format!("{keys} keys are now sealed by the master key {master}");
-                Ok(out.tell(&text, &json!({ "keys": keys, "master_key_id": master }))?)
+                let text = format!(
+                    "{keys} keys and {detail_keys} audit detail keys are now sealed by the master key {master}"
+                );
+                let value = json!({ "keys": keys, "detail_keys": detail_keys, "master_key_id": master });
+                Ok(out.tell(&text, &value)?)
             }
         }
     }
+}
+
+impl Rotate {
+    /// Rotates the signing key.
+    async fn run(&self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
+        let (key, signs_at, text) = if self.compromised {
+            let key = auth::signing_keys::remove_compromised(ctx).await?;
+            let text = format!("{key} signs from now on; every older key was removed");
+            (key, ctx.now, text)
+        } else if self.now {
+            let key = auth::signing_keys::rotate_now(ctx).await?;
+            let text = format!(
+                "{key} signs from now on; clients that cache the key set refuse its tokens for up to five minutes, \
+                 and older tokens are valid until they expire"
+            );
+            (key, ctx.now, text)
+        } else {
+            let Scheduled { key, signs_at } = auth::signing_keys::rotate(ctx).await?;
+            let text = format!("{key} is published and signs from {signs_at} on, when a server runs");
+            (key, signs_at, text)
+        };
+        let value = json!({ "key": key, "signs_at": signs_at, "compromised": self.compromised });
+        Ok(out.tell(&text, &value)?)
+    }
+}
+
+/// Lists the lines of the master key file that the database has seen.
+async fn master_keys(ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
+    let row = |line: &auth::master_keys::Line| {
+        let needs = &line.needs;
+        json!({
+            "id": line.id,
+            "state": line.state.map_or("not in the file", LineState::as_str),
+            "first_seen": line.first_seen,
+            "resealed_at": line.resealed_at,
+            "checkpoint_key": line.checkpoint_key,
+            "signing_keys": needs.signing_keys,
+            "peppers": needs.peppers,
+            "detail_keys": needs.detail_keys + needs.unknown_detail_keys,
+            "sessions_until": needs.sessions_until,
+            "needed_by": needs.to_string(),
+        })
+    };
+    let rows: Vec<_> = auth::master_keys::list(ctx).await?.iter().map(row).collect();
+    Ok(out.table(&["id", "state", "first_seen", "resealed_at", "checkpoint_key", "needed_by"], &rows)?)
 }
 
 /// Lists the versions of the pepper.

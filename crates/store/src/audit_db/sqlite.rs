@@ -20,10 +20,11 @@ use crate::statement::RawCall;
 use crate::value::{Row, Value};
 use crate::{Error, Settings};
 
-/// The tables.
-const SCHEMA: &str = include_str!("../../../../migrations/0002_audit/sqlite_trail.sql");
-/// The version of the tables, in `user_version`.
-const VERSION: i64 = 1;
+/// The steps of the tables; `user_version` says how many of them the file has.
+const SCHEMA: [&str; 2] = [
+    include_str!("../../../../migrations/0002_audit/sqlite_trail.sql"),
+    include_str!("../../../../migrations/0006_master_keys/sqlite_trail.sql"),
+];
 /// Jobs that may queue for the thread; more than one queues only after a caller gave up waiting.
 const WAITING: usize = 8;
 /// Rows that one step of retention removes.
@@ -160,26 +161,28 @@ fn open(path: &Path, limit: Duration) -> Result<Connection, Error> {
     // Without a flush per batch the request database does not wait for this file.
     connection.script("PRAGMA synchronous = NORMAL")?;
 
-    let version = |connection: &Connection| -> Result<i64, Error> {
-        let asked = connection.inner.query_row("PRAGMA user_version", [], |row| row.get(0));
-        asked.map_err(|error| sort(&error))
+    let version = |connection: &Connection| -> Result<usize, Error> {
+        let asked = connection.inner.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+        asked.map(|version| usize::try_from(version).unwrap_or(usize::MAX)).map_err(|error| sort(&error))
     };
 
-    if version(&connection)? == 0 {
+    if version(&connection)? < SCHEMA.len() {
         bare.execute("BEGIN IMMEDIATE")?;
-        if version(&bare)? == 0 {
-            bare.script(SCHEMA)?;
+        for step in SCHEMA.iter().skip(version(&bare)?) {
+            bare.script(step)?;
         }
         bare.execute("COMMIT")?;
     }
 
-    match version(&connection)? {
-        VERSION => Ok(connection),
-        other => Err(Error::Refused(format!(
-            "{} has version {other} of the trail's tables; this version of Gatewright knows {VERSION}",
-            path.display()
-        ))),
+    let found = version(&connection)?;
+    if found == SCHEMA.len() {
+        return Ok(connection);
     }
+    Err(Error::Refused(format!(
+        "{} has version {found} of the trail's tables; this version of Gatewright knows {}",
+        path.display(),
+        SCHEMA.len()
+    )))
 }
 
 /// Runs `work` in one transaction; its flag says whether to commit.

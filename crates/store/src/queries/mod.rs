@@ -11,7 +11,9 @@ macro_rules! modules {
     };
 }
 
-modules! { audit_key client credential health job pepper realm revocation session signing_key transfer user }
+modules! {
+    audit_key client credential health job master_key pepper realm revocation session signing_key transfer user
+}
 
 /// Every registered statement.
 pub fn registry() -> impl Iterator<Item = &'static Stmt> {

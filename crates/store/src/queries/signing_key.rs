@@ -9,13 +9,18 @@ use crate::value::Row;
 statements! {
     ALL = Stmt::new(
         "signing_key.all",
-        "SELECT id, algorithm, state, sealed, created_at, changed_at FROM gw.keys ORDER BY created_at, id",
+        "SELECT id, algorithm, state, sealed, created_at, changed_at, signs_at FROM gw.keys \
+         ORDER BY created_at, id",
     )
     .scanning("every key is wanted; there are a handful");
     INSERT = Stmt::new(
         "signing_key.insert",
-        "INSERT INTO gw.keys (id, algorithm, state, sealed, created_at, changed_at) \
-         VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT DO NOTHING RETURNING id",
+        "INSERT INTO gw.keys (id, algorithm, state, sealed, created_at, changed_at, signs_at) \
+         VALUES ($1, $2, $3, $4, $5, $5, $6) ON CONFLICT DO NOTHING RETURNING id",
+    );
+    SIGN_FROM = Stmt::new(
+        "signing_key.sign_from",
+        "UPDATE gw.keys SET signs_at = $2 WHERE id = $1 AND state = 'next' RETURNING id",
     );
     SET_STATE = Stmt::new(
         "signing_key.set_state",
@@ -29,10 +34,14 @@ statements! {
     CORRECT_TIMES = Stmt::new(
         "signing_key.correct_times",
         "UPDATE gw.keys SET created_at = CASE WHEN created_at > $1 THEN $1 ELSE created_at END, \
-         changed_at = CASE WHEN changed_at > $1 THEN $1 ELSE changed_at END \
-         WHERE created_at > $1 OR changed_at > $1 RETURNING id",
+         changed_at = CASE WHEN changed_at > $1 THEN $1 ELSE changed_at END, \
+         signs_at = CASE WHEN signs_at > $2 THEN NULL ELSE signs_at END \
+         WHERE created_at > $1 OR changed_at > $1 OR signs_at > $2 RETURNING id",
     )
     .scanning("there are a handful");
+    REMOVE_OTHERS =
+        Stmt::new("signing_key.remove_others", "DELETE FROM gw.keys WHERE id <> $1 RETURNING id")
+            .scanning("there are a handful");
     BUMP = Stmt::new(
         "signing_key.bump",
         "UPDATE gw.counters SET value = value + 1 WHERE name = 'keys' RETURNING name",
@@ -76,6 +85,8 @@ pub struct Key {
     pub created_at: Now,
     /// When its state last changed.
     pub changed_at: Now,
+    /// When a published key begins to sign; `None` once it has.
+    pub signs_at: Option<Now>,
 }
 
 impl Key {
@@ -92,6 +103,7 @@ impl Key {
             sealed: row.next()?,
             created_at: row.next()?,
             changed_at: row.next()?,
+            signs_at: row.next()?,
         })
     }
 }
@@ -109,6 +121,7 @@ pub fn insert(key: &Key) -> Call<KeyId> {
         key.state.as_str().into(),
         key.sealed.clone().into(),
         key.created_at.into(),
+        key.signs_at.into(),
     ];
     Call::new(&INSERT, params, id)
 }
@@ -123,14 +136,24 @@ pub fn set_sealed(key: &KeyId, sealed: Vec<u8>) -> Call<KeyId> {
     Call::new(&SET_SEALED, [key.into(), sealed.into()], id)
 }
 
+/// Sets when a published key begins to sign; no row when it is not published only.
+pub fn sign_from(key: &KeyId, at: Now) -> Call<KeyId> {
+    Call::new(&SIGN_FROM, [key.into(), at.into()], id)
+}
+
+/// Removes every other key; returns those that were there.
+pub fn remove_others(key: &KeyId) -> Call<KeyId> {
+    Call::new(&REMOVE_OTHERS, [key.into()], id)
+}
+
 /// Removes a key.
 pub fn remove(key: &KeyId) -> Call<KeyId> {
     Call::new(&REMOVE, [key.into()], id)
 }
 
 /// Sets times after `now` to `now`.
-pub(crate) fn correct_times(now: Now) -> Call<KeyId> {
-    Call::new(&CORRECT_TIMES, [now.into()], id)
+pub(crate) fn correct_times(now: Now, limit: Now) -> Call<KeyId> {
+    Call::new(&CORRECT_TIMES, [now.into(), limit.into()], id)
 }
 
 /// Increments the key counter, from which every node learns that the keys have changed.

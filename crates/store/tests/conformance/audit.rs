@@ -217,7 +217,7 @@ async fn keys_of_erased_users_are_not_inserted(db: Arc<TestDb>) {
     let store = db.open().await;
     let mut lease = db.lease(&store);
     let id = register(&mut lease, 1).await.unwrap().unwrap();
-    let key = |n: u8, user| AuditKey { id: vec![n; 8], user: uuid(user), sealed: vec![n] };
+    let key = |n: u8, user| AuditKey { id: vec![n; 8], user: uuid(user), sealed: vec![n], master_key: None };
     let given = vec![key(1, 1), key(2, 0), key(3, 1)];
     assert_eq!(lease.keep_audit_keys(given.clone(), NOON).await.unwrap(), 3);
     assert_eq!(lease.keep_audit_keys(given.clone(), NOON).await.unwrap(), 0, "all are present");
@@ -360,7 +360,7 @@ async fn a_key_inserted_during_an_erasure_is_refused() {
     });
     erased.notified().await;
 
-    let key = AuditKey { id: vec![1; 8], user: uuid(1), sealed: vec![1] };
+    let key = AuditKey { id: vec![1; 8], user: uuid(1), sealed: vec![1], master_key: None };
     let keeping = tokio::task::spawn(async move { keeper.keep_audit_keys(vec![key], NOON).await });
     let waits = "SELECT count(*) FROM pg_stat_activity \
                  WHERE datname = current_database() AND wait_event_type = 'Lock'";

@@ -162,6 +162,7 @@ async fn a_key_moves_through_its_states(db: Arc<TestDb>) {
         sealed: vec![0, 255, 0],
         created_at: NOON,
         changed_at: NOON,
+        signs_at: Some(NOON),
     };
     let row = made.clone();
     let id = || KeyId("k1".into());

@@ -10,6 +10,8 @@ use crate::request::operation::Operation;
 
 /// The media type of a set of keys (RFC 7517 §8.5.2).
 const JWK_SET: &str = "application/jwk-set+json";
+/// For [`auth::signing_keys::KEY_SET_MAX_AGE`]: a rotation waits for it.
+const KEY_SET_CACHE: &str = "public, max-age=300";
 
 /// The public keys (RFC 7517); scripts of any origin may read them.
 pub(crate) struct Jwks;
@@ -31,9 +33,21 @@ impl Operation for Jwks {
         let body = serde_json::to_string(&context.services().keys().jwks).unwrap_or_default();
         let headers = vec![
             (header::CONTENT_TYPE, JWK_SET),
-            (header::CACHE_CONTROL, "public, max-age=300"),
+            (header::CACHE_CONTROL, KEY_SET_CACHE),
             (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         ];
         Ok(Page { headers, body: body.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_waits_for_the_caches_of_the_key_set() {
+        let age = auth::signing_keys::KEY_SET_MAX_AGE;
+        assert_eq!(KEY_SET_CACHE, format!("public, max-age={}", age.as_secs()));
+        assert!(auth::signing_keys::PUBLISHED_BEFORE_ROTATION > age);
     }
 }

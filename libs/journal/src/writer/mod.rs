@@ -26,19 +26,23 @@ pub struct Limits {
     pub queue_entries: usize,
     /// Most bytes of their payloads.
     pub queue_bytes: usize,
-    /// The interval between checkpoints, if records follow the last one.
+    /// The interval between checkpoints, if records follow the last one. The first is made with the first
+    /// records.
     pub checkpoint_every: Duration,
+    /// A checkpoint is made after this many records, also before the interval is over.
+    pub checkpoint_records: u64,
     /// The retry interval of a failed write.
     pub retry: Duration,
 }
 
 impl Default for Limits {
-    /// 8192 records, 16 MiB; a checkpoint per minute; a retry every 100 ms.
+    /// 8192 records, 16 MiB; a checkpoint per minute and per 8192 records; a retry every 100 ms.
     fn default() -> Self {
         Self {
             queue_entries: 8192,
             queue_bytes: 16 << 20,
             checkpoint_every: Duration::from_mins(1),
+            checkpoint_records: 8192,
             retry: Duration::from_millis(100),
         }
     }
@@ -46,6 +50,8 @@ impl Default for Limits {
 
 /// Makes the payload of a record about the journal itself.
 pub type NoticeMaker = Box<dyn FnMut(Notice) -> Vec<u8> + Send>;
+/// Makes the statement of the next checkpoint.
+pub type StatementMaker = Box<dyn FnMut() -> Vec<u8> + Send>;
 /// Signs a message; `None` if it cannot now.
 pub type Sign = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send>;
 
@@ -65,6 +71,8 @@ pub struct Hooks {
 pub struct Signer {
     /// The id of the key: at most 255 bytes.
     pub key_id: Vec<u8>,
+    /// Makes what each checkpoint states.
+    pub statement: StatementMaker,
     /// Signs a message; `None` if it cannot now.
     pub sign: Sign,
 }
@@ -100,7 +108,6 @@ impl Writer {
     pub fn start(journal: Journal, limits: Limits, hooks: Hooks) -> io::Result<Self> {
         let Hooks { clock, notice, signer, begin } = hooks;
         let head = journal.head();
-        let checked = clock();
         let (entries, bytes) = (limits.queue_entries, limits.queue_bytes);
         let queue = Arc::new(Queue::new(head, journal.synced(), entries, bytes, clock));
         if let Some(gap) = journal.unwritten() {
@@ -112,11 +119,12 @@ impl Writer {
             notice,
             signer,
             checkpoint_every: limits.checkpoint_every,
+            checkpoint_records: limits.checkpoint_records,
             retry: limits.retry,
             batch: Vec::new(),
             refused: None,
-            checked,
-            unchecked: head.sequence > 0,
+            checked: None,
+            unchecked: head.sequence.saturating_sub(journal.last_checkpoint()),
             pause: None,
             doubt: None,
             before: journal.unwritten().map_or(0, |gap| gap.count),

@@ -23,15 +23,16 @@ pub(super) struct Thread {
     pub(super) notice: NoticeMaker,
     pub(super) signer: Option<Signer>,
     pub(super) checkpoint_every: Duration,
+    pub(super) checkpoint_records: u64,
     pub(super) retry: Duration,
     /// Records taken from the queue and not written yet.
     pub(super) batch: Vec<Event>,
     /// The time of the last failed write of the batch; it is retried after an interval.
     pub(super) refused: Option<Time>,
-    /// The time of the last checkpoint, or of the last try.
-    pub(super) checked: Time,
-    /// Whether records follow it.
-    pub(super) unchecked: bool,
+    /// The time of the last checkpoint of this thread, or of the last try.
+    pub(super) checked: Option<Time>,
+    /// The number of records that follow it.
+    pub(super) unchecked: u64,
     /// After a failed sync: its time, and the interval until the retry.
     pub(super) pause: Option<(Time, Duration)>,
     /// Records in doubt that no notice has reported.
@@ -163,8 +164,9 @@ impl Thread {
     }
 
     fn checkpoint_in(&self, now: Time) -> Option<Duration> {
-        let is_wanted = self.unchecked && self.signer.is_some() && self.batch.is_empty();
-        let elapsed = now.since(self.checked).unwrap_or(self.checkpoint_every);
+        let is_wanted = self.unchecked > 0 && self.signer.is_some() && self.batch.is_empty();
+        let elapsed = self.checked.filter(|_| self.unchecked < self.checkpoint_records);
+        let elapsed = elapsed.and_then(|checked| now.since(checked)).unwrap_or(self.checkpoint_every);
         is_wanted.then(|| self.checkpoint_every.saturating_sub(elapsed))
     }
 
@@ -216,7 +218,7 @@ impl Thread {
             promises.extend(event.promise.take().map(|promise| (promise, *written)));
         }
 
-        self.unchecked |= whole > 0;
+        self.unchecked = self.unchecked.saturating_add(whole as u64);
         self.refused = failure.is_some().then_some(now);
         let head = self.journal.head();
         let mut inside = self.queue.lock();
@@ -327,12 +329,21 @@ impl Thread {
     }
 
     fn checkpoint(&mut self) {
-        let Some(signer) = self.signer.as_mut().filter(|_| self.unchecked) else { return };
+        let Some(signer) = self.signer.as_mut().filter(|_| self.unchecked > 0) else { return };
         let now = (self.queue.clock)();
-        self.checked = now;
-        let checkpoint = Checkpoint::sign(self.journal.head(), now, &signer.key_id, &mut signer.sign);
+        self.checked = Some(now);
+        let checkpoint = Checkpoint {
+            head: self.journal.head(),
+            previous: self.journal.last_checkpoint(),
+            time: now,
+            statement: (signer.statement)(),
+            key_id: signer.key_id.clone(),
+            signature: Vec::new(),
+        };
+        let checkpoint = checkpoint.signed(&mut signer.sign);
 
         let Some(checkpoint) = checkpoint else {
+            self.unchecked = 1;
             self.queue.lock().state.unsigned += 1;
             return;
         };
@@ -343,7 +354,8 @@ impl Thread {
         let appended = self.journal.append(now, &[entry]);
         let failure = appended.failure.as_ref().map(AppendError::kind);
         let unsynced = appended.unsynced;
-        self.unchecked = failure.is_some();
+        // what failed is tried again after the interval, however many records there are
+        self.unchecked = u64::from(failure.is_some());
         let head = self.journal.head();
         let mut inside = self.queue.lock();
         let state = &mut inside.state;

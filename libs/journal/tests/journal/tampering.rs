@@ -194,8 +194,16 @@ fn progress_grows_up_to_the_end() {
 type Edit = fn(&mut Checkpoint);
 
 fn signed(journal: &mut Journal, edit: impl FnOnce(&mut Checkpoint)) {
-    let mut checkpoint = Checkpoint::sign(journal.head(), Time(9), b"key", |message| Some(message.to_vec()))
-        .expect("short enough");
+    let mut checkpoint = Checkpoint {
+        head: journal.head(),
+        previous: journal.last_checkpoint(),
+        time: Time(9),
+        statement: Vec::new(),
+        key_id: b"key".to_vec(),
+        signature: Vec::new(),
+    }
+    .signed(|message| Some(message.to_vec()))
+    .expect("short enough");
     edit(&mut checkpoint);
     let payload = checkpoint.format();
     let entry = Entry { time: Time(9), kind: Kind::Checkpoint, payload: &payload };
@@ -204,11 +212,13 @@ fn signed(journal: &mut Journal, edit: impl FnOnce(&mut Checkpoint)) {
 
 #[test]
 fn checkpoints_are_verified_against_the_chain_and_their_key() {
-    let edits: [(Edit, Option<Fault>); 6] = [
+    let edits: [(Edit, Option<Fault>); 8] = [
         (|_| {}, None),
         (|it| it.head.sequence = 1, Some(Fault::Checkpoint)),
         (|it| it.head.hash.0[0] ^= 1, Some(Fault::Checkpoint)),
         (|it| it.head.journal.0[0] ^= 1, Some(Fault::Checkpoint)),
+        (|it| it.previous = 1, Some(Fault::CheckpointMissing { previous: 1 })),
+        (|it| it.statement.push(1), Some(Fault::Signature { key_id: b"key".to_vec() })),
         (|it| it.time = Time(10), Some(Fault::Signature { key_id: b"key".to_vec() })),
         (|it| it.signature[3] ^= 1, Some(Fault::Signature { key_id: b"key".to_vec() })),
     ];
@@ -222,6 +232,8 @@ fn checkpoints_are_verified_against_the_chain_and_their_key() {
         let is_right = |it: &Checkpoint| it.signature == it.message();
         let report = verify(desk.path(), None, &[], is_right, |_| {}).expect("reads");
         assert_eq!(report.counts.checkpoints, u64::from(fault.is_none()));
+        let unsigned: Vec<_> = report.unsigned.iter().map(|stretch| (stretch.from, stretch.to)).collect();
+        assert_eq!(unsigned, [if fault.is_none() { (4, 4) } else { (1, 2) }]);
         assert_eq!(report.finding, fault.and_then(|fault| found(1, offset, 3, fault)));
     }
 }
@@ -280,4 +292,6 @@ fn a_check_resumes_after_lost_records() {
     assert_eq!(checker.finish(), Ok(()));
     let counts = checker.counts();
     assert_eq!((counts.records, counts.heads, counts.heads_before), (3, 4, 1));
+    let unsigned: Vec<_> = checker.unsigned().iter().map(|stretch| (stretch.from, stretch.to)).collect();
+    assert_eq!(unsigned, [(1, 1), (4, 5)], "record 3 is taken as it is");
 }

@@ -52,7 +52,7 @@ impl Export {
         })?;
 
         let trail = Trail::open(config).await?;
-        let mut details = details::open(config, &trail.spawner()).await?;
+        let mut details = details::open(config, &trail);
         if to_output {
             let mut to = BufWriter::new(io::stdout().lock());
             self.write(&trail, &mut details, format, &mut to, Failure::from).await?;

@@ -6,10 +6,14 @@ mod tail;
 mod time_arg;
 mod verify;
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
-use model::{Now, UserUuid};
-use runtime::Spawner;
+use model::{Clock, Now, Origin, UserUuid};
+use protocol::sealed::checkpoint::Succession;
+use runtime::{AuditContext, NoopRecorder};
 use store::audit_db::{Audit, Filter};
+use store::{BackgroundPool, Lease, Store};
 
 use self::export::Export;
 use self::tail::Tail;
@@ -83,7 +87,9 @@ impl AuditCommand {
 /// The audit trail in the database, and the tasks of its connection.
 struct Trail {
     audit: Audit,
-    lifecycle: Lifecycle,
+    background: BackgroundPool,
+    /// Keeps the tasks of connections alive.
+    _lifecycle: Lifecycle,
 }
 
 impl Trail {
@@ -99,10 +105,21 @@ impl Trail {
         if !store::pending(&settings, &spawner).await?.is_empty() {
             return Err(Failure::failed("the database is not up to date: run `gatewright migrate`"));
         }
-        Ok(Self { audit: Audit::open(&settings, &spawner)?, lifecycle })
+        let audit = Audit::open(&settings, &spawner)?;
+        let one = store::Settings { pool_min: 0, pool_max: 1, ..settings };
+        let Store { background, .. } = store::open(&one, &spawner).await?;
+        Ok(Self { audit, background, _lifecycle: lifecycle })
     }
 
-    fn spawner(&self) -> Spawner {
-        self.lifecycle.tasks().spawner(Stage::Working)
+    /// The statements by which newer checkpoint keys vouch for older ones.
+    async fn successions(&self) -> Result<Vec<Succession>, Failure> {
+        let mut lease = self.lease();
+        let lines = lease.read().await?.all(store::queries::master_key::all()).await?;
+        Ok(lines.iter().filter_map(|line| Succession::parse(line.succession.as_deref()?)).collect())
+    }
+
+    /// A lease on the database, which only reads.
+    fn lease(&self) -> Lease {
+        self.background.lease(AuditContext::new(Arc::new(NoopRecorder), Clock::system(), Origin::default()))
     }
 }

@@ -30,7 +30,7 @@ pub(in crate::cli) struct Tail {
 impl Tail {
     pub(super) async fn run(self, config: &Config, out: &mut Output) -> Result<(), Failure> {
         let trail = Trail::open(config).await?;
-        let mut details = details::open(config, &trail.spawner()).await?;
+        let mut details = details::open(config, &trail);
         let filter = self.which.filter();
         let newest = trail.audit.latest(&filter, 1).await?.first().map(|newest| newest.at);
         let begin = newest.map_or(filter.from, |newest| newest.minus(LATE).max(filter.from));

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::super::progress::Progress;
 use super::{Failure, Output, Trail};
-use crate::app::audit_setup::{JournalOwner, audit_dir, node_name};
-use crate::app::master_key;
+use crate::app::audit_setup::{JournalOwner, audit_dir, kept_successions, node_name};
+use crate::app::master_key::{self, MasterKeyError};
 use crate::config::Config;
 
 #[derive(Args, Debug)]
@@ -44,8 +44,25 @@ pub(in crate::cli) struct Verify {
 
 impl Verify {
     pub(super) async fn run(self, config: &Config, out: &mut Output) -> Result<(), Failure> {
-        let keyring = master_key::read(&config.master_key_file).ok();
-        let signatures = Signatures::of(keyring.as_ref());
+        let keyring = match master_key::read(&config.master_key_file) {
+            Ok(keyring) => Some(keyring),
+            Err(MasterKeyError::Missing(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let trail = if self.offline { None } else { Some(Trail::open(config).await) };
+        let trail = match trail {
+            Some(Err(why)) if !self.database => {
+                out.line(&format!("what the database knows was not compared: {why}"))?;
+                None
+            }
+            trail => trail.transpose()?,
+        };
+
+        let mut signatures = Signatures::of(keyring.as_ref());
+        signatures.accept(&kept_successions(&config.data_dir));
+        if let Some(trail) = &trail {
+            signatures.accept(&trail.successions().await?);
+        }
         let mut kept = Vec::new();
         for path in &self.heads {
             kept.extend(heads::read(path, &signatures)?);
@@ -53,18 +70,16 @@ impl Verify {
         let named = self.head.iter().map(|known| known.0).collect();
         let known = Known { named, kept, signatures };
 
-        let checked = if self.database {
-            self.rows(config, &known).await?
-        } else {
-            self.files(config, &known, out).await?
+        let checked = match &trail {
+            Some(trail) if self.database => self.rows(config, trail, &known).await?,
+            trail => self.files(config, trail.as_ref(), &known).await?,
         };
         tell(out, &checked, self.database, known.signatures.are_checked())?;
         let bad: Vec<String> = checked.iter().filter_map(complaint).collect();
         if bad.is_empty() { Ok(()) } else { Err(Failure::failed(bad.join("\n"))) }
     }
 
-    async fn rows(&self, config: &Config, known: &Known) -> Result<Vec<Checked>, Failure> {
-        let trail = Trail::open(config).await?;
+    async fn rows(&self, config: &Config, trail: &Trail, known: &Known) -> Result<Vec<Checked>, Failure> {
         let ours = audit_dirs(config).map(|place| place.join("dead-letter.jsonl"));
         let paths: Vec<PathBuf> = ours.into_iter().chain(self.dead_letters.iter().cloned()).collect();
         let letters = DeadLetters::read(&paths)?;
@@ -73,7 +88,12 @@ impl Verify {
         Ok(database::verify(&trail.audit, known, &letters, &mut progress).await?)
     }
 
-    async fn files(&self, config: &Config, known: &Known, out: &mut Output) -> Result<Vec<Checked>, Failure> {
+    async fn files(
+        &self,
+        config: &Config,
+        trail: Option<&Trail>,
+        known: &Known,
+    ) -> Result<Vec<Checked>, Failure> {
         let directories: Vec<PathBuf> = match &self.journal {
             Some(directory) => vec![directory.clone()],
             None => audit_dirs(config)
@@ -86,16 +106,7 @@ impl Verify {
             return Err(Failure::failed(format!("there is no journal in {}", config.data_dir.display())));
         }
 
-        let trail = if self.offline { None } else { Some(Trail::open(config).await) };
-        let trail = match trail {
-            Some(Err(why)) => {
-                out.line(&format!("what the database knows was not compared: {why}"))?;
-                None
-            }
-            Some(Ok(trail)) => Some(trail),
-            None => None,
-        };
-        let audit = trail.as_ref().map(|trail| &trail.audit);
+        let audit = trail.map(|trail| &trail.audit);
         let mut bar = Bar::default();
         let mut progress = |done, total| bar.show(done, total, format!("{} MiB", done >> 20));
         Ok(files::verify(&directories, &node_name(), audit, known, &mut progress).await?)

@@ -14,7 +14,7 @@ use journal::{
     PAYLOAD_MAX, Reader, Signer, Time, Writer, verify,
 };
 
-use crate::desk::{Desk, ID, calm};
+use crate::desk::{Desk, ID, append, calm};
 use crate::faulty::Faulty;
 
 /// Longer than any test takes.
@@ -275,32 +275,74 @@ fn a_failed_sync_is_recorded_and_forgotten_when_the_next_works() {
 
 fn signer(signs: bool) -> Signer {
     let sign = move |message: &[u8]| signs.then(|| message.iter().rev().copied().collect());
-    Signer { key_id: b"key 1".to_vec(), sign: Box::new(sign) }
+    Signer { key_id: b"key 1".to_vec(), statement: Box::new(|| b"said".to_vec()), sign: Box::new(sign) }
 }
 
 #[test]
-fn checkpoints_come_with_their_period_and_at_the_end() {
+fn checkpoints_come_with_the_first_records_with_their_period_and_at_the_end() {
     let desk = Desk::new();
     let clock = Clock::default();
     let hooks = Hooks { signer: Some(signer(true)), ..hooks(&clock) };
     let (writer, _) = start_with(&desk, calm(), limits(), hooks);
-    clock.set(i64::try_from(LONG.as_micros()).expect("not that long"));
     writer.submit(b"1".to_vec()).wait();
     until(|| writer.state().checkpoints == 1);
-    // the same interval must pass again first
+    // the interval must pass first
     writer.submit(b"2".to_vec()).wait();
     assert_eq!(sequence(writer.submit(b"3".to_vec()).wait()), 4);
+    clock.set(i64::try_from(LONG.as_micros()).expect("not that long"));
+    writer.submit(b"4".to_vec()).wait();
+    until(|| writer.state().checkpoints == 2);
+    writer.submit(b"5".to_vec()).wait();
     let stopped = writer.stop(LONG);
-    assert_eq!((stopped.state.checkpoints, stopped.state.synced), (2, 5));
-    assert_eq!(lines(&desk), ["1", "checkpoint", "2", "3", "checkpoint"]);
-    let mut ids = Vec::new();
+    assert_eq!((stopped.state.checkpoints, stopped.state.synced), (3, 8));
+    assert_eq!(lines(&desk), ["1", "checkpoint", "2", "3", "4", "checkpoint", "5", "checkpoint"]);
+    let (mut ids, mut previous) = (Vec::new(), Vec::new());
     let is_right = |checkpoint: &Checkpoint| {
         ids.push(checkpoint.key_id.clone());
+        previous.push(checkpoint.previous);
+        assert_eq!(checkpoint.statement, b"said");
         checkpoint.signature.iter().rev().eq(&checkpoint.message())
     };
     let report = verify(desk.path(), None, &[], is_right, |_| {}).expect("reads");
-    assert_eq!((report.finding, report.counts.checkpoints), (None, 2));
-    assert_eq!(ids, [b"key 1", b"key 1"]);
+    assert_eq!((report.finding, report.counts.checkpoints, report.unsigned), (None, 3, Vec::new()));
+    assert_eq!((ids, previous), (vec![b"key 1".to_vec(); 3], vec![0, 2, 6]));
+}
+
+#[test]
+fn a_checkpoint_comes_after_enough_records_also_before_the_period_is_over() {
+    let desk = Desk::new();
+    let clock = Clock::default();
+    let few = Limits { checkpoint_records: 2, ..limits() };
+    let hooks = Hooks { signer: Some(signer(true)), ..hooks(&clock) };
+    let (writer, _) = start_with(&desk, calm(), few, hooks);
+    for (payload, checkpoints) in [(b"1", 1), (b"2", 1), (b"3", 2), (b"4", 2)] {
+        writer.submit(payload.to_vec()).wait();
+        until(|| writer.state().checkpoints == checkpoints);
+    }
+    writer.stop(LONG);
+    assert_eq!(lines(&desk), ["1", "checkpoint", "2", "3", "checkpoint", "4", "checkpoint"]);
+}
+
+#[test]
+fn a_killed_writers_last_records_are_signed_at_the_next_start() {
+    // given a journal whose writer ended before it signed
+    let desk = Desk::new();
+    let (mut journal, _) = desk.open();
+    append(&mut journal, &[b"1"]);
+    drop(journal);
+
+    // when a writer starts, which gets no record
+    let hooks = Hooks { signer: Some(signer(true)), ..hooks(&Clock::default()) };
+    let (writer, _) = start_with(&desk, calm(), limits(), hooks);
+    until(|| writer.state().checkpoints == 1);
+    writer.stop(LONG);
+
+    // then the record is covered, and the latest checkpoint is found
+    assert_eq!(lines(&desk), ["1", "checkpoint"]);
+    let mut read = Vec::new();
+    let latest = journal::latest_checkpoint(desk.path(), |record| read.push(record.sequence));
+    assert_eq!(latest.expect("reads").map(|latest| latest.head.sequence), Some(1));
+    assert_eq!(read, [1, 2]);
 }
 
 #[test]
@@ -310,7 +352,7 @@ fn a_signer_that_refuses_is_counted() {
     let (writer, _) = start_with(&desk, calm(), limits(), hooks);
     writer.submit(b"1".to_vec()).wait();
     let state = writer.stop(LONG).state;
-    assert_eq!((state.checkpoints, state.unsigned, state.synced), (0, 1, 1));
+    assert_eq!((state.checkpoints, state.unsigned, state.synced), (0, 2, 1), "at first and at the end");
 }
 
 #[test]
