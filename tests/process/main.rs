@@ -13,6 +13,7 @@ mod canaries;
 mod erasure;
 mod faults;
 mod follow;
+mod forging;
 mod full_disk;
 mod hashing;
 mod hostile;

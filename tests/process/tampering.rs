@@ -14,14 +14,17 @@ use crate::trail::{ID, RECORDS, word, write_journal};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// The journal of the test has no checkpoints, so that only its chain is verified.
+const UNSIGNED: &[&str] = &["--database", "--allow-unsigned"];
+
 /// The database of an audit trail.
-enum Place {
+pub(crate) enum Place {
     Postgres(String),
     Sqlite(PathBuf),
 }
 
 impl Place {
-    fn of(setup: &Setup, url: Option<&str>) -> Self {
+    pub(crate) fn of(setup: &Setup, url: Option<&str>) -> Self {
         let main = setup.folder.path().join("gatewright-data/gatewright.db");
         url.map_or_else(
             || Self::Sqlite(store::audit_db::trail_path(&main)),
@@ -30,7 +33,7 @@ impl Place {
     }
 
     /// Runs statements directly on the database; `gw.` is the schema of its tables.
-    fn run(&self, sql: &str) -> Vec<Vec<String>> {
+    pub(crate) fn run(&self, sql: &str) -> Vec<Vec<String>> {
         match self {
             Self::Postgres(url) => {
                 let rows = rows(url, &sql.replace("gw.", "gatewright.")).unwrap();
@@ -55,19 +58,32 @@ impl Place {
     }
 
     /// Bytes as a literal, from hexadecimal digits.
-    fn bytes(&self, digits: &str) -> String {
+    pub(crate) fn bytes(&self, digits: &str) -> String {
         match self {
             Self::Postgres(_) => format!("'\\x{digits}'"),
             Self::Sqlite(_) => format!("x'{digits}'"),
         }
     }
 
+    /// A column of bytes as hexadecimal digits.
+    pub(crate) fn digits(&self, column: &str) -> String {
+        match self {
+            Self::Postgres(_) => format!("encode({column}, 'hex')"),
+            Self::Sqlite(_) => format!("hex({column})"),
+        }
+    }
+
+    /// An id as a literal.
+    pub(crate) fn uuid(&self, id: &str) -> String {
+        match self {
+            Self::Postgres(_) => format!("'{id}'"),
+            Self::Sqlite(_) => self.bytes(&id.replace('-', "")),
+        }
+    }
+
     /// The id of the test's journal.
     fn id(&self) -> String {
-        match self {
-            Self::Postgres(_) => format!("'{ID}'"),
-            Self::Sqlite(_) => self.bytes(&ID.to_string().replace('-', "")),
-        }
+        self.uuid(&ID.to_string())
     }
 
     /// The payload with one bit changed.
@@ -90,7 +106,7 @@ impl StoredTrail<'_> {
     /// Changes the rows, checks that the first bad record is reported, and restores the rows.
     fn named(&self, change: &str, more: &[&str], sequence: u64, what: &str) {
         self.place.run(change);
-        let (status, _, finding) = self.setup.verify(&[&["--database"], more].concat());
+        let (status, _, finding) = self.setup.verify(&[UNSIGNED, more].concat());
         assert_eq!((status, &finding["sequence"]), (Some(1), &Value::from(sequence)), "{change}: {finding}");
         assert!(finding["what"].as_str().unwrap().contains(what), "{change}: {finding}");
         self.restore();
@@ -104,7 +120,7 @@ impl StoredTrail<'_> {
     }
 
     fn is_whole(&self, more: &[&str]) {
-        let (status, report, finding) = self.setup.verify(&[&["--database"], more].concat());
+        let (status, report, finding) = self.setup.verify(&[UNSIGNED, more].concat());
         assert_eq!((status, finding), (Some(0), Value::Null), "{report}");
     }
 }

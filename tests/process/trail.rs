@@ -142,7 +142,7 @@ impl Files {
 
     fn verify(&self, more: &[&str]) -> (Option<i32>, Value, Value) {
         let directory = self.copy.to_str().unwrap();
-        self.setup.verify(&[&["--offline", "--journal", directory], more].concat())
+        self.setup.verify(&[&["--offline", "--allow-unsigned", "--journal", directory], more].concat())
     }
 
     /// The index of the segment that contains a text.

@@ -12,6 +12,8 @@ use model::{Now, hex};
 use serde_json::{Value, json};
 use store::audit_db;
 
+use crate::statement::Voucher;
+
 /// The kind of the row that replaces a refused record in the database.
 pub const SET_ASIDE: &str = "audit_set_aside";
 /// The record kind of that row; no journal record has it. Its payload is a dead letter.
@@ -32,6 +34,8 @@ pub(crate) enum DeadLetter {
         to: u64,
         /// The reason.
         reason: String,
+        /// What the node signed about it, in hexadecimal digits.
+        signature: Option<String>,
     },
     /// The journal differs from its state when it was last read.
     Lost {
@@ -142,6 +146,26 @@ impl DeadLetter {
             from: skipped.from,
             to: skipped.to.saturating_sub(1),
             reason: why.to_owned(),
+            signature: None,
+        }
+    }
+
+    /// The letter, signed where it says that records are lost.
+    pub(super) fn signed(mut self, voucher: &Voucher) -> Self {
+        let signed = voucher.lost(&self);
+        if let Self::Unreadable { signature, .. } = &mut self {
+            *signature = signed;
+        }
+        self
+    }
+
+    /// What a node signs about records that it could not read.
+    pub(super) fn claim(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Unreadable { journal, from, to, reason, .. } => Some(
+                [&journal.0, from.to_be_bytes().as_slice(), &to.to_be_bytes(), reason.as_bytes()].concat(),
+            ),
+            Self::Refused(_) | Self::Lost { .. } => None,
         }
     }
 
@@ -162,7 +186,8 @@ impl DeadLetter {
         let journal = JournalId(hex::decode_array(text("journal")?)?);
         let reason = text("reason")?.to_owned();
         if let (Some(from), Some(to)) = (number("from"), number("to")) {
-            return Some(Self::Unreadable { journal, from, to, reason });
+            let signature = text("signature").map(str::to_owned);
+            return Some(Self::Unreadable { journal, from, to, reason, signature });
         }
         if let Some(shipped) = number("shipped") {
             return Some(Self::Lost { journal, shipped, records: 0, reason });
@@ -181,9 +206,13 @@ impl DeadLetter {
     fn value(&self) -> Value {
         match self {
             Self::Refused(refused) => refused.value(),
-            Self::Unreadable { journal, from, to, reason } => {
-                json!({ "journal": journal.to_string(), "from": from, "to": to, "reason": reason })
-            }
+            Self::Unreadable { journal, from, to, reason, signature } => json!({
+                "journal": journal.to_string(),
+                "from": from,
+                "to": to,
+                "reason": reason,
+                "signature": signature,
+            }),
             Self::Lost { journal, shipped, reason, .. } => {
                 json!({ "journal": journal.to_string(), "shipped": shipped, "reason": reason })
             }

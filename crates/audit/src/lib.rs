@@ -13,6 +13,7 @@ mod record;
 mod recorder;
 pub mod ship;
 pub mod sinks;
+mod statement;
 mod user_numbers;
 pub mod verify;
 
@@ -25,6 +26,7 @@ pub use self::detail_keys::DetailKeyFile;
 pub use self::intent_log::{IntentLog, SEGMENTS};
 pub use self::record::{markdown, row};
 pub use self::recorder::{Auditor, Condition};
+pub use self::statement::{Statement, Voucher, latest_statement};
 pub use self::user_numbers::highest_user;
 
 /// Sets batch scheduling for an audit thread, so that it does not preempt request threads: under load it runs

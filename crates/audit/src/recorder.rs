@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::record::{Detail, Line, Plain, VERSION};
 use crate::ship::ShipStats;
+use crate::statement::Voucher;
 use crate::{DetailKeyFile, IntentLog, intent_log, step_aside};
 
 /// A record that waits longer than this makes the condition `Failing`.
@@ -35,6 +36,7 @@ pub struct Auditor {
     kinds: Mutex<BTreeMap<&'static str, u64>>,
     looked: AtomicBool,
     shipping: Arc<ShipStats>,
+    voucher: Arc<Voucher>,
     sinks: Mutex<Vec<(&'static str, Arc<ShipStats>)>>,
 }
 
@@ -61,9 +63,11 @@ impl Auditor {
         rng: Rng,
     ) -> io::Result<Self> {
         let (times, said) = (clock.clone(), clock.clone());
+        let voucher = Arc::new(Voucher::new(CheckpointKey::first(keyring)));
+        let states = Arc::clone(&voucher);
         let signer = CheckpointKey::first(keyring).map(|key| Signer {
             key_id: key.public().id().to_vec(),
-            statement: Box::new(Vec::new),
+            statement: Box::new(move || states.statement()),
             sign: Box::new(move |message| Some(key.attest(message))),
         });
 
@@ -84,6 +88,7 @@ impl Auditor {
             kinds: Mutex::default(),
             looked: AtomicBool::new(false),
             shipping: Arc::default(),
+            voucher,
             sinks: Mutex::default(),
         })
     }
@@ -181,6 +186,11 @@ impl Auditor {
     /// Statistics of shipping the journal; the shipper updates them.
     pub fn shipping(&self) -> &Arc<ShipStats> {
         &self.shipping
+    }
+
+    /// Signs what this node states about the trail.
+    pub fn voucher(&self) -> &Arc<Voucher> {
+        &self.voucher
     }
 
     /// Adds a sink other than the database, and returns its statistics, which its shippers update.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use audit::ship::{JournalTail, ShipStats, Shipper, ShipperSettings};
 use audit::sinks::{Database, Sink, SinkError};
-use audit::{Refused, SET_ASIDE};
+use audit::{Refused, SET_ASIDE, Voucher};
 use fixtures::Engine;
 use store::audit_db::{Place, Shipment, Shipped};
 
@@ -37,6 +37,11 @@ struct FaultySink {
     deaf: AtomicBool,
 }
 
+/// The database as a sink, with a voucher that signs nothing.
+fn database(audit: Arc<Audit>) -> Database {
+    Database::new(audit, Arc::new(Voucher::new(None)))
+}
+
 impl FaultySink {
     fn new(audit: Audit) -> Self {
         let [away, deaf] = [false, false].map(AtomicBool::new);
@@ -44,7 +49,7 @@ impl FaultySink {
     }
 
     fn inner(&self) -> Database {
-        Database(Arc::clone(&self.inner.lock().unwrap()))
+        database(Arc::clone(&self.inner.lock().unwrap()))
     }
 }
 
@@ -373,7 +378,7 @@ async fn postgres_refuses_a_record_with_a_nul_character_and_takes_the_rest() {
     assert!(journal.append(time, &[entry]).failure.is_none());
     append(&mut journal, &node, 32, 30);
 
-    let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(node.open_audit())));
+    let job = Shipper::new(settings(node.folder.path()), database(Arc::new(node.open_audit())));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, (1..=61).collect::<Vec<_>>());
 
@@ -409,7 +414,7 @@ async fn many_records_are_shipped_in_full_batches() {
         assert!(journal.append(time, &[entry]).failure.is_none());
     }
 
-    let job = Shipper::new(settings(node.folder.path()), Database(Arc::new(node.open_audit())));
+    let job = Shipper::new(settings(node.folder.path()), database(Arc::new(node.open_audit())));
     node.runner.settle(&job).await.unwrap();
     assert_eq!(sequences(&node).await, (1..=4503).collect::<Vec<_>>());
     assert_eq!(job.shipping().batches().count, 4, "2000, 2000, 500 with two long ones, and the last");

@@ -34,6 +34,7 @@ pub use self::tail::JournalTail;
 use crate::blocking;
 use crate::dead_letters::{self, DeadLetter, Refused};
 use crate::sinks::{Sink, SinkError};
+use crate::statement::Voucher;
 
 /// The context of a step.
 pub struct ShipContext<'a> {
@@ -115,6 +116,8 @@ pub struct ShipperSettings {
     /// can be removed by a power failure. `u64::MAX` where it is not known: then all written records. May
     /// block.
     pub ready: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Signs that records could not be read.
+    pub voucher: Option<Arc<Voucher>>,
     /// Receives statistics.
     pub shipping: Arc<ShipStats>,
     /// Called with the sequence before which the journal may be removed; without it, all segments stay.
@@ -137,6 +140,7 @@ impl Default for ShipperSettings {
             retention: 400 * day,
             journal_keep: 7 * day,
             ready: Arc::new(|| u64::MAX),
+            voucher: None,
             shipping: Arc::default(),
             forget: None,
         }
@@ -254,6 +258,7 @@ impl<S: Sink> Shipper<S> {
             after: batch.after,
             records: batch.records,
             heads: batch.heads,
+            kept_proof: None,
             now: ctx.now,
         };
 
@@ -338,6 +343,10 @@ impl<S: Sink> Shipper<S> {
 
     async fn set_aside(&self, letter: DeadLetter) -> Result<(), ShipError> {
         let count = letter.records();
+        let letter = match &self.settings.voucher {
+            Some(voucher) => letter.signed(voucher),
+            None => letter,
+        };
         let path = self.settings.dead_letters.clone();
         let written = blocking(move || dead_letters::write(&path, &[letter])).await?;
         written.map_err(|error| ShipError::Other(format!("the dead letters cannot be written: {error}")))?;

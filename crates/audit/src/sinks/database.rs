@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use model::Now;
 use runtime::Parked;
-use store::audit_db::{Audit, Place, Shipment, Shipped};
+use store::audit_db::{Audit, Place, Prove, Shipment, Shipped};
 
 use super::sink::{Sink, SinkError};
+use crate::statement::Voucher;
 
 /// How far ahead partitions are created: a month, or a little more.
 const AHEAD: Duration = Duration::from_hours(24 * 31);
@@ -18,23 +19,47 @@ const ROUNDS: u32 = 60;
 
 /// The audit trail in the database.
 #[derive(Debug)]
-pub struct Database(pub Arc<Audit>);
+pub struct Database {
+    audit: Arc<Audit>,
+    voucher: Arc<Voucher>,
+}
+
+impl Database {
+    /// The trail in the database. `voucher` signs where its rows begin, and is told what has arrived.
+    pub fn new(audit: Arc<Audit>, voucher: Arc<Voucher>) -> Self {
+        Self { audit, voucher }
+    }
+
+    fn prove(&self) -> Prove {
+        let voucher = Arc::clone(&self.voucher);
+        Arc::new(move |journal, place| voucher.kept(journal, place))
+    }
+}
 
 impl Sink for Database {
     async fn resume(&self, journal: [u8; 16]) -> Result<Option<Place>, SinkError> {
-        Ok(self.0.journal(journal).await?.map(|journal| journal.shipped))
+        Ok(self.audit.journal(journal).await?.map(|journal| journal.shipped))
     }
 
-    async fn take(&self, _: &Parked<'_>, shipment: Shipment) -> Result<Shipped, SinkError> {
-        Ok(self.0.insert(shipment).await?)
+    async fn take(&self, _: &Parked<'_>, mut shipment: Shipment) -> Result<Shipped, SinkError> {
+        let (journal, before, after) = (shipment.journal, shipment.before, shipment.after);
+        if shipment.known.is_none() && before.sequence > 0 {
+            shipment.kept_proof = self.voucher.kept(journal, before);
+        }
+        let shipped = self.audit.insert(shipment).await?;
+        if matches!(shipped, Shipped::Stored(_)) {
+            self.voucher.arrived(journal, after);
+        }
+        Ok(shipped)
     }
 
-    /// Creates partitions before they are needed.
+    /// Creates partitions before they are needed, and notes the journals of other nodes.
     async fn maintain(&self, now: Now, before: Now) -> Result<bool, SinkError> {
-        self.0.prepare(&[now, now.plus(AHEAD)]).await?;
+        self.audit.prepare(&[now, now.plus(AHEAD)]).await?;
+        self.voucher.seen(&self.audit.journals().await?);
         let mut rounds = 0;
         // A round is short, so that other statements do not wait for long.
-        while self.0.retire(before).await?.more {
+        while self.audit.retire(before, self.prove()).await?.more {
             rounds += 1;
             if rounds == ROUNDS {
                 return Ok(true);

@@ -1,19 +1,25 @@
 //! The chain as the database has it.
 
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
 use journal::{Chain, Checker, Checkpoint, Fault, Hash, Head, JournalId, Kind, Record, Time};
 use model::Now;
+use protocol::sealed::purpose::Purpose;
 use store::audit_db::{self, Audit};
 
-use super::finding::{Checked, Finding, Note, RowFault, SetAside, Source};
+use super::finding::{Checked, Finding, Note, RowFault, SetAside, Source, Unvouched};
 use super::set_aside::{DeadLetters, Found};
 use super::{Known, Signatures, VerifyError};
 use crate::dead_letters::Refused;
 use crate::record::row::{self, signed};
+use crate::statement::{Statement, kept_claim, latest_checkpoint};
 
 /// Rows that are read at once.
 const PAGE: i64 = 500;
 
-/// Verifies every journal that the database has. `progress` gets the records that are done and those of the
+/// Verifies every journal that the database has, and that it has each record of which a signed checkpoint says
+/// that it was there: a checkpoint among the rows, or one of `local`, the journals of this node.  `progress` gets the records that are done and those of the
 /// whole journal; 0 where that is not known.
 ///
 /// # Errors
@@ -22,14 +28,23 @@ pub async fn verify(
     audit: &Audit,
     known: &Known,
     letters: &DeadLetters,
+    local: &[PathBuf],
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Vec<Checked>, VerifyError> {
     let heads = [known.named.as_slice(), &known.kept].concat();
     let mut all = Vec::new();
     let journals = audit.journals().await?;
+    let mut stated = Stated::default();
     for journal in &journals {
-        all.push(one(audit, journal, &heads, &known.signatures, letters, progress).await?);
+        let mut checked =
+            one(audit, journal, &heads, &known.signatures, letters, &mut stated, progress).await?;
+        begin(&mut checked, journal, &known.signatures);
+        all.push(checked);
     }
+    for directory in local {
+        stated.read(directory, &known.signatures)?;
+    }
+    stated.compare(audit, &journals, &mut all).await?;
 
     let is_there = |head: &Head| journals.iter().any(|journal| journal.id == head.journal.0);
     let missed = heads.into_iter().filter(|head| !is_there(head));
@@ -78,12 +93,89 @@ fn head(journal: JournalId, sequence: i64, hash: [u8; 32]) -> Head {
     Head { journal, sequence: u64::try_from(sequence).unwrap_or(0), hash: Hash(hash) }
 }
 
+/// Checks where the rows of a journal begin: behind what retention removed, if a signed statement says so.
+fn begin(checked: &mut Checked, journal: &audit_db::Journal, signatures: &Signatures) {
+    if journal.kept.sequence == 0 {
+        return;
+    }
+    let claim = kept_claim(journal.id, journal.kept);
+    let proof = journal.kept_proof.as_deref().unwrap_or_default();
+    if signatures.are_checked() && !signatures.confirm(Purpose::AuditKept, &claim, proof) {
+        checked.unvouched.push(Unvouched::Kept(journal.kept.sequence.unsigned_abs()));
+    }
+}
+
+/// What signed checkpoints say of the journals in the database.
+#[derive(Default)]
+struct Stated(HashMap<JournalId, (Head, JournalId)>);
+
+impl Stated {
+    /// Takes what a checkpoint with a right signature says: the furthest record of each journal counts.
+    fn take(&mut self, checkpoint: &Checkpoint) {
+        for head in Statement::parse(&checkpoint.statement).unwrap_or_default().journals {
+            let furthest = self.0.entry(head.journal).or_insert((head, checkpoint.head.journal));
+            if furthest.0.sequence < head.sequence {
+                *furthest = (head, checkpoint.head.journal);
+            }
+        }
+    }
+
+    /// Takes what the latest checkpoint in a directory says.
+    fn read(&mut self, directory: &Path, signatures: &Signatures) -> Result<(), VerifyError> {
+        let latest = latest_checkpoint(directory);
+        let latest = latest.map_err(|why| VerifyError::Directory(directory.to_owned(), why))?;
+        if let Some(checkpoint) = latest.filter(|latest| signatures.are_right(latest)) {
+            self.take(&checkpoint);
+        }
+        Ok(())
+    }
+
+    /// Compares it with the rows.
+    async fn compare(
+        &self,
+        audit: &Audit,
+        journals: &[audit_db::Journal],
+        all: &mut Vec<Checked>,
+    ) -> Result<(), VerifyError> {
+        for (id, (stated, by)) in &self.0 {
+            let known = journals.iter().find(|journal| journal.id == id.0);
+            let sequence = signed(stated.sequence);
+            let is_there = match known {
+                // Retention has removed it, as a signed statement says.
+                Some(journal) if sequence <= journal.kept.sequence => true,
+                Some(journal) if sequence > journal.shipped.sequence => false,
+                Some(_) => {
+                    let before = (sequence.saturating_sub(1), Now::from_micros(i64::MAX));
+                    let found = audit.chain(id.0, before, 1).await?;
+                    // A row that is missing is a finding of its own, or was set aside.
+                    found.first().is_none_or(|row| row.sequence != sequence || row.hash == stated.hash.0)
+                }
+                None => false,
+            };
+            if is_there {
+                continue;
+            }
+
+            let finding = Finding::Stated { sequence: stated.sequence, by: *by };
+            match all.iter_mut().find(|checked| checked.journal == Some(*id)) {
+                Some(checked) => _ = checked.finding.get_or_insert(finding),
+                None => {
+                    let missing = Checked::new(Some(*id), Source::Database);
+                    all.push(Checked { finding: Some(finding), ..missing });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 async fn one(
     audit: &Audit,
     journal: &audit_db::Journal,
     known: &[Head],
     signatures: &Signatures,
     letters: &DeadLetters,
+    stated: &mut Stated,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked, VerifyError> {
     let id = JournalId(journal.id);
@@ -107,7 +199,14 @@ async fn one(
         };
         heads.push(head);
     }
-    let checker = match Checker::new(start, &heads, |checkpoint| signatures.are_right(checkpoint)) {
+    let is_right = |checkpoint: &Checkpoint| {
+        let is_right = signatures.are_right(checkpoint);
+        if is_right {
+            stated.take(checkpoint);
+        }
+        is_right
+    };
+    let checker = match Checker::new(start, &heads, is_right) {
         Ok(checker) => checker,
         Err(fault) => {
             checked.finding = Some(found(journal.kept.sequence, None, RowFault::Chain(fault)));
@@ -115,7 +214,15 @@ async fn one(
         }
     };
 
-    let mut walk = Walk { journal: id, checker, letters, trusts: None, set_aside: Vec::new() };
+    let mut walk = Walk {
+        journal: id,
+        checker,
+        letters,
+        signatures,
+        trusts: None,
+        set_aside: Vec::new(),
+        lost: Vec::new(),
+    };
     checked.finding = records(audit, journal, &mut walk, progress).await?;
     if checked.finding.is_none() {
         let last = u64::try_from(journal.shipped.sequence).unwrap_or(0);
@@ -129,6 +236,11 @@ async fn one(
     checked.counts = walk.checker.counts();
     checked.end = Some(walk.checker.chain().head());
     checked.set_aside = walk.set_aside;
+    checked.unvouched = walk.lost;
+    let unsigned = walk.checker.unsigned();
+    if checked.finding.is_none() {
+        checked.cover(&unsigned, signatures);
+    }
     Ok(checked)
 }
 
@@ -137,9 +249,12 @@ struct Walk<'a, F> {
     journal: JournalId,
     checker: Checker<F>,
     letters: &'a DeadLetters,
+    signatures: &'a Signatures,
     /// What comes before this record was lost: it is taken as it is.
     trusts: Option<u64>,
     set_aside: Vec<SetAside>,
+    /// The ranges of dead letters that no node has signed.
+    lost: Vec<Unvouched>,
 }
 
 impl<F: FnMut(&Checkpoint) -> bool> Walk<'_, F> {
@@ -178,6 +293,9 @@ impl<F: FnMut(&Checkpoint) -> bool> Walk<'_, F> {
                     let to = lost.to;
                     let reason = lost.reason.clone();
                     self.set_aside.push(SetAside { from, to, reason, proved: false });
+                    if self.signatures.are_checked() && !lost.is_signed(self.signatures) {
+                        self.lost.push(Unvouched::DeadLetter { from, to });
+                    }
                     self.trusts = Some(to.saturating_add(1));
                 }
                 _ => break,

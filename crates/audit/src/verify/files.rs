@@ -99,7 +99,9 @@ fn one(
     let told = |at: journal::Progress| progress(at.done, at.total);
     let report = journal::verify(directory, None, heads, |checkpoint| signatures.are_right(checkpoint), told);
     let report = report.map_err(|why| VerifyError::Directory(directory.to_owned(), why))?;
-    Ok(Checked::of_report(directory, &report))
+    let mut checked = Checked::of_report(directory, &report);
+    checked.cover(&report.unsigned, signatures);
+    Ok(checked)
 }
 
 impl Checked {

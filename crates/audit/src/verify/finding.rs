@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use journal::{Counts, Fault, Head, JournalId};
+use journal::{Counts, Fault, Head, JournalId, Stretch};
 use model::Now;
+
+use super::Signatures;
 
 /// What the verification of one journal found.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct Checked {
     pub notes: Vec<Note>,
     /// The records that the shipper set aside.
     pub set_aside: Vec<SetAside>,
+    /// What no signature covers, and counts as a finding unless the operator allows it.
+    pub unvouched: Vec<Unvouched>,
     /// The first bad thing.
     pub finding: Option<Finding>,
 }
@@ -38,7 +43,31 @@ impl Checked {
             end: None,
             notes: Vec::new(),
             set_aside: Vec::new(),
+            unvouched: Vec::new(),
             finding: None,
+        }
+    }
+
+    /// Whether nothing is wrong, and everything is covered by a signature, as far as `signatures` asks for it.
+    pub fn is_right(&self, signatures: &Signatures) -> bool {
+        self.finding.is_none() && (self.unvouched.is_empty() || !signatures.are_required())
+    }
+
+    /// Notes the records that no checkpoint covers: as unvouched for where they are too many, or reach over too
+    /// long a time, for a writer that signs; else as a note, because the last ones are not signed yet.
+    pub(super) fn cover(&mut self, unsigned: &[Stretch], signatures: &Signatures) {
+        if !signatures.are_checked() {
+            return self.notes.push(Note::NothingVouched);
+        }
+        let has_none = self.counts.checkpoints == 0;
+        for stretch in unsigned {
+            let is_over = self.end.is_none_or(|end| stretch.to < end.sequence);
+            let unvouched = Unvouched::Records(Unsigned::of(stretch));
+            if has_none || is_over || is_too_much(stretch) {
+                self.unvouched.push(unvouched);
+            } else {
+                self.notes.push(Note::NotSignedYet(Unsigned::of(stretch)));
+            }
         }
     }
 
@@ -73,6 +102,80 @@ impl fmt::Display for Source {
     }
 }
 
+/// The longest time that records of a working journal stay without a checkpoint, which comes every minute; and
+/// their greatest number, since a checkpoint comes after every 8192 records, and a queue holds as many.
+const UNSIGNED_TIME: Duration = Duration::from_mins(2);
+const UNSIGNED_RECORDS: u64 = 20_000;
+
+fn is_too_much(stretch: &Stretch) -> bool {
+    let time = stretch.latest.since(stretch.earliest);
+    let records = stretch.to.saturating_sub(stretch.from).saturating_add(1);
+    time.is_none_or(|time| time > UNSIGNED_TIME) || records > UNSIGNED_RECORDS
+}
+
+/// Records without a signature: the first and the last of them, and their times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsigned {
+    /// The sequence of the first of them.
+    pub from: u64,
+    /// The sequence of the last of them.
+    pub to: u64,
+    /// The earliest of their times.
+    pub earliest: Now,
+    /// The latest of their times.
+    pub latest: Now,
+}
+
+impl Unsigned {
+    fn of(stretch: &Stretch) -> Self {
+        let [earliest, latest] = [stretch.earliest, stretch.latest].map(|time| Now::from_micros(time.0));
+        Self { from: stretch.from, to: stretch.to, earliest, latest }
+    }
+}
+
+impl fmt::Display for Unsigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, earliest, latest } = self;
+        write!(f, "records {from} to {to}, from {earliest} to {latest}")
+    }
+}
+
+/// What no signature covers though one should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unvouched {
+    /// No checkpoint covers these records.
+    Records(Unsigned),
+    /// The rows up to this sequence are not there, and no signed statement says that retention removed them.
+    Kept(u64),
+    /// A dead letter says that these records could not be read, and no node has signed it.
+    DeadLetter {
+        /// The sequence of the first of them.
+        from: u64,
+        /// The sequence of the last of them.
+        to: u64,
+    },
+}
+
+impl fmt::Display for Unvouched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Records(records) => {
+                write!(f, "not vouched for: {records}: no signed checkpoint covers them")
+            }
+            Self::Kept(sequence) => write!(
+                f,
+                "not vouched for: records up to {sequence} are not there, and no signed statement says that \
+                 retention removed them"
+            ),
+            Self::DeadLetter { from, to } => write!(
+                f,
+                "not vouched for: records {from} to {to} are not there, and the dead letter that says so is not \
+                 signed"
+            ),
+        }
+    }
+}
+
 /// What a verification leaves open, though it is no fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -89,6 +192,10 @@ pub enum Note {
     NotCompared,
     /// There is no record in the directory.
     Empty,
+    /// There is no key to check signatures with: the chain proves only that it is consistent in itself.
+    NothingVouched,
+    /// The last records, which the next checkpoint will cover.
+    NotSignedYet(Unsigned),
     /// A shipper found other files than those that it had shipped from: put back from a copy, or short of
     /// their end.
     FilesChanged {
@@ -114,6 +221,12 @@ impl fmt::Display for Note {
             Self::RowsRemoved => f.write_str("older records were removed, and what they held is not proved"),
             Self::NotCompared => f.write_str("the database was not asked what it knows"),
             Self::Empty => f.write_str("there is no record in it"),
+            Self::NothingVouched => f.write_str(
+                "nothing is vouched for: without a key, only the chain was checked, which can be written anew",
+            ),
+            Self::NotSignedYet(records) => {
+                write!(f, "not vouched for yet: {records}: they are not signed until the next checkpoint")
+            }
             Self::FilesChanged { shipped, reason } => {
                 write!(f, "after record {shipped} the files were other ones: {reason}")
             }
@@ -173,6 +286,13 @@ pub enum Finding {
         /// The sequence of the known record.
         sequence: u64,
     },
+    /// Another journal states that this record is there, and it is not, or it is another one.
+    Stated {
+        /// The sequence of the stated record.
+        sequence: u64,
+        /// The journal that states it.
+        by: JournalId,
+    },
 }
 
 impl fmt::Display for Finding {
@@ -185,6 +305,13 @@ impl fmt::Display for Finding {
             Self::Row { sequence, at: None, fault } => write!(f, "record {sequence}: {fault}"),
             Self::Missing { sequence } => {
                 write!(f, "record {sequence}: it is known, and nothing of its journal is there")
+            }
+            Self::Stated { sequence, by } => {
+                write!(
+                    f,
+                    "record {sequence}: a signed checkpoint of journal {by} says that it was there, and it is "
+                )?;
+                f.write_str("not there or another one")
             }
         }
     }

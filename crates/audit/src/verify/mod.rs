@@ -18,8 +18,9 @@ use journal::{Checkpoint, Hash, Head, JournalId, ReadError};
 use model::hex;
 use protocol::sealed::checkpoint::{Succession, TrustedCheckpointKeys};
 use protocol::sealed::keyring::Keyring;
+use protocol::sealed::purpose::Purpose;
 
-pub use self::finding::{Checked, Finding, Note, RowFault, SetAside, Source};
+pub use self::finding::{Checked, Finding, Note, RowFault, SetAside, Source, Unsigned, Unvouched};
 pub use self::set_aside::DeadLetters;
 
 /// What a verification compares the trail with.
@@ -36,28 +37,48 @@ pub struct Known {
 
 /// The signatures of checkpoints, and the keys that tell which are right.
 #[derive(Debug)]
-pub struct Signatures(TrustedCheckpointKeys);
+pub struct Signatures {
+    keys: TrustedCheckpointKeys,
+    /// Whether what has no signature is accepted.
+    unsigned_allowed: bool,
+}
 
 impl Signatures {
     /// Signatures by the keys of `keyring`; without one every signature counts as right.
     pub fn of(keyring: Option<&Keyring>) -> Self {
-        Self(keyring.map(TrustedCheckpointKeys::of).unwrap_or_default())
+        Self { keys: keyring.map(TrustedCheckpointKeys::of).unwrap_or_default(), unsigned_allowed: false }
+    }
+
+    /// Accepts what has no signature; wrong signatures stay wrong.
+    #[must_use]
+    pub fn allow_unsigned(self, allowed: bool) -> Self {
+        Self { unsigned_allowed: allowed, ..self }
+    }
+
+    /// Whether what has no signature is a finding.
+    pub fn are_required(&self) -> bool {
+        self.are_checked() && !self.unsigned_allowed
+    }
+
+    /// Whether one of the keys made this statement.
+    fn confirm(&self, purpose: Purpose, claim: &[u8], statement: &[u8]) -> bool {
+        self.keys.confirm_statement(purpose, claim, statement)
     }
 
     /// Adds the keys of lines that are not in the key file any more, for which a known key vouches.
     pub fn accept(&mut self, successions: &[Succession]) {
-        self.0.accept(successions);
+        self.keys.accept(successions);
     }
 
     /// Whether there are keys to check signatures with.
     pub fn are_checked(&self) -> bool {
-        !self.0.is_empty()
+        !self.keys.is_empty()
     }
 
     /// Whether the signature of `checkpoint` is right; true where there is no key to tell.
     pub fn are_right(&self, checkpoint: &Checkpoint) -> bool {
         let (id, signature) = (&checkpoint.key_id, &checkpoint.signature);
-        self.0.is_empty() || self.0.confirm(id, &checkpoint.message(), signature)
+        self.keys.is_empty() || self.keys.confirm(id, &checkpoint.message(), signature)
     }
 }
 

@@ -6,9 +6,11 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use journal::JournalId;
+use model::hex;
+use protocol::sealed::purpose::Purpose;
 
-use super::VerifyError;
 use super::finding::Note;
+use super::{Signatures, VerifyError};
 use crate::dead_letters::{DeadLetter, Refused};
 
 /// The dead letters of some files.
@@ -26,6 +28,16 @@ pub(super) struct Unreadable {
     from: u64,
     pub(super) to: u64,
     pub(super) reason: String,
+    claim: Vec<u8>,
+    signature: Option<String>,
+}
+
+impl Unreadable {
+    /// Whether the node has signed it.
+    pub(super) fn is_signed(&self, signatures: &Signatures) -> bool {
+        let signature = self.signature.as_deref().and_then(hex::decode);
+        signature.is_some_and(|made| signatures.confirm(Purpose::AuditDeadLetter, &self.claim, &made))
+    }
 }
 
 /// What is known of a record that is missing.
@@ -55,12 +67,14 @@ impl DeadLetters {
             file => file?,
         };
         for line in BufReader::new(file).split(b'\n') {
-            match DeadLetter::parse(&line?) {
+            let letter = DeadLetter::parse(&line?);
+            let claim = letter.as_ref().and_then(DeadLetter::claim).unwrap_or_default();
+            match letter {
                 Some(DeadLetter::Refused(refused)) => {
                     self.refused.insert((refused.journal, refused.sequence), refused);
                 }
-                Some(DeadLetter::Unreadable { journal, from, to, reason }) if from <= to => {
-                    self.unreadable.push(Unreadable { journal, from, to, reason });
+                Some(DeadLetter::Unreadable { journal, from, to, reason, signature }) if from <= to => {
+                    self.unreadable.push(Unreadable { journal, from, to, reason, claim, signature });
                 }
                 Some(DeadLetter::Lost { journal, shipped, reason, .. }) => {
                     self.losses.push((journal, Note::FilesChanged { shipped, reason }));

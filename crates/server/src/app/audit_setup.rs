@@ -114,6 +114,13 @@ pub async fn open(
         DetailKeyFile::open(&place.join("keys"), keyring.clone(), rng.clone()).map_err(failed)?;
     let auditor =
         Auditor::start(journal, intents, detail_keys, keyring, clock.clone(), rng.clone()).map_err(failed)?;
+    if writes == JournalOwner::Command {
+        // So that the commands' journal states the server's too.
+        let server = audit_dir(data, JournalOwner::Server).join("journal");
+        if let Some(statement) = audit::latest_statement(&server).map_err(failed)? {
+            auditor.voucher().repeat(&statement);
+        }
+    }
     Ok((Arc::new(auditor), unopened))
 }
 
@@ -250,6 +257,7 @@ pub fn shippers(
             keys: Some(place.join("keys")),
             dead_letters: place.join("dead-letter.jsonl"),
             node: node_name(),
+            voucher: Some(Arc::clone(auditor.voucher())),
             ..ShipperSettings::from(&config.audit)
         }
     };
@@ -278,7 +286,8 @@ pub fn shippers(
         ..commands
     };
 
-    Ok(vec![(server, Database(Arc::clone(&audit))), (commands, Database(audit))])
+    let database = || Database::new(Arc::clone(&audit), Arc::clone(auditor.voucher()));
+    Ok(vec![(server, database()), (commands, database())])
 }
 
 /// Destroys the detail keys of erased users in this data directory: in the server's file, and in the

@@ -90,6 +90,7 @@ impl App {
             Core::open(config, &public_url, &deps, Origin::default(), IfMissing::Create, &spawner).await?;
         core.ensure_signing_keys(&deps.clock).await?;
         let is_empty = is_empty(&core).await?;
+        note_known(&core, config, &spawner).await;
         let Core { store, services, audit, auditor } = core;
         let (health, report) = (tasks.health().clone(), report(tasks.health()));
         let background = Arc::new(store.background);
@@ -202,6 +203,23 @@ fn report(health: &Health) -> Report {
             health.degrade(component);
         }
     })
+}
+
+/// Tells the trail's voucher which journals and users the database has, for the first checkpoints. What cannot
+/// be asked now is told by the shipper's maintenance.
+async fn note_known(core: &Core, config: &Config, spawner: &runtime::Spawner) {
+    let voucher = core.auditor.voucher();
+    let asked = async {
+        let audit = store::audit_db::Audit::open(&store::Settings::from(&config.database), spawner)?;
+        voucher.seen(&audit.journals().await?);
+        let mut lease = core.store.background.lease(core.audit.clone());
+        let highest = lease.read().await?.one(store::queries::user::highest()).await?;
+        highest.flatten().into_iter().for_each(|number| voucher.user(number));
+        Ok::<_, store::Error>(())
+    };
+    if let Err(why) = asked.await {
+        tracing::warn!(%why, "the database cannot be asked which audit journals it has");
+    }
 }
 
 /// Whether there are no users.

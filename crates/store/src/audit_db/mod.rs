@@ -9,6 +9,8 @@ mod postgres;
 mod sql;
 mod sqlite;
 
+use std::sync::Arc;
+
 use model::{Now, UserUuid};
 use runtime::Spawner;
 
@@ -80,7 +82,12 @@ pub struct Journal {
     pub shipped: Place,
     /// The last record that retention has removed; the records after it are present.
     pub kept: Place,
+    /// The signed statement about `kept`; the signature is not checked.
+    pub kept_proof: Option<Vec<u8>>,
 }
+
+/// Makes the signed statement that the records of a journal up to a place are not in the database.
+pub type Prove = Arc<dyn Fn([u8; 16], Place) -> Option<Vec<u8>> + Send + Sync>;
 
 /// A batch of records to insert.
 #[derive(Clone, Debug)]
@@ -99,6 +106,8 @@ pub struct Shipment {
     pub records: Vec<Record>,
     /// The checkpoints among the records.
     pub heads: Vec<Head>,
+    /// The signed statement about [`Shipment::before`], where the database has nothing of the journal yet.
+    pub kept_proof: Option<Vec<u8>>,
     /// When the batch is sent.
     pub now: Now,
 }
@@ -194,6 +203,7 @@ impl Journal {
             first_seen: row.next()?,
             shipped: Place { sequence: row.next()?, hash: row.next()? },
             kept: Place { sequence: row.next()?, hash: row.next()? },
+            kept_proof: row.next()?,
         })
     }
 }
@@ -327,14 +337,14 @@ impl Audit {
     }
 
     /// Removes events older than `before`: whole partitions on PostgreSQL, a bounded number of rows on
-    /// SQLite. Each journal keeps the position where its records now begin.
+    /// SQLite. Each journal keeps the position where its records now begin, with the statement of `prove`.
     ///
     /// # Errors
     /// [`Error::Unavailable`], also while another session locks a partition; the caller tries again later.
-    pub async fn retire(&self, before: Now) -> Result<Retired, Error> {
+    pub async fn retire(&self, before: Now, prove: Prove) -> Result<Retired, Error> {
         match &self.0 {
-            Engine::Postgres(server) => server.retire(before).await,
-            Engine::Sqlite(sqlite) => sqlite.retire(before).await,
+            Engine::Postgres(server) => server.retire(before, &prove).await,
+            Engine::Sqlite(sqlite) => sqlite.retire(before, prove).await,
         }
     }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::month::Month;
 use super::sql::{self, call};
-use super::{Record, Retired, Shipment, Shipped};
+use super::{Place, Prove, Record, Retired, Shipment, Shipped};
 use crate::postgres::{Address, Conn, Fault, sort};
 use crate::statement::RawCall;
 use crate::value::{Row, Value};
@@ -160,7 +160,7 @@ impl PostgresAudit {
         Ok(made)
     }
 
-    pub(super) async fn retire(&self, before: Now) -> Result<Retired, Error> {
+    pub(super) async fn retire(&self, before: Now, prove: &Prove) -> Result<Retired, Error> {
         let mut retired = Retired::default();
         for name in self.partitions().await? {
             let end = Month::of_partition(&name).and_then(Month::end);
@@ -168,19 +168,8 @@ impl PostgresAudit {
                 continue;
             }
 
-            // A name that parses as a month contains only letters, digits and `_`. Each journal keeps its new
-            // first position.
-            let text = self.named(&format!(
-                "{BEGIN}; {NODES_TAKE_TURNS}; {LOCK_WAITS}; \
-                 UPDATE gw.audit_journals AS j SET kept_sequence = l.sequence, kept_hash = l.hash \
-                 FROM (SELECT o.id, e.sequence, e.hash FROM gw.audit_journals o CROSS JOIN LATERAL \
-                 (SELECT p.sequence, p.hash FROM gw.{name} p WHERE p.journal = o.id \
-                 ORDER BY p.sequence DESC, p.at DESC LIMIT 1) e) l \
-                 WHERE j.id = l.id AND j.kept_sequence < l.sequence; DROP TABLE gw.{name}; COMMIT"
-            ));
-
             self.months().clear();
-            match self.change(&text).await {
+            match self.drop_month(&name, prove).await {
                 Ok(()) => retired.partitions.push(name),
                 Err(_) if !self.partitions().await?.contains(&name) => {}
                 Err(error) => return Err(error),
@@ -190,6 +179,43 @@ impl PostgresAudit {
         let heads = self.run(call(&sql::DELETE_HEADS, [Value::from(before)])).await?.len();
         retired.more = heads >= 1000;
         Ok(retired)
+    }
+
+    /// Drops the partition of a month; each journal keeps its new first position, and the proof of it. Tries
+    /// again after a lock timeout or conflict.
+    async fn drop_month(&self, name: &str, prove: &Prove) -> Result<(), Error> {
+        // A name that parses as a month contains only letters, digits and `_`.
+        let begin = self.named(&format!(
+            "{BEGIN}; {NODES_TAKE_TURNS}; {LOCK_WAITS}; LOCK TABLE gw.{name} IN ACCESS EXCLUSIVE MODE"
+        ));
+        let last = self.named(&format!(
+            "SELECT o.id, e.sequence, e.hash FROM gw.audit_journals o CROSS JOIN LATERAL \
+             (SELECT p.sequence, p.hash FROM gw.{name} p WHERE p.journal = o.id \
+             ORDER BY p.sequence DESC, p.at DESC LIMIT 1) e"
+        ));
+        let end = self.named(&format!("DROP TABLE gw.{name}; COMMIT"));
+
+        let mut tries = 1;
+        loop {
+            let dropped = self.with(CHANGE, async |conn| {
+                simple(conn, &begin).await?;
+                let rows = conn.client.query_typed(&last, &[]).await.map_err(|error| sort(&error))?;
+                for row in rows {
+                    let (id, sequence, hash): (Uuid, i64, Vec<u8>) =
+                        last_of(&row).map_err(|error| sort(&error))?;
+                    let hash = hash.try_into().map_err(|_| Error::Corrupt("a hash of the trail".into()))?;
+                    let place = Place { sequence, hash };
+                    let proof = prove(id.into_bytes(), place);
+                    let params: [Value; 4] = [id.into(), sequence.into(), hash.into(), proof.into()];
+                    answer(conn, call(&sql::KEEP_AFTER, params)).await?;
+                }
+                simple(conn, &end).await
+            });
+            match dropped.await {
+                Err(Error::Unavailable(_) | Error::Serialization) if tries < TRIES => tries += 1,
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Runs a whole transaction as one text, again after a lock timeout or conflict.
@@ -240,6 +266,10 @@ impl PostgresAudit {
     fn named(&self, text: &str) -> String {
         text.replace("gw.", &format!("{}.", self.address.schema))
     }
+}
+
+fn last_of(row: &tokio_postgres::Row) -> Result<(Uuid, i64, Vec<u8>), tokio_postgres::Error> {
+    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
 }
 
 async fn simple(conn: &Conn, text: &str) -> Result<(), Error> {

@@ -75,20 +75,20 @@ statements! {
     );
     JOURNAL = Stmt::new(
         "audit.journal",
-        "SELECT id, node, first_seen, shipped_sequence, shipped_hash, kept_sequence, kept_hash \
-         FROM gw.audit_journals WHERE id = $1",
+        "SELECT id, node, first_seen, shipped_sequence, shipped_hash, kept_sequence, kept_hash, \
+         kept_proof FROM gw.audit_journals WHERE id = $1",
     );
     JOURNALS = Stmt::new(
         "audit.journals",
-        "SELECT id, node, first_seen, shipped_sequence, shipped_hash, kept_sequence, kept_hash \
-         FROM gw.audit_journals ORDER BY first_seen, id",
+        "SELECT id, node, first_seen, shipped_sequence, shipped_hash, kept_sequence, kept_hash, \
+         kept_proof FROM gw.audit_journals ORDER BY first_seen, id",
     )
     .scanning("all of it is wanted, and a node has one row");
     MOVE = Stmt::new(
         "audit.move",
         "INSERT INTO gw.audit_journals \
-         (id, node, first_seen, shipped_sequence, shipped_hash, kept_sequence, kept_hash) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         (id, node, first_seen, shipped_sequence, shipped_hash, kept_sequence, kept_hash, kept_proof) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $10) \
          ON CONFLICT (id) DO UPDATE SET node = excluded.node, shipped_sequence = excluded.shipped_sequence, \
          shipped_hash = excluded.shipped_hash \
          WHERE audit_journals.shipped_sequence = $8 AND audit_journals.shipped_hash = $9 RETURNING id",
@@ -105,7 +105,7 @@ statements! {
     );
     KEEP_AFTER = Stmt::new(
         "audit.keep_after",
-        "UPDATE gw.audit_journals SET kept_sequence = $2, kept_hash = $3 \
+        "UPDATE gw.audit_journals SET kept_sequence = $2, kept_hash = $3, kept_proof = $4 \
          WHERE id = $1 AND kept_sequence < $2 RETURNING 1",
     );
     DELETE_EVENTS = Stmt::new(
@@ -189,6 +189,7 @@ pub(super) fn shift(shipment: &super::Shipment) -> RawCall {
         shipment.before.hash.into(),
         known.map_or(-1, |place| place.sequence).into(),
         known.map_or([0; 32], |place| place.hash).into(),
+        shipment.kept_proof.clone().into(),
     ];
     call(&MOVE, params)
 }

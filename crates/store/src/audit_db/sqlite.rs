@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::sql::{self, call, uuid};
-use super::{Place, Record, Retired, Shipment, Shipped};
+use super::{Place, Prove, Record, Retired, Shipment, Shipped};
 use crate::sqlite::{Connection, Text, create, sort};
 use crate::statement::RawCall;
 use crate::value::{Row, Value};
@@ -74,10 +74,9 @@ impl SqliteAudit {
         .await
     }
 
-    pub(super) async fn retire(&self, before: Now) -> Result<Retired, Error> {
+    pub(super) async fn retire(&self, before: Now, prove: Prove) -> Result<Retired, Error> {
         self.ask(move |connection| {
-            let retired =
-                write(connection, |connection| retire(connection, before).map(|retired| (retired, true)))?;
+            let retired = write(connection, |connection| Ok((retire(connection, before, &prove)?, true)))?;
             if retired.rows > 0 {
                 connection.script(VACUUM)?;
             }
@@ -244,7 +243,7 @@ fn values(record: &Record) -> [Value; 9] {
     ]
 }
 
-fn retire(connection: &mut Connection, before: Now) -> Result<Retired, Error> {
+fn retire(connection: &mut Connection, before: Now, prove: &Prove) -> Result<Retired, Error> {
     let calls =
         [call(&sql::OLDEST, [before.into(), ROWS.into()]), call(&sql::DELETE_HEADS, [Value::from(before)])];
     let mut answers = connection.run(&calls)?;
@@ -265,7 +264,8 @@ fn retire(connection: &mut Connection, before: Now) -> Result<Retired, Error> {
     }
 
     for (journal, place) in kept {
-        let params: [Value; 3] = [journal.into(), place.sequence.into(), place.hash.into()];
+        let proof = prove(journal.into_bytes(), place);
+        let params: [Value; 4] = [journal.into(), place.sequence.into(), place.hash.into(), proof.into()];
         connection.run(&[call(&sql::KEEP_AFTER, params)])?;
     }
 

@@ -7,6 +7,7 @@ use crate::statement::{Call, Stmt, statements};
 use crate::value::{Row, Value};
 
 statements! {
+    HIGHEST = Stmt::new("user.highest", "SELECT max(id) FROM gw.users");
     INSERT = Stmt::new(
         "user.insert",
         "INSERT INTO gw.users (uuid, email, email_key, username, username_key, role, state, profile, \
@@ -180,6 +181,11 @@ pub fn insert(user: &NewUser) -> Call<UserId> {
 pub fn taken(email: &Email, username: Option<&Username>) -> Call<(bool, bool)> {
     let params: [Value; 2] = [email.key().into(), username.map(Username::key).into()];
     Call::new(&TAKEN, params, |mut row| Ok((row.next()?, row.next()?)))
+}
+
+/// Returns the highest number of a user, erased ones included.
+pub fn highest() -> Call<Option<i64>> {
+    Call::new(&HIGHEST, [], |mut row| row.next())
 }
 
 /// Finds the user with this number and public identifier.

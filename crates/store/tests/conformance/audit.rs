@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Now;
-use store::audit_db::{Audit, Cursor, Filter, Head, Place, Record, Shipment, Shipped, statements};
+use store::audit_db::{Audit, Cursor, Filter, Head, Place, Prove, Record, Shipment, Shipped, statements};
 use store::queries::audit_key::{self, AuditKey};
 use testkit::postgres::rows;
 
@@ -58,8 +58,18 @@ fn shipment(known: Option<Place>, sequences: std::ops::RangeInclusive<i64>) -> S
         after: place(last),
         records,
         heads: Vec::new(),
+        kept_proof: None,
         now: NOON,
     }
+}
+
+/// A statement that names the journal and the place.
+fn proof(journal: [u8; 16], place: Place) -> Vec<u8> {
+    [journal.as_slice(), &place.sequence.to_be_bytes(), &place.hash].concat()
+}
+
+fn prove() -> Prove {
+    Arc::new(|journal, place| Some(proof(journal, place)))
 }
 
 async fn stored(audit: &Audit, shipment: Shipment) -> Shipped {
@@ -197,11 +207,12 @@ async fn retention_removes_older_events_and_keeps_the_new_start(db: Arc<TestDb>)
     stored(&audit, old).await;
 
     let before = audit.partitions().await.unwrap();
-    let retired = audit.retire(NOON.minus(DAY * 40)).await.unwrap();
+    let retired = audit.retire(NOON.minus(DAY * 40), prove()).await.unwrap();
     assert!(!retired.more);
     assert_eq!(all(&audit).await.iter().map(|record| record.sequence).collect::<Vec<_>>(), [4, 5, 6]);
     let journal = audit.journal(JOURNAL).await.unwrap().unwrap();
     assert_eq!((journal.kept, journal.shipped), (place(3), place(6)));
+    assert_eq!(journal.kept_proof, Some(proof(JOURNAL, place(3))));
     assert_eq!(audit.heads(JOURNAL, 0, 10).await.unwrap().len(), 1);
 
     if db.is_sqlite() {
@@ -210,7 +221,10 @@ async fn retention_removes_older_events_and_keeps_the_new_start(db: Arc<TestDb>)
         assert_eq!(retired.partitions, before[..retired.partitions.len()], "the oldest, whole");
         assert_eq!(audit.partitions().await.unwrap(), before[retired.partitions.len()..]);
     }
-    assert_eq!(audit.retire(NOON.minus(DAY * 40)).await.unwrap(), store::audit_db::Retired::default());
+    assert_eq!(
+        audit.retire(NOON.minus(DAY * 40), prove()).await.unwrap(),
+        store::audit_db::Retired::default()
+    );
 }
 
 async fn keys_of_erased_users_are_not_inserted(db: Arc<TestDb>) {
@@ -265,7 +279,7 @@ async fn concurrent_nodes_create_each_partition_once() {
     assert_eq!(first.unwrap().len() + second.unwrap().len(), 2);
     assert_eq!(one.partitions().await.unwrap(), ["audit_events_2023_11", "audit_events_2023_12"]);
     let late = NOON.plus(DAY * 90);
-    let (first, second) = tokio::join!(one.retire(late), two.retire(late));
+    let (first, second) = tokio::join!(one.retire(late, prove()), two.retire(late, prove()));
     assert_eq!(first.unwrap().partitions.len() + second.unwrap().partitions.len(), 2);
     assert_eq!(one.partitions().await.unwrap(), Vec::<String>::new());
 }
@@ -281,11 +295,11 @@ async fn a_partition_under_a_read_lock_is_dropped_later() {
     let (reader, connection) = tokio_postgres::connect(db.url(), tokio_postgres::NoTls).await.unwrap();
     let connection = tokio::task::spawn(connection);
     reader.batch_execute("BEGIN; SELECT count(*) FROM gatewright.audit_events").await.unwrap();
-    let refused = audit.retire(late).await.unwrap_err();
+    let refused = audit.retire(late, prove()).await.unwrap_err();
     assert!(refused.is_unavailable(), "{refused}");
     assert_eq!(all(&audit).await.len(), 2);
     reader.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(audit.retire(late).await.unwrap().partitions.len(), 1);
+    assert_eq!(audit.retire(late, prove()).await.unwrap().partitions.len(), 1);
     drop(reader);
     connection.await.unwrap().unwrap();
 }

@@ -37,6 +37,10 @@ pub(in crate::cli) struct Verify {
     /// data directory are read anyway.
     #[arg(long = "dead-letters", value_name = "FILE", requires = "database")]
     dead_letters: Vec<PathBuf>,
+    /// Accepts records, dead letters and removals that no signature covers, where signatures can be checked;
+    /// wrong signatures stay findings
+    #[arg(long)]
+    allow_unsigned: bool,
     /// Does not ask the database what it knows of the files' journal
     #[arg(long, conflicts_with = "database")]
     offline: bool,
@@ -58,7 +62,7 @@ impl Verify {
             trail => trail.transpose()?,
         };
 
-        let mut signatures = Signatures::of(keyring.as_ref());
+        let mut signatures = Signatures::of(keyring.as_ref()).allow_unsigned(self.allow_unsigned);
         signatures.accept(&kept_successions(&config.data_dir));
         if let Some(trail) = &trail {
             signatures.accept(&trail.successions().await?);
@@ -74,8 +78,9 @@ impl Verify {
             Some(trail) if self.database => self.rows(config, trail, &known).await?,
             trail => self.files(config, trail.as_ref(), &known).await?,
         };
-        tell(out, &checked, self.database, known.signatures.are_checked())?;
-        let bad: Vec<String> = checked.iter().filter_map(complaint).collect();
+        tell(out, &checked, self.database, &known.signatures)?;
+        let required = known.signatures.are_required();
+        let bad: Vec<String> = checked.iter().flat_map(|one| complaints(one, required)).collect();
         if bad.is_empty() { Ok(()) } else { Err(Failure::failed(bad.join("\n"))) }
     }
 
@@ -83,9 +88,10 @@ impl Verify {
         let ours = audit_dirs(config).map(|place| place.join("dead-letter.jsonl"));
         let paths: Vec<PathBuf> = ours.into_iter().chain(self.dead_letters.iter().cloned()).collect();
         let letters = DeadLetters::read(&paths)?;
+        let local = audit_dirs(config).map(|place| place.join("journal"));
         let mut bar = Bar::default();
         let mut progress = |done, total| bar.show(done, total, format!("{done} records"));
-        Ok(database::verify(&trail.audit, known, &letters, &mut progress).await?)
+        Ok(database::verify(&trail.audit, known, &letters, &local, &mut progress).await?)
     }
 
     async fn files(
@@ -131,10 +137,10 @@ impl Bar {
     }
 }
 
-fn tell(out: &mut Output, checked: &[Checked], database: bool, signed: bool) -> Result<(), Failure> {
-    let signatures = if signed { "checked" } else { "not checked: there is no master key file" };
+fn tell(out: &mut Output, checked: &[Checked], database: bool, known: &Signatures) -> Result<(), Failure> {
+    let signatures = if known.are_checked() { "checked" } else { "not checked: there is no master key file" };
     out.value(&json!({
-        "ok": checked.iter().all(|one| one.finding.is_none()),
+        "ok": checked.iter().all(|one| one.is_right(known)),
         "source": if database { "database" } else { "files" },
         "at": now(),
         "signatures": signatures,
@@ -150,7 +156,8 @@ fn tell(out: &mut Output, checked: &[Checked], database: bool, signed: bool) -> 
             counts.records, counts.checkpoints, counts.heads
         ))?;
         let asides = one.set_aside.iter().map(ToString::to_string);
-        for note in one.notes.iter().map(ToString::to_string).chain(asides) {
+        let unvouched = one.unvouched.iter().map(ToString::to_string);
+        for note in one.notes.iter().map(ToString::to_string).chain(asides).chain(unvouched) {
             out.line(&format!("  {note}"))?;
         }
         if let Some(end) = one.end {
@@ -163,11 +170,12 @@ fn tell(out: &mut Output, checked: &[Checked], database: bool, signed: bool) -> 
     Ok(())
 }
 
-/// What is wrong with a journal, in one line.
-fn complaint(checked: &Checked) -> Option<String> {
-    let finding = checked.finding.as_ref()?;
+/// What is wrong with a journal, in one line each.
+fn complaints(checked: &Checked, required: bool) -> Vec<String> {
     let journal = checked.journal.map_or_else(|| "a journal".to_owned(), |id| format!("journal {id}"));
-    Some(format!("{journal}, {finding}"))
+    let unvouched = checked.unvouched.iter().filter(|_| required).map(ToString::to_string);
+    let finding = checked.finding.iter().map(ToString::to_string);
+    finding.chain(unvouched).map(|what| format!("{journal}, {what}")).collect()
 }
 
 /// A journal for programs.
@@ -188,6 +196,7 @@ fn value(checked: &Checked) -> Value {
         "end": checked.end.map(head),
         "notes": checked.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "set_aside": asides.collect::<Vec<_>>(),
+        "unvouched": checked.unvouched.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "finding": checked.finding.as_ref().map(place),
     })
 }
@@ -207,6 +216,7 @@ fn place(finding: &Finding) -> Value {
         Finding::Missing { sequence } => {
             json!({"sequence": sequence, "what": "nothing of the journal is there"})
         }
+        Finding::Stated { sequence, .. } => json!({"sequence": sequence, "what": finding.to_string()}),
     }
 }
 

@@ -1,0 +1,241 @@
+//! A-64: a trail that was forged without any key does not verify, and an honest one does, whatever happened to
+//! its server.
+
+use journal::{Chain, Entry, Hash, Head, Journal, JournalId, Kind, Options, Record, Time};
+use serde_json::Value;
+use testkit::process::{Finished, Signal};
+
+use crate::node::{Setup, database};
+use crate::tampering::Place;
+
+/// A stopped server with a trail in files and in the database, and a commands' journal.
+struct Trail {
+    setup: Setup,
+    place: Place,
+}
+
+/// A record as the database has it.
+struct Row {
+    time: i64,
+    kind: Kind,
+    payload: Vec<u8>,
+}
+
+impl Trail {
+    async fn of(setup: Setup, url: Option<&str>) -> Self {
+        let place = Place::of(&setup, url);
+        let mut node = setup.start();
+        node.member("alice").await;
+        node.log_in("nobody-of-this-name").await;
+        setup.command(&["user", "set-role", "alice@example.com", "admin"]);
+        setup.wait_for("role_changed", 1);
+        setup.wait_for("login_failed", 1);
+        node.server.terminate();
+        // The last records, and the checkpoint over them, are shipped by the next server.
+        let mut node = setup.start();
+        setup.wait_for("server_stopped", 1);
+        setup.wait_for("server_started", 2);
+        node.server.terminate();
+        Self { setup, place }
+    }
+
+    fn sqlite() -> impl Future<Output = Self> {
+        Self::of(Setup::sqlite(), None)
+    }
+
+    /// The id of a journal, as the database prints it: the server's, or the commands'.
+    fn journal(&self, of: &str) -> JournalId {
+        let path = self.setup.folder.path().join("gatewright-data/audit").join(of);
+        let mut reader = journal::Reader::open(&path);
+        reader.read_up_to(0).unwrap();
+        reader.position().unwrap().journal
+    }
+
+    fn id(&self, journal: JournalId) -> String {
+        self.place.uuid(&journal.to_string())
+    }
+
+    fn verify(&self, arguments: &[&str]) -> Finished {
+        self.setup.ask(&[&["audit", "verify"], arguments].concat())
+    }
+
+    fn passes(&self, arguments: &[&str]) {
+        let finished = self.verify(arguments);
+        assert!(finished.status.success(), "{arguments:?}: {}{}", finished.stdout, finished.stderr);
+    }
+
+    fn fails(&self, arguments: &[&str], reason: &str) {
+        let finished = self.verify(arguments);
+        assert_eq!(finished.status.code(), Some(1), "{arguments:?}: {}{}", finished.stdout, finished.stderr);
+        assert!(finished.stderr.contains(reason), "{arguments:?}: {}", finished.stderr);
+    }
+
+    /// The records of a journal, as the database has them.
+    fn rows(&self, journal: JournalId) -> Vec<Row> {
+        let sql = format!(
+            "SELECT at, record_kind, {} FROM gw.audit_events WHERE journal = {} ORDER BY sequence",
+            self.place.digits("payload"),
+            self.id(journal)
+        );
+        let read = |row: Vec<String>| Row {
+            time: row[0].parse().unwrap(),
+            kind: Kind::from_byte(row[1].parse().unwrap()).unwrap(),
+            payload: model::hex::decode(&row[2].to_lowercase()).unwrap(),
+        };
+        self.place.run(&sql).into_iter().map(read).collect()
+    }
+
+    /// Puts these records in place of a journal's, with all hashes reckoned anew, and without signed heads.
+    fn rewrite(&self, journal: JournalId, rows: &[Row]) {
+        let id = self.id(journal);
+        let mut chain = Chain::new(journal);
+        let mut sql = format!(
+            "DELETE FROM gw.audit_events WHERE journal = {id}; DELETE FROM gw.audit_heads WHERE journal = {id}"
+        );
+        for row in rows {
+            let record = chain.push(&Entry { time: Time(row.time), kind: row.kind, payload: &row.payload });
+            sql += &format!("; {}", self.insert(journal, &record));
+        }
+        let Head { sequence, hash, .. } = chain.head();
+        let hash = self.place.bytes(&hash.to_string());
+        sql += &format!(
+            "; UPDATE gw.audit_journals SET shipped_sequence = {sequence}, shipped_hash = {hash} WHERE id = {id}"
+        );
+        self.place.run(&sql);
+    }
+
+    fn insert(&self, journal: JournalId, record: &Record<'_>) -> String {
+        let row = audit::row(journal.0, record);
+        let text = |text: Option<String>| text.map_or("NULL".to_owned(), |text| format!("'{text}'"));
+        let user = row.user.map_or("NULL".to_owned(), |user| self.place.uuid(&user.to_string()));
+        format!(
+            "INSERT INTO gw.audit_events VALUES ({}, {}, {}, '{}', {user}, {}, {}, {}, {})",
+            row.at.micros(),
+            self.id(journal),
+            row.sequence,
+            row.kind,
+            text(row.request_id),
+            row.record_kind,
+            self.place.bytes(&model::hex::encode(&row.payload)),
+            self.place.bytes(&Hash(row.hash).to_string()),
+        )
+    }
+}
+
+/// The trail without its checkpoints, and without what the forger hides.
+fn without_checkpoints(rows: Vec<Row>) -> Vec<Row> {
+    let hidden = |row: &Row| row.payload.windows(12).any(|part| part == b"login_failed");
+    rows.into_iter().filter(|row| row.kind == Kind::Data && !hidden(row)).collect()
+}
+
+async fn a_forged_trail_does_not_verify(trail: Trail) {
+    let server = trail.journal("journal");
+    trail.passes(&["--database"]);
+    trail.passes(&[]);
+
+    // when every checkpoint and what the forger hides is dropped, and everything reckoned anew
+    let forged = without_checkpoints(trail.rows(server));
+    trail.rewrite(server, &forged);
+
+    // then what is not vouched for is a finding, though nothing contradicts the chain
+    trail.fails(&["--database"], "not vouched for: records 1 to");
+    trail.fails(&["--database"], "a signed checkpoint of journal");
+
+    // when the file is forged too
+    let directory = trail.setup.folder.path().join("gatewright-data/audit/journal");
+    std::fs::remove_dir_all(&directory).unwrap();
+    let (mut journal, _) = Journal::open(&directory, Options::default(), server).unwrap();
+    for row in &forged {
+        let entry = Entry { time: Time(row.time), kind: row.kind, payload: &row.payload };
+        assert!(journal.append(Time(row.time), &[entry]).failure.is_none());
+    }
+    drop(journal);
+    trail.fails(&["--database"], "not vouched for: records 1 to");
+    trail.fails(&[], "not vouched for: records 1 to");
+    trail.passes(&["--allow-unsigned"]);
+}
+
+#[tokio::test]
+async fn a_trail_without_checkpoints_does_not_verify_on_sqlite() {
+    a_forged_trail_does_not_verify(Trail::sqlite().await).await;
+}
+
+#[tokio::test]
+async fn a_trail_without_checkpoints_does_not_verify_on_postgres() {
+    let database = database();
+    let setup = Setup::postgres(database.url());
+    a_forged_trail_does_not_verify(Trail::of(setup, Some(database.url())).await).await;
+}
+
+#[tokio::test]
+async fn removed_rows_need_the_signed_statement_of_retention() {
+    let trail = Trail::sqlite().await;
+    let id = trail.id(trail.journal("journal"));
+    trail.place.run(&format!(
+        "UPDATE gw.audit_journals SET kept_sequence = 3, kept_hash = (SELECT hash FROM gw.audit_events \
+         WHERE journal = {id} AND sequence = 3) WHERE id = {id}; \
+         DELETE FROM gw.audit_events WHERE journal = {id} AND sequence <= 3"
+    ));
+    trail.fails(&["--database"], "no signed statement says that retention removed them");
+    trail.passes(&["--database", "--allow-unsigned"]);
+}
+
+#[tokio::test]
+async fn a_forged_dead_letter_excuses_nothing() {
+    let trail = Trail::sqlite().await;
+    let server = trail.journal("journal");
+    let id = trail.id(server);
+    trail.place.run(&format!("DELETE FROM gw.audit_events WHERE journal = {id} AND sequence IN (3, 4)"));
+    trail.fails(&["--database"], "5 comes next");
+    let letter = serde_json::json!({"journal": server.to_string(), "from": 3, "to": 4, "reason": "damaged"});
+    let path = trail.setup.folder.path().join("gatewright-data/audit/dead-letter.jsonl");
+    std::fs::write(path, letter.to_string() + "\n").unwrap();
+    trail.fails(&["--database"], "the dead letter that says so is not signed");
+}
+
+#[tokio::test]
+async fn a_journal_that_was_removed_is_missed() {
+    for of in ["journal", "cli/journal"] {
+        let trail = Trail::sqlite().await;
+        let id = trail.id(trail.journal(of));
+        trail.place.run(&format!(
+            "DELETE FROM gw.audit_events WHERE journal = {id}; DELETE FROM gw.audit_heads WHERE journal = {id}; \
+             DELETE FROM gw.audit_journals WHERE id = {id}"
+        ));
+        trail.fails(&["--database"], "a signed checkpoint of journal");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_server_and_a_new_one_leave_a_trail_that_verifies() {
+    let setup = Setup::sqlite();
+    let mut node = setup.start();
+    node.member("alice").await;
+    let verifies = |when: &str| {
+        for arguments in [&["audit", "verify"][..], &["audit", "verify", "--database"]] {
+            let finished = setup.ask(arguments);
+            assert!(
+                finished.status.success(),
+                "{when}, {arguments:?}: {}{}",
+                finished.stdout,
+                finished.stderr
+            );
+        }
+    };
+    verifies("a fresh server");
+    node.server.signal(Signal::KILL);
+    node.server.wait();
+    verifies("a killed server");
+
+    // what was not signed is said
+    let report = setup.command(&["audit", "verify", "--json"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let notes = report["journals"][0]["notes"].to_string();
+    assert!(notes.contains("not vouched for yet"), "{report}");
+
+    let mut node = setup.start();
+    node.member("bob").await;
+    verifies("a server after a killed one");
+    node.server.terminate();
+    verifies("a stopped server");
+}
