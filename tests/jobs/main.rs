@@ -11,3 +11,4 @@ mod purge_erased_keys;
 mod reconcile_intents;
 mod schedule;
 mod ship_audit;
+mod verify_trail;

@@ -1,5 +1,5 @@
-//! A-64: a trail that was forged without any key does not verify, and an honest one does, whatever happened to
-//! its server.
+//! A-64: a trail that was forged without any key does not verify, and an honest one does, whatever happened
+//! to its server.
 
 use journal::{Chain, Entry, Hash, Head, Journal, JournalId, Kind, Options, Record, Time};
 use serde_json::Value;
@@ -90,7 +90,8 @@ impl Trail {
         let id = self.id(journal);
         let mut chain = Chain::new(journal);
         let mut sql = format!(
-            "DELETE FROM gw.audit_events WHERE journal = {id}; DELETE FROM gw.audit_heads WHERE journal = {id}"
+            "DELETE FROM gw.audit_events WHERE journal = {id}; \
+             DELETE FROM gw.audit_heads WHERE journal = {id}"
         );
         for row in rows {
             let record = chain.push(&Entry { time: Time(row.time), kind: row.kind, payload: &row.payload });
@@ -99,7 +100,8 @@ impl Trail {
         let Head { sequence, hash, .. } = chain.head();
         let hash = self.place.bytes(&hash.to_string());
         sql += &format!(
-            "; UPDATE gw.audit_journals SET shipped_sequence = {sequence}, shipped_hash = {hash} WHERE id = {id}"
+            "; UPDATE gw.audit_journals SET shipped_sequence = {sequence}, shipped_hash = {hash} \
+             WHERE id = {id}"
         );
         self.place.run(&sql);
     }
@@ -128,7 +130,7 @@ fn without_checkpoints(rows: Vec<Row>) -> Vec<Row> {
     rows.into_iter().filter(|row| row.kind == Kind::Data && !hidden(row)).collect()
 }
 
-async fn a_forged_trail_does_not_verify(trail: Trail) {
+fn a_forged_trail_does_not_verify(trail: &Trail) {
     let server = trail.journal("journal");
     trail.passes(&["--database"]);
     trail.passes(&[]);
@@ -157,14 +159,14 @@ async fn a_forged_trail_does_not_verify(trail: Trail) {
 
 #[tokio::test]
 async fn a_trail_without_checkpoints_does_not_verify_on_sqlite() {
-    a_forged_trail_does_not_verify(Trail::sqlite().await).await;
+    a_forged_trail_does_not_verify(&Trail::sqlite().await);
 }
 
 #[tokio::test]
 async fn a_trail_without_checkpoints_does_not_verify_on_postgres() {
     let database = database();
     let setup = Setup::postgres(database.url());
-    a_forged_trail_does_not_verify(Trail::of(setup, Some(database.url())).await).await;
+    a_forged_trail_does_not_verify(&Trail::of(setup, Some(database.url())).await);
 }
 
 #[tokio::test]
@@ -199,8 +201,8 @@ async fn a_journal_that_was_removed_is_missed() {
         let trail = Trail::sqlite().await;
         let id = trail.id(trail.journal(of));
         trail.place.run(&format!(
-            "DELETE FROM gw.audit_events WHERE journal = {id}; DELETE FROM gw.audit_heads WHERE journal = {id}; \
-             DELETE FROM gw.audit_journals WHERE id = {id}"
+            "DELETE FROM gw.audit_events WHERE journal = {id}; \
+             DELETE FROM gw.audit_heads WHERE journal = {id}; DELETE FROM gw.audit_journals WHERE id = {id}"
         ));
         trail.fails(&["--database"], "a signed checkpoint of journal");
     }
@@ -238,4 +240,33 @@ async fn a_killed_server_and_a_new_one_leave_a_trail_that_verifies() {
     verifies("a server after a killed one");
     node.server.terminate();
     verifies("a stopped server");
+}
+
+/// The events of reading the trail, without adding one.
+fn readings(setup: &Setup) -> Vec<Value> {
+    let shown = setup.command(&["audit", "tail", "--json", "--sealed", "-n", "1000", "--kind", "audit_read"]);
+    shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn reading_decrypted_details_is_an_event_with_the_operator() {
+    // given a trail with a detail
+    let setup = Setup::sqlite();
+    let mut node = setup.start();
+    node.member("alice").await;
+    setup.wait_for("login_succeeded", 1);
+    assert!(readings(&setup).is_empty(), "what stays encrypted is no event");
+
+    // when an operator reads it into a pipe, and exports it
+    assert!(setup.command(&["audit", "tail", "--json"]).contains("127.0.0.1"));
+    assert!(setup.command(&["audit", "export", "--kind", "login_succeeded"]).contains("127.0.0.1"));
+    assert!(!setup.command(&["audit", "export", "--sealed"]).contains("127.0.0.1"));
+
+    // then both left an event with the operator
+    setup.wait_for("audit_read", 2);
+    let read = readings(&setup);
+    assert_eq!(read.len(), 2, "{read:?}");
+    assert_eq!((&read[0]["only"], &read[1]["only"]), (&Value::Null, &"login_succeeded".into()));
+    assert!(read.iter().all(|event| event["actor"]["type"] == "command_line"), "{read:?}");
+    node.server.terminate();
 }

@@ -135,13 +135,11 @@ impl DetailKeyFile {
             let resealed = parse(old).and_then(|(id, user, sealed)| {
                 let is_first =
                     stored::sealed_by(sealed.as_bytes()).is_ok_and(|id| id == keyring.first_key_id());
-                match stored::open(keyring, id, user, sealed.as_bytes()) {
-                    Ok(key) => (!is_first).then(|| line(user, &key, keyring, rng)),
-                    Err(_) => {
-                        unopened.push((id, user));
-                        None
-                    }
-                }
+                let Ok(key) = stored::open(keyring, id, user, sealed.as_bytes()) else {
+                    unopened.push((id, user));
+                    return None;
+                };
+                (!is_first).then(|| line(user, &key, keyring, rng))
             });
             is_changed |= resealed.is_some();
             anew.push_str(&resealed.unwrap_or_else(|| format!("{old}\n")));

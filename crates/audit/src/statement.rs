@@ -1,9 +1,9 @@
 //! What this node signs about the trail: the statement of each checkpoint, where the rows of a journal begin,
 //! and that records could not be read.
 //!
-//! Each checkpoint states the journals that this process knows of, with the last record of each in the database,
-//! and the highest user number: a journal that is removed, or cut, is missed by every other one, and a restored
-//! database by each.
+//! Each checkpoint states the journals that this process knows of, with the last record of each in the
+//! database, and the highest user number: a journal that is removed, or cut, is missed by every other one,
+//! and a restored database by each.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -70,8 +70,8 @@ pub(crate) fn latest_checkpoint(directory: &Path) -> io::Result<Option<Checkpoin
     }
 }
 
-/// What the latest checkpoint of the journal in a directory states; `None` where there is none. Its signature is
-/// not checked. Blocks the thread.
+/// What the latest checkpoint of the journal in a directory states; `None` where there is none. Its signature
+/// is not checked. Blocks the thread.
 ///
 /// # Errors
 /// The error of the disk.

@@ -150,7 +150,8 @@ async fn an_event_names_its_user_and_only_the_detail_key_opens_the_address() {
         keys.confirm(&checkpoint.key_id, &checkpoint.message(), &checkpoint.signature)
     };
 
-    assert_eq!(checkpoint.head.sequence, 2);
+    // Another one may stand between the two events.
+    assert!((2..=3).contains(&checkpoint.head.sequence));
     assert!(confirms(&place.keyring) && !confirms(&another()));
     assert_eq!(auditor.kinds(), [("login_failed", 1), ("login_succeeded", 1)]);
 }
@@ -182,7 +183,8 @@ async fn details_of_an_erased_user_are_unreadable_and_the_chain_verifies() {
     };
     let report = journal::verify(place.folder.path(), None, &[], check, |_| {}).unwrap();
     assert_eq!(report.finding, None);
-    assert_eq!(report.counts.records, 4, "three events and a checkpoint");
+    assert_eq!(report.counts.records - report.counts.checkpoints, 3, "three events");
+    assert!(report.unsigned.is_empty(), "{report:?}");
 }
 
 #[tokio::test]

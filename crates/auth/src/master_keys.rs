@@ -101,8 +101,8 @@ fn missing(state: Option<LineState>) -> &'static str {
 
 fn remedy(line: &Line) -> &'static str {
     if line.needs.to_open() {
-        "Put its line back after the first one, without `retired`, start the server, and run `gatewright keys \
-         reseal`; then it can be `retired`"
+        "Put its line back after the first one, without `retired`, start the server, and run `gatewright \
+         keys reseal`; then it can be `retired`"
     } else {
         "Put its line back with the word `retired` behind the key"
     }
@@ -213,7 +213,8 @@ pub(crate) async fn needs_of(ctx: &mut OpContext<'_>, id: &str) -> Result<Option
 async fn with_needs(ctx: &mut OpContext<'_>, line: MasterKey) -> Result<Line, store::Error> {
     let state = ctx.services.keyring.state_of(&line.id);
     let is_first = state == Some(LineState::First);
-    // A token is authenticated by the line that is the first; until it is resealed, every session may have one.
+    // A token is authenticated by the line that is the first; until it is resealed, every session may have
+    // one.
     let until = line.resealed_at.unwrap_or(ctx.now);
     let calls = (
         signing_key::all(),

@@ -28,8 +28,8 @@ pub enum RealmError {
     },
     /// The line of the key that sealed it is retired.
     #[error(
-        "the database is still sealed with the master key {0:?}, whose line is `retired`; take that word off, \
-         start the server, and run `gatewright keys reseal`"
+        "the database is still sealed with the master key {0:?}, whose line is `retired`; take that word \
+         off, start the server, and run `gatewright keys reseal`"
     )]
     Retired(String),
     /// The database did not answer.

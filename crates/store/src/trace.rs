@@ -22,8 +22,8 @@ pub(crate) enum Unaudited {
     HealthProbe,
     /// The detail keys belong to the audit trail itself; an event counts those that were sealed again.
     DetailKeys,
-    /// Public keys of checkpoints, with which the audit trail itself is verified, and which line is the first:
-    /// events name new lines and what was sealed again.
+    /// Public keys of checkpoints, with which the audit trail itself is verified, and which line is the
+    /// first: events name new lines and what was sealed again.
     CheckpointKeys,
 }
 

@@ -63,12 +63,14 @@ impl Checkpoint {
         let (length, rest) = rest.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (statement, rest) = rest.split_at_checked(length)?;
+
         let (&length, rest) = rest.split_first()?;
         let (key_id, rest) = rest.split_at_checked(length.into())?;
         let (length, signature) = rest.split_first_chunk()?;
         if signature.len() != usize::from(u16::from_le_bytes(*length)) {
             return None;
         }
+
         let sequence = u64::from_le_bytes(*sequence);
         Some(Self {
             head: Head { journal: JournalId(*journal), sequence, hash: Hash(*hash) },

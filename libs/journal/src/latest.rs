@@ -30,16 +30,12 @@ pub fn latest_checkpoint(
         let mut frames = Frames::new(file, header.before.journal);
         let mut latest = None;
 
-        loop {
-            match frames.step()? {
-                Step::Record(record) => {
-                    if record.kind == Kind::Checkpoint {
-                        latest = Checkpoint::parse(record.payload).or(latest);
-                    }
-                    behind(&record);
-                }
-                Step::End | Step::Short | Step::Bad => break,
+        // At the end, or at bytes that are no record, the segment is done.
+        while let Step::Record(record) = frames.step()? {
+            if record.kind == Kind::Checkpoint {
+                latest = Checkpoint::parse(record.payload).or(latest);
             }
+            behind(&record);
         }
         if latest.is_some() {
             return Ok(latest);

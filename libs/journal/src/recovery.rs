@@ -252,6 +252,7 @@ impl Survey {
         let mut chain = Chain::after(before);
         let mut checkpoint = 0;
         let length = frames.file_length()?;
+
         loop {
             let end = frames.offset();
             let later = match frames.step()? {

@@ -8,6 +8,8 @@ use crate::api_calls::{log_in, me, member, refresh};
 
 on_both! {
     signing_keys_rotate_with_overlap_and_at_once,
+    a_key_that_an_operator_rotates_signs_once_no_cache_lacks_it,
+    replacing_compromised_keys_is_one_event_that_names_them,
 }
 
 async fn signing_keys_rotate_with_overlap_and_at_once(app: &TestApp) {
@@ -61,4 +63,71 @@ async fn signing_keys_rotate_with_overlap_and_at_once(app: &TestApp) {
     let next = refresh(app, &current.refresh).await;
     me(app, &next.access).await.expect(200);
     assert_eq!(kids().await.len(), 1);
+}
+
+/// Runs the schedule until nothing is due, as the running server does.
+async fn steps(app: &TestApp) {
+    app.operate(async |ctx| {
+        while auth::signing_keys::step(ctx).await.unwrap() != auth::signing_keys::Rotated::Nothing {}
+        auth::signing_keys::load(ctx).await.unwrap();
+    })
+    .await;
+}
+
+/// The key that signs, and the number of published keys.
+fn signing(app: &TestApp) -> (String, usize) {
+    let keys = app.services.keys();
+    (keys.signing.as_ref().unwrap().kid().to_owned(), keys.verifying.len())
+}
+
+async fn a_key_that_an_operator_rotates_signs_once_no_cache_lacks_it(app: &TestApp) {
+    // given a key that signs
+    let before = member(app, "alice").await;
+    let (old, _) = signing(app);
+
+    // when an operator rotates
+    let scheduled = app.operate(async |ctx| auth::signing_keys::rotate(ctx).await.unwrap()).await;
+    steps(app).await;
+
+    // then the new key is published, and the old one signs until no cached key set lacks the new one
+    assert_eq!(signing(app), (old.clone(), 2));
+    assert!(scheduled.signs_at > app.clock.now().plus(auth::signing_keys::KEY_SET_MAX_AGE));
+    app.clock.advance(auth::signing_keys::KEY_SET_MAX_AGE);
+    steps(app).await;
+    assert_eq!(signing(app).0, old);
+    app.clock.advance(auth::signing_keys::PUBLISHED_BEFORE_ROTATION);
+    steps(app).await;
+    assert_eq!(signing(app), (scheduled.key.0, 2));
+    me(app, &before.access).await.expect(200);
+
+    // and a key that the schedule has published signs sooner, but not before caches have it
+    app.clock.advance(Duration::from_hours(24 * 89));
+    steps(app).await;
+    let scheduled = app.operate(async |ctx| auth::signing_keys::rotate(ctx).await.unwrap()).await;
+    assert_eq!(scheduled.signs_at, app.clock.now().plus(auth::signing_keys::PUBLISHED_BEFORE_ROTATION));
+    app.clock.advance(auth::signing_keys::PUBLISHED_BEFORE_ROTATION);
+    steps(app).await;
+    assert_eq!(signing(app).0, scheduled.key.0);
+}
+
+async fn replacing_compromised_keys_is_one_event_that_names_them(app: &TestApp) {
+    // given a key that signs and one that is published
+    let (old, _) = signing(app);
+    let next = app.operate(async |ctx| auth::signing_keys::rotate(ctx).await.unwrap()).await.key;
+    app.events();
+
+    // when an operator replaces them
+    let new = app.operate(async |ctx| auth::signing_keys::remove_compromised(ctx).await.unwrap()).await;
+
+    // then one event names what is gone and what signs
+    let events = app.events();
+    let [entry] = events.as_slice() else { panic!("{events:?}") };
+    let model::Event::KeysReplaced { key, removed } = &entry.event else { panic!("{entry:?}") };
+    let mut removed: Vec<_> = removed.iter().map(|key| key.0.clone()).collect();
+    removed.sort();
+    let mut gone = vec![old, next.0];
+    gone.sort();
+    assert_eq!((key, removed), (&new, gone));
+    steps(app).await;
+    assert_eq!(signing(app), (new.0, 1));
 }

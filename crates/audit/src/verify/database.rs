@@ -18,9 +18,9 @@ use crate::statement::{Statement, kept_claim, latest_checkpoint};
 /// Rows that are read at once.
 const PAGE: i64 = 500;
 
-/// Verifies every journal that the database has, and that it has each record of which a signed checkpoint says
-/// that it was there: a checkpoint among the rows, or one of `local`, the journals of this node.  `progress` gets the records that are done and those of the
-/// whole journal; 0 where that is not known.
+/// Verifies every journal that the database has, and that it has each record of which a signed checkpoint
+/// says that it was there: a checkpoint among the rows, or one of `local`, the journals of this node.
+/// `progress` gets the records that are done and those of the whole journal; 0 where that is not known.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -157,16 +157,35 @@ impl Stated {
             }
 
             let finding = Finding::Stated { sequence: stated.sequence, by: *by };
-            match all.iter_mut().find(|checked| checked.journal == Some(*id)) {
-                Some(checked) => _ = checked.finding.get_or_insert(finding),
-                None => {
-                    let missing = Checked::new(Some(*id), Source::Database);
-                    all.push(Checked { finding: Some(finding), ..missing });
-                }
+            if let Some(checked) = all.iter_mut().find(|checked| checked.journal == Some(*id)) {
+                checked.finding.get_or_insert(finding);
+            } else {
+                let missing = Checked::new(Some(*id), Source::Database);
+                all.push(Checked { finding: Some(finding), ..missing });
             }
         }
         Ok(())
     }
+}
+
+/// The heads of a journal that are known from elsewhere, its last record, and its signed heads; else the
+/// first signed head that is wrong.
+async fn heads_of(
+    audit: &Audit,
+    journal: &audit_db::Journal,
+    known: &[Head],
+    signatures: &Signatures,
+) -> Result<Result<Vec<Head>, Finding>, VerifyError> {
+    let id = JournalId(journal.id);
+    let mut heads: Vec<Head> = known.iter().filter(|head| head.journal == id).copied().collect();
+    heads.push(head(id, journal.shipped.sequence, journal.shipped.hash));
+    for row in signed_heads(audit, id, journal.kept.sequence.saturating_sub(1)).await? {
+        let Some(head) = confirmed(&row, signatures) else {
+            return Ok(Err(found(row.sequence, Some(row.at), RowFault::SignedHead)));
+        };
+        heads.push(head);
+    }
+    Ok(Ok(heads))
 }
 
 async fn one(
@@ -190,15 +209,13 @@ async fn one(
     }
     checked.notes.extend(letters.losses(id).cloned());
 
-    let mut heads: Vec<Head> = known.iter().filter(|head| head.journal == id).copied().collect();
-    heads.push(head(id, journal.shipped.sequence, journal.shipped.hash));
-    for row in signed_heads(audit, id, journal.kept.sequence.saturating_sub(1)).await? {
-        let Some(head) = confirmed(&row, signatures) else {
-            checked.finding = Some(found(row.sequence, Some(row.at), RowFault::SignedHead));
+    let heads = match heads_of(audit, journal, known, signatures).await? {
+        Ok(heads) => heads,
+        Err(finding) => {
+            checked.finding = Some(finding);
             return Ok(checked);
-        };
-        heads.push(head);
-    }
+        }
+    };
     let is_right = |checkpoint: &Checkpoint| {
         let is_right = signatures.are_right(checkpoint);
         if is_right {

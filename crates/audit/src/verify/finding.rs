@@ -48,13 +48,14 @@ impl Checked {
         }
     }
 
-    /// Whether nothing is wrong, and everything is covered by a signature, as far as `signatures` asks for it.
+    /// Whether nothing is wrong, and everything is covered by a signature, as far as `signatures` asks for
+    /// it.
     pub fn is_right(&self, signatures: &Signatures) -> bool {
         self.finding.is_none() && (self.unvouched.is_empty() || !signatures.are_required())
     }
 
-    /// Notes the records that no checkpoint covers: as unvouched for where they are too many, or reach over too
-    /// long a time, for a writer that signs; else as a note, because the last ones are not signed yet.
+    /// Notes the records that no checkpoint covers: as unvouched for where they are too many, or reach over
+    /// too long a time, for a writer that signs; else as a note, because the last ones are not signed yet.
     pub(super) fn cover(&mut self, unsigned: &[Stretch], signatures: &Signatures) {
         if !signatures.are_checked() {
             return self.notes.push(Note::NothingVouched);
@@ -102,8 +103,8 @@ impl fmt::Display for Source {
     }
 }
 
-/// The longest time that records of a working journal stay without a checkpoint, which comes every minute; and
-/// their greatest number, since a checkpoint comes after every 8192 records, and a queue holds as many.
+/// The longest time that records of a working journal stay without a checkpoint, which comes every minute;
+/// and their greatest number, since a checkpoint comes after every 8192 records, and a queue holds as many.
 const UNSIGNED_TIME: Duration = Duration::from_mins(2);
 const UNSIGNED_RECORDS: u64 = 20_000;
 
@@ -169,8 +170,8 @@ impl fmt::Display for Unvouched {
             ),
             Self::DeadLetter { from, to } => write!(
                 f,
-                "not vouched for: records {from} to {to} are not there, and the dead letter that says so is not \
-                 signed"
+                "not vouched for: records {from} to {to} are not there, and the dead letter that says so is \
+                 not signed"
             ),
         }
     }
@@ -222,8 +223,10 @@ impl fmt::Display for Note {
             Self::NotCompared => f.write_str("the database was not asked what it knows"),
             Self::Empty => f.write_str("there is no record in it"),
             Self::NothingVouched => f.write_str(
-                "nothing is vouched for: without a key, only the chain was checked, which can be written anew",
+                "nothing is vouched for: without a key, only the chain was checked, which can be \
+                 written anew",
             ),
+
             Self::NotSignedYet(records) => {
                 write!(f, "not vouched for yet: {records}: they are not signed until the next checkpoint")
             }
@@ -309,7 +312,8 @@ impl fmt::Display for Finding {
             Self::Stated { sequence, by } => {
                 write!(
                     f,
-                    "record {sequence}: a signed checkpoint of journal {by} says that it was there, and it is "
+                    "record {sequence}: a signed checkpoint of journal {by} says that it was there, and it \
+                     is "
                 )?;
                 f.write_str("not there or another one")
             }

@@ -24,8 +24,8 @@ pub const PUBLISHED_AHEAD: Duration = Duration::from_hours(24);
 /// How long clients may cache the published key set: the `max-age` of its answer.
 pub const KEY_SET_MAX_AGE: Duration = Duration::from_mins(5);
 
-/// How long a key is published before it signs, when an operator rotates: until no cache lacks it, and a minute
-/// for answers under way and clocks that differ.
+/// How long a key is published before it signs, when an operator rotates: until no cache lacks it, and a
+/// minute for answers under way and clocks that differ.
 pub const PUBLISHED_BEFORE_ROTATION: Duration = Duration::from_mins(6);
 
 /// The loaded keys.

@@ -113,8 +113,9 @@ async fn believable(ctx: &mut OpContext<'_>) -> Result<Vec<Key>, SigningKeyError
     list(ctx).await
 }
 
-/// Publishes the next key now, so that it signs once no cached key set lacks it: [`PUBLISHED_BEFORE_ROTATION`]
-/// after it was published. The schedule's step, in the running server, activates it.
+/// Publishes the next key now, so that it signs once no cached key set lacks it:
+/// [`PUBLISHED_BEFORE_ROTATION`] after it was published. The schedule's step, in the running server,
+/// activates it.
 ///
 /// # Errors
 /// [`SigningKeyError`].
@@ -182,7 +183,8 @@ pub async fn remove_compromised(ctx: &mut OpContext<'_>) -> Result<KeyId, Signin
 }
 
 /// Seals everything in the database that hangs on another line of the master key file again under the first
-/// one, and records that key in the realm. Files of detail keys are sealed again by their node when it starts.
+/// one, and records that key in the realm. Files of detail keys are sealed again by their node when it
+/// starts.
 ///
 /// # Errors
 /// [`SigningKeyError::Sealed`] when something cannot be opened with any line; what was sealed again before

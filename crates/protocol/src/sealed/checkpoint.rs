@@ -1,5 +1,5 @@
-//! The keys that sign checkpoints of the audit trail and statements about it: Ed25519 (RFC 8032), derived from
-//! the master keys. What a master key signed stays verifiable when its line has left the keyring: the
+//! The keys that sign checkpoints of the audit trail and statements about it: Ed25519 (RFC 8032), derived
+//! from the master keys. What a master key signed stays verifiable when its line has left the keyring: the
 //! checkpoint key of the next line vouches for its public key ([`Succession`]).
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
@@ -246,7 +246,7 @@ mod tests {
         let [one, two] = [1, 2].map(|seed| CheckpointKey::first(&keyring(&[line(seed)])).unwrap());
         let succession = Succession::sign(&one, &two);
         let mut trusted = TrustedCheckpointKeys::named([one.public()]);
-        trusted.accept(&[succession.clone()]);
+        trusted.accept(std::slice::from_ref(&succession));
         assert!(!trusted.confirm(&two.public().id(), b"m", &two.attest(b"m")));
 
         let bytes = succession.format();

@@ -55,8 +55,8 @@ impl DetailKey {
     }
 }
 
-/// A detail key as it is stored, in a file and in the database: an envelope of the master key in Base64, bound
-/// to the key's name and user.
+/// A detail key as it is stored, in a file and in the database: an envelope of the master key in Base64,
+/// bound to the key's name and user.
 pub mod stored {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;

@@ -2,8 +2,8 @@
 //! database that a copy of it must not reveal.
 //!
 //! A keyring is text, one key per line, `<key-id> <base64url of 32 bytes>`; `#` begins a comment. The first
-//! line seals, every line opens. A line with a third word, `retired`, opens nothing any more: it only verifies
-//! refresh tokens of before. An envelope names its key:
+//! line seals, every line opens. A line with a third word, `retired`, opens nothing any more: it only
+//! verifies refresh tokens of before. An envelope names its key:
 //!
 //! ```text
 //! version 1 | length of key id 1 | key id | salt 16 | nonce 12 | ciphertext | tag 16
@@ -149,6 +149,7 @@ impl Keyring {
             if !is_key_id(id) {
                 return Err(KeyringError::KeyId { line });
             }
+
             let key = decode_key(key).ok_or(KeyringError::Key { line })?;
             if entries.iter().any(|entry| entry.id == id || entry.key == key) {
                 return Err(KeyringError::Duplicate { line });
@@ -158,6 +159,7 @@ impl Keyring {
             }
             entries.push(Entry { id: id.to_owned(), key, is_retired });
         }
+
         let mut entries = entries.into_iter();
         let first = entries.next().ok_or(KeyringError::Empty)?;
         Ok(Self { first, others: entries.collect() })
@@ -247,8 +249,8 @@ impl Keyring {
         Ok(Secret::new(std::mem::take(&mut *plain)))
     }
 
-    /// A key for `purpose` from each line, in their order: the first makes what is new, the others verify what
-    /// was made before a rotation. A retired line takes part only in purposes that are kept for it.
+    /// A key for `purpose` from each line, in their order: the first makes what is new, the others verify
+    /// what was made before a rotation. A retired line takes part only in purposes that are kept for it.
     pub fn derive(&self, purpose: Purpose) -> Vec<[u8; 32]> {
         let takes_part =
             |entry: &&Entry| !entry.is_retired || purpose.moves_on() == MovesOn::KeptWhileRetired;

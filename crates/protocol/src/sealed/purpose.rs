@@ -198,7 +198,7 @@ purposes! {
     RefreshSuccessor {
         label: "gatewright refresh-token successor v1",
         what: "sealed successor of a refresh token",
-        algorithm: "AES-256-GCM, key by HKDF-SHA-256 of the refresh token's secret (256 bits) and the session",
+        algorithm: "AES-256-GCM, key by HKDF-SHA-256 of the token's secret (256 bits) and the session",
         place: "table `sessions`",
         holder: "the client that has the token",
         life: "one rotation of the token",

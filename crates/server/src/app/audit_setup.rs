@@ -67,7 +67,7 @@ pub fn audit_dir(data_dir: &Path, writes: JournalOwner) -> PathBuf {
 pub async fn open(
     data: &Path,
     writes: JournalOwner,
-    audit: Option<&Audit>,
+    audit: &Audit,
     keyring: &Keyring,
     clock: &Clock,
     rng: &Rng,
@@ -188,8 +188,7 @@ pub fn kept_successions(data: &Path) -> Vec<Succession> {
 
 /// Whether the database has records of this journal after its end. Then the directory was restored from an
 /// old copy and must not be continued, because it would give the same sequences to other events.
-async fn restored_from_backup(audit: Option<&Audit>, head: Head) -> bool {
-    let Some(audit) = audit else { return false };
+async fn restored_from_backup(audit: &Audit, head: Head) -> bool {
     match audit.journal(head.journal.0).await {
         Ok(known) => known.is_some_and(|known| known.shipped.sequence.unsigned_abs() > head.sequence),
         Err(why) => {

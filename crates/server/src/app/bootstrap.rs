@@ -134,15 +134,11 @@ impl Core {
             }
         };
 
-        let shipped = match writes {
-            JournalOwner::Server => Some(Audit::open(&database, spawner)?),
-            JournalOwner::Command => None,
-        };
+        let shipped = Audit::open(&database, spawner)?;
         let data = &config.data_dir;
         let clock = &deps.clock;
         let rng = &deps.rng;
-        let (auditor, unopened) =
-            audit_setup::open(data, writes, shipped.as_ref(), &keyring, clock, rng).await?;
+        let (auditor, unopened) = audit_setup::open(data, writes, &shipped, &keyring, clock, rng).await?;
         let journal: Arc<dyn Recorder> = Arc::<Auditor>::clone(&auditor);
         let recorder = match &deps.recorder {
             Some(layer) => layer(journal),
@@ -157,12 +153,7 @@ impl Core {
         let realm = auth::realm::open(&mut ctx).await?;
         // Before anything is done by age.
         auth::clock_watch::heads(&mut ctx).await?;
-        auth::master_keys::register(&mut ctx).await?;
-        audit_setup::keep_successions(data, &auth::master_keys::successions(&mut ctx).await?)?;
-        if writes == JournalOwner::Server {
-            auth::master_keys::check(&mut ctx).await?;
-            check_detail_keys(&mut ctx, unopened).await?;
-        }
+        open_lines(&mut ctx, data, writes, unopened).await?;
         auth::password::pepper::open(&mut ctx).await?;
         if let Some(secret) = secret {
             auth::signing_keys::use_shared_secret(&services, secret.expose()).map_err(|why| {
@@ -231,6 +222,24 @@ async fn raise_user_numbers(ctx: &mut OpContext<'_>, data_dir: &Path, realm: Uui
         }
     }
     Ok(())
+}
+
+/// Notes the lines of the master key file. A server checks that no line is missing that something needs.
+async fn open_lines(
+    ctx: &mut OpContext<'_>,
+    data: &Path,
+    writes: JournalOwner,
+    unopened: Vec<UnopenedKeys>,
+) -> Result<(), StartError> {
+    auth::master_keys::register(ctx).await?;
+    audit_setup::keep_successions(data, &auth::master_keys::successions(ctx).await?)?;
+    match writes {
+        JournalOwner::Server => {
+            auth::master_keys::check(ctx).await?;
+            check_detail_keys(ctx, unopened).await
+        }
+        JournalOwner::Command => Ok(()),
+    }
 }
 
 /// Checks that the database has the detail keys that no line opens, sealed by a line that does.

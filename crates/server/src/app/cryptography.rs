@@ -92,8 +92,8 @@ pub(super) fn markdown() -> String {
     let mut page = String::from(
         "# Cryptographic inventory\n\n\
          Generated from the registry of key purposes (`crates/protocol/src/sealed/purpose.rs`). How a master \
-         key is replaced: [master keys](../operations/keys.md). Random values come from the operating system's \
-         generator, through aws-lc-rs; so do all algorithms but Argon2, bcrypt and scrypt.\n\n\
+         key is replaced: [master keys](../operations/keys.md). Random values come from the operating \
+         system's generator, through aws-lc-rs; so do all algorithms but Argon2, bcrypt and scrypt.\n\n\
          ## Made for a purpose\n\n\
          | what | algorithm and length | place | holder | life | when the master key rotates |\n\
          |---|---|---|---|---|---|\n",

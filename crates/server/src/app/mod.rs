@@ -205,8 +205,8 @@ fn report(health: &Health) -> Report {
     })
 }
 
-/// Tells the trail's voucher which journals and users the database has, for the first checkpoints. What cannot
-/// be asked now is told by the shipper's maintenance.
+/// Tells the trail's voucher which journals and users the database has, for the first checkpoints. What
+/// cannot be asked now is told by the shipper's maintenance.
 async fn note_known(core: &Core, config: &Config, spawner: &runtime::Spawner) {
     let voucher = core.auditor.voucher();
     let asked = async {

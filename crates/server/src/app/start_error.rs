@@ -79,9 +79,9 @@ pub enum StartError {
     MasterKeys(MasterKeysError),
     /// Detail keys of this node are sealed by a line that cannot open them.
     #[error(
-        "{0} audit detail keys in {1} are sealed by a master key that is not in the key file, or is `retired` \
-         there, and are nowhere else: put its line back without `retired` and start once, or remove the file and \
-         lose those details"
+        "{0} audit detail keys in {1} are sealed by a master key that is not in the key file, or is \
+         `retired` there, and are nowhere else: put its line back without `retired` and start once, or \
+         remove the file and lose those details"
     )]
     DetailKeys(usize, PathBuf),
     /// The audit journal cannot be written.

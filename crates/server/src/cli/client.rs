@@ -13,7 +13,7 @@ use crate::app::bootstrap::IfMissing;
 pub(super) enum ClientCommand {
     /// Adds a client and prints its secret once
     Add(Add),
-    /// Lists clients
+    /// Lists clients; the list names no person, so that listing is no event
     List,
     /// Gives a client a new secret and prints it once; the old one is refused at once
     Rotate(Which),

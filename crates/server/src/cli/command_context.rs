@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use auth::{OpContext, Services};
-use model::{Actor, Origin};
+use model::{Actor, Event, Origin};
 use store::Lease;
 
 use super::{Failure, Global};
@@ -75,8 +75,13 @@ impl CommandContext {
     pub(super) async fn ensure_auditable(&self) -> Result<(), Failure> {
         let room = audit_setup::can_write(&self.data_dir, JournalOwner::Command).await;
         room.map_err(|why| {
-            Failure::failed(format!("nothing was changed, because the audit trail cannot be written: {why}"))
+            Failure::failed(format!("nothing was done, because the audit trail cannot be written: {why}"))
         })
+    }
+
+    /// Records an event that changes nothing.
+    pub(super) fn note(&self, event: Event) {
+        self.core.audit.note(event);
     }
 
     /// A lease for an operation.

@@ -21,6 +21,8 @@ pub(super) enum KeysCommand {
     /// node needs the same file. Keep a copy of it, apart from the backups of the database.
     Init,
     /// Lists the keys that sign tokens, the peppers, or the master keys
+    ///
+    /// The lists name no person, so that listing is no event.
     List(List),
     /// Publishes a new key, which signs once no cached key set lacks it
     ///
@@ -31,11 +33,12 @@ pub(super) enum KeysCommand {
     /// Seals everything in the database again, with the first line of the master key file
     ///
     /// To change the master key: 1. create a key with `keys init` in another file, add its line *behind* the
-    /// lines of the file on every node, and restart the nodes one after another (one node alone may begin with
-    /// step 2). 2. Make it the first line everywhere, and restart the nodes one after another: each seals its own
-    /// files again. 3. Run this command. 4. Put the word `retired` behind the key of the old line everywhere, and
-    /// restart: it only verifies refresh tokens now. 5. Remove the old line when `keys list --master` shows that
-    /// nothing needs it. A server that lacks a line which something needs does not start, and says what needs it.
+    /// lines of the file on every node, and restart the nodes one after another (one node alone may begin
+    /// with step 2). 2. Make it the first line everywhere, and restart the nodes one after another: each
+    /// seals its own files again. 3. Run this command. 4. Put the word `retired` behind the key of the old
+    /// line everywhere, and restart: it only verifies refresh tokens now. 5. Remove the old line when `keys
+    /// list --master` shows that nothing needs it. A server that lacks a line which something needs does not
+    /// start, and says what needs it.
     Reseal,
 }
 
@@ -50,6 +53,7 @@ pub(super) struct List {
 }
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Rotate {
     /// Creates a new version of the pepper: it seals new hashes at once. The running server seals the stored
     /// ones again, one after another, and then removes the old version
@@ -59,8 +63,9 @@ pub(super) struct Rotate {
     /// fetch it again, up to five minutes
     #[arg(long, conflicts_with = "compromised")]
     now: bool,
-    /// Makes a new key sign at once and removes every other key: each token signed so far is refused, users need
-    /// their refresh tokens, and clients that cache the published key set refuse new tokens up to five minutes
+    /// Makes a new key sign at once and removes every other key: each token signed so far is refused, users
+    /// need their refresh tokens, and clients that cache the published key set refuse new tokens up to five
+    /// minutes
     #[arg(long)]
     compromised: bool,
     /// Does not ask for confirmation
@@ -80,8 +85,8 @@ impl KeysCommand {
         }
 
         if let Self::Rotate(Rotate { compromised: true, yes, .. }) = &self {
-            let breaks = "Every access token issued so far will be refused, and clients that cache the key set refuse \
-                          new ones for up to five minutes.";
+            let breaks = "Every access token issued so far will be refused, and clients that cache the key \
+                          set refuse new ones for up to five minutes.";
             confirm(*yes, breaks)?;
         }
         let command = CommandContext::open(config, IfMissing::Fail).await?;
@@ -126,7 +131,8 @@ impl KeysCommand {
                 let Resealed { keys, detail_keys } = auth::signing_keys::reseal(ctx).await?;
                 let master = ctx.services.keyring.first_key_id().to_owned();
                 let text = format!(
-                    "{keys} keys and {detail_keys} audit detail keys are now sealed by the master key {master}"
+                    "{keys} keys and {detail_keys} audit detail keys are now sealed by the master key \
+                     {master}"
                 );
                 let value = json!({ "keys": keys, "detail_keys": detail_keys, "master_key_id": master });
                 Ok(out.tell(&text, &value)?)
@@ -145,8 +151,8 @@ impl Rotate {
         } else if self.now {
             let key = auth::signing_keys::rotate_now(ctx).await?;
             let text = format!(
-                "{key} signs from now on; clients that cache the key set refuse its tokens for up to five minutes, \
-                 and older tokens are valid until they expire"
+                "{key} signs from now on; clients that cache the key set refuse its tokens for up to five \
+                 minutes, and older tokens are valid until they expire"
             );
             (key, ctx.now, text)
         } else {

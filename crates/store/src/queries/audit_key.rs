@@ -8,9 +8,9 @@ use crate::statement::{Call, Stmt, statements};
 use crate::value::Row;
 
 statements! {
-    // The first parameter is an array of `[id, user, sealed, master key]`, the first three in hex. On PostgreSQL the row lock makes
-    // this statement and an erasure of the same user wait for each other: otherwise a key could arrive after
-    // the erasure's last look. SQLite has one writer.
+    // The first parameter is an array of `[id, user, sealed, master key]`, the first three in hex. On
+    // PostgreSQL the row lock makes this statement and an erasure of the same user wait for each other:
+    // otherwise a key could arrive after the erasure's last look. SQLite has one writer.
     INSERT = Stmt::per_engine(
         "audit_key.insert",
         "INSERT INTO gw.audit_keys (id, user_uuid, sealed, created_at, master_key) \

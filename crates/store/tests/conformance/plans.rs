@@ -85,7 +85,7 @@ fn fill(db: &TestDb) {
                  {revoked}, CASE WHEN {revoked} THEN n END, NULL, NULL, 0, n, NULL"
             ),
         ),
-        ("keys", "", format!("'k' || n, 'ES256', 'active', {bytes}, n, n")),
+        ("keys", "", format!("'k' || n, 'ES256', 'active', {bytes}, n, n, NULL")),
         ("peppers", "", format!("n, 'active', {bytes}, n, n")),
     ];
 

@@ -222,6 +222,7 @@ fn checkpoints_are_verified_against_the_chain_and_their_key() {
         (|it| it.time = Time(10), Some(Fault::Signature { key_id: b"key".to_vec() })),
         (|it| it.signature[3] ^= 1, Some(Fault::Signature { key_id: b"key".to_vec() })),
     ];
+
     for (edit, fault) in edits {
         let desk = Desk::new();
         let (mut journal, _) = desk.open();
@@ -289,6 +290,7 @@ fn a_check_resumes_after_lost_records() {
             _ => checker.check(&record).expect("fits"),
         }
     }
+
     assert_eq!(checker.finish(), Ok(()));
     let counts = checker.counts();
     assert_eq!((counts.records, counts.heads, counts.heads_before), (3, 4, 1));

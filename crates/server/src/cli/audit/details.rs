@@ -5,21 +5,25 @@ use std::collections::HashMap;
 use audit::DetailKeyFile;
 use audit::details::DetailReader;
 
-use super::Trail;
+use super::{Failure, Trail};
 use crate::app::audit_setup::{JournalOwner, audit_dir};
 use crate::app::master_key;
 use crate::config::Config;
 
-/// Reads the keys that this node has; the others are read from the database. Without a master key every
-/// detail stays sealed.
-pub(super) fn open(config: &Config, trail: &Trail) -> DetailReader {
-    let keyring = master_key::read(&config.master_key_file).ok();
+/// Opens no detail.
+pub(super) fn sealed(trail: &Trail) -> DetailReader {
+    DetailReader::new(None, HashMap::new(), trail.lease())
+}
+
+/// Reads the keys that this node has; the others are read from the database.
+pub(super) fn open(config: &Config, trail: &Trail) -> Result<DetailReader, Failure> {
+    let keyring = master_key::read(&config.master_key_file)?;
     let mut known = HashMap::new();
     for writes in [JournalOwner::Server, JournalOwner::Command] {
         let path = audit_dir(&config.data_dir, writes).join("keys");
-        if let Some(Ok(keys)) = keyring.as_ref().map(|keyring| DetailKeyFile::read(&path, keyring)) {
+        if let Ok(keys) = DetailKeyFile::read(&path, &keyring) {
             known.extend(keys);
         }
     }
-    DetailReader::new(keyring, known, trail.lease())
+    Ok(DetailReader::new(Some(keyring), known, trail.lease()))
 }

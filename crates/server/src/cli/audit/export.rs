@@ -16,7 +16,7 @@ use store::audit_db::{Cursor, Record};
 use super::super::progress::Progress;
 use super::super::user::rows::{Format, table_row};
 use super::tail::short_actor;
-use super::{Failure, Output, PAGE, Trail, Which, details};
+use super::{Failure, Output, PAGE, Trail, Which};
 use crate::config::Config;
 
 /// Columns of a table; `event` is the whole event as JSON.
@@ -52,7 +52,7 @@ impl Export {
         })?;
 
         let trail = Trail::open(config).await?;
-        let mut details = details::open(config, &trail);
+        let mut details = self.which.open_details(config, &trail, false).await?;
         if to_output {
             let mut to = BufWriter::new(io::stdout().lock());
             self.write(&trail, &mut details, format, &mut to, Failure::from).await?;

@@ -8,8 +8,9 @@ mod verify;
 
 use std::sync::Arc;
 
+use audit::details::DetailReader;
 use clap::{Args, Subcommand};
-use model::{Clock, Now, Origin, UserUuid};
+use model::{Clock, Event, Now, Origin, UserUuid};
 use protocol::sealed::checkpoint::Succession;
 use runtime::{AuditContext, NoopRecorder};
 use store::audit_db::{Audit, Filter};
@@ -18,8 +19,9 @@ use store::{BackgroundPool, Lease, Store};
 use self::export::Export;
 use self::tail::Tail;
 use self::verify::Verify;
-use super::command_context::configure;
+use super::command_context::{CommandContext, configure};
 use super::{Failure, Global, Output};
+use crate::app::bootstrap::IfMissing;
 use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
 use crate::app::start_error::StartError;
 use crate::config::{Config, DatabaseUrl};
@@ -32,9 +34,9 @@ pub(super) enum AuditCommand {
     /// Shows the last events
     ///
     /// Reads the database, which has the events of every node. A server ships its own events within about a
-    /// second.
+    /// second. Decrypting the details is itself an event, `audit_read`.
     Tail(Tail),
-    /// Writes events to a file
+    /// Writes events to a file; decrypting the details is itself an event, `audit_read`
     Export(Export),
     /// Recomputes the hash chain, and reports the first record that was changed, removed or reordered
     ///
@@ -59,9 +61,32 @@ struct Which {
     /// Only events before this time
     #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
     to: Option<Now>,
+    /// Leaves details encrypted, and records no event
+    #[arg(long)]
+    sealed: bool,
 }
 
 impl Which {
+    /// Opens what reads the details, after the event that they are read: nothing is shown that is not
+    /// recorded. With `--sealed`, or without a master key, details stay encrypted and there is no event.
+    async fn open_details(
+        &self,
+        config: &Config,
+        trail: &Trail,
+        follow: bool,
+    ) -> Result<DetailReader, Failure> {
+        if self.sealed || !config.master_key_file.exists() {
+            return Ok(details::sealed(trail));
+        }
+        // The commands' journal is closed again before anything is read: other commands wait for their turn.
+        let command = CommandContext::open(config.clone(), IfMissing::Fail).await?;
+        command.ensure_auditable().await?;
+        let only = self.kind.clone();
+        command.note(Event::AuditRead { user: self.user.map(UserUuid), only, follow });
+        drop(command);
+        details::open(config, trail)
+    }
+
     fn filter(&self) -> Filter {
         let all = Filter::default();
         Filter {
