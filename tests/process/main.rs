@@ -10,6 +10,7 @@
 
 mod audit;
 mod canaries;
+mod clocks;
 mod erasure;
 mod faults;
 mod follow;

@@ -248,6 +248,13 @@ impl Recorder for Auditor {
         self.count(&entry.event);
         let (detail, kept) = self.detail(&entry);
 
+        // The next checkpoint states the highest number of a user.
+        if let Event::UserRegistered { number, .. } | Event::UsersImported { highest: number, .. } =
+            &entry.event
+        {
+            self.voucher.user(number.0);
+        }
+
         // Failed logins of unknown users share one existing key. The first failed login of a known user would
         // wait for a new key, and the response time would reveal that the account exists.
         let kept = kept.filter(|_| !matches!(entry.event, Event::LoginFailed { .. }));

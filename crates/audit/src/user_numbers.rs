@@ -8,12 +8,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::record::row::Members;
+use crate::statement::latest_statement;
 
 /// The highest number of a user of `realm` that was registered or imported through the journal in
 /// `directory`; `None` if the journal names no user. Blocks the thread.
 ///
 /// Numbers grow, so the newest segment that names a user has the highest one. The segment before it is read
-/// as well: two registrations at once may be recorded in either order.
+/// as well: two registrations at once may be recorded in either order. Retention may have removed the
+/// segments that name users; the latest checkpoint states the highest number all the same.
 ///
 /// # Errors
 /// [`ReadError`]. A damaged record ends the search in its segment.
@@ -21,6 +23,7 @@ pub fn highest_user(directory: &Path, realm: Uuid) -> Result<Option<UserId>, Rea
     let mut highest = None;
     let mut before = u64::MAX;
     let mut found = 0;
+    let mut stated = latest_statement(directory).map_err(ReadError::Io)?;
     while before > 0 && found < 2 {
         let segment = match read_segment(directory, before, realm) {
             Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => break,
@@ -28,13 +31,15 @@ pub fn highest_user(directory: &Path, realm: Uuid) -> Result<Option<UserId>, Rea
         };
         highest = highest.max(segment.highest);
         if segment.is_first_of_realm {
+            // Checkpoints may know the numbers of the realm before.
+            stated = None;
             break;
         }
         found += u32::from(segment.highest.is_some());
         // The segment after `first` was read; the one before it ends there.
         before = if segment.first < before { segment.first } else { 0 };
     }
-    Ok(highest.map(UserId))
+    Ok(highest.max(stated.and_then(|stated| stated.max_user_id)).map(UserId))
 }
 
 struct Segment {

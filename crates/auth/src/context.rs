@@ -23,8 +23,8 @@ use crate::account::{Outdated, ProfileSchema};
 use crate::client::RecentClients;
 use crate::clock_watch::ClockWatch;
 use crate::password::{PasswordSettings, PepperService};
-use crate::session::revocation_cache::RevocationCache;
 use crate::session::RefreshReuse;
+use crate::session::revocation_cache::RevocationCache;
 use crate::signing_keys::KeySet;
 use hashing::{PasswordHasher, Requester};
 

@@ -207,7 +207,7 @@ impl PostgresAudit {
                     let place = Place { sequence, hash };
                     let proof = prove(id.into_bytes(), place);
                     let params: [Value; 4] = [id.into(), sequence.into(), hash.into(), proof.into()];
-                    answer(conn, call(&sql::KEEP_AFTER, params)).await?;
+                    answer(conn, &call(&sql::KEEP_AFTER, params)).await?;
                 }
                 simple(conn, &end).await
             });
