@@ -26,6 +26,26 @@ fn an_account_is_made_changed_and_erased() {
 }
 
 #[test]
+fn a_name_that_means_two_users_is_refused_and_can_be_made_exact() {
+    let place = Place::new();
+    let anna = add(&place, "anna@example.org", &["--username", "anna"]);
+    let file = place.path().join("users.jsonl");
+    std::fs::write(&file, "{\"email\": \"old@example.org\", \"username\": \"100\"}\n").unwrap();
+    place.good(&["user", "import", file.to_str().unwrap()], "");
+    std::fs::write(&file, "{\"id\": 100, \"email\": \"late@example.org\"}\n").unwrap();
+    place.good(&["user", "import", file.to_str().unwrap()], "");
+
+    let refused = place.bad(2, &["user", "show", "100"], "");
+    assert!(refused.contains("more than one user") && refused.contains("`number:`"), "{refused}");
+    let email = |name: &str| place.json(&["user", "show", name], "")["email"].clone();
+    assert_eq!(email("number:100"), "late@example.org");
+    assert_eq!(email("username:100"), "old@example.org");
+    assert_eq!(email(&format!("uuid:{}", anna["uuid"].as_str().unwrap())), "anna@example.org");
+    assert_eq!(email(anna["uuid"].as_str().unwrap()), "anna@example.org");
+    assert_eq!(email("email:anna@example.org"), "anna@example.org");
+}
+
+#[test]
 fn a_list_goes_page_by_page() {
     let place = Place::new();
     for name in ["a", "b", "c"] {

@@ -1,6 +1,7 @@
 //! Changes of accounts by an operator, from the command line.
 
-use model::{Email, Event, Secret, UserId, Username, event, intent};
+use model::{Email, Event, Secret, UserId, UserUuid, Username, event, intent};
+use store::Call;
 use store::queries::session::Ended;
 use store::queries::user::{State, User};
 use store::queries::{audit_key, credential, user};
@@ -15,9 +16,12 @@ use hashing::{Priority, Refusal};
 /// Why an operator's change failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// No user has this id, email or username.
+    /// No user has this number, uuid, email or username.
     #[error("there is no such user")]
     Unknown,
+    /// The name means more than one user.
+    #[error("the name means more than one user")]
+    Ambiguous,
     /// There is no such role.
     #[error("there is no such role")]
     Role,
@@ -72,21 +76,46 @@ pub async fn add(ctx: &mut OpContext<'_>, candidate: Candidate, role: &str) -> R
     }
 }
 
-/// Finds a user by id, email or username.
+/// The words that say what the rest of a name is.
+const KINDS: [&str; 4] = ["number", "uuid", "email", "username"];
+
+/// Finds a user by number, uuid, email or username. `number:`, `uuid:`, `email:` or `username:` in front says
+/// which of them is meant.
 ///
 /// # Errors
-/// [`AdminError::Unknown`].
+/// [`AdminError::Unknown`]; [`AdminError::Ambiguous`] when one user has this number or uuid and another one
+/// this username.
 pub async fn find(ctx: &mut OpContext<'_>, name: &str) -> Result<User, AdminError> {
-    // `2` is an id; `02` and `+2` may be usernames.
-    let number = name.parse::<i64>().ok().filter(|number| number.to_string() == name);
-    let call = if let Some(number) = number {
-        user::find_by_number(UserId(number))
-    } else if name.contains('@') {
-        user::find_by_email(&Email::parse(name).map_err(|_| AdminError::Unknown)?)
-    } else {
-        user::find_by_username(&Username::parse(name).map_err(|_| AdminError::Unknown)?)
+    let exact = name.split_once(':').filter(|(kind, _)| KINDS.contains(kind));
+    let calls: Vec<_> = match exact {
+        Some((kind, rest)) => lookup(kind, rest).into_iter().collect(),
+        None => KINDS.iter().filter_map(|kind| lookup(kind, name)).collect(),
     };
-    ctx.lease.read().await?.one(call).await?.ok_or(AdminError::Unknown)
+
+    let mut read = ctx.lease.read().await?;
+    let mut found: Vec<User> = Vec::new();
+    for call in calls {
+        let user = read.one(call).await?;
+        found.extend(user.filter(|user| found.iter().all(|other| other.id != user.id)));
+    }
+    match found.len() {
+        0 | 1 => found.pop().ok_or(AdminError::Unknown),
+        _ => Err(AdminError::Ambiguous),
+    }
+}
+
+/// The statement that finds a user by a name of this kind; `None` when no user can have it.
+fn lookup(kind: &str, name: &str) -> Option<Call<User>> {
+    match kind {
+        // `2` is a number; `02` and `+2` may be usernames.
+        "number" => {
+            let number = name.parse::<i64>().ok().filter(|number| number.to_string() == name)?;
+            Some(user::find_by_number(UserId(number)))
+        }
+        "uuid" => Some(user::find_by_uuid(UserUuid(name.parse().ok()?))),
+        "email" => Some(user::find_by_email(&Email::parse(name).ok()?)),
+        _ => Some(user::find_by_username(&Username::parse(name).ok()?)),
+    }
 }
 
 /// Records that an operator views an account, before it is shown.

@@ -111,6 +111,10 @@ impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         match error {
             AdminError::Unknown => Self::failed("there is no such user"),
+            AdminError::Ambiguous => Self::usage(
+                "the name means more than one user: write `number:`, `uuid:`, `email:` or `username:` \
+                 before it",
+            ),
             AdminError::Role => Self::usage("there is no such role"),
             AdminError::Invalid(error) => Self::fields(&[error]),
             AdminError::Hash(refusal) => Self::hash(refusal),

@@ -29,6 +29,11 @@ statements! {
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
          FROM gw.users u WHERE u.id = $1",
     );
+    FIND_BY_UUID = Stmt::new(
+        "user.find_by_uuid",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
+         FROM gw.users u WHERE u.uuid = $1",
+    );
     TRACE = Stmt::new("user.trace", "SELECT u.id, u.role, u.updated_at FROM gw.users u WHERE u.uuid = $1");
     FIND_BY_EMAIL = Stmt::new(
         "user.find_by_email",
@@ -202,6 +207,11 @@ pub fn find_by_number(id: UserId) -> Call<User> {
 /// the last change.
 pub fn trace(uuid: UserUuid) -> Call<(UserId, String, Now)> {
     Call::new(&TRACE, [uuid.into()], |mut row| Ok((row.next()?, row.next()?, row.next()?)))
+}
+
+/// Finds the user with this public identifier.
+pub fn find_by_uuid(uuid: UserUuid) -> Call<User> {
+    Call::new(&FIND_BY_UUID, [uuid.into()], |mut row| User::read(&mut row))
 }
 
 /// Finds the user with this email.

@@ -60,7 +60,7 @@ pub(super) enum UserCommand {
 /// Selects an account.
 #[derive(Args, Debug)]
 pub(super) struct Who {
-    /// Its id, email or username
+    /// Its number, uuid, email or username; `username:100` and the like say which is meant
     #[arg(value_name = "USER")]
     user: String,
 }
@@ -235,7 +235,7 @@ async fn set_state(
 async fn tell(ctx: &mut OpContext<'_>, out: &mut Output, user: &User, text: &str) -> Result<(), Failure> {
     out.line(text)?;
     if out.is_json() {
-        let user = account::find(ctx, &user.id.to_string()).await?;
+        let user = account::find(ctx, &format!("uuid:{}", user.uuid)).await?;
         out.value(&value(&user))?;
     }
     Ok(())
