@@ -173,6 +173,10 @@ fn secrets_that_others_can_read_are_refused_by_their_setting() {
         ),
         ("--set audit.otlp_endpoint=http://h --set audit.otlp_headers_file=open", "audit.otlp_headers_file"),
         ("--set server.tls_cert_file=open --set server.tls_key_file=open", "open cannot be read"),
+        (
+            "--set 'database.url=postgres://u@127.0.0.1:1/x?sslmode=require&sslcert=open&sslkey=open'",
+            "database.url: sslkey: open",
+        ),
         ("--set master_key_file=open", "the master key at open"),
     ] {
         let script = format!(

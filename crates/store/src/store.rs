@@ -60,6 +60,14 @@ impl Location {
         }
     }
 
+    /// The file of the private key that a URL of PostgreSQL names (`sslkey`).
+    pub fn key_file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres { url, .. } => postgres::key_file(url),
+        }
+    }
+
     /// A database of PostgreSQL, with the default schema and the protection that the URL says.
     pub fn postgres(url: &str) -> Self {
         Self::Postgres { url: url.to_owned(), schema: SCHEMA.to_owned(), tls_ca_file: None }

@@ -14,6 +14,7 @@ mod transaction;
 
 pub(crate) use address::Address;
 pub use address::is_local;
+pub(crate) use options::key_file;
 pub(crate) use checks::{check, needs_text as needs};
 pub(crate) use connection::{Conn, Fault};
 pub(crate) use error::sort;

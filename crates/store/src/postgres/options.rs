@@ -1,6 +1,7 @@
 //! The options of a PostgreSQL URL: which ones there are, and which of them the driver interprets.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::address::refused;
 use crate::Error;
@@ -86,6 +87,11 @@ pub(super) fn split(url: &str) -> Result<(String, BTreeMap<String, String>), Err
 
     let url = if kept.is_empty() { before.to_owned() } else { format!("{before}?{}", kept.join("&")) };
     Ok((url, written))
+}
+
+/// The file of the private key that a URL names.
+pub(crate) fn key_file(url: &str) -> Option<PathBuf> {
+    split(url).ok()?.1.remove("sslkey").map(PathBuf::from)
 }
 
 /// The value without percent-encoding; what is not UTF-8 stays as written.

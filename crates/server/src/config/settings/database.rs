@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::section;
 use crate::config::check::Report;
+use crate::config::secret_file;
 use crate::config::url::DatabaseUrl;
 use crate::config::value::{Value, words};
 
@@ -133,7 +134,11 @@ impl From<&DatabaseConfig> for store::Settings {
 
 impl DatabaseConfig {
     pub(crate) fn check(&self, report: &mut Report<'_>) {
-        if let Err(why) = store::Settings::from(self).location.check() {
+        let location = store::Settings::from(self).location;
+        let key = location.key_file().map(|file| (secret_file::read(&file).err(), file));
+        if let Some((Some(why), file)) = key {
+            report.error("database.url", format!("sslkey: {}: {why}", file.display()));
+        } else if let Err(why) = location.check() {
             report.error("database.url", why);
         }
         report.at_most(("database.pool_min", &self.pool_min), ("database.pool_max", &self.pool_max));
