@@ -245,7 +245,7 @@ fn a_command_that_cannot_record_its_change_changes_nothing() {
     for refused in [["user", "set-role", "alice@example.com", "admin"].as_slice(), &["keys", "rotate"]] {
         let finished = setup.ask(refused);
         assert_eq!(finished.status.code(), Some(1), "{}", finished.stdout);
-        assert!(finished.stderr.contains("nothing was changed"), "{}", finished.stderr);
+        assert!(finished.stderr.contains("nothing was done"), "{}", finished.stderr);
     }
 
     assert!(!setup.command(&["user", "show", "alice@example.com"]).contains("admin"));

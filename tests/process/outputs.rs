@@ -183,6 +183,7 @@ fn secrets_that_others_can_read_are_refused_by_their_setting() {
             "echo 0123456789abcdef0123456789abcdef >open; chmod 604 open; \
              exec \"$0\" serve --set server.listen=127.0.0.1:0 --set server.ops_listen= {settings}"
         );
+
         let finished = Setup::sqlite().in_shell(&script);
         assert!(!finished.status.success(), "{settings}");
         assert!(finished.stderr.contains(key), "{settings}: {}", finished.stderr);

@@ -63,7 +63,7 @@ impl Setup {
 
     /// The journal and the sequence of every record in the database.
     fn trail(&self) -> BTreeSet<(String, u64)> {
-        let exported = self.finish(&["audit", "export"]);
+        let exported = self.finish(&["audit", "export", "--sealed"]);
         assert!(exported.status.success(), "{}", exported.stderr);
         places(exported.stdout.lines())
     }
@@ -133,7 +133,7 @@ async fn every_sink_receives_every_record_also_after_an_outage() {
     let secret = setup.folder.path().join("secret");
     testkit::write_secret(&secret, format!("{SECRET}\n"));
     let headers = setup.folder.path().join("headers");
-    std::fs::write(&headers, "\nX-Api-Key: collector key\n").unwrap();
+    testkit::write_secret(&headers, "\nX-Api-Key: collector key\n");
     let operations = format!("127.0.0.1:{}", testkit::free_port());
     for (name, value) in [
         ("AUDIT__STDOUT", "true"),
