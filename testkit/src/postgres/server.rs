@@ -1,7 +1,7 @@
 //! One PostgreSQL server as a child process.
 
 use std::fs::File;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -62,20 +62,7 @@ impl PostgresBuilder {
             unprivileged::give(&path, installation.user);
         }
 
-        let mut postgres = Postgres {
-            process: Supervised::new(Some(folder.path())),
-            folder,
-            installation,
-            builder: self,
-            port: 0,
-        };
-        for _ in 0..PORTS_TO_TRY {
-            postgres.port = free_port();
-            if postgres.run() {
-                return postgres;
-            }
-        }
-        panic!("PostgreSQL does not start; its log:\n{}", postgres.log());
+        Postgres::on(folder, installation, self)
     }
 }
 
@@ -94,6 +81,45 @@ impl Postgres {
     /// A server with the settings that start and commit fastest.
     pub fn start() -> Self {
         Self::builder().start()
+    }
+
+    /// Starts a server on the data in `folder`.
+    fn on(folder: TempDir, installation: Installation, builder: PostgresBuilder) -> Self {
+        let process = Supervised::new(Some(folder.path()));
+        let mut postgres = Self { process, folder, installation, builder, port: 0 };
+        for _ in 0..PORTS_TO_TRY {
+            postgres.port = free_port();
+            if postgres.run() {
+                return postgres;
+            }
+        }
+        panic!("PostgreSQL does not start; its log:\n{}", postgres.log());
+    }
+
+    /// A hot standby that follows this server until it is promoted. This server is stopped and started again,
+    /// to be copied.
+    #[must_use]
+    pub fn standby(&mut self) -> Self {
+        let folder = tempfile::Builder::new().prefix("gatewright-standby-").tempdir();
+        let folder = folder.expect("the temporary folder is writable");
+        let (user, data) = (self.installation.user, folder.path().join("data"));
+        unprivileged::give(folder.path(), user);
+
+        self.stop_fast();
+        let copied = Command::new("cp").arg("-a").arg(self.folder.path().join("data")).arg(&data).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the data can be copied");
+        let follow = format!("primary_conninfo = 'host=127.0.0.1 port={} user=postgres'\n", self.port);
+        for (name, content) in [("standby.signal", ""), ("postgresql.auto.conf", &follow)] {
+            std::fs::write(data.join(name), content).expect("the data directory is writable");
+            unprivileged::give(&data.join(name), user);
+        }
+        self.restart();
+        Self::on(folder, Installation::find(), PostgresBuilder::default())
+    }
+
+    /// Ends the recovery of a standby: it accepts writes when this returns.
+    pub fn promote(&self) {
+        self.sql("SELECT pg_promote()");
     }
 
     /// A server with the given settings.

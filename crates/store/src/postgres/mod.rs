@@ -14,11 +14,11 @@ mod transaction;
 
 pub(crate) use address::Address;
 pub use address::is_local;
-pub(crate) use options::key_file;
 pub(crate) use checks::{check, needs_text as needs};
 pub(crate) use connection::{Conn, Fault};
 pub(crate) use error::sort;
 pub(crate) use migrate::migrate;
+pub(crate) use options::key_file;
 pub(crate) use pool::{Pool, PoolSettings};
 pub(crate) use pooled_connection::PooledConnection;
 pub(crate) use prepared::Prepared;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::NotReady;
+use store::{Location, NotReady};
 use testkit::Postgres;
 use testkit::postgres::rows;
 
-use crate::fixtures::{TestDb, register, run};
+use crate::fixtures::{TestDb, register, run, settings, spawner};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -58,6 +58,32 @@ async fn a_role_that_loses_a_privilege_and_a_dropped_schema_are_not_ready_and_an
     assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Tables));
     let gone = register(&mut app.lease(&store), 2).await.unwrap_err();
     assert!(gone.is_unavailable(), "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_is_refused_at_the_start_and_not_ready_until_it_is_promoted() {
+    let mut primary = Postgres::start();
+    let url = primary.database("app");
+    TestDb::at(&url).migrate().await.unwrap();
+    let standby = primary.standby();
+    let there = url.replace(&primary.port().to_string(), &standby.port().to_string());
+    let refused = store::open(&settings(Location::postgres(&there)), &spawner()).await.err().unwrap();
+    assert!(refused.to_string().contains("hot standby"), "{refused}");
+
+    // The driver passes over a standby, and finds the server that has been promoted.
+    let both = url.replace("127.0.0.1", &format!("127.0.0.1:{},127.0.0.1", standby.port()));
+    let app = TestDb::at(&format!("{both}?target_session_attrs=read-write"));
+    let store = app.open().await;
+    store.probe.check(PATIENCE).await.unwrap();
+    register(&mut app.lease(&store), 1).await.unwrap().unwrap();
+
+    let here = TestDb::at(&there);
+    while here.sql("SELECT 1 FROM gw.users").is_empty() {}
+    drop(primary);
+    standby.promote();
+    while store.probe.check(PATIENCE).await.is_err() {}
+    while register(&mut app.lease(&store), 2).await.is_err() {}
+    assert_eq!(here.count("users"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
