@@ -101,7 +101,7 @@ impl ClockWatch {
     }
 }
 
-/// Reads the counters and the database's clock, follows that clock, and looks at this node's.
+/// Reads the counters and the database's clock, keeps the epoch, follows that clock, and looks at this node's.
 ///
 /// # Errors
 /// When the database did not answer.
@@ -113,6 +113,7 @@ pub async fn heads(ctx: &mut OpContext<'_>) -> Result<Heads, store::Error> {
     let answered = clock.unadjusted();
 
     let heads = Heads::of(&rows);
+    ctx.services.epoch.set(heads.epoch);
     let is_near = heads.database.is_none_or(|database| clock.follow(database, asked, answered));
     ctx.services.clock_watch.look(clock, heads.clock, is_near);
     Ok(heads)

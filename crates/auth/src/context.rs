@@ -22,6 +22,7 @@ use crate::account::user_cache::UserCache;
 use crate::account::{Outdated, ProfileSchema};
 use crate::client::RecentClients;
 use crate::clock_watch::ClockWatch;
+use crate::epoch::Epoch;
 use crate::password::{PasswordSettings, PepperService};
 use crate::session::RefreshReuse;
 use crate::session::revocation_cache::RevocationCache;
@@ -117,6 +118,8 @@ pub struct Services {
     pub(crate) recent_clients: RecentClients,
     /// Cached users, for a short database outage.
     pub(crate) user_cache: UserCache,
+    /// The realm's epoch.
+    pub epoch: Epoch,
     /// Whether the database was found to be older than what was issued from it.
     pub outdated: Outdated,
     /// Whether the database has just failed.
@@ -144,6 +147,7 @@ impl Services {
             revocations: RevocationCache::default(),
             recent_clients: RecentClients::default(),
             user_cache: UserCache::default(),
+            epoch: Epoch::default(),
             outdated: Outdated::default(),
             outage: Outage::default(),
             macs,

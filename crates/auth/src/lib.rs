@@ -7,6 +7,7 @@ pub mod account;
 pub mod client;
 pub mod clock_watch;
 pub mod context;
+pub mod epoch;
 pub mod login;
 pub mod master_keys;
 pub mod password;

@@ -29,6 +29,7 @@ struct Position {
     number: i64,
     session: Option<SessionId>,
     keys: Option<i64>,
+    epoch: Option<i64>,
 }
 
 impl PollRevocations {
@@ -47,14 +48,15 @@ impl PollRevocations {
         let mut read = ctx.lease.read().await?;
 
         let mut position = self.position();
-        if head < position.head {
+        let is_other = position.epoch.is_some_and(|epoch| epoch != heads.epoch);
+        if head < position.head || is_other {
             // The database is older than before, for example after a failover: read all revocations again.
             tracing::warn!(head, known = position.head, "revocations went backwards and are read again");
             position.number = 0;
             position.session = None;
         }
 
-        let mut is_last = head == position.head;
+        let mut is_last = head == position.head && !is_other;
         while !is_last {
             let session = position.session.unwrap_or(SessionId(Uuid::nil()));
             let page = read.all(revocation::after(position.number, session, PAGE)).await?;
@@ -67,6 +69,7 @@ impl PollRevocations {
         }
 
         position.head = head;
+        position.epoch = Some(heads.epoch);
         self.put(|known| *known = position);
         ctx.services.revocations.seen(asked, &ctx.services.clock);
         Ok(keys)

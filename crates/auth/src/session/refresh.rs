@@ -43,10 +43,10 @@ const KEPT_ENTRIES: usize = 8;
 /// [`RefreshError`]. The session of a stolen token has been ended when this returns.
 pub async fn refresh(
     ctx: &mut OpContext<'_>,
-    token: &Secret<String>,
+    sent: &Secret<String>,
     scope: Option<&str>,
 ) -> Result<Tokens, RefreshError> {
-    let Ok(token) = RefreshToken::decode(token.expose(), &ctx.services.macs) else {
+    let Ok(token) = RefreshToken::decode(sent.expose(), &ctx.services.macs) else {
         ctx.audit.note(Event::RefreshFailed { user: None, session: None, reason: Reason::UnknownToken });
         return Err(RefreshError::Refused);
     };
@@ -88,7 +88,7 @@ pub async fn refresh(
 
     let (session, token) = match loaded {
         Ok(session) => (session, successor),
-        Err(Unrotated::Used(session)) => replay(ctx, &token, *session).await?,
+        Err(Unrotated::Used(session)) => replay(ctx, sent, &token, *session).await?,
         Err(Unrotated::Store(error)) => return Err(error.into()),
     };
 
@@ -109,7 +109,7 @@ enum Unrotated {
     Store(#[from] store::Error),
 }
 
-fn rotation(ctx: &OpContext<'_>, token: &RefreshToken, successor: &RefreshToken) -> Rotation {
+pub(super) fn rotation(ctx: &OpContext<'_>, token: &RefreshToken, successor: &RefreshToken) -> Rotation {
     let settings = &ctx.services.settings;
     let origin = ctx.audit.origin();
     let client = RequestClient::of(ctx);

@@ -1,7 +1,7 @@
 //! Carries out what `reuse/` decides about a refresh token that is not the newest of its session.
 
 use model::event::Reason;
-use model::{Event, event, intent};
+use model::{Event, Secret, event, intent};
 use protocol::wire::refresh_successor::SuccessorEntry;
 use protocol::wire::refresh_token::RefreshToken;
 use store::queries::session::{self, Session};
@@ -10,7 +10,7 @@ use store::queries::{revocation, user};
 use super::active::ActiveSession;
 use super::client::RequestClient;
 use super::lifetime::tokens_end;
-use super::refresh::{RefreshError, refused};
+use super::refresh::{RefreshError, refused, rotation};
 use super::reuse::{Decision, Repeated, Reuse, decide};
 use crate::OpContext;
 
@@ -29,14 +29,20 @@ enum Undone {
 /// Handles a token that is not the newest of its session: returns the session and the successor of the token.
 pub(super) async fn replay(
     ctx: &mut OpContext<'_>,
+    sent: &Secret<String>,
     token: &RefreshToken,
     session: Option<Session>,
 ) -> Result<(Session, RefreshToken), RefreshError> {
     let mut session = session;
     for _ in 0..TRIES {
         let found = active(ctx, token, session)?;
-        match try_replay(ctx, token, &found).await? {
-            Some(successor) => return Ok((found, successor)),
+        let done = if token.generation > found.generation {
+            adopt(ctx, sent, token, &found).await?
+        } else {
+            try_replay(ctx, token, &found).await?.map(|successor| (found, successor))
+        };
+        match done {
+            Some(done) => return Ok(done),
             None => session = ctx.lease.read().await?.one(session::find(token.session)).await?,
         }
     }
@@ -60,12 +66,52 @@ fn active(
             (false, user::State::Inactive | user::State::Erased) => Reason::Inactive,
         });
     }
-    if token.generation >= session.generation {
+    if token.generation == session.generation {
         // The MAC is genuine, but the database does not know the token: a backup was restored, or the key has
         // leaked.
         return refuse(Reason::UnknownToken);
     }
     Ok(session)
+}
+
+/// Handles a token of a generation that the database does not know. After a recovery the session goes on from
+/// it, once; a second one is another client's. Returns the session and the successor of the token; None when
+/// another request has changed the session meanwhile.
+async fn adopt(
+    ctx: &mut OpContext<'_>,
+    sent: &Secret<String>,
+    token: &RefreshToken,
+    session: &Session,
+) -> Result<Option<(Session, RefreshToken)>, RefreshError> {
+    // A master key line that was replaced may have leaked with the lost database.
+    let first_line = ctx.services.macs.get(..1).unwrap_or_default();
+    let is_current = RefreshToken::decode(sent.expose(), first_line).is_ok();
+    let Some(epoch) = ctx.services.epoch.adopting(ctx.now).filter(|_| is_current) else {
+        return Err(refused(ctx, session.id, Some(session.user.uuid), Reason::UnknownToken));
+    };
+    if session.adopted >= epoch {
+        return Err(stolen(ctx, session, token.generation).await);
+    }
+
+    let successor = token.successor(&ctx.services.rng);
+    let step = rotation(ctx, token, &successor);
+    let (user, generation) = (session.user.uuid, token.generation.saturating_add(1));
+    let intent = intent::SessionRefreshed { session: session.id, generation, stamp: ctx.now };
+    let adopted = ctx
+        .lease
+        .transact(intent, async move |tx| {
+            let calls = (session::adopt(&step, epoch), session::find(step.session));
+            let (adopted, found) = tx.commit_with(calls).await?;
+            adopted.first().ok_or(Undone::Moved)?;
+            let found = found.into_iter().next().ok_or(Undone::Moved)?;
+            Ok((event::SessionRefreshed { user, session: found.id, generation }, found))
+        })
+        .await;
+    match adopted {
+        Ok(session) => Ok(Some((session, successor))),
+        Err(Undone::Moved) => Ok(None),
+        Err(Undone::Store(error)) => Err(error.into()),
+    }
 }
 
 /// The successor of the token; None when another request has changed the session meanwhile.

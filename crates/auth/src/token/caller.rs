@@ -5,7 +5,8 @@ use std::time::Duration;
 use model::{Actor, SessionId, UserId, UserKey};
 use protocol::wire::access_token::{AccessClaims, LEEWAY, TYP};
 use protocol::wire::jwt::{self, Invalid};
-use store::queries::session;
+use store::queries::revocation;
+use store::queries::session::{self, Session};
 use store::queries::user::State;
 
 use crate::OpContext;
@@ -28,7 +29,7 @@ pub enum CallerError {
     /// It is not a valid access token of this server.
     #[error("the access token is not valid: {0}")]
     Invalid(Invalid),
-    /// Its session has ended.
+    /// Its session has ended, or the database was recovered from an older state since it was issued.
     #[error("the session of the access token has ended")]
     Revoked,
     /// The revocation cache is too old, and the database does not answer.
@@ -49,7 +50,8 @@ pub async fn authenticate(ctx: &mut OpContext<'_>, token: &str) -> Result<Caller
         .check(ctx.now, &settings.issuer, settings.audience.as_deref(), LEEWAY)
         .map_err(CallerError::Invalid)?;
     let caller = caller(ctx, claims).await?;
-    if ctx.services.revocations.has(caller.session) {
+    let services = ctx.services;
+    if services.revocations.has(caller.session) || !services.epoch.accepts(caller.claims.epoch) {
         return Err(CallerError::Revoked);
     }
     let age = ctx.services.revocations.age();
@@ -110,16 +112,32 @@ async fn number(ctx: &mut OpContext<'_>, claims: &AccessClaims) -> Result<UserId
     }
 }
 
+/// Finds a session, and keeps the epoch that the database has now.
+pub(super) async fn find_with_epoch(
+    ctx: &mut OpContext<'_>,
+    session: SessionId,
+) -> Result<Option<Session>, store::Error> {
+    let calls = (session::find(session), revocation::epoch());
+    let (found, epoch) = ctx.lease.read().await?.batch(calls).await?;
+    ctx.services.epoch.set(epoch.first().copied().unwrap_or(0));
+    Ok(found.into_iter().next())
+}
+
 async fn ask(ctx: &mut OpContext<'_>, caller: &Caller, age: Option<Duration>) -> Result<(), CallerError> {
     let found = if ctx.services.outage.is_on() {
         Err(store::Error::Unavailable("it failed less than a second ago".into()))
     } else {
-        let asked = async { ctx.lease.read().await?.one(session::find(caller.session)).await }.await;
+        let asked = find_with_epoch(ctx, caller.session).await;
         ctx.services.outage.note(&asked);
         asked
     };
     match found {
-        Ok(Some(found)) if found.user == caller.user && !found.revoked && found.state == State::Active => {
+        Ok(Some(found))
+            if found.user == caller.user
+                && !found.revoked
+                && found.state == State::Active
+                && ctx.services.epoch.accepts(caller.claims.epoch) =>
+        {
             Ok(())
         }
         Ok(_) => Err(CallerError::Revoked),

@@ -6,6 +6,7 @@ use protocol::wire::jwt;
 use protocol::wire::refresh_token::RefreshToken;
 use store::queries::session::{self, Session};
 
+use super::caller::find_with_epoch;
 use crate::OpContext;
 use crate::session::ActiveSession;
 
@@ -44,9 +45,13 @@ pub async fn introspect(
         );
 
     let Some(claims) = claims else { return Ok(Introspection::Inactive) };
-    let found = ctx.lease.read().await?.one(session::find(claims.sid)).await?;
+    let found = find_with_epoch(ctx, claims.sid).await?;
     Ok(match found {
-        Some(found) if is_of(&claims, &found) && is_live(ctx, &found) => {
+        Some(found)
+            if is_of(&claims, &found)
+                && is_live(ctx, &found)
+                && ctx.services.epoch.accepts(claims.epoch) =>
+        {
             // The role and its scopes are the user's current ones, not those of the token.
             let scope = settings.granted(&found.role, &claims.scope);
             Introspection::Access(Box::new(AccessClaims { role: found.role, scope, ..claims }))

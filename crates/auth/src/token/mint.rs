@@ -56,6 +56,7 @@ pub(crate) fn mint(
         sid: live.session,
         role: live.role.clone(),
         scope: live.scope.clone(),
+        epoch: ctx.services.epoch.current(),
     };
 
     let access_token = Secret::new(signer.sign(TYP, &claims).map_err(MintError::Key)?);

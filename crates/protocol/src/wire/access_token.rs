@@ -51,6 +51,10 @@ pub struct AccessClaims {
     pub role: String,
     /// The granted scope.
     pub scope: Scope,
+    /// The realm's epoch: a private claim (RFC 7519 §4.3), left out until the database was recovered from an
+    /// older state. Tokens of an older epoch are refused.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: i64,
 }
 
 /// The recipients of a token (RFC 7519 §4.1.3): one string, or an array of strings.
@@ -125,6 +129,11 @@ impl AccessClaims {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(epoch: &i64) -> bool {
+    *epoch == 0
+}
+
 /// A member that may be absent but not `null`.
 fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -159,6 +168,7 @@ mod tests {
             sid: SessionId(Uuid::nil()),
             role: "basic_user".to_owned(),
             scope: Scope::parse("read write").unwrap(),
+            epoch: 0,
         }
     }
 
@@ -186,6 +196,9 @@ mod tests {
             })
         );
         assert_eq!(read(|_| ()), Ok(claims()));
+        let later = AccessClaims { epoch: 7, ..claims() };
+        assert_eq!(serde_json::to_value(&later).unwrap()["epoch"], 7);
+        assert_eq!(read(|claims| claims["epoch"] = json!(7)), Ok(later));
         let without = AccessClaims { aud: None, ..claims() };
         assert!(serde_json::to_value(&without).unwrap().get("aud").is_none());
         assert_eq!(without.check(Now::from_seconds(1_300), ISSUER, None, LEEWAY), Ok(()));

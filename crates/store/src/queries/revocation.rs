@@ -51,6 +51,12 @@ statements! {
         "SELECT name, value FROM gw.counters",
     )
     .scanning("the table has one row a counter");
+    EPOCH = Stmt::new("revocation.epoch", "SELECT value FROM gw.counters WHERE name = 'epoch'");
+    RAISE_EPOCH = Stmt::new(
+        "revocation.raise_epoch",
+        "UPDATE gw.counters SET value = CASE WHEN value < $1 THEN $1 ELSE value + 1 END \
+         WHERE name = 'epoch' RETURNING value",
+    );
     KEEP_CLOCK = Stmt::new(
         "revocation.keep_clock",
         "UPDATE gw.counters SET value = $1 WHERE name = 'clock' RETURNING value",
@@ -120,6 +126,8 @@ pub struct Heads {
     pub revocations: i64,
     /// The number of changes of keys.
     pub keys: i64,
+    /// The realm's epoch: see [`epoch`].
+    pub epoch: i64,
     /// The newest time that a node whose clock is believed has stored.
     pub clock: Option<Now>,
     /// The time of the database's server, if it has a clock of its own.
@@ -133,6 +141,7 @@ impl Heads {
         Self {
             revocations: of("revocations").unwrap_or(0),
             keys: of("keys").unwrap_or(0),
+            epoch: of("epoch").unwrap_or(0),
             clock: of("clock").filter(|micros| *micros > 0).map(Now::from_micros),
             database: of("database").map(Now::from_micros),
         }
@@ -142,6 +151,17 @@ impl Heads {
 /// Reads the counters, for [`Heads::of`].
 pub fn heads() -> Call<(String, i64)> {
     Call::new(&HEADS, [], |mut row| Ok((row.next()?, row.next()?)))
+}
+
+/// Reads the realm's epoch: the time of the last recovery of the database, in seconds since 1970, 0 before the
+/// first. Access tokens of an older epoch are refused.
+pub fn epoch() -> Call<i64> {
+    Call::new(&EPOCH, [], number)
+}
+
+/// Raises the realm's epoch to `at_least`, or by one if it is there already; returns the new one.
+pub fn raise_epoch(at_least: i64) -> Call<i64> {
+    Call::new(&RAISE_EPOCH, [at_least.into()], number)
 }
 
 /// Stores the time of a node whose clock is believed.

@@ -49,11 +49,22 @@ statements! {
          AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = s.user_id AND u.state = 'active') RETURNING \
          user_id",
     );
+    ADOPT = Stmt::new(
+        "session.adopt",
+        "UPDATE gw.sessions AS s SET generation = $2 + 1, secret_hash = $3, rotated_at = $4, \
+         expires_at = CASE WHEN ends_at < $5 THEN ends_at ELSE $5 END, successors = $6, address = $7, \
+         user_agent = $8, client = $9, tokens_end = CASE WHEN tokens_end > $10 THEN tokens_end ELSE $10 END, \
+         adopted = $11 \
+         WHERE s.id = $1 AND s.generation < $2 AND s.adopted < $11 AND NOT s.revoked AND s.ends_at > $4 \
+         AND s.rotated_at > $12 \
+         AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = s.user_id AND u.state = 'active') RETURNING \
+         user_id",
+    );
     FIND = Stmt::new(
         "session.find",
         "SELECT s.id, s.user_id, u.uuid, s.scope, s.address, s.user_agent, s.created_at, s.ends_at, \
          s.generation, s.rotated_at, s.successors, s.late_generation, s.late_replays, s.revoked, \
-         s.shared_generation, s.superseded, u.role, u.state \
+         s.shared_generation, s.superseded, s.adopted, u.role, u.state \
          FROM gw.sessions s JOIN gw.users u ON u.id = s.user_id WHERE s.id = $1",
     );
     TRACE = Stmt::new(
@@ -65,7 +76,7 @@ statements! {
         "session.of_user",
         "SELECT s.id, s.user_id, u.uuid, s.scope, s.address, s.user_agent, s.created_at, s.ends_at, \
          s.generation, s.rotated_at, s.successors, s.late_generation, s.late_replays, s.revoked, \
-         s.shared_generation, s.superseded, u.role, u.state \
+         s.shared_generation, s.superseded, s.adopted, u.role, u.state \
          FROM gw.sessions s JOIN gw.users u ON u.id = s.user_id \
          WHERE s.user_id = $1 AND u.uuid = $2 AND NOT s.revoked AND s.ends_at > $3 AND s.rotated_at > $4 \
          ORDER BY s.created_at DESC, s.id DESC",
@@ -170,6 +181,8 @@ pub struct Session {
     pub shared_generation: i64,
     /// The mark of a client whose token was superseded, and which must log in again.
     pub superseded: Option<Vec<u8>>,
+    /// The realm's epoch in which it accepted a refresh token that the database did not know; 0 for none.
+    pub adopted: i64,
     /// The user's role.
     pub role: String,
     /// Whether the user may log in.
@@ -194,6 +207,7 @@ impl Session {
             revoked: row.next()?,
             shared_generation: row.next()?,
             superseded: row.next()?,
+            adopted: row.next()?,
             role: row.next()?,
             state: State::read(&mut row)?,
         })
@@ -318,6 +332,26 @@ pub fn rotate(step: &Rotation) -> Call<UserId> {
         step.idle_since.into(),
     ];
     Call::new(&ROTATE, params, user_id)
+}
+
+/// Rotates from a refresh token of a generation that the database does not know, because it was restored to an
+/// older state, if session and user are active; otherwise, or when the session has done so in `epoch`, no row.
+pub fn adopt(step: &Rotation, epoch: i64) -> Call<UserId> {
+    let params = [
+        step.session.into(),
+        step.generation.into(),
+        step.successor_hash.into(),
+        step.at.into(),
+        step.expires_at.into(),
+        step.successor.as_str().into(),
+        step.address.as_deref().into(),
+        step.user_agent.as_deref().into(),
+        step.client.clone().into(),
+        step.tokens_end.into(),
+        epoch.into(),
+        step.idle_since.into(),
+    ];
+    Call::new(&ADOPT, params, user_id)
 }
 
 /// Finds the session with this id, in any state.
