@@ -68,7 +68,7 @@ pub(crate) async fn find(app: &TestApp, name: &str) -> store::queries::user::Use
 /// Replaces a stored hash, as an import or a damaged row would.
 pub(crate) async fn set_hash(app: &TestApp, name: &str, hash: &str) {
     let (user, hash) = (find(app, name).await, StoredText::from_row(hash.to_owned()));
-    let event = model::event::PasswordChanged { user: user.uuid, sessions: 0 };
+    let event = model::event::PasswordChanged { user: user.uuid, sessions: 0, changed_at: app.clock.now() };
     let now = app.clock.now();
     app.operate(async |ctx| {
         let set: Result<(), store::Error> = ctx

@@ -13,6 +13,7 @@ pub mod master_keys;
 pub mod password;
 pub mod realm;
 pub mod reconcile;
+pub mod recover;
 pub mod session;
 pub mod signing_keys;
 pub mod token;

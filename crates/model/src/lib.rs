@@ -10,6 +10,7 @@ pub mod email;
 pub mod event;
 pub mod hex;
 pub mod id;
+pub mod journaled;
 
 pub mod origin;
 pub mod profile;
@@ -22,6 +23,7 @@ pub use clock::{Clock, Now};
 pub use email::Email;
 pub use event::intent::{self, Intent, UnresolvedIntent};
 pub use event::{Event, EventKind};
+pub use journaled::{ClientChange, Journaled, JournaledUser};
 pub use id::{ClientId, KeyId, RequestId, SessionId, UserId, UserKey, UserUuid};
 pub use origin::{Channel, Origin};
 pub use rng::Rng;

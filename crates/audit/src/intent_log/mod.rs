@@ -408,6 +408,11 @@ fn read(directory: &Path) -> io::Result<(Leftovers, u64)> {
     }
 }
 
+/// The intents without an end in a journal of intents, oldest first.
+pub(crate) fn unfinished(directory: &Path) -> io::Result<Vec<UnresolvedIntent>> {
+    Ok(read(directory)?.0.into_values().map(|(left, _)| left).collect())
+}
+
 /// The numbers of those of `left` whose event is in the journal.
 pub(crate) fn recorded(directory: &Path, left: &[UnresolvedIntent]) -> Result<BTreeSet<u64>, ReadError> {
     /// The relevant part of a record.

@@ -186,7 +186,8 @@ pub async fn set_password(
             // The account may have been erased during the hash.
             tx.one(credential::set(id, &hash, now)).await?.ok_or(AdminError::Unknown)?;
             let ended = revoke_all(tx, id, None, ending).await?;
-            Ok((event::PasswordChanged { user: uuid, sessions: ended.len() as u64 }, ended))
+            let sessions = ended.len() as u64;
+            Ok((event::PasswordChanged { user: uuid, sessions, changed_at: now }, ended))
         })
         .await;
 

@@ -87,7 +87,7 @@ pub async fn change_password(
             tx.one(credential::replace(id, version, &hash, now)).await?.ok_or(PasswordError::Refused)?;
             let ended = revoke_all(tx, id, Some(session), ending).await?;
             let sessions = ended.len() as u64;
-            Ok::<_, PasswordError>((event::PasswordChanged { user: uuid, sessions }, ended))
+            Ok::<_, PasswordError>((event::PasswordChanged { user: uuid, sessions, changed_at: now }, ended))
         })
         .await;
 

@@ -62,7 +62,7 @@ pub async fn keep_rehashed(ctx: &mut OpContext<'_>, rehashed: Rehashed) -> Resul
     let new = ctx.services.peppers.store(rehashed.ticket.uuid, &rehashed.new);
     let Rehashed { ticket: RehashTicket { user: id, uuid, version, old }, is_same, .. } = rehashed;
     let write = async move |tx: &mut Tx| {
-        let (kept,) = tx.commit_with((credential::rehash(id, version, &old, &new, now),)).await?;
+        let (kept,) = tx.commit_with((credential::rehash(id, version, &old, &new),)).await?;
         kept.first().map(|_| new.pepper()).ok_or(Moved::On)
     };
 

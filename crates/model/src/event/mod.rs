@@ -228,6 +228,8 @@ events! {
             user: UserUuid,
             /// Number of sessions ended.
             sessions: u64,
+            /// When: the time in the credential's row.
+            changed_at: Now,
         }
         /// A verified password was hashed again with the configured algorithm and cost.
         PasswordRehashed("password_rehashed", Done) {
@@ -411,6 +413,32 @@ events! {
             /// The highest user number of the token or the journal.
             highest: UserId,
         }
+        /// An operator applied what the journals name to a database that was restored to an older state. Access
+        /// tokens of before are refused.
+        DatabaseRecovered("database_recovered", Done) {
+            /// The realm's new epoch: the time of the recovery, in seconds since 1970.
+            epoch: i64,
+            /// Number of sessions ended.
+            sessions: u64,
+            /// Number of passwords that need a reset.
+            passwords: u64,
+            /// Number of users activated.
+            activated: u64,
+            /// Number of users deactivated.
+            deactivated: u64,
+            /// Number of roles changed.
+            roles: u64,
+            /// Number of accounts erased.
+            erased: u64,
+            /// Number of compromised signing keys removed.
+            keys: u64,
+            /// Number of clients removed.
+            clients: u64,
+            /// The highest user number in the journals: no other user gets one up to this.
+            highest: Option<UserId>,
+            /// Whether a journal was missing: then every session was ended.
+            without_journal: bool,
+        }
         /// A change was begun and its outcome cannot be determined: the answer to COMMIT was lost, or the
         /// server was killed before the answer arrived.
         OutcomeUnknown("outcome_unknown", Unknown) {
@@ -478,6 +506,7 @@ impl Event {
             | Self::KeysResealed { .. }
             | Self::RowsCleaned { .. }
             | Self::DatabaseOutdated { .. }
+            | Self::DatabaseRecovered { .. }
             | Self::OutcomeUnknown { .. } => None,
         }
     }
@@ -549,6 +578,7 @@ pub mod announced {
             KeysResealed {}
             RowsCleaned {}
             DatabaseOutdated {}
+            DatabaseRecovered {}
         }
     }
 }

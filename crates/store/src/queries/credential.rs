@@ -64,8 +64,11 @@ statements! {
     );
     REHASH = Stmt::new(
         "credential.rehash",
-        "UPDATE gw.credentials SET data = $4, pepper = $5, updated_at = $6 \
-         WHERE user_id = $1 AND kind = 'password' AND version = $2 AND data = $3 RETURNING version",
+        "UPDATE gw.credentials SET data = $4, pepper = $5 WHERE user_id = $1 AND kind = 'password' AND version = $2 AND data = $3 RETURNING version",
+    );
+    CHANGED_AT = Stmt::new(
+        "credential.changed_at",
+        "SELECT c.updated_at FROM gw.credentials c WHERE c.user_id = $1 AND c.kind = 'password'",
     );
     LAST = Stmt::new(
         "credential.last",
@@ -167,10 +170,15 @@ pub fn set(user: UserKey, hash: &StoredText, at: Now) -> Call<i64> {
 }
 
 /// Replaces a hash by another of the same password, if `old` is still stored. The version stays, so
-/// concurrent logins with the password succeed.
-pub fn rehash(user: UserId, version: i64, old: &StoredText, new: &StoredText, at: Now) -> Call<i64> {
-    let params = [user.into(), version.into(), old.into(), new.into(), new.pepper().into(), at.into()];
+/// concurrent logins with the password succeed, and so does the time: the password is the same.
+pub fn rehash(user: UserId, version: i64, old: &StoredText, new: &StoredText) -> Call<i64> {
+    let params = [user.into(), version.into(), old.into(), new.into(), new.pepper().into()];
     Call::new(&REHASH, params, self::version)
+}
+
+/// Reads when the password of a user was set; no row without a password.
+pub fn changed_at(user: UserKey) -> Call<Now> {
+    Call::new(&CHANGED_AT, [user.id.into()], |mut row| row.next())
 }
 
 /// Finds the highest user id that has a credential.

@@ -116,6 +116,15 @@ statements! {
          WHERE user_id = (SELECT u.id FROM gw.users u WHERE u.id = $1 AND u.uuid = $2) \
          AND NOT revoked AND id <> $3 RETURNING id, expires_at",
     );
+    REVOKE_SOME = Stmt::new(
+        "session.revoke_some",
+        "UPDATE gw.sessions SET revoked = TRUE, successors = '', address = NULL, user_agent = NULL, \
+         client = NULL, superseded = NULL, revoked_at = $1, \
+         expires_at = CASE WHEN tokens_end > $2 THEN tokens_end ELSE $2 END, \
+         revocation = (SELECT c.value FROM gw.counters c WHERE c.name = 'revocations') \
+         WHERE id IN (SELECT o.id FROM (SELECT s.id FROM gw.sessions s WHERE NOT s.revoked \
+         ORDER BY s.expires_at LIMIT 1000) o) RETURNING id, expires_at",
+    );
     // The sessions above the maximum, and those of which the client had to log in again. The order is of
     // those to keep: active ones, those of other clients, refreshed ones, those refreshed last.
     MAKE_ROOM = Stmt::new(
@@ -450,6 +459,11 @@ pub fn revoke_of_user(user: UserKey, except: Option<SessionId>, ending: Ending) 
     let except = except.unwrap_or(SessionId(uuid::Uuid::nil()));
     let params = [user.id.into(), user.uuid.into(), except.into(), ending.at.into(), ending.keep.into()];
     Call::new(&REVOKE_OF_USER, params, ended)
+}
+
+/// Ends at most 1000 sessions of any users; no row when none is left.
+pub fn revoke_some(ending: Ending) -> Call<Ended> {
+    Call::new(&REVOKE_SOME, [ending.at.into(), ending.keep.into()], ended)
 }
 
 /// What a login ends: see [`make_room`].

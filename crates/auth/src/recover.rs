@@ -1,0 +1,221 @@
+//! Brings a database that was restored to an older state, or failed over to one, to what the journals say
+//! happened later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{ClientChange, ClientId, Journaled, JournaledUser, KeyId, Now, SessionId, UserId, UserKey};
+use model::{event, intent};
+use store::Tx;
+use store::queries::user::{State, User};
+use store::queries::{audit_key, client, credential, revocation, session, signing_key, transfer, user};
+
+use crate::OpContext;
+
+/// What a recovery changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The sessions that end, and their users.
+    pub sessions: BTreeMap<SessionId, UserKey>,
+    /// The users whose password was changed: none of theirs works until an operator sets one.
+    pub passwords: Vec<UserKey>,
+    /// The users that are activated or deactivated.
+    pub states: Vec<(UserKey, State)>,
+    /// The users that get another role.
+    pub roles: Vec<(UserKey, String)>,
+    /// The users that are erased.
+    pub erased: Vec<UserKey>,
+    /// The compromised signing keys that are removed.
+    pub keys: Vec<KeyId>,
+    /// The clients that are removed.
+    pub clients: Vec<ClientId>,
+    /// The clients whose secret was replaced: the old one works again until it is replaced again.
+    pub rotated: Vec<ClientId>,
+    /// The number of users that the journals name and the database does not have.
+    pub lost_users: u64,
+    /// The highest user number of the journals.
+    pub highest: Option<UserId>,
+    /// The highest epoch of the journals.
+    epoch: i64,
+}
+
+/// Compares what the journals name with the database.
+///
+/// # Errors
+/// When the database did not answer.
+pub async fn plan(ctx: &mut OpContext<'_>, journaled: &Journaled) -> Result<Plan, store::Error> {
+    let mut plan = Plan { highest: journaled.highest, epoch: journaled.epoch, ..Plan::default() };
+    for (uuid, changes) in &journaled.users {
+        let mut read = ctx.lease.read().await?;
+        let found = match read.one(user::trace(*uuid)).await? {
+            Some((id, ..)) => read.one(user::find(UserKey { id, uuid: *uuid })).await?,
+            None => None,
+        };
+        match found {
+            Some(found) => plan.add_user(ctx, &found, changes).await?,
+            None => plan.lost_users += 1,
+        }
+    }
+
+    for id in &journaled.sessions {
+        let found = ctx.lease.read().await?.one(session::find(*id)).await?;
+        if let Some(found) = found.filter(|found| !found.revoked) {
+            plan.sessions.insert(found.id, found.user);
+        }
+    }
+
+    let (keys, clients) = ctx.lease.read().await?.batch((signing_key::all(), client::all())).await?;
+    plan.keys = keys.into_iter().map(|key| key.id).filter(|key| journaled.keys.contains(key)).collect();
+    for client in clients {
+        match journaled.clients.get(&client.id) {
+            Some((at, ClientChange::Removed)) if client.created_at <= *at => plan.clients.push(client.id),
+            Some((at, ClientChange::Rotated)) if client.rotated_at < at.minus(SLOWEST) => {
+                plan.rotated.push(client.id);
+            }
+            Some((_, ClientChange::Added | ClientChange::Rotated | ClientChange::Removed)) | None => {}
+        }
+    }
+    Ok(plan)
+}
+
+/// The longest time between the change of a client and its event.
+const SLOWEST: std::time::Duration = std::time::Duration::from_mins(1);
+
+impl Plan {
+    async fn add_user(
+        &mut self,
+        ctx: &mut OpContext<'_>,
+        found: &User,
+        changes: &JournaledUser,
+    ) -> Result<(), store::Error> {
+        if found.state == State::Erased {
+            return Ok(());
+        }
+        let key = found.key();
+        if changes.erased {
+            self.erased.push(key);
+            return self.end_until(ctx, key, Now::from_micros(i64::MAX)).await;
+        }
+
+        let state = changes.active.map(|(_, active)| if active { State::Active } else { State::Inactive });
+        self.states.extend(state.filter(|state| *state != found.state).map(|state| (key, state)));
+        let role = changes.role.as_ref().map(|(_, role)| role).filter(|role| **role != found.role);
+        self.roles.extend(role.map(|role| (key, role.clone())));
+
+        let mut ended = changes.ended;
+        if let Some(changed) = changes.password {
+            let stored = ctx.lease.read().await?.one(credential::changed_at(key)).await?;
+            if stored.is_some_and(|stored| stored < changed) {
+                self.passwords.push(key);
+                ended = ended.max(Some(changed));
+            }
+        }
+        match ended {
+            Some(until) => self.end_until(ctx, key, until).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the sessions of a user that began until then.
+    async fn end_until(&mut self, ctx: &mut OpContext<'_>, user: UserKey, until: Now) -> Result<(), store::Error> {
+        let all = session::of_user(user, ctx.now, Now::from_micros(0));
+        let found = ctx.lease.read().await?.all(all).await?;
+        let before = found.into_iter().filter(|found| found.created_at <= until);
+        self.sessions.extend(before.map(|found| (found.id, user)));
+        Ok(())
+    }
+}
+
+/// Carries out a plan in one transaction and begins a new epoch: access tokens of before are refused. Ends every
+/// session if `all_sessions`.
+///
+/// # Errors
+/// When the database did not answer; nothing was changed then.
+pub async fn recover(
+    ctx: &mut OpContext<'_>,
+    plan: &Plan,
+    all_sessions: bool,
+) -> Result<event::DatabaseRecovered, store::Error> {
+    let (plan, now, ending) = (plan.clone(), ctx.now, ctx.ending());
+    let epoch = now.seconds().max(plan.epoch.saturating_add(1));
+    ctx.lease
+        .transact(intent::DatabaseRecovered {}, async move |tx| {
+            let mut done = event::DatabaseRecovered {
+                epoch: 0,
+                sessions: 0,
+                passwords: 0,
+                activated: 0,
+                deactivated: 0,
+                roles: 0,
+                erased: 0,
+                keys: 0,
+                clients: 0,
+                highest: plan.highest,
+                without_journal: all_sessions,
+            };
+            tx.one(revocation::bump()).await?;
+            for (id, user) in &plan.sessions {
+                done.sessions += tx.all(session::revoke(*id, *user, ending)).await?.len() as u64;
+            }
+            for user in plan.sessions.values().collect::<BTreeSet<_>>() {
+                tx.all(revocation::record(*user, ending.at)).await?;
+            }
+            change_users(tx, &plan, now, &mut done).await?;
+            if all_sessions {
+                done.sessions += end_all(tx, ending).await?;
+            }
+            for key in &plan.keys {
+                done.keys += tx.all(signing_key::remove(key)).await?.len() as u64;
+            }
+            for id in &plan.clients {
+                done.clients += tx.all(client::remove(id)).await?.len() as u64;
+            }
+            tx.one(signing_key::bump()).await?;
+            if let Some(highest) = plan.highest {
+                tx.batch((transfer::begin_numbers(), transfer::raise(highest))).await?;
+            }
+            let raised = tx.one(revocation::raise_epoch(epoch)).await?;
+            done.epoch = raised.ok_or_else(|| store::Error::Corrupt("no epoch".into()))?;
+            Ok((done.clone(), done))
+        })
+        .await
+}
+
+async fn change_users(
+    tx: &mut Tx,
+    plan: &Plan,
+    now: Now,
+    done: &mut event::DatabaseRecovered,
+) -> Result<(), store::Error> {
+    for user in &plan.passwords {
+        // Without a password a login costs and looks as one with a wrong password.
+        done.passwords += tx.all(credential::remove(*user)).await?.len() as u64;
+    }
+    for (user, state) in &plan.states {
+        let set = tx.all(user::set_state(*user, *state, now)).await?.len() as u64;
+        if *state == State::Active {
+            done.activated += set;
+        } else {
+            done.deactivated += set;
+        }
+    }
+    for (user, role) in &plan.roles {
+        done.roles += tx.all(user::set_role(*user, role, now)).await?.len() as u64;
+    }
+    for user in &plan.erased {
+        let calls = (user::erase(*user, now), credential::remove(*user), audit_key::remove_of_user(user.uuid));
+        done.erased += tx.batch(calls).await?.0.len() as u64;
+    }
+    Ok(())
+}
+
+/// Ends every session, in statements of bounded size.
+async fn end_all(tx: &mut Tx, ending: session::Ending) -> Result<u64, store::Error> {
+    let mut ended = 0;
+    loop {
+        let some = tx.all(session::revoke_some(ending)).await?.len() as u64;
+        if some == 0 {
+            return Ok(ended);
+        }
+        ended += some;
+    }
+}
