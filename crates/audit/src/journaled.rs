@@ -46,8 +46,12 @@ pub fn read_journaled(
         Err(error) => return Err(error),
     }
     let Some(first) = reader.position() else { return Ok(None) };
-    let mut found =
-        ReadJournal { id: first.journal, before: first.sequence, damage: None, changes: Journaled::default() };
+    let mut found = ReadJournal {
+        id: first.journal,
+        before: first.sequence,
+        damage: None,
+        changes: Journaled::default(),
+    };
 
     // What is before the realm begins, or after another one has begun, belongs to another database.
     let mut is_ours = true;

@@ -66,7 +66,11 @@ pub async fn open(ctx: &mut OpContext<'_>) -> Result<Realm, RealmError> {
     }
 }
 
-async fn find(ctx: &mut OpContext<'_>) -> Result<Option<Realm>, store::Error> {
+/// Finds the realm; None in an empty database.
+///
+/// # Errors
+/// When the database did not answer.
+pub async fn find(ctx: &mut OpContext<'_>) -> Result<Option<Realm>, store::Error> {
     ctx.lease.read().await?.one(realm::find()).await
 }
 

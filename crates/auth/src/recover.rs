@@ -116,7 +116,12 @@ impl Plan {
     }
 
     /// Ends the sessions of a user that began until then.
-    async fn end_until(&mut self, ctx: &mut OpContext<'_>, user: UserKey, until: Now) -> Result<(), store::Error> {
+    async fn end_until(
+        &mut self,
+        ctx: &mut OpContext<'_>,
+        user: UserKey,
+        until: Now,
+    ) -> Result<(), store::Error> {
         let all = session::of_user(user, ctx.now, Now::from_micros(0));
         let found = ctx.lease.read().await?.all(all).await?;
         let before = found.into_iter().filter(|found| found.created_at <= until);
@@ -202,7 +207,8 @@ async fn change_users(
         done.roles += tx.all(user::set_role(*user, role, now)).await?.len() as u64;
     }
     for user in &plan.erased {
-        let calls = (user::erase(*user, now), credential::remove(*user), audit_key::remove_of_user(user.uuid));
+        let calls =
+            (user::erase(*user, now), credential::remove(*user), audit_key::remove_of_user(user.uuid));
         done.erased += tx.batch(calls).await?.0.len() as u64;
     }
     Ok(())

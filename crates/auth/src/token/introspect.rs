@@ -48,9 +48,7 @@ pub async fn introspect(
     let found = find_with_epoch(ctx, claims.sid).await?;
     Ok(match found {
         Some(found)
-            if is_of(&claims, &found)
-                && is_live(ctx, &found)
-                && ctx.services.epoch.accepts(claims.epoch) =>
+            if is_of(&claims, &found) && is_live(ctx, &found) && ctx.services.epoch.accepts(claims.epoch) =>
         {
             // The role and its scopes are the user's current ones, not those of the token.
             let scope = settings.granted(&found.role, &claims.scope);

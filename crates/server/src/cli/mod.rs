@@ -11,6 +11,7 @@ mod migrate;
 mod output;
 mod passwords;
 mod progress;
+mod recover;
 mod secret;
 mod serve;
 mod user;
@@ -89,6 +90,7 @@ enum Command {
     /// Reads and verifies the audit trail
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    Recover(recover::Recover),
     /// Checks, explains and prints the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -185,6 +187,7 @@ impl Cli {
             Command::Keys(keys) => keys.run(&global, &mut out).await,
             Command::Passwords(passwords) => passwords.run(&global, &mut out).await,
             Command::Audit(audit) => audit.run(&global, &mut out).await,
+            Command::Recover(recover) => recover.run(&global, &mut out).await,
             Command::Config(config) => config.run(&global, &mut out),
             Command::Completions(completions) => completions.run(&mut out),
             Command::Man(man) => man.run(&mut out),

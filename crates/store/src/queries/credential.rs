@@ -64,7 +64,8 @@ statements! {
     );
     REHASH = Stmt::new(
         "credential.rehash",
-        "UPDATE gw.credentials SET data = $4, pepper = $5 WHERE user_id = $1 AND kind = 'password' AND version = $2 AND data = $3 RETURNING version",
+        "UPDATE gw.credentials SET data = $4, pepper = $5 \
+         WHERE user_id = $1 AND kind = 'password' AND version = $2 AND data = $3 RETURNING version",
     );
     CHANGED_AT = Stmt::new(
         "credential.changed_at",
@@ -170,7 +171,7 @@ pub fn set(user: UserKey, hash: &StoredText, at: Now) -> Call<i64> {
 }
 
 /// Replaces a hash by another of the same password, if `old` is still stored. The version stays, so
-/// concurrent logins with the password succeed, and so does the time: the password is the same.
+/// concurrent logins with the password succeed. So does the time: the password is the same.
 pub fn rehash(user: UserId, version: i64, old: &StoredText, new: &StoredText) -> Call<i64> {
     let params = [user.into(), version.into(), old.into(), new.into(), new.pepper().into()];
     Call::new(&REHASH, params, self::version)

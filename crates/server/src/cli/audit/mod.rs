@@ -110,15 +110,15 @@ impl AuditCommand {
 }
 
 /// The audit trail in the database, and the tasks of its connection.
-struct Trail {
-    audit: Audit,
+pub(super) struct Trail {
+    pub(super) audit: Audit,
     background: BackgroundPool,
     /// Keeps the tasks of connections alive.
     _lifecycle: Lifecycle,
 }
 
 impl Trail {
-    async fn open(config: &Config) -> Result<Self, Failure> {
+    pub(super) async fn open(config: &Config) -> Result<Self, Failure> {
         if let DatabaseUrl::Sqlite(path) = &config.database.url
             && !path.exists()
         {

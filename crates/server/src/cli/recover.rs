@@ -1,0 +1,240 @@
+//! `gatewright recover`
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use audit::ReadJournal;
+use auth::recover::{Plan, plan, recover};
+use clap::Args;
+use model::{Journaled, hex};
+use serde_json::{Value, json};
+use store::audit_db;
+use uuid::Uuid;
+
+use super::command_context::{CommandContext, configure};
+use super::{Failure, Global, Output};
+use crate::app::audit_setup::{JournalOwner, audit_dir};
+use crate::app::bootstrap::IfMissing;
+
+/// Brings a database that was restored to an older state to what the journals say happened later
+///
+/// Run it after a database was restored from a backup, or failed over to a replica that was behind, before any
+/// server starts. It reads the journals of every node and applies each later end of a session, deactivation,
+/// activation, erasure and change of a role; where a password was changed later, the old one does not work and
+/// `gatewright user set-password` sets a new one. Keys that were removed as compromised and clients that were
+/// removed go again. User numbers that a journal names are given to no other user. Access tokens of before are
+/// refused. For 24 hours each session accepts one refresh token that is newer than the database.
+///
+/// It can be run again: what is in force already is not changed.
+#[derive(Args, Debug)]
+pub(super) struct Recover {
+    /// The data directory of another node, or a copy of its `audit` directory; may be repeated
+    ///
+    /// The journals of this data directory (setting `data_dir`) are read anyway.
+    #[arg(long, value_name = "DIR")]
+    journal: Vec<PathBuf>,
+    /// Goes on without the journals of this node, or without the journal of this id, and ends every session; may
+    /// be repeated
+    #[arg(long, value_name = "NODE")]
+    without_journal: Vec<String>,
+    /// Only shows what would be changed
+    #[arg(long)]
+    plan: bool,
+}
+
+impl Recover {
+    pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
+        let config = configure(global)?;
+        let places = self.places(&config.data_dir)?;
+        let _locks = stop_servers(&places)?;
+        let known = known_journals(&config).await?;
+        let command = CommandContext::open(config, IfMissing::Fail).await?;
+        if !self.plan {
+            command.ensure_auditable().await?;
+        }
+
+        let mut lease = command.lease();
+        let ctx = &mut command.op_context(&mut lease);
+        let realm =
+            auth::realm::find(ctx).await?.ok_or_else(|| Failure::failed("the database has no realm"))?;
+        ctx.lease.park();
+        let read = audit::blocking(move || read_all(&places, realm.uuid)).await??;
+
+        let missing = missing(&known, &read);
+        let (excluded, lacking): (Vec<_>, Vec<_>) =
+            missing.into_iter().partition(|one| self.without_journal.iter().any(|named| one.is(named)));
+        if !lacking.is_empty() {
+            return Err(Failure::failed(refusal(&lacking)));
+        }
+        let without = !self.without_journal.is_empty();
+        let mut journaled = Journaled::default();
+        read.into_iter().for_each(|one| journaled.add(one.changes));
+
+        let plan = plan(ctx, &journaled).await?;
+        let done = if self.plan { None } else { Some(recover(ctx, &plan, without).await?) };
+        tell(out, &plan, done.as_ref().map(|done| done.epoch), &excluded, without)
+    }
+
+    /// The audit directories: those of this data directory, and those that are named.
+    fn places(&self, data_dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+        let mut places = BTreeSet::new();
+        places.extend([JournalOwner::Server, JournalOwner::Command].map(|owner| audit_dir(data_dir, owner)));
+        for named in &self.journal {
+            let audit = if named.join("audit").is_dir() { named.join("audit") } else { named.clone() };
+            if !audit.join("journal").is_dir() {
+                let text =
+                    format!("{} is neither a data directory nor its `audit` directory", named.display());
+                return Err(Failure::usage(text));
+            }
+            places.extend([audit.join("cli"), audit]);
+        }
+        Ok(places.into_iter().collect())
+    }
+}
+
+/// Takes the locks of the servers' journals: no server runs with these directories until they are dropped.
+fn stop_servers(places: &[PathBuf]) -> Result<Vec<File>, Failure> {
+    let mut locks = Vec::new();
+    for place in places.iter().filter(|place| place.file_name().is_none_or(|name| name != "cli")) {
+        match File::open(place.join("journal/journal.lock")) {
+            Ok(lock) if lock.try_lock().is_ok() => locks.push(lock),
+            Ok(_) => {
+                let text = format!("a server runs with {}: stop it first", place.display());
+                return Err(Failure::failed(text));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(locks)
+}
+
+/// The journals that the database knows.
+async fn known_journals(config: &crate::config::Config) -> Result<Vec<audit_db::Journal>, Failure> {
+    let trail = super::audit::Trail::open(config).await?;
+    Ok(trail.audit.journals().await?)
+}
+
+/// Reads the journals of every place, also those that were set aside.
+fn read_all(places: &[PathBuf], realm: Uuid) -> Result<Vec<ReadJournal>, Failure> {
+    let mut all = Vec::new();
+    for place in places {
+        let entries = match fs::read_dir(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let Some(rest) = name.strip_prefix("journal") else { continue };
+            let intents = place.join(format!("intents{rest}"));
+            let intents = intents.is_dir().then_some(intents);
+            let directory = place.join(&name);
+            let read = audit::read_journaled(&directory, intents.as_deref(), realm);
+            all.extend(read.map_err(|why| {
+                Failure::failed(format!("the journal in {} cannot be read: {why}", directory.display()))
+            })?);
+        }
+    }
+    Ok(all)
+}
+
+/// A journal that cannot say all that the database may lack.
+struct Missing {
+    id: String,
+    node: Option<String>,
+    why: String,
+}
+
+impl Missing {
+    fn is(&self, named: &str) -> bool {
+        self.id == named || self.node.as_deref() == Some(named)
+    }
+}
+
+fn missing(known: &[audit_db::Journal], read: &[ReadJournal]) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    for one in known.iter().filter(|one| read.iter().all(|read| read.id.0 != one.id)) {
+        let why = "it was not given".to_owned();
+        missing.push(Missing { id: hex::encode(&one.id), node: Some(one.node.clone()), why });
+    }
+    for one in read {
+        let known = known.iter().find(|known| known.id == one.id.0);
+        let shipped = known.map_or(0, |known| known.shipped.sequence.unsigned_abs());
+        let removed = (one.before > shipped)
+            .then(|| format!("its records {} to {} were removed", shipped.saturating_add(1), one.before));
+        let why = one.damage.as_ref().map(|damage| format!("it is damaged: {damage}")).or(removed);
+        let (id, node) = (hex::encode(&one.id.0), known.map(|known| known.node.clone()));
+        missing.extend(why.map(|why| Missing { id, node, why }));
+    }
+    missing
+}
+
+fn refusal(lacking: &[Missing]) -> String {
+    let mut text = String::from("nothing was changed, because what happened later is not known whole:\n");
+    for one in lacking {
+        let node = one.node.as_deref().unwrap_or("a node that the database does not know");
+        text.push_str(&format!("  journal {} of {node}: {}\n", one.id, one.why));
+    }
+    text.push_str(
+        "give the data directory of the node with --journal DIR, or end every session with --without-journal NODE",
+    );
+    text
+}
+
+fn tell(
+    out: &mut Output,
+    plan: &Plan,
+    epoch: Option<i64>,
+    excluded: &[Missing],
+    without: bool,
+) -> Result<(), Failure> {
+    let activated =
+        plan.states.iter().filter(|(_, state)| *state == store::queries::user::State::Active).count();
+    let value = json!({
+        "plan": epoch.is_none(),
+        "epoch": epoch,
+        "sessions": plan.sessions.len(),
+        "every_session": without,
+        "passwords": uuids(plan.passwords.iter()),
+        "activated": activated,
+        "deactivated": plan.states.len() - activated,
+        "roles": plan.roles.len(),
+        "erased": plan.erased.len(),
+        "keys": plan.keys,
+        "clients": plan.clients,
+        "clients_to_rotate": plan.rotated,
+        "lost_users": plan.lost_users,
+        "highest": plan.highest,
+        "without_journals": excluded.iter().map(|one| one.id.clone()).collect::<Vec<_>>(),
+    });
+    out.fields(
+        &[
+            "epoch",
+            "sessions",
+            "every_session",
+            "passwords",
+            "activated",
+            "deactivated",
+            "roles",
+            "erased",
+            "keys",
+            "clients",
+            "clients_to_rotate",
+            "lost_users",
+            "highest",
+            "without_journals",
+        ],
+        &value,
+    )?;
+    out.line(match epoch {
+        None => "nothing was changed: this is the plan",
+        Some(_) => "the database was recovered; access tokens of before are refused",
+    })?;
+    Ok(())
+}
+
+fn uuids<'a>(users: impl Iterator<Item = &'a model::UserKey>) -> Vec<Value> {
+    users.map(|user| json!(user.uuid)).collect()
+}
