@@ -25,6 +25,7 @@ mod outputs;
 mod proxies;
 mod readme;
 mod rotation;
+mod recover;
 mod seeds;
 mod service_manager;
 mod sinks;

@@ -23,6 +23,8 @@ pub struct ReadJournal {
     pub id: JournalId,
     /// The sequence of the record before the oldest one that it still has.
     pub before: u64,
+    /// When that one was written; None for a journal without records.
+    pub oldest: Option<Now>,
     /// What is wrong with it, if anything: records are missing after that.
     pub damage: Option<String>,
     /// The changes.
@@ -49,6 +51,7 @@ pub fn read_journaled(
     let mut found = ReadJournal {
         id: first.journal,
         before: first.sequence,
+        oldest: None,
         damage: None,
         changes: Journaled::default(),
     };
@@ -68,6 +71,7 @@ pub fn read_journaled(
             }
             Err(error) => return Err(error),
         };
+        found.oldest = found.oldest.or(Some(Now::from_micros(record.time.0)));
         if record.kind != Kind::Data {
             continue;
         }

@@ -36,7 +36,7 @@ pub(super) async fn replay(
     let mut session = session;
     for _ in 0..TRIES {
         let found = active(ctx, token, session)?;
-        let done = if token.generation > found.generation {
+        let done = if token.generation >= found.generation {
             adopt(ctx, sent, token, &found).await?
         } else {
             try_replay(ctx, token, &found).await?.map(|successor| (found, successor))
@@ -66,16 +66,11 @@ fn active(
             (false, user::State::Inactive | user::State::Erased) => Reason::Inactive,
         });
     }
-    if token.generation == session.generation {
-        // The MAC is genuine, but the database does not know the token: a backup was restored, or the key has
-        // leaked.
-        return refuse(Reason::UnknownToken);
-    }
     Ok(session)
 }
 
-/// Handles a token of a generation that the database does not know. After a recovery the session goes on from
-/// it, once; a second one is another client's. Returns the session and the successor of the token; None when
+/// Handles a genuine token that the database does not know: a backup was restored, or the key has leaked. After
+/// a recovery the session goes on from a higher generation, once; a second one is another client's. Returns the session and the successor of the token; None when
 /// another request has changed the session meanwhile.
 async fn adopt(
     ctx: &mut OpContext<'_>,
@@ -86,12 +81,13 @@ async fn adopt(
     // A master key line that was replaced may have leaked with the lost database.
     let first_line = ctx.services.macs.get(..1).unwrap_or_default();
     let is_current = RefreshToken::decode(sent.expose(), first_line).is_ok();
-    let Some(epoch) = ctx.services.epoch.adopting(ctx.now).filter(|_| is_current) else {
-        return Err(refused(ctx, session.id, Some(session.user.uuid), Reason::UnknownToken));
-    };
-    if session.adopted >= epoch {
+    let epoch = ctx.services.epoch.adopting(ctx.now).filter(|_| is_current);
+    if epoch.is_some_and(|epoch| session.adopted >= epoch) {
         return Err(stolen(ctx, session, token.generation).await);
     }
+    let Some(epoch) = epoch.filter(|_| token.generation > session.generation) else {
+        return Err(refused(ctx, session.id, Some(session.user.uuid), Reason::UnknownToken));
+    };
 
     let successor = token.successor(&ctx.services.rng);
     let step = rotation(ctx, token, &successor);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use audit::ReadJournal;
 use auth::recover::{Plan, plan, recover};
 use clap::Args;
-use model::{Journaled, hex};
+use model::{Journaled, Now, hex};
 use serde_json::{Value, json};
 use store::audit_db;
 use uuid::Uuid;
@@ -59,10 +59,12 @@ impl Recover {
         let ctx = &mut command.op_context(&mut lease);
         let realm =
             auth::realm::find(ctx).await?.ok_or_else(|| Failure::failed("the database has no realm"))?;
+        // The database has all that happened until then.
+        let state = auth::clock_watch::heads(ctx).await?.clock;
         ctx.lease.park();
         let read = audit::blocking(move || read_all(&places, realm.uuid)).await??;
 
-        let missing = missing(&known, &read);
+        let missing = missing(&known, &read, state);
         let (excluded, lacking): (Vec<_>, Vec<_>) =
             missing.into_iter().partition(|one| self.without_journal.iter().any(|named| one.is(named)));
         if !lacking.is_empty() {
@@ -153,7 +155,9 @@ impl Missing {
     }
 }
 
-fn missing(known: &[audit_db::Journal], read: &[ReadJournal]) -> Vec<Missing> {
+/// The journals that are not given, are damaged, or do not reach back to `state`, the time of the database's
+/// state.
+fn missing(known: &[audit_db::Journal], read: &[ReadJournal], state: Option<Now>) -> Vec<Missing> {
     let mut missing = Vec::new();
     for one in known.iter().filter(|one| read.iter().all(|read| read.id.0 != one.id)) {
         let why = "it was not given".to_owned();
@@ -161,9 +165,10 @@ fn missing(known: &[audit_db::Journal], read: &[ReadJournal]) -> Vec<Missing> {
     }
     for one in read {
         let known = known.iter().find(|known| known.id == one.id.0);
-        let shipped = known.map_or(0, |known| known.shipped.sequence.unsigned_abs());
-        let removed = (one.before > shipped)
-            .then(|| format!("its records {} to {} were removed", shipped.saturating_add(1), one.before));
+        let reaches_back =
+            one.before == 0 || one.oldest.zip(state).is_some_and(|(oldest, state)| oldest <= state);
+        let removed = (!reaches_back)
+            .then(|| format!("its records up to {} were removed, also those after the backup", one.before));
         let why = one.damage.as_ref().map(|damage| format!("it is damaged: {damage}")).or(removed);
         let (id, node) = (hex::encode(&one.id.0), known.map(|known| known.node.clone()));
         missing.extend(why.map(|why| Missing { id, node, why }));
