@@ -7,7 +7,7 @@ use testkit::http::Response;
 use testkit::postgres::{Database, rows};
 use testkit::process::Server;
 
-use crate::node::{Node, PASSWORD, Setup, database, pair};
+use crate::node::{Node, PASSWORD, Setup, database, pair, until};
 
 const OTHER: &str = "Another-Fine-Pass-7";
 
@@ -236,6 +236,9 @@ async fn a_node_whose_journal_is_not_given_stops_the_recovery() {
     let (mut left, mut right) = (setup.start(), beside.start());
     let (access, refresh) = left.member("alice").await;
     assert_eq!(right.me(&access).await.status, 200);
+    let known = "SELECT node FROM gatewright.audit_journals";
+    let is_known = async || rows(database.url(), known).unwrap().len() >= 2;
+    until(std::time::Duration::from_secs(20), "both journals are shipped", is_known).await;
     left.server.terminate();
     right.server.terminate();
 
