@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 use crate::intent_log;
 use crate::record::row::Members;
+use crate::statement::latest_statement;
+use crate::user_numbers::highest_user;
 
 /// How long before its event a change may have written its time into a row, where the event does not tell.
 const OPERATION: std::time::Duration = std::time::Duration::from_mins(1);
@@ -27,6 +29,8 @@ pub struct ReadJournal {
     pub oldest: Option<Now>,
     /// What is wrong with it, if anything: records are missing after that.
     pub damage: Option<String>,
+    /// Other journals that its latest checkpoint names.
+    pub others: Vec<JournalId>,
     /// The changes.
     pub changes: Journaled,
 }
@@ -52,6 +56,7 @@ pub fn read_journaled(
         id: first.journal,
         before: first.sequence,
         oldest: None,
+        others: Vec::new(),
         damage: None,
         changes: Journaled::default(),
     };
@@ -86,6 +91,10 @@ pub fn read_journaled(
         }
     }
 
+    let stated = latest_statement(directory).map_err(ReadError::Io)?.unwrap_or_default();
+    found.others = stated.journals.iter().map(|head| head.journal).collect();
+    // Retention may have removed the records that name the highest number.
+    found.changes.highest = found.changes.highest.max(highest_user(directory, realm)?);
     for intent in intents.map(|intents| unresolved(directory, intents)).transpose()?.unwrap_or_default() {
         note_intent(&mut found.changes, &intent.1, intent.0);
     }
@@ -144,7 +153,7 @@ impl<'a> Told<'a> {
 type Rule = fn(&mut Journaled, &Told<'_>);
 
 /// What each kind of event tells; other kinds tell nothing.
-const RULES: [(EventKind, Rule); 17] = [
+const RULES: [(EventKind, Rule); 18] = [
     (EventKind::UserRegistered, |changes, told| told.raise(changes, "number")),
     (EventKind::UsersImported, |changes, told| told.raise(changes, "highest")),
     (EventKind::DatabaseOutdated, |changes, told| told.raise(changes, "highest")),
@@ -173,9 +182,10 @@ const RULES: [(EventKind, Rule); 17] = [
         let role = told.text("role").map(|role| (told.at, role.to_owned()));
         told.of_user(changes, |user| user.role = role);
     }),
-    (EventKind::KeyRemoved, |changes, told| {
-        let key = told.text("key").filter(|_| told.members.get("compromised") == Some(&Value::Bool(true)));
-        changes.keys.extend(key.map(|key| KeyId(key.to_owned())));
+    (EventKind::KeyRemoved, |changes, told| changes.keys.extend(told.text("key").map(key))),
+    (EventKind::KeysReplaced, |changes, told| {
+        let removed = told.members.get("removed").and_then(Value::as_array).into_iter().flatten();
+        changes.keys.extend(removed.filter_map(Value::as_str).map(key));
     }),
     (EventKind::ClientAdded, |changes, told| told.of_client(changes, ClientChange::Added)),
     (EventKind::ClientRotated, |changes, told| told.of_client(changes, ClientChange::Rotated)),
@@ -188,6 +198,10 @@ const RULES: [(EventKind, Rule); 17] = [
         }
     }),
 ];
+
+fn key(id: &str) -> KeyId {
+    KeyId(id.to_owned())
+}
 
 fn deactivate(user: &mut JournaledUser, at: Now) {
     user.active = Some((at, false));

@@ -24,7 +24,7 @@ pub struct Plan {
     pub roles: Vec<(UserKey, String)>,
     /// The users that are erased.
     pub erased: Vec<UserKey>,
-    /// The compromised signing keys that are removed.
+    /// The signing keys that are removed.
     pub keys: Vec<KeyId>,
     /// The clients that are removed.
     pub clients: Vec<ClientId>,

@@ -11,7 +11,7 @@ pub struct Journaled {
     pub sessions: BTreeSet<SessionId>,
     /// Changes of users.
     pub users: BTreeMap<UserUuid, JournaledUser>,
-    /// Signing keys that were removed because they may be compromised.
+    /// Signing keys that were removed.
     pub keys: BTreeSet<KeyId>,
     /// Changes of clients: the newest time of each, and what happened.
     pub clients: BTreeMap<ClientId, (Now, ClientChange)>,

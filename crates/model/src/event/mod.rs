@@ -430,7 +430,7 @@ events! {
             roles: u64,
             /// Number of accounts erased.
             erased: u64,
-            /// Number of compromised signing keys removed.
+            /// Number of signing keys removed.
             keys: u64,
             /// Number of clients removed.
             clients: u64,

@@ -23,8 +23,7 @@ use crate::app::bootstrap::IfMissing;
 /// Run it after a database was restored from a backup, or failed over to a replica that was behind, before any
 /// server starts. It reads the journals of every node and applies each later end of a session, deactivation,
 /// activation, erasure and change of a role; where a password was changed later, the old one does not work and
-/// `gatewright user set-password` sets a new one. Keys that were removed as compromised and clients that were
-/// removed go again. User numbers that a journal names are given to no other user. Access tokens of before are
+/// `gatewright user set-password` sets a new one. Signing keys and clients that were removed go again. User numbers that a journal names are given to no other user. Access tokens of before are
 /// refused. For 24 hours each session accepts one refresh token that is newer than the database.
 ///
 /// It can be run again: what is in force already is not changed.
@@ -162,6 +161,14 @@ fn missing(known: &[audit_db::Journal], read: &[ReadJournal], state: Option<Now>
     for one in known.iter().filter(|one| read.iter().all(|read| read.id.0 != one.id)) {
         let why = "it was not given".to_owned();
         missing.push(Missing { id: hex::encode(&one.id), node: Some(one.node.clone()), why });
+    }
+    let named: BTreeSet<_> = read.iter().flat_map(|one| &one.others).map(|other| other.0).collect();
+    for id in named {
+        let is_here = known.iter().any(|one| one.id == id) || read.iter().any(|read| read.id.0 == id);
+        if !is_here {
+            let why = "it was not given, and the checkpoint of another journal names it".to_owned();
+            missing.push(Missing { id: hex::encode(&id), node: None, why });
+        }
     }
     for one in read {
         let known = known.iter().find(|known| known.id == one.id.0);
