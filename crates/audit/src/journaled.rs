@@ -208,8 +208,8 @@ fn deactivate(user: &mut JournaledUser, at: Now) {
     user.ended = Some(at);
 }
 
-/// Notes a change that was begun at `at` and may have happened. An erasure is not taken for done, as it cannot
-/// be undone; nor is an activation.
+/// Notes a change that was begun at `at` and may have happened. An erasure is not taken for done, as it
+/// cannot be undone; nor is an activation.
 fn note_intent(changes: &mut Journaled, intent: &Intent, at: Now) {
     let mut one = JournaledUser::default();
     if [IntentKind::SessionRevoked, IntentKind::RefreshStolen].contains(&intent.kind) {

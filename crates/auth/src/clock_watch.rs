@@ -101,7 +101,8 @@ impl ClockWatch {
     }
 }
 
-/// Reads the counters and the database's clock, keeps the epoch, follows that clock, and looks at this node's.
+/// Reads the counters and the database's clock, keeps the epoch, follows that clock, and looks at this
+/// node's.
 ///
 /// # Errors
 /// When the database did not answer.

@@ -130,8 +130,8 @@ impl Plan {
     }
 }
 
-/// Carries out a plan in one transaction and begins a new epoch: access tokens of before are refused. Ends every
-/// session if `all_sessions`.
+/// Carries out a plan in one transaction and begins a new epoch: access tokens of before are refused. Ends
+/// every session if `all_sessions`.
 ///
 /// # Errors
 /// When the database did not answer; nothing was changed then.
@@ -157,6 +157,7 @@ pub async fn recover(
                 highest: plan.highest,
                 without_journal: all_sessions,
             };
+
             tx.one(revocation::bump()).await?;
             for (id, user) in &plan.sessions {
                 done.sessions += tx.all(session::revoke(*id, *user, ending)).await?.len() as u64;
@@ -164,10 +165,12 @@ pub async fn recover(
             for user in plan.sessions.values().collect::<BTreeSet<_>>() {
                 tx.all(revocation::record(*user, ending.at)).await?;
             }
+
             change_users(tx, &plan, now, &mut done).await?;
             if all_sessions {
                 done.sessions += end_all(tx, ending).await?;
             }
+
             for key in &plan.keys {
                 done.keys += tx.all(signing_key::remove(key)).await?.len() as u64;
             }
@@ -175,6 +178,7 @@ pub async fn recover(
                 done.clients += tx.all(client::remove(id)).await?.len() as u64;
             }
             tx.one(signing_key::bump()).await?;
+
             if let Some(highest) = plan.highest {
                 tx.batch((transfer::begin_numbers(), transfer::raise(highest))).await?;
             }
@@ -195,6 +199,7 @@ async fn change_users(
         // Without a password a login costs and looks as one with a wrong password.
         done.passwords += tx.all(credential::remove(*user)).await?.len() as u64;
     }
+
     for (user, state) in &plan.states {
         let set = tx.all(user::set_state(*user, *state, now)).await?.len() as u64;
         if *state == State::Active {
@@ -203,9 +208,11 @@ async fn change_users(
             done.deactivated += set;
         }
     }
+
     for (user, role) in &plan.roles {
         done.roles += tx.all(user::set_role(*user, role, now)).await?.len() as u64;
     }
+
     for user in &plan.erased {
         let calls =
             (user::erase(*user, now), credential::remove(*user), audit_key::remove_of_user(user.uuid));

@@ -69,9 +69,10 @@ fn active(
     Ok(session)
 }
 
-/// Handles a genuine token that the database does not know: a backup was restored, or the key has leaked. After
-/// a recovery the session goes on from a higher generation, once; a second one is another client's. Returns the session and the successor of the token; None when
-/// another request has changed the session meanwhile.
+/// Handles a genuine token that the database does not know: a backup was restored, or the key has leaked.
+/// After a recovery the session goes on from a higher generation, once; a second one is another client's.
+/// Returns the session and the successor of the token; None when another request has changed the session
+/// meanwhile.
 async fn adopt(
     ctx: &mut OpContext<'_>,
     sent: &Secret<String>,

@@ -413,8 +413,8 @@ events! {
             /// The highest user number of the token or the journal.
             highest: UserId,
         }
-        /// An operator applied what the journals name to a database that was restored to an older state. Access
-        /// tokens of before are refused.
+        /// An operator applied what the journals name to a database that was restored to an older state.
+        /// Access tokens of before are refused.
         DatabaseRecovered("database_recovered", Done) {
             /// The realm's new epoch: the time of the recovery, in seconds since 1970.
             epoch: i64,

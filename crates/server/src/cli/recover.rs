@@ -20,11 +20,12 @@ use crate::app::bootstrap::IfMissing;
 
 /// Brings a database that was restored to an older state to what the journals say happened later
 ///
-/// Run it after a database was restored from a backup, or failed over to a replica that was behind, before any
-/// server starts. It reads the journals of every node and applies each later end of a session, deactivation,
-/// activation, erasure and change of a role; where a password was changed later, the old one does not work and
-/// `gatewright user set-password` sets a new one. Signing keys and clients that were removed go again. User numbers that a journal names are given to no other user. Access tokens of before are
-/// refused. For 24 hours each session accepts one refresh token that is newer than the database.
+/// Run it after a database was restored from a backup, or failed over to a replica that was behind, before
+/// any server starts. It reads the journals of every node and applies each later end of a session,
+/// deactivation, activation, erasure and change of a role; where a password was changed later, the old one
+/// does not work and `gatewright user set-password` sets a new one. Signing keys and clients that were
+/// removed go again. User numbers that a journal names are given to no other user. Access tokens of before
+/// are refused. For 24 hours each session accepts one refresh token that is newer than the database.
 ///
 /// It can be run again: what is in force already is not changed.
 #[derive(Args, Debug)]
@@ -34,8 +35,8 @@ pub(super) struct Recover {
     /// The journals of this data directory (setting `data_dir`) are read anyway.
     #[arg(long, value_name = "DIR")]
     journal: Vec<PathBuf>,
-    /// Goes on without the journals of this node, or without the journal of this id, and ends every session; may
-    /// be repeated
+    /// Goes on without the journals of this node, or without the journal of this id, and ends every
+    /// session; may be repeated
     #[arg(long, value_name = "NODE")]
     without_journal: Vec<String>,
     /// Only shows what would be changed
@@ -162,6 +163,7 @@ fn missing(known: &[audit_db::Journal], read: &[ReadJournal], state: Option<Now>
         let why = "it was not given".to_owned();
         missing.push(Missing { id: hex::encode(&one.id), node: Some(one.node.clone()), why });
     }
+
     let named: BTreeSet<_> = read.iter().flat_map(|one| &one.others).map(|other| other.0).collect();
     for id in named {
         let is_here = known.iter().any(|one| one.id == id) || read.iter().any(|read| read.id.0 == id);
@@ -170,6 +172,7 @@ fn missing(known: &[audit_db::Journal], read: &[ReadJournal], state: Option<Now>
             missing.push(Missing { id: hex::encode(&id), node: None, why });
         }
     }
+
     for one in read {
         let known = known.iter().find(|known| known.id == one.id.0);
         let reaches_back =
@@ -190,7 +193,8 @@ fn refusal(lacking: &[Missing]) -> String {
         text.push_str(&format!("  journal {} of {node}: {}\n", one.id, one.why));
     }
     text.push_str(
-        "give the data directory of the node with --journal DIR, or end every session with --without-journal NODE",
+        "give the data directory of the node with --journal DIR, or end every session with \
+         --without-journal NODE",
     );
     text
 }
@@ -221,6 +225,7 @@ fn tell(
         "highest": plan.highest,
         "without_journals": excluded.iter().map(|one| one.id.clone()).collect::<Vec<_>>(),
     });
+
     out.fields(
         &[
             "epoch",
@@ -240,6 +245,7 @@ fn tell(
         ],
         &value,
     )?;
+
     out.line(match epoch {
         None => "nothing was changed: this is the plan",
         Some(_) => "the database was recovered; access tokens of before are refused",

@@ -153,8 +153,8 @@ pub fn heads() -> Call<(String, i64)> {
     Call::new(&HEADS, [], |mut row| Ok((row.next()?, row.next()?)))
 }
 
-/// Reads the realm's epoch: the time of the last recovery of the database, in seconds since 1970, 0 before the
-/// first. Access tokens of an older epoch are refused.
+/// Reads the realm's epoch: the time of the last recovery of the database, in seconds since 1970, 0 before
+/// the first. Access tokens of an older epoch are refused.
 pub fn epoch() -> Call<i64> {
     Call::new(&EPOCH, [], number)
 }

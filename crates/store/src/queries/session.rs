@@ -343,8 +343,9 @@ pub fn rotate(step: &Rotation) -> Call<UserId> {
     Call::new(&ROTATE, params, user_id)
 }
 
-/// Rotates from a refresh token of a generation that the database does not know, because it was restored to an
-/// older state, if session and user are active; otherwise, or when the session has done so in `epoch`, no row.
+/// Rotates from a refresh token of a generation that the database does not know, because it was restored to
+/// an older state, if session and user are active; otherwise, or when the session has done so in `epoch`,
+/// no row.
 pub fn adopt(step: &Rotation, epoch: i64) -> Call<UserId> {
     let params = [
         step.session.into(),
