@@ -123,7 +123,7 @@ statements! {
          expires_at = CASE WHEN tokens_end > $2 THEN tokens_end ELSE $2 END, \
          revocation = (SELECT c.value FROM gw.counters c WHERE c.name = 'revocations') \
          WHERE id IN (SELECT o.id FROM (SELECT s.id FROM gw.sessions s WHERE NOT s.revoked \
-         ORDER BY s.expires_at LIMIT 1000) o) RETURNING id, expires_at",
+         ORDER BY s.expires_at LIMIT 100) o) RETURNING id, expires_at",
     );
     // The sessions above the maximum, and those of which the client had to log in again. The order is of
     // those to keep: active ones, those of other clients, refreshed ones, those refreshed last.
@@ -462,7 +462,7 @@ pub fn revoke_of_user(user: UserKey, except: Option<SessionId>, ending: Ending) 
     Call::new(&REVOKE_OF_USER, params, ended)
 }
 
-/// Ends at most 1000 sessions of any users; no row when none is left.
+/// Ends at most 100 sessions of any users; no row when none is left.
 pub fn revoke_some(ending: Ending) -> Call<Ended> {
     Call::new(&REVOKE_SOME, [ending.at.into(), ending.keep.into()], ended)
 }

@@ -82,7 +82,7 @@ fn fill(db: &TestDb) {
             "",
             format!(
                 "{uuid}, 1 + n % 5000, 's', NULL, NULL, n, n + 100000, n + 100000, 1, {bytes}, n, '', 0, 0, \
-                 {revoked}, CASE WHEN {revoked} THEN n END, NULL, NULL, 0, n, NULL"
+                 {revoked}, CASE WHEN {revoked} THEN n END, NULL, NULL, 0, n, NULL, 0"
             ),
         ),
         ("keys", "", format!("'k' || n, 'ES256', 'active', {bytes}, n, n, NULL")),
