@@ -1,6 +1,7 @@
 //! `gatewright recover`
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -72,7 +73,9 @@ impl Recover {
         }
         let without = !self.without_journal.is_empty();
         let mut journaled = Journaled::default();
-        read.into_iter().for_each(|one| journaled.add(one.changes));
+        for one in read {
+            journaled.add(one.changes);
+        }
 
         let plan = plan(ctx, &journaled).await?;
         let done = if self.plan { None } else { Some(recover(ctx, &plan, without).await?) };
@@ -190,7 +193,7 @@ fn refusal(lacking: &[Missing]) -> String {
     let mut text = String::from("nothing was changed, because what happened later is not known whole:\n");
     for one in lacking {
         let node = one.node.as_deref().unwrap_or("a node that the database does not know");
-        text.push_str(&format!("  journal {} of {node}: {}\n", one.id, one.why));
+        let _ = writeln!(text, "  journal {} of {node}: {}", one.id, one.why);
     }
     text.push_str(
         "give the data directory of the node with --journal DIR, or end every session with \
