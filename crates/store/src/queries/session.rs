@@ -123,7 +123,8 @@ statements! {
          expires_at = CASE WHEN tokens_end > $2 THEN tokens_end ELSE $2 END, \
          revocation = (SELECT c.value FROM gw.counters c WHERE c.name = 'revocations') \
          WHERE id IN (SELECT o.id FROM (SELECT s.id FROM gw.sessions s \
-         WHERE NOT s.revoked AND s.expires_at > 0 ORDER BY s.expires_at LIMIT 100) o) RETURNING id, expires_at",
+         WHERE NOT s.revoked AND s.expires_at > 0 ORDER BY s.expires_at LIMIT 100) o) \
+         RETURNING id, expires_at",
     );
     // The sessions above the maximum, and those of which the client had to log in again. The order is of
     // those to keep: active ones, those of other clients, refreshed ones, those refreshed last.
