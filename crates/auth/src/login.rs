@@ -3,9 +3,9 @@
 use hashing::Refusal;
 use model::bounds::SESSIONS_PER_USER;
 use model::event::{self, LoginMethod, Reason};
-use model::{Email, Event, Secret, Username, intent};
+use model::{Email, Event, Secret, SessionId, UserKey, Username, intent};
 use protocol::wire::scope::Scope;
-use store::queries::session::Room;
+use store::queries::session::{OpenedSession, Room};
 use store::queries::user::{self, User};
 use store::queries::{credential, revocation, session};
 use store::{Call, Tx};
@@ -80,50 +80,108 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     };
 
     let pending = PendingSession::new(ctx, scope);
-    let (user, version, row) = (login.user.key(), login.version, pending.row.clone());
+    let (user, version) = (login.user.key(), login.version);
+    let is_superseded = login.superseded > 0;
+    let beside = if is_superseded { None } else { open_beside(ctx, &pending, user, version).await? };
+    let (user, opened) = match beside {
+        Some(opened) => opened,
+        None => {
+            open_in_place(ctx, &pending, user, version, client, is_superseded).await.inspect_err(|error| {
+                if matches!(error, LoginError::Refused) {
+                    ctx.audit.note(failed(Some(user.uuid), Reason::Changed));
+                }
+            })?
+        }
+    };
+
+    rehash_if_outdated(ctx, &login, &given.password);
+    let live = ActiveSession::opened(&pending, opened, &user, &ctx.services.settings);
+    let tokens = mint(ctx, &live, &pending.token).map_err(LoginError::Mint)?;
+    Ok((tokens, user))
+}
+
+/// Why a session was not opened beside the others.
+#[derive(Debug, thiserror::Error)]
+enum Unopened {
+    #[error("the user has as many sessions as one may have, or has changed")]
+    NoRoom,
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Opens a session beside the user's others. None when there are as many as a user may have, or when the user
+/// or the password has changed during the hash.
+async fn open_beside(
+    ctx: &mut OpContext<'_>,
+    pending: &PendingSession,
+    user: UserKey,
+    version: i64,
+) -> Result<Option<(User, OpenedSession)>, store::Error> {
+    let row = pending.row.clone();
+    let intent = intent::LoginSucceeded { user: user.uuid, session: row.id };
+    let opened = ctx
+        .lease
+        .transact(intent, async move |tx: &mut Tx| {
+            // The locked row has the role of now, and no other login opens a session while they are counted.
+            let calls = (user::lock(user), session::open(user, version, &row, SESSIONS_PER_USER));
+            let (found, opened) = tx.commit_with(calls).await?;
+            let found = found.into_iter().next().ok_or(Unopened::NoRoom)?;
+            let opened = opened.into_iter().next().ok_or(Unopened::NoRoom)?;
+            Ok((succeeded(user, row.id), (found, opened)))
+        })
+        .await;
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(Unopened::NoRoom) => Ok(None),
+        Err(Unopened::Store(error)) => Err(error),
+    }
+}
+
+/// Opens a session and ends those that it takes the place of.
+async fn open_in_place(
+    ctx: &mut OpContext<'_>,
+    pending: &PendingSession,
+    user: UserKey,
+    version: i64,
+    client: Option<Vec<u8>>,
+    ends_superseded: bool,
+) -> Result<(User, OpenedSession), LoginError> {
+    let row = pending.row.clone();
     let room = Room {
         opened: row.id,
         user,
         ending: ctx.ending(),
         idle_since: ctx.now.minus(ctx.services.settings.refresh_ttl),
         client,
-        ends_superseded: login.superseded > 0,
+        ends_superseded,
         most: SESSIONS_PER_USER,
     };
     let intent = intent::LoginSucceeded { user: user.uuid, session: row.id };
-    let opened = ctx
+    let (found, opened, ended) = ctx
         .lease
         .transact(intent, async move |tx: &mut Tx| {
-            let event =
-                event::LoginSucceeded { user: user.uuid, session: row.id, method: LoginMethod::Password };
-            // The user may have changed during the hash: the first statement checks again that the user is
-            // active and the password version is unchanged, and the others have no effect without it. The
-            // user is read again after that, because the role may have changed as well.
+            // The user may have changed during the hash: the second statement checks again that the user is
+            // active and the password version is unchanged, and the others have no effect without it.
             let calls = (
-                session::open(user, version, &row),
+                user::lock(user),
+                session::open(user, version, &row, i64::MAX),
                 revocation::bump_for_room(&room),
                 session::make_room(&room),
                 revocation::record(user, room.ending.at),
-                user::find(user),
             );
-            let (opened, _, ended, _, found) = tx.commit_with(calls).await?;
+            let (found, opened, _, ended, _) = tx.commit_with(calls).await?;
             let opened = opened.into_iter().next().ok_or(LoginError::Refused)?;
             let found = found.into_iter().next().ok_or(LoginError::Refused)?;
-            Ok((event, (opened, ended, found)))
+            Ok::<_, LoginError>((succeeded(user, row.id), (found, opened, ended)))
         })
-        .await;
+        .await?;
 
-    let (opened, ended, user) = opened.inspect_err(|error| {
-        if matches!(error, LoginError::Refused) {
-            ctx.audit.note(failed(Some(user.uuid), Reason::Changed));
-        }
-    })?;
     ctx.services.revocations.add(&ended, &ctx.services.clock, ctx.now);
+    Ok((found, opened))
+}
 
-    rehash_if_outdated(ctx, &login, &given.password);
-    let live = ActiveSession::opened(&pending, opened, &user, &ctx.services.settings);
-    let tokens = mint(ctx, &live, &pending.token).map_err(LoginError::Mint)?;
-    Ok((tokens, user))
+fn succeeded(user: UserKey, session: SessionId) -> event::LoginSucceeded {
+    event::LoginSucceeded { user: user.uuid, session, method: LoginMethod::Password }
 }
 
 /// The statement that finds the user by email or username; None for an identifier that no user can have.

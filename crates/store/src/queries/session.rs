@@ -23,13 +23,16 @@ statements! {
          tokens_end) SELECT $1, u.id, $3, $4, $5, $6, $7, $8, 1, $9, $6, '', 0, 0, FALSE, $10, $11 \
          FROM gw.users u JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.id = $2 AND u.uuid = $13 AND u.state = 'active' AND c.version = $12 \
+         AND (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) < $14 \
          FOR NO KEY UPDATE OF u FOR SHARE OF c \
          RETURNING user_id",
         "INSERT INTO gw.sessions (id, user_id, scope, address, user_agent, created_at, ends_at, expires_at, \
          generation, secret_hash, rotated_at, successors, late_generation, late_replays, revoked, client, \
          tokens_end) SELECT $1, u.id, $3, $4, $5, $6, $7, $8, 1, $9, $6, '', 0, 0, FALSE, $10, $11 \
          FROM gw.users u JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
-         WHERE u.id = $2 AND u.uuid = $13 AND u.state = 'active' AND c.version = $12 RETURNING user_id",
+         WHERE u.id = $2 AND u.uuid = $13 AND u.state = 'active' AND c.version = $12 \
+         AND (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) < $14 \
+         RETURNING user_id",
     );
     OPEN_REGISTERED = Stmt::new(
         "session.open_registered",
@@ -263,10 +266,11 @@ impl OpenedSession {
     }
 }
 
-/// Opens a session if the user is active and the credential has this version; otherwise no row.
-pub fn open(user: UserKey, version: i64, new: &NewSession) -> Call<OpenedSession> {
+/// Opens a session if the user is active, the credential has this version and the user has fewer than `most`
+/// sessions; otherwise no row. The number is exact after [`super::user::lock`] in the same transaction.
+pub fn open(user: UserKey, version: i64, new: &NewSession, most: i64) -> Call<OpenedSession> {
     let mut params = new.params(user.id.into());
-    params.extend([version.into(), user.uuid.into()]);
+    params.extend([version.into(), user.uuid.into(), most.into()]);
     Call::new(&OPEN, params, OpenedSession::read)
 }
 

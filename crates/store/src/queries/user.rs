@@ -24,6 +24,13 @@ statements! {
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
          FROM gw.users u WHERE u.id = $1 AND u.uuid = $2",
     );
+    LOCK = Stmt::per_engine(
+        "user.lock",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
+         FROM gw.users u WHERE u.id = $1 AND u.uuid = $2 FOR NO KEY UPDATE",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
+         FROM gw.users u WHERE u.id = $1 AND u.uuid = $2",
+    );
     FIND_BY_NUMBER = Stmt::new(
         "user.find_by_number",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
@@ -196,6 +203,12 @@ pub fn highest() -> Call<Option<i64>> {
 /// Finds the user with this number and public identifier.
 pub fn find(user: UserKey) -> Call<User> {
     Call::new(&FIND, [user.id.into(), user.uuid.into()], |mut row| User::read(&mut row))
+}
+
+/// Finds the user with this number and public identifier as it is now, and lets other logins and changes of
+/// the user wait until the end of the transaction. SQLite has one writer.
+pub fn lock(user: UserKey) -> Call<User> {
+    Call::new(&LOCK, [user.id.into(), user.uuid.into()], |mut row| User::read(&mut row))
 }
 
 /// Finds the user with this number, for an operator: a token names a user by [`UserKey`].
