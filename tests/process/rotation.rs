@@ -136,3 +136,34 @@ async fn rotating_the_master_key_loses_nothing_with_postgresql() {
     let database = database();
     rotates(Setup::postgres(database.url())).await;
 }
+
+/// A line waits behind the first one before it becomes the first, and a third one follows it.
+#[tokio::test]
+async fn the_trail_verifies_through_two_rotations_whose_lines_have_waited() {
+    let setup = Setup::sqlite();
+    let mut node = setup.start();
+    node.member("alice").await;
+    node.server.terminate();
+    let keys = KeyFile::of(&setup);
+    let third = Keyring::generate_line(&Rng::system()).expose().clone();
+    let (retired, next_retired) = (keys.retired(), format!("{} retired", keys.new));
+
+    for (lines, reseals) in [
+        (&[keys.old.as_str(), &keys.new][..], false),
+        (&[&keys.new, &keys.old], true),
+        (&[&keys.new, &retired], false),
+        (&[&keys.new, &retired, &third], false),
+        (&[&third, &keys.new, &retired], true),
+        (&[&third, &next_retired, &retired], false),
+    ] {
+        keys.write(lines);
+        let mut node = setup.start();
+        if reseals {
+            setup.command(&["keys", "reseal"]);
+        }
+        assert_eq!(node.log_in("alice").await.status, 200);
+        verified(&setup);
+        node.server.terminate();
+        verified(&setup);
+    }
+}

@@ -142,7 +142,10 @@ pub async fn register(ctx: &mut OpContext<'_>) -> Result<(), store::Error> {
         ctx.lease.return_to_master_key(&line.id).await?;
     }
     for (id, key) in others {
-        if !known.iter().any(|line| line.id == *id && line.succession.is_some()) {
+        // A line that waited behind another first one was vouched for by that one.
+        let stored = known.iter().find(|line| line.id == *id).and_then(|line| line.succession.as_deref());
+        let is_by_first = stored.and_then(Succession::parse).is_some_and(|one| one.is_by(&first.public()));
+        if !is_by_first {
             ctx.lease.vouch_for_master_key(id, Succession::sign(key, first).format()).await?;
         }
     }

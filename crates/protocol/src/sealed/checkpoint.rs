@@ -109,6 +109,11 @@ pub struct Succession {
 }
 
 impl Succession {
+    /// Whether this key is the newer one.
+    pub fn is_by(&self, newer: &PublicCheckpointKey) -> bool {
+        self.newer == *newer
+    }
+
     /// The statement that `newer` follows `older`.
     pub fn sign(older: &CheckpointKey, newer: &CheckpointKey) -> Self {
         let (old, new) = (older.public, newer.public);

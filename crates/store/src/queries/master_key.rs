@@ -20,7 +20,7 @@ statements! {
     );
     VOUCH = Stmt::new(
         "master_key.vouch",
-        "UPDATE gw.master_keys SET succession = $2 WHERE id = $1 AND succession IS NULL RETURNING id",
+        "UPDATE gw.master_keys SET succession = $2 WHERE id = $1 RETURNING id",
     );
     LEAVE_OTHERS = Stmt::new(
         "master_key.leave_others",
