@@ -1,6 +1,5 @@
 //! The health probe: whether the database answers, and whether writes can succeed.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,39 +55,34 @@ impl NotReady {
 /// How the last write ended, as far as that says something about the next one. Shared by everything that
 /// writes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LastWrite(Arc<Outcome>);
-
-#[derive(Debug, Default)]
-struct Outcome {
-    failed: AtomicBool,
-    why: Mutex<Option<String>>,
-}
+pub(crate) struct LastWrite(Arc<Mutex<Option<(String, Instant)>>>);
 
 impl LastWrite {
-    /// A write was committed.
-    pub(crate) fn worked(&self) {
-        if self.0.failed.swap(false, Ordering::Relaxed) {
-            *self.why() = None;
+    /// A write failed because of the disk or the file, and not because of what it wrote.
+    pub(crate) fn failed(&self, why: &str) {
+        *self.lock() = Some((why.to_owned(), Instant::now()));
+    }
+
+    /// As much as many requests write could be written, after the failure at `failed_at`. A smaller write,
+    /// which may fit where a request does not, says nothing.
+    fn worked(&self, failed_at: Instant) {
+        let mut failure = self.lock();
+        if failure.as_ref().is_some_and(|(_, at)| *at <= failed_at) {
+            *failure = None;
         }
     }
 
-    /// A write failed because of the disk or the file, and not because of what it wrote.
-    pub(crate) fn failed(&self, why: &str) {
-        *self.why() = Some(why.to_owned());
-        self.0.failed.store(true, Ordering::Relaxed);
+    /// Why the last write failed, and when; `None` when none has, or enough could be written since.
+    pub(crate) fn failure(&self) -> Option<(String, Instant)> {
+        self.lock().clone()
     }
 
-    /// Why the last write failed; `None` when it was committed.
-    pub(crate) fn failure(&self) -> Option<String> {
-        self.why().clone()
-    }
-
-    fn why(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.0.why.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(String, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// While the last write failed, another one is tried at most this often.
+/// After a write has failed, one is tried at most this often, and not sooner after another failure.
 const TRIES_EVERY: Duration = Duration::from_secs(1);
 
 /// The reason for clients, and the one for the log.
@@ -139,7 +133,7 @@ impl HealthProbe {
     }
 
     /// Checks that the database answers within `patience`, and that writes can succeed. Nothing is written,
-    /// except while the last write has failed: then one is tried, at most once a second.
+    /// except after a write has failed: then 240 KiB are, and removed, at most once a second.
     ///
     /// # Errors
     /// [`NotReady`]; the log has the details, once.
@@ -191,8 +185,8 @@ impl Asks {
 
         match self.last_write.failure() {
             None => Ok(()),
-            Some(_) if self.may_try() => self.try_to_write().await,
-            Some(why) => Err((NotReady::Unwritable, why)),
+            Some((_, at)) if self.may_try(at) => self.try_to_write(at).await,
+            Some((why, _)) => Err((NotReady::Unwritable, why)),
         }
     }
 
@@ -221,29 +215,39 @@ impl Asks {
         Lease::new(self.backend.clone(), CancellationToken::new(), trail)
     }
 
-    fn may_try(&self) -> bool {
+    fn may_try(&self, failed_at: Instant) -> bool {
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = tried.is_none_or(|at| at.elapsed() >= TRIES_EVERY);
+        let last = tried.map_or(failed_at, |tried| tried.max(failed_at));
+        let may = last.elapsed() >= TRIES_EVERY;
         if may {
             *tried = Some(Instant::now());
         }
         may
     }
 
-    async fn try_to_write(&self) -> Result<(), Reason> {
-        let written = self
-            .lease()
-            .write_unaudited(async |tx| {
-                tx.commit_with((health::try_to_write(),)).await?;
-                Ok((Unaudited::HealthProbe, ()))
-            })
-            .await;
-        match written {
-            Ok(()) => {
-                self.last_write.worked();
-                Ok(())
-            }
-            Err(error) => Err((NotReady::Unwritable, error.to_string())),
+    /// Writes as much as many requests, and removes it again.
+    async fn try_to_write(&self, failed_at: Instant) -> Result<(), Reason> {
+        let written = async {
+            let mut lease = self.lease();
+            lease
+                .write_unaudited(async |tx| {
+                    tx.commit_with((health::fill(),)).await?;
+                    Ok((Unaudited::HealthProbe, ()))
+                })
+                .await?;
+            lease
+                .write_unaudited(async |tx| {
+                    tx.commit_with((health::empty(),)).await?;
+                    Ok((Unaudited::HealthProbe, ()))
+                })
+                .await
+        };
+        let written: Result<(), Error> = written.await;
+        written.map_err(|error| (NotReady::Unwritable, error.to_string()))?;
+        self.last_write.worked(failed_at);
+        match self.last_write.failure() {
+            None => Ok(()),
+            Some((why, _)) => Err((NotReady::Unwritable, why)),
         }
     }
 

@@ -73,9 +73,12 @@ fn needs() -> BTreeSet<Need> {
     needs
 }
 
-/// The same as one text, for the health probe: `table PRIVILEGE`, separated by commas.
+/// What requests need, as one text for the health probe: `table PRIVILEGE`, separated by commas. A trail that
+/// cannot be shipped degrades the server and is no reason to take it out of service.
 pub(crate) fn needs_text() -> String {
-    let words: Vec<_> = needs().iter().map(|(table, privilege)| format!("{table} {privilege}")).collect();
+    let mut needs = BTreeSet::new();
+    queries::registry().for_each(|stmt| add_needs(stmt, &mut needs));
+    let words: Vec<_> = needs.iter().map(|(table, privilege)| format!("{table} {privilege}")).collect();
     words.join(",")
 }
 

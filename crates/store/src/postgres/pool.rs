@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runtime::Spawner;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::address::Address;
@@ -52,6 +52,8 @@ pub(crate) struct Pool {
     /// With the time of their last use, the latest last.
     idle: Mutex<Vec<(Conn, Instant)>>,
     permits: Arc<Semaphore>,
+    /// Notified when a connection becomes idle.
+    freed: Notify,
     trips: AtomicU64,
     pauses: AtomicU64,
 }
@@ -59,6 +61,15 @@ pub(crate) struct Pool {
 /// The statements of one transaction see what others have committed meanwhile. Whether it may write is left
 /// to the server: a default of read-only is how operators and providers stop writes.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// How long a request waits for an idle connection before it tries to open one again, while the server has no
+/// more.
+const OPEN_AGAIN: Duration = Duration::from_millis(100);
+
+/// Whether the server or the role has as many connections as it may have (53300).
+fn is_full(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(why) if why.starts_with("53300"))
+}
 
 /// Settings of one transaction, which end with it: another client may get the server process next. They end
 /// what a dead client left behind, and lie above `deadline`, which the client enforces.
@@ -84,6 +95,7 @@ impl Pool {
             states_all: AtomicBool::new(false),
             idle: Mutex::default(),
             permits,
+            freed: Notify::new(),
             trips,
             pauses,
             settings,
@@ -144,11 +156,28 @@ impl Pool {
         let Ok(Ok(permit)) = waited else {
             return Err(Error::Unavailable("no connection came free within the deadline".into()));
         };
-        let (conn, pooled) = match self.take_idle() {
-            Some(conn) => (conn, true),
-            None => (self.open(deadline).await?, false),
-        };
+        let (conn, pooled) = self.take_or_open(deadline).await?;
         Ok(PooledConnection::new(conn, pooled, Arc::clone(self), permit, entry))
+    }
+
+    /// Takes an idle connection, else opens one. Where the server or the role has none left, it waits for one
+    /// of this pool to come free; the flag says whether it is such a one.
+    async fn take_or_open(&self, deadline: Instant) -> Result<(Conn, bool), Error> {
+        loop {
+            if let Some(conn) = self.take_idle() {
+                return Ok((conn, true));
+            }
+            let refused = match self.open(deadline).await {
+                Ok(conn) => return Ok((conn, false)),
+                Err(refused) => refused,
+            };
+            if !is_full(&refused) || self.in_use() < 2 || Instant::now() >= deadline {
+                return Err(refused);
+            }
+            // Another application may give up a connection as well.
+            let again = (Instant::now() + OPEN_AGAIN).min(deadline);
+            let _ = timeout_at(again, self.freed.notified()).await;
+        }
     }
 
     /// Acquires an idle connection, if there is one; never waits.
@@ -195,6 +224,7 @@ impl Pool {
     pub(super) fn give_back(&self, conn: Conn) {
         if !conn.client.is_closed() {
             self.idle().push((conn, Instant::now()));
+            self.freed.notify_one();
         }
     }
 

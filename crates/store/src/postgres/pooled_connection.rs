@@ -293,9 +293,6 @@ impl PooledConnection {
         if trip.commits() {
             self.in_transaction = false;
         }
-        if trip.decides() {
-            self.pool.settings.last_write.worked();
-        }
         Ok(rows.into_iter().skip(begins).take(calls.len()).collect())
     }
 

@@ -1,6 +1,5 @@
 //! What the health probe asks: whether the tables are there, and whether they can be written.
 
-use crate::Error;
 use crate::statement::{Call, Stmt, statements};
 
 statements! {
@@ -28,10 +27,14 @@ statements! {
         "SELECT (SELECT count(*) FROM gw.realm) >= 0, FALSE, FALSE, NULL WHERE $1 IS NOT NULL",
     )
     .scanning("it reads catalogs and a table of one row");
-    TRY = Stmt::new(
-        "health.try",
-        "UPDATE gw.counters SET value = value WHERE name = 'revocations' RETURNING value",
+    FILL = Stmt::new(
+        "health.fill",
+        "INSERT INTO gw.health_probes (id, filler) \
+         WITH RECURSIVE n (i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT n.i + 1 FROM n WHERE n.i < 128) \
+         SELECT n.i, $1 FROM n WHERE TRUE ON CONFLICT (id) DO UPDATE SET filler = $1 RETURNING id",
     );
+    EMPTY = Stmt::new("health.empty", "DELETE FROM gw.health_probes WHERE id > 0 RETURNING id")
+        .scanning("there are 128 rows at most");
 }
 
 /// What keeps the database from being written.
@@ -53,7 +56,16 @@ pub fn look(needs: &str) -> Call<Look> {
     })
 }
 
-/// Writes a row without changing its value.
-pub fn try_to_write() -> Call<i64> {
-    Call::new(&TRY, [], |mut row| -> Result<i64, Error> { row.next() })
+/// Characters of one row of [`fill`]: fewer than PostgreSQL would compress.
+const FILLER: usize = 1_900;
+
+/// Writes 240 KiB, more than many requests write, so that a disk with a few free pages does not pass for one
+/// with room.
+pub fn fill() -> Call<i64> {
+    Call::new(&FILL, ["x".repeat(FILLER).into()], |mut row| row.next())
+}
+
+/// Removes what [`fill`] has written.
+pub fn empty() -> Call<i64> {
+    Call::new(&EMPTY, [], |mut row| row.next())
 }

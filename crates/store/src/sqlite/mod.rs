@@ -8,7 +8,7 @@ mod writer;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use runtime::audit::PendingAudit;
@@ -53,6 +53,8 @@ pub(crate) struct Database {
     path: Box<Path>,
     /// Device and number of the opened file.
     file: Option<(u64, u64)>,
+    /// The same of its write-ahead log, which is there while the file is open.
+    log: OnceLock<(u64, u64)>,
     texts: Texts,
     readers: Mutex<Vec<Connection>>,
     request: Arc<Semaphore>,
@@ -75,6 +77,7 @@ impl Database {
         Ok(Arc::new(Self {
             path: path.into(),
             file: identity(path),
+            log: OnceLock::new(),
             texts,
             readers: Mutex::default(),
             request: Arc::new(Semaphore::new(settings.request)),
@@ -93,9 +96,19 @@ impl Database {
         self.trips.load(Ordering::Relaxed)
     }
 
-    /// Whether the opened file is still the one at its path: in another one every write would be lost.
+    /// Whether the opened file and its log are still those at their paths: in others every write would be
+    /// lost. The first call that finds the log remembers it.
     pub(crate) fn is_in_place(&self) -> bool {
-        self.file.is_none() || identity(&self.path) == self.file
+        if self.file.is_none() {
+            return true;
+        }
+        let mut log = self.path.as_os_str().to_owned();
+        log.push("-wal");
+        let has_log = match identity(Path::new(&log)) {
+            Some(found) => *self.log.get_or_init(|| found) == found,
+            None => self.log.get().is_none(),
+        };
+        has_log && identity(&self.path) == self.file
     }
 
     /// Whether the writer's thread runs.

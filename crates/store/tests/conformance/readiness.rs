@@ -98,6 +98,13 @@ async fn a_removed_or_replaced_file_is_not_ready() {
         assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Moved));
         std::fs::rename(&aside, &path).unwrap();
         store.probe.check(PATIENCE).await.unwrap();
+
+        // Without its log the file lacks what was committed last.
+        let log = path.with_file_name(format!("{}-wal", path.file_name().unwrap().to_str().unwrap()));
+        std::fs::rename(&log, &aside).unwrap();
+        assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Moved));
+        std::fs::rename(&aside, &log).unwrap();
+        store.probe.check(PATIENCE).await.unwrap();
     })
     .await;
 }
@@ -125,6 +132,36 @@ async fn a_probe_without_a_connection_of_its_own_asks_through_an_idle_one() {
     owner.sql(probe);
     let left = "SELECT 1 FROM pg_stat_activity WHERE usename = 'app'";
     while owner.sql(left).len() != 2 {}
+    store.probe.check(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_wait_for_a_connection_where_the_server_has_no_more() {
+    let server = Postgres::start();
+    let url = server.database("app");
+    let owner = TestDb::at(&url);
+    owner.migrate().await.unwrap();
+    owner.sql(
+        "CREATE ROLE app LOGIN CONNECTION LIMIT 6; GRANT USAGE ON SCHEMA gatewright TO app; \
+               GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA gatewright TO app",
+    );
+    let app = Arc::new(TestDb::at(&url.replace("postgres@", "app@")));
+    let store = Arc::new(
+        app.open_with(|settings| {
+            settings.pool_max = 50;
+            settings.acquire_timeout = PATIENCE;
+        })
+        .await,
+    );
+
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..64 {
+        let (app, store) = (Arc::clone(&app), Arc::clone(&store));
+        tasks.spawn(async move { register(&mut app.lease(&store), n).await.map(drop) });
+    }
+    for outcome in tasks.join_all().await {
+        outcome.unwrap();
+    }
     store.probe.check(PATIENCE).await.unwrap();
 }
 
