@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use testkit::http::Response;
 use testkit::postgres::{Database, rows};
-use testkit::process::Server;
 
 use crate::node::{Node, PASSWORD, Setup, database, pair, until};
 
@@ -41,16 +40,13 @@ impl Restorable {
         if let Some(database) = &self.database {
             let (name, copy) = (database.name(), Self::copy_name(database));
             rows(
-                &testkit::Postgres::shared().url(),
+                testkit::Postgres::shared().url(),
                 &format!("CREATE DATABASE \"{copy}\" TEMPLATE \"{name}\""),
             )
             .unwrap();
         } else {
             let (from, to) = self.files();
-            let program =
-                format!("import sqlite3; sqlite3.connect({from:?}).execute('VACUUM INTO ' + repr({to:?}))");
-            let finished = Server::builder("python3").arg("-c").arg(program).run("");
-            assert!(finished.status.success(), "{}", finished.stderr);
+            std::fs::copy(from, to).unwrap();
         }
     }
 
@@ -83,7 +79,7 @@ impl Drop for Restorable {
         if let Some(database) = &self.database {
             let copy = Self::copy_name(database);
             let drop = format!("DROP DATABASE IF EXISTS \"{copy}\" WITH (FORCE)");
-            let _ = rows(&testkit::Postgres::shared().url(), &drop);
+            let _ = rows(testkit::Postgres::shared().url(), &drop);
         }
     }
 }

@@ -135,7 +135,8 @@ impl<W: Write + AsFd> Thread<W> {
             waiting.is_writing = false;
             waiting.unreported += lost;
             self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
-            let to_report = if lost == 0 { std::mem::take(&mut waiting.unreported) } else { 0 };
+            let has_room = lost == 0 && waiting.bytes.len() < CAPACITY / 2;
+            let to_report = if has_room { std::mem::take(&mut waiting.unreported) } else { 0 };
             drop(waiting);
 
             if to_report > 0 {

@@ -58,12 +58,13 @@ struct Access {
 /// # Errors
 /// [`SecretFileError`]; nothing is read from a file that the rule refuses.
 pub(crate) fn read(path: &Path) -> Result<Secret<Vec<u8>>, SecretFileError> {
+    // A pipe is not opened: that would wait for a program that writes into it.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(SecretFileError::NotAFile);
+    }
     let file = File::open(path)?;
     // Checks the open file, so that it cannot be replaced between check and read.
     let about = file.metadata()?;
-    if !about.is_file() {
-        return Err(SecretFileError::NotAFile);
-    }
     let access = Access::of(&about);
     if access.check(rustix::process::geteuid().as_raw(), is_mounted(path))? {
         let path = path.display();
@@ -91,9 +92,9 @@ pub(crate) fn read_key(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Whether the file, or what a link leads to, is where container platforms mount secrets.
+/// Whether the file, after links, is where container platforms mount secrets.
 fn is_mounted(path: &Path) -> bool {
-    path.starts_with(MOUNTED) || path.canonicalize().is_ok_and(|path| path.starts_with(MOUNTED))
+    path.canonicalize().is_ok_and(|path| path.starts_with(MOUNTED))
 }
 
 impl Access {
@@ -162,8 +163,7 @@ mod tests {
         for mode in [0o446, 0o464, 0o666] {
             assert!(check(ROOT, mode, true).is_err(), "{mode:o}");
         }
-        assert!(is_mounted(Path::new("/run/secrets/master.key")));
-        assert!(!is_mounted(Path::new("/run/secretsx")));
+        assert!(!is_mounted(Path::new("/run/secrets/../../etc/hosts")));
     }
 
     #[test]
