@@ -1,5 +1,6 @@
 //! The health probe: whether the database answers, and whether writes can succeed.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -181,6 +182,10 @@ impl Asks {
         }
         if let Some(lacking) = look.lacking {
             return Err((NotReady::Privileges, format!("the role lacks {lacking}")));
+        }
+        let tables: BTreeSet<_> = self.needs.split(',').filter_map(|need| need.split(' ').next()).collect();
+        if look.tables.unsigned_abs() < tables.len() as u64 {
+            return Err((NotReady::Tables, format!("{} of {} tables are there", look.tables, tables.len())));
         }
 
         match self.last_write.failure() {

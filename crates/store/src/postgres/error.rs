@@ -30,7 +30,7 @@ pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
         Error::OutcomeUnknown
     } else if is_stale(error)
         || matches!(state.get(..2), Some("53" | "57" | "3D" | "28"))
-        || matches!(state, "55P03" | "42501" | "42P01" | "3F000" | "42P05")
+        || matches!(state, "55P03" | "42501" | "42P01" | "42703" | "3F000" | "42P05")
     {
         Error::Unavailable(text)
     } else {

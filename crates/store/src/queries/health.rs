@@ -23,8 +23,14 @@ statements! {
          WHERE r.oid = CAST('gw.realm' AS pg_catalog.regclass)) \
          WHERE NOT CASE WHEN n.privilege = 'DELETE' \
          THEN pg_catalog.has_table_privilege(k.oid, n.privilege) \
-         ELSE pg_catalog.has_any_column_privilege(k.oid, n.privilege) END)",
-        "SELECT (SELECT count(*) FROM gw.realm) >= 0, FALSE, FALSE, NULL WHERE $1 IS NOT NULL",
+         ELSE pg_catalog.has_any_column_privilege(k.oid, n.privilege) END), \
+         (SELECT count(*) FROM pg_catalog.pg_class k WHERE k.relnamespace = \
+         (SELECT r.relnamespace FROM pg_catalog.pg_class r \
+         WHERE r.oid = CAST('gw.realm' AS pg_catalog.regclass)) \
+         AND position(',' || k.relname || ' ' IN ',' || CAST($1 AS TEXT)) > 0)",
+        "SELECT (SELECT count(*) FROM gw.realm) >= 0, FALSE, FALSE, NULL, \
+         (SELECT count(*) FROM sqlite_schema k WHERE k.type = 'table' \
+         AND instr(',' || $1, ',' || k.name || ' ') > 0)",
     )
     .scanning("it reads catalogs and a table of one row");
     FILL = Stmt::new(
@@ -46,13 +52,20 @@ pub struct Look {
     pub read_only: bool,
     /// The privileges that the role lacks.
     pub lacking: Option<String>,
+    /// How many of the tables are there.
+    pub tables: i64,
 }
 
 /// Looks at the database without changing it; `needs` lists `table PRIVILEGE`, separated by commas.
 pub fn look(needs: &str) -> Call<Look> {
     Call::new(&LOOK, [needs.into()], |mut row| {
         let _there: bool = row.next()?;
-        Ok(Look { standby: row.next()?, read_only: row.next()?, lacking: row.next()? })
+        Ok(Look {
+            standby: row.next()?,
+            read_only: row.next()?,
+            lacking: row.next()?,
+            tables: row.next()?,
+        })
     })
 }
 

@@ -244,7 +244,12 @@ pub(crate) fn sort(error: &rusqlite::Error) -> Error {
             | ErrorCode::FileLockingProtocolFailed,
         ) => Error::Unavailable(error.to_string()),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt(error.to_string()),
-        _ => Error::Database(error.to_string()),
+        _ => {
+            let text = error.to_string();
+            // A table or a column that another program has removed, as 42P01 and 42703 of PostgreSQL.
+            let is_gone = ["no such table", "no such column"].iter().any(|gone| text.contains(gone));
+            if is_gone { Error::Unavailable(text) } else { Error::Database(text) }
+        }
     }
 }
 

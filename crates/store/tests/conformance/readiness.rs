@@ -136,6 +136,25 @@ async fn a_probe_without_a_connection_of_its_own_asks_through_an_idle_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_missing_is_not_ready_and_answered_503() {
+    for db in [TestDb::postgres(), TestDb::sqlite()] {
+        run(db, async |db: Arc<TestDb>| {
+            let store = db.open().await;
+            store.probe.check(PATIENCE).await.unwrap();
+            register(&mut db.lease(&store), 1).await.unwrap().unwrap();
+            db.sql("ALTER TABLE gw.credentials RENAME TO gone");
+            assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Tables));
+            let refused = register(&mut db.lease(&store), 2).await.unwrap_err();
+            assert!(refused.is_unavailable(), "{refused}");
+            db.sql("ALTER TABLE gw.gone RENAME TO credentials");
+            store.probe.check(PATIENCE).await.unwrap();
+            register(&mut db.lease(&store), 2).await.unwrap().unwrap();
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_wait_for_a_connection_where_the_server_has_no_more() {
     let server = Postgres::start();
     let url = server.database("app");
