@@ -75,7 +75,12 @@ fn applied(connection: &Connection) -> Result<Vec<Applied>, Error> {
         rows.collect()
     };
     read().map_err(|error| match sort(&error) {
-        Error::Database(_) => Error::Refused("the table migrations is not Gatewright's".into()),
+        // A column that is missing here was never there.
+        Error::Unavailable(_) | Error::Database(_)
+            if matches!(error.sqlite_error_code(), None | Some(rusqlite::ErrorCode::Unknown)) =>
+        {
+            Error::Refused("the table migrations is not Gatewright's".into())
+        }
         other => other,
     })
 }
