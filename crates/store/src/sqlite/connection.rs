@@ -18,6 +18,8 @@ use crate::value::{Row, Value};
 
 /// How long a connection waits for another process that locks the file.
 const BUSY: Duration = Duration::from_secs(2);
+/// How often the switch to WAL mode is tried again.
+const SWITCHES: usize = 4;
 /// Prepared statements that each connection caches: more than are registered.
 const CACHED_STATEMENTS: usize = 256;
 /// SQLite VM instructions between two checks of the deadline: some tens of microseconds.
@@ -65,7 +67,19 @@ impl Connection {
     }
 
     /// Switches the file to WAL mode. The caller has excluded files of other programs.
+    ///
+    /// SQLite does not wait here for a connection that switches at the same time; the lock of a transaction
+    /// does.
     pub(crate) fn use_wal(&self) -> Result<(), Error> {
+        for _ in 0..SWITCHES {
+            match run_pragmas(&self.inner, WAL) {
+                Err(Error::Unavailable(_)) => {
+                    self.execute("BEGIN IMMEDIATE")?;
+                    self.execute("COMMIT")?;
+                }
+                switched => return switched,
+            }
+        }
         run_pragmas(&self.inner, WAL)
     }
 
