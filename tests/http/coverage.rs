@@ -189,7 +189,7 @@ async fn logins(route: &mut Route<'_>, name: &str) {
         let email = format!("{name}@example.com");
         route.json("right", None, json!({"email": email, "password": PASSWORD})).await;
         route.json("wrong", None, json!({"email": email, "password": "not-this-one"})).await;
-        route.json("unknown", None, json!({"email": "nobody@example.com", "password": PASSWORD})).await;
+        route.json("unknown", None, json!({"email": "absent@example.com", "password": PASSWORD})).await;
     }
 }
 

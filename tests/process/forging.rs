@@ -26,7 +26,7 @@ impl Trail {
         let place = Place::of(&setup, url);
         let mut node = setup.start();
         node.member("alice").await;
-        node.log_in("nobody-of-this-name").await;
+        node.log_in("no-such-user").await;
         setup.command(&["user", "set-role", "alice@example.com", "admin"]);
         setup.wait_for("role_changed", 1);
         setup.wait_for("login_failed", 1);

@@ -98,7 +98,7 @@ async fn an_audit_output_that_is_not_read_stops_neither_requests_nor_the_shutdow
 fn a_command_whose_error_output_is_not_read_ends() {
     let setup = Setup::sqlite();
     let script = "mkfifo unread; exec 3<>unread; head -c 65536 /dev/zero >unread; \
-                  exec \"$0\" user show nobody@example.com 2>unread";
+                  exec \"$0\" user show absent@example.com 2>unread";
     let finished = setup.in_shell(script);
     assert_eq!(finished.status.code(), Some(1));
 }

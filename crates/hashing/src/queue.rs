@@ -7,8 +7,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
+
+use protocol::wire::forwarded::network;
 
 /// Why a password is hashed, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,14 +40,6 @@ const ACCOUNT_STEPS: u32 = 2;
 /// This many jobs of one IPv6 site (a /48 with 65,536 networks) count as one penalty of the requester's own
 /// network.
 pub(crate) const SITE_SHARE: u32 = 16;
-
-/// An IPv4 address, or the IPv6 network with this prefix length: its holder controls every address in it.
-pub(crate) fn network(address: IpAddr, bits: u32) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> (128 - bits) << (128 - bits)).into(),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
 
 /// A position in the queue; the smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -206,6 +200,8 @@ impl<C: Clone + Eq + Hash, J> Queue<C, J> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     const NOON: Duration = Duration::from_hours(12);

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use protocol::wire::forwarded::network;
 use tokio::time::Instant;
 
-use crate::queue::{Priority, SITE_SHARE, network};
+use crate::queue::{Priority, SITE_SHARE};
 
 /// Bounds of a `Retry-After`.
 const MIN: Duration = Duration::from_secs(1);

@@ -2,9 +2,11 @@
 //!
 //! Without the key, a hash neither shows an address or user agent nor can be computed for a guess.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use aws_lc_rs::hmac;
+
+use super::forwarded::network;
 
 /// Bytes of one part; a part of zeros is absent.
 const PART: usize = 8;
@@ -34,7 +36,8 @@ impl MarkKey {
     /// address as IPv4.
     pub fn mark(&self, address: Option<IpAddr>, user_agent: Option<&str>) -> ClientMark {
         let agent = user_agent.filter(|agent| !agent.trim().is_empty());
-        let network = address.map(|address| self.part(b'n', network(address).to_string().as_bytes()));
+        let network =
+            address.map(|address| self.part(b'n', network(address, V6_NETWORK_BITS).to_string().as_bytes()));
         let agent = agent.map(|agent| self.part(b'a', agent.as_bytes()));
         ClientMark { network: network.unwrap_or_default(), agent: agent.unwrap_or_default() }
     }
@@ -80,16 +83,6 @@ impl ClientMark {
     /// Whether the user agents are equal, or absent in both.
     pub fn has_agent_of(&self, other: &Self) -> bool {
         self.agent == other.agent
-    }
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let host = u128::BITS - V6_NETWORK_BITS;
-            Ipv6Addr::from_bits(address.to_bits() >> host << host).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::IpNet;
 
 /// Most entries that are read, from the right. A longer list counts as one with an unparsable entry.
 pub const HOPS: usize = 32;
@@ -81,15 +81,15 @@ impl TrustedProxies {
     }
 }
 
-/// The network by which limits count an address: the address itself for IPv4, its /64 for IPv6, the smallest
-/// network that one customer gets.
-pub fn bucket(address: IpAddr) -> IpNet {
+/// An IPv4 address, or the IPv6 network with this prefix length: its holder controls every address in it. A
+/// mapped IPv4 address is IPv4.
+pub fn network(address: IpAddr, v6_bits: u32) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V4(address) => IpNet::from(IpAddr::V4(address)),
         IpAddr::V6(address) => {
-            let prefix = Ipv6Addr::from_bits(address.to_bits() >> 64 << 64);
-            Ipv6Net::new(prefix, 64).map_or_else(|_| IpNet::from(IpAddr::V6(address)), IpNet::V6)
+            let host = u128::BITS.saturating_sub(v6_bits);
+            Ipv6Addr::from_bits(address.to_bits() >> host << host).into()
         }
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -273,12 +273,12 @@ mod tests {
     #[test]
     fn an_ipv6_client_counts_by_its_64_network() {
         for (address, network) in [
-            ("1.2.3.4", "1.2.3.4/32"),
-            ("::ffff:1.2.3.4", "1.2.3.4/32"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-            ("::1", "::/64"),
+            ("1.2.3.4", "1.2.3.4"),
+            ("::ffff:1.2.3.4", "1.2.3.4"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("::1", "::"),
         ] {
-            assert_eq!(bucket(ip(address)).to_string(), network);
+            assert_eq!(super::network(ip(address), 64).to_string(), network);
         }
     }
 
