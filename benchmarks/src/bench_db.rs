@@ -127,7 +127,7 @@ impl BenchDb {
         let done: Result<_, Error> = self
             .lease()
             .transact(INTENT, async move |tx| {
-                Ok((event(n), tx.commit_with((session::open(user, 1, &row, i64::MAX),)).await?.0))
+                Ok((event(n), tx.commit_with((session::open(user, 1, &row),)).await?.0))
             })
             .await;
         one(&done.map_err(|error| error.to_string())?)

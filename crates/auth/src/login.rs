@@ -5,6 +5,7 @@ use model::bounds::SESSIONS_PER_USER;
 use model::event::{self, LoginMethod, Reason};
 use model::{Email, Event, Secret, SessionId, UserKey, Username, intent};
 use protocol::wire::scope::Scope;
+use store::queries::credential::Login;
 use store::queries::session::{OpenedSession, Room};
 use store::queries::user::{self, User};
 use store::queries::{credential, revocation, session};
@@ -80,18 +81,14 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     };
 
     let pending = PendingSession::new(ctx, scope);
-    let (user, version) = (login.user.key(), login.version);
-    let is_superseded = login.superseded > 0;
-    let beside = if is_superseded { None } else { open_beside(ctx, &pending, user, version).await? };
-    let (user, opened) = match beside {
-        Some(opened) => opened,
-        None => {
-            open_in_place(ctx, &pending, user, version, client, is_superseded).await.inspect_err(|error| {
-                if matches!(error, LoginError::Refused) {
-                    ctx.audit.note(failed(Some(user.uuid), Reason::Changed));
-                }
-            })?
-        }
+    let opened = if login.superseded > 0 { None } else { open_beside_few(ctx, &pending, &login).await? };
+    let (user, opened) = match opened {
+        Some(opened) => (login.user.clone(), opened),
+        None => open_in_place(ctx, &pending, &login, client).await.inspect_err(|error| {
+            if matches!(error, LoginError::Refused) {
+                ctx.audit.note(failed(Some(login.user.uuid), Reason::Changed));
+            }
+        })?,
     };
 
     rehash_if_outdated(ctx, &login, &given.password);
@@ -100,39 +97,37 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     Ok((tokens, user))
 }
 
-/// Why a session was not opened beside the others.
+/// Why a session was not opened by the one statement.
 #[derive(Debug, thiserror::Error)]
 enum Unopened {
-    #[error("the user has as many sessions as one may have, or has changed")]
-    NoRoom,
+    #[error("the user has many sessions, has changed, or logs in elsewhere at the same time")]
+    NotFew,
     #[error(transparent)]
     Store(#[from] store::Error),
 }
 
-/// Opens a session beside the user's others. None when there are as many as a user may have, or when the user
-/// or the password has changed during the hash.
-async fn open_beside(
+/// Opens a session of a user who has few, by one statement. It does not see sessions that are opened at the
+/// same time; half of the maximum is far more than those. None when the user has more, or has changed since
+/// it was read.
+async fn open_beside_few(
     ctx: &mut OpContext<'_>,
     pending: &PendingSession,
-    user: UserKey,
-    version: i64,
-) -> Result<Option<(User, OpenedSession)>, store::Error> {
-    let row = pending.row.clone();
+    login: &Login,
+) -> Result<Option<OpenedSession>, store::Error> {
+    let (row, user, version) = (pending.row.clone(), login.user.clone(), login.version);
     let intent = intent::LoginSucceeded { user: user.uuid, session: row.id };
     let opened = ctx
         .lease
         .transact(intent, async move |tx: &mut Tx| {
-            // The locked row has the role of now, and no other login opens a session while they are counted.
-            let calls = (user::lock(user), session::open(user, version, &row, SESSIONS_PER_USER));
-            let (found, opened) = tx.commit_with(calls).await?;
-            let found = found.into_iter().next().ok_or(Unopened::NoRoom)?;
-            let opened = opened.into_iter().next().ok_or(Unopened::NoRoom)?;
-            Ok((succeeded(user, row.id), (found, opened)))
+            let call = session::open_beside_few(&user, version, &row, SESSIONS_PER_USER / 2);
+            let (opened,) = tx.commit_with((call,)).await?;
+            let opened = opened.into_iter().next().ok_or(Unopened::NotFew)?;
+            Ok((succeeded(user.key(), row.id), opened))
         })
         .await;
     match opened {
         Ok(opened) => Ok(Some(opened)),
-        Err(Unopened::NoRoom) => Ok(None),
+        Err(Unopened::NotFew) => Ok(None),
         Err(Unopened::Store(error)) => Err(error),
     }
 }
@@ -141,19 +136,17 @@ async fn open_beside(
 async fn open_in_place(
     ctx: &mut OpContext<'_>,
     pending: &PendingSession,
-    user: UserKey,
-    version: i64,
+    login: &Login,
     client: Option<Vec<u8>>,
-    ends_superseded: bool,
 ) -> Result<(User, OpenedSession), LoginError> {
-    let row = pending.row.clone();
+    let (row, user, version) = (pending.row.clone(), login.user.key(), login.version);
     let room = Room {
         opened: row.id,
         user,
         ending: ctx.ending(),
         idle_since: ctx.now.minus(ctx.services.settings.refresh_ttl),
         client,
-        ends_superseded,
+        ends_superseded: login.superseded > 0,
         most: SESSIONS_PER_USER,
     };
     let intent = intent::LoginSucceeded { user: user.uuid, session: row.id };
@@ -164,7 +157,7 @@ async fn open_in_place(
             // active and the password version is unchanged, and the others have no effect without it.
             let calls = (
                 user::lock(user),
-                session::open(user, version, &row, i64::MAX),
+                session::open(user, version, &row),
                 revocation::bump_for_room(&room),
                 session::make_room(&room),
                 revocation::record(user, room.ending.at),
@@ -185,7 +178,7 @@ fn succeeded(user: UserKey, session: SessionId) -> event::LoginSucceeded {
 }
 
 /// The statement that finds the user by email or username; None for an identifier that no user can have.
-fn lookup(identifier: &str, client: Option<&[u8]>) -> Option<Call<credential::Login>> {
+fn lookup(identifier: &str, client: Option<&[u8]>) -> Option<Call<Login>> {
     if identifier.contains('@') {
         Email::parse(identifier).ok().map(|email| credential::by_email(&email, client))
     } else {

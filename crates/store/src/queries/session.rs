@@ -6,16 +6,17 @@
 
 use model::{Now, SessionId, UserId, UserKey, UserUuid};
 
-use super::user::State;
+use super::user::{State, User};
 use crate::Error;
 use crate::statement::{Call, Stmt, statements};
 use crate::value::Row;
 
 statements! {
     // An ended session keeps neither address nor user agent: the audit trail has them, sealed with the user's
-    // key. On PostgreSQL the locked rows order this statement and a change of password or state: the change
-    // either waits for the session and ends it, or is visible here. Logins of one user wait for each other,
-    // so that each sees the sessions of those before it. SQLite has one writer.
+    // key. On PostgreSQL the locked rows order this statement and a change of the user, password or state: the
+    // change either waits for the session and ends it, or is visible here. A user whose row another
+    // transaction has locked gets no session from it, so that two never count each other's sessions at once.
+    // SQLite has one writer.
     OPEN = Stmt::per_engine(
         "session.open",
         "INSERT INTO gw.sessions (id, user_id, scope, address, user_agent, created_at, ends_at, expires_at, \
@@ -23,14 +24,16 @@ statements! {
          tokens_end) SELECT $1, u.id, $3, $4, $5, $6, $7, $8, 1, $9, $6, '', 0, 0, FALSE, $10, $11 \
          FROM gw.users u JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.id = $2 AND u.uuid = $13 AND u.state = 'active' AND c.version = $12 \
+         AND (u.role = $15 AND u.updated_at = $16 OR $15 IS NULL) \
          AND (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) < $14 \
-         FOR NO KEY UPDATE OF u FOR SHARE OF c \
+         FOR NO KEY UPDATE OF u SKIP LOCKED FOR SHARE OF c \
          RETURNING user_id",
         "INSERT INTO gw.sessions (id, user_id, scope, address, user_agent, created_at, ends_at, expires_at, \
          generation, secret_hash, rotated_at, successors, late_generation, late_replays, revoked, client, \
          tokens_end) SELECT $1, u.id, $3, $4, $5, $6, $7, $8, 1, $9, $6, '', 0, 0, FALSE, $10, $11 \
          FROM gw.users u JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.id = $2 AND u.uuid = $13 AND u.state = 'active' AND c.version = $12 \
+         AND (u.role = $15 AND u.updated_at = $16 OR $15 IS NULL) \
          AND (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked) < $14 \
          RETURNING user_id",
     );
@@ -266,11 +269,28 @@ impl OpenedSession {
     }
 }
 
-/// Opens a session if the user is active, the credential has this version and the user has fewer than `most`
-/// sessions; otherwise no row. The number is exact after [`super::user::lock`] in the same transaction.
-pub fn open(user: UserKey, version: i64, new: &NewSession, most: i64) -> Call<OpenedSession> {
+/// Opens a session if the user is active and the credential has this version; otherwise no row. The user must
+/// have been locked by [`super::user::lock`] in the same transaction.
+pub fn open(user: UserKey, version: i64, new: &NewSession) -> Call<OpenedSession> {
+    opened(user, version, new, i64::MAX, None)
+}
+
+/// Opens a session if the user is as it was read, and has fewer than `few` sessions, and no other transaction
+/// has locked it; otherwise no row. Sessions that others are opening meanwhile are not counted.
+pub fn open_beside_few(user: &User, version: i64, new: &NewSession, few: i64) -> Call<OpenedSession> {
+    opened(user.key(), version, new, few, Some(user))
+}
+
+fn opened(
+    user: UserKey,
+    version: i64,
+    new: &NewSession,
+    few: i64,
+    seen: Option<&User>,
+) -> Call<OpenedSession> {
     let mut params = new.params(user.id.into());
-    params.extend([version.into(), user.uuid.into(), most.into()]);
+    let (role, updated_at) = (seen.map(|seen| seen.role.as_str()), seen.map(|seen| seen.updated_at));
+    params.extend([version.into(), user.uuid.into(), few.into(), role.into(), updated_at.into()]);
     Call::new(&OPEN, params, OpenedSession::read)
 }
 

@@ -92,7 +92,7 @@ async fn a_profile_is_changed_only_for_an_active_user(db: Arc<TestDb>) {
     assert_eq!(write(&mut lease, move || user::set_role(one, "ADMIN", NOON)).await, [one.id]);
     assert_eq!(write(&mut lease, move || user::set_state(one, State::Inactive, NOON)).await, [one.id]);
     assert!(set(&mut lease, one, None).await.is_empty());
-    assert!(write(&mut lease, move || session::open(one, 1, &new_session(9), i64::MAX)).await.is_empty());
+    assert!(write(&mut lease, move || session::open(one, 1, &new_session(9))).await.is_empty());
     let found = lease.read().await.unwrap().one(user::find(one)).await.unwrap().unwrap();
     assert_eq!((found.role.as_str(), found.state, found.username), ("ADMIN", State::Inactive, None));
 }
@@ -119,9 +119,9 @@ async fn a_credential_is_replaced_only_at_its_version(db: Arc<TestDb>) {
     let one = register(&mut lease, 1).await.unwrap().unwrap();
     assert!(write(&mut lease, move || credential::replace(one, 2, &stored("other"), NOON)).await.is_empty());
     assert_eq!(write(&mut lease, move || credential::replace(one, 1, &stored("second"), NOON)).await, [2]);
-    assert!(write(&mut lease, move || session::open(one, 1, &new_session(8), i64::MAX)).await.is_empty());
+    assert!(write(&mut lease, move || session::open(one, 1, &new_session(8))).await.is_empty());
     assert_eq!(
-        write(&mut lease, move || session::open(one, 2, &new_session(9), i64::MAX)).await[0].user,
+        write(&mut lease, move || session::open(one, 2, &new_session(9))).await[0].user,
         one.id
     );
     assert_eq!(write(&mut lease, move || credential::set(one, &stored("fourth"), NOON)).await, [3]);
@@ -169,7 +169,7 @@ async fn every_value_survives_the_round_trip(db: Arc<TestDb>) {
         client: Some(vec![0; 16]),
         tokens_end: Now::from_micros(0),
     };
-    assert_eq!(write(&mut lease, move || session::open(one, 1, &new, i64::MAX)).await[0].user, one.id);
+    assert_eq!(write(&mut lease, move || session::open(one, 1, &new)).await[0].user, one.id);
 
     let mut read = lease.read().await.unwrap();
     let found = read.one(session::find(session_id(u128::MAX))).await.unwrap().unwrap();

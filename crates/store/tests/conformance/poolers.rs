@@ -32,7 +32,7 @@ async fn a_pooler_that_loses_prepared_statements_is_worked_through_and_keeps_no_
                 let new = new_session(n + 1000);
                 let opened: Result<_, Error> = lease
                     .transact(INTENT, async move |tx| {
-                        Ok((EVENT, tx.commit_with((session::open(id, 1, &new, i64::MAX),)).await?.0))
+                        Ok((EVENT, tx.commit_with((session::open(id, 1, &new),)).await?.0))
                     })
                     .await;
                 assert_eq!(opened.unwrap().len(), 1);

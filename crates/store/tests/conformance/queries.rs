@@ -251,7 +251,7 @@ async fn sessions_are_revoked_and_recorded(db: Arc<TestDb>) {
     let mut lease = db.lease(&store);
     let user = register(&mut lease, 1).await.unwrap().unwrap();
     for n in 2..=4 {
-        write(&mut lease, move || session::open(user, 1, &new_session(n), i64::MAX)).await;
+        write(&mut lease, move || session::open(user, 1, &new_session(n))).await;
     }
     let keep = NOON.plus(Duration::from_mins(31));
     let ending = Ending { at: NOON, keep };
@@ -313,7 +313,7 @@ async fn a_login_ends_the_sessions_above_the_maximum(db: Arc<TestDb>) {
         if n == 5 {
             new.ends_at = at(10);
         }
-        write(&mut lease, move || session::open(user, 1, &new, i64::MAX)).await;
+        write(&mut lease, move || session::open(user, 1, &new)).await;
     }
     write(&mut lease, || session::superseded(session_id(6), &[9; 16])).await;
 
@@ -333,7 +333,7 @@ async fn a_login_ends_the_sessions_above_the_maximum(db: Arc<TestDb>) {
         let ended: Result<_, Error> = lease
             .transact(INTENT, async move |tx| {
                 let calls = (
-                    session::open(user, 1, &new_session(opened), i64::MAX),
+                    session::open(user, 1, &new_session(opened)),
                     revocation::bump_for_room(&room),
                     session::make_room(&room),
                     revocation::record(user, ending.at),
@@ -378,7 +378,7 @@ async fn expired_rows_are_deleted_in_batches(db: Arc<TestDb>) {
     let mut lease = db.lease(&store);
     let user = register(&mut lease, 1).await.unwrap().unwrap();
     for n in 2..=5 {
-        write(&mut lease, move || session::open(user, 1, &new_session(n), i64::MAX)).await;
+        write(&mut lease, move || session::open(user, 1, &new_session(n))).await;
     }
 
     let soon = NOON.plus(Duration::from_hours(25));

@@ -108,7 +108,7 @@ async fn revocations_appear_in_commit_order(db: Arc<TestDb>) {
                 let (new, id) = (new_session(writer * 1000 + n), session_id(writer * 1000 + n));
                 let opened: Result<_, Error> = lease
                     .transact(INTENT, async move |tx| {
-                        let opened = tx.one(session::open(user, 1, &new, i64::MAX)).await?;
+                        let opened = tx.one(session::open(user, 1, &new)).await?;
                         tx.commit_with((
                             revocation::bump(),
                             session::revoke(id, user, ending),

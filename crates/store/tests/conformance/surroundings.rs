@@ -80,7 +80,7 @@ async fn log_in(db: Arc<TestDb>, store: Arc<Store>, user: UserKey) -> Result<(),
     let opened: Result<_, Error> = db
         .lease(&store)
         .transact(INTENT, async move |tx| {
-            Ok((EVENT, tx.commit_with((session::open(user, 1, &new_session(2), i64::MAX),)).await?.0))
+            Ok((EVENT, tx.commit_with((session::open(user, 1, &new_session(2)),)).await?.0))
         })
         .await;
     opened.map(|_| ())

@@ -326,7 +326,7 @@ async fn a_refusal_of_the_closure_does_not_run_it_again() {
             .transact(INTENT, async move |tx| {
                 counted.fetch_add(1, Ordering::SeqCst);
                 // The same session id twice is a unique violation, which asks for a retry.
-                let twice = tx.one(session::open(id, 1, &new_session(1), i64::MAX)).await;
+                let twice = tx.one(session::open(id, 1, &new_session(1))).await;
                 assert!(matches!(twice, Err(Error::Serialization)));
                 Err(Refusal::Taken)
             })
