@@ -3,6 +3,7 @@
 mod audit;
 mod bench_db;
 mod contestant;
+mod limits;
 mod load;
 mod million;
 mod passwords;
@@ -23,6 +24,7 @@ const USAGE: &str = "usage: cargo run --release -p benchmarks -- BENCHMARK
   passwords [PART]  logins per second, overload, neighbours, enumeration, of the release binary
   audit [PART]      overhead, outages, locks and months of the audit trail, of the release binary
   store             what round trips, pools, batches and group commit are worth
+  limits            decisions of the rate limiter with a million keys, and what they take
   million [ENGINE]  operations with a million users beside an empty database; sqlite, postgres or both";
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn run(arguments: &[&str]) -> Outcome<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match arguments {
         ["store"] => runtime.block_on(storage::run())?,
+        ["limits"] => limits::run()?,
         ["million"] => runtime.block_on(million::run(&["sqlite", "postgres"]))?,
         ["million", engine @ ("sqlite" | "postgres")] => runtime.block_on(million::run(&[*engine]))?,
         ["server"] => server::run(root(), None)?,

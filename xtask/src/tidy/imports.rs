@@ -7,8 +7,8 @@ use super::Finding;
 use super::source::Source;
 
 /// Libraries independent of Gatewright. They use no crate of the workspace, and every crate may use them.
-const LIBRARIES: [&str; 6] =
-    ["argon2-arena", "bcrypt-lanes", "breach-filter", "journal", "listener", "sched-policy"];
+const LIBRARIES: [&str; 7] =
+    ["argon2-arena", "bcrypt-lanes", "breach-filter", "journal", "listener", "rate-limit", "sched-policy"];
 
 /// The layers of the server, lowest first: a crate uses crates of lower layers only.
 const LAYERS: [&[&str]; 7] = [

@@ -1,0 +1,85 @@
+//! The rate limiter alone, with a million keys.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use rate_limit::{Capacity, Key, Limiter, Millis, Rule};
+use tokio::time::Instant;
+
+use crate::Outcome;
+use crate::contestant::resident;
+use crate::rounds::{Figures, quantile};
+
+const KEYS: u64 = 1_000_000;
+const ROUNDS: usize = 9;
+const DECISIONS: u64 = 100_000;
+const RULE: Rule = Rule { most: 200, window: Duration::from_mins(1) };
+
+/// Prints the time of a decision and the bytes of a million keys, with one request in the window of each, and
+/// with five.
+pub(super) fn run() -> Outcome<()> {
+    println!("200 requests a minute, {KEYS} keys, one thread; {ROUNDS} rounds of {DECISIONS} decisions");
+    let before = resident(std::process::id())?;
+    // With a tenth more room than keys, since the tables fill unevenly.
+    let capacity = Capacity::of_keys(usize::try_from(KEYS + KEYS / 10)?);
+    let limiter = Limiter::new(capacity);
+    for requests in [1, 5] {
+        fill(&limiter, if requests == 1 { 0..1 } else { 1..requests });
+        decisions(&limiter, requests, Millis(requests * 1_000 + 1_000));
+        let resident = resident(std::process::id())? - before;
+        println!(
+            "  {:>10} bytes counted of {} keys, {resident:.1} MiB resident",
+            limiter.bytes(),
+            limiter.keys()
+        );
+    }
+    println!(
+        "  {:>10} bytes at most; {} decisions in shared keys",
+        Limiter::most_bytes(capacity),
+        limiter.overflows()
+    );
+    Ok(())
+}
+
+/// Each round is one request of every key, in a second.
+fn fill(limiter: &Limiter, rounds: std::ops::Range<u64>) {
+    for round in rounds {
+        for number in 0..KEYS {
+            let _ = limiter.acquire(
+                &RULE,
+                key(number),
+                Key(number.into()),
+                Millis(round * 1_000 + number / 1_000),
+            );
+        }
+    }
+}
+
+/// Times single decisions of keys in no order.
+fn decisions(limiter: &Limiter, requests: u64, now: Millis) {
+    let mut medians = Figures::new(format!("decision, {requests} in the window, median"), "ns");
+    let mut slow = Figures::new(format!("decision, {requests} in the window, 99 of 100"), "ns");
+    for round in 0..ROUNDS as u64 {
+        let times = (0..DECISIONS).map(|number| {
+            let Key(any) = key(number + round * DECISIONS + 77);
+            let key = key(u64::try_from(any >> 64).unwrap_or_default() % KEYS);
+            let begun = Instant::now();
+            black_box(limiter.acquire(&RULE, key, Key(0), now));
+            begun.elapsed()
+        });
+        let times: Vec<Duration> = times.collect();
+        medians.push(quantile(times.iter().copied(), 0.5) * 1e6);
+        slow.push(quantile(times, 0.99) * 1e6);
+    }
+    medians.print(None);
+    slow.print(None);
+}
+
+/// A key that looks random (SplitMix64).
+fn key(number: u64) -> Key {
+    let mut bits = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    bits ^= bits >> 31;
+    Key(u128::from(bits) << 64 | u128::from(bits.rotate_left(17)))
+}
