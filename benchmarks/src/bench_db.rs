@@ -8,9 +8,10 @@ use std::time::Duration;
 use model::{Clock, Email, Now, Origin, SessionId, UserId, UserKey, UserUuid};
 use protocol::sealed::pepper::StoredText;
 use runtime::{AuditContext, NoopRecorder, Spawner};
+use store::queries::credential::{self, AskingClient};
 use store::queries::session::{NewSession, Rotation};
 use store::queries::user::NewUser;
-use store::queries::{credential, session, user};
+use store::queries::{session, user};
 use store::{Error, Lease, Location, Settings, Store, Tx};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -116,7 +117,10 @@ impl BenchDb {
     pub(super) async fn find_login(&self, email: &Email) -> Result<credential::Login, String> {
         let mut lease = self.lease();
         let mut read = lease.read().await.map_err(|error| error.to_string())?;
-        let found = read.one(credential::by_email(email, None)).await.map_err(|error| error.to_string())?;
+        let found = read
+            .one(credential::by_email(email, &AskingClient::default()))
+            .await
+            .map_err(|error| error.to_string())?;
         found.ok_or_else(|| format!("no user has the email {}", email.address()))
     }
 

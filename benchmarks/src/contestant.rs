@@ -39,9 +39,8 @@ pub(super) fn start(
     env: &[(&str, &str)],
 ) -> Outcome<Server> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut builder = Server::builder(program)
-        .args(arguments)
-        .folder(folder)
+    let builder = Server::builder(program).args(arguments).folder(folder);
+    let mut builder = if has_limits(program) { builder.without_limits() } else { builder }
         .env("GATEWRIGHT_SERVER__LISTEN", address.to_string())
         .env("GATEWRIGHT_SERVER__OPS_LISTEN", "")
         .env("GATEWRIGHT_TELEMETRY__LOG_LEVEL", "warn")
@@ -52,6 +51,11 @@ pub(super) fn start(
     let server = builder.start();
     readiness(address)?;
     Ok(server)
+}
+
+/// Whether this build has limits of requests.
+fn has_limits(program: &Path) -> bool {
+    Server::builder(program).args(["config", "explain", "rate_limits.global"]).run("").status.success()
 }
 
 /// Fails unless the server reports readiness.

@@ -20,6 +20,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Settings of the test environment that the program under test must not see.
 const OURS: [&str; 6] = ["GATEWRIGHT_", "DATABASE_URL", "REDIS_URL", "DB_POOL_", "OTEL_", "RUST_LOG"];
 
+/// The settings of `rate_limits`.
+pub const LIMITS: [&str; 5] = ["register", "login", "refresh", "global", "account_login"];
+
 /// The built binary: of `GATEWRIGHT_TEST_BINARY`, else of the test runner, else beside the test's own target
 /// folder.
 pub fn gatewright() -> PathBuf {
@@ -77,6 +80,13 @@ impl ServerBuilder {
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// Switches the limits of requests off, for a server that gets many requests from one address.
+    pub fn without_limits(self) -> Self {
+        LIMITS.iter().fold(self, |builder, name| {
+            builder.env(format!("GATEWRIGHT_RATE_LIMITS__{}", name.to_ascii_uppercase()), "off")
+        })
     }
 
     /// Sets the working directory.

@@ -17,6 +17,7 @@ mod faults;
 mod imports;
 mod input;
 mod layers;
+mod limits;
 mod passwords;
 mod pepper;
 mod postgres;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use auth::password::{BREACH_BITS, BREACH_KIND, Blocklist, Policy, breach_hash, learn_kinds};
 use fixtures::{Answer, Engine, Options, TestApp, on_both};
 use serde_json::{Value, json};
-use store::queries::credential;
+use store::queries::credential::{self, AskingClient};
 
 use crate::api_calls::{PASSWORD, find, log_in, path, register, set_hash, try_log_in};
 
@@ -164,7 +164,14 @@ async fn a_password_of_a_megabyte_is_refused_before_hashing(app: &TestApp) {
 async fn stored(app: &TestApp, name: &str) -> String {
     let email = model::Email::parse(&format!("{name}@example.com")).unwrap();
     app.operate(async |ctx| {
-        let login = ctx.lease.read().await.unwrap().one(credential::by_email(&email, None)).await.unwrap();
+        let login = ctx
+            .lease
+            .read()
+            .await
+            .unwrap()
+            .one(credential::by_email(&email, &AskingClient::default()))
+            .await
+            .unwrap();
         login.unwrap().hash.unwrap().as_str().to_owned()
     })
     .await

@@ -9,7 +9,7 @@ use protocol::sealed::keyring::Keyring;
 use protocol::sealed::pepper::{Pepper, PepperError, Peppers, StoredText};
 use protocol::wire::password_hash::{StoredHash, Unusable};
 use serde_json::json;
-use store::queries::credential;
+use store::queries::credential::{self, AskingClient};
 
 use crate::api_calls::{PASSWORD, Pair, find, log_in, member, path, register, set_hash, try_log_in};
 
@@ -28,8 +28,15 @@ async fn peppered(engine: Engine) -> (TestApp, Keyring) {
 async fn stored(app: &TestApp, name: &str) -> (UserUuid, StoredText) {
     let email = Email::parse(&format!("{name}@example.com")).unwrap();
     app.operate(async |ctx| {
-        let found =
-            ctx.lease.read().await.unwrap().one(credential::by_email(&email, None)).await.unwrap().unwrap();
+        let found = ctx
+            .lease
+            .read()
+            .await
+            .unwrap()
+            .one(credential::by_email(&email, &AskingClient::default()))
+            .await
+            .unwrap()
+            .unwrap();
         (found.user.uuid, found.hash.unwrap())
     })
     .await

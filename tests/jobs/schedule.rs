@@ -163,8 +163,8 @@ async fn cleanup_removes_expired_rows_and_records_it_once() {
     node.settle("cleanup").await;
 
     let cleaned: Vec<_> = node.events().into_iter().map(|entry| entry.event).collect();
-    let first = Event::RowsCleaned { sessions: 1, revocations: 1 };
-    let second = Event::RowsCleaned { sessions: 1, revocations: 0 };
+    let first = Event::RowsCleaned { sessions: 1, revocations: 1, networks: 0 };
+    let second = Event::RowsCleaned { sessions: 1, revocations: 0, networks: 0 };
     assert_eq!(cleaned, [first, second]);
 }
 

@@ -104,6 +104,7 @@ impl Setup {
         let mut builder = builder
             .arg("serve")
             .folder(self.folder.path())
+            .without_limits()
             .env("GATEWRIGHT_SERVER__LISTEN", address.to_string())
             .env("GATEWRIGHT_SERVER__OPS_LISTEN", "")
             .env("GATEWRIGHT_SERVER__PUBLIC_URL", "http://gatewright.test")

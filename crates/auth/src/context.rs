@@ -23,6 +23,7 @@ use crate::account::{Outdated, ProfileSchema};
 use crate::client::RecentClients;
 use crate::clock_watch::ClockWatch;
 use crate::epoch::Epoch;
+use crate::limits::{LimitSettings, Limits};
 use crate::password::{PasswordSettings, PepperService};
 use crate::session::RefreshReuse;
 use crate::session::revocation_cache::RevocationCache;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub key_rotation: Duration,
     /// Settings of passwords.
     pub passwords: PasswordSettings,
+    /// Limits at the start; [`Limits::set`] replaces them.
+    pub limits: LimitSettings,
     /// The scopes that users of each role can be granted.
     pub scopes: BTreeMap<String, Scope>,
     /// The additional profile attributes.
@@ -85,6 +88,7 @@ impl Settings {
             revocation_max_stale: Duration::from_mins(5),
             key_rotation: 90 * day,
             passwords: PasswordSettings::for_issuer(issuer),
+            limits: LimitSettings::default(),
             scopes: BTreeMap::new(),
             attributes: ProfileSchema::default(),
         }
@@ -124,6 +128,8 @@ pub struct Services {
     pub outdated: Outdated,
     /// Whether the database has just failed.
     pub outage: Outage,
+    /// Limits of requests and of failed logins.
+    pub limits: Limits,
     pub(crate) macs: Vec<MacKey>,
     pub(crate) marks: Vec<MarkKey>,
     identifiers: hmac::Key,
@@ -137,6 +143,8 @@ impl Services {
         let macs: Vec<_> = keyring.derive(Purpose::RefreshTokenMac).iter().map(MacKey::new).collect();
         let marks = keyring.derive(Purpose::SessionClientMark).iter().map(MarkKey::new).collect();
         let digest = keyring.derive_first(Purpose::IdentifierDigest);
+        let limits = Limits::new(settings.limits.clone(), clock.clone());
+
         Self {
             hasher: PasswordHasher::start(&settings.passwords.hashing, &rng),
             peppers: PepperService::new(&settings.passwords, &rng),
@@ -150,6 +158,7 @@ impl Services {
             epoch: Epoch::default(),
             outdated: Outdated::default(),
             outage: Outage::default(),
+            limits,
             macs,
             marks,
             identifiers: hmac::Key::new(hmac::HMAC_SHA256, &digest),
@@ -171,6 +180,14 @@ impl Services {
     pub fn identifier_digest(&self, identifier: &str) -> String {
         let tag = hmac::sign(&self.identifiers, identifier.as_bytes());
         hex::encode(tag.as_ref().get(..12).unwrap_or_default())
+    }
+
+    /// A keyed hash of an identifier, for one network or for all of them, as a number.
+    pub(crate) fn identifier_number(&self, identifier: &str, network: Option<&[u8]>) -> u128 {
+        let scope = [u8::from(network.is_some())];
+        let parts = [&scope, network.unwrap_or_default(), identifier.as_bytes()].concat();
+        let tag = hmac::sign(&self.identifiers, &parts);
+        tag.as_ref().first_chunk().copied().map_or(0, u128::from_be_bytes)
     }
 }
 

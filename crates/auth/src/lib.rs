@@ -8,6 +8,7 @@ pub mod client;
 pub mod clock_watch;
 pub mod context;
 pub mod epoch;
+pub mod limits;
 pub mod login;
 pub mod master_keys;
 pub mod password;

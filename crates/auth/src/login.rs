@@ -1,18 +1,20 @@
 //! Login: one read, one hash without a database connection, one write.
 
-use hashing::Refusal;
+use std::time::Duration;
+
 use model::bounds::SESSIONS_PER_USER;
 use model::event::{self, LoginMethod, Reason};
 use model::{Email, Event, Secret, SessionId, UserKey, Username, intent};
 use protocol::wire::scope::Scope;
-use store::queries::credential::Login;
+use store::queries::credential::{AskingClient, Login};
 use store::queries::session::{OpenedSession, Room};
 use store::queries::user::{self, User};
-use store::queries::{credential, revocation, session};
+use store::queries::{credential, known_network, revocation, session};
 use store::{Call, Tx};
 
 use crate::OpContext;
-use crate::password::{check_password, rehash_if_outdated};
+use crate::limits::Budget;
+use crate::password::{Unchecked, check_password, rehash_if_outdated};
 use crate::session::{ActiveSession, PendingSession, RequestClient};
 use crate::token::{MintError, Tokens, mint};
 
@@ -36,9 +38,9 @@ pub enum LoginError {
     /// The password is correct, but the role does not have the scope.
     #[error("the role does not have the requested scope")]
     Scope,
-    /// The password was not hashed.
+    /// The password was not checked.
     #[error(transparent)]
-    Hash(Refusal),
+    Unchecked(Unchecked),
     /// No token could be signed.
     #[error(transparent)]
     Mint(MintError),
@@ -53,12 +55,6 @@ pub enum LoginError {
 /// [`LoginError`]; nothing was changed then.
 pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Tokens, User), LoginError> {
     let digest = ctx.services.identifier_digest(&identifier_key(&given.identifier));
-    let client = RequestClient::of(ctx).stored();
-    let found = match lookup(&given.identifier, client.as_deref()) {
-        Some(call) => ctx.lease.read().await?.one(call).await?,
-        None => None,
-    };
-
     let failed = |user, reason| Event::LoginFailed {
         user,
         identifier: digest.clone(),
@@ -66,8 +62,19 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
         method: LoginMethod::Password,
     };
 
-    let checked = check_password(ctx, found, &given.password, &digest).await;
-    let login = match checked.map_err(LoginError::Hash)? {
+    let client = RequestClient::of(ctx).asking();
+    let found = find(ctx, &given.identifier, &client).await.inspect_err(|_| {
+        ctx.audit.note(failed(None, Reason::Unavailable));
+    })?;
+
+    let user = found.as_ref().map(|login| login.user.uuid);
+    let budget = budget(ctx, &given.identifier, found.as_ref(), &client);
+    let checked = check_password(ctx, found, &given.password, &digest, budget).await.inspect_err(|why| {
+        if let Some(reason) = why.reason() {
+            ctx.audit.note(failed(user, reason));
+        }
+    });
+    let login = match checked.map_err(LoginError::Unchecked)? {
         Ok(login) => login,
         Err((user, reason)) => {
             ctx.audit.note(failed(user, reason));
@@ -81,7 +88,8 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     };
 
     let pending = PendingSession::new(ctx, scope);
-    let opened = if login.superseded > 0 { None } else { open_beside_few(ctx, &pending, &login).await? };
+    let is_settled = login.superseded == 0 && login.failures == 0 && !is_new_network(ctx, &login, &client);
+    let opened = if is_settled { open_beside_few(ctx, &pending, &login).await? } else { None };
     let (user, opened) = match opened {
         Some(opened) => (login.user.clone(), opened),
         None => open_in_place(ctx, &pending, &login, client).await.inspect_err(|error| {
@@ -90,6 +98,7 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
             }
         })?,
     };
+    ctx.services.limits.failures.forget(user.id);
 
     rehash_if_outdated(ctx, &login, &given.password);
     let live = ActiveSession::opened(&pending, opened, &user, &ctx.services.settings);
@@ -137,15 +146,16 @@ async fn open_in_place(
     ctx: &mut OpContext<'_>,
     pending: &PendingSession,
     login: &Login,
-    client: Option<Vec<u8>>,
+    client: AskingClient,
 ) -> Result<(User, OpenedSession), LoginError> {
     let (row, user, version) = (pending.row.clone(), login.user.key(), login.version);
+    let [network, _] = client.networks;
     let room = Room {
         opened: row.id,
         user,
         ending: ctx.ending(),
         idle_since: ctx.now.minus(ctx.services.settings.refresh_ttl),
-        client,
+        client: client.mark,
         ends_superseded: login.superseded > 0,
         most: SESSIONS_PER_USER,
     };
@@ -158,11 +168,13 @@ async fn open_in_place(
             let calls = (
                 user::lock(user),
                 session::open(user, version, &row),
+                known_network::record(row.id, network.as_deref(), row.at),
+                credential::forget_failures(row.id),
                 revocation::bump_for_room(&room),
                 session::make_room(&room),
                 revocation::record(user, room.ending.at),
             );
-            let (found, opened, _, ended, _) = tx.commit_with(calls).await?;
+            let (found, opened, _, _, _, ended, _) = tx.commit_with(calls).await?;
             let opened = opened.into_iter().next().ok_or(LoginError::Refused)?;
             let found = found.into_iter().next().ok_or(LoginError::Refused)?;
             Ok::<_, LoginError>((succeeded(user, row.id), (found, opened, ended)))
@@ -177,8 +189,49 @@ fn succeeded(user: UserKey, session: SessionId) -> event::LoginSucceeded {
     event::LoginSucceeded { user: user.uuid, session, method: LoginMethod::Password }
 }
 
+/// Finds the user by email or username.
+async fn find(
+    ctx: &mut OpContext<'_>,
+    identifier: &str,
+    client: &AskingClient,
+) -> Result<Option<Login>, store::Error> {
+    match lookup(identifier, client) {
+        Some(call) => ctx.lease.read().await?.one(call).await,
+        None => Ok(None),
+    }
+}
+
+/// The budget in which this try counts: that of the client's network if the user has logged in from it, else
+/// that of all strangers. Both are counted by the identifier, so that an account that does not exist has one
+/// too.
+fn budget(ctx: &OpContext<'_>, identifier: &str, found: Option<&Login>, client: &AskingClient) -> Budget {
+    let account = ctx.services.identifier_number(&identifier_key(identifier), None);
+    let is_known = found.is_some_and(|login| is_known(ctx, login));
+    match client.networks.first().and_then(Option::as_deref).filter(|_| is_known) {
+        Some(network) => Budget::KnownNetwork {
+            account_and_network: ctx.services.identifier_number(&identifier_key(identifier), Some(network)),
+        },
+        None => Budget::Strangers { account },
+    }
+}
+
+/// How long a network is known after a login.
+pub const KNOWN_FOR: Duration = Duration::from_hours(90 * 24);
+/// How exact the time of the last login from a network is.
+const SEEN_WITHIN: Duration = Duration::from_hours(24);
+
+fn is_known(ctx: &OpContext<'_>, login: &Login) -> bool {
+    login.network_seen_at.is_some_and(|seen| seen > ctx.now.minus(KNOWN_FOR))
+}
+
+/// Whether the client's network is to be recorded.
+fn is_new_network(ctx: &OpContext<'_>, login: &Login, client: &AskingClient) -> bool {
+    let [network, _] = &client.networks;
+    network.is_some() && login.network_seen_at.is_none_or(|seen| seen < ctx.now.minus(SEEN_WITHIN))
+}
+
 /// The statement that finds the user by email or username; None for an identifier that no user can have.
-fn lookup(identifier: &str, client: Option<&[u8]>) -> Option<Call<Login>> {
+fn lookup(identifier: &str, client: &AskingClient) -> Option<Call<Login>> {
     if identifier.contains('@') {
         Email::parse(identifier).ok().map(|email| credential::by_email(&email, client))
     } else {

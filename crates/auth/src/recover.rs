@@ -7,9 +7,10 @@ use model::{ClientChange, ClientId, Journaled, JournaledUser, KeyId, Now, Sessio
 use model::{event, intent};
 use store::Tx;
 use store::queries::user::{State, User};
-use store::queries::{audit_key, client, credential, revocation, session, signing_key, transfer, user};
+use store::queries::{client, credential, revocation, session, signing_key, transfer, user};
 
 use crate::OpContext;
+use crate::account::remove_traces;
 
 /// What a recovery changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -214,9 +215,8 @@ async fn change_users(
     }
 
     for user in &plan.erased {
-        let calls =
-            (user::erase(*user, now), credential::remove(*user), audit_key::remove_of_user(user.uuid));
-        done.erased += tx.batch(calls).await?.0.len() as u64;
+        done.erased += tx.all(user::erase(*user, now)).await?.len() as u64;
+        remove_traces(tx, *user).await?;
     }
     Ok(())
 }

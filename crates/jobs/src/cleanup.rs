@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use auth::OpContext;
+use auth::login::KNOWN_FOR;
 use model::{event, intent};
-use store::queries::{revocation, session};
+use store::queries::{known_network, revocation, session};
 use tokio::time::Instant;
 
 use crate::job::{Job, JobError, Runs, Step};
@@ -20,7 +21,8 @@ const FEWEST: i64 = 10;
 /// A batch that takes longer halves the next one, so that no batch holds its locks for much longer.
 const SLOW: Duration = Duration::from_millis(25);
 
-/// Removes expired sessions, revoked ones whose access tokens have expired, and their revocations.
+/// Removes expired sessions, revoked ones whose access tokens have expired, their revocations, and networks
+/// from which the user has not logged in for long.
 #[derive(Debug)]
 pub struct Cleanup {
     interval: Duration,
@@ -85,15 +87,16 @@ impl Job for Cleanup {
                     session::delete_expired(now, rows),
                     session::delete_revoked(now, rows),
                     revocation::delete_expired(now, rows),
+                    known_network::delete_old(now.minus(KNOWN_FOR), rows),
                 );
-                let (expired, revoked, revocations) = tx.commit_with(calls).await?;
-                let counts = [expired.len(), revoked.len(), revocations.len()];
-                let [expired, revoked, revocations] = counts.map(|count| count as u64);
-                if expired + revoked + revocations == 0 {
+                let (expired, revoked, revocations, networks) = tx.commit_with(calls).await?;
+                let counts = [expired.len(), revoked.len(), revocations.len(), networks.len()];
+                let [expired, revoked, revocations, networks] = counts.map(|count| count as u64);
+                if expired + revoked + revocations + networks == 0 {
                     return Err(Batch::Empty);
                 }
-                let event = event::RowsCleaned { sessions: expired + revoked, revocations };
-                let most = expired.max(revoked).max(revocations);
+                let event = event::RowsCleaned { sessions: expired + revoked, revocations, networks };
+                let most = expired.max(revoked).max(revocations).max(networks);
                 Ok((event, i64::try_from(most).is_ok_and(|most| most >= rows)))
             })
             .await;

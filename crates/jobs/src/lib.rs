@@ -17,6 +17,7 @@ mod repepper_hashes;
 mod rotate_signing_keys;
 mod runner;
 mod ship_audit;
+mod store_failures;
 mod store_rehashes;
 
 pub use cleanup::Cleanup;
@@ -30,4 +31,5 @@ pub use registry::{AnyJob, Registry, RegistrySettings};
 pub use repepper_hashes::RepepperHashes;
 pub use rotate_signing_keys::RotateSigningKeys;
 pub use runner::{Report, Runner};
+pub use store_failures::StoreFailures;
 pub use store_rehashes::StoreRehashes;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::runner::until_idle;
 use crate::{
     Cleanup, Job, JobError, KeepClock, KeysOnDisk, LearnHashMix, PollRevocations, PurgeErasedKeys,
-    ReconcileIntents, RepepperHashes, RotateSigningKeys, Runner, Step, StoreRehashes,
+    ReconcileIntents, RepepperHashes, RotateSigningKeys, Runner, Step, StoreFailures, StoreRehashes,
 };
 
 /// The settings of the jobs.
@@ -63,6 +63,7 @@ impl Registry {
             Arc::new(PurgeErasedKeys::every(cleanup_interval, detail_keys)),
             Arc::new(LearnHashMix),
             Arc::new(StoreRehashes),
+            Arc::new(StoreFailures),
             Arc::new(RepepperHashes::default()),
         ];
 

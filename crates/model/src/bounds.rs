@@ -27,6 +27,9 @@ bounds! {
     TOKEN_BYTES: usize = 8 * 1024;
     /// Most live sessions a user may have; the oldest ends.
     SESSIONS_PER_USER: i64 = 100;
+    /// Consecutive failed logins of strangers after which a password works only from known networks and
+    /// sessions.
+    FAILURES_OF_STRANGERS: i64 = 100;
     /// Longest user agent that is kept, in characters.
     USER_AGENT_CHARS: usize = 256;
     /// Largest JSON text of a user's profile attributes, in bytes.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::intent::Announced;
-use model::{Now, SessionId};
+use model::{Now, SessionId, UserId};
 use runtime::{AuditContext, Parked, PendingAudit, ReleasesConnection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::queries::audit_key::AuditKey;
-use crate::queries::{audit_key, job, master_key, pepper, revocation, session, signing_key};
+use crate::queries::{audit_key, credential, job, master_key, pepper, revocation, session, signing_key};
 use crate::statement::{Batch, Call};
 use crate::trace::{ANNOUNCED_WITHIN, Trace, Unaudited};
 use crate::tx::Tx;
@@ -176,6 +176,18 @@ impl Lease {
         self.write_unaudited(async move |tx| {
             let (done,) = tx.commit_with((session::shared(id, newest, shared, tokens_end),)).await?;
             Ok((Unaudited::SharedSession, !done.is_empty()))
+        })
+        .await
+    }
+
+    /// Adds failed logins to those of users.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as for [`Lease::transact`].
+    pub async fn add_failures(&mut self, failures: Vec<(UserId, i64)>) -> Result<(), Error> {
+        self.write_unaudited(async move |tx| {
+            tx.commit_with((credential::add_failures(failures.iter().copied()),)).await?;
+            Ok((Unaudited::FailedLogins, ()))
         })
         .await
     }

@@ -122,4 +122,5 @@ mod batches {
     batch!(a: A, b: B, c: C, d: D);
     batch!(a: A, b: B, c: C, d: D, e: E);
     batch!(a: A, b: B, c: C, d: D, e: E, f: F);
+    batch!(a: A, b: B, c: C, d: D, e: E, f: F, g: G);
 }

@@ -1,6 +1,7 @@
 //! Endpoints: each is declared once, beside its handler. The router, the OpenAPI document, the labels of
 //! metrics, the bodies of errors and the tests of every route read the declaration.
 
+use auth::limits::Limit;
 use http::StatusCode;
 use model::EventKind;
 use schemars::Schema;
@@ -208,6 +209,8 @@ pub struct Endpoint {
     pub media_type: Option<&'static str>,
     /// Whether the OpenAPI document lists it.
     pub documented: bool,
+    /// The limits in which a call counts by the client's network, before its body is read.
+    pub limits: &'static [Limit],
 }
 
 impl Endpoint {
@@ -231,6 +234,7 @@ impl Endpoint {
             round_trips: 0,
             media_type: None,
             documented: true,
+            limits: &[Limit::Global],
         }
     }
 
@@ -272,6 +276,16 @@ impl Endpoint {
     /// Left out of the OpenAPI document.
     pub(crate) const fn undocumented(self) -> Self {
         Self { documented: false, ..self }
+    }
+
+    /// Counts in these limits instead of only [`Limit::Global`].
+    pub(crate) const fn limited_by(self, limits: &'static [Limit]) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Counts in no limit, or in one that the operation itself checks.
+    pub(crate) const fn unlimited(self) -> Self {
+        self.limited_by(&[])
     }
 
     /// The status of a problem at this endpoint.

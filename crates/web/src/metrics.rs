@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use auth::Services;
+use auth::limits::Limit;
 use http::Method;
 use runtime::metric::{Collector, Histogram, HistogramSnapshot, JobMetrics, Page, float};
 
@@ -18,14 +19,23 @@ pub(crate) enum Timed {
     Headers,
     Cors,
     Problems,
+    Limits,
     Detach,
     Handler,
 }
 
 impl Timed {
     /// All values, from the outside in.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Origin, Self::Log, Self::Headers, Self::Cors, Self::Problems, Self::Detach, Self::Handler];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Origin,
+        Self::Log,
+        Self::Headers,
+        Self::Cors,
+        Self::Problems,
+        Self::Limits,
+        Self::Detach,
+        Self::Handler,
+    ];
 
     /// The label in metrics.
     pub(crate) fn as_str(self) -> &'static str {
@@ -35,6 +45,7 @@ impl Timed {
             Self::Headers => "headers",
             Self::Cors => "cors",
             Self::Problems => "problems",
+            Self::Limits => "limits",
             Self::Detach => "detach",
             Self::Handler => "handler",
         }
@@ -195,6 +206,7 @@ impl Metrics {
         self.requests(&mut page);
         database(&mut page, store);
         passwords(&mut page, services);
+        limits(&mut page, services);
         jobs(&mut page, of_jobs);
         for collect in *collectors {
             collect(&mut page);
@@ -267,6 +279,26 @@ fn jobs(page: &mut Page, jobs: &JobMetrics) {
 }
 
 /// The hashing engine.
+fn limits(page: &mut Page, services: &Services) {
+    let limits = &services.limits;
+    let decisions = "rate_limit_decisions_total";
+    page.family(decisions, "counter", "Decisions of limits of requests.");
+    for limit in Limit::ALL {
+        for (outcome, admitted) in [("admitted", true), ("refused", false)] {
+            let labels = [("rule", limit.as_str()), ("outcome", outcome)];
+            page.sample(decisions, &labels, float(limits.decisions(limit, admitted)));
+        }
+    }
+    let (keys, bytes, shared) = limits.memory();
+    page.family("rate_limit_keys", "gauge", "Networks, accounts and sessions that are counted.");
+    page.sample("rate_limit_keys", &[], float(keys as u64));
+    page.family("rate_limit_memory_bytes", "gauge", "Memory of what is counted.");
+    page.sample("rate_limit_memory_bytes", &[], float(bytes as u64));
+    let shares = "rate_limit_shared_total";
+    page.family(shares, "counter", "Requests counted together with their neighbours, for want of room.");
+    page.sample(shares, &[], float(shared));
+}
+
 fn passwords(page: &mut Page, services: &Services) {
     let hasher = &services.hasher;
     let duration = "password_hash_duration_seconds";

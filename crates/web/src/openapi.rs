@@ -141,6 +141,9 @@ fn problems(
     if mount.successor.is_some() {
         all.push(ProblemKind::LegacyGone);
     }
+    if !endpoint.limits.is_empty() {
+        all.push(ProblemKind::RateLimited);
+    }
     if endpoint.group != Group::Health {
         all.push(ProblemKind::Busy);
     }

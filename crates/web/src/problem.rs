@@ -5,11 +5,28 @@
 
 use std::time::Duration;
 
+use auth::limits::Checked;
+use auth::password::Unchecked;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use model::profile::FieldError;
 use protocol::wire::oauth::OAuthError;
 use serde_json::{Map, Value, json};
+
+/// How long a client waits that a limit has refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany {
+    /// How long.
+    pub after: Duration,
+    /// The limit, unless it is that of an account.
+    pub checked: Option<Checked>,
+}
+
+impl From<Checked> for TooMany {
+    fn from(checked: Checked) -> Self {
+        Self { after: checked.decision.reset, checked: Some(checked) }
+    }
+}
 
 /// Code, status and texts of a problem.
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +177,9 @@ problems! {
     /// The legacy route is disabled.
     LegacyGone = GONE, "legacy_gone", "Route disabled",
         "This legacy route is disabled; use its successor.";
+    /// A limit refuses the request.
+    RateLimited(TooMany) = TOO_MANY_REQUESTS, "rate_limited", "Too many requests",
+        "Too many requests; try again after Retry-After seconds.";
     /// The server is overloaded; the duration is for `Retry-After`.
     Busy(Duration) = SERVICE_UNAVAILABLE, "busy", "Busy",
         "The server is overloaded; try again after Retry-After seconds.";
@@ -233,21 +253,58 @@ impl Problem {
     }
 
     /// Header fields of the problem (RFC 6750 §3, RFC 9110 §10.2.3).
-    pub(crate) fn headers(&self) -> Option<(header::HeaderName, HeaderValue)> {
+    pub(crate) fn headers(&self) -> HeaderMap {
         let words = self.words();
+        let mut headers = HeaderMap::new();
         if let Some(challenge) = words.challenge {
-            return Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if words.status != StatusCode::SERVICE_UNAVAILABLE {
-            return None;
+        let after = match self {
+            Self::RateLimited(refused) => Some(refused.after),
+            Self::Busy(after) => Some((*after).min(MOST_BUSY)),
+            _ if words.status == StatusCode::SERVICE_UNAVAILABLE => Some(Duration::from_secs(1)),
+            _ => None,
+        };
+        if let Some(after) = after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after).max(1)));
         }
-
-        let after = if let Self::Busy(after) = self { *after } else { Duration::from_secs(1) };
-        let seconds = after.as_millis().div_ceil(1000).clamp(1, 120);
-        let value = HeaderValue::from_str(&seconds.to_string()).unwrap_or(HeaderValue::from_static("1"));
-        Some((header::RETRY_AFTER, value))
+        if let Self::RateLimited(TooMany { checked: Some(checked), .. }) = self {
+            write_limits(&[*checked], &mut headers);
+        }
+        headers
     }
 }
+
+/// Longest wait that a busy server asks for.
+const MOST_BUSY: Duration = Duration::from_mins(2);
+
+/// Seconds, rounded up: after as many, the time has passed.
+fn whole_seconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+/// Writes `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers): of each limit its quota
+/// and window, what remains, and the seconds until there is more.
+pub(crate) fn write_limits(checked: &[Checked], headers: &mut HeaderMap) {
+    let list = |item: fn(&Checked) -> String| {
+        let items: Vec<String> = checked.iter().map(item).collect();
+        HeaderValue::from_str(&items.join(", "))
+    };
+    let policy = list(|Checked { limit, rule, .. }| {
+        format!("\"{}\";q={};w={}", limit.as_str(), rule.most, whole_seconds(rule.window))
+    });
+    let state = list(|Checked { limit, decision, .. }| {
+        format!("\"{}\";r={};t={}", limit.as_str(), decision.remaining, whole_seconds(decision.reset))
+    });
+    if let (Ok(policy), Ok(state)) = (policy, state) {
+        headers.insert(RATE_LIMIT_POLICY, policy);
+        headers.insert(RATE_LIMIT, state);
+    }
+}
+
+/// The header fields of limits.
+pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 fn locations(errors: &[FieldError]) -> Value {
     let entry = |error: &FieldError| {
@@ -314,6 +371,15 @@ impl From<hashing::Refusal> for Problem {
     }
 }
 
+impl From<Unchecked> for Problem {
+    fn from(unchecked: Unchecked) -> Self {
+        match unchecked {
+            Unchecked::Limited(after) => Self::RateLimited(TooMany { after, checked: None }),
+            Unchecked::Hash(refusal) => refusal.into(),
+        }
+    }
+}
+
 impl From<auth::token::MintError> for Problem {
     fn from(error: auth::token::MintError) -> Self {
         tracing::error!(?error, "no token could be issued");
@@ -327,7 +393,7 @@ impl From<auth::login::LoginError> for Problem {
         match error {
             LoginError::Refused => Self::InvalidCredentials,
             LoginError::Scope => Self::ScopeNotGranted,
-            LoginError::Hash(refusal) => refusal.into(),
+            LoginError::Unchecked(why) => why.into(),
             LoginError::Mint(error) => error.into(),
             LoginError::Store(error) => error.into(),
         }
@@ -340,6 +406,7 @@ impl From<auth::session::RefreshError> for Problem {
         match error {
             RefreshError::Refused => Self::RefreshRefused,
             RefreshError::Superseded => Self::RefreshSuperseded,
+            RefreshError::Limited(checked) => Self::RateLimited(checked.into()),
             RefreshError::Scope => Self::ScopeNotGranted,
             RefreshError::Mint(error) => error.into(),
             RefreshError::Store(error) => error.into(),
@@ -411,7 +478,7 @@ impl From<auth::account::PasswordError> for Problem {
             PasswordError::Refused => Self::PasswordWrong,
             PasswordError::Gone => Self::TokenInvalid,
             PasswordError::Invalid(error) => Self::Validation(vec![error]),
-            PasswordError::Hash(refusal) => refusal.into(),
+            PasswordError::Unchecked(why) => why.into(),
             PasswordError::Store(error) => error.into(),
         }
     }
@@ -423,7 +490,7 @@ impl From<auth::account::EraseError> for Problem {
         match error {
             EraseError::Refused => Self::PasswordWrong,
             EraseError::Gone => Self::TokenInvalid,
-            EraseError::Hash(refusal) => refusal.into(),
+            EraseError::Unchecked(why) => why.into(),
             EraseError::Store(error) => error.into(),
         }
     }
@@ -436,6 +503,7 @@ impl From<auth::client::ClientError> for Problem {
             ClientError::Refused | ClientError::Taken | ClientError::Unknown | ClientError::BadId => {
                 Self::ClientInvalid
             }
+            ClientError::Limited(checked) => Self::RateLimited(checked.into()),
             ClientError::Store(error) => error.into(),
         }
     }

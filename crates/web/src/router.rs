@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use auth::limits::Limit;
 use axum::Router;
+use axum::handler::Handler as _;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::MethodRouter;
+use http::StatusCode;
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 
 use crate::api::ROUTES;
 use crate::endpoint::{Endpoint, Group, Listener, Mount};
-use crate::layers::{self, Cors, Deprecated, Detach, Origins, SecurityHeaders, Stopwatch};
+use crate::layers::{self, Cors, Deprecated, Detach, Origins, RouteLimits, SecurityHeaders, Stopwatch};
 use crate::metrics::{Metrics, Timed};
 use crate::request::AppState;
 use crate::{WebDeps, openapi};
@@ -47,11 +50,18 @@ pub fn routers(deps: WebDeps) -> Routers {
 
     let metrics = Arc::new(Metrics::new(legacy_routes().collect()));
     let watch = |what| Stopwatch { what, counts: Arc::clone(&metrics) };
+    let services = Arc::clone(&deps.services);
+    let limited = move |limits| {
+        from_fn_with_state(RouteLimits { limits, services: Arc::clone(&services) }, layers::limits)
+    };
     let on_route = |endpoint: &'static Endpoint, handler: MethodRouter<AppState>| {
         let detach = Detach { needs_permit: endpoint.group != Group::Health, ..detach.clone() };
         let layers = ServiceBuilder::new()
             // Notes the endpoint, for the layers outside.
             .layer(from_fn_with_state(endpoint, layers::note_endpoint))
+            // Refuses a request above a limit.
+            .layer(watch(Timed::Limits))
+            .layer(limited(endpoint.limits))
             // Reads the body, then spawns a task with a deadline; from here on, a client's disconnect does
             // not stop the request.
             .layer(watch(Timed::Detach))
@@ -65,7 +75,8 @@ pub fn routers(deps: WebDeps) -> Routers {
             .layer(from_fn_with_state(mount, layers::note_mount))
             // Marks or refuses a legacy route.
             .layer(from_fn_with_state((deprecated, mount), layers::deprecated));
-        methods.layer(layers)
+        // A method that the path does not have counts too.
+        methods.fallback(not_allowed.layer(limited(&[Limit::Global]))).layer(layers)
     };
 
     let layers = ServiceBuilder::new()
@@ -85,14 +96,25 @@ pub fn routers(deps: WebDeps) -> Routers {
         .layer(watch(Timed::Problems))
         .layer(from_fn(layers::problems));
 
+    // A path that does not exist counts too.
+    let unmatched = not_found.layer(limited(&[Limit::Global])).with_state(());
+
     let public = router(Listener::Public, on_route, on_path);
     let operations = router(Listener::Operations, |_, handler| handler, |_, methods| methods);
     let openapi = openapi::document(&settings.public_url).to_string().into();
     let app = AppState::new(deps, Arc::clone(&metrics), openapi);
     Routers {
-        public: public.with_state(app.clone()).layer(layers),
+        public: public.fallback_service(unmatched).with_state(app.clone()).layer(layers),
         operations: operations.with_state(app).layer(from_fn(layers::problems)),
     }
+}
+
+async fn not_found() -> StatusCode {
+    StatusCode::NOT_FOUND
+}
+
+async fn not_allowed() -> StatusCode {
+    StatusCode::METHOD_NOT_ALLOWED
 }
 
 /// The paths of legacy routes.

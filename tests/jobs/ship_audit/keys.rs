@@ -29,7 +29,7 @@ async fn lose(node: &Node, keys: RangeInclusive<u64>) {
         for n in keys.clone() {
             tx.all(audit_key::remove_of_user(user(n))).await?;
         }
-        Ok::<_, store::Error>((model::event::RowsCleaned { sessions: 0, revocations: 0 }, ()))
+        Ok::<_, store::Error>((model::event::RowsCleaned { sessions: 0, revocations: 0, networks: 0 }, ()))
     };
     node.lease().transact(model::intent::RowsCleaned {}, lose).await.unwrap();
 }

@@ -4,10 +4,10 @@ use model::{Email, Event, Secret, UserId, UserUuid, Username, event, intent};
 use store::Call;
 use store::queries::session::Ended;
 use store::queries::user::{State, User};
-use store::queries::{audit_key, credential, user};
+use store::queries::{credential, user};
 
 use super::register::{Candidate, Conflict, hash_of, new_user, registered, stored, whose};
-use super::{ROLES, RegisterError};
+use super::{ROLES, RegisterError, remove_traces};
 use crate::OpContext;
 use crate::password::{NotHashed, Policy, hash_new};
 use crate::session::revoke_all;
@@ -237,8 +237,7 @@ pub async fn delete(ctx: &mut OpContext<'_>, user: &User) -> Result<(), AdminErr
         .lease
         .transact(intent::UserErased { user: uuid, stamp: now }, async move |tx| {
             tx.one(user::erase(id, now)).await?.ok_or(AdminError::Unknown)?;
-            // Makes the user's details in the audit trail unreadable; the trail itself stays intact.
-            tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
+            remove_traces(tx, id).await?;
             let ended = revoke_all(tx, id, None, ending).await?;
             Ok((event::UserErased { user: uuid, sessions: ended.len() as u64 }, ended))
         })

@@ -1,15 +1,16 @@
 //! Erases the caller's account after a check of the password; leaves a tombstone.
 
 use model::event::Reason;
-use model::{Event, Secret, event, intent};
-use store::queries::{audit_key, credential, user};
+use model::{Event, Secret, UserKey, event, intent};
+use store::Tx;
+use store::queries::{audit_key, credential, known_network, user};
 
-use super::note_unknown;
+use super::{note_unchecked, note_unknown};
 use crate::OpContext;
-use crate::password::check_password;
+use crate::limits::Budget;
+use crate::password::{Unchecked, check_password};
 use crate::session::revoke_all;
 use crate::token::Caller;
-use hashing::Refusal;
 
 /// Why the account was not erased.
 #[derive(Debug, thiserror::Error)]
@@ -20,12 +21,20 @@ pub enum EraseError {
     /// The database does not have the user.
     #[error("the user does not exist")]
     Gone,
-    /// The password was not hashed.
+    /// A password was not checked or hashed.
     #[error(transparent)]
-    Hash(Refusal),
+    Unchecked(Unchecked),
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+/// Removes what an erased user leaves beside the tombstone and the sessions. Without the keys, the user's
+/// details in the audit trail are unreadable; the trail itself stays intact.
+pub(crate) async fn remove_traces(tx: &mut Tx, user: UserKey) -> Result<(), store::Error> {
+    let calls =
+        (credential::remove(user), known_network::remove_of_user(user), audit_key::remove_of_user(user.uuid));
+    tx.batch(calls).await.map(|_| ())
 }
 
 /// Erases the caller's account: deletes email, username, attributes and credentials, and ends all sessions.
@@ -43,8 +52,10 @@ pub async fn erase(
         note_unknown(ctx, caller).await?;
         return Err(EraseError::Gone);
     }
-    let checked = check_password(ctx, found, password, &caller.user.uuid.to_string()).await;
-    let login = match checked.map_err(EraseError::Hash)? {
+    let checked =
+        check_password(ctx, found, password, &caller.user.uuid.to_string(), Budget::Session(caller.session))
+            .await;
+    let login = match checked.map_err(|why| EraseError::Unchecked(note_unchecked(ctx, caller, why)))? {
         Ok(login) => login,
         Err((_, reason)) => {
             ctx.audit.note(Event::PasswordRefused { user: caller.user.uuid, reason });
@@ -63,8 +74,7 @@ pub async fn erase(
             // Checks again that the password version is unchanged, as every write after a hash does.
             tx.one(credential::replace(id, version, &old, now)).await?.ok_or(EraseError::Refused)?;
             tx.one(user::erase(id, now)).await?.ok_or(EraseError::Refused)?;
-            // Makes the user's details in the audit trail unreadable; the trail itself stays intact.
-            tx.batch((credential::remove(id), audit_key::remove_of_user(uuid))).await?;
+            remove_traces(tx, id).await?;
             let ended = revoke_all(tx, id, None, ending).await?;
             let sessions = ended.len() as u64;
             Ok::<_, EraseError>((event::UserErased { user: uuid, sessions }, ended))

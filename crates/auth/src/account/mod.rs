@@ -14,9 +14,11 @@ mod user_numbers;
 pub use admin::{
     AdminError, add, begin_list, delete, find, page, set_password, set_role, set_state, showing,
 };
+pub(crate) use erase::remove_traces;
 pub use erase::{EraseError, erase};
 pub use export::{EXPORT_HASH_MEMBERS, EXPORT_MEMBERS, begin_export, export_members, export_page};
 pub use import::{IMPORT_BATCH, Importer, Verdict};
+use password::note_unchecked;
 pub use password::{PasswordError, change_password};
 pub use profile::{MeError, PatchError, me, patch};
 pub use profile_schema::ProfileSchema;

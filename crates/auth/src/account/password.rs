@@ -7,11 +7,11 @@ use store::queries::credential;
 
 use super::note_unknown;
 use crate::OpContext;
-use crate::password::check_password;
-use crate::password::{NotHashed, Policy, hash_new};
+use crate::limits::Budget;
+use crate::password::{NotHashed, Policy, Unchecked, check_password, hash_new};
 use crate::session::revoke_all;
 use crate::token::Caller;
-use hashing::{Priority, Refusal};
+use hashing::Priority;
 
 /// Why the password was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +25,9 @@ pub enum PasswordError {
     /// The new password is not acceptable.
     #[error(transparent)]
     Invalid(FieldError),
-    /// A password was not hashed.
+    /// A password was not checked or hashed.
     #[error(transparent)]
-    Hash(Refusal),
+    Unchecked(Unchecked),
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -37,9 +37,17 @@ impl From<NotHashed> for PasswordError {
     fn from(error: NotHashed) -> Self {
         match error {
             NotHashed::Invalid(error) => Self::Invalid(error),
-            NotHashed::Refused(refusal) => Self::Hash(refusal),
+            NotHashed::Refused(refusal) => Self::Unchecked(refusal.into()),
         }
     }
+}
+
+/// Records that the caller's password was not checked.
+pub(super) fn note_unchecked(ctx: &OpContext<'_>, caller: &Caller, why: Unchecked) -> Unchecked {
+    if let Some(reason) = why.reason() {
+        ctx.audit.note(Event::PasswordRefused { user: caller.user.uuid, reason });
+    }
+    why
 }
 
 /// Changes the caller's password and ends the user's other sessions.
@@ -64,9 +72,9 @@ pub async fn change_password(
         .accept("new_password", new.expose(), email.as_ref(), username.as_ref())
         .map_err(PasswordError::Invalid)?;
     let account = caller.user.uuid.to_string();
-    let checked = check_password(ctx, found, current, &account).await;
+    let checked = check_password(ctx, found, current, &account, Budget::Session(caller.session)).await;
 
-    let login = match checked.map_err(PasswordError::Hash)? {
+    let login = match checked.map_err(|why| PasswordError::Unchecked(note_unchecked(ctx, caller, why)))? {
         Ok(login) => login,
         Err((_, reason)) => {
             ctx.audit.note(Event::PasswordRefused { user: caller.user.uuid, reason });

@@ -4,12 +4,12 @@ use model::event::Obstacle;
 use model::profile::{FieldError, Profile};
 use model::{Email, Event, Now, Secret, SessionId, UserId, UserUuid, Username, event, intent};
 use serde_json::{Map, Value};
-use store::queries::{credential, session, user};
+use store::queries::{credential, known_network, session, user};
 
 use super::BASIC_USER;
 use crate::OpContext;
 use crate::password::{NotHashed, Policy, hash_new};
-use crate::session::{ActiveSession, PendingSession};
+use crate::session::{ActiveSession, PendingSession, RequestClient};
 use crate::token::{MintError, Tokens, mint};
 use hashing::{Priority, Refusal};
 
@@ -144,6 +144,7 @@ pub async fn register(
         PendingSession::new(ctx, scope)
     });
 
+    let [network, _] = RequestClient::of(ctx).asking().networks;
     let (row, first) = (new.clone(), pending.as_ref().map(|pending| pending.row.clone()));
     let intent = intent::UserRegistered { user: row.uuid, session: first.as_ref().map(|first| first.id) };
     let inserted = ctx
@@ -156,8 +157,9 @@ pub async fn register(
             let (ids, opened) = match &first {
                 None => (tx.commit_with(account).await?.0, Vec::new()),
                 Some(first) => {
-                    let calls = (account.0, account.1, session::open_registered(user, first));
-                    let (ids, _, opened) = tx.commit_with(calls).await?;
+                    let network = known_network::record(first.id, network.as_deref(), row.at);
+                    let calls = (account.0, account.1, session::open_registered(user, first), network);
+                    let (ids, _, opened, _) = tx.commit_with(calls).await?;
                     (ids, opened)
                 }
             };

@@ -11,20 +11,69 @@ use store::queries::user::State;
 
 use super::{PASSWORD_BYTES, open_stored, received};
 use crate::OpContext;
+use crate::limits::Budget;
 
 /// Retry-After while the database cannot be asked for a new pepper.
 const NO_PEPPER: Duration = Duration::from_secs(1);
 
+/// Why a password was not checked.
+#[derive(Debug, thiserror::Error)]
+pub enum Unchecked {
+    /// Too many passwords were tried for the account; one may be tried after this time.
+    #[error("too many passwords were tried for the account")]
+    Limited(Duration),
+    /// It was not hashed.
+    #[error(transparent)]
+    Hash(#[from] Refusal),
+}
+
+impl Unchecked {
+    /// The reason in events; `None` when the client is gone, and nothing was tried.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Limited(_) => Some(Reason::Limited),
+            Self::Hash(Refusal::Busy(_)) => Some(Reason::Overloaded),
+            Self::Hash(Refusal::Gone) => None,
+        }
+    }
+}
+
 /// Checks a password against a stored hash, if there is one, with the same work either way. Every operation
-/// that takes a password calls this: each is a guess like a login. `account` identifies the submitted name
-/// for fair queueing, the same for each attempt.
+/// that takes a password calls this: each is a guess like a login, and counts in a `budget`. `account`
+/// identifies the submitted name for fair queueing, the same for each attempt.
 pub(crate) async fn check_password(
     ctx: &mut OpContext<'_>,
     found: Option<credential::Login>,
     password: &Secret<String>,
     account: &str,
-) -> Result<Result<credential::Login, (Option<UserUuid>, Reason)>, Refusal> {
-    let user = found.as_ref().map(|login| login.user.uuid);
+    budget: Budget,
+) -> Result<Result<credential::Login, (Option<UserUuid>, Reason)>, Unchecked> {
+    let limits = &ctx.services.limits;
+    let attempt = limits.attempt(budget).map_err(Unchecked::Limited)?;
+    let user = found.as_ref().map(|login| (login.user.uuid, login.user.id));
+    let is_closed = found.as_ref().is_some_and(|login| limits.is_closed(&attempt, login));
+
+    let checked = compare(ctx, found, password, account).await.inspect_err(|_| limits.undecided(&attempt))?;
+    Ok(match checked {
+        Ok(_) if is_closed => Err((user.map(|user| user.0), Reason::Closed)),
+        Ok(login) => {
+            limits.succeeded(&attempt);
+            Ok(login)
+        }
+        Err(reason) => {
+            limits.failed(&attempt, user.map(|user| user.1));
+            Err((user.map(|user| user.0), reason))
+        }
+    })
+}
+
+/// Compares a password with a stored hash, or with a dummy hash.
+async fn compare(
+    ctx: &mut OpContext<'_>,
+    found: Option<credential::Login>,
+    password: &Secret<String>,
+    account: &str,
+) -> Result<Result<credential::Login, Reason>, Refusal> {
     let (stored, missing) = match found.as_ref().map(|login| (login.user.uuid, login.hash.as_ref())) {
         None => (None, Reason::UnknownUser),
         Some((_, None)) => (None, Reason::NoPassword),
@@ -61,6 +110,6 @@ pub(crate) async fn check_password(
 
     Ok(match found {
         Some(login) if same && real && fits && active => Ok(login),
-        _ => Err((user, missing)),
+        _ => Err(missing),
     })
 }

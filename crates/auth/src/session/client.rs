@@ -1,6 +1,7 @@
 //! The client of a request, as sessions remember it.
 
 use protocol::wire::client_mark::ClientMark;
+use store::queries::credential::AskingClient;
 
 use crate::OpContext;
 
@@ -26,6 +27,13 @@ impl RequestClient {
     pub(crate) fn stored(&self) -> Option<Vec<u8>> {
         let mark = self.mark();
         mark.is_whole().then(|| mark.to_bytes().to_vec())
+    }
+
+    /// The client as a login asks for it.
+    pub(crate) fn asking(&self) -> AskingClient {
+        let mut networks = self.0.iter().map(|mark| mark.network().map(|network| network.to_vec()));
+        let networks = [networks.next().flatten(), networks.next().flatten()];
+        AskingClient { mark: self.stored(), networks }
     }
 
     pub(crate) fn is_same(&self, other: &ClientMark) -> bool {

@@ -12,6 +12,7 @@ use super::client::RequestClient;
 use super::lifetime::tokens_end;
 use super::replay::replay;
 use crate::OpContext;
+use crate::limits::{Checked, Limit, Subject};
 use crate::token::{MintError, Tokens, mint};
 
 /// Why a session cannot be refreshed.
@@ -23,6 +24,9 @@ pub enum RefreshError {
     /// The client itself has used the successor of the token; the session lives.
     #[error("the client has used the successor of the refresh token")]
     Superseded,
+    /// The session, or the network of an unknown token, was refreshed too often.
+    #[error("too many refreshes")]
+    Limited(Checked),
     /// The requested scope exceeds the session's.
     #[error("the requested scope exceeds that of the session")]
     Scope,
@@ -47,9 +51,13 @@ pub async fn refresh(
     scope: Option<&str>,
 ) -> Result<Tokens, RefreshError> {
     let Ok(token) = RefreshToken::decode(sent.expose(), &ctx.services.macs) else {
+        if let Some(address) = ctx.audit.origin().address {
+            admit(ctx, Subject::Network(address))?;
+        }
         ctx.audit.note(Event::RefreshFailed { user: None, session: None, reason: Reason::UnknownToken });
         return Err(RefreshError::Refused);
     };
+    admit(ctx, Subject::Session(token.session))?;
 
     let scope = scope.filter(|scope| !scope.is_empty());
     if let Some(asked) = scope {
@@ -99,6 +107,13 @@ pub async fn refresh(
     let live = narrow(live, scope).ok_or_else(|| out_of_scope(ctx, id, Some(user)))?;
     let tokens = mint(ctx, &live, &token);
     tokens.map_err(RefreshError::Mint)
+}
+
+fn admit(ctx: &OpContext<'_>, subject: Subject) -> Result<(), RefreshError> {
+    match ctx.services.limits.check(Limit::Refresh, subject) {
+        Some(checked) if !checked.decision.admitted => Err(RefreshError::Limited(checked)),
+        _ => Ok(()),
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

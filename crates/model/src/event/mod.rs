@@ -39,6 +39,15 @@ words! {
         Revoked = "revoked",
         /// The requested scope is not granted.
         Scope = "scope",
+        /// Too many passwords were tried for the account; this one was not checked.
+        Limited = "limited",
+        /// The password matches, but after 100 failures it works only from networks and sessions that are
+        /// known, until it is reset.
+        Closed = "closed",
+        /// The server had too much to do; the password was not checked.
+        Overloaded = "overloaded",
+        /// The database did not answer.
+        Unavailable = "unavailable",
     }
 }
 
@@ -406,6 +415,8 @@ events! {
             sessions: u64,
             /// Number of revocations removed that are no longer needed.
             revocations: u64,
+            /// Number of networks removed from which the user has not logged in for long.
+            networks: u64,
         }
         /// The database is older than a token or than this node's journal: it was restored from a backup, or
         /// failed over. Users that it has lost keep their numbers: no other user gets one up to this.

@@ -6,14 +6,12 @@ use std::net::IpAddr;
 
 use aws_lc_rs::hmac;
 
-use super::forwarded::network;
+use super::forwarded::client_network;
 
 /// Bytes of one part; a part of zeros is absent.
 const PART: usize = 8;
 /// Bytes of a mark.
 pub const MARK_BYTES: usize = 2 * PART;
-/// Bits of an IPv6 address that name a network: its holder controls every address in it.
-const V6_NETWORK_BITS: u32 = 64;
 
 /// The mark of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,8 +34,7 @@ impl MarkKey {
     /// address as IPv4.
     pub fn mark(&self, address: Option<IpAddr>, user_agent: Option<&str>) -> ClientMark {
         let agent = user_agent.filter(|agent| !agent.trim().is_empty());
-        let network =
-            address.map(|address| self.part(b'n', network(address, V6_NETWORK_BITS).to_string().as_bytes()));
+        let network = address.map(|address| self.part(b'n', client_network(address).to_string().as_bytes()));
         let agent = agent.map(|agent| self.part(b'a', agent.as_bytes()));
         ClientMark { network: network.unwrap_or_default(), agent: agent.unwrap_or_default() }
     }
@@ -68,6 +65,11 @@ impl ClientMark {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (network, agent) = bytes.split_first_chunk::<PART>()?;
         Some(Self { network: *network, agent: agent.try_into().ok()? })
+    }
+
+    /// The part of the network, if the address is known.
+    pub fn network(&self) -> Option<[u8; PART]> {
+        Some(self.network).filter(|network| *network != [0; PART])
     }
 
     /// Whether network and user agent are present: only then can the client be recognised.

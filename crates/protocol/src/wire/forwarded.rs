@@ -93,6 +93,14 @@ pub fn network(address: IpAddr, v6_bits: u32) -> IpAddr {
     }
 }
 
+/// Bits of an IPv6 address that name the network of a client.
+const V6_CLIENT_BITS: u32 = 64;
+
+/// The network by which a client is recognised and counted: its IPv4 address, or its /64 of IPv6.
+pub fn client_network(address: IpAddr) -> IpAddr {
+    network(address, V6_CLIENT_BITS)
+}
+
 /// The `for` of one forwarded-element (RFC 7239 §4). Elements are split at commas and pairs at semicolons
 /// before quotes are parsed, so every value must be complete, a token or a quoted string: a separator that an
 /// untrusted `Host` put between the quotes of another pair leaves an incomplete value, which is refused.

@@ -1,5 +1,8 @@
 //! SIGHUP: reloads the configuration, and logs the settings that require a restart.
 
+use std::sync::Arc;
+
+use auth::Services;
 use model::Event;
 use runtime::AuditContext;
 
@@ -8,18 +11,24 @@ use crate::app::logging::Logging;
 use crate::config::{Config, LoadArgs, environment};
 
 /// The configuration in effect, and its sources.
-#[derive(Debug)]
 pub struct Reload {
     args: LoadArgs,
     config: Config,
     logging: Logging,
     audit: AuditContext,
+    services: Arc<Services>,
 }
 
 impl Reload {
     /// Starts from `config`; changes are recorded in `audit`.
-    pub fn new(args: LoadArgs, config: Config, logging: Logging, audit: &AuditContext) -> Self {
-        Self { args, config, logging, audit: audit.clone() }
+    pub fn new(
+        args: LoadArgs,
+        config: Config,
+        logging: Logging,
+        audit: &AuditContext,
+        services: &Arc<Services>,
+    ) -> Self {
+        Self { args, config, logging, audit: audit.clone(), services: Arc::clone(services) }
     }
 
     /// Reloads the configuration and applies the settings that can change; an invalid one changes nothing.
@@ -48,6 +57,7 @@ impl Reload {
             return;
         }
 
+        self.services.limits.set(next.rate_limits.settings());
         self.config = next;
         tracing::info!(
             applied = changes.applied.join(", "),

@@ -42,7 +42,7 @@ pub(super) async fn run(global: &Global) -> Result<(), Failure> {
     };
 
     let greeting = Greeting::of(&config, &built, &ports, global);
-    let mut reload = Reload::new(global.args(), config, logging, &built.audit);
+    let mut reload = Reload::new(global.args(), config, logging, &built.audit, &built.services);
     built.start(ports);
     service_manager::watch(&tasks);
     service_manager::ready();

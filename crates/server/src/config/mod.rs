@@ -19,8 +19,9 @@ pub use docs::{default_toml, markdown};
 pub use error::{ConfigError, ConfigErrors};
 pub use settings::{
     AccountsConfig, Audience, AuditConfig, Blocklist, CleanupConfig, Config, DatabaseConfig, HealthConfig,
-    LegacyConfig, LogFilter, LogFormat, PasswordAlgorithm, PasswordsConfig, RedisConfig, SchemaName,
-    ServerConfig, Setting, SettingError, SigningAlgorithm, Subject, TelemetryConfig, TokensConfig, reachable,
+    LegacyConfig, LogFilter, LogFormat, PasswordAlgorithm, PasswordsConfig, RateLimitsConfig, RedisConfig,
+    SchemaName, ServerConfig, Setting, SettingError, SigningAlgorithm, Subject, TelemetryConfig,
+    TokensConfig, reachable,
 };
 pub use source::{LoadArgs, Source, environment};
 pub use url::{DatabaseUrl, PostgresUrl, RedisUrl, WebOrigin, WebUrl};

@@ -22,9 +22,8 @@ const SEEDS: [(&str, &str); 4] = [
 
 /// Settings and sections that are planned for a later version, and their subjects. This version refuses them,
 /// so that an operator does not believe that they have an effect.
-const PLANNED: [(&str, &str); 4] = [
+const PLANNED: [(&str, &str); 3] = [
     ("mail", "mail"),
-    ("rate_limits", "rate limits"),
     ("registration", "limits of registration"),
     ("telemetry.otlp_endpoint", "metrics and traces over OTLP"),
 ];

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 fn load(file: &str, env: &[(&str, &str)], set: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
@@ -13,7 +15,7 @@ fn load(file: &str, env: &[(&str, &str)], set: &[(&str, &str)]) -> Result<Loaded
 }
 
 /// The messages, without the directory of the test.
-fn messages(result: Result<Loaded, ConfigErrors>) -> Vec<String> {
+fn messages<T: std::fmt::Debug>(result: Result<T, ConfigErrors>) -> Vec<String> {
     let short = |error: &ConfigError| match error.source.clone() {
         Source::File(path, line) => {
             let name = path.file_name().unwrap().into();
@@ -99,14 +101,28 @@ fn all_mistakes_are_reported_at_once_each_with_its_place() {
 
 #[test]
 fn a_setting_of_a_later_version_is_refused_and_says_so() {
-    let file = "[rate_limits]\nlogin = '10/minute'\n[mail]\ntransport = 'off'\n";
-    let env =
-        [("GATEWRIGHT_RATE_LIMITS__REGISTER", "off"), ("GATEWRIGHT_TELEMETRY__OTLP_ENDPOINT", "http://c")];
+    let file = "[mail]\ntransport = 'off'\n";
+    let env = [("GATEWRIGHT_MAIL__FROM", "a@b.example"), ("GATEWRIGHT_TELEMETRY__OTLP_ENDPOINT", "http://c")];
     let found = messages(load(file, &env, &[("registration.enabled", "false")]));
 
-    assert_eq!(found.len(), 5, "{found:#?}");
+    assert_eq!(found.len(), 4, "{found:#?}");
     for message in &found {
         assert!(message.contains("this version has no "), "{message}");
+    }
+}
+
+#[test]
+fn a_rate_is_a_number_in_a_time_or_off() {
+    let rate = |text: &str| {
+        let set = [("rate_limits.login", text)];
+        load("", &[], &set).map(|loaded| loaded.config.rate_limits.login.map(|rule| (rule.most, rule.window)))
+    };
+    assert_eq!(rate("5/minute").unwrap(), Some((5, Duration::from_mins(1))));
+    assert_eq!(rate("7 / 90s").unwrap(), Some((7, Duration::from_secs(90))));
+    assert_eq!(rate("OFF").unwrap(), None);
+    for text in ["", "5", "5/", "/minute", "0/minute", "-1/minute", "5/minutes", "5/1ms", "5/21d", "5/m/s"] {
+        let found = messages(rate(text));
+        assert!(found.len() == 1 && found[0].contains("rate_limits.login"), "{text}: {found:?}");
     }
 }
 

@@ -2,20 +2,21 @@
 //!
 //! A sealed hash names its pepper in a separate column, so that a pepper in use cannot be removed.
 
-use model::{Email, Now, UserId, UserKey, UserUuid, Username};
+use model::{Email, Now, SessionId, UserId, UserKey, UserUuid, Username};
 use protocol::sealed::pepper::StoredText;
 use serde_json::{Value as Json, json};
 
 use super::user::User;
 use crate::Error;
 use crate::statement::{Call, Stmt, statements};
-use crate::value::Row;
+use crate::value::{Row, Value};
 
 statements! {
     BY_EMAIL = Stmt::new(
         "credential.by_email",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
-         c.data, c.version, \
+         c.data, c.version, c.failures, \
+         (SELECT max(k.seen_at) FROM gw.known_networks k WHERE k.user_id = u.id AND k.network IN ($3, $4)), \
          (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked AND s.superseded = $2) \
          FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.email_key = $1",
@@ -23,7 +24,8 @@ statements! {
     BY_USERNAME = Stmt::new(
         "credential.by_username",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
-         c.data, c.version, \
+         c.data, c.version, c.failures, \
+         (SELECT max(k.seen_at) FROM gw.known_networks k WHERE k.user_id = u.id AND k.network IN ($3, $4)), \
          (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked AND s.superseded = $2) \
          FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.username_key = $1",
@@ -31,7 +33,7 @@ statements! {
     OF_USER = Stmt::new(
         "credential.of_user",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
-         c.data, c.version, CAST(0 AS bigint) \
+         c.data, c.version, c.failures, CAST(NULL AS bigint), CAST(0 AS bigint) \
          FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.id = $1 AND u.uuid = $2",
     );
@@ -42,7 +44,8 @@ statements! {
     );
     REPLACE = Stmt::new(
         "credential.replace",
-        "UPDATE gw.credentials AS c SET data = $4, pepper = $5, version = version + 1, updated_at = $6 \
+        "UPDATE gw.credentials AS c SET data = $4, pepper = $5, version = version + 1, updated_at = $6, \
+         failures = 0 \
          WHERE c.user_id = $1 AND c.kind = 'password' AND c.version = $3 \
          AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = $1 AND u.uuid = $2 AND u.state = 'active') \
          RETURNING version",
@@ -55,12 +58,12 @@ statements! {
          SELECT u.id, 'password', $3, $4, 1, $5 FROM gw.users u \
          WHERE u.id = $1 AND u.uuid = $2 AND u.state <> 'erased' FOR SHARE OF u \
          ON CONFLICT (user_id, kind) DO UPDATE SET data = excluded.data, pepper = excluded.pepper, \
-         version = credentials.version + 1, updated_at = excluded.updated_at RETURNING version",
+         version = credentials.version + 1, updated_at = excluded.updated_at, failures = 0 RETURNING version",
         "INSERT INTO gw.credentials (user_id, kind, data, pepper, version, updated_at) \
          SELECT u.id, 'password', $3, $4, 1, $5 FROM gw.users u \
          WHERE u.id = $1 AND u.uuid = $2 AND u.state <> 'erased' \
          ON CONFLICT (user_id, kind) DO UPDATE SET data = excluded.data, pepper = excluded.pepper, \
-         version = credentials.version + 1, updated_at = excluded.updated_at RETURNING version",
+         version = credentials.version + 1, updated_at = excluded.updated_at, failures = 0 RETURNING version",
     );
     REHASH = Stmt::new(
         "credential.rehash",
@@ -105,6 +108,26 @@ statements! {
         "UPDATE gw.credentials AS c SET data = e.value->>2, pepper = $2 FROM json_each($1) AS e \
          WHERE c.user_id = e.value->>0 AND c.kind = 'password' AND c.data = e.value->>1 RETURNING version",
     );
+    // Each row of the parameter: [user id, number of failures]. The rows are locked in the order of their
+    // ids, so that two nodes do not wait for each other in a circle.
+    ADD_FAILURES = Stmt::per_engine(
+        "credential.add_failures",
+        "UPDATE gw.credentials AS c SET failures = c.failures + e.number FROM \
+         (SELECT o.user_id, CAST(v.value->>1 AS bigint) AS number \
+         FROM jsonb_array_elements(CAST(CAST($1 AS text) AS jsonb)) AS v(value) \
+         JOIN gw.credentials o ON o.user_id = CAST(v.value->>0 AS bigint) AND o.kind = 'password' \
+         ORDER BY o.user_id FOR NO KEY UPDATE OF o) AS e \
+         WHERE c.user_id = e.user_id AND c.kind = 'password' RETURNING c.version",
+        "UPDATE gw.credentials AS c SET failures = c.failures + (e.value->>1) FROM json_each($1) AS e \
+         WHERE c.user_id = e.value->>0 AND c.kind = 'password' RETURNING version",
+    );
+    // Selects the user by the session, so that it has no effect when the session was not opened.
+    FORGET_FAILURES = Stmt::new(
+        "credential.forget_failures",
+        "UPDATE gw.credentials SET failures = 0 \
+         WHERE user_id = (SELECT s.user_id FROM gw.sessions s WHERE s.id = $1) AND kind = 'password' \
+         AND failures > 0 RETURNING version",
+    );
     REMOVE = Stmt::new(
         "credential.remove",
         "DELETE FROM gw.credentials \
@@ -121,6 +144,10 @@ pub struct Login {
     pub hash: Option<StoredText>,
     /// The version of the credential; a write after the verification repeats it. 0 without a password.
     pub version: i64,
+    /// Failed logins from unknown networks since the last success, as far as they are stored.
+    pub failures: i64,
+    /// When the user has logged in from the client's network, exact to a day; `None` for an unknown network.
+    pub network_seen_at: Option<Now>,
     /// The number of the user's sessions in which the client that asks was superseded.
     pub superseded: i64,
 }
@@ -131,19 +158,37 @@ impl Login {
             user: User::read(&mut row)?,
             hash: row.next()?,
             version: row.next::<Option<i64>>()?.unwrap_or(0),
+            failures: row.next::<Option<i64>>()?.unwrap_or(0),
+            network_seen_at: row.next()?,
             superseded: row.next()?,
         })
     }
 }
 
-/// Finds the login of the user with this email, for the client with this mark.
-pub fn by_email(email: &Email, client: Option<&[u8]>) -> Call<Login> {
-    Call::new(&BY_EMAIL, [email.key().into(), client.into()], Login::read)
+/// The client that asks for a login.
+#[derive(Clone, Debug, Default)]
+pub struct AskingClient {
+    /// The mark that its sessions have, if it can be recognised.
+    pub mark: Option<Vec<u8>>,
+    /// The marks of its network, under the newest lines of the keyring.
+    pub networks: [Option<Vec<u8>>; 2],
 }
 
-/// Finds the login of the user with this username, for the client with this mark.
-pub fn by_username(username: &Username, client: Option<&[u8]>) -> Call<Login> {
-    Call::new(&BY_USERNAME, [username.key().into(), client.into()], Login::read)
+impl AskingClient {
+    fn params(&self, key: &str) -> [Value; 4] {
+        let [newest, older] = &self.networks;
+        [key.into(), self.mark.clone().into(), newest.clone().into(), older.clone().into()]
+    }
+}
+
+/// Finds the login of the user with this email, for a client.
+pub fn by_email(email: &Email, client: &AskingClient) -> Call<Login> {
+    Call::new(&BY_EMAIL, client.params(email.key()), Login::read)
+}
+
+/// Finds the login of the user with this username, for a client.
+pub fn by_username(username: &Username, client: &AskingClient) -> Call<Login> {
+    Call::new(&BY_USERNAME, client.params(username.key()), Login::read)
 }
 
 /// Finds the login of this user.
@@ -232,6 +277,17 @@ pub fn seal<'a>(
         |(user, old, new): (UserId, &StoredText, &StoredText)| json!([user, old.as_str(), new.as_str()]);
     let rows: Vec<Json> = hashes.into_iter().map(row).collect();
     Call::new(&SEAL, [Json::Array(rows).to_string().into(), pepper.into()], version)
+}
+
+/// Adds failed logins to those of users, by user and number.
+pub fn add_failures(failures: impl IntoIterator<Item = (UserId, i64)>) -> Call<i64> {
+    let rows = failures.into_iter().map(|(user, number)| json!([user, number])).collect();
+    Call::new(&ADD_FAILURES, [Json::Array(rows).to_string().into()], version)
+}
+
+/// Forgets the failed logins of the user of this session; no row when there were none, or no such session.
+pub fn forget_failures(session: SessionId) -> Call<i64> {
+    Call::new(&FORGET_FAILURES, [session.into()], version)
 }
 
 /// Removes every credential of a user.

@@ -12,8 +12,8 @@ macro_rules! modules {
 }
 
 modules! {
-    audit_key client credential health job master_key pepper realm revocation session signing_key transfer
-    user
+    audit_key client credential health job known_network master_key pepper realm revocation session
+    signing_key transfer user
 }
 
 /// Every registered statement.

@@ -13,9 +13,9 @@ use crate::value::Row;
 
 statements! {
     // An ended session keeps neither address nor user agent: the audit trail has them, sealed with the user's
-    // key. On PostgreSQL the locked rows order this statement and a change of the user, password or state: the
-    // change either waits for the session and ends it, or is visible here. A user whose row another
-    // transaction has locked gets no session from it, so that two never count each other's sessions at once.
+    // key. On PostgreSQL the locked rows order this statement and a change of the user, password or state:
+    // the change either waits for the session and ends it, or is visible here. A user whose row another
+    // transaction has locked gets no session from it, so that two never count the sessions at once.
     // SQLite has one writer.
     OPEN = Stmt::per_engine(
         "session.open",

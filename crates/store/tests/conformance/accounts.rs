@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use model::{Email, Now, UserId, Username};
+use store::queries::credential::AskingClient;
 use store::queries::user::{NewUser, State};
 use store::queries::{credential, session, user};
 use store::{Call, Error, Lease};
@@ -21,7 +22,8 @@ on_both!(
     every_value_survives_the_round_trip
 );
 
-const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const EVENT: model::event::RowsCleaned =
+    model::event::RowsCleaned { sessions: 0, revocations: 0, networks: 0 };
 const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 
 /// Runs one call as a transaction.
@@ -51,7 +53,7 @@ async fn a_user_is_read_as_stored(db: Arc<TestDb>) {
     assert_eq!(read.one(user::find_by_username(&username(1))).await.unwrap(), None);
     assert_eq!(read.one(user::find_by_number(UserId(i64::MAX))).await.unwrap(), None);
     assert_eq!(read.one(user::taken(&new.email, None)).await.unwrap(), Some((true, false)));
-    let login = read.one(credential::by_email(&new.email, None)).await.unwrap().unwrap();
+    let login = read.one(credential::by_email(&new.email, &AskingClient::default())).await.unwrap().unwrap();
     assert_eq!((login.hash, login.version, login.superseded), (None, 0, 0));
 }
 
@@ -120,13 +122,11 @@ async fn a_credential_is_replaced_only_at_its_version(db: Arc<TestDb>) {
     assert!(write(&mut lease, move || credential::replace(one, 2, &stored("other"), NOON)).await.is_empty());
     assert_eq!(write(&mut lease, move || credential::replace(one, 1, &stored("second"), NOON)).await, [2]);
     assert!(write(&mut lease, move || session::open(one, 1, &new_session(8))).await.is_empty());
-    assert_eq!(
-        write(&mut lease, move || session::open(one, 2, &new_session(9))).await[0].user,
-        one.id
-    );
+    assert_eq!(write(&mut lease, move || session::open(one, 2, &new_session(9))).await[0].user, one.id);
     assert_eq!(write(&mut lease, move || credential::set(one, &stored("fourth"), NOON)).await, [3]);
     let mut read = lease.read().await.unwrap();
-    let by_name = read.one(credential::by_username(&username(1), None)).await.unwrap().unwrap();
+    let by_name =
+        read.one(credential::by_username(&username(1), &AskingClient::default())).await.unwrap().unwrap();
     assert_eq!((by_name.hash, by_name.version, by_name.superseded), (Some(stored("fourth")), 3, 0));
     assert_eq!(read.one(credential::of_user(one)).await.unwrap().unwrap().user, by_name.user);
     assert_eq!(write(&mut lease, move || user::set_state(one, State::Inactive, NOON)).await, [one.id]);

@@ -19,7 +19,8 @@ on_both!(
     a_cancelled_write_still_reports_its_outcome
 );
 
-const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const EVENT: model::event::RowsCleaned =
+    model::event::RowsCleaned { sessions: 0, revocations: 0, networks: 0 };
 const INTENT: intent::RowsCleaned = intent::RowsCleaned {};
 
 async fn insert(tx: &mut Tx, n: u128) -> Result<(), Error> {

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 
 use crate::fixtures::{NOON, TestDb, new_session, register, settings, spawner};
 
-const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const EVENT: model::event::RowsCleaned =
+    model::event::RowsCleaned { sessions: 0, revocations: 0, networks: 0 };
 const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,7 +26,8 @@ on_both!(
     expired_rows_are_deleted_in_batches
 );
 
-const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const EVENT: model::event::RowsCleaned =
+    model::event::RowsCleaned { sessions: 0, revocations: 0, networks: 0 };
 const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 
 async fn write<T: Send + 'static>(

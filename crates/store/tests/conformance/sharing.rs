@@ -22,7 +22,8 @@ on_both!(
     background_writes_run_among_requests
 );
 
-const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const EVENT: model::event::RowsCleaned =
+    model::event::RowsCleaned { sessions: 0, revocations: 0, networks: 0 };
 const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 
 fn one_connection(settings: &mut Settings) {

@@ -13,7 +13,8 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::fixtures::{NOON, TestDb, new_session, register, settings, spawner, stored};
 
-const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const EVENT: model::event::RowsCleaned =
+    model::event::RowsCleaned { sessions: 0, revocations: 0, networks: 0 };
 const ENDING: Ending = Ending { at: NOON, keep: NOON };
 const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use model::UserId;
+use store::queries::credential::AskingClient;
 use store::queries::{credential, realm, session, user};
 use store::{Error, Tx};
 
@@ -25,7 +26,8 @@ on_both!(
     fault_a_damaged_row_is_reported_as_corrupt
 );
 
-const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const EVENT: model::event::RowsCleaned =
+    model::event::RowsCleaned { sessions: 0, revocations: 0, networks: 0 };
 const INTENT: model::intent::RowsCleaned = model::intent::RowsCleaned {};
 
 async fn insert(tx: &mut Tx, n: u128) -> Result<UserId, Error> {
@@ -251,7 +253,10 @@ async fn fault_a_damaged_row_is_reported_as_corrupt(db: Arc<TestDb>) {
         // PostgreSQL cannot store a text that is not UTF-8.
         db.sql("UPDATE gw.users SET profile = CAST(x'ff' AS TEXT) WHERE id = 1");
         assert!(matches!(read.one(user::find(one)).await, Err(Error::Corrupt(_))));
-        assert!(matches!(read.one(credential::by_email(&email(1), None)).await, Err(Error::Corrupt(_))));
+        assert!(matches!(
+            read.one(credential::by_email(&email(1), &AskingClient::default())).await,
+            Err(Error::Corrupt(_))
+        ));
     }
 
     assert!(read.one(user::find(two)).await.unwrap().is_some(), "other rows are readable");

@@ -30,7 +30,7 @@ impl HealthBody {
 }
 
 const fn health(operation: &'static str, summary: &'static str) -> Endpoint {
-    Endpoint::new(Verb::Get, Group::Health, operation, summary)
+    Endpoint::new(Verb::Get, Group::Health, operation, summary).unlimited()
 }
 
 /// Always succeeds: the process answers.
@@ -88,6 +88,7 @@ pub(crate) struct Metrics;
 impl Operation for Metrics {
     const ENDPOINT: Endpoint = Endpoint::new(Verb::Get, Group::About, "metrics", "Metrics for Prometheus.")
         .at(&[Mount::on("/metrics", Listener::Operations)])
+        .unlimited()
         .undocumented();
 
     type Context = MetricsPage;

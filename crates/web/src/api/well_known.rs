@@ -23,6 +23,7 @@ impl Operation for Jwks {
         "jwks",
         "Get the public keys that verify access tokens (RFC 7517).",
     )
+    .unlimited()
     .at(&[Mount::public("/.well-known/jwks.json")])
     .sends(JWK_SET);
 

@@ -31,7 +31,12 @@ pub(crate) async fn log(State(counts): State<Arc<Metrics>>, request: Request, ne
     let trace_id = origin.and_then(|o| o.trace_id.as_deref());
     let address = origin.and_then(|o| o.address).map(tracing::field::display);
 
-    if status >= 500 {
+    if status == 429 {
+        // The limit reports a network that it refuses once a minute.
+        tracing::debug!(
+            %method, route, status, seconds, request_id, client_request_id, trace_id, address, "request"
+        );
+    } else if status >= 500 {
         tracing::warn!(
             %method, route, status, seconds, request_id, client_request_id, trace_id, address, "request"
         );

@@ -12,6 +12,7 @@ mod error;
 mod health;
 mod legacy;
 mod passwords;
+mod rate_limits;
 mod redis;
 mod server;
 mod telemetry;
@@ -27,6 +28,7 @@ pub use error::SettingError;
 pub use health::HealthConfig;
 pub use legacy::LegacyConfig;
 pub use passwords::{Blocklist, PasswordAlgorithm, PasswordsConfig};
+pub use rate_limits::RateLimitsConfig;
 pub use redis::RedisConfig;
 pub use server::{ServerConfig, reachable};
 pub use telemetry::{LogFilter, LogFormat, TelemetryConfig};
@@ -219,6 +221,8 @@ section! {
         database: DatabaseConfig,
         /// Redis or Valkey.
         redis: RedisConfig,
+        /// Limits of requests.
+        rate_limits: RateLimitsConfig,
         /// Health checks.
         health: HealthConfig,
         /// Accounts.
@@ -297,6 +301,7 @@ impl Config {
         self.tokens.apply_to(&mut settings);
         self.accounts.apply_to(&mut settings)?;
         self.passwords.apply_to(&mut settings.passwords)?;
+        settings.limits = self.rate_limits.settings();
         Ok(settings)
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use auth::limits::Rule;
 use ipnet::IpNet;
 use model::Secret;
 
@@ -221,6 +222,47 @@ impl Value for Duration {
         match SPANS.iter().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)) {
             Some((name, unit)) => format!("{}{name}", millis / unit),
             None => "0s".to_owned(),
+        }
+    }
+}
+
+/// Lengths of time that a rate names by a word.
+const PERIODS: [(&str, Duration); 4] = [
+    ("second", Duration::from_secs(1)),
+    ("minute", Duration::from_mins(1)),
+    ("hour", Duration::from_hours(1)),
+    ("day", Duration::from_hours(24)),
+];
+
+impl Value for Option<Rule> {
+    const EXPECTED: &'static str =
+        "a number in a time, such as `5/minute`, `100/hour` or `10/15m`; or `off` for no limit";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.eq_ignore_ascii_case("off") {
+            return Ok(None);
+        }
+        let (most, window) = text.split_once('/').ok_or("it is neither a rate nor `off`: `5/minute`?")?;
+        let most = u32::parse(most)?;
+        if most == 0 {
+            return Err("a limit of 0 refuses every request".to_owned());
+        }
+        let window = match PERIODS.iter().find(|(name, _)| *name == window.trim()) {
+            Some((_, window)) => *window,
+            None => Duration::parse(window)?,
+        };
+        if window < Duration::from_millis(100) || window > auth::limits::LONGEST {
+            return Err("the time is not from 100ms to 20d".to_owned());
+        }
+        Ok(Some(Rule { most, window }))
+    }
+
+    fn text(&self) -> String {
+        let Some(Rule { most, window }) = self else { return "off".to_owned() };
+        match PERIODS.iter().find(|(_, period)| period == window) {
+            Some((name, _)) => format!("{most}/{name}"),
+            None => format!("{most}/{}", window.text()),
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::queries::registry;
 use crate::queries::{client, realm};
 use crate::sqlite::Text;
 
-const EVENT: model::event::RowsCleaned = model::event::RowsCleaned { sessions: 0, revocations: 0 };
+const EVENT: model::event::RowsCleaned =
+    model::event::RowsCleaned { sessions: 0, revocations: 0, networks: 0 };
 
 struct File {
     path: PathBuf,

@@ -8,7 +8,7 @@ async fn handler(lease: &mut Lease) -> Result<(), Error> {
     let mut read = lease.read().await?;
     let done: Result<(), Error> = lease
         .transact(intent::RowsCleaned {}, async |_| {
-            Ok((event::RowsCleaned { sessions: 0, revocations: 0 }, ()))
+            Ok((event::RowsCleaned { sessions: 0, revocations: 0, networks: 0 }, ()))
         })
         .await;
     done?;

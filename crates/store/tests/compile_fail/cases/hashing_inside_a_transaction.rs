@@ -11,7 +11,7 @@ async fn handler(lease: &mut Lease) -> Result<(), Error> {
     lease
         .transact(intent::RowsCleaned {}, async |_| {
             hash(&parked).await;
-            Ok((event::RowsCleaned { sessions: 0, revocations: 0 }, ()))
+            Ok((event::RowsCleaned { sessions: 0, revocations: 0, networks: 0 }, ()))
         })
         .await
 }

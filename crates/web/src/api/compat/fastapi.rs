@@ -2,6 +2,7 @@
 //! other paths of these operations.
 
 use auth::account::{self, Candidate};
+use auth::limits::Limit;
 use auth::login::{self, Credentials};
 use auth::token::Tokens;
 use http::StatusCode;
@@ -62,6 +63,7 @@ impl Operation for Register {
         "register",
         "Create an account and log in. A taken email is answered 400.",
     )
+    .limited_by(&[Limit::Global, Limit::Register])
     .at(&[
         Mount::fastapi(REGISTER),
         Mount::legacy("/flutter-register", REGISTER),
@@ -102,6 +104,7 @@ pub(crate) struct Login;
 
 impl Operation for Login {
     const ENDPOINT: Endpoint = Endpoint::new(Verb::Post, Group::Sessions, "login", "Log in.")
+        .limited_by(&[Limit::Global, Limit::Login])
         .at(&[Mount::fastapi(LOGIN), Mount::legacy("/flutter-login", LOGIN)])
         .records(&[EventKind::LoginSucceeded, EventKind::LoginFailed])
         .or(&[ProblemKind::InvalidCredentials, ProblemKind::Busy, ProblemKind::Unavailable])

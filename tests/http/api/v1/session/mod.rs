@@ -82,7 +82,7 @@ async fn a_logout_whose_session_has_no_row_is_recorded(app: &TestApp) {
                 .transact(model::intent::RowsCleaned {}, async move |tx| {
                     let gone = tx.all(store::queries::session::delete_expired(far, 10)).await?;
                     let sessions = gone.len() as u64;
-                    Ok((model::event::RowsCleaned { sessions, revocations: 0 }, ()))
+                    Ok((model::event::RowsCleaned { sessions, revocations: 0, networks: 0 }, ()))
                 })
                 .await;
             removed.unwrap();

@@ -1,6 +1,7 @@
 //! The authenticated user's own account.
 
 use auth::account;
+use auth::limits::Limit;
 use auth::token::Caller;
 use http::StatusCode;
 use model::{EventKind, Secret};
@@ -79,6 +80,7 @@ pub(crate) struct Erase;
 impl Operation for Erase {
     const ENDPOINT: Endpoint =
         Endpoint::new(Verb::Delete, Group::Accounts, "erase", "Erase the authenticated user's account.")
+            .limited_by(&[Limit::Global, Limit::Login])
             .at(MOUNTS)
             .answers(StatusCode::NO_CONTENT)
             .records(&[EventKind::UserErased, EventKind::PasswordRefused])

@@ -1,6 +1,7 @@
 //! The change of a password by its user.
 
 use auth::account;
+use auth::limits::Limit;
 use auth::token::Caller;
 use http::StatusCode;
 use model::{EventKind, Secret};
@@ -31,6 +32,7 @@ impl Operation for ChangePassword {
         "password_change",
         "Change the password and end every other session.",
     )
+    .limited_by(&[Limit::Global, Limit::Login])
     .at(&[Mount::public("/api/v1/auth/password"), Mount::fastapi("/api/auth/password")])
     .answers(StatusCode::NO_CONTENT)
     .records(&[EventKind::PasswordChanged, EventKind::PasswordRefused])

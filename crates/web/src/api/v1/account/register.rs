@@ -1,6 +1,7 @@
 //! Registration in the v1 API, where a username is required.
 
 use auth::account::{self, Candidate};
+use auth::limits::Limit;
 use http::StatusCode;
 use model::{EventKind, Secret};
 
@@ -32,6 +33,7 @@ pub(crate) struct Register;
 
 impl Operation for Register {
     const ENDPOINT: Endpoint = Endpoint::new(Verb::Post, Group::Accounts, "register", "Create an account.")
+        .limited_by(&[Limit::Global, Limit::Register])
         .at(&[Mount::public("/api/v1/auth/register")])
         .answers(StatusCode::CREATED)
         .records(&[EventKind::UserRegistered, EventKind::RegistrationRefused])

@@ -1,5 +1,6 @@
 //! Login with the OAuth 2.0 password form (RFC 6749 §4.3.2).
 
+use auth::limits::Limit;
 use auth::login::{Credentials, login};
 use model::{EventKind, Secret};
 
@@ -30,6 +31,7 @@ pub(crate) struct Login;
 impl Operation for Login {
     const ENDPOINT: Endpoint =
         Endpoint::new(Verb::Post, Group::Sessions, "login", "Log in with the OAuth 2.0 password form.")
+            .limited_by(&[Limit::Global, Limit::Login])
             .at(&[Mount::public("/api/v1/auth/token")])
             .records(&[EventKind::LoginSucceeded, EventKind::LoginFailed])
             .or(&[
