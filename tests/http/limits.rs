@@ -53,6 +53,10 @@ async fn try_register(app: &TestApp, from: &str, name: &str) -> Answer {
     send(app, from, Method::POST, &path("register"), Some(body)).await
 }
 
+async fn try_refresh_from(app: &TestApp, from: &str, token: &str) -> Answer {
+    send(app, from, Method::POST, &path("refresh"), Some(json!({"refresh_token": token}))).await
+}
+
 /// The seconds of `Retry-After`.
 fn retry_after(answer: &Answer) -> u64 {
     answer.header("retry-after").parse().unwrap()
@@ -286,6 +290,48 @@ async fn calls_of_a_client_with_right_credentials_do_not_count() {
     introspect("wrong").await.expect(429);
     introspect(secret.expose()).await.expect(200);
     app.close().await;
+}
+
+#[tokio::test]
+async fn refused_calls_of_uncounted_operations_count() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    app.services.limits.set(only(|to, _| to.global = Some(Rule { most: 2, window: MINUTE })));
+    let bad = [json!({}), json!({"refresh_token": 1}), json!({"refresh_token": "x"}), json!([])];
+    let mut statuses = Vec::new();
+    for body in bad {
+        let answer = send(&app, OWNER, Method::POST, &path("refresh"), Some(body)).await;
+        statuses.push(answer.status.as_u16());
+    }
+    assert_eq!(statuses, [422, 422, 429, 429]);
+    app.close().await;
+}
+
+/// What one client can write in a minute, and afterwards, without an account.
+#[tokio::test]
+async fn junk_of_one_network_leaves_few_records_and_hides_nothing_about_a_user() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    register(&app, "alice").await;
+    app.services.limits.set(LimitSettings::default());
+    for n in 0..5_000 {
+        try_refresh_from(&app, STRANGER, &format!("gwr_junk{n}")).await;
+        send(&app, STRANGER, Method::POST, &path("introspect"), Some(json!({}))).await;
+        send(&app, STRANGER, Method::POST, &path("register"), Some(json!({"email": n}))).await;
+        log_in_as(&app, STRANGER, &format!("nobody{n}"), "wrong").await;
+        if n % 1_000 == 0 {
+            log_in_as(&app, OWNER, "alice", "wrong").await.expect(401);
+        }
+    }
+    app.clock.advance(MINUTE);
+    app.settle("record_repeated").await;
+
+    let records = app.close_and_read_journal().await;
+    let of_kind = |kind: &str| records.iter().filter(|record| record["kind"] == kind).collect::<Vec<_>>();
+    let of_alice = of_kind("login_failed").into_iter().filter(|record| !record["user"].is_null()).count();
+    assert_eq!(of_alice, 5);
+    assert!(records.len() < 40, "{}", records.len());
+    let repeated: u64 =
+        of_kind("events_repeated").iter().map(|record| record["count"].as_u64().unwrap()).sum();
+    assert!(repeated > 14_000, "{repeated}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod journaled;
 pub mod metrics;
 mod record;
 mod recorder;
+mod repeated;
 pub mod ship;
 pub mod sinks;
 mod statement;

@@ -19,6 +19,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::record::{Detail, Line, Plain, VERSION};
+use crate::repeated::RepeatedEvents;
 use crate::ship::ShipStats;
 use crate::statement::Voucher;
 use crate::{DetailKeyFile, IntentLog, intent_log, step_aside};
@@ -38,6 +39,7 @@ pub struct Auditor {
     shipping: Arc<ShipStats>,
     voucher: Arc<Voucher>,
     sinks: Mutex<Vec<(&'static str, Arc<ShipStats>)>>,
+    repeated: RepeatedEvents,
 }
 
 /// Whether the trail works.
@@ -90,6 +92,7 @@ impl Auditor {
             shipping: Arc::default(),
             voucher,
             sinks: Mutex::default(),
+            repeated: RepeatedEvents::default(),
         })
     }
 
@@ -216,8 +219,18 @@ impl Auditor {
         self.writer.remove_before(sequence);
     }
 
+    /// Records the repeated events whose minute is over at `now`.
+    pub fn record_repeated(&self, now: Now) {
+        for entry in self.repeated.over(now) {
+            drop(self.write(&entry));
+        }
+    }
+
     /// Writes the queued keys and events and stops, within `most` for each.
     pub fn stop(&self, most: Duration) -> Stopped {
+        for entry in self.repeated.all() {
+            drop(self.write(&entry));
+        }
         // The keys first: the next holder of the journal may write them too.
         if !self.detail_keys.settle(most) {
             tracing::error!("keys of the audit trail may not be written, or not destroyed");
@@ -241,12 +254,9 @@ impl Auditor {
         let sealed = STANDARD.encode(given.key.seal(user, &plain, &self.rng));
         (Some(Detail { key: hex::encode(&given.key.id()), sealed }), given.kept)
     }
-}
 
-impl Recorder for Auditor {
-    fn record(&self, entry: Entry) -> Option<Receipt> {
-        self.count(&entry.event);
-        let (detail, kept) = self.detail(&entry);
+    fn write(&self, entry: &Entry) -> Receipt {
+        let (detail, kept) = self.detail(entry);
 
         // The next checkpoint states the highest number of a user.
         if let Event::UserRegistered { number, .. } | Event::UsersImported { highest: number, .. } =
@@ -281,13 +291,24 @@ impl Recorder for Auditor {
         if let Event::UserErased { user, .. } = entry.event {
             self.detail_keys.forget(user);
         }
-        Some(Box::pin(async move {
+        Box::pin(async move {
             if let Some(kept) = kept {
                 // A key that could not be written loses a detail, not an event.
                 let _ = kept.await;
             }
             ticket.await;
-        }))
+        })
+    }
+}
+
+impl Recorder for Auditor {
+    fn record(&self, entry: Entry) -> Option<Receipt> {
+        self.count(&entry.event);
+        let (over, entry) = self.repeated.admit(entry);
+        for entry in over {
+            drop(self.write(&entry));
+        }
+        entry.map(|entry| self.write(&entry))
     }
 
     fn announce(&self, at: Now, intent: &Intent, origin: &Origin, actor: &Actor) -> Option<IntentReceipt> {

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::runner::until_idle;
 use crate::{
     Cleanup, Job, JobError, KeepClock, KeysOnDisk, LearnHashMix, PollRevocations, PurgeErasedKeys,
-    ReconcileIntents, RepepperHashes, RotateSigningKeys, Runner, Step, StoreFailures, StoreRehashes,
+    ReconcileIntents, RecordRepeated, RepepperHashes, RotateSigningKeys, Runner, Step, StoreFailures,
+    StoreRehashes,
 };
 
 /// The settings of the jobs.
@@ -67,9 +68,10 @@ impl Registry {
             Arc::new(RepepperHashes::default()),
         ];
 
-        jobs.extend(auditor.map(|(auditor, journal)| -> Arc<dyn AnyJob> {
-            Arc::new(ReconcileIntents::new(auditor, journal))
-        }));
+        if let Some((auditor, journal)) = auditor {
+            jobs.push(Arc::new(RecordRepeated::new(Arc::clone(&auditor))));
+            jobs.push(Arc::new(ReconcileIntents::new(auditor, journal)));
+        }
         jobs.extend(
             database
                 .into_iter()

@@ -211,6 +211,8 @@ pub struct Endpoint {
     pub documented: bool,
     /// The limits in which a call counts by the client's network, before its body is read.
     pub limits: &'static [Limit],
+    /// Whether only refused calls count, in [`Limit::Global`]: the operation itself limits the others.
+    pub counts_refusals: bool,
 }
 
 impl Endpoint {
@@ -235,6 +237,7 @@ impl Endpoint {
             media_type: None,
             documented: true,
             limits: &[Limit::Global],
+            counts_refusals: false,
         }
     }
 
@@ -283,9 +286,19 @@ impl Endpoint {
         Self { limits, ..self }
     }
 
-    /// Counts in no limit, or in one that the operation itself checks.
+    /// Counts in no limit.
     pub(crate) const fn unlimited(self) -> Self {
         self.limited_by(&[])
+    }
+
+    /// Counts only when it is refused: the operation has a limit of its own, or needs none.
+    pub(crate) const fn counting_refusals(self) -> Self {
+        Self { counts_refusals: true, ..self.unlimited() }
+    }
+
+    /// Whether calls count in a limit by network.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.counts_refusals || !self.limits.is_empty()
     }
 
     /// The status of a problem at this endpoint.

@@ -141,7 +141,7 @@ fn problems(
     if mount.successor.is_some() {
         all.push(ProblemKind::LegacyGone);
     }
-    if !endpoint.limits.is_empty() {
+    if endpoint.is_limited() {
         all.push(ProblemKind::RateLimited);
     }
     if endpoint.group != Group::Health {

@@ -503,7 +503,6 @@ impl From<auth::client::ClientError> for Problem {
             ClientError::Refused | ClientError::Taken | ClientError::Unknown | ClientError::BadId => {
                 Self::ClientInvalid
             }
-            ClientError::Limited(checked) => Self::RateLimited(checked.into()),
             ClientError::Store(error) => error.into(),
         }
     }

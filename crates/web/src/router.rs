@@ -50,9 +50,14 @@ pub fn routers(deps: WebDeps) -> Routers {
 
     let metrics = Arc::new(Metrics::new(legacy_routes().collect()));
     let watch = |what| Stopwatch { what, counts: Arc::clone(&metrics) };
-    let services = Arc::clone(&deps.services);
-    let limited = move |limits| {
-        from_fn_with_state(RouteLimits { limits, services: Arc::clone(&services) }, layers::limits)
+    let counted = RouteLimits {
+        limits: &[],
+        counts_refusals: false,
+        services: Arc::clone(&deps.services),
+        audit: deps.audit.clone(),
+    };
+    let limited = move |limits, counts_refusals| {
+        from_fn_with_state(RouteLimits { limits, counts_refusals, ..counted.clone() }, layers::limits)
     };
     let on_route = |endpoint: &'static Endpoint, handler: MethodRouter<AppState>| {
         let detach = Detach { needs_permit: endpoint.group != Group::Health, ..detach.clone() };
@@ -61,7 +66,7 @@ pub fn routers(deps: WebDeps) -> Routers {
             .layer(from_fn_with_state(endpoint, layers::note_endpoint))
             // Refuses a request above a limit.
             .layer(watch(Timed::Limits))
-            .layer(limited(endpoint.limits))
+            .layer(limited(endpoint.limits, endpoint.counts_refusals))
             // Reads the body, then spawns a task with a deadline; from here on, a client's disconnect does
             // not stop the request.
             .layer(watch(Timed::Detach))
@@ -76,7 +81,7 @@ pub fn routers(deps: WebDeps) -> Routers {
             // Marks or refuses a legacy route.
             .layer(from_fn_with_state((deprecated, mount), layers::deprecated));
         // A method that the path does not have counts too.
-        methods.fallback(not_allowed.layer(limited(&[Limit::Global]))).layer(layers)
+        methods.fallback(not_allowed.layer(limited(&[Limit::Global], false))).layer(layers)
     };
 
     let layers = ServiceBuilder::new()
@@ -97,7 +102,7 @@ pub fn routers(deps: WebDeps) -> Routers {
         .layer(from_fn(layers::problems));
 
     // A path that does not exist counts too.
-    let unmatched = not_found.layer(limited(&[Limit::Global])).with_state(());
+    let unmatched = not_found.layer(limited(&[Limit::Global], false)).with_state(());
 
     let public = router(Listener::Public, on_route, on_path);
     let operations = router(Listener::Operations, |_, handler| handler, |_, methods| methods);

@@ -12,14 +12,10 @@ use model::{Actor, ClientId, Event, Now, Secret, event, intent};
 use store::queries::client::{self, Client};
 
 use crate::OpContext;
-use crate::limits::{Checked, Limit, Subject};
 
 /// Why a client operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The network of a client that could not authenticate has sent too many requests.
-    #[error("too many requests")]
-    Limited(Checked),
     /// Unknown client or wrong secret.
     #[error("the client is unknown, or its secret is wrong")]
     Refused,
@@ -93,13 +89,6 @@ pub async fn authenticate(
             Ok(client)
         }
         found => {
-            // Calls with right credentials do not count.
-            let address = ctx.audit.origin().address;
-            let checked =
-                address.and_then(|it| ctx.services.limits.check(Limit::Global, Subject::Network(it)));
-            if let Some(checked) = checked.filter(|checked| !checked.decision.admitted) {
-                return Err(ClientError::Limited(checked));
-            }
             ctx.audit.note(Event::ClientRefused { client: found.map(|client| client.id) });
             Err(ClientError::Refused)
         }

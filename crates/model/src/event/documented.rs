@@ -162,6 +162,13 @@ macro_rules! words {
             $($(#[doc = $says])+ #[serde(rename = $text)] $word,)+
         }
 
+        impl $name {
+            /// The word in a record.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$word => $text,)+ }
+            }
+        }
+
         impl $crate::event::Shown for $name {
             const SHAPE: &'static str = "word";
             const WORDS: &'static [(&'static str, &'static str)] =

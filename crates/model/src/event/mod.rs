@@ -5,6 +5,7 @@
 
 mod documented;
 pub mod intent;
+mod repetition;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use crate::{ClientId, KeyId, Now, SessionId, UserId, UserUuid};
 
 pub use documented::{CommittedEvent, Documented, Member, Outcome, Shown};
 use documented::{events, words};
+pub use repetition::Repetition;
 
 words! {
     /// Why a login, a refresh or a password check did not succeed. Clients get the same response for all of
@@ -31,6 +33,8 @@ words! {
         UnusableHash = "unusable_hash",
         /// The account has no password.
         NoPassword = "no_password",
+        /// No client has this id.
+        UnknownClient = "unknown_client",
         /// The token was never issued here.
         UnknownToken = "unknown_token",
         /// The token or its session has expired.
@@ -409,6 +413,29 @@ events! {
             /// Whether new events are printed as they arrive.
             follow: bool,
         }
+        /// A limit refused a request of a network.
+        RequestLimited("request_limited", Refused) {
+            /// The limit: `register`, `login`, `refresh` or `global`.
+            limit: &'static str,
+        }
+        /// Events that are not in the journal one by one, because one network or identifier caused too many
+        /// of them. The first ones of each minute are.
+        EventsRepeated("events_repeated", Refused) {
+            /// The kind of these events.
+            of: &'static str,
+            /// Their reason, or their limit.
+            reason: &'static str,
+            /// The keyed hash of the identifier that each of them names; null where they name several.
+            identifier: Option<String>,
+            /// How many there were.
+            count: u64,
+            /// How many identifiers they named; no more than 1,000 are counted.
+            identifiers: u64,
+            /// When the first of them happened.
+            first: Now,
+            /// When the last of them happened.
+            last: Now,
+        }
         /// A cleanup step removed rows.
         RowsCleaned("rows_cleaned", Done) {
             /// Number of ended sessions removed.
@@ -516,6 +543,8 @@ impl Event {
             | Self::PasswordsSealed { .. }
             | Self::KeysResealed { .. }
             | Self::RowsCleaned { .. }
+            | Self::RequestLimited { .. }
+            | Self::EventsRepeated { .. }
             | Self::DatabaseOutdated { .. }
             | Self::DatabaseRecovered { .. }
             | Self::OutcomeUnknown { .. } => None,

@@ -7,6 +7,9 @@ use auth::limits::{Limit, Subject};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use model::Event;
+use runtime::AuditContext;
 
 use super::RequestOrigin;
 use crate::problem::{Problem, write_limits};
@@ -16,28 +19,46 @@ use crate::problem::{Problem, write_limits};
 pub(crate) struct RouteLimits {
     /// The limits of the route.
     pub(crate) limits: &'static [Limit],
+    /// Whether refused requests count, after they were answered.
+    pub(crate) counts_refusals: bool,
     pub(crate) services: Arc<Services>,
+    pub(crate) audit: AuditContext,
 }
 
 /// Refuses a request above a limit before its body is read; otherwise its response says what remains.
 pub(crate) async fn limits(State(with): State<RouteLimits>, request: Request, next: Next) -> Response {
-    let origin = request.extensions().get::<RequestOrigin>();
-    let Some(address) = origin.and_then(|origin| origin.0.address) else {
+    let origin = request.extensions().get::<RequestOrigin>().map(|origin| Arc::clone(&origin.0));
+    let Some((origin, address)) = origin.and_then(|origin| Some((Arc::clone(&origin), origin.address?)))
+    else {
         return next.run(request).await;
     };
 
-    let mut checked = Vec::with_capacity(with.limits.len());
-    for limit in with.limits {
-        let Some(one) = with.services.limits.check(*limit, Subject::Network(address)) else { continue };
-        if !one.decision.admitted {
-            return Problem::RateLimited(one.into()).into_response();
+    let check = |limits: &[Limit]| {
+        let mut checked = Vec::with_capacity(limits.len());
+        for limit in limits {
+            let Some(one) = with.services.limits.check(*limit, Subject::Network(address)) else { continue };
+            if !one.decision.admitted {
+                with.audit.of((*origin).clone()).note(Event::RequestLimited { limit: limit.as_str() });
+                return Err(Problem::RateLimited(one.into()));
+            }
+            checked.push(one);
         }
-        checked.push(one);
-    }
+        Ok(checked)
+    };
 
+    let checked = match check(with.limits) {
+        Ok(checked) => checked,
+        Err(refused) => return refused.into_response(),
+    };
     let mut response = next.run(request).await;
     if !checked.is_empty() {
         write_limits(&checked, response.headers_mut());
+    }
+
+    let is_refused =
+        response.status().is_client_error() && response.status() != StatusCode::TOO_MANY_REQUESTS;
+    if is_refused && with.counts_refusals {
+        return check(&[Limit::Global]).map_or_else(Problem::into_response, |_| response);
     }
     response
 }

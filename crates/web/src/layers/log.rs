@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::Method;
 use tokio::time::Instant;
 
 use super::RequestOrigin;
@@ -31,22 +32,30 @@ pub(crate) async fn log(State(counts): State<Arc<Metrics>>, request: Request, ne
     let trace_id = origin.and_then(|o| o.trace_id.as_deref());
     let address = origin.and_then(|o| o.address).map(tracing::field::display);
 
-    if status == 429 {
-        // The limit reports a network that it refuses once a minute.
-        tracing::debug!(
-            %method, route, status, seconds, request_id, client_request_id, trace_id, address, "request"
-        );
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                %method, route, status, seconds, request_id, client_request_id, trace_id, address, "request"
+            )
+        };
+    }
+    // A limit bounds the other lines, or they report a fault.
+    if status == 429 || is_uncounted(matched, &method) {
+        line!(debug);
     } else if status >= 500 {
-        tracing::warn!(
-            %method, route, status, seconds, request_id, client_request_id, trace_id, address, "request"
-        );
+        line!(warn);
     } else {
-        tracing::info!(
-            %method, route, status, seconds, request_id, client_request_id, trace_id, address, "request"
-        );
+        line!(info);
     }
 
     response
+}
+
+/// Whether no limit counts the request, although any client may send it: a health check, the key set, or a
+/// preflight request.
+fn is_uncounted(matched: Option<Matched>, method: &Method) -> bool {
+    let endpoint = matched.and_then(|matched| matched.endpoint);
+    method == Method::OPTIONS || endpoint.is_some_and(|endpoint| !endpoint.is_limited())
 }
 
 /// Notes the matched endpoint on the response.

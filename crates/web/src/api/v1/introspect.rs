@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use store::queries::session::Session;
 
 use crate::endpoint::{Endpoint, Group, Mount, Verb};
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 use crate::request::context::{ClientCredentials, RequestContext};
 use crate::request::input::{Form, Json, input};
 use crate::request::operation::Operation;
@@ -55,10 +55,9 @@ pub(crate) struct Introspect;
 impl Operation for Introspect {
     const ENDPOINT: Endpoint =
         Endpoint::new(Verb::Post, Group::Tokens, "introspect", "Introspect a token (RFC 7662).")
-            .unlimited()
+            .counting_refusals()
             .at(&[Mount::oauth("/api/v1/auth/introspect")])
             .records(&[EventKind::ClientAuthenticated, EventKind::ClientRefused])
-            .or(&[ProblemKind::RateLimited])
             .round_trips(2);
 
     type Context = RequestContext<Form<IntrospectInput>, ClientCredentials>;

@@ -26,7 +26,7 @@ pub(crate) struct Refresh;
 impl Operation for Refresh {
     const ENDPOINT: Endpoint =
         Endpoint::new(Verb::Post, Group::Sessions, "refresh", "Exchange a refresh token for its successor.")
-            .unlimited()
+            .counting_refusals()
             .at(&[Mount::public("/api/v1/auth/refresh"), Mount::fastapi("/api/auth/refresh")])
             .records(&[
                 EventKind::SessionRefreshed,
@@ -41,7 +41,6 @@ impl Operation for Refresh {
                 ProblemKind::RefreshRefused,
                 ProblemKind::RefreshSuperseded,
                 ProblemKind::ScopeNotGranted,
-                ProblemKind::RateLimited,
                 ProblemKind::Unavailable,
             ])
             .round_trips(1);
