@@ -6,7 +6,7 @@ use store::queries::session::Ended;
 use store::queries::user::{State, User};
 use store::queries::{credential, user};
 
-use super::register::{Candidate, Conflict, hash_of, new_user, registered, stored, whose};
+use super::register::{Candidate, hash_of, insert, new_user, stored};
 use super::{ROLES, RegisterError, remove_traces};
 use crate::OpContext;
 use crate::password::{NotHashed, Policy, hash_new};
@@ -57,22 +57,10 @@ pub async fn add(ctx: &mut OpContext<'_>, candidate: Candidate, role: &str) -> R
     let hash = hash_of(ctx, &candidate).await?;
     let new = new_user(ctx, &candidate, role);
     let hash = ctx.services.peppers.store(new.uuid, &hash);
-    let row = new.clone();
-    let inserted = ctx
-        .lease
-        .transact(intent::UserRegistered { user: row.uuid, session: None }, async move |tx| {
-            let account = (user::insert(&row), credential::insert(row.uuid, &hash, row.at));
-            let (ids, _) = tx.commit_with(account).await?;
-            let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
-            Ok((registered(&row, id, None), id))
-        })
-        .await;
-    match inserted {
-        Ok(id) => Ok(stored(id, &new)),
-        Err(Conflict::Store(error)) => Err(error.into()),
-        Err(Conflict::Taken) => {
-            Err(AdminError::Register(whose(ctx, &candidate).await.map_err(AdminError::Register)?))
-        }
+    match insert(ctx, &candidate, &new, &hash, None).await {
+        Ok((id, _)) => Ok(stored(id, &new)),
+        Err(RegisterError::Store(error)) => Err(error.into()),
+        Err(error) => Err(AdminError::Register(error)),
     }
 }
 

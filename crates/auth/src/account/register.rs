@@ -2,11 +2,13 @@
 
 use model::event::Obstacle;
 use model::profile::{FieldError, Profile};
-use model::{Email, Event, Now, Secret, SessionId, UserId, UserUuid, Username, event, intent};
+use model::{Email, Event, Now, Secret, UserId, UserUuid, Username, event, intent};
+use protocol::sealed::pepper::StoredText;
 use serde_json::{Map, Value};
 use store::queries::{credential, known_network, session, user};
 
 use super::BASIC_USER;
+use super::user_numbers::pass_taken_numbers;
 use crate::OpContext;
 use crate::password::{NotHashed, Policy, hash_new};
 use crate::session::{ActiveSession, PendingSession, RequestClient};
@@ -144,85 +146,99 @@ pub async fn register(
         PendingSession::new(ctx, scope)
     });
 
-    let [network, _] = RequestClient::of(ctx).asking().networks;
-    let (row, first) = (new.clone(), pending.as_ref().map(|pending| pending.row.clone()));
-    let intent = intent::UserRegistered { user: row.uuid, session: first.as_ref().map(|first| first.id) };
-    let inserted = ctx
-        .lease
-        .transact(intent, async move |tx| {
-            let (user, session) = (row.uuid, first.as_ref().map(|first| first.id));
-            // Each statement but the first selects the user by public identifier, so that none has an effect
-            // when the first finds a conflict.
-            let account = (user::insert(&row), credential::insert(user, &hash, row.at));
-            let (ids, opened) = match &first {
-                None => (tx.commit_with(account).await?.0, Vec::new()),
-                Some(first) => {
-                    let network = known_network::record(first.id, network.as_deref(), row.at);
-                    let calls = (account.0, account.1, session::open_registered(user, first), network);
-                    let (ids, _, opened, _) = tx.commit_with(calls).await?;
-                    (ids, opened)
-                }
-            };
-            let id = ids.into_iter().next().ok_or(Conflict::Taken)?;
-            Ok((registered(&row, id, session), (id, opened)))
-        })
-        .await;
-
-    let (id, opened) = match inserted {
-        Ok(inserted) => inserted,
-        Err(Conflict::Store(error)) => return Err(error.into()),
-        Err(Conflict::Taken) => return Err(whose(ctx, &candidate).await?),
-    };
+    let first = pending.as_ref().map(|pending| &pending.row);
+    let (id, opened) = insert(ctx, &candidate, &new, &hash, first).await?;
 
     let user = stored(id, &new);
-    let tokens = pending.zip(opened.first()).map(|(pending, opened)| {
-        let live = ActiveSession::opened(&pending, *opened, &user, &ctx.services.settings);
+    let tokens = pending.zip(opened).map(|(pending, opened)| {
+        let live = ActiveSession::opened(&pending, opened, &user, &ctx.services.settings);
         mint(ctx, &live, &pending.token)
     });
 
     Ok(Registered { user, tokens: tokens.transpose().map_err(RegisterError::Mint)? })
 }
 
-/// The event of an account that was inserted with this number.
-pub(super) fn registered(
-    row: &user::NewUser,
-    number: UserId,
-    session: Option<SessionId>,
-) -> event::UserRegistered {
-    event::UserRegistered { user: row.uuid, number, role: row.role.clone(), session }
+/// Inserts an account with the hash of its password, and its first session if there is one. A number that is
+/// taken moves the sequence past every number, and the account is inserted once more.
+///
+/// # Errors
+/// [`RegisterError`]; nothing was inserted then.
+pub(super) async fn insert(
+    ctx: &mut OpContext<'_>,
+    candidate: &Candidate,
+    new: &user::NewUser,
+    hash: &StoredText,
+    first: Option<&session::NewSession>,
+) -> Result<(UserId, Option<session::OpenedSession>), RegisterError> {
+    for is_first_try in [true, false] {
+        match try_insert(ctx, new, hash, first).await {
+            Ok(inserted) => return Ok(inserted),
+            Err(Conflict::Store(error)) => return Err(error.into()),
+            Err(Conflict::Taken) => {}
+        }
+        if let Some((error, reason)) = whose(ctx, candidate).await? {
+            refuse(ctx, reason);
+            return Err(error);
+        }
+        if is_first_try {
+            pass_taken_numbers(ctx).await?;
+        }
+    }
+    Err(store::Error::Unavailable("a new account conflicts in neither email nor username".to_owned()).into())
+}
+
+async fn try_insert(
+    ctx: &mut OpContext<'_>,
+    new: &user::NewUser,
+    hash: &StoredText,
+    first: Option<&session::NewSession>,
+) -> Result<(UserId, Option<session::OpenedSession>), Conflict> {
+    let session = first.map(|first| first.id);
+    let (new, hash, first) = (new.clone(), hash.clone(), first.cloned());
+    let [network, _] = RequestClient::of(ctx).asking().networks;
+    ctx.lease
+        .transact(intent::UserRegistered { user: new.uuid, session }, async move |tx| {
+            // Each statement but the first selects the user by public identifier, so that none has an effect
+            // when the first finds a conflict.
+            let account = (user::insert(&new), credential::insert(new.uuid, &hash, new.at));
+            let (ids, opened) = match &first {
+                None => (tx.commit_with(account).await?.0, Vec::new()),
+                Some(first) => {
+                    let network = known_network::record(first.id, network.as_deref(), new.at);
+                    let calls = (account.0, account.1, session::open_registered(new.uuid, first), network);
+                    let (ids, _, opened, _) = tx.commit_with(calls).await?;
+                    (ids, opened)
+                }
+            };
+            let number = ids.into_iter().next().ok_or(Conflict::Taken)?;
+            let (user, role) = (new.uuid, new.role.clone());
+            let event = event::UserRegistered { user, number, role, session };
+            Ok((event, (number, opened.first().copied())))
+        })
+        .await
 }
 
 /// Why no user was inserted.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Conflict {
-    #[error("the email or the username is taken")]
+enum Conflict {
+    #[error("the email, the username or the number is taken")]
     Taken,
     #[error(transparent)]
     Store(#[from] store::Error),
 }
 
-/// Determines whether the email or the username caused the conflict.
-pub(super) async fn whose(
+/// Determines whether the email or the username caused the conflict. With neither, the conflicting account
+/// was erased meanwhile, or the database gives numbers that are taken.
+async fn whose(
     ctx: &mut OpContext<'_>,
     candidate: &Candidate,
-) -> Result<RegisterError, RegisterError> {
+) -> Result<Option<(RegisterError, Obstacle)>, store::Error> {
     let call = user::taken(&candidate.email, candidate.username.as_ref());
-    let taken = ctx.lease.read().await?.one(call).await?;
-    let (error, reason) = match taken {
-        Some((true, _)) => (RegisterError::EmailTaken, Obstacle::EmailTaken),
-        Some((false, true)) => (RegisterError::UsernameTaken, Obstacle::UsernameTaken),
-        // The conflicting account was erased meanwhile, or the database gives numbers that are taken.
-        Some((false, false)) | None => {
-            tracing::error!(
-                "a new account conflicts with another one, and neither in its email nor in its username: the \
-                 sequence of users.id may be behind the table; a restart moves it"
-            );
-            let why = "a new account conflicts in neither email nor username".to_owned();
-            return Err(store::Error::Unavailable(why).into());
-        }
-    };
-    refuse(ctx, reason);
-    Ok(error)
+    Ok(match ctx.lease.read().await?.one(call).await? {
+        Some((true, _)) => Some((RegisterError::EmailTaken, Obstacle::EmailTaken)),
+        Some((false, true)) => Some((RegisterError::UsernameTaken, Obstacle::UsernameTaken)),
+        Some((false, false)) | None => None,
+    })
 }
 
 pub(super) fn new_user(ctx: &OpContext<'_>, candidate: &Candidate, role: &str) -> user::NewUser {

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use model::{UserId, event, intent};
-use store::queries::transfer;
+use store::queries::{transfer, user};
 
 use crate::OpContext;
 use crate::token::Caller;
@@ -66,6 +66,24 @@ pub async fn raise_numbers(ctx: &mut OpContext<'_>, highest: UserId) -> Result<(
         tracing::error!(
             %highest,
             "the database is older than this node's journal, which names users that it does not have"
+        );
+    }
+    Ok(())
+}
+
+/// Moves the sequence past every number of a user, after it gave one that is taken: it was set back, or the
+/// table was filled without it.
+///
+/// # Errors
+/// When the database did not answer, or the role may not move the sequence.
+pub(super) async fn pass_taken_numbers(ctx: &mut OpContext<'_>) -> Result<(), store::Error> {
+    let highest = ctx.lease.read().await?.one(user::highest()).await?.flatten();
+    let Some(highest) = highest.map(UserId) else { return Ok(()) };
+    if raise(ctx, highest).await? {
+        tracing::error!(
+            %highest,
+            "the sequence of users.id gave a number that is taken, and was moved past the highest one: it was \
+             set back, or rows were written without it"
         );
     }
     Ok(())
