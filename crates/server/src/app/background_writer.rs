@@ -228,6 +228,59 @@ mod tests {
         assert_eq!(writer.dropped(), dropped);
     }
 
+    /// A file whose writes are told, and wait to be allowed.
+    struct Gate {
+        begun: mpsc::Sender<()>,
+        allowed: mpsc::Receiver<()>,
+        file: std::fs::File,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.begun.send(()).unwrap();
+            self.allowed.recv().unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl AsFd for Gate {
+        fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+            self.file.as_fd()
+        }
+    }
+
+    #[test]
+    fn dropped_lines_are_reported_only_when_there_is_room_for_the_report() {
+        // given a line that is being written, a full queue behind it, and a line that did not fit
+        let ((begun, begins), (allow, allowed)) = (mpsc::channel(), mpsc::channel());
+        let (report, reported) = mpsc::channel();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let gate = Gate { begun, allowed, file };
+        let mut writer =
+            BackgroundWriter::start("log", gate, move |lost| report.send(lost).unwrap()).unwrap();
+        writer.write_all(LINE).unwrap();
+        begins.recv_timeout(PATIENCE).unwrap();
+        for _ in 0..=CAPACITY / LINE.len() {
+            writer.write_all(LINE).unwrap();
+        }
+        assert_eq!(writer.dropped(), 1);
+
+        // when the first line is written, then there is no room yet, and the report would be dropped too
+        allow.send(()).unwrap();
+        begins.recv_timeout(PATIENCE).unwrap();
+        assert!(reported.try_recv().is_err());
+
+        // when the queue is written, then the loss is reported, once
+        allow.send(()).unwrap();
+        assert_eq!(reported.recv_timeout(PATIENCE).unwrap(), 1);
+        assert!(writer.finish(PATIENCE));
+        assert!(reported.try_recv().is_err());
+    }
+
     #[test]
     fn a_pipe_that_does_not_block_receives_every_line_that_fits() {
         let (mut reader, file) = pipe().unwrap();
