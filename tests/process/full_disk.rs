@@ -36,7 +36,7 @@ impl Place {
 
     /// Starts a server and logs a user in; returns the ids of the recorded requests.
     async fn start(&self) -> (Node, Vec<String>) {
-        let node = self.setup.start_to_be_limited();
+        let node = self.setup.start();
         let ids = vec![id(&node.register("alice").await), id(&node.log_in("alice").await)];
         self.wait_for(&ids).await;
         assert_eq!(degraded(&node).await, Value::Null);
@@ -174,7 +174,7 @@ async fn missing_events_are_counted(end: impl Fn(&mut Node), own: u64) {
         let found = (full == EVENTS && announces).then(|| lost.remove(0));
         end(&mut node);
 
-        node = place.setup.start_to_be_limited();
+        node = place.setup.start();
         there.extend(found.clone());
         there.push(login(&node).await);
         place.wait_for(&there).await;

@@ -28,6 +28,7 @@ mod recover;
 mod rotation;
 mod seeds;
 mod service_manager;
+mod signals;
 mod sinks;
 mod tampering;
 mod trail;

@@ -85,12 +85,6 @@ impl Setup {
         self.serve(port, Server::builder(process::gatewright()))
     }
 
-    /// Starts a server that survives writes beyond a file size limit, as on a full disk. There is no limit
-    /// yet.
-    pub(crate) fn start_to_be_limited(&self) -> Node {
-        self.start_after("trap '' XFSZ", "")
-    }
-
     /// Starts a server from a shell that has run `script`; `redirections` are its outputs, as the shell
     /// writes them.
     pub(crate) fn start_after(&self, script: &str, redirections: &str) -> Node {

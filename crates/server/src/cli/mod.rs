@@ -28,6 +28,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use self::failure::Failure;
 use self::output::Output;
 use crate::app::background_writer::{BackgroundWriter, LAST_LINES};
+use crate::app::lifecycle::survive_file_size_limit;
 use crate::app::logging;
 use crate::config::{Config, LoadArgs, Loaded, environment};
 
@@ -151,7 +152,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let ended = match builder.enable_all().build() {
         Ok(runtime) => {
-            let ended = runtime.block_on(cli.run(standard_error.clone()));
+            let ended = runtime.block_on(async {
+                let survive = survive_file_size_limit();
+                survive
+                    .map_err(|why| Failure::failed(format!("no signal handler can be installed: {why}")))?;
+                cli.run(standard_error.clone()).await
+            });
             // Every task was told to stop, and those that did not were logged.
             runtime.shutdown_background();
             ended
