@@ -152,6 +152,7 @@ impl BenchDb {
             successor: "e".repeat(123),
             at: NOON,
             idle_since: NOON.minus(DAY * 30),
+            created_by: Now::from_micros(i64::MAX),
             kept_chars: 861,
             expires_at: NOON.plus(DAY * 30),
             address: Some("192.0.2.1".into()),

@@ -218,6 +218,36 @@ async fn a_start_with_the_clock_of_2040_deletes_nothing_and_stops_nothing() {
 }
 
 #[tokio::test]
+async fn a_session_of_the_future_is_not_valid_once_the_clock_is_right() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        // Given a login while the clock said 2040, and one while it was ahead by an hour.
+        let (database, key) = (TestDatabase::new(engine), fixtures::new_keyring().to_text().expose().clone());
+        let wrong = node(&database, &key, START.plus(5000 * DAY)).await;
+        let far = member(&wrong, "alice").await;
+        wrong.close().await;
+        let ahead = node(&database, &key, START.plus(60 * MINUTE)).await;
+        let near = log_in(&ahead, "alice").await;
+        ahead.close().await;
+
+        // Then the first has neither a refresh nor an access token, and is in no list.
+        let app = node(&database, &key, START).await;
+        app.events();
+        try_refresh(&app, &far.refresh).await.expect_problem(401, "token_invalid");
+        let refused = serde_json::to_value(&app.events()[0].event).unwrap();
+        assert_eq!(refused["reason"], "in_the_future", "{refused}");
+        me(&app, &far.access).await.expect_problem(401, "token_invalid");
+
+        // And the second lives.
+        let near = refresh(&app, &near.refresh).await;
+        me(&app, &near.access).await.expect(200);
+        let listed =
+            app.call(Method::GET, &path("sessions"), Some(&near.access), None).await.expect(200).json();
+        assert_eq!(listed["sessions"].as_array().unwrap().len(), 1, "{listed}");
+        app.close().await;
+    }
+}
+
+#[tokio::test]
 async fn keys_of_the_future_do_not_stop_the_schedule() {
     // Given a first start in 2040: its key is of 2040, and so is the stored time.
     let (database, key) =

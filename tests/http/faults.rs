@@ -73,8 +73,10 @@ async fn rows(app: &TestApp, email: &str) -> Rows {
             return Rows::default();
         };
         let login = read.one(credential::of_user(found.key())).await.unwrap();
-        let live =
-            read.all(session::of_user(found.key(), ctx.now, model::Now::from_seconds(0))).await.unwrap();
+        let live = read
+            .all(session::of_user(found.key(), ctx.now, model::Now::from_seconds(0), ctx.now))
+            .await
+            .unwrap();
         Rows {
             state: format!("{:?}", found.state),
             password: login.map(|login| login.version),

@@ -16,8 +16,9 @@ pub const CLOCK: &str = "clock";
 /// How far a clock may be behind the newest stored time, and how far two clocks may drift apart between two
 /// looks.
 const BEHIND: Duration = Duration::from_mins(1);
-/// How far a clock may be ahead of the newest stored time when the process starts.
-const AHEAD: Duration = Duration::from_hours(7 * 24);
+/// How far a clock may be ahead of the newest stored time when the process starts; a session that was created
+/// further ahead is not valid.
+pub(crate) const AHEAD: Duration = Duration::from_hours(7 * 24);
 /// How long a doubted clock must agree before it is believed.
 const PROBATION: Duration = Duration::from_hours(1);
 

@@ -35,6 +35,8 @@ impl Epoch {
     /// The epoch, while sessions accept refresh tokens of the lost state: 24 hours from the recovery.
     pub(crate) fn adopting(&self, now: Now) -> Option<i64> {
         let epoch = self.current();
-        (epoch > 0 && now < Now::from_seconds(epoch).plus(ADOPTION)).then_some(epoch)
+        // A wrong clock may have made an epoch that lies far ahead.
+        let is_near = (now.minus(ADOPTION)..=now.plus(ADOPTION)).contains(&Now::from_seconds(epoch));
+        (epoch > 0 && is_near).then_some(epoch)
     }
 }

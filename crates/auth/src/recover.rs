@@ -123,7 +123,7 @@ impl Plan {
         user: UserKey,
         until: Now,
     ) -> Result<(), store::Error> {
-        let all = session::of_user(user, ctx.now, Now::from_micros(0));
+        let all = session::of_user(user, ctx.now, Now::from_micros(0), Now::from_micros(i64::MAX));
         let found = ctx.lease.read().await?.all(all).await?;
         let before = found.into_iter().filter(|found| found.created_at <= until);
         self.sessions.extend(before.map(|found| (found.id, user)));

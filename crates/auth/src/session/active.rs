@@ -7,7 +7,7 @@ use store::queries::session::{NewSession, OpenedSession, Session};
 use store::queries::user::{State, User};
 
 use super::client::RequestClient;
-use super::lifetime::{session_end, tokens_end};
+use super::lifetime::{latest_creation, session_end, tokens_end};
 use crate::{OpContext, Settings};
 
 /// An active session of an active user; required to mint any token. It is made only from a row that the
@@ -48,7 +48,8 @@ impl ActiveSession {
     /// allows now.
     pub(crate) fn of(session: &Session, now: Now, settings: &Settings) -> Option<Self> {
         let ends = session_end(session.ends_at, session.rotated_at, settings);
-        let live = !session.revoked && session.state == State::Active && ends > now;
+        let is_within = session.created_at <= latest_creation(now) && ends > now;
+        let live = !session.revoked && session.state == State::Active && is_within;
         live.then(|| Self {
             session: session.id,
             user: session.user,

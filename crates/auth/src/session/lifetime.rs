@@ -4,10 +4,17 @@ use model::Now;
 use protocol::wire::access_token::LEEWAY;
 
 use crate::Settings;
+use crate::clock_watch::AHEAD;
 
 /// When a session ends: at `ends_at`, or when it is not refreshed for the idle time.
 pub(crate) fn session_end(ends_at: Now, rotated_at: Now, settings: &Settings) -> Now {
     ends_at.min(rotated_at.plus(settings.refresh_ttl))
+}
+
+/// The latest time at which a session may have been created that is valid at `now`. One that lies further
+/// ahead was created by a wrong clock, and would outlive every other one once the clock is right.
+pub(crate) fn latest_creation(now: Now) -> Now {
+    now.plus(AHEAD)
 }
 
 /// The `exp` of an access token that is issued at `now`: never after the end of its session.

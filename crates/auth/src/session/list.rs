@@ -3,6 +3,7 @@
 use model::{Now, SessionId};
 use store::queries::session;
 
+use super::lifetime::latest_creation;
 use crate::OpContext;
 use crate::account::note_unknown;
 use crate::token::Caller;
@@ -45,7 +46,12 @@ pub enum ListError {
 /// [`ListError`].
 pub async fn list(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<Vec<SessionInfo>, ListError> {
     let idle_since = ctx.now.minus(ctx.services.settings.refresh_ttl);
-    let rows = ctx.lease.read().await?.all(session::of_user(caller.user, ctx.now, idle_since)).await?;
+    let rows = ctx
+        .lease
+        .read()
+        .await?
+        .all(session::of_user(caller.user, ctx.now, idle_since, latest_creation(ctx.now)))
+        .await?;
     if !rows.iter().any(|row| row.id == caller.session) {
         note_unknown(ctx, caller).await?;
         return Err(ListError::Ended);

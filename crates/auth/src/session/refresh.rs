@@ -9,7 +9,7 @@ use store::queries::session::{self, Rotation, Session};
 
 use super::active::{ActiveSession, end_of_day};
 use super::client::RequestClient;
-use super::lifetime::tokens_end;
+use super::lifetime::{latest_creation, tokens_end};
 use super::replay::replay;
 use crate::OpContext;
 use crate::limits::{Checked, Limit, Subject};
@@ -139,6 +139,7 @@ pub(super) fn rotation(ctx: &OpContext<'_>, token: &RefreshToken, successor: &Re
         successor: entry.encode(),
         at: ctx.now,
         idle_since: ctx.now.minus(settings.refresh_ttl),
+        created_by: latest_creation(ctx.now),
         kept_chars: i64::try_from((KEPT_ENTRIES - 1) * SuccessorEntry::CHARS).unwrap_or(0),
         expires_at: end_of_day(ctx.now.plus(settings.refresh_ttl)),
         address: origin.address.map(|address| address.to_string()),

@@ -9,7 +9,7 @@ use store::queries::{revocation, user};
 
 use super::active::ActiveSession;
 use super::client::RequestClient;
-use super::lifetime::tokens_end;
+use super::lifetime::{latest_creation, tokens_end};
 use super::refresh::{RefreshError, refused, rotation};
 use super::reuse::{Decision, Repeated, Reuse, decide};
 use crate::OpContext;
@@ -62,6 +62,9 @@ fn active(
     if ActiveSession::of(&session, ctx.now, &ctx.services.settings).is_none() {
         return refuse(match (session.revoked, session.state) {
             (true, _) => Reason::Revoked,
+            (false, user::State::Active) if session.created_at > latest_creation(ctx.now) => {
+                Reason::InTheFuture
+            }
             (false, user::State::Active) => Reason::Expired,
             (false, user::State::Inactive | user::State::Erased) => Reason::Inactive,
         });

@@ -51,7 +51,7 @@ statements! {
          successors = $7 || substr(successors, 1, CAST($8 AS INTEGER)), address = $9, user_agent = $10, \
          client = $11, tokens_end = CASE WHEN tokens_end > $12 THEN tokens_end ELSE $12 END \
          WHERE s.id = $1 AND s.generation = $2 AND s.secret_hash = $3 AND NOT s.revoked AND s.ends_at > $5 \
-         AND s.rotated_at > $13 \
+         AND s.rotated_at > $13 AND s.created_at <= $14 \
          AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = s.user_id AND u.state = 'active') RETURNING \
          user_id",
     );
@@ -62,7 +62,7 @@ statements! {
          user_agent = $8, client = $9, tokens_end = CASE WHEN tokens_end > $10 THEN tokens_end ELSE $10 END, \
          adopted = $11 \
          WHERE s.id = $1 AND s.generation < $2 AND s.adopted < $11 AND NOT s.revoked AND s.ends_at > $4 \
-         AND s.rotated_at > $12 \
+         AND s.rotated_at > $12 AND s.created_at <= $13 \
          AND EXISTS (SELECT 1 FROM gw.users u WHERE u.id = s.user_id AND u.state = 'active') RETURNING \
          user_id",
     );
@@ -85,6 +85,7 @@ statements! {
          s.shared_generation, s.superseded, s.adopted, u.role, u.state \
          FROM gw.sessions s JOIN gw.users u ON u.id = s.user_id \
          WHERE s.user_id = $1 AND u.uuid = $2 AND NOT s.revoked AND s.ends_at > $3 AND s.rotated_at > $4 \
+         AND s.created_at <= $5 \
          ORDER BY s.created_at DESC, s.id DESC",
     );
     REPLAYED_LATE = Stmt::new(
@@ -334,6 +335,8 @@ pub struct Rotation {
     pub at: Now,
     /// The rotation fails when the last one was at or before this: the session was idle for too long.
     pub idle_since: Now,
+    /// The rotation fails when the session was created after this: a wrong clock did it.
+    pub created_by: Now,
     /// How many characters of older entries to keep.
     pub kept_chars: i64,
     /// The day by which the session has certainly expired.
@@ -364,6 +367,7 @@ pub fn rotate(step: &Rotation) -> Call<UserId> {
         step.client.clone().into(),
         step.tokens_end.into(),
         step.idle_since.into(),
+        step.created_by.into(),
     ];
     Call::new(&ROTATE, params, user_id)
 }
@@ -385,6 +389,7 @@ pub fn adopt(step: &Rotation, epoch: i64) -> Call<UserId> {
         step.tokens_end.into(),
         epoch.into(),
         step.idle_since.into(),
+        step.created_by.into(),
     ];
     Call::new(&ADOPT, params, user_id)
 }
@@ -423,8 +428,8 @@ pub fn trace(id: SessionId) -> Call<Trace> {
 }
 
 /// Lists a user's active sessions, newest first.
-pub fn of_user(user: UserKey, now: Now, idle_since: Now) -> Call<Session> {
-    let params = [user.id.into(), user.uuid.into(), now.into(), idle_since.into()];
+pub fn of_user(user: UserKey, now: Now, idle_since: Now, created_by: Now) -> Call<Session> {
+    let params = [user.id.into(), user.uuid.into(), now.into(), idle_since.into(), created_by.into()];
     Call::new(&OF_USER, params, Session::read)
 }
 

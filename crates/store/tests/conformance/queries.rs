@@ -216,6 +216,7 @@ fn rotation(generation: i64, secret: u8) -> Rotation {
         successor: format!("entry{generation}"),
         at: NOON.plus(Duration::from_secs(1)),
         idle_since: NOON.minus(Duration::from_hours(1)),
+        created_by: NOON,
         kept_chars: 6,
         expires_at: NOON.plus(Duration::from_hours(1)),
         address: Some("192.0.2.1".into()),
@@ -243,6 +244,8 @@ async fn a_session_rotates_for_one_of_two(db: Arc<TestDb>) {
     assert_eq!(write(&mut lease, || session::replayed_late(session_id(1), 4, 3, 1, NOON)).await, [user.id]);
     let idle = Rotation { idle_since: NOON.plus(Duration::from_mins(1)), ..rotation(4, 10) };
     assert!(write(&mut lease, move || session::rotate(&idle)).await.is_empty());
+    let from_the_future = Rotation { created_by: NOON.minus(Duration::from_secs(1)), ..rotation(4, 10) };
+    assert!(write(&mut lease, move || session::rotate(&from_the_future)).await.is_empty());
     let ended = Rotation { at: NOON.plus(Duration::from_hours(25)), ..rotation(4, 10) };
     assert!(write(&mut lease, move || session::rotate(&ended)).await.is_empty());
 }
@@ -294,7 +297,7 @@ async fn sessions_are_revoked_and_recorded(db: Arc<TestDb>) {
     assert_eq!(all[0].expires_at, keep);
     let some = read(&mut lease, revocation::after(2, session_id(2), 1)).await;
     assert_eq!(some, all[2..]);
-    let live = read(&mut lease, session::of_user(user, NOON, NOON.minus(Duration::from_secs(1)))).await;
+    let live = read(&mut lease, session::of_user(user, NOON, NOON.minus(Duration::from_secs(1)), NOON)).await;
     assert_eq!(live.iter().map(|session| session.id).collect::<Vec<_>>(), [session_id(3)]);
     assert!(write(&mut lease, move || session::revoke(session_id(1), user, ending)).await.is_empty());
 }

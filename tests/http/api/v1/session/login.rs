@@ -134,6 +134,7 @@ async fn a_change_during_hashing_refuses_the_login(app: &TestApp) {
                     user.key(),
                     ctx.now,
                     ctx.now.minus(Duration::from_secs(1)),
+                    ctx.now,
                 );
                 ctx.lease.read().await.unwrap().all(call).await.unwrap().len()
             })
