@@ -26,7 +26,8 @@ async fn ship(node: &Node) {
 }
 
 async fn verify(node: &Node, keyring: &Keyring) -> (Vec<Checked>, Signatures) {
-    let known = Known { named: Vec::new(), kept: Vec::new(), signatures: Signatures::of(Some(keyring)) };
+    let signatures = Signatures::of(Some(keyring));
+    let known = Known { named: Vec::new(), kept: Vec::new(), signatures, now: node.clock.now() };
     let letters = DeadLetters::default();
     let checked = database::verify(&node.audit_db, &known, &letters, &[], &mut |_, _| {}).await;
     (checked.unwrap(), known.signatures)

@@ -169,6 +169,45 @@ async fn a_trail_without_checkpoints_does_not_verify_on_postgres() {
     a_forged_trail_does_not_verify(&Trail::of(setup, Some(database.url())).await);
 }
 
+/// A stopped server has signed what is in the database.
+async fn the_database_ends_with_a_checkpoint(setup: &Setup, url: Option<&str>) {
+    let place = Place::of(setup, url);
+    let mut node = setup.start();
+    node.member("alice").await;
+    node.server.terminate();
+
+    let sql = "SELECT record_kind FROM gw.audit_events ORDER BY sequence DESC LIMIT 1";
+    assert_eq!(place.run(sql), [["2"]], "the last row is a checkpoint");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_ships_a_signed_end_on_sqlite() {
+    the_database_ends_with_a_checkpoint(&Setup::sqlite(), None).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_ships_a_signed_end_on_postgres() {
+    let database = database();
+    the_database_ends_with_a_checkpoint(&Setup::postgres(database.url()), Some(database.url())).await;
+}
+
+#[tokio::test]
+async fn a_trail_of_which_nothing_is_left_does_not_verify() {
+    let trail = Trail::sqlite().await;
+    let data = trail.setup.folder.path().join("gatewright-data");
+    let journals = [data.join("audit/journal"), data.join("audit/cli/journal")];
+    for directory in &journals {
+        for file in std::fs::read_dir(directory).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    trail.fails(&[], "there is no record in it");
+    trail.place.run("DELETE FROM gw.audit_events; DELETE FROM gw.audit_heads; DELETE FROM gw.audit_journals");
+    trail.fails(&[], "there is no record in it");
+    trail.fails(&["--offline"], "there is no record in it");
+    trail.fails(&["--database"], "there is no journal in the database");
+}
+
 #[tokio::test]
 async fn removed_rows_need_the_signed_statement_of_retention() {
     let trail = Trail::sqlite().await;

@@ -66,6 +66,7 @@ impl Auditor {
     ) -> io::Result<Self> {
         let (times, said) = (clock.clone(), clock.clone());
         let voucher = Arc::new(Voucher::new(CheckpointKey::first(keyring)));
+        voucher.found(journal.head().sequence);
         let states = Arc::clone(&voucher);
         let signer = CheckpointKey::first(keyring).map(|key| Signer {
             key_id: key.public().id().to_vec(),
@@ -226,6 +227,11 @@ impl Auditor {
         }
     }
 
+    /// Signs and syncs what is written, within `most`.
+    pub fn sign_now(&self, most: Duration) {
+        self.writer.sign_now(most);
+    }
+
     /// Writes the queued keys and events and stops, within `most` for each.
     pub fn stop(&self, most: Duration) -> Stopped {
         for entry in self.repeated.all() {
@@ -353,6 +359,9 @@ fn notice_line(notice: &Notice, clock: &Clock) -> Vec<u8> {
         },
         Notice::Unsynced(range) => {
             model::event::Notice::AuditUnsynced { from: *range.start(), to: *range.end() }
+        }
+        Notice::Adopted(range) => {
+            model::event::Notice::AuditEndAdopted { from: *range.start(), to: *range.end() }
         }
     };
     let (channel, actor) = (Channel::Journal, Actor::Server);

@@ -26,6 +26,9 @@ pub struct Statement {
     pub max_user_id: Option<i64>,
     /// The last record of each journal that is known to be in the database.
     pub journals: Vec<Head>,
+    /// The sequence of the last record that was there when the process that signs began: it wrote those
+    /// behind it, and none up to it.
+    pub found: u64,
 }
 
 impl Statement {
@@ -36,6 +39,7 @@ impl Statement {
         Some(Self {
             max_user_id: value.get("max_user_id").and_then(Value::as_i64),
             journals: journals.collect::<Option<_>>()?,
+            found: value.get("found")?.as_u64()?,
         })
     }
 
@@ -48,7 +52,9 @@ impl Statement {
             })
         });
         let journals: Vec<_> = journals.collect();
-        json!({ "max_user_id": self.max_user_id, "journals": journals }).to_string().into_bytes()
+        json!({ "max_user_id": self.max_user_id, "journals": journals, "found": self.found })
+            .to_string()
+            .into_bytes()
     }
 }
 
@@ -89,6 +95,7 @@ pub struct Voucher {
 struct Known {
     max_user_id: Option<i64>,
     journals: BTreeMap<JournalId, Place>,
+    found: u64,
 }
 
 impl Voucher {
@@ -122,6 +129,11 @@ impl Voucher {
         statement.max_user_id.into_iter().for_each(|number| self.user(number));
     }
 
+    /// Notes the last record of the journal that was there before this process wrote any.
+    pub fn found(&self, sequence: u64) {
+        self.known().found = sequence;
+    }
+
     /// Notes the number of a user.
     pub fn user(&self, number: i64) {
         let mut known = self.known();
@@ -137,7 +149,7 @@ impl Voucher {
             hash: Hash(place.hash),
         };
         let journals = known.journals.iter().map(head).collect();
-        Statement { max_user_id: known.max_user_id, journals }.format()
+        Statement { max_user_id: known.max_user_id, journals, found: known.found }.format()
     }
 
     /// The signed statement that the records of a journal up to this one are not in the database: retention
@@ -182,9 +194,11 @@ mod tests {
         }
         voucher.arrived([2; 16], place(1));
 
+        voucher.found(5);
         let stated = Statement::parse(&voucher.statement()).unwrap();
         let found: Vec<_> = stated.journals.iter().map(|head| (head.journal.0[0], head.sequence)).collect();
         assert_eq!((stated.max_user_id, found), (Some(9), vec![(1, 9), (2, 1)]));
+        assert_eq!(stated.found, 5);
         assert_eq!(Statement::parse(b"{}"), None);
         assert_eq!(voucher.kept([1; 16], place(1)), None, "it has no key");
     }

@@ -3,7 +3,7 @@
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::fault::Fault;
-use crate::record::{Head, Kind, Record, Time};
+use crate::record::{Head, Kind, Record};
 
 /// Checks records in order: their chain, known heads, checkpoints and their signatures.
 ///
@@ -31,26 +31,6 @@ pub struct Stretch {
     pub from: u64,
     /// The sequence of the last of them.
     pub to: u64,
-    /// The earliest of their times.
-    pub earliest: Time,
-    /// The latest of their times.
-    pub latest: Time,
-}
-
-impl Stretch {
-    fn of(record: &Record<'_>) -> Self {
-        let (sequence, time) = (record.sequence, record.time);
-        Self { from: sequence, to: sequence, earliest: time, latest: time }
-    }
-
-    fn and(self, record: &Record<'_>) -> Self {
-        Self {
-            from: self.from,
-            to: record.sequence,
-            earliest: self.earliest.min(record.time),
-            latest: self.latest.max(record.time),
-        }
-    }
 }
 
 /// The counts of a check.
@@ -123,7 +103,8 @@ impl<F: FnMut(&Checkpoint) -> bool> Checker<F> {
                 self.counts.records += 1;
                 self.tail = match record.kind {
                     Kind::Data => {
-                        Some(self.tail.map_or_else(|| Stretch::of(record), |tail| tail.and(record)))
+                        let from = self.tail.map_or(record.sequence, |tail| tail.from);
+                        Some(Stretch { from, to: record.sequence })
                     }
                     Kind::Checkpoint => None,
                 };

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::disk::{Disk, FileSystem, Segment, write_all};
 use crate::error::{AppendError, OpenError, Unsynced};
 use crate::frame;
 use crate::header::{self, Header};
+use crate::latest::latest_checkpoint;
 use crate::record::{Entry, Gap, Head, JournalId, Kind, PAYLOAD_MAX, Time, Written};
 use crate::recovery::{Found, Recovery, recover};
 use crate::segment;
@@ -155,6 +157,20 @@ impl Journal {
     /// opening, nor since.
     pub const fn last_checkpoint(&self) -> u64 {
         self.checkpoint
+    }
+
+    /// The records that are still there and that no checkpoint covers.
+    pub fn uncovered(&self) -> Option<RangeInclusive<u64>> {
+        let last = self.chain.head().sequence;
+        let covered = match self.checkpoint {
+            0 if last > 0 => {
+                let latest = latest_checkpoint(&self.directory, |_| {}).ok().flatten();
+                latest.map_or(0, |checkpoint| checkpoint.head.sequence.saturating_add(1))
+            }
+            known => known,
+        };
+        let first = covered.saturating_add(1).max(self.oldest());
+        (first <= last).then_some(first..=last)
     }
 
     /// The sequence of the last synced record.

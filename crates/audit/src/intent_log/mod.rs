@@ -370,7 +370,7 @@ fn json(begun: Option<Begun<'_>>, ended: &[u64]) -> Vec<u8> {
 fn notice(notice: &Notice) -> Vec<u8> {
     let dropped = match notice {
         Notice::Gap(gap) => gap.count,
-        Notice::Unsynced(_) => 0,
+        Notice::Unsynced(_) | Notice::Adopted(_) => 0,
     };
     format!("{{\"v\":1,\"dropped\":{dropped}}}").into_bytes()
 }

@@ -8,6 +8,7 @@ use model::Now;
 use protocol::sealed::purpose::Purpose;
 use store::audit_db::{self, Audit};
 
+use super::coverage::{Coverage, follow};
 use super::finding::{Checked, Finding, Note, RowFault, SetAside, Source, Unvouched};
 use super::set_aside::{DeadLetters, Found};
 use super::{Known, Signatures, VerifyError};
@@ -36,8 +37,7 @@ pub async fn verify(
     let journals = audit.journals().await?;
     let mut stated = Stated::default();
     for journal in &journals {
-        let mut checked =
-            one(audit, journal, &heads, &known.signatures, letters, &mut stated, progress).await?;
+        let mut checked = one(audit, journal, (&heads, known), letters, &mut stated, progress).await?;
         begin(&mut checked, journal, &known.signatures);
         all.push(checked);
     }
@@ -191,12 +191,12 @@ async fn heads_of(
 async fn one(
     audit: &Audit,
     journal: &audit_db::Journal,
-    known: &[Head],
-    signatures: &Signatures,
+    (heads, known): (&[Head], &Known),
     letters: &DeadLetters,
     stated: &mut Stated,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked, VerifyError> {
+    let signatures = &known.signatures;
     let id = JournalId(journal.id);
     let start = match journal.kept.sequence {
         0 => Chain::new(id),
@@ -209,15 +209,16 @@ async fn one(
     }
     checked.notes.extend(letters.losses(id).cloned());
 
-    let heads = match heads_of(audit, journal, known, signatures).await? {
+    let heads = match heads_of(audit, journal, heads, signatures).await? {
         Ok(heads) => heads,
         Err(finding) => {
             checked.finding = Some(finding);
             return Ok(checked);
         }
     };
+    let mut coverage = Coverage::behind(journal.kept.sequence.unsigned_abs());
     let is_right = |checkpoint: &Checkpoint| {
-        let is_right = signatures.are_right(checkpoint);
+        let is_right = follow(signatures, &mut coverage, checkpoint);
         if is_right {
             stated.take(checkpoint);
         }
@@ -255,8 +256,9 @@ async fn one(
     checked.set_aside = walk.set_aside;
     checked.unvouched = walk.lost;
     let unsigned = walk.checker.unsigned();
+    drop(walk.checker);
     if checked.finding.is_none() {
-        checked.cover(&unsigned, signatures);
+        checked.cover(&unsigned, coverage, known);
     }
     Ok(checked)
 }

@@ -1,14 +1,16 @@
 //! The chain as the files of this node have it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use journal::{Hash, Head, JournalId, Report};
+use journal::{Checkpoint, Hash, Head, JournalId, Report};
 use store::audit_db::Audit;
 
+use super::coverage::{Coverage, follow};
 use super::finding::{Checked, Finding, Note, Source};
-use super::{Known, Signatures, VerifyError, database};
+use super::{Known, VerifyError, database};
 
-/// Verifies the journals in `directories`.
+/// Verifies the journals in `directories`, the server's first.
 ///
 /// With a database, the files are compared with what the node of the name `node` shipped there. `progress`
 /// gets the bytes that are done and those of the whole journal.
@@ -26,10 +28,13 @@ pub async fn verify(
     let mut all = Vec::new();
 
     for directory in directories {
-        let Some(journal) = identity(directory)? else {
-            all.push(unidentified(directory, &known.signatures, progress)?);
+        let Some(start) = beginning(directory)? else {
+            if directory.exists() || had_journal(directory) {
+                all.push(unidentified(directory, known, progress)?);
+            }
             continue;
         };
+        let journal = start.journal;
         let mut heads: Vec<Head> =
             known.kept.iter().filter(|head| head.journal == journal).copied().collect();
         for (head, met) in known.named.iter().zip(&mut met).filter(|(head, _)| head.journal == journal) {
@@ -40,7 +45,7 @@ pub async fn verify(
             heads.extend(database::known_heads(audit, journal, &known.signatures).await?);
         }
 
-        let mut checked = one(directory, &heads, &known.signatures, progress)?;
+        let mut checked = one(directory, start.sequence, &heads, known, progress)?;
         if audit.is_none() {
             checked.notes.push(Note::NotCompared);
         }
@@ -49,8 +54,17 @@ pub async fn verify(
 
     let missed = known.named.iter().zip(met).filter(|(_, met)| !met);
     all.extend(missed.map(|(head, _)| Checked::missing(*head, Source::Elsewhere)));
-    if let (Some(audit), true) = (audit, all.iter().all(|one| one.journal.is_none())) {
-        all.extend(shipped_by(audit, node).await?);
+    // The first directory is the server's. Where it has no journal, every one of this node that only the
+    // database knows of counts as missing.
+    let is_first = |one: &Checked| {
+        let place = directories.first().map(|directory| Source::Directory(directory.clone()));
+        one.journal.is_some() && Some(&one.source) == place.as_ref()
+    };
+    if let (Some(audit), false) = (audit, all.iter().any(is_first)) {
+        let missing = shipped_by(audit, node).await?;
+        let is_there = |journal| all.iter().any(|one: &Checked| one.journal == journal);
+        let missing: Vec<_> = missing.into_iter().filter(|one| !is_there(one.journal)).collect();
+        all.extend(missing);
     }
     Ok(all)
 }
@@ -70,37 +84,59 @@ async fn shipped_by(audit: &Audit, node: &str) -> Result<Vec<Checked>, VerifyErr
     Ok(missing.collect())
 }
 
-/// The journal of a directory; `None` where it has none.
-fn identity(directory: &Path) -> Result<Option<JournalId>, VerifyError> {
+/// The record before the first one in a directory; `None` where it has no journal.
+fn beginning(directory: &Path) -> Result<Option<Head>, VerifyError> {
+    if !directory.exists() {
+        return Ok(None);
+    }
     let mut reader = journal::Reader::open(directory);
     reader.read_up_to(0).map_err(|why| VerifyError::Journal(directory.to_owned(), why))?;
-    Ok(reader.position().map(|head| head.journal))
+    Ok(reader.position())
 }
 
-/// A directory whose first segment does not say which journal it is of: it is empty, or damaged.
+/// A directory whose first segment does not say which journal it is of: it is not there, empty, or damaged.
 fn unidentified(
     directory: &Path,
-    signatures: &Signatures,
+    known: &Known,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked, VerifyError> {
-    let mut checked = one(directory, &[], signatures, progress)?;
-    if checked.finding.is_none() {
-        checked.notes.push(Note::Empty);
+    let had_one = had_journal(directory);
+    let mut checked = if directory.exists() {
+        one(directory, 0, &[], known, progress)?
+    } else {
+        Checked::new(None, Source::Directory(directory.to_owned()))
+    };
+    match checked.finding {
+        Some(_) => {}
+        None if had_one => checked.finding = Some(Finding::Empty),
+        None => checked.notes.push(Note::Empty),
     }
     Ok(checked)
 }
 
+/// Whether the files beside the directory of a journal say that it had records: intents and detail keys are
+/// written with them, and dead letters are about them.
+fn had_journal(directory: &Path) -> bool {
+    let Some(place) = directory.parent() else { return false };
+    let mut intents = fs::read_dir(place.join("intents")).into_iter().flatten().flatten();
+    let has_intents = intents.any(|file| file.path().extension().is_some_and(|it| it == "journal"));
+    has_intents || ["keys", "dead-letter.jsonl"].iter().any(|name| place.join(name).exists())
+}
+
 fn one(
     directory: &Path,
+    start: u64,
     heads: &[Head],
-    signatures: &Signatures,
+    known: &Known,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked, VerifyError> {
     let told = |at: journal::Progress| progress(at.done, at.total);
-    let report = journal::verify(directory, None, heads, |checkpoint| signatures.are_right(checkpoint), told);
+    let mut coverage = Coverage::behind(start);
+    let is_right = |checkpoint: &Checkpoint| follow(&known.signatures, &mut coverage, checkpoint);
+    let report = journal::verify(directory, None, heads, is_right, told);
     let report = report.map_err(|why| VerifyError::Directory(directory.to_owned(), why))?;
     let mut checked = Checked::of_report(directory, &report);
-    checked.cover(&report.unsigned, signatures);
+    checked.cover(&report.unsigned, coverage, known);
     Ok(checked)
 }
 

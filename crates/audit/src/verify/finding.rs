@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use journal::{Counts, Fault, Head, JournalId, Stretch};
+use journal::{Counts, Fault, Head, JournalId};
 use model::Now;
 
 use super::Signatures;
@@ -54,24 +53,6 @@ impl Checked {
         self.finding.is_none() && (self.unvouched.is_empty() || !signatures.are_required())
     }
 
-    /// Notes the records that no checkpoint covers: as unvouched for where they are too many, or reach over
-    /// too long a time, for a writer that signs; else as a note, because the last ones are not signed yet.
-    pub(super) fn cover(&mut self, unsigned: &[Stretch], signatures: &Signatures) {
-        if !signatures.are_checked() {
-            return self.notes.push(Note::NothingVouched);
-        }
-        let has_none = self.counts.checkpoints == 0;
-        for stretch in unsigned {
-            let is_over = self.end.is_none_or(|end| stretch.to < end.sequence);
-            let unvouched = Unvouched::Records(Unsigned::of(stretch));
-            if has_none || is_over || is_too_much(stretch) {
-                self.unvouched.push(unvouched);
-            } else {
-                self.notes.push(Note::NotSignedYet(Unsigned::of(stretch)));
-            }
-        }
-    }
-
     /// A journal that `source` does not have at all, though a head of it is known.
     pub(super) fn missing(head: Head, source: Source) -> Self {
         let finding = Some(Finding::Missing { sequence: head.sequence });
@@ -103,41 +84,27 @@ impl fmt::Display for Source {
     }
 }
 
-/// The longest time that records of a working journal stay without a checkpoint, which comes every minute;
-/// and their greatest number, since a checkpoint comes after every 8192 records, and a queue holds as many.
-const UNSIGNED_TIME: Duration = Duration::from_mins(2);
-const UNSIGNED_RECORDS: u64 = 20_000;
-
-fn is_too_much(stretch: &Stretch) -> bool {
-    let time = stretch.latest.since(stretch.earliest);
-    let records = stretch.to.saturating_sub(stretch.from).saturating_add(1);
-    time.is_none_or(|time| time > UNSIGNED_TIME) || records > UNSIGNED_RECORDS
-}
-
-/// Records without a signature: the first and the last of them, and their times.
+/// Records that the process which signed did not write, or that no process has signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsigned {
     /// The sequence of the first of them.
     pub from: u64,
     /// The sequence of the last of them.
     pub to: u64,
-    /// The earliest of their times.
-    pub earliest: Now,
-    /// The latest of their times.
-    pub latest: Now,
-}
-
-impl Unsigned {
-    fn of(stretch: &Stretch) -> Self {
-        let [earliest, latest] = [stretch.earliest, stretch.latest].map(|time| Now::from_micros(time.0));
-        Self { from: stretch.from, to: stretch.to, earliest, latest }
-    }
+    /// The time of the signed checkpoint before them; `None` where there is none.
+    pub since: Option<Now>,
+    /// The time of the signed checkpoint behind them, or else of the verification.
+    pub until: Now,
 }
 
 impl fmt::Display for Unsigned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, earliest, latest } = self;
-        write!(f, "records {from} to {to}, from {earliest} to {latest}")
+        let Self { from, to, since, until } = self;
+        write!(f, "records {from} to {to}, ")?;
+        match since {
+            Some(since) => write!(f, "between the checkpoint of {since} and {until}"),
+            None => write!(f, "until {until}, without a checkpoint before them"),
+        }
     }
 }
 
@@ -146,6 +113,8 @@ impl fmt::Display for Unsigned {
 pub enum Unvouched {
     /// No checkpoint covers these records.
     Records(Unsigned),
+    /// A checkpoint covers these records, which were there when the process that signed it began.
+    Adopted(Unsigned),
     /// The rows up to this sequence are not there, and no signed statement says that retention removed them.
     Kept(u64),
     /// A dead letter says that these records could not be read, and no node has signed it.
@@ -163,6 +132,11 @@ impl fmt::Display for Unvouched {
             Self::Records(records) => {
                 write!(f, "not vouched for: {records}: no signed checkpoint covers them")
             }
+            Self::Adopted(records) => write!(
+                f,
+                "not vouched for: {records}: a process that was killed wrote them, or they were forged; the \
+                 next one signed them as it found them"
+            ),
             Self::Kept(sequence) => write!(
                 f,
                 "not vouched for: records up to {sequence} are not there, and no signed statement says that \
@@ -197,6 +171,8 @@ pub enum Note {
     NothingVouched,
     /// The last records, which the next checkpoint will cover.
     NotSignedYet(Unsigned),
+    /// Records that were there when the process that signed them began, as many as one that is killed leaves.
+    Adopted(Unsigned),
     /// A shipper found other files than those that it had shipped from: put back from a copy, or short of
     /// their end.
     FilesChanged {
@@ -229,6 +205,9 @@ impl fmt::Display for Note {
 
             Self::NotSignedYet(records) => {
                 write!(f, "not vouched for yet: {records}: they are not signed until the next checkpoint")
+            }
+            Self::Adopted(records) => {
+                write!(f, "written before a crash, and signed at the next start: not vouched for: {records}")
             }
             Self::FilesChanged { shipped, reason } => {
                 write!(f, "after record {shipped} the files were other ones: {reason}")
@@ -289,6 +268,8 @@ pub enum Finding {
         /// The sequence of the known record.
         sequence: u64,
     },
+    /// There is no record, though other files or rows say that there was one.
+    Empty,
     /// Another journal states that this record is there, and it is not, or it is another one.
     Stated {
         /// The sequence of the stated record.
@@ -308,6 +289,9 @@ impl fmt::Display for Finding {
             Self::Row { sequence, at: None, fault } => write!(f, "record {sequence}: {fault}"),
             Self::Missing { sequence } => {
                 write!(f, "record {sequence}: it is known, and nothing of its journal is there")
+            }
+            Self::Empty => {
+                f.write_str("there is no record in it, and what is beside it says that there was one")
             }
             Self::Stated { sequence, by } => {
                 write!(

@@ -3,6 +3,7 @@
 //!
 //! It names the first record that was changed, removed or reordered, and changes nothing itself.
 
+mod coverage;
 pub mod database;
 pub mod files;
 mod finding;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use journal::{Checkpoint, Hash, Head, JournalId, ReadError};
-use model::hex;
+use model::{Now, hex};
 use protocol::sealed::checkpoint::{Succession, TrustedCheckpointKeys};
 use protocol::sealed::keyring::Keyring;
 use protocol::sealed::purpose::Purpose;
@@ -33,6 +34,8 @@ pub struct Known {
     pub kept: Vec<Head>,
     /// The signatures that count.
     pub signatures: Signatures,
+    /// The time of the verification.
+    pub now: Now,
 }
 
 /// The signatures of checkpoints, and the keys that tell which are right.
@@ -134,17 +137,4 @@ pub enum VerifyError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_known_head_is_read_back_as_printed() {
-        let head = Head { journal: JournalId([0xab; 16]), sequence: 7, hash: Hash([0x01; 32]) };
-        let text = KnownHead(head).to_string();
-        assert_eq!(text, format!("{}:{}:{}", head.journal, head.sequence, head.hash));
-        assert_eq!(text.parse::<KnownHead>().unwrap().0, head);
-        for bad in ["", "a:1:b", &text.replace(":7:", ":x:"), &text[1..], &format!("{text}0")] {
-            assert!(bad.parse::<KnownHead>().is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

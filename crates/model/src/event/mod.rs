@@ -39,6 +39,8 @@ words! {
         UnknownToken = "unknown_token",
         /// The token or its session has expired.
         Expired = "expired",
+        /// The session was created more than 7 days ahead of the present clock: a wrong clock did it.
+        InTheFuture = "in_the_future",
         /// The session was ended.
         Revoked = "revoked",
         /// The requested scope is not granted.
@@ -446,9 +448,9 @@ events! {
             networks: u64,
         }
         /// The database is older than a token or than this node's journal: it was restored from a backup, or
-        /// failed over. Users that it has lost keep their numbers: no other user gets one up to this.
+        /// failed over; or its sequence of user numbers was behind them. No other user gets a number up to this.
         DatabaseOutdated("database_outdated", Alarm) {
-            /// The highest user number of the token or the journal.
+            /// The highest user number of the token, the journal or the table.
             highest: UserId,
         }
         /// An operator applied what the journals name to a database that was restored to an older state.
@@ -566,6 +568,14 @@ events! {
         }
         /// Records were written, and the disk did not confirm the sync: a power failure may have lost them.
         AuditUnsynced("audit_unsynced", Alarm) {
+            /// The sequence of the first of them.
+            from: u64,
+            /// The sequence of the last of them.
+            to: u64,
+        }
+        /// Records were in the files that no checkpoint covered, when the server or a command began to write:
+        /// an earlier process was killed, or they were forged. The next checkpoint covers them.
+        AuditEndAdopted("audit_end_adopted", Alarm) {
             /// The sequence of the first of them.
             from: u64,
             /// The sequence of the last of them.

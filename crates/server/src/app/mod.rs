@@ -19,11 +19,12 @@ pub mod start_error;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use audit::Auditor;
 use auth::Services;
 use http::Request;
-use jobs::{Registry, RegistrySettings, Report, Runner};
+use jobs::{Registry, RegistrySettings, Report, Runner, Step};
 use listener::{Limits, ListenerConfig, RequestBody, Spawner, Tls};
 use model::{Event, Origin};
 use runtime::AuditContext;
@@ -68,6 +69,9 @@ pub struct App {
     connections: ConnectionLimits,
     tasks: Tasks,
 }
+
+/// How long the last checkpoint, and its shipment, may take at the end.
+const LAST_SHIPMENT: Duration = Duration::from_secs(2);
 
 impl App {
     /// Opens the database (creates an embedded one, and migrates if the configuration allows it), the master
@@ -152,7 +156,9 @@ impl App {
     pub fn start(self, ports: BoundListeners) {
         let Self { public, operations, runner, jobs, audit, auditor, tasks, limits, connections, .. } = self;
         note_life(&tasks, &audit);
-        watch_audit(&tasks, auditor);
+        watch_audit(&tasks, Arc::clone(&auditor));
+        let jobs = Arc::new(jobs);
+        ship_the_end(&tasks, auditor, Arc::clone(&jobs), runner.clone());
         for job in jobs.iter() {
             let job = Arc::clone(job);
             let runner = runner.clone();
@@ -248,6 +254,28 @@ fn watch_audit(tasks: &Tasks, auditor: Arc<Auditor>) {
         async move {
             stop.run_until_cancelled(watching).await;
             Ok::<_, Infallible>(())
+        }
+    });
+}
+
+/// When requests have ended, signs what they recorded and ships it, so that a trail in the database ends with
+/// a signature while the server is stopped. A database that does not answer is not waited for.
+fn ship_the_end(tasks: &Tasks, auditor: Arc<Auditor>, jobs: Arc<Registry>, runner: Runner) {
+    let stop = tasks.stop().working.clone();
+    tasks.spawner(Stage::Working).spawn("last records", async move {
+        stop.cancelled().await;
+        let signed = audit::blocking(move || auditor.sign_now(LAST_SHIPMENT)).await;
+        let shipped = async {
+            loop {
+                match jobs.step(&runner, "ship_audit").await {
+                    Ok(Step::Again) => {}
+                    last => break last,
+                }
+            }
+        };
+        let shipped = tokio::time::timeout(LAST_SHIPMENT, shipped).await;
+        if signed.is_err() || !matches!(shipped, Ok(Ok(_))) {
+            tracing::warn!("the last audit events are shipped to the database after the next start");
         }
     });
 }

@@ -15,7 +15,7 @@ pub use queue::{Activity, Failing, State};
 pub use ticket::{DropReason, Outcome, Ticket};
 
 use self::queue::Queue;
-use self::thread::Thread;
+use self::thread::{Thread, note};
 use crate::journal::Journal;
 use crate::record::{Gap, Time};
 
@@ -84,6 +84,9 @@ pub enum Notice {
     Gap(Gap),
     /// The records of these sequences may be missing after a power failure, because a sync failed.
     Unsynced(RangeInclusive<u64>),
+    /// The records of these sequences were in the files when this process began, and no checkpoint covered
+    /// them: an earlier process was killed, or they were forged. The next checkpoint covers them.
+    Adopted(RangeInclusive<u64>),
 }
 
 /// Writes a journal on a thread of its own, in groups.
@@ -114,6 +117,10 @@ impl Writer {
             queue.begin_with(gap);
         }
 
+        let mut notice = notice;
+        let now = (queue.clock)();
+        let found = signer.as_ref().and_then(|_| journal.uncovered());
+        let batch = found.map(|found| note(&mut notice, Notice::Adopted(found), now)).into_iter().collect();
         let thread = Thread {
             queue: Arc::clone(&queue),
             notice,
@@ -121,7 +128,7 @@ impl Writer {
             checkpoint_every: limits.checkpoint_every,
             checkpoint_records: limits.checkpoint_records,
             retry: limits.retry,
-            batch: Vec::new(),
+            batch,
             refused: None,
             checked: None,
             unchecked: head.sequence.saturating_sub(journal.last_checkpoint()),
@@ -162,6 +169,16 @@ impl Writer {
     /// Has the thread write all submitted records now.
     pub fn hurry(&self) {
         self.queue.hurry();
+    }
+
+    /// Has the thread sign and sync what is written, and waits for it at most this long.
+    pub fn sign_now(&self, most: Duration) {
+        let mut inside = self.queue.lock();
+        inside.sign = true;
+        self.queue.work.notify_one();
+        let is_waiting = |inside: &mut queue::Inside| inside.sign && inside.state.running;
+        let waited = self.queue.ended.wait_timeout_while(inside, most, is_waiting);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The current state.

@@ -93,7 +93,7 @@ pub(super) struct Queue {
     inside: Mutex<Inside>,
     /// Work arrived for the thread.
     pub(super) work: Condvar,
-    /// The thread has ended.
+    /// The thread has ended, or has made the checkpoint that was wanted.
     pub(super) ended: Condvar,
     pub(super) clock: Box<dyn Fn() -> Time + Send + Sync>,
     entries: usize,
@@ -112,6 +112,8 @@ pub(super) struct Inside {
     pub(super) finished: bool,
     /// Segments with only records before this sequence are to be removed.
     pub(super) keep_from: Option<u64>,
+    /// A checkpoint is wanted now.
+    pub(super) sign: bool,
     /// The oldest record that the thread has taken and not written.
     pub(super) taken: Option<Time>,
     /// The number of queued, and of dropped, records whose loss is detected elsewhere.
@@ -165,6 +167,7 @@ impl Queue {
             stopping: false,
             finished: false,
             keep_from: None,
+            sign: false,
             taken: None,
             vouched: 0,
             vouched_dropped: 0,

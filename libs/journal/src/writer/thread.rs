@@ -84,11 +84,20 @@ impl Thread {
             self.unpack(&mut group);
             self.write();
             let is_last = wake == Wake::Stop && (!self.batch.is_empty() || self.queue.lock().is_empty());
-            if self.batch.is_empty() && (is_last || self.is_checkpoint_due()) {
+            let is_wanted = self.queue.lock().sign;
+            if self.batch.is_empty() && (is_last || is_wanted || self.is_checkpoint_due()) {
                 self.checkpoint();
             }
-            if is_last || (wake == Wake::Time && self.pause_left().is_none()) || self.is_sync_due() {
+            if is_last
+                || is_wanted
+                || (wake == Wake::Time && self.pause_left().is_none())
+                || self.is_sync_due()
+            {
                 self.sync();
+            }
+            if is_wanted {
+                self.queue.lock().sign = false;
+                self.queue.ended.notify_all();
             }
             // a notice of a failed sync
             if is_last && !self.batch.is_empty() {
@@ -124,7 +133,7 @@ impl Thread {
             if inside.stopping {
                 return Wake::Stop;
             }
-            if inside.keep_from.is_some() {
+            if inside.keep_from.is_some() || inside.sign {
                 return Wake::Work;
             }
             // otherwise continuous submissions would postpone the next try forever
@@ -398,7 +407,7 @@ impl Event {
     }
 }
 
-fn note(notice: &mut NoticeMaker, what: Notice, time: Time) -> Event {
+pub(super) fn note(notice: &mut NoticeMaker, what: Notice, time: Time) -> Event {
     let mut payload = notice(what);
     payload.truncate(PAYLOAD_MAX);
     Event { time, payload, promise: None, is_counted: false, is_vouched: false, gap: 0 }

@@ -22,8 +22,8 @@ pub(in crate::cli) struct Verify {
     /// Verifies what is in the database instead of files
     #[arg(long)]
     database: bool,
-    /// A record that is known from elsewhere, such as the end that an earlier verification told; may be
-    /// repeated
+    /// A record that is known from elsewhere, such as the end that an earlier verification told; vouches for
+    /// those before it; may be repeated
     #[arg(long, value_name = "JOURNAL:SEQUENCE:HASH")]
     head: Vec<KnownHead>,
     /// What a sink has kept, as JSON Lines: its checkpoints and last records have to be there; may be
@@ -72,12 +72,16 @@ impl Verify {
             kept.extend(heads::read(path, &signatures)?);
         }
         let named = self.head.iter().map(|known| known.0).collect();
-        let known = Known { named, kept, signatures };
+        let known = Known { named, kept, signatures, now: now() };
 
         let checked = match &trail {
             Some(trail) if self.database => self.rows(config, trail, &known).await?,
             trail => self.files(config, trail.as_ref(), &known).await?,
         };
+        if checked.iter().all(|one| one.journal.is_none() && one.finding.is_none()) {
+            let place = if self.database { "the database".into() } else { config.data_dir.to_string_lossy() };
+            return Err(Failure::failed(format!("there is no journal in {place}")));
+        }
         tell(out, &checked, self.database, &known.signatures)?;
         let required = known.signatures.are_required();
         let bad: Vec<String> = checked.iter().flat_map(|one| complaints(one, required)).collect();
@@ -102,15 +106,8 @@ impl Verify {
     ) -> Result<Vec<Checked>, Failure> {
         let directories: Vec<PathBuf> = match &self.journal {
             Some(directory) => vec![directory.clone()],
-            None => audit_dirs(config)
-                .map(|place| place.join("journal"))
-                .into_iter()
-                .filter(|directory| directory.exists())
-                .collect(),
+            None => audit_dirs(config).map(|place| place.join("journal")).to_vec(),
         };
-        if directories.is_empty() {
-            return Err(Failure::failed(format!("there is no journal in {}", config.data_dir.display())));
-        }
 
         let audit = trail.map(|trail| &trail.audit);
         let mut bar = Bar::default();
@@ -164,9 +161,6 @@ fn tell(out: &mut Output, checked: &[Checked], database: bool, known: &Signature
             out.line(&format!("  the end: {}", KnownHead(end)))?;
         }
     }
-    if checked.is_empty() {
-        out.line("there is no journal")?;
-    }
     Ok(())
 }
 
@@ -216,6 +210,7 @@ fn place(finding: &Finding) -> Value {
         Finding::Missing { sequence } => {
             json!({"sequence": sequence, "what": "nothing of the journal is there"})
         }
+        Finding::Empty => json!({"what": finding.to_string()}),
         Finding::Stated { sequence, .. } => json!({"sequence": sequence, "what": finding.to_string()}),
     }
 }
