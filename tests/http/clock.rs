@@ -232,7 +232,7 @@ async fn a_session_of_the_future_is_not_valid_once_the_clock_is_right() {
         // Then the first has neither a refresh nor an access token, and is in no list.
         let app = node(&database, &key, START).await;
         app.events();
-        try_refresh(&app, &far.refresh).await.expect_problem(401, "token_invalid");
+        try_refresh(&app, &far.refresh).await.expect_problem(401, "refresh_refused");
         let refused = serde_json::to_value(&app.events()[0].event).unwrap();
         assert_eq!(refused["reason"], "in_the_future", "{refused}");
         me(&app, &far.access).await.expect_problem(401, "token_invalid");
