@@ -25,6 +25,7 @@ mod outputs;
 mod proxies;
 mod readme;
 mod recover;
+mod removed;
 mod rotation;
 mod seeds;
 mod service_manager;

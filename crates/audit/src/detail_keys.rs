@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -48,6 +48,8 @@ enum Task {
         users: HashSet<UserUuid>,
         forgotten: Option<oneshot::Sender<usize>>,
     },
+    /// Looks whether the file is in place.
+    Look,
     /// Signals that every earlier task was done or tried.
     Tell(SyncSender<()>),
 }
@@ -84,6 +86,12 @@ impl DetailKeyFile {
         self.tasks.try_send(Task::Keep { line: self.line(user, &key), kept }).ok()?;
         self.known().remember(user, key.clone());
         Some(Given { key, kept: Some(receipt) })
+    }
+
+    /// Has the file looked at: where it was removed, it is written again.
+    pub fn look(&self) {
+        // A slow file is looked at the next time.
+        let _ = self.tasks.try_send(Task::Look);
     }
 
     /// Queues the destruction of every key of a user in this file.
@@ -256,6 +264,14 @@ fn write(path: &Path, mut file: File, mut is_cut: bool, tasks: &Receiver<Task>) 
                 is_cut &= count == 0;
                 let _ = forgotten.map(|forgotten| forgotten.send(count));
             }),
+            Task::Look => match put_back(path, &file) {
+                Ok(None) => Ok(()),
+                Ok(Some(anew)) => {
+                    file = anew;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
             Task::Tell(told) => {
                 let _ = told.send(());
                 continue;
@@ -267,6 +283,26 @@ fn write(path: &Path, mut file: File, mut is_cut: bool, tasks: &Receiver<Task>) 
         }
         failing = done.is_err();
     }
+}
+
+/// Writes a file that was removed, replaced or moved away to its path again; `None` where it is there.
+fn put_back(path: &Path, file: &File) -> io::Result<Option<File>> {
+    let open = file.metadata()?;
+    let is_there =
+        fs::metadata(path).is_ok_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino()));
+    if is_there {
+        return Ok(None);
+    }
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let mut content = vec![0; usize::try_from(open.len()).unwrap_or(0)];
+    file.read_exact_at(&mut content, 0)?;
+    let beside = beside(path)?;
+    let mut anew = append(&beside)?;
+    anew.write_all(&content)?;
+    anew.sync_all()?;
+    put(&beside, path)?;
+    tracing::error!(file = %path.display(), "the keys of the audit trail were removed, and are written again");
+    Ok(Some(anew))
 }
 
 /// Rewrites the file without the keys of these users, if it has any; returns the file to append to, and the

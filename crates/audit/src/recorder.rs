@@ -121,6 +121,7 @@ impl Auditor {
         !state.running
             || state.write_failing.is_some()
             || state.sync_failing.is_some()
+            || state.place_failing.is_some()
             || late(state.oldest_pending)
             || late(state.busy.map(|(_, since)| since))
     }
@@ -225,6 +226,13 @@ impl Auditor {
         for entry in self.repeated.over(now) {
             drop(self.write(&entry));
         }
+    }
+
+    /// Has the files looked at: what was removed or moved away is written again, and what is lost is a record.
+    pub fn look(&self) {
+        self.writer.look();
+        self.intents.look();
+        self.detail_keys.look();
     }
 
     /// Signs and syncs what is written, within `most`.
@@ -359,6 +367,9 @@ fn notice_line(notice: &Notice, clock: &Clock) -> Vec<u8> {
         },
         Notice::Unsynced(range) => {
             model::event::Notice::AuditUnsynced { from: *range.start(), to: *range.end() }
+        }
+        Notice::Lost(range) => {
+            model::event::Notice::AuditRecordsLost { from: *range.start(), to: *range.end() }
         }
         Notice::Adopted(range) => {
             model::event::Notice::AuditEndAdopted { from: *range.start(), to: *range.end() }

@@ -30,8 +30,10 @@ pub trait Segment: Debug + Send {
     fn is_empty(&self) -> io::Result<bool> {
         self.len().map(|bytes| bytes == 0)
     }
-    /// Whether the file still has a name.
-    fn is_linked(&self) -> io::Result<bool>;
+    /// Reads some bytes at `offset`, and returns how many.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Whether this path names the file.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
     /// Syncs the file.
     fn sync(&mut self) -> io::Result<()>;
 }
@@ -73,12 +75,26 @@ impl Segment for File {
         self.metadata().map(|metadata| metadata.len())
     }
 
-    fn is_linked(&self) -> io::Result<bool> {
-        self.metadata().map(|metadata| metadata.nlink() > 0)
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, bytes, offset)
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        is_file_at(self, path)
     }
 
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
+    }
+}
+
+/// Whether a path names an open file.
+pub(crate) fn is_file_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -8,18 +8,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::chain::Chain;
-use crate::disk::{Disk, FileSystem, Segment, write_all};
+use crate::disk::{Disk, FileSystem, Segment, is_file_at, write_all};
 use crate::error::{AppendError, OpenError, Unsynced};
 use crate::frame;
 use crate::header::{self, Header};
 use crate::latest::latest_checkpoint;
 use crate::record::{Entry, Gap, Head, JournalId, Kind, PAYLOAD_MAX, Time, Written};
-use crate::recovery::{Found, Recovery, recover};
+use crate::recovery::{Found, Recovery, end_of, recover};
 use crate::segment;
 use crate::unwritten::Unwritten;
 
 /// A buffer that grew larger than this for one batch, in bytes, is freed.
 const BUFFER_KEPT: usize = 4 << 20;
+/// Bytes of a segment that are copied at once.
+const COPIED_AT_ONCE: usize = 1 << 20;
 
 /// Limits of a segment, and when a sync is due.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +69,12 @@ pub struct Journal {
     ends: Vec<usize>,
     written: Vec<Written>,
     unwritten: Unwritten,
+    /// Records whose files were removed or cut, and that no call has told yet.
+    lost: Option<RangeInclusive<u64>>,
+    /// How often files were written again.
+    rewritten: u64,
     /// Holds the lock.
-    _lock: File,
+    lock: File,
 }
 
 #[derive(Debug)]
@@ -143,7 +149,9 @@ impl Journal {
             ends: Vec::new(),
             written: Vec::new(),
             unwritten,
-            _lock: lock,
+            lost: None,
+            rewritten: 0,
+            lock,
         };
         Ok((journal, recovery))
     }
@@ -216,16 +224,20 @@ impl Journal {
         }
         let Some(current) = &mut self.current else { return Ok(()) };
         let mut result = current.segment.sync();
-        if result.is_ok() && !current.segment.is_linked().unwrap_or(true) {
-            // the file was removed: its content is lost once it is closed
-            result = Err(io::ErrorKind::NotFound.into());
+        let last = self.chain.head().sequence;
+        if result.is_ok()
+            && let Err(error) = self.stay_in_place()
+        {
+            // the content is kept in the open file: the next sync tries again
+            let first = self.synced.max(self.doubted).saturating_add(1);
+            self.doubted = last;
+            return Err(Unsynced { sequences: first..=last, error });
         }
         if result.is_ok() && self.directory_changed {
             result = self.disk.sync_directory(&self.directory);
             self.directory_changed = result.is_err();
         }
         self.pending = None;
-        let last = self.chain.head().sequence;
         if let Err(error) = result {
             self.close();
             let first = self.synced.max(self.doubted).saturating_add(1);
@@ -234,6 +246,119 @@ impl Journal {
         }
         self.synced = last;
         Ok(())
+    }
+
+    /// Checks that the path of the current segment still names its file, and that nothing was cut off it.
+    ///
+    /// The open file of a segment that was removed, replaced or moved away has its content still: it is
+    /// written to the path again, in a new directory if need be. What was cut off, or was in other segments
+    /// that are gone, is lost, and [`take_lost`](Self::take_lost) tells it once.
+    ///
+    /// # Errors
+    /// When the file cannot be written again. The content stays in the open file.
+    pub fn stay_in_place(&mut self) -> io::Result<()> {
+        let (Some(current), Some(&(number, _))) = (&self.current, self.segments.back()) else {
+            return self.make_directory();
+        };
+        let path = segment::path(&self.directory, number);
+        let is_there = current.segment.is_at(&path)?;
+        let length = current.segment.len()?;
+        if is_there && length >= current.end {
+            return Ok(());
+        }
+        if length < current.end {
+            return self.leave_cut(&path, is_there);
+        }
+
+        let end = current.end;
+        self.make_directory()?;
+        if !is_there && path.exists() {
+            fs::rename(&path, path.with_extension("replaced"))?;
+        }
+        self.rewrite(&path, end)?;
+        self.rewritten = self.rewritten.saturating_add(1);
+        self.forget_removed();
+        Ok(())
+    }
+
+    /// How often a file that was removed, replaced or moved away was written again.
+    pub const fn rewritten(&self) -> u64 {
+        self.rewritten
+    }
+
+    /// The records that were lost because their files were removed or cut, since the last call.
+    pub fn take_lost(&mut self) -> Option<RangeInclusive<u64>> {
+        self.lost.take()
+    }
+
+    /// Makes the directory again if it was removed, with a lock of this process and a note of unwritten
+    /// records.
+    fn make_directory(&mut self) -> io::Result<()> {
+        make(&self.directory)?;
+        if !is_file_at(&self.lock, &lock_path(&self.directory))? {
+            self.lock = lock(&self.directory).map_err(io::Error::other)?;
+            self.unwritten = Unwritten::open(self.disk.as_ref(), &self.directory);
+        }
+        Ok(())
+    }
+
+    /// Writes the content of the current segment, up to `end`, to a new file, and goes on in that.
+    fn rewrite(&mut self, path: &Path, end: u64) -> io::Result<()> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        let mut anew = self.disk.create(path)?;
+        anew.set_len(0)?;
+        let mut buffer = vec![0; COPIED_AT_ONCE];
+        let mut offset = 0;
+        while offset < end {
+            let read = current.segment.read_at(&mut buffer, offset)?;
+            let bytes = buffer.get(..read).filter(|bytes| !bytes.is_empty());
+            let bytes = bytes.ok_or(io::ErrorKind::UnexpectedEof)?;
+            let (written, error) = write_all(anew.as_mut(), bytes, offset);
+            if let Some(error) = error {
+                return Err(error);
+            }
+            offset = offset.saturating_add(written as u64);
+        }
+        anew.set_len(end)?;
+        anew.sync()?;
+        self.disk.sync_directory(&self.directory)?;
+        current.segment = anew;
+        Ok(())
+    }
+
+    /// Leaves a segment of which bytes were cut off: the next record begins a new one.
+    fn leave_cut(&mut self, path: &Path, is_there: bool) -> io::Result<()> {
+        self.make_directory()?;
+        let last = self.chain.head().sequence;
+        let end = if is_there { end_of(path).ok() } else { None };
+        let before = self.segments.back().and_then(|(_, first)| *first).unwrap_or(last).saturating_sub(1);
+        let kept = end.map_or(before, |end| end.sequence);
+        self.lose(kept.saturating_add(1), last);
+        self.forget_removed();
+        self.current = None;
+        Ok(())
+    }
+
+    /// Forgets segments that are not there any more; their records are lost.
+    fn forget_removed(&mut self) {
+        let Some(&(last, _)) = self.segments.back() else { return };
+        let next = |at: usize| self.segments.get(at + 1).and_then(|(_, first)| *first);
+        let is_gone = |number: u64| number != last && !segment::path(&self.directory, number).exists();
+        let gone: Vec<_> =
+            self.segments.iter().enumerate().filter(|(_, (number, _))| is_gone(*number)).collect();
+        let lost: Vec<_> = gone.iter().filter_map(|(at, (_, first))| Some(((*first)?, next(*at)?))).collect();
+        for (first, next) in lost {
+            self.lose(first, next.saturating_sub(1));
+        }
+        let directory = &self.directory;
+        self.segments.retain(|(number, _)| *number == last || segment::path(directory, *number).exists());
+    }
+
+    fn lose(&mut self, first: u64, last: u64) {
+        if first <= last {
+            let (from, to) = self.lost.as_ref().map_or((first, last), |lost| (*lost.start(), *lost.end()));
+            self.lost = Some(from.min(first)..=to.max(last));
+        }
     }
 
     /// Whether a sync is due, by [`Options::sync_bytes`] and [`Options::sync_age`].
@@ -413,8 +538,12 @@ fn make(directory: &Path) -> io::Result<()> {
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
+fn lock_path(directory: &Path) -> PathBuf {
+    directory.join("journal.lock")
+}
+
 fn lock(directory: &Path) -> Result<File, OpenError> {
-    let path = directory.join("journal.lock");
+    let path = lock_path(directory);
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(OpenError::io(&path))?;
     match file.try_lock() {

@@ -192,7 +192,7 @@ fn around(
 }
 
 /// The last good record of a segment with a valid header.
-fn end_of(path: &Path) -> Result<Head, OpenError> {
+pub(crate) fn end_of(path: &Path) -> Result<Head, OpenError> {
     let failed = OpenError::io(path);
     let file = File::open(path).map_err(&failed)?;
     let Start::Whole(header) = segment::start(&file).map_err(&failed)? else {

@@ -228,6 +228,11 @@ impl IntentLog {
         Some((number, Some(ticket).filter(|_| !is_slow)))
     }
 
+    /// Has the files looked at, see [`journal::Writer::look`].
+    pub(crate) fn look(&self) {
+        self.writer.look();
+    }
+
     /// Flushes the queued intents.
     pub(crate) fn hurry(&self) {
         self.writer.hurry();
@@ -370,7 +375,7 @@ fn json(begun: Option<Begun<'_>>, ended: &[u64]) -> Vec<u8> {
 fn notice(notice: &Notice) -> Vec<u8> {
     let dropped = match notice {
         Notice::Gap(gap) => gap.count,
-        Notice::Unsynced(_) | Notice::Adopted(_) => 0,
+        Notice::Unsynced(_) | Notice::Adopted(_) | Notice::Lost(_) => 0,
     };
     format!("{{\"v\":1,\"dropped\":{dropped}}}").into_bytes()
 }

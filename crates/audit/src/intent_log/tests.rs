@@ -75,8 +75,12 @@ impl Segment for MoodySegment {
         self.1.len()
     }
 
-    fn is_linked(&self) -> io::Result<bool> {
-        self.1.is_linked()
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.1.read_at(bytes, offset)
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.1.is_at(path)
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -573,6 +573,14 @@ events! {
             /// The sequence of the last of them.
             to: u64,
         }
+        /// Files with records were removed or cut while they were in use. The database has those that were
+        /// shipped before.
+        AuditRecordsLost("audit_records_lost", Alarm) {
+            /// The sequence of the first of them.
+            from: u64,
+            /// The sequence of the last of them.
+            to: u64,
+        }
         /// Records were in the files that no checkpoint covered, when the server or a command began to write:
         /// an earlier process was killed, or they were forged. The next checkpoint covers them.
         AuditEndAdopted("audit_end_adopted", Alarm) {

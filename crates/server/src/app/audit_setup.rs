@@ -39,6 +39,8 @@ pub enum JournalOwner {
 const DRAIN: Duration = Duration::from_secs(5);
 /// Interval of the health check of the journal.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
+/// Every so many checks, the files are looked at.
+const LOOK_EVERY: u64 = 4;
 /// How long a server waits for the previous one to exit, a command for another command, and the time between
 /// two tries.
 const SERVER_HANDOVER_WAIT: Duration = Duration::from_secs(2);
@@ -369,7 +371,16 @@ pub fn drain(auditor: &Auditor) {
 /// dropped.
 pub async fn watch(auditor: Arc<Auditor>, health: Health) {
     let mut known = Condition::Well;
-    loop {
+    let mut rewritten = 0;
+    for round in 0_u64.. {
+        if round % LOOK_EVERY == 0 {
+            auditor.look();
+        }
+        let now = auditor.state().rewritten.saturating_add(auditor.intents().rewritten);
+        if now > rewritten {
+            tracing::error!("files of the audit journal were removed or moved away, and are written again");
+            rewritten = now;
+        }
         let condition = auditor.condition();
         if condition != known {
             let (state, intents) = (auditor.state(), auditor.intents());

@@ -84,6 +84,8 @@ pub enum Notice {
     Gap(Gap),
     /// The records of these sequences may be missing after a power failure, because a sync failed.
     Unsynced(RangeInclusive<u64>),
+    /// The files of these records were removed or cut while the journal was open.
+    Lost(RangeInclusive<u64>),
     /// The records of these sequences were in the files when this process began, and no checkpoint covered
     /// them: an earlier process was killed, or they were forged. The next checkpoint covers them.
     Adopted(RangeInclusive<u64>),
@@ -179,6 +181,13 @@ impl Writer {
         let is_waiting = |inside: &mut queue::Inside| inside.sign && inside.state.running;
         let waited = self.queue.ended.wait_timeout_while(inside, most, is_waiting);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Has the thread check that the files are in place, also while nothing is written; see
+    /// [`Journal::stay_in_place`].
+    pub fn look(&self) {
+        self.queue.lock().look = true;
+        self.queue.work.notify_one();
     }
 
     /// The current state.

@@ -44,6 +44,8 @@ pub struct State {
     pub write_failing: Option<Failing>,
     /// Syncs fail.
     pub sync_failing: Option<Failing>,
+    /// Files that were removed or moved cannot be written again.
+    pub place_failing: Option<Failing>,
     /// Old segments cannot be removed.
     pub remove_failing: Option<Failing>,
     /// The current activity of the thread, and its start: a hanging disk shows here.
@@ -66,6 +68,8 @@ pub struct State {
     pub dropped: u64,
     /// Records that a failed sync left in doubt.
     pub doubtful: u64,
+    /// How often files that were removed or moved away were written again.
+    pub rewritten: u64,
     /// Checkpoints written.
     pub checkpoints: u64,
     /// Checkpoints that the signer did not sign.
@@ -114,6 +118,8 @@ pub(super) struct Inside {
     pub(super) keep_from: Option<u64>,
     /// A checkpoint is wanted now.
     pub(super) sign: bool,
+    /// The files are to be looked at.
+    pub(super) look: bool,
     /// The oldest record that the thread has taken and not written.
     pub(super) taken: Option<Time>,
     /// The number of queued, and of dropped, records whose loss is detected elsewhere.
@@ -144,6 +150,7 @@ impl Queue {
             running: true,
             write_failing: None,
             sync_failing: None,
+            place_failing: None,
             remove_failing: None,
             busy: None,
             oldest_pending: None,
@@ -155,6 +162,7 @@ impl Queue {
             bytes: 0,
             dropped: 0,
             doubtful: 0,
+            rewritten: 0,
             checkpoints: 0,
             unsigned: 0,
         };
@@ -168,6 +176,7 @@ impl Queue {
             finished: false,
             keep_from: None,
             sign: false,
+            look: false,
             taken: None,
             vouched: 0,
             vouched_dropped: 0,

@@ -84,6 +84,7 @@ impl Thread {
             self.unpack(&mut group);
             self.write();
             let is_last = wake == Wake::Stop && (!self.batch.is_empty() || self.queue.lock().is_empty());
+            self.look();
             let is_wanted = self.queue.lock().sign;
             if self.batch.is_empty() && (is_last || is_wanted || self.is_checkpoint_due()) {
                 self.checkpoint();
@@ -133,7 +134,7 @@ impl Thread {
             if inside.stopping {
                 return Wake::Stop;
             }
-            if inside.keep_from.is_some() || inside.sign {
+            if inside.keep_from.is_some() || inside.sign || inside.look {
                 return Wake::Work;
             }
             // otherwise continuous submissions would postpone the next try forever
@@ -295,12 +296,35 @@ impl Thread {
         }
     }
 
+    /// Looks whether the files are in place, if that is wanted.
+    fn look(&mut self) {
+        if !std::mem::take(&mut self.queue.lock().look) {
+            return;
+        }
+        let now = self.begin(Activity::Write);
+        let failure = self.journal.stay_in_place().err().map(|error| error.kind());
+        let mut inside = self.queue.lock();
+        inside.state.busy = None;
+        inside.state.place_failing = failing(inside.state.place_failing, failure, now);
+        drop(inside);
+        self.tell_lost(now);
+    }
+
+    /// Notes records whose files are gone, as a record.
+    fn tell_lost(&mut self, now: Time) {
+        self.queue.lock().state.rewritten = self.journal.rewritten();
+        if let Some(lost) = self.journal.take_lost() {
+            self.batch.push(note(&mut self.notice, Notice::Lost(lost), now));
+        }
+    }
+
     fn sync(&mut self) {
         if self.journal.synced() == self.journal.head().sequence {
             return;
         }
         let now = self.begin(Activity::Sync);
         let result = self.journal.sync();
+        self.tell_lost(now);
         let mut inside = self.queue.lock();
         inside.state.busy = None;
         inside.state.synced = self.journal.synced();

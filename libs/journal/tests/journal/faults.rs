@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use journal::{AppendError, Entry, Journal, Kind, Options, PAYLOAD_MAX, Time};
+use journal::{AppendError, Entry, Journal, JournalId, Kind, OpenError, Options, PAYLOAD_MAX, Time};
 
 use crate::desk::{Desk, HEADER, ID, OVERHEAD, append, calm};
 use crate::faulty::Faulty;
@@ -211,17 +211,104 @@ fn records_lost_after_a_failed_sync_show_as_removed() {
 }
 
 #[test]
-fn a_removed_segment_is_noticed_by_the_sync() {
+fn a_segment_that_is_gone_is_written_again_by_the_sync() {
+    let aside = tempfile::tempdir().expect("creates");
+    let ways: [(&str, Box<dyn Fn(&Desk)>); 5] = [
+        ("removed", Box::new(|desk| fs::remove_file(desk.segment(1)).expect("removes"))),
+        (
+            "replaced",
+            Box::new(|desk| {
+                let other = desk.path().join("other");
+                fs::write(&other, "other").expect("writes");
+                fs::rename(other, desk.segment(1)).expect("renames");
+            }),
+        ),
+        ("moved", Box::new(|desk| fs::rename(desk.segment(1), desk.path().join("moved")).expect("renames"))),
+        ("the directory removed", Box::new(|desk| fs::remove_dir_all(desk.path()).expect("removes"))),
+        (
+            "the directory moved",
+            Box::new(|desk| {
+                fs::rename(desk.path(), aside.path().join("moved")).expect("renames");
+            }),
+        ),
+    ];
+    for (what, change) in ways {
+        // given a journal with a synced and an unsynced record
+        let desk = Desk::new();
+        let (mut journal, _) = open(&desk, calm());
+        append(&mut journal, &[b"one"]);
+        journal.sync().expect("syncs");
+        append(&mut journal, &[b"two"]);
+
+        // when its file is gone
+        change(&desk);
+        append(&mut journal, &[b"three"]);
+        journal.sync().expect(what);
+        append(&mut journal, &[b"four"]);
+        journal.sync().expect(what);
+
+        // then nothing is lost, and no second process opens it
+        let report = desk.verify(&[journal.head()]);
+        assert_eq!((report.finding, report.counts.records), (None, 4), "{what}");
+        assert_eq!((journal.take_lost(), journal.rewritten()), (None, 1), "{what}");
+        let opened = Journal::open(desk.path(), calm(), JournalId([9; 16]));
+        assert!(matches!(opened, Err(OpenError::Locked(_))), "{what}");
+    }
+}
+
+#[test]
+fn what_was_cut_off_a_segment_is_told_as_lost() {
     let desk = Desk::new();
     let (mut journal, _) = open(&desk, calm());
     append(&mut journal, &[b"one"]);
-    fs::remove_file(desk.segment(1)).expect("removes");
-    let unsynced = journal.sync().expect_err("the file is gone");
-    assert_eq!((unsynced.sequences, unsynced.error.kind()), (1..=1, ErrorKind::NotFound));
+    let kept = fs::metadata(desk.segment(1)).expect("is there").len();
     append(&mut journal, &[b"two"]);
+    append(&mut journal, &[b"three"]);
     journal.sync().expect("syncs");
-    let report = desk.verify(&[]);
+    fs::File::options().write(true).open(desk.segment(1)).and_then(|file| file.set_len(kept)).expect("cuts");
+
+    journal.stay_in_place().expect("goes on");
+    assert_eq!((journal.take_lost(), journal.take_lost()), (Some(2..=3), None));
+    append(&mut journal, &[b"four"]);
+    journal.sync().expect("syncs");
+    assert_eq!(journal.head().sequence, 4, "no sequence is used twice");
+    let mut reader = journal::Reader::open(desk.path());
+    assert_eq!(reader.read().expect("reads").map(|record| record.sequence), Some(1));
+}
+
+#[test]
+fn older_segments_that_were_removed_are_told_as_lost() {
+    // given a journal with a segment for each record
+    let desk = Desk::new();
+    let (mut journal, _) = open(&desk, Options { segment_bytes: 1, ..calm() });
+    for payload in [b"one", b"two", b"tri"] {
+        append(&mut journal, &[payload]);
+    }
+    journal.sync().expect("syncs");
+
+    // when all of them are removed
+    fs::remove_dir_all(desk.path()).expect("removes");
+    journal.stay_in_place().expect("goes on");
+
+    // then the last is there again
+    assert_eq!(journal.take_lost(), Some(1..=2));
+    let report = desk.verify(&[journal.head()]);
     assert_eq!((report.finding, report.counts.records), (None, 1));
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_again_loses_nothing_while_the_file_is_open() {
+    let desk = Desk::new();
+    let (mut journal, _) = open(&desk, calm());
+    append(&mut journal, &[b"one"]);
+    fs::remove_dir_all(desk.path()).expect("removes");
+    fs::write(desk.path(), "in the way").expect("writes");
+    journal.sync().expect_err("there is a file in place of the directory");
+    append(&mut journal, &[b"two"]);
+    fs::remove_file(desk.path()).expect("removes");
+    journal.sync().expect("syncs");
+    let report = desk.verify(&[journal.head()]);
+    assert_eq!((report.finding, report.counts.records), (None, 2));
 }
 
 #[test]

@@ -126,8 +126,12 @@ impl Segment for FaultySegment {
         self.segment.len()
     }
 
-    fn is_linked(&self) -> io::Result<bool> {
-        self.segment.is_linked()
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.segment.read_at(bytes, offset)
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.segment.is_at(path)
     }
 
     fn sync(&mut self) -> io::Result<()> {

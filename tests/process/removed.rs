@@ -1,0 +1,74 @@
+//! The audit directory is removed, moved away or cut while the server runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::audit::degraded;
+use crate::node::{Setup, until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn audit(setup: &Setup) -> PathBuf {
+    setup.folder.path().join("gatewright-data/audit")
+}
+
+async fn nothing_is_lost(what: &str, change: impl Fn(&Path)) {
+    // given a server at work
+    let setup = Setup::sqlite();
+    let mut node = setup.start();
+    node.member("alice").await;
+    setup.wait_for("login_succeeded", 1);
+
+    // when its files are gone, and it is used at once and after it has noticed
+    change(&audit(&setup));
+    assert_eq!(node.log_in("alice").await.status, 200);
+    let segment = audit(&setup).join("journal/0000000001.journal");
+    until(PATIENCE, "the journal is there again", async || segment.exists()).await;
+    until(PATIENCE, "the keys are there again", async || audit(&setup).join("keys").exists()).await;
+    assert_eq!(node.log_in("alice").await.status, 200);
+    setup.wait_for("login_succeeded", 3);
+    until(PATIENCE, "nothing is degraded", async || degraded(&node).await == Value::Null).await;
+    assert!(node.server.stderr().contains("were removed or moved away"), "{what}");
+    node.server.terminate();
+
+    // then every event is in the files and in the database, after a restart too
+    let mut node = setup.start();
+    for arguments in [&["audit", "verify"][..], &["audit", "verify", "--database"]] {
+        setup.command(arguments);
+    }
+    let shown = setup.command(&["audit", "tail", "--json", "-n", "100", "--kind", "login_succeeded"]);
+    assert_eq!(shown.matches("127.0.0.1").count(), 3, "{what}: details are opened with their keys: {shown}");
+    node.server.terminate();
+}
+
+#[tokio::test]
+async fn an_audit_directory_that_is_removed_while_the_server_runs_loses_nothing() {
+    nothing_is_lost("removed", |audit| fs::remove_dir_all(audit).unwrap()).await;
+}
+
+#[tokio::test]
+async fn an_audit_directory_that_is_moved_while_the_server_runs_loses_nothing() {
+    nothing_is_lost("moved", |audit| fs::rename(audit, audit.with_extension("moved")).unwrap()).await;
+}
+
+#[tokio::test]
+async fn records_that_are_cut_off_while_the_server_runs_are_told_as_lost() {
+    // given a server at work
+    let setup = Setup::sqlite();
+    let mut node = setup.start();
+    node.member("alice").await;
+    setup.wait_for("login_succeeded", 1);
+
+    // when its journal is emptied
+    fs::write(audit(&setup).join("journal/0000000001.journal"), "").unwrap();
+
+    // then it says so without being used, and goes on
+    setup.wait_for("audit_records_lost", 1);
+    assert_eq!(node.log_in("alice").await.status, 200);
+    setup.wait_for("login_succeeded", 2);
+    until(PATIENCE, "nothing is degraded", async || degraded(&node).await == Value::Null).await;
+    node.server.terminate();
+}
