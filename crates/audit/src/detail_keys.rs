@@ -6,9 +6,9 @@
 //! the user's keys.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -293,7 +293,8 @@ fn put_back(path: &Path, file: &File) -> io::Result<Option<File>> {
     if is_there {
         return Ok(None);
     }
-    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let folder = path.parent().unwrap_or(path);
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mut content = vec![0; usize::try_from(open.len()).unwrap_or(0)];
     file.read_exact_at(&mut content, 0)?;
     let beside = beside(path)?;

@@ -1,9 +1,10 @@
 //! The writer: one write for each batch.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -305,7 +306,9 @@ impl Journal {
     /// Writes the content of the current segment, up to `end`, to a new file, and goes on in that.
     fn rewrite(&mut self, path: &Path, end: u64) -> io::Result<()> {
         let Some(current) = &mut self.current else { return Ok(()) };
-        let mut anew = self.disk.create(path)?;
+        // readers see the whole file or none
+        let beside = path.with_extension("new");
+        let mut anew = self.disk.create(&beside)?;
         anew.set_len(0)?;
         let mut buffer = vec![0; COPIED_AT_ONCE];
         let mut offset = 0;
@@ -321,6 +324,7 @@ impl Journal {
         }
         anew.set_len(end)?;
         anew.sync()?;
+        fs::rename(&beside, path)?;
         self.disk.sync_directory(&self.directory)?;
         current.segment = anew;
         Ok(())
@@ -528,12 +532,12 @@ impl Current {
     }
 }
 
-/// Creates the directory, and syncs it.
+/// Creates the directory, for its owner only, and syncs it.
 fn make(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(directory)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -177,7 +177,10 @@ impl Reader {
     fn is_still_there(&mut self) -> Result<bool, ReadError> {
         let Some(place) = &self.place else { return Ok(false) };
         let numbers = segment::list(&self.directory)?;
-        if numbers.is_empty() || numbers.contains(&place.number) {
+        // a writer whose file was removed writes it again, to another file
+        let path = segment::path(&self.directory, place.number);
+        let is_there = numbers.contains(&place.number) && place.frames.is_at(&path)?;
+        if numbers.is_empty() || is_there {
             return Ok(false);
         }
         self.position = Some(place.chain.head());

@@ -6,6 +6,7 @@ use std::ops::{Range, RangeInclusive};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::disk::is_file_at;
 use crate::frame::{self, Frame, OVERHEAD};
 use crate::header::{self, Header, NoHeader};
 use crate::record::{JournalId, Record};
@@ -108,6 +109,11 @@ impl Frames {
     /// The offset of the next record in the file.
     pub(crate) const fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Whether this path names the file.
+    pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        is_file_at(&self.file, path)
     }
 
     /// The length of the file now.

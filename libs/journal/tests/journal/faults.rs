@@ -240,6 +240,9 @@ fn a_segment_that_is_gone_is_written_again_by_the_sync() {
         journal.sync().expect("syncs");
         append(&mut journal, &[b"two"]);
 
+        let mut reader = journal::Reader::open(desk.path());
+        while reader.read().expect("reads").is_some() {}
+
         // when its file is gone
         change(&desk);
         append(&mut journal, &[b"three"]);
@@ -253,6 +256,11 @@ fn a_segment_that_is_gone_is_written_again_by_the_sync() {
         assert_eq!((journal.take_lost(), journal.rewritten()), (None, 1), "{what}");
         let opened = Journal::open(desk.path(), calm(), JournalId([9; 16]));
         assert!(matches!(opened, Err(OpenError::Locked(_))), "{what}");
+
+        // and a reader goes on where it was
+        let read = [(); 3].map(|()| reader.read().expect(what).map(|record| record.sequence));
+        let read: Vec<u64> = read.into_iter().flatten().collect();
+        assert_eq!(read, [3, 4], "{what}");
     }
 }
 
