@@ -299,6 +299,16 @@ impl Segment for FullSegment {
     }
 }
 
+/// Events of the start, and notices of the journal about its disk and about an end that it could not sign.
+const OF_THE_START: [&str; 6] = [
+    "realm_opened",
+    "master_key_added",
+    "key_created",
+    "key_activated",
+    "audit_unsynced",
+    "audit_end_adopted",
+];
+
 /// The n-th call of the journals' disk fails: every request succeeds, the journal contains every event once
 /// and in order, and the chain is intact.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -355,15 +365,7 @@ async fn a_failed_journal_write_loses_nothing() {
             }
         }
 
-        let of_the_start = [
-            "realm_opened",
-            "master_key_added",
-            "key_created",
-            "key_activated",
-            "audit_unsynced",
-            "audit_end_adopted",
-        ];
-        kinds.retain(|kind| !of_the_start.contains(&kind.as_str()));
+        kinds.retain(|kind| !OF_THE_START.contains(&kind.as_str()));
         let whole = [
             "user_registered",
             "login_succeeded",

@@ -55,6 +55,7 @@ async fn a_sequence_that_was_set_back_is_moved_by_the_first_registration() {
         register(&app, name).await.expect(201);
     }
     app.event_kinds();
+
     let url = app.database.url.clone();
     let behind = "SELECT setval(pg_get_serial_sequence('gatewright.users', 'id'), 1, false)";
     rows(&url, behind).unwrap();
@@ -66,6 +67,7 @@ async fn a_sequence_that_was_set_back_is_moved_by_the_first_registration() {
     let kinds = app.event_kinds();
     let moved = kinds.iter().filter(|kind| **kind == "database_outdated").count();
     assert_eq!(moved, 1, "the first one moves it for all: {kinds:?}");
+
     // The taken ones are still answered as such.
     rows(&url, behind).unwrap();
     register(&app, "first").await.expect_problem(409, "email_taken");

@@ -302,7 +302,7 @@ fn put_back(path: &Path, file: &File) -> io::Result<Option<File>> {
     anew.write_all(&content)?;
     anew.sync_all()?;
     put(&beside, path)?;
-    tracing::error!(file = %path.display(), "the keys of the audit trail were removed, and are written again");
+    tracing::error!(file = %path.display(), "the keys of the audit trail were gone, and are written again");
     Ok(Some(anew))
 }
 

@@ -224,6 +224,7 @@ impl Journal {
             return Ok(());
         }
         let Some(current) = &mut self.current else { return Ok(()) };
+
         let mut result = current.segment.sync();
         let last = self.chain.head().sequence;
         if result.is_ok()
@@ -238,6 +239,7 @@ impl Journal {
             result = self.disk.sync_directory(&self.directory);
             self.directory_changed = result.is_err();
         }
+
         self.pending = None;
         if let Err(error) = result {
             self.close();

@@ -232,19 +232,12 @@ async fn one(
         }
     };
 
-    let mut walk = Walk {
-        journal: id,
-        checker,
-        letters,
-        signatures,
-        trusts: None,
-        set_aside: Vec::new(),
-        lost: Vec::new(),
-    };
+    let (set_aside, lost) = (Vec::new(), Vec::new());
+    let mut walk = Walk { journal: id, checker, letters, signatures, trusts: None, set_aside, lost };
     checked.finding = records(audit, journal, &mut walk, progress).await?;
     if checked.finding.is_none() {
-        let last = u64::try_from(journal.shipped.sequence).unwrap_or(0);
-        let finished = walk.fill(last.saturating_add(1)).and_then(|()| walk.checker.finish());
+        let last = journal.shipped.sequence.unsigned_abs();
+        let finished = walk.finish(last);
         if matches!(finished, Err(Fault::CutTail { known }) if known > last) {
             checked.notes.push(Note::Behind { last });
         }
@@ -298,6 +291,12 @@ impl<F: FnMut(&Checkpoint) -> bool> Walk<'_, F> {
         let (from, to) = (letter.sequence, letter.sequence);
         self.set_aside.push(SetAside { from, to, reason: letter.reason.clone(), proved: true });
         Ok(())
+    }
+
+    /// Goes over what was set aside up to the last record, and checks that no known head is missing.
+    fn finish(&mut self, last: u64) -> Result<(), Fault> {
+        self.fill(last.saturating_add(1))?;
+        self.checker.finish()
     }
 
     /// Goes over what was set aside before this record, as far as the dead letters tell; what they do not

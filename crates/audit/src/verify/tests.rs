@@ -136,9 +136,10 @@ async fn a_start_says_that_it_signs_what_it_did_not_write() {
         // and the signature does not vouch for it, unless a killed server leaves as much by the signed times
         let (checked, is_right) = site.verify(&[]).await;
         assert_eq!(is_right, is_usual, "{checked:?}");
-        let found = match is_usual {
-            true => matches!(checked.notes[..], [Note::Adopted(_), _]),
-            false => matches!(checked.unvouched[..], [Unvouched::Adopted(_)]),
+        let found = if is_usual {
+            matches!(checked.notes[..], [Note::Adopted(_), _])
+        } else {
+            matches!(checked.unvouched[..], [Unvouched::Adopted(_)])
         };
         assert!(found, "{checked:?}");
 

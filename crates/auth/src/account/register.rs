@@ -210,6 +210,7 @@ async fn try_insert(
                     (ids, opened)
                 }
             };
+
             let number = ids.into_iter().next().ok_or(Conflict::Taken)?;
             let (user, role) = (new.uuid, new.role.clone());
             let event = event::UserRegistered { user, number, role, session };

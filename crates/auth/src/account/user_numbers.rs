@@ -82,8 +82,8 @@ pub(super) async fn pass_taken_numbers(ctx: &mut OpContext<'_>) -> Result<(), st
     if raise(ctx, highest).await? {
         tracing::error!(
             %highest,
-            "the sequence of users.id gave a number that is taken, and was moved past the highest one: it was \
-             set back, or rows were written without it"
+            "the sequence of users.id gave a number that is taken, and was moved past the highest one: it \
+             was set back, or rows were written without it"
         );
     }
     Ok(())

@@ -448,7 +448,8 @@ events! {
             networks: u64,
         }
         /// The database is older than a token or than this node's journal: it was restored from a backup, or
-        /// failed over; or its sequence of user numbers was behind them. No other user gets a number up to this.
+        /// failed over; or its sequence of user numbers was behind them. No other user gets a number up to
+        /// this.
         DatabaseOutdated("database_outdated", Alarm) {
             /// The highest user number of the token, the journal or the table.
             highest: UserId,

@@ -381,6 +381,7 @@ pub async fn watch(auditor: Arc<Auditor>, health: Health) {
             tracing::error!("files of the audit journal were removed or moved away, and are written again");
             rewritten = now;
         }
+
         let condition = auditor.condition();
         if condition != known {
             let (state, intents) = (auditor.state(), auditor.intents());

@@ -176,9 +176,9 @@ impl Writer {
     /// Has the thread sign and sync what is written, and waits for it at most this long.
     pub fn sign_now(&self, most: Duration) {
         let mut inside = self.queue.lock();
-        inside.sign = true;
+        inside.asked.sign = true;
         self.queue.work.notify_one();
-        let is_waiting = |inside: &mut queue::Inside| inside.sign && inside.state.running;
+        let is_waiting = |inside: &mut queue::Inside| inside.asked.sign && inside.state.running;
         let waited = self.queue.ended.wait_timeout_while(inside, most, is_waiting);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
@@ -186,7 +186,7 @@ impl Writer {
     /// Has the thread check that the files are in place, also while nothing is written; see
     /// [`Journal::stay_in_place`].
     pub fn look(&self) {
-        self.queue.lock().look = true;
+        self.queue.lock().asked.look = true;
         self.queue.work.notify_one();
     }
 

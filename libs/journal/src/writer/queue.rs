@@ -104,6 +104,15 @@ pub(super) struct Queue {
     bytes: usize,
 }
 
+/// What the thread is asked for besides writing.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// A checkpoint now.
+    pub(super) sign: bool,
+    /// A look at the files.
+    pub(super) look: bool,
+}
+
 pub(super) struct Inside {
     items: VecDeque<Item>,
     /// The time since which the first urgent one waits; `None` while none is urgent.
@@ -116,10 +125,7 @@ pub(super) struct Inside {
     pub(super) finished: bool,
     /// Segments with only records before this sequence are to be removed.
     pub(super) keep_from: Option<u64>,
-    /// A checkpoint is wanted now.
-    pub(super) sign: bool,
-    /// The files are to be looked at.
-    pub(super) look: bool,
+    pub(super) asked: Asked,
     /// The oldest record that the thread has taken and not written.
     pub(super) taken: Option<Time>,
     /// The number of queued, and of dropped, records whose loss is detected elsewhere.
@@ -175,8 +181,7 @@ impl Queue {
             stopping: false,
             finished: false,
             keep_from: None,
-            sign: false,
-            look: false,
+            asked: Asked::default(),
             taken: None,
             vouched: 0,
             vouched_dropped: 0,

@@ -85,7 +85,7 @@ impl Thread {
             self.write();
             let is_last = wake == Wake::Stop && (!self.batch.is_empty() || self.queue.lock().is_empty());
             self.look();
-            let is_wanted = self.queue.lock().sign;
+            let is_wanted = self.queue.lock().asked.sign;
             if self.batch.is_empty() && (is_last || is_wanted || self.is_checkpoint_due()) {
                 self.checkpoint();
             }
@@ -97,7 +97,7 @@ impl Thread {
                 self.sync();
             }
             if is_wanted {
-                self.queue.lock().sign = false;
+                self.queue.lock().asked.sign = false;
                 self.queue.ended.notify_all();
             }
             // a notice of a failed sync
@@ -134,7 +134,7 @@ impl Thread {
             if inside.stopping {
                 return Wake::Stop;
             }
-            if inside.keep_from.is_some() || inside.sign || inside.look {
+            if inside.keep_from.is_some() || inside.asked.sign || inside.asked.look {
                 return Wake::Work;
             }
             // otherwise continuous submissions would postpone the next try forever
@@ -298,7 +298,7 @@ impl Thread {
 
     /// Looks whether the files are in place, if that is wanted.
     fn look(&mut self) {
-        if !std::mem::take(&mut self.queue.lock().look) {
+        if !std::mem::take(&mut self.queue.lock().asked.look) {
             return;
         }
         let now = self.begin(Activity::Write);

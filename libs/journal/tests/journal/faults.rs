@@ -16,6 +16,9 @@ fn open(desk: &Desk, options: Options) -> (Journal, Faulty) {
     (journal, disk)
 }
 
+/// What happens to the files of a journal.
+type Change<'a> = Box<dyn Fn(&Desk) + 'a>;
+
 fn batch<'a>(payloads: &[&'a [u8]]) -> Vec<Entry<'a>> {
     payloads.iter().map(|payload| Entry { time: NOW, kind: Kind::Data, payload }).collect()
 }
@@ -213,7 +216,7 @@ fn records_lost_after_a_failed_sync_show_as_removed() {
 #[test]
 fn a_segment_that_is_gone_is_written_again_by_the_sync() {
     let aside = tempfile::tempdir().expect("creates");
-    let ways: [(&str, Box<dyn Fn(&Desk)>); 5] = [
+    let ways: [(&str, Change<'_>); 5] = [
         ("removed", Box::new(|desk| fs::remove_file(desk.segment(1)).expect("removes"))),
         (
             "replaced",

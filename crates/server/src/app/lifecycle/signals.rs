@@ -1,13 +1,11 @@
 //! Signals of the operating system, or of a test.
 //!
-//! | signal | what it does |
-//! |---|---|
-//! | SIGTERM, SIGINT | shut down; a second one stops at once |
-//! | SIGHUP | reloads the configuration |
-//! | SIGXFSZ | the write beyond a limit of file sizes fails, as on a full disk; in commands too |
-//! | SIGPIPE | ignored by Rust's runtime: a write to a closed pipe fails |
-//! | SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO | a line in the log: they mean nothing here, and tools send them to servers to which they mean "reopen the log" or "print a state" |
-//! | SIGQUIT, SIGABRT, SIGXCPU and the others | end the process at once, which is what they are sent for |
+//! - SIGTERM and SIGINT shut down; a second one stops at once. SIGHUP reloads the configuration.
+//! - SIGXFSZ: the write beyond a limit of file sizes fails, as on a full disk; in commands too. SIGPIPE is
+//!   ignored by Rust's runtime: a write to a closed pipe fails.
+//! - SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF and SIGIO leave a line in the log. They mean nothing here,
+//!   and tools send them to servers to which they mean "reopen the log" or "print the state".
+//! - SIGQUIT, SIGABRT, SIGXCPU and the others end the process at once, which is what they are sent for.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
