@@ -263,6 +263,7 @@ async fn a_killed_server_and_a_new_one_leave_a_trail_that_verifies() {
             );
         }
     };
+    setup.wait_for("login_succeeded", 1);
     verifies("a fresh server");
     node.server.signal(Signal::KILL);
     node.server.wait();
