@@ -228,9 +228,6 @@ impl Auditor {
         }
     }
 
-    /// Has the files looked at: what was removed or moved away is written again, and what is lost is a record.
-    }
-
     /// Has the files looked at: what was removed or moved away is written again, and a record names what is
     /// lost.
     pub fn look(&self) {
