@@ -27,6 +27,7 @@ pub mod redis;
 pub mod reverse_proxy;
 pub mod secrets;
 mod supervise;
+mod transaction_pooler;
 mod unprivileged;
 mod wait;
 
@@ -38,3 +39,4 @@ pub use process::Server;
 pub use proxy::{Direction, Proxy};
 pub use redis::{Redis, SharedRedis};
 pub use secrets::write_secret;
+pub use transaction_pooler::{PoolerSettings, TransactionPooler};
