@@ -2,7 +2,7 @@
 
 use fixtures::{Answer, Engine, Options, TestApp, TestDatabase, new_keyring};
 use serde_json::{Value, json};
-use testkit::postgres::rows;
+use testkit::postgres::{rows, rows_at_once};
 
 use crate::api_calls::{V1, log_in};
 
@@ -33,16 +33,9 @@ async fn everything_works_through_a_pooler_that_loses_prepared_statements() {
 
     // A plain client of the same pool sees none of the server's settings, on any connection.
     let asks = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout'), \
-                current_setting('idle_in_transaction_session_timeout'), pg_sleep(0.1)";
-    let plain: Vec<_> = (0..4)
-        .map(|_| {
-            let url = database.url.clone();
-            tokio::task::spawn_blocking(move || rows(&url, asks).unwrap().remove(0))
-        })
-        .collect();
-    for answer in plain {
-        let seen: Vec<_> = answer.await.unwrap().into_iter().take(3).map(Option::unwrap).collect();
-        assert_eq!(seen, ["0", "0", "0"]);
+                current_setting('idle_in_transaction_session_timeout')";
+    for seen in rows_at_once(&database.url, asks, 4).unwrap() {
+        assert_eq!(seen, [["0", "0", "0"].map(|value| Some(value.to_owned()))]);
     }
 }
 

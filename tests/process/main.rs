@@ -22,6 +22,7 @@ mod injection;
 mod node;
 mod nodes;
 mod outputs;
+mod poolers;
 mod proxies;
 mod readme;
 mod recover;

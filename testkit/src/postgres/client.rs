@@ -15,22 +15,44 @@ pub type Row = Vec<Option<String>>;
 /// Uses its own connection, thread and runtime, so that it works in synchronous tests and in tests with
 /// paused time.
 pub fn rows(url: &str, sql: &str) -> Result<Vec<Row>, String> {
-    let query = async || {
-        let config: Config = url.parse().map_err(|error| format!("{url}: {error}"))?;
-        let (client, connection) = config.connect(NoTls).await.map_err(|error| describe(&error))?;
-        tokio::select! {
-            rows = ask(&client, sql) => rows,
-            ended = connection => Err(format!("the connection ended: {ended:?}")),
+    blocking(async || ask(&connect(url).await?, sql).await)
+}
+
+/// Runs `sql` in transactions that are all open at once, and returns the rows of each: behind a pooler of
+/// transactions, of one on each server connection.
+pub fn rows_at_once(url: &str, sql: &str, transactions: usize) -> Result<Vec<Vec<Row>>, String> {
+    blocking(async || {
+        let (mut clients, mut all) = (Vec::new(), Vec::new());
+        for _ in 0..transactions {
+            let client = connect(url).await?;
+            ask(&client, "BEGIN").await?;
+            all.push(ask(&client, sql).await?);
+            clients.push(client);
         }
-    };
-    let blocking = || {
+        for client in clients {
+            ask(&client, "COMMIT").await?;
+        }
+        Ok(all)
+    })
+}
+
+/// Runs `query` on a thread and a runtime of its own.
+fn blocking<T: Send>(query: impl AsyncFnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let limited = async { tokio::time::timeout(LIMIT, query()).await };
         runtime.expect("a runtime starts").block_on(limited)
     };
-    std::thread::scope(|scope| scope.spawn(blocking).join())
+    std::thread::scope(|scope| scope.spawn(run).join())
         .expect("the query does not panic")
         .unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")))
+}
+
+async fn connect(url: &str) -> Result<Client, String> {
+    let config: Config = url.parse().map_err(|error| format!("{url}: {error}"))?;
+    let (client, connection) = config.connect(NoTls).await.map_err(|error| describe(&error))?;
+    tokio::task::spawn(connection);
+    Ok(client)
 }
 
 async fn ask(client: &Client, sql: &str) -> Result<Vec<Row>, String> {

@@ -5,6 +5,6 @@ mod installation;
 mod server;
 mod shared;
 
-pub use client::{Row, rows};
+pub use client::{Row, rows, rows_at_once};
 pub use server::{Postgres, PostgresBuilder};
 pub use shared::{Database, SharedPostgres};

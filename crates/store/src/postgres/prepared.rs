@@ -39,7 +39,7 @@ pub(crate) struct Prepared {
 /// makes the question wait.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often the statement is tried, until it runs in a server process other than its own.
-const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 5;
 const PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
 
 impl Prepared {
@@ -53,22 +53,25 @@ impl Prepared {
         conn: &Conn,
         spawner: &Spawner,
     ) -> Result<Self, Error> {
-        let kept = match are_kept(address, conn, spawner).await? {
-            kept if setting != PreparedStatements::Off => kept,
-            _ => false,
-        };
-        if setting == PreparedStatements::On && !kept {
-            return Err(Error::Refused(
-                "the pooler in front of PostgreSQL loses prepared statements (PgBouncer keeps them since \
-                 1.21, with max_prepared_statements); set database.prepared_statements to `auto` or `off`"
-                    .into(),
-            ));
-        }
-        if setting == PreparedStatements::Auto && !kept {
-            tracing::info!(
+        let way = look(address, conn, spawner).await?;
+        match (way, setting) {
+            (Way::Direct, _) | (_, PreparedStatements::Off) => {}
+            (Way::Keeps, PreparedStatements::Auto | PreparedStatements::On) => {
+                tracing::info!("the pooler in front of PostgreSQL keeps prepared statements: they are used");
+            }
+            (Way::Loses, PreparedStatements::Auto) => tracing::info!(
                 "the pooler in front of PostgreSQL loses prepared statements: each is sent with its text"
-            );
+            ),
+            (Way::Loses, PreparedStatements::On) => {
+                return Err(Error::Refused(
+                    "the pooler in front of PostgreSQL loses prepared statements (PgBouncer keeps them \
+                     since 1.21, with max_prepared_statements); set database.prepared_statements to `auto` \
+                     or `off`"
+                        .into(),
+                ));
+            }
         }
+        let kept = way != Way::Loses && setting != PreparedStatements::Off;
         Ok(Self { kept: Arc::new(AtomicBool::new(kept)), setting })
     }
 
@@ -94,17 +97,33 @@ impl Prepared {
     }
 }
 
-/// Whether a prepared statement can be used in another transaction, also when that runs in another server
-/// process.
-async fn are_kept(address: &Address, first: &Conn, spawner: &Spawner) -> Result<bool, Error> {
+/// What is between the store and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Nothing that gives a connection another server process between transactions.
+    Direct,
+    /// A pooler that keeps prepared statements.
+    Keeps,
+    /// A pooler that loses them, as far as can be told.
+    Loses,
+}
+
+/// Looks whether a prepared statement can be used in another transaction, also when that runs in another
+/// server process.
+async fn look(address: &Address, first: &Conn, spawner: &Spawner) -> Result<Way, Error> {
     // Where no second connection is free the first error of a lost statement decides.
-    let Ok(second) = Conn::bare(address, spawner).await else { return Ok(true) };
+    let Ok(second) = Conn::bare(address, spawner).await else { return Ok(Way::Direct) };
     if !is_pooled(first, &second).await? {
-        return Ok(true);
+        return Ok(Way::Direct);
     }
 
-    for _ in 0..ROUNDS {
-        let Ok((statement, home)) = prepare(first).await else { return Ok(false) };
+    for round in 0..ROUNDS {
+        let Ok((statement, home)) = prepare(first).await else { return Ok(Way::Loses) };
+        // A pooler that hands out its server processes in turn comes back to the same one in every round,
+        // unless the rounds have different numbers of transactions.
+        for _ in 0..round {
+            process_alone(&second).await?;
+        }
         // The second connection occupies a server process meanwhile.
         run(&second, BEGIN).await?;
         let away = timeout(PATIENCE, async {
@@ -121,12 +140,12 @@ async fn are_kept(address: &Address, first: &Conn, spawner: &Spawner) -> Result<
         run(&second, "COMMIT").await?;
 
         match away {
-            Ok((Ok(()), Ok(process), true)) if process != home => return Ok(true),
+            Ok((Ok(()), Ok(process), true)) if process != home => return Ok(Way::Keeps),
             Ok((Ok(()), Ok(process), true)) if process == home => {}
-            _ => return Ok(false),
+            _ => return Ok(Way::Loses),
         }
     }
-    Ok(false)
+    Ok(Way::Loses)
 }
 
 /// Whether two connections share a server process, or one changes it, between transactions.
