@@ -21,6 +21,7 @@ mod limits;
 mod passwords;
 mod pepper;
 mod postgres;
+mod recovery;
 mod register_to_logout;
 mod restored_database;
 mod snapshots;

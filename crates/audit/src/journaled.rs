@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use journal::{JournalId, Kind, ReadError, Reader};
+use journal::{Head, JournalId, Kind, ReadError, Reader};
 use model::intent::IntentKind;
 use model::{
-    ClientChange, ClientId, EventKind, Intent, Journaled, JournaledUser, KeyId, Now, SessionId, UserId,
+    ClientId, EventKind, Intent, Journaled, JournaledClient, JournaledUser, KeyId, Now, SessionId, UserId,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -29,8 +29,10 @@ pub struct ReadJournal {
     pub oldest: Option<Now>,
     /// What is wrong with it, if anything: records are missing after that.
     pub damage: Option<String>,
-    /// Other journals that its latest checkpoint names.
-    pub others: Vec<JournalId>,
+    /// The sequence of the last record.
+    pub end: u64,
+    /// Other journals that its latest checkpoint names, with the last record of each that is known.
+    pub others: Vec<Head>,
     /// The changes.
     pub changes: Journaled,
 }
@@ -56,6 +58,7 @@ pub fn read_journaled(
         id: first.journal,
         before: first.sequence,
         oldest: None,
+        end: first.sequence,
         others: Vec::new(),
         damage: None,
         changes: Journaled::default(),
@@ -91,8 +94,8 @@ pub fn read_journaled(
         }
     }
 
-    let stated = latest_statement(directory).map_err(ReadError::Io)?.unwrap_or_default();
-    found.others = stated.journals.iter().map(|head| head.journal).collect();
+    found.end = reader.position().map_or(found.end, |last| last.sequence);
+    found.others = latest_statement(directory).map_err(ReadError::Io)?.unwrap_or_default().journals;
     // Retention may have removed the records that name the highest number.
     found.changes.highest = found.changes.highest.max(highest_user(directory, realm)?);
     for intent in intents.map(|intents| unresolved(directory, intents)).transpose()?.unwrap_or_default() {
@@ -134,10 +137,21 @@ impl<'a> Told<'a> {
         changes.highest = changes.highest.max(number);
     }
 
-    fn of_client(&self, changes: &mut Journaled, change: ClientChange) {
+    /// Adds a change of the client that the event names.
+    fn of_client(&self, changes: &mut Journaled, change: JournaledClient) {
         let client = self.text("client").and_then(ClientId::parse);
-        let clients = client.map(|client| (client, (self.at, change))).into_iter().collect();
+        let clients = client.map(|client| (client, change)).into_iter().collect();
         changes.add(Journaled { clients, ..Journaled::default() });
+    }
+
+    fn got_secret(&self, changes: &mut Journaled) {
+        let secret = Some(self.changed_at());
+        self.of_client(changes, JournaledClient { secret, ..JournaledClient::default() });
+    }
+
+    /// The time that the change has written into a row.
+    fn changed_at(&self) -> Now {
+        time(self.members, "changed_at").unwrap_or(self.at)
     }
 
     /// Adds a change of the user that the event names.
@@ -161,6 +175,9 @@ const RULES: [(EventKind, Rule); 18] = [
         told.raise(changes, "highest");
         let epoch = told.members.get("epoch").and_then(Value::as_i64).unwrap_or(0);
         changes.epoch = changes.epoch.max(epoch);
+        if told.members.get("without_journal") == Some(&Value::Bool(true)) {
+            changes.ended_every_session = changes.ended_every_session.max(epoch);
+        }
     }),
     (EventKind::SessionRevoked, |changes, told| changes.sessions.extend(told.session)),
     (EventKind::RefreshStolen, |changes, told| changes.sessions.extend(told.session)),
@@ -168,8 +185,7 @@ const RULES: [(EventKind, Rule); 18] = [
         told.of_user(changes, |user| user.ended = Some(told.at));
     }),
     (EventKind::PasswordChanged, |changes, told| {
-        let changed = time(told.members, "changed_at").unwrap_or(told.at);
-        told.of_user(changes, |user| user.password = Some(changed));
+        told.of_user(changes, |user| user.password = Some(told.changed_at()));
     }),
     (EventKind::UserActivated, |changes, told| {
         told.of_user(changes, |user| user.active = Some((told.at, true)));
@@ -187,9 +203,11 @@ const RULES: [(EventKind, Rule); 18] = [
         let removed = told.members.get("removed").and_then(Value::as_array).into_iter().flatten();
         changes.keys.extend(removed.filter_map(Value::as_str).map(key));
     }),
-    (EventKind::ClientAdded, |changes, told| told.of_client(changes, ClientChange::Added)),
-    (EventKind::ClientRotated, |changes, told| told.of_client(changes, ClientChange::Rotated)),
-    (EventKind::ClientRemoved, |changes, told| told.of_client(changes, ClientChange::Removed)),
+    (EventKind::ClientAdded, |changes, told| told.got_secret(changes)),
+    (EventKind::ClientRotated, |changes, told| told.got_secret(changes)),
+    (EventKind::ClientRemoved, |changes, told| {
+        told.of_client(changes, JournaledClient { removed: Some(told.at), ..JournaledClient::default() });
+    }),
     (EventKind::OutcomeUnknown, |changes, told| {
         let (user, session) = (told.members.user(), told.session);
         let stamp = Some(told.at.minus(OPERATION));

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{ClientChange, ClientId, Journaled, JournaledUser, KeyId, Now, SessionId, UserId, UserKey};
+use model::{ClientId, Journaled, JournaledUser, KeyId, Now, SessionId, UserId, UserKey};
 use model::{event, intent};
 use store::Tx;
 use store::queries::user::{State, User};
 use store::queries::{client, credential, revocation, session, signing_key, transfer, user};
 
 use crate::OpContext;
-use crate::account::remove_traces;
+use crate::account::{BASIC_USER, remove_traces};
 
 /// What a recovery changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Plan {
     pub clients: Vec<ClientId>,
     /// The clients whose secret was replaced: the old one works again until it is replaced again.
     pub rotated: Vec<ClientId>,
+    /// Whether every session ends: an earlier recovery, which the database does not know, has ended them.
+    pub every_session: bool,
     /// The number of users that the journals name and the database does not have.
     pub lost_users: u64,
     /// The highest user number of the journals.
@@ -64,22 +66,20 @@ pub async fn plan(ctx: &mut OpContext<'_>, journaled: &Journaled) -> Result<Plan
         }
     }
 
-    let (keys, clients) = ctx.lease.read().await?.batch((signing_key::all(), client::all())).await?;
+    let calls = (signing_key::all(), client::all(), revocation::epoch());
+    let (keys, clients, epoch) = ctx.lease.read().await?.batch(calls).await?;
+    plan.every_session = epoch.first().is_some_and(|known| *known < journaled.ended_every_session);
     plan.keys = keys.into_iter().map(|key| key.id).filter(|key| journaled.keys.contains(key)).collect();
     for client in clients {
-        match journaled.clients.get(&client.id) {
-            Some((at, ClientChange::Removed)) if client.created_at <= *at => plan.clients.push(client.id),
-            Some((at, ClientChange::Rotated)) if client.rotated_at < at.minus(SLOWEST) => {
-                plan.rotated.push(client.id);
-            }
-            Some((_, ClientChange::Added | ClientChange::Rotated | ClientChange::Removed)) | None => {}
+        let changes = journaled.clients.get(&client.id).copied().unwrap_or_default();
+        if changes.removed.is_some_and(|at| client.created_at <= at) {
+            plan.clients.push(client.id);
+        } else if changes.secret.is_some_and(|at| client.rotated_at < at) {
+            plan.rotated.push(client.id);
         }
     }
     Ok(plan)
 }
-
-/// The longest time between the change of a client and its event.
-const SLOWEST: std::time::Duration = std::time::Duration::from_mins(1);
 
 impl Plan {
     async fn add_user(
@@ -97,9 +97,14 @@ impl Plan {
             return self.end_until(ctx, key, Now::from_micros(i64::MAX)).await;
         }
 
-        let state = changes.active.map(|(_, active)| if active { State::Active } else { State::Inactive });
+        // A change that is older than the row may have been undone by one that is in no journal any more.
+        // Such a change takes rights away, and gives none.
+        let is_newer = |at: Now| at >= found.updated_at;
+        let active = changes.active.filter(|(at, active)| !active || is_newer(*at));
+        let state = active.map(|(_, active)| if active { State::Active } else { State::Inactive });
         self.states.extend(state.filter(|state| *state != found.state).map(|state| (key, state)));
-        let role = changes.role.as_ref().map(|(_, role)| role).filter(|role| **role != found.role);
+        let role = changes.role.as_ref().filter(|(at, role)| role == BASIC_USER || is_newer(*at));
+        let role = role.map(|(_, role)| role).filter(|role| **role != found.role);
         self.roles.extend(role.map(|role| (key, role.clone())));
 
         let mut ended = changes.ended;
@@ -132,7 +137,7 @@ impl Plan {
 }
 
 /// Carries out a plan in one transaction and begins a new epoch: access tokens of before are refused. Ends
-/// every session if `all_sessions`.
+/// every session if `all_sessions`, or if the plan says so.
 ///
 /// # Errors
 /// When the database did not answer; nothing was changed then.
@@ -142,6 +147,7 @@ pub async fn recover(
     all_sessions: bool,
 ) -> Result<event::DatabaseRecovered, store::Error> {
     let (plan, now, ending) = (plan.clone(), ctx.now, ctx.ending());
+    let all_sessions = all_sessions || plan.every_session;
     let epoch = now.seconds().max(plan.epoch.saturating_add(1));
     ctx.lease
         .transact(intent::DatabaseRecovered {}, async move |tx| {

@@ -13,23 +13,23 @@ pub struct Journaled {
     pub users: BTreeMap<UserUuid, JournaledUser>,
     /// Signing keys that were removed.
     pub keys: BTreeSet<KeyId>,
-    /// Changes of clients: the newest time of each, and what happened.
-    pub clients: BTreeMap<ClientId, (Now, ClientChange)>,
+    /// Changes of clients.
+    pub clients: BTreeMap<ClientId, JournaledClient>,
     /// The highest number of a user.
     pub highest: Option<UserId>,
     /// The highest epoch that a recovery has begun.
     pub epoch: i64,
+    /// The highest epoch that a recovery has begun by ending every session; 0 for none.
+    pub ended_every_session: i64,
 }
 
-/// What happened to a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ClientChange {
-    /// It was added.
-    Added,
-    /// It has another secret.
-    Rotated,
-    /// It was removed.
-    Removed,
+/// The newest changes of one client. One that was removed may have been added again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournaledClient {
+    /// When it was removed.
+    pub removed: Option<Now>,
+    /// When it got its secret.
+    pub secret: Option<Now>,
 }
 
 /// The newest changes of one user.
@@ -59,9 +59,11 @@ impl Journaled {
         self.keys.extend(other.keys);
         self.highest = self.highest.max(other.highest);
         self.epoch = self.epoch.max(other.epoch);
-        for (client, change) in other.clients {
-            let known = self.clients.entry(client).or_insert(change);
-            *known = (*known).max(change);
+        self.ended_every_session = self.ended_every_session.max(other.ended_every_session);
+        for (id, changes) in other.clients {
+            let known = self.clients.entry(id).or_default();
+            known.removed = known.removed.max(changes.removed);
+            known.secret = known.secret.max(changes.secret);
         }
         for (uuid, changes) in other.users {
             let known = self.user(uuid);

@@ -60,8 +60,8 @@ impl Server {
 
     /// Whether the server has closed it, or sent what no client asked for.
     fn has_ended(&self) -> bool {
-        let is_silent = matches!(self.peer.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        !is_silent
+        let read = self.peer.stream.try_read(&mut [0]);
+        !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 

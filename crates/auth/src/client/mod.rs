@@ -109,7 +109,7 @@ pub async fn add(ctx: &mut OpContext<'_>, id: &str, name: &str) -> Result<Secret
         .transact(intent::ClientAdded {}, async move |tx| {
             let (added,) = tx.commit_with((client::insert(&client, &name, hash, now),)).await?;
             let client = added.into_iter().next().ok_or(ClientError::Taken)?;
-            Ok::<_, ClientError>((event::ClientAdded { client }, ()))
+            Ok::<_, ClientError>((event::ClientAdded { client, changed_at: now }, ()))
         })
         .await?;
     Ok(secret)
@@ -136,7 +136,7 @@ pub async fn rotate(ctx: &mut OpContext<'_>, id: &str) -> Result<Secret<String>,
         .transact(intent::ClientRotated {}, async move |tx| {
             let (rotated,) = tx.commit_with((client::rotate(&client, hash, now),)).await?;
             let client = rotated.into_iter().next().ok_or(ClientError::Unknown)?;
-            Ok::<_, ClientError>((event::ClientRotated { client }, ()))
+            Ok::<_, ClientError>((event::ClientRotated { client, changed_at: now }, ()))
         })
         .await?;
     Ok(secret)

@@ -316,11 +316,15 @@ events! {
         ClientAdded("client_added", Done) {
             /// The client.
             client: ClientId,
+            /// When the client was added.
+            changed_at: Now,
         }
         /// A client got a new secret.
         ClientRotated("client_rotated", Done) {
             /// The client.
             client: ClientId,
+            /// When the secret was changed.
+            changed_at: Now,
         }
         /// A client was removed.
         ClientRemoved("client_removed", Done) {
@@ -477,7 +481,8 @@ events! {
             clients: u64,
             /// The highest user number in the journals: no other user gets one up to this.
             highest: Option<UserId>,
-            /// Whether a journal was missing: then every session was ended.
+            /// Whether every session was ended, because a journal was missing: in this recovery, or in an
+            /// earlier one that the database did not know.
             without_journal: bool,
         }
         /// A change was begun and its outcome cannot be determined: the answer to COMMIT was lost, or the

@@ -158,8 +158,8 @@ impl Missing {
     }
 }
 
-/// The journals that are not given, are damaged, or do not reach back to `state`, the time of the database's
-/// state.
+/// The journals that are not given, are damaged, end too early, or do not reach back to `state`, the time of
+/// the database's state.
 fn missing(known: &[audit_db::Journal], read: &[ReadJournal], state: Option<Now>) -> Vec<Missing> {
     let mut missing = Vec::new();
     for one in known.iter().filter(|one| read.iter().all(|read| read.id.0 != one.id)) {
@@ -167,7 +167,8 @@ fn missing(known: &[audit_db::Journal], read: &[ReadJournal], state: Option<Now>
         missing.push(Missing { id: hex::encode(&one.id), node: Some(one.node.clone()), why });
     }
 
-    let named: BTreeSet<_> = read.iter().flat_map(|one| &one.others).map(|other| other.0).collect();
+    let heads: Vec<_> = read.iter().flat_map(|one| &one.others).collect();
+    let named: BTreeSet<_> = heads.iter().map(|head| head.journal.0).collect();
     for id in named {
         let is_here = known.iter().any(|one| one.id == id) || read.iter().any(|read| read.id.0 == id);
         if !is_here {
@@ -182,7 +183,16 @@ fn missing(known: &[audit_db::Journal], read: &[ReadJournal], state: Option<Now>
             one.before == 0 || one.oldest.zip(state).is_some_and(|(oldest, state)| oldest <= state);
         let removed = (!reaches_back)
             .then(|| format!("its records up to {} were removed, also those after the backup", one.before));
-        let why = one.damage.as_ref().map(|damage| format!("it is damaged: {damage}")).or(removed);
+        let shipped = known.map_or(0, |known| u64::try_from(known.shipped.sequence).unwrap_or(0));
+        let stated = heads.iter().filter(|head| head.journal == one.id).map(|head| head.sequence).max();
+        // Another copy may be whole.
+        let end = read.iter().filter(|other| other.id == one.id).map(|other| other.end).max();
+        let is_short = end.is_some_and(|end| end < shipped.max(stated.unwrap_or(0)));
+        let short = is_short.then(|| {
+            format!("it ends with record {}, and later ones have existed: this is an older copy", one.end)
+        });
+        let damage = one.damage.as_ref().map(|damage| format!("it is damaged: {damage}"));
+        let why = damage.or(short).or(removed);
         let (id, node) = (hex::encode(&one.id.0), known.map(|known| known.node.clone()));
         missing.extend(why.map(|why| Missing { id, node, why }));
     }
@@ -215,7 +225,7 @@ fn tell(
         "plan": epoch.is_none(),
         "epoch": epoch,
         "sessions": plan.sessions.len(),
-        "every_session": without,
+        "every_session": without || plan.every_session,
         "passwords": uuids(plan.passwords.iter()),
         "activated": activated,
         "deactivated": plan.states.len() - activated,

@@ -54,6 +54,7 @@ impl Prepared {
         spawner: &Spawner,
     ) -> Result<Self, Error> {
         let way = look(address, conn, spawner).await?;
+
         match (way, setting) {
             (Way::Direct, _) | (_, PreparedStatements::Off) => {}
             (Way::Keeps, PreparedStatements::Auto | PreparedStatements::On) => {
@@ -71,6 +72,7 @@ impl Prepared {
                 ));
             }
         }
+
         let kept = way != Way::Loses && setting != PreparedStatements::Off;
         Ok(Self { kept: Arc::new(AtomicBool::new(kept)), setting })
     }

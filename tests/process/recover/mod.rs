@@ -1,5 +1,8 @@
 //! `gatewright recover`: what happened after a backup is in force again after the backup was restored.
 
+mod changes;
+mod journals;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -88,6 +91,11 @@ async fn log_in_with(node: &Node, name: &str, password: &str) -> Response {
     node.client.post_form(&node.v1("token"), &[("username", name), ("password", password)]).await
 }
 
+async fn log_out(node: &Node, token: &str) {
+    let out = node.client.post_json(&node.v1("logout"), &json!({"refresh_token": token})).await;
+    assert_eq!(out.status, 204);
+}
+
 /// The successor of a refresh token.
 async fn next(node: &Node, token: &str) -> String {
     pair(&node.refresh(token).await).1
@@ -109,8 +117,7 @@ async fn what_happened_after_the_backup_is_in_force_again(mut server: Restorable
     let mut node = server.setup.start();
     let lost: Value = node.register("lost").await.json();
     let newer = next(&node, &next(&node, &keeper.1).await).await;
-    let ended = node.client.post_json(&node.v1("logout"), &json!({"refresh_token": out.1})).await;
-    assert_eq!(ended.status, 204);
+    log_out(&node, &out.1).await;
     let body = json!({"current_password": PASSWORD, "new_password": OTHER}).to_string();
     let bearer = format!("Bearer {}", changed.0);
     let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
