@@ -171,7 +171,12 @@ impl Pool {
                 Ok(conn) => return Ok((conn, false)),
                 Err(refused) => refused,
             };
-            if !is_full(&refused) || self.in_use() < 2 || Instant::now() >= deadline {
+            // Others may have given theirs back since; a permit is released after its connection is.
+            let is_alone = self.in_use() < 2;
+            if let Some(conn) = self.take_idle() {
+                return Ok((conn, true));
+            }
+            if !is_full(&refused) || is_alone || Instant::now() >= deadline {
                 return Err(refused);
             }
             // Another application may give up a connection as well.
