@@ -334,6 +334,40 @@ async fn junk_of_one_network_leaves_few_records_and_hides_nothing_about_a_user()
     assert!(repeated > 14_000, "{repeated}");
 }
 
+/// Five thousand accounts from fifty networks: the limits bound how many passwords are checked, the attack is
+/// reported, and a user from a known network logs in meanwhile.
+#[tokio::test]
+async fn spraying_and_stuffing_are_bounded_and_reported() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    register(&app, "alice").await;
+    log_in_as(&app, OWNER, "alice", PASSWORD).await.expect(200);
+    app.services.limits.set(LimitSettings::default());
+    let checked = || app.services.hasher.counts().totals().begun;
+    let before = checked();
+    app.events();
+
+    for n in 0..5_000 {
+        log_in_as(&app, &format!("198.51.100.{}", n % 50), &format!("user{n}"), "Summer2026%21").await;
+    }
+    assert_eq!(checked() - before, 500, "ten of each network");
+    app.settle("watch_logins").await;
+    app.settle("watch_logins").await;
+    let found: Vec<Value> =
+        app.events().iter().map(|entry| serde_json::to_value(&entry.event).unwrap()).collect();
+    let attacks: Vec<_> = found.iter().filter(|event| event["kind"] == "login_attack_suspected").collect();
+    let kinds: Vec<_> = attacks.iter().map(|event| event["attack"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["credential_stuffing", "password_spraying"]);
+    assert_eq!(
+        (&attacks[0]["failed"], &attacks[0]["accounts"], &attacks[0]["networks"]),
+        (&500.into(), &500.into(), &50.into())
+    );
+    let page = app.operator_get("/metrics").await.text;
+    assert!(page.contains("auth_suspicious_logins_total{kind=\"password_spraying\"} 481"), "{page}");
+
+    log_in_as(&app, OWNER, "alice", PASSWORD).await.expect(200);
+    app.close().await;
+}
+
 #[tokio::test]
 async fn ten_thousand_addresses_of_one_slash_64_are_one_client() {
     let app = TestApp::start(Engine::Sqlite).await;

@@ -256,14 +256,18 @@ async fn killed_transactions_are_resolved(node: Node) {
 
     // Neither the next process nor a successor of one killed before it marked its work as done repeats
     // anything.
+    // A start after a kill also records that it adopts what is not signed yet.
+    let outcomes = |directory: &AuditDirectory| {
+        directory.events().into_iter().filter(|event| event["kind"] != "audit_end_adopted").count()
+    };
     for directory in [directory, killed] {
-        let before = directory.events().len();
+        let before = outcomes(&directory);
         let auditor = directory.open(&node);
         let job = ReconcileIntents::new(Arc::clone(&auditor), directory.journal());
         node.runner.step(&job).await.unwrap();
         assert_eq!(auditor.unresolved(), []);
         assert!(auditor.stop(Duration::from_secs(10)).finished);
-        assert_eq!(directory.events().len(), before, "each is resolved once");
+        assert_eq!(outcomes(&directory), before, "each is resolved once");
     }
 }
 

@@ -116,9 +116,10 @@ async fn an_unwritable_journal_does_not_stop_logins_and_is_reported() {
     node.member("alice").await;
     assert_eq!(degraded(&node).await, Value::Null);
 
-    // The journal cannot write without its directory. (It would still write to a renamed one.)
+    // The journal cannot make its directory again where a file is.
     let place = journal(&setup);
     std::fs::remove_dir_all(&place).unwrap();
+    std::fs::write(&place, "").unwrap();
     until(PATIENCE, "readiness names the audit trail", async || {
         pair(&node.log_in("alice").await);
         degraded(&node).await == serde_json::json!(["audit"])
@@ -134,7 +135,7 @@ async fn an_unwritable_journal_does_not_stop_logins_and_is_reported() {
         assert_eq!(node.log_in("alice").await.status, 200, "logins still succeed");
     }
 
-    std::fs::create_dir(&place).unwrap();
+    std::fs::remove_file(&place).unwrap();
     until(PATIENCE, "the journal recovers", async || degraded(&node).await == Value::Null).await;
     assert!(metrics().await.contains("\naudit_journal_failing 0\n"));
 
@@ -152,6 +153,7 @@ async fn required_audit_refuses_changes_without_a_journal() {
 
     let place = journal(&setup);
     std::fs::remove_dir_all(&place).unwrap();
+    std::fs::write(&place, "").unwrap();
 
     until(PATIENCE, "a login is refused", async || node.log_in("alice").await.status == 503).await;
     let refused = node.log_in("alice").await;
@@ -161,7 +163,7 @@ async fn required_audit_refuses_changes_without_a_journal() {
     assert_eq!(node.me(&access).await.status, 200, "requests without an event still succeed");
     assert_eq!(node.readiness().await, 200);
 
-    std::fs::create_dir(&place).unwrap();
+    std::fs::remove_file(&place).unwrap();
     until(PATIENCE, "a login succeeds", async || node.log_in("alice").await.status == 200).await;
 }
 

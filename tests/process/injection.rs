@@ -1,5 +1,6 @@
 //! text in logged or audited fields cannot add a line or a record.
 
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -31,6 +32,9 @@ fn evil() -> Vec<String> {
 
 /// Sends raw bytes; returns `None` without an HTTP response.
 async fn send(node: &Node, head: &str, headers: &[(&str, &[u8])], body: &str) -> Option<Response> {
+    // Each from a network of its own, so that no event is only counted.
+    static SENT: AtomicU16 = AtomicU16::new(0);
+    let [high, low] = SENT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     let mut bytes = format!("{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n").into_bytes();
     for (name, value) in headers {
         bytes.extend_from_slice(name.as_bytes());
@@ -38,6 +42,7 @@ async fn send(node: &Node, head: &str, headers: &[(&str, &[u8])], body: &str) ->
         bytes.extend_from_slice(value);
         bytes.extend_from_slice(b"\r\n");
     }
+    bytes.extend_from_slice(format!("X-Forwarded-For: 10.0.{high}.{low}\r\n").as_bytes());
     bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
     let mut socket = RawConnection::open(node.address).await;
     // The server may close the connection before the whole request is sent.

@@ -77,6 +77,7 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     let login = match checked.map_err(LoginError::Unchecked)? {
         Ok(login) => login,
         Err((user, reason)) => {
+            watch_failure(ctx, &digest, &client, &given.password);
             ctx.audit.note(failed(user, reason));
             return Err(LoginError::Refused);
         }
@@ -99,6 +100,7 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
         })?,
     };
     ctx.services.limits.failures.forget(user.id);
+    ctx.services.limits.attacks.succeeded();
 
     rehash_if_outdated(ctx, &login, &given.password);
     let live = ActiveSession::opened(&pending, opened, &user, &ctx.services.settings);
@@ -213,6 +215,14 @@ fn budget(ctx: &OpContext<'_>, identifier: &str, found: Option<&Login>, client: 
         },
         None => Budget::Strangers { account },
     }
+}
+
+/// Counts a failed login among those of all accounts.
+fn watch_failure(ctx: &OpContext<'_>, account: &str, client: &AskingClient, password: &Secret<String>) {
+    let [network, _] = &client.networks;
+    let at = ctx.services.clock.monotonic();
+    let network = network.as_deref().unwrap_or_default();
+    ctx.services.limits.attacks.failed(account, network, password.expose(), at, ctx.now);
 }
 
 /// How long a network is known after a login.

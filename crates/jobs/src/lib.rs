@@ -20,6 +20,7 @@ mod runner;
 mod ship_audit;
 mod store_failures;
 mod store_rehashes;
+mod watch_logins;
 
 pub use cleanup::Cleanup;
 pub use job::{Job, JobError, Runs, Step};
@@ -35,3 +36,4 @@ pub use rotate_signing_keys::RotateSigningKeys;
 pub use runner::{Report, Runner};
 pub use store_failures::StoreFailures;
 pub use store_rehashes::StoreRehashes;
+pub use watch_logins::WatchLogins;

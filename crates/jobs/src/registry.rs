@@ -17,7 +17,7 @@ use crate::runner::until_idle;
 use crate::{
     Cleanup, Job, JobError, KeepClock, KeysOnDisk, LearnHashMix, PollRevocations, PurgeErasedKeys,
     ReconcileIntents, RecordRepeated, RepepperHashes, RotateSigningKeys, Runner, Step, StoreFailures,
-    StoreRehashes,
+    StoreRehashes, WatchLogins,
 };
 
 /// The settings of the jobs.
@@ -65,6 +65,7 @@ impl Registry {
             Arc::new(LearnHashMix),
             Arc::new(StoreRehashes),
             Arc::new(StoreFailures),
+            Arc::new(WatchLogins),
             Arc::new(RepepperHashes::default()),
         ];
 

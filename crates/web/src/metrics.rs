@@ -7,6 +7,7 @@ use std::time::Duration;
 use auth::Services;
 use auth::limits::Limit;
 use http::Method;
+use model::event::LoginAttack;
 use runtime::metric::{Collector, Histogram, HistogramSnapshot, JobMetrics, Page, float};
 
 use crate::endpoint::{Group, Matched};
@@ -288,6 +289,11 @@ fn limits(page: &mut Page, services: &Services) {
             let labels = [("rule", limit.as_str()), ("outcome", outcome)];
             page.sample(decisions, &labels, float(limits.decisions(limit, admitted)));
         }
+    }
+    let suspicious = "auth_suspicious_logins_total";
+    page.family(suspicious, "counter", "Failed logins that look like an attack on many accounts.");
+    for kind in LoginAttack::ALL {
+        page.sample(suspicious, &[("kind", kind.as_str())], float(limits.attacks.suspicious(kind)));
     }
     let (keys, bytes, shared) = limits.memory();
     page.family("rate_limit_keys", "gauge", "Networks, accounts and sessions that are counted.");

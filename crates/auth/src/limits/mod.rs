@@ -4,6 +4,7 @@
 //! library `rate-limit`.
 
 mod account;
+mod attack_watch;
 mod subject;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use rate_limit::{Backoff, Capacity, Decision, Limiter, Millis};
 
 pub use account::AccountFailures;
 pub(crate) use account::Budget;
+pub use attack_watch::{AttackWatch, SPRAYED_ACCOUNTS, STUFFED_ACCOUNTS};
 pub use rate_limit::{LONGEST, Rule};
 pub use subject::Subject;
 
@@ -114,6 +116,8 @@ pub struct Limits {
     clock: Clock,
     /// Failed logins that are not stored yet.
     pub failures: AccountFailures,
+    /// Failed logins of all accounts.
+    pub attacks: AttackWatch,
     /// Refused and admitted requests of each limit.
     decisions: [[AtomicU64; 2]; Limit::ALL.len()],
 }
@@ -138,6 +142,7 @@ impl Limits {
             local,
             clock,
             failures: AccountFailures::default(),
+            attacks: AttackWatch::default(),
             decisions: Default::default(),
         }
     }

@@ -66,6 +66,21 @@ words! {
 }
 
 words! {
+    /// What many failed logins look like.
+    LoginAttack {
+        /// Pairs of names and passwords that were stolen elsewhere are tried: many accounts, few successes.
+        CredentialStuffing = "credential_stuffing",
+        /// One password is tried for many accounts.
+        PasswordSpraying = "password_spraying",
+    }
+}
+
+impl LoginAttack {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::CredentialStuffing, Self::PasswordSpraying];
+}
+
+words! {
     /// Why a registration created no account.
     Obstacle {
         /// Another account has this email.
@@ -419,6 +434,22 @@ events! {
             /// Whether new events are printed as they arrive.
             follow: bool,
         }
+        /// The failed logins of a node within five minutes look like an attack on many accounts. Recorded
+        /// once in that time for each kind.
+        LoginAttackSuspected("login_attack_suspected", Alarm) {
+            /// What they look like.
+            attack: LoginAttack,
+            /// Failed logins so far.
+            failed: u64,
+            /// Successful logins so far.
+            succeeded: u64,
+            /// Accounts of the failed logins, existing or not; no more than 10,000 are counted.
+            accounts: u64,
+            /// Networks of the failed logins; no more than 10,000 are counted.
+            networks: u64,
+            /// When the first of them happened.
+            since: Now,
+        }
         /// A limit refused a request of a network.
         RequestLimited("request_limited", Refused) {
             /// The limit: `register`, `login`, `refresh` or `global`.
@@ -552,6 +583,7 @@ impl Event {
             | Self::KeysResealed { .. }
             | Self::RowsCleaned { .. }
             | Self::RequestLimited { .. }
+            | Self::LoginAttackSuspected { .. }
             | Self::EventsRepeated { .. }
             | Self::DatabaseOutdated { .. }
             | Self::DatabaseRecovered { .. }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Documented, Event, EventKind, LoginMethod, Member, Notice, Obstacle, Reason};
+use super::{Documented, Event, EventKind, LoginAttack, LoginMethod, Member, Notice, Obstacle, Reason};
 use crate::{ClientId, KeyId, Now, SessionId, UserUuid};
 
 /// One event of each kind, by the name of its variant.
@@ -44,6 +44,7 @@ samples! {
     bool: true,
     Now: Now::from_seconds(1_767_225_600),
     Vec<&'static str>: vec!["text"],
+    LoginAttack: LoginAttack::PasswordSpraying,
     LoginMethod: LoginMethod::Password,
     Reason: Reason::UnknownUser,
     Obstacle: Obstacle::EmailTaken,
