@@ -10,11 +10,7 @@ use audit::sinks::{JsonLines, Otlp, RemoteSink, Transport, Webhook, WebhookSecre
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::{Clock, Secret};
 use outbound::{Endpoint, EndpointError};
-use store::redis::RedisStream;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use store::redis::{Redis, RedisStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::audit_setup::{JournalOwner, audit_dir, node_name};
@@ -154,11 +150,11 @@ fn carrier(kind: Kind, config: &Config, receivers: &Receivers) -> Result<Option<
 fn redis(config: &Config, receivers: &Receivers) -> Result<Option<RedisStream>, StartError> {
     let audit = &config.audit;
     let (Some(key), Some(url)) = (&audit.redis_stream, &config.redis.url) else { return Ok(None) };
-    let url = url.expose().expose();
-    let tls = if url.starts_with("rediss://") { Some(receivers.tls()?) } else { None };
+    let address = url.address().clone();
+    let authorities = if address.is_secure() { receivers.authorities()? } else { None };
+    let redis = Redis::new(address, authorities.as_deref()).map_err(|why| refused(why.to_string()))?;
     let keep = Some(u64::from(audit.redis_stream_length)).filter(|keep| *keep > 0);
-    let stream = RedisStream::new(url, tls, key, keep, audit.sink_timeout);
-    stream.map(Some).map_err(|why| StartError::Setting { key: "redis.url", why: why.to_string() })
+    Ok(Some(RedisStream::new(redis, key, keep, audit.sink_timeout)))
 }
 
 fn webhook(audit: &AuditConfig, receivers: &Receivers) -> Result<Option<Webhook>, StartError> {
@@ -220,27 +216,6 @@ impl Receivers {
         let read = std::fs::read(file);
         let read = read.map_err(|why| refused(format!("{}: it cannot be read: {why}", file.display())))?;
         Ok(Some(read))
-    }
-
-    /// The TLS client configuration of Redis.
-    fn tls(&self) -> Result<Arc<ClientConfig>, StartError> {
-        let mut roots = RootCertStore::empty();
-        match self.authorities()? {
-            Some(pem) => {
-                for certificate in CertificateDer::pem_slice_iter(&pem) {
-                    let certificate = certificate.map_err(|why| refused(why.to_string()))?;
-                    roots.add(certificate).map_err(|why| refused(why.to_string()))?;
-                }
-            }
-            None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
-        }
-        if roots.is_empty() {
-            return Err(refused("there is no certificate of an authority".to_owned()));
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|why| refused(why.to_string()))?;
-        Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::error::ConfigError;
 use super::settings::{Config, outside};
 use super::source::Source;
-use super::url::RedisUrl;
 use super::value::Value;
 
 /// Collects errors, each with the place where the setting was written, and warnings.
@@ -83,7 +82,7 @@ pub(crate) fn check(
 
 /// Redis is used by the audit trail alone in this version.
 fn redis(config: &Config, report: &mut Report<'_>) {
-    if config.redis.url.as_ref().is_some_and(RedisUrl::is_exposed) {
+    if config.redis.url.as_ref().is_some_and(|url| url.address().is_exposed()) {
         report.warn("redis.url: password and data travel in clear text to another machine; use rediss://");
     }
     match (&config.redis.url, &config.audit.redis_stream) {

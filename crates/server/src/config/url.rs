@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use http::Uri;
 use model::Secret;
+use store::redis::Address;
 
 use super::value::{Value, Veiled};
 
@@ -60,11 +61,16 @@ fn without_password(url: &str) -> String {
         None => rest.to_owned(),
     };
     let hidden = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
+        Some((name, _)) if is_password(name) => format!("{name}=***"),
         _ => pair.to_owned(),
     };
     let query = query.map(|query| query.split('&').map(hidden).collect::<Vec<_>>().join("&"));
     query.map_or_else(|| format!("{scheme}://{rest}"), |query| format!("{scheme}://{rest}?{query}"))
+}
+
+/// Whether a parameter of a URL is a password: `password`, `sslpassword`, or `pass` of Redis' sockets.
+fn is_password(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("pass")
 }
 
 fn veiled(url: String) -> Veiled {
@@ -141,54 +147,37 @@ impl Value for DatabaseUrl {
     }
 }
 
-/// A `redis://` or `rediss://` URL. It may contain a password, so it is not printed.
+/// The URL of Redis, in one of the forms of [`store::redis::Address`]. It may contain a password, so it is
+/// not printed.
 #[derive(Clone, Debug)]
-pub struct RedisUrl(Veiled);
+pub struct RedisUrl {
+    url: Veiled,
+    address: Address,
+}
 
 impl RedisUrl {
-    /// The whole URL, password included.
-    pub fn expose(&self) -> &Secret<String> {
-        &self.0.whole
-    }
-
-    /// Whether password and data travel in clear text to another machine.
-    pub fn is_exposed(&self) -> bool {
-        let rest = self.0.shown.strip_prefix("redis://");
-        let authority = rest.and_then(|rest| rest.split(['/', '?']).next());
-        authority.is_some_and(|authority| {
-            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-            let bare = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-                Some((address, _)) => address,
-                None => host.split(':').next().unwrap_or(host),
-            };
-            !store::is_local(bare)
-        })
+    /// What the URL means.
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 }
 
 impl Value for RedisUrl {
-    const EXPECTED: &'static str = "`redis://host:port` or `rediss://user:password@host:port/database`";
+    const EXPECTED: &'static str = "`redis://user:password@host:port/database`, `rediss://…` with TLS, \
+         `unix:///path`, `redis+sentinel://host,host/service` or `redis+cluster://host,host`";
     const SECRET: bool = true;
 
     fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let (scheme, rest) = scheme(text);
-        if !matches!(scheme.as_str(), "redis" | "rediss" | "valkey" | "valkeys") {
-            return Err("it does not begin with `redis://` or `rediss://`".to_owned());
-        }
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        if host.is_empty() || host.starts_with('/') || host.chars().any(char::is_whitespace) {
-            return Err("the host is missing".to_owned());
-        }
-        Ok(Self(veiled(format!("{}://{rest}", scheme.replace("valkey", "redis")))))
+        Ok(Self { address: Address::parse(text)?, url: veiled(text.to_owned()) })
     }
 
     fn text(&self) -> String {
-        self.expose().expose().clone()
+        self.url.whole.expose().clone()
     }
 
     fn shown(&self) -> String {
-        self.0.shown.clone()
+        self.url.shown.clone()
     }
 }
 
@@ -318,14 +307,21 @@ mod tests {
         let url = RedisUrl::parse("rediss://:hunter2@h:6379/0").unwrap();
         assert_eq!(url.shown(), "rediss://:***@h:6379/0");
         assert!(!url.toml().contains("hunter2") && url.text().contains("hunter2"));
+        let url = RedisUrl::parse("redis+sentinel://:hunter2@h/main?sentinel_password=hunter2").unwrap();
+        assert_eq!(url.shown(), "redis+sentinel://:***@h/main?sentinel_password=***");
+        assert!(!format!("{url:?}").contains("hunter2"), "{url:?}");
+        assert_eq!(RedisUrl::parse("unix:///s?pass=hunter2").unwrap().shown(), "unix:///s?pass=***");
         for (text, exposed) in [
+            ("redis+cluster://:p@localhost,10.0.0.1", true),
+            ("rediss+cluster://:p@10.0.0.1", false),
+            ("unix:///s", false),
             ("redis://:p@10.0.0.1:6379/0", true),
             ("redis://cache", true),
             ("rediss://cache", false),
             ("redis://localhost:6379", false),
             ("redis://:p@[::1]:6379/0", false),
         ] {
-            assert_eq!(RedisUrl::parse(text).unwrap().is_exposed(), exposed, "{text}");
+            assert_eq!(RedisUrl::parse(text).unwrap().address().is_exposed(), exposed, "{text}");
         }
     }
 
