@@ -1,7 +1,7 @@
 //! A throwaway Redis (or Valkey), to be paused, killed and started again.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -27,15 +27,39 @@ pub struct Redis {
     folder: TempDir,
     program: PathBuf,
     port: u16,
+    role: Role,
+}
+
+/// What the program is started as.
+#[derive(Debug)]
+enum Role {
+    /// A server, with these arguments.
+    Server(Vec<String>),
+    /// A Sentinel, with these lines of configuration.
+    Sentinel(String),
 }
 
 impl Redis {
     /// Starts the server and returns when it answers.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts the server with further arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        Self::start_as(Role::Server(arguments.iter().map(|&argument| argument.to_owned()).collect()))
+    }
+
+    /// Starts a Sentinel with further lines of configuration.
+    pub(crate) fn start_sentinel(configuration: &str) -> Self {
+        Self::start_as(Role::Sentinel(configuration.to_owned()))
+    }
+
+    fn start_as(role: Role) -> Self {
         let folder = tempfile::Builder::new().prefix("gatewright-redis-").tempdir();
         let folder = folder.expect("the temporary folder is writable");
-        let mut redis =
-            Self { process: Supervised::new(Some(folder.path())), folder, program: program(), port: 0 };
+        let process = Supervised::new(Some(folder.path()));
+        let mut redis = Self { process, folder, program: program(), port: 0, role };
         for _ in 0..PORTS_TO_TRY {
             redis.port = free_port();
             if redis.run() {
@@ -80,6 +104,11 @@ impl Redis {
         ping(self.port).unwrap_or(false)
     }
 
+    /// Sends a command, its words separated by spaces, and returns the answer as it was sent.
+    pub fn command(&self, command: &str) -> String {
+        ask(self.port, command).unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
     /// Pauses it: connections stay open without an answer.
     pub fn pause(&self) {
         self.process.pause();
@@ -108,10 +137,27 @@ impl Redis {
         let log = log.expect("the log can be opened");
         let stderr = log.try_clone().expect("the log can be opened twice");
         let mut command = Command::new(&self.program);
-        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
-        command
-            .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"])
-            .arg(self.folder.path());
+
+        match &self.role {
+            Role::Server(arguments) => {
+                command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
+                command
+                    .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"])
+                    .arg(self.folder.path())
+                    .args(arguments);
+            }
+            Role::Sentinel(lines) => {
+                let file = self.folder.path().join("sentinel.conf");
+                let text = format!(
+                    "bind 127.0.0.1\nport {}\ndir {}\n{lines}",
+                    self.port,
+                    self.folder.path().display()
+                );
+                std::fs::write(&file, text).expect("the configuration can be written");
+                command.arg(file).arg("--sentinel");
+            }
+        }
+
         self.process.spawn(command.stdin(Stdio::null()).stdout(log).stderr(stderr));
         let up = wait::until(START_LIMIT, || {
             if self.process.ended().is_some() {
@@ -154,4 +200,28 @@ fn ping(port: u16) -> std::io::Result<bool> {
     let mut answer = [0; 7];
     stream.read_exact(&mut answer)?;
     Ok(&answer == b"+PONG\r\n")
+}
+
+/// Sends a command on a connection of its own.
+fn ask(port: u16, command: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(START_LIMIT))?;
+    stream.write_all(format!("{command}\r\n").as_bytes())?;
+    let mut answer = String::new();
+    answer_of(&mut BufReader::new(stream), &mut answer)?;
+    Ok(answer)
+}
+
+/// Reads one answer of RESP 2 as it was sent.
+fn answer_of(stream: &mut impl BufRead, answer: &mut String) -> std::io::Result<()> {
+    let begin = answer.len();
+    stream.read_line(answer)?;
+    let line = answer.get(begin..).unwrap_or_default().trim_end();
+    let (kind, length) = line.split_at_checked(1).unwrap_or_default();
+    let length = length.parse::<u64>();
+    match (kind, length) {
+        ("$", Ok(length)) => stream.take(length + 2).read_to_string(answer).map(drop),
+        ("*", Ok(length)) => (0..length).try_for_each(|_| answer_of(stream, answer)),
+        _ => Ok(()),
+    }
 }

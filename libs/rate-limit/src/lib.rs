@@ -134,8 +134,8 @@ impl Capacity {
     }
 }
 
-/// Whole milliseconds, rounded up, at most [`LONGEST`].
-fn millis(duration: Duration) -> u64 {
+/// A duration as it is counted: whole milliseconds, rounded up, at most [`LONGEST`].
+pub fn millis(duration: Duration) -> u64 {
     let millis = duration.min(LONGEST).as_nanos().div_ceil(1_000_000);
     u64::try_from(millis).unwrap_or(u64::MAX)
 }

@@ -34,7 +34,7 @@ pub struct Redis {
 }
 
 enum RedisClient {
-    Single(Client),
+    Single(Box<Client>),
     /// Asks the Sentinels for the primary at each connection.
     Sentinel(Box<tokio::sync::Mutex<SentinelClient>>),
     Cluster(Box<ClusterClient>),
@@ -86,6 +86,13 @@ impl Redis {
         Ok(link)
     }
 
+    /// Opens another connection, which replaces the open one.
+    pub(super) async fn reconnect(&self) -> Result<(), RedisError> {
+        let link = self.connect().await?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+        Ok(())
+    }
+
     /// Drops the open connection: the next use opens another one.
     pub(super) fn disconnect(&self) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -135,10 +142,10 @@ fn client(address: Address, authorities: Option<&[u8]>) -> Result<RedisClient, R
     Ok(match address.topology {
         Topology::Single => {
             let Some(node) = address.nodes.into_iter().next() else { return Err(no_node()) };
-            RedisClient::Single(match certificates {
+            RedisClient::Single(Box::new(match certificates {
                 Some(certificates) => Client::build_with_tls(node, certificates)?,
                 None => Client::open(node)?,
-            })
+            }))
         }
         Topology::Sentinel { service, database, login } => {
             let Some(first) = address.nodes.first() else { return Err(no_node()) };

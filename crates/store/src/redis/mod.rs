@@ -2,8 +2,10 @@
 
 mod address;
 mod connection;
+mod limits;
 mod stream;
 
 pub use address::Address;
 pub use connection::Redis;
+pub use limits::{Away, Limits};
 pub use stream::{Entry, RedisStream};

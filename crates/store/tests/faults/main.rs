@@ -11,6 +11,7 @@
 
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
+mod redis;
 mod server;
 mod wire;
 mod writer;
