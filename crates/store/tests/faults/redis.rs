@@ -22,8 +22,12 @@ async fn limits(url: &str) -> Limits {
 }
 
 fn unconnected(url: &str) -> Limits {
+    of_realm(b"realm", url)
+}
+
+fn of_realm(secret: &[u8], url: &str) -> Limits {
     let redis = Redis::new(Address::parse(url).unwrap(), None).unwrap();
-    Limits::new(redis, &spawner(), CancellationToken::new())
+    Limits::new(redis, secret, &spawner(), CancellationToken::new())
 }
 
 /// Polls until `is_so`; fails after `limit`.
@@ -104,12 +108,27 @@ async fn a_redis_that_was_emptied_goes_on_without_an_error() {
     }
 
     // A key of another type, or with another content, is replaced.
-    let name = format!("gatewright:limit:{:032x}", 9);
+    assert_eq!(admitted(&limits, 9).await, Ok(true));
+    let keys = server.command("KEYS gatewright:limit:*");
+    let name = keys.lines().last().unwrap();
     for command in [format!("LPUSH {name} x"), format!("SET {name} x")] {
+        server.command("FLUSHALL");
         server.command(&command);
         assert_eq!(admitted(&limits, 9).await, Ok(true));
-        server.command("FLUSHALL");
     }
+}
+
+#[tokio::test]
+async fn realms_in_one_redis_do_not_share_limits_and_keys_are_not_readable() {
+    let server = Server::start();
+    let (one, other) = (limits(&server.url()).await, of_realm(b"other", &server.url()));
+    until(Duration::from_secs(20), async || other.is_up()).await;
+    for realm in [&one, &other] {
+        for _ in 0..5 {
+            assert_eq!(admitted(realm, 0xC000_0201).await, Ok(true));
+        }
+    }
+    assert!(!server.command("KEYS *").contains("c0000201"));
 }
 
 #[tokio::test]

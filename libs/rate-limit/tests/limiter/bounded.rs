@@ -149,3 +149,11 @@ fn requests_and_attempts_that_share_a_slot_do_not_forgive_each_other() {
     // then no shared key passes twice
     assert!((1..=100).contains(&passed.0) && (1..=100).contains(&passed.1), "{passed:?}");
 }
+
+#[test]
+fn a_key_takes_48_bytes() {
+    assert_eq!(Limiter::KEY_BYTES, 48);
+    let empty = Limiter::most_bytes(Capacity::of_keys(0));
+    let million = Limiter::most_bytes(Capacity { keys: 1_000_000, history_bytes: 0 });
+    assert!((million - empty) / 1_000_000 < 57, "with its part of the buckets and of the shared keys");
+}

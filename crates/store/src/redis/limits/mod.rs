@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use futures_util::future::{join_all, try_join_all};
+use model::hex;
 use rate_limit::{Backoff, Decision, Key, Rule};
 use redis::{FromRedisValue, RedisError};
 use runtime::Spawner;
@@ -55,6 +57,7 @@ struct Shared {
     acquire: Script,
     attempt: Script,
     refund: Script,
+    secret: hmac::Key,
     /// How long an answer may take.
     answer: Duration,
     outages: Outages,
@@ -89,12 +92,19 @@ impl Outages {
 }
 
 impl Limits {
-    /// Limits in `redis`. A task connects, and again whenever Redis was away, until `stop`.
-    pub fn new(redis: Redis, spawner: &Spawner, stop: CancellationToken) -> Self {
-        Self::with_answer(ANSWER, redis, spawner, stop)
+    /// Limits in `redis`. Keys are hashed with `secret`, which the nodes of a realm share and other realms do
+    /// not. A task connects, and again whenever Redis was away, until `stop`.
+    pub fn new(redis: Redis, secret: &[u8], spawner: &Spawner, stop: CancellationToken) -> Self {
+        Self::with_answer(ANSWER, redis, secret, spawner, stop)
     }
 
-    fn with_answer(answer: Duration, redis: Redis, spawner: &Spawner, stop: CancellationToken) -> Self {
+    fn with_answer(
+        answer: Duration,
+        redis: Redis,
+        secret: &[u8],
+        spawner: &Spawner,
+        stop: CancellationToken,
+    ) -> Self {
         let circuits = Circuits::new(redis.is_cluster());
         let shared = Arc::new(Shared {
             redis,
@@ -103,9 +113,11 @@ impl Limits {
             acquire: Script::new(include_str!("acquire.lua")),
             attempt: Script::new(include_str!("attempt.lua")),
             refund: Script::new(include_str!("refund.lua")),
+            secret: hmac::Key::new(hmac::HMAC_SHA256, secret),
             answer,
             outages: Outages::default(),
         });
+
         let task = Arc::clone(&shared);
         spawner.spawn("limits in Redis", async move {
             stop.run_until_cancelled(task.keep_connected()).await;
@@ -140,7 +152,7 @@ impl Limits {
         if let Some(left) = self.0.denials.left(key) {
             return Ok(Err(left));
         }
-        let attempt = self.0.attempt(backoff, &name(key), None).await?;
+        let attempt = self.0.attempt(backoff, &self.0.name(key), None).await?;
         if let Err(wait) = attempt {
             self.0.denials.remember(key, wait.min(RECENT));
         }
@@ -153,7 +165,7 @@ impl Limits {
     /// [`Away`].
     pub async fn succeeded(&self, key: Key) -> Result<(), Away> {
         self.0.denials.forget(key);
-        let name = name(key);
+        let name = self.0.name(key);
         let mut command = redis::cmd("DEL");
         command.arg(&name);
         self.0.ask(&name, async |link| link.ask(&command).await).await
@@ -165,14 +177,14 @@ impl Limits {
     /// [`Away`].
     pub async fn refund(&self, key: Key) -> Result<(), Away> {
         self.0.denials.forget(key);
-        self.0.run(&self.0.refund, &name(key), &[], None).await
+        self.0.run(&self.0.refund, &self.0.name(key), &[], None).await
     }
 
     async fn decide(&self, rule: &Rule, key: Key) -> Result<Decision, Away> {
         if let Some(reset) = self.0.denials.left(key) {
             return Ok(Decision { admitted: false, remaining: 0, reset });
         }
-        let decision = self.0.acquire(rule, &name(key), None).await?;
+        let decision = self.0.acquire(rule, &self.0.name(key), None).await?;
         if !decision.admitted {
             self.0.denials.remember(key, decision.reset);
         }
@@ -181,6 +193,13 @@ impl Limits {
 }
 
 impl Shared {
+    /// The name of a key in Redis: half of a keyed hash, since keys may be addresses of clients.
+    fn name(&self, key: Key) -> String {
+        let digest = hmac::sign(&self.secret, &key.0.to_be_bytes());
+        let half = digest.as_ref().get(..16).unwrap_or_default();
+        format!("{PREFIX}{}", hex::encode(half))
+    }
+
     /// Decides about one request, at a time that only tests give.
     async fn acquire(&self, rule: &Rule, name: &str, now: Option<u64>) -> Result<Decision, Away> {
         let numbers = [u64::from(rule.most), rule.window_millis(), rule.interval()];
@@ -288,12 +307,8 @@ async fn within<T>(
     }
 }
 
+/// What the names of keys begin with.
 const PREFIX: &str = "gatewright:limit:";
-
-/// The name of a key in Redis.
-fn name(key: Key) -> String {
-    format!("{PREFIX}{:032x}", key.0)
-}
 
 fn numbers(backoff: &Backoff) -> [u64; 4] {
     let [first, most, forget] = [backoff.first, backoff.most, backoff.forget].map(rate_limit::millis);

@@ -14,7 +14,8 @@ async fn limits(url: &str) -> Limits {
     let redis = Redis::new(Address::parse(url).unwrap(), None).unwrap();
     #[expect(clippy::disallowed_methods, reason = "the runtime of the test ends its tasks")]
     let spawner = Spawner::new(|_, task| drop(tokio::spawn(task)));
-    let limits = Limits::with_answer(Duration::from_secs(20), redis, &spawner, CancellationToken::new());
+    let limits =
+        Limits::with_answer(Duration::from_secs(20), redis, b"realm", &spawner, CancellationToken::new());
     while limits.0.redis.current().is_none() {
         tokio::task::yield_now().await;
     }
@@ -97,7 +98,7 @@ fn failures_are_decided_as_in_memory() {
             match step {
                 0 => {
                     let ours = limiter.attempt(&backoff, key, Key(0), Millis(now));
-                    let theirs = limits.0.attempt(&backoff, &name(key), Some(now)).await;
+                    let theirs = limits.0.attempt(&backoff, &limits.0.name(key), Some(now)).await;
                     prop_assert_eq!(theirs, Ok(ours), "at {}", now);
                 }
                 1 => {
