@@ -30,6 +30,7 @@ mod removed;
 mod rotation;
 mod seeds;
 mod service_manager;
+mod shared_limits;
 mod signals;
 mod sinks;
 mod tampering;

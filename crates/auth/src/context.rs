@@ -167,6 +167,11 @@ impl Services {
         }
     }
 
+    /// The key of the names under which limits count in Redis; all nodes of a realm have the same.
+    pub fn limit_names(&self) -> [u8; 32] {
+        self.keyring.derive_first(Purpose::LimitName)
+    }
+
     /// The current signing keys.
     pub fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))

@@ -290,6 +290,11 @@ fn limits(page: &mut Page, services: &Services) {
             page.sample(decisions, &labels, float(limits.decisions(limit, admitted)));
         }
     }
+
+    if let Some(is_up) = limits.is_shared() {
+        page.family("gatewright_redis_up", "gauge", "Whether Redis decides about limits.");
+        page.sample("gatewright_redis_up", &[], f64::from(u8::from(is_up)));
+    }
     let suspicious = "auth_suspicious_logins_total";
     page.family(suspicious, "counter", "Failed logins that look like an attack on many accounts.");
     for kind in LoginAttack::ALL {

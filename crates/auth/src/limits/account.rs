@@ -45,7 +45,7 @@ impl Limits {
     ///
     /// # Errors
     /// How long to wait when there were too many.
-    pub(crate) fn attempt(&self, budget: Budget) -> Result<Attempt, Duration> {
+    pub(crate) async fn attempt(&self, budget: Budget) -> Result<Attempt, Duration> {
         let (subject, is_of_stranger) = match budget {
             Budget::Strangers { account } => (Subject::Account(account), true),
             Budget::KnownNetwork { account_and_network } => (Subject::Account(account_and_network), false),
@@ -53,14 +53,29 @@ impl Limits {
         };
         let key = subject.key(NUMBER);
         if let Some(backoff) = self.read(super::LimitSettings::backoff) {
-            self.local.attempt(&backoff, key, subject.shared(NUMBER), self.now())?;
+            let here = || self.local.attempt(&backoff, key, subject.shared(NUMBER), self.now());
+            match self.shared.get() {
+                Some(shared) => match shared.attempt(&backoff, key).await {
+                    // It counts here too, for the time when Redis is away.
+                    Ok(answer) => {
+                        answer?;
+                        let _ = here();
+                    }
+                    Err(_) => here()?,
+                },
+                None => here()?,
+            }
         }
         Ok(Attempt { key, is_of_stranger })
     }
 
     /// The password was right: earlier failures of the budget are forgotten.
-    pub(crate) fn succeeded(&self, attempt: &Attempt) {
+    pub(crate) async fn succeeded(&self, attempt: &Attempt) {
         self.local.succeeded(attempt.key);
+        if let Some(shared) = self.shared.get() {
+            // While Redis is away, the wait of the account lasts for its time.
+            let _ = shared.succeeded(attempt.key).await;
+        }
     }
 
     /// The password was wrong for this user, if there is one.
@@ -71,8 +86,11 @@ impl Limits {
     }
 
     /// The password was not checked.
-    pub(crate) fn undecided(&self, attempt: &Attempt) {
+    pub(crate) async fn undecided(&self, attempt: &Attempt) {
         self.local.refund(attempt.key);
+        if let Some(shared) = self.shared.get() {
+            let _ = shared.refund(attempt.key).await;
+        }
     }
 
     /// Whether strangers have failed so often that the password works only from networks and sessions that

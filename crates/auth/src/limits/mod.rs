@@ -8,7 +8,7 @@ mod attack_watch;
 mod subject;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::Clock;
@@ -18,6 +18,7 @@ pub use account::AccountFailures;
 pub(crate) use account::Budget;
 pub use attack_watch::{AttackWatch, SPRAYED_ACCOUNTS, STUFFED_ACCOUNTS};
 pub use rate_limit::{LONGEST, Rule};
+use store::redis;
 pub use subject::Subject;
 
 /// A limit of requests.
@@ -113,6 +114,8 @@ pub const KEYS: usize = 1_000_000;
 pub struct Limits {
     settings: RwLock<LimitSettings>,
     local: Limiter,
+    /// The limits that nodes share, where there is a Redis.
+    shared: OnceLock<redis::Limits>,
     clock: Clock,
     /// Failed logins that are not stored yet.
     pub failures: AccountFailures,
@@ -120,6 +123,11 @@ pub struct Limits {
     pub attacks: AttackWatch,
     /// Refused and admitted requests of each limit.
     decisions: [[AtomicU64; 2]; Limit::ALL.len()],
+}
+
+/// The decision that refuses the request, if one does.
+pub fn refusal(checked: &[Checked]) -> Option<Checked> {
+    checked.iter().find(|one| !one.decision.admitted).copied()
 }
 
 /// What a limit decided.
@@ -140,6 +148,7 @@ impl Limits {
         Self {
             settings: RwLock::new(settings),
             local,
+            shared: OnceLock::new(),
             clock,
             failures: AccountFailures::default(),
             attacks: AttackWatch::default(),
@@ -152,15 +161,54 @@ impl Limits {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
-    /// Counts a request in one limit, if it is on.
-    pub fn check(&self, limit: Limit, subject: Subject) -> Option<Checked> {
-        let rule = self.read(|settings| settings.rule(limit))?;
-        let (key, shared) = (subject.key(limit.number()), subject.shared(limit.number()));
-        let decision = self.local.acquire(&rule, key, shared, self.now());
-        if let Some(count) = self.count(limit, decision.admitted) {
-            count.fetch_add(1, Ordering::Relaxed);
+    /// Shares the limits with the other nodes; once.
+    pub fn share(&self, redis: redis::Limits) {
+        let _ = self.shared.set(redis);
+    }
+
+    /// Whether the nodes' shared limits work; `None` where they have none.
+    pub fn is_shared(&self) -> Option<bool> {
+        self.shared.get().map(redis::Limits::is_up)
+    }
+
+    /// Counts a request in these limits, as far as they are on, up to the first that refuses it. With Redis
+    /// it counts in all of them, in one round trip.
+    pub async fn check(&self, limits: &[Limit], subject: Subject) -> Vec<Checked> {
+        let rule = |limit: &Limit| Some((*limit, self.read(|settings| settings.rule(*limit))?));
+        let rules: Vec<_> = limits.iter().filter_map(rule).collect();
+        let mut checked = Vec::with_capacity(rules.len());
+        let answers = match self.shared.get().filter(|_| !rules.is_empty()) {
+            Some(shared) => {
+                let call = |(limit, rule): &(Limit, Rule)| (*rule, subject.key(limit.number()));
+                shared.acquire(&rules.iter().map(call).collect::<Vec<_>>()).await.ok()
+            }
+            None => None,
+        };
+
+        for (at, (limit, rule)) in rules.into_iter().enumerate() {
+            let answer = answers.as_ref().and_then(|answers| answers.get(at).copied());
+            // What Redis admits counts here too, for the time when Redis is away.
+            let here = || {
+                let (key, shared) = (subject.key(limit.number()), subject.shared(limit.number()));
+                self.local.acquire(&rule, key, shared, self.now())
+            };
+            let decision = match answer {
+                Some(refused) if !refused.admitted => refused,
+                Some(admitted) => {
+                    here();
+                    admitted
+                }
+                None => here(),
+            };
+            if let Some(count) = self.count(limit, decision.admitted) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            checked.push(Checked { limit, rule, decision });
+            if !decision.admitted {
+                break;
+            }
         }
-        Some(Checked { limit, rule, decision })
+        checked
     }
 
     /// How many requests the limit has admitted, or refused.

@@ -49,15 +49,23 @@ pub(crate) async fn check_password(
     budget: Budget,
 ) -> Result<Result<credential::Login, (Option<UserUuid>, Reason)>, Unchecked> {
     let limits = &ctx.services.limits;
-    let attempt = limits.attempt(budget).map_err(Unchecked::Limited)?;
+    // Redis may be asked: no connection is held meanwhile.
+    ctx.lease.park();
+    let attempt = limits.attempt(budget).await.map_err(Unchecked::Limited)?;
     let user = found.as_ref().map(|login| (login.user.uuid, login.user.id));
     let is_closed = found.as_ref().is_some_and(|login| limits.is_closed(&attempt, login));
 
-    let checked = compare(ctx, found, password, account).await.inspect_err(|_| limits.undecided(&attempt))?;
+    let checked = match compare(ctx, found, password, account).await {
+        Ok(checked) => checked,
+        Err(refusal) => {
+            limits.undecided(&attempt).await;
+            return Err(refusal.into());
+        }
+    };
     Ok(match checked {
         Ok(_) if is_closed => Err((user.map(|user| user.0), Reason::Closed)),
         Ok(login) => {
-            limits.succeeded(&attempt);
+            limits.succeeded(&attempt).await;
             Ok(login)
         }
         Err(reason) => {

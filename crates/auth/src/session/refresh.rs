@@ -11,9 +11,9 @@ use super::active::{ActiveSession, end_of_day};
 use super::client::RequestClient;
 use super::lifetime::{latest_creation, tokens_end};
 use super::replay::replay;
-use crate::OpContext;
-use crate::limits::{Checked, Limit, Subject};
+use crate::limits::{Checked, Limit, Subject, refusal};
 use crate::token::{MintError, Tokens, mint};
+use crate::{OpContext, Services};
 
 /// Why a session cannot be refreshed.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +52,12 @@ pub async fn refresh(
 ) -> Result<Tokens, RefreshError> {
     let Ok(token) = RefreshToken::decode(sent.expose(), &ctx.services.macs) else {
         if let Some(address) = ctx.audit.origin().address {
-            admit(ctx, Subject::Network(address))?;
+            admit(ctx.services, Subject::Network(address)).await?;
         }
         ctx.audit.note(Event::RefreshFailed { user: None, session: None, reason: Reason::UnknownToken });
         return Err(RefreshError::Refused);
     };
-    admit(ctx, Subject::Session(token.session))?;
+    admit(ctx.services, Subject::Session(token.session)).await?;
 
     let scope = scope.filter(|scope| !scope.is_empty());
     if let Some(asked) = scope {
@@ -109,11 +109,9 @@ pub async fn refresh(
     tokens.map_err(RefreshError::Mint)
 }
 
-fn admit(ctx: &OpContext<'_>, subject: Subject) -> Result<(), RefreshError> {
-    match ctx.services.limits.check(Limit::Refresh, subject) {
-        Some(checked) if !checked.decision.admitted => Err(RefreshError::Limited(checked)),
-        _ => Ok(()),
-    }
+async fn admit(services: &Services, subject: Subject) -> Result<(), RefreshError> {
+    let checked = services.limits.check(&[Limit::Refresh], subject).await;
+    refusal(&checked).map_or(Ok(()), |refused| Err(RefreshError::Limited(refused)))
 }
 
 #[derive(Debug, thiserror::Error)]

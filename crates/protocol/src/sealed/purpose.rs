@@ -134,6 +134,16 @@ purposes! {
         life: "as the master key",
         moves_on: MovesOn::MadeAnew,
     }
+    /// Makes the names of what limits count in Redis.
+    LimitName {
+        label: "gatewright derived key v1: limit name",
+        what: "keyed hashes of networks, accounts and sessions that limits count in Redis",
+        algorithm: "HMAC-SHA-256; key by HKDF-SHA-256 of the master key",
+        place: "Redis, until a limit's time is over",
+        holder: "server",
+        life: "as the master key",
+        moves_on: MovesOn::MadeAnew,
+    }
     /// Makes the key that signs checkpoints of the audit trail.
     CheckpointSigning {
         label: "gatewright derived key v1: audit checkpoint signing",

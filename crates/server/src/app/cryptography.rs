@@ -80,7 +80,7 @@ const OTHERS: [[&str; 5]; 12] = [
     [
         "TLS of outgoing connections",
         "TLS 1.2 and 1.3 (rustls), the system's authorities or the named ones",
-        "`database.tls_ca_file`, `audit.sink_ca_file`",
+        "`database.tls_ca_file`, `redis.tls_ca_file`, `audit.sink_ca_file`",
         "server and commands",
         "one connection",
     ],

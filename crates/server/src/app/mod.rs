@@ -11,6 +11,7 @@ pub mod listeners;
 pub mod logging;
 pub mod master_key;
 pub(crate) mod open_files;
+mod redis;
 pub mod reload;
 pub(crate) mod service_manager;
 mod sinks;
@@ -96,6 +97,7 @@ impl App {
         let is_empty = is_empty(&core).await?;
         note_known(&core, config, &spawner).await;
         let Core { store, services, audit, auditor } = core;
+        redis::share_limits(config, &services, tasks)?;
         let (health, report) = (tasks.health().clone(), report(tasks.health()));
         let background = Arc::new(store.background);
         let runner = Runner::new(
@@ -127,10 +129,7 @@ impl App {
             collectors: deps.collectors.into_iter().chain([audit_metrics(Arc::clone(&auditor))]).collect(),
             clock: deps.clock,
             spawner: tasks.spawner(Stage::Serving),
-            health: Arc::new(move || ServerHealth {
-                stopping: health.phase() != Phase::Running,
-                degraded: health.degraded().into_iter().map(str::to_owned).collect(),
-            }),
+            health: server_health(health, Arc::clone(&services)),
             settings: config.web(&public_url),
         });
         Ok(Self {
@@ -197,6 +196,16 @@ impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App").field("public_url", &self.public_url).finish_non_exhaustive()
     }
+}
+
+/// The health that readiness shows.
+fn server_health(health: Health, services: Arc<Services>) -> Arc<dyn Fn() -> ServerHealth + Send + Sync> {
+    Arc::new(move || {
+        let redis = (services.limits.is_shared() == Some(false)).then_some(redis::REDIS);
+        let mut degraded: Vec<_> = health.degraded().into_iter().chain(redis).map(str::to_owned).collect();
+        degraded.sort();
+        ServerHealth { stopping: health.phase() != Phase::Running, degraded }
+    })
 }
 
 /// Reports the state of a component to readiness.

@@ -10,7 +10,7 @@ use audit::sinks::{JsonLines, Otlp, RemoteSink, Transport, Webhook, WebhookSecre
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::{Clock, Secret};
 use outbound::{Endpoint, EndpointError};
-use store::redis::{Redis, RedisStream};
+use store::redis::RedisStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::audit_setup::{JournalOwner, audit_dir, node_name};
@@ -132,7 +132,7 @@ fn carrier(kind: Kind, config: &Config, receivers: &Receivers) -> Result<Option<
     let audit = &config.audit;
     Ok(match kind {
         Kind::Stdout => audit.stdout.then(|| Transport::JsonLines(JsonLines::new(std::io::stdout()))),
-        Kind::Redis => redis(config, receivers)?.map(Transport::Stream),
+        Kind::Redis => redis(config)?.map(Transport::Stream),
         Kind::Webhook => webhook(audit, receivers)?.map(Transport::Webhook),
         Kind::Otlp => match &audit.otlp_endpoint {
             Some(url) => {
@@ -147,12 +147,10 @@ fn carrier(kind: Kind, config: &Config, receivers: &Receivers) -> Result<Option<
     })
 }
 
-fn redis(config: &Config, receivers: &Receivers) -> Result<Option<RedisStream>, StartError> {
+fn redis(config: &Config) -> Result<Option<RedisStream>, StartError> {
     let audit = &config.audit;
     let (Some(key), Some(url)) = (&audit.redis_stream, &config.redis.url) else { return Ok(None) };
-    let address = url.address().clone();
-    let authorities = if address.is_secure() { receivers.authorities()? } else { None };
-    let redis = Redis::new(address, authorities.as_deref()).map_err(|why| refused(why.to_string()))?;
+    let redis = super::redis::connect(url, config)?;
     let keep = Some(u64::from(audit.redis_stream_length)).filter(|keep| *keep > 0);
     Ok(Some(RedisStream::new(redis, key, keep, audit.sink_timeout)))
 }

@@ -80,24 +80,11 @@ pub(crate) fn check(
     redis(config, &mut report);
 }
 
-/// Redis is used by the audit trail alone in this version.
 fn redis(config: &Config, report: &mut Report<'_>) {
     if config.redis.url.as_ref().is_some_and(|url| url.address().is_exposed()) {
         report.warn("redis.url: password and data travel in clear text to another machine; use rediss://");
     }
-    match (&config.redis.url, &config.audit.redis_stream) {
-        (None, Some(_)) => report.error("audit.redis_stream", "redis.url is required with it"),
-        (Some(_), None) => {
-            let source = report.sources.get("redis.url").unwrap_or(&Source::Default);
-            let text = "has an effect only with audit.redis_stream in this version";
-            report.warn(format!("redis.url ({source}) {text}"));
-
-            // The environment may have `REDIS_URL` for another program; only Gatewright's own settings are an
-            // error.
-            if !matches!(source, Source::Environment(name) if name == "REDIS_URL") {
-                report.error("redis.url", "allowed only with audit.redis_stream in this version");
-            }
-        }
-        (None, None) | (Some(_), Some(_)) => {}
+    if config.redis.url.is_none() && config.audit.redis_stream.is_some() {
+        report.error("audit.redis_stream", "redis.url is required with it");
     }
 }

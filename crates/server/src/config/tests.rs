@@ -127,13 +127,11 @@ fn a_rate_is_a_number_in_a_time_or_off() {
 }
 
 #[test]
-fn redis_without_a_stream_is_refused_unless_the_url_may_be_of_another_program() {
-    let own = messages(load("[redis]\nurl = 'redis://localhost'\n", &[], &[]));
-    assert_eq!(own.len(), 1, "{own:?}");
-    assert!(own[0].contains("allowed only with audit.redis_stream"), "{own:?}");
-
-    let foreign = load("", &[("REDIS_URL", "redis://localhost")], &[]).unwrap();
-    assert_eq!(foreign.warnings.len(), 1, "{:?}", foreign.warnings);
+fn a_stream_needs_a_redis_and_a_redis_needs_no_stream() {
+    let found = messages(load("[audit]\nredis_stream = 'audit'\n", &[], &[]));
+    assert!(found.len() == 1 && found[0].contains("redis.url is required with it"), "{found:?}");
+    let alone = load("", &[("REDIS_URL", "redis://localhost")], &[]).unwrap();
+    assert!(alone.warnings.is_empty(), "{:?}", alone.warnings);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use auth::Services;
-use auth::limits::{Limit, Subject};
+use auth::limits::{Limit, Subject, refusal};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -33,20 +33,14 @@ pub(crate) async fn limits(State(with): State<RouteLimits>, request: Request, ne
         return next.run(request).await;
     };
 
-    let check = |limits: &[Limit]| {
-        let mut checked = Vec::with_capacity(limits.len());
-        for limit in limits {
-            let Some(one) = with.services.limits.check(*limit, Subject::Network(address)) else { continue };
-            if !one.decision.admitted {
-                with.audit.of((*origin).clone()).note(Event::RequestLimited { limit: limit.as_str() });
-                return Err(Problem::RateLimited(one.into()));
-            }
-            checked.push(one);
-        }
-        Ok(checked)
+    let check = async |limits: &[Limit]| {
+        let checked = with.services.limits.check(limits, Subject::Network(address)).await;
+        let Some(refused) = refusal(&checked) else { return Ok(checked) };
+        with.audit.of((*origin).clone()).note(Event::RequestLimited { limit: refused.limit.as_str() });
+        Err(Problem::RateLimited(refused.into()))
     };
 
-    let checked = match check(with.limits) {
+    let checked = match check(with.limits).await {
         Ok(checked) => checked,
         Err(refused) => return refused.into_response(),
     };
@@ -58,7 +52,7 @@ pub(crate) async fn limits(State(with): State<RouteLimits>, request: Request, ne
     let is_refused =
         response.status().is_client_error() && response.status() != StatusCode::TOO_MANY_REQUESTS;
     if is_refused && with.counts_refusals {
-        return check(&[Limit::Global]).map_or_else(Problem::into_response, |_| response);
+        return check(&[Limit::Global]).await.map_or_else(Problem::into_response, |_| response);
     }
     response
 }

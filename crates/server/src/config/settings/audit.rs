@@ -45,8 +45,8 @@ section! {
         /// How long Redis, the webhook or the collector may take for a batch.
         sink_timeout: Duration = Duration::from_secs(10),
             within: Duration::from_millis(100) => Duration::from_mins(1), example: "5s";
-        /// The file of certificates (PEM) of the authorities that may issue the certificates of the webhook,
-        /// the collector and a `rediss` server; empty for the authorities that this machine trusts.
+        /// The file of certificates (PEM) of the authorities that may issue the certificates of the webhook
+        /// and the collector; empty for the authorities that this machine trusts.
         sink_ca_file: Option<PathBuf> = None, example: "/etc/gatewright/sinks-ca.pem";
     }
 }

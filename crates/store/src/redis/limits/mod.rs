@@ -29,6 +29,8 @@ use super::Redis;
 const ANSWER: Duration = Duration::from_millis(50);
 /// How often a Redis that is away is tried.
 const PERIOD: Duration = Duration::from_millis(250);
+/// How often a Redis that decides is tried.
+const IDLE: Duration = Duration::from_secs(1);
 /// The longest time for connecting, all Sentinels and nodes together.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long a connection to a Cluster has to find a key's new node by itself, before another one opens.
@@ -251,6 +253,7 @@ impl Shared {
         let mut connected: Option<Instant> = None;
         let mut is_stale = false;
         let mut was_refused = false;
+        let mut trial = 0_u8;
         loop {
             period.tick().await;
             if connected.is_none() || is_stale {
@@ -269,7 +272,11 @@ impl Shared {
             let tried = join_all(off.iter().map(|(part, key)| self.restore(*part, key))).await;
             if tried.iter().all(|is_on| *is_on) {
                 self.outages.end();
-                self.circuits.tripped.notified().await;
+                // Without requests, nothing else finds out that Redis went away.
+                trial = trial.wrapping_add(1);
+                if timeout(IDLE, self.circuits.tripped.notified()).await.is_err() {
+                    let _ = self.attempt(&TRIAL, &format!("{PREFIX}trial:{trial}"), None).await;
+                }
             } else {
                 // A Cluster finds out by itself which node has become the primary of a key.
                 let settled = connected.is_none_or(|since| since.elapsed() > SETTLE);
