@@ -96,12 +96,12 @@ async fn a_lost_users_token_is_refused_everywhere_and_changes_nothing(engine: En
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_users_token_is_refused_everywhere_and_changes_nothing_on_sqlite() {
-    a_lost_users_token_is_refused_everywhere_and_changes_nothing(Engine::Sqlite).await;
+    Box::pin(a_lost_users_token_is_refused_everywhere_and_changes_nothing(Engine::Sqlite)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_users_token_is_refused_everywhere_and_changes_nothing_on_postgres() {
-    a_lost_users_token_is_refused_everywhere_and_changes_nothing(Engine::Postgres).await;
+    Box::pin(a_lost_users_token_is_refused_everywhere_and_changes_nothing(Engine::Postgres)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

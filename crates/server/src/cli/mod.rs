@@ -156,7 +156,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 let survive = survive_file_size_limit();
                 survive
                     .map_err(|why| Failure::failed(format!("no signal handler can be installed: {why}")))?;
-                cli.run(standard_error.clone()).await
+                Box::pin(cli.run(standard_error.clone())).await
             });
             // Every task was told to stop, and those that did not were logged.
             runtime.shutdown_background();
