@@ -178,7 +178,7 @@ async fn after_a_hundred_failures_the_password_works_only_from_known_networks(ap
         app.clock.advance(Duration::from_mins(15));
         log_in_as(app, &format!("198.51.100.{n}"), "alice", "wrong").await.expect(401);
         if n == 50 {
-            app.settle("store_failures").await;
+            app.settle("store_logins").await;
         }
     }
     app.clock.advance(Duration::from_mins(15));
@@ -186,7 +186,7 @@ async fn after_a_hundred_failures_the_password_works_only_from_known_networks(ap
     // The right password looks like a wrong one, before and after the failures are stored.
     log_in_as(app, STRANGER, "alice", PASSWORD).await.expect_problem(401, "invalid_credentials");
     assert_eq!(last_failure(app)["reason"], "closed");
-    app.settle("store_failures").await;
+    app.settle("store_logins").await;
     log_in_as(app, STRANGER, "alice", PASSWORD).await.expect_problem(401, "invalid_credentials");
 
     // Known: the session, and the network.
@@ -208,7 +208,7 @@ async fn a_success_disregards_earlier_failures(app: &TestApp) {
             log_in_as(app, &format!("198.51.100.{n}"), "alice", "wrong").await.expect(401);
         }
         if stored {
-            app.settle("store_failures").await;
+            app.settle("store_logins").await;
         }
         app.clock.advance(Duration::from_mins(15));
         log_in_as(app, OWNER, "alice", PASSWORD).await.expect(200);
@@ -226,6 +226,7 @@ async fn a_known_network_ends_after_90_days_and_with_the_user() {
     };
     register(app, "alice").await;
     log_in_as(app, OWNER, "alice", PASSWORD).await.expect(200);
+    app.settle("store_logins").await;
     assert_eq!(known_networks(app), "1");
     let user = find(app, "alice").await;
     app.operate(async |ctx| account::delete(ctx, &user).await.unwrap()).await;
@@ -234,8 +235,10 @@ async fn a_known_network_ends_after_90_days_and_with_the_user() {
     register(app, "bob").await;
     log_in_as(app, OWNER, "bob", PASSWORD).await.expect(200);
     log_in_as(app, STRANGER, "bob", PASSWORD).await.expect(200);
+    app.settle("store_logins").await;
     app.clock.advance(Duration::from_hours(80 * 24));
     log_in_as(app, OWNER, "bob", PASSWORD).await.expect(200);
+    app.settle("store_logins").await;
     app.clock.advance(Duration::from_hours(11 * 24));
     app.settle("cleanup").await;
     assert_eq!(known_networks(app), "1", "that of the last 90 days stays");
@@ -332,6 +335,23 @@ async fn junk_of_one_network_leaves_few_records_and_hides_nothing_about_a_user()
     let repeated: u64 =
         of_kind("events_repeated").iter().map(|record| record["count"].as_u64().unwrap()).sum();
     assert!(repeated > 14_000, "{repeated}");
+}
+
+#[tokio::test]
+async fn a_stranger_with_ten_thousand_guesses_from_a_thousand_networks_delays_no_user() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    register(&app, "alice").await;
+    log_in_as(&app, OWNER, "alice", PASSWORD).await.expect(200);
+    app.services.limits.set(LimitSettings::default());
+    let begun = app.services.hasher.counts().totals().begun;
+    for n in 0..10_000_u32 {
+        let from = format!("198.18.{}.{}", n % 1_000 / 250, n % 250);
+        let status = log_in_as(&app, &from, "alice", "wrong").await.status;
+        assert!(status == 401 || status == 429, "{status}");
+    }
+    assert_eq!(app.services.hasher.counts().totals().begun - begun, 5, "passwords that were checked");
+    log_in_as(&app, OWNER, "alice", PASSWORD).await.expect(200);
+    app.close().await;
 }
 
 /// Five thousand accounts from fifty networks: the limits bound how many passwords are checked, the attack is

@@ -9,7 +9,7 @@ use protocol::wire::scope::Scope;
 use store::queries::credential::{AskingClient, Login};
 use store::queries::session::{OpenedSession, Room};
 use store::queries::user::{self, User};
-use store::queries::{credential, known_network, revocation, session};
+use store::queries::{credential, revocation, session};
 use store::{Call, Tx};
 
 use crate::OpContext;
@@ -89,17 +89,18 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     };
 
     let pending = PendingSession::new(ctx, scope);
-    let is_settled = login.superseded == 0 && login.failures == 0 && !is_new_network(ctx, &login, &client);
+    let is_settled = login.superseded == 0 && login.failures == 0;
     let opened = if is_settled { open_beside_few(ctx, &pending, &login).await? } else { None };
     let (user, opened) = match opened {
         Some(opened) => (login.user.clone(), opened),
-        None => open_in_place(ctx, &pending, &login, client).await.inspect_err(|error| {
+        None => open_in_place(ctx, &pending, &login, client.mark.clone()).await.inspect_err(|error| {
             if matches!(error, LoginError::Refused) {
                 ctx.audit.note(failed(Some(login.user.uuid), Reason::Changed));
             }
         })?,
     };
-    ctx.services.limits.failures.forget(user.id);
+    let network = client.networks[0].filter(|_| is_new_network(ctx, &login));
+    ctx.services.limits.unstored.succeeded(user.key(), network, ctx.now);
     ctx.services.limits.attacks.succeeded();
 
     rehash_if_outdated(ctx, &login, &given.password);
@@ -148,16 +149,15 @@ async fn open_in_place(
     ctx: &mut OpContext<'_>,
     pending: &PendingSession,
     login: &Login,
-    client: AskingClient,
+    client: Option<Vec<u8>>,
 ) -> Result<(User, OpenedSession), LoginError> {
     let (row, user, version) = (pending.row.clone(), login.user.key(), login.version);
-    let [network, _] = client.networks;
     let room = Room {
         opened: row.id,
         user,
         ending: ctx.ending(),
         idle_since: ctx.now.minus(ctx.services.settings.refresh_ttl),
-        client: client.mark,
+        client,
         ends_superseded: login.superseded > 0,
         most: SESSIONS_PER_USER,
     };
@@ -170,13 +170,12 @@ async fn open_in_place(
             let calls = (
                 user::lock(user),
                 session::open(user, version, &row),
-                known_network::record(row.id, network.as_deref(), row.at),
                 credential::forget_failures(row.id),
                 revocation::bump_for_room(&room),
                 session::make_room(&room),
                 revocation::record(user, room.ending.at),
             );
-            let (found, opened, _, _, _, ended, _) = tx.commit_with(calls).await?;
+            let (found, opened, _, _, ended, _) = tx.commit_with(calls).await?;
             let opened = opened.into_iter().next().ok_or(LoginError::Refused)?;
             let found = found.into_iter().next().ok_or(LoginError::Refused)?;
             Ok::<_, LoginError>((succeeded(user, row.id), (found, opened, ended)))
@@ -208,10 +207,11 @@ async fn find(
 /// too.
 fn budget(ctx: &OpContext<'_>, identifier: &str, found: Option<&Login>, client: &AskingClient) -> Budget {
     let account = ctx.services.identifier_number(&identifier_key(identifier), None);
-    let is_known = found.is_some_and(|login| is_known(ctx, login));
-    match client.networks.first().and_then(Option::as_deref).filter(|_| is_known) {
+    let known =
+        client.networks[0].filter(|network| found.is_some_and(|login| is_known(ctx, login, *network)));
+    match known {
         Some(network) => Budget::KnownNetwork {
-            account_and_network: ctx.services.identifier_number(&identifier_key(identifier), Some(network)),
+            account_and_network: ctx.services.identifier_number(&identifier_key(identifier), Some(&network)),
         },
         None => Budget::Strangers { account },
     }
@@ -219,10 +219,9 @@ fn budget(ctx: &OpContext<'_>, identifier: &str, found: Option<&Login>, client: 
 
 /// Counts a failed login among those of all accounts.
 fn watch_failure(ctx: &OpContext<'_>, account: &str, client: &AskingClient, password: &Secret<String>) {
-    let [network, _] = &client.networks;
     let at = ctx.services.clock.monotonic();
-    let network = network.as_deref().unwrap_or_default();
-    ctx.services.limits.attacks.failed(account, network, password.expose(), at, ctx.now);
+    let network = client.networks[0].unwrap_or_default();
+    ctx.services.limits.attacks.failed(account, &network, password.expose(), at, ctx.now);
 }
 
 /// How long a network is known after a login.
@@ -230,14 +229,14 @@ pub const KNOWN_FOR: Duration = Duration::from_hours(90 * 24);
 /// How exact the time of the last login from a network is.
 const SEEN_WITHIN: Duration = Duration::from_hours(24);
 
-fn is_known(ctx: &OpContext<'_>, login: &Login) -> bool {
+fn is_known(ctx: &OpContext<'_>, login: &Login, network: [u8; 8]) -> bool {
     login.network_seen_at.is_some_and(|seen| seen > ctx.now.minus(KNOWN_FOR))
+        || ctx.services.limits.unstored.has_network(login.user.key(), network)
 }
 
 /// Whether the client's network is to be recorded.
-fn is_new_network(ctx: &OpContext<'_>, login: &Login, client: &AskingClient) -> bool {
-    let [network, _] = &client.networks;
-    network.is_some() && login.network_seen_at.is_none_or(|seen| seen < ctx.now.minus(SEEN_WITHIN))
+fn is_new_network(ctx: &OpContext<'_>, login: &Login) -> bool {
+    login.network_seen_at.is_none_or(|seen| seen < ctx.now.minus(SEEN_WITHIN))
 }
 
 /// The statement that finds the user by email or username; None for an identifier that no user can have.

@@ -18,7 +18,7 @@ mod repepper_hashes;
 mod rotate_signing_keys;
 mod runner;
 mod ship_audit;
-mod store_failures;
+mod store_logins;
 mod store_rehashes;
 mod watch_logins;
 
@@ -34,6 +34,6 @@ pub use registry::{AnyJob, Registry, RegistrySettings};
 pub use repepper_hashes::RepepperHashes;
 pub use rotate_signing_keys::RotateSigningKeys;
 pub use runner::{Report, Runner};
-pub use store_failures::StoreFailures;
+pub use store_logins::StoreLogins;
 pub use store_rehashes::StoreRehashes;
 pub use watch_logins::WatchLogins;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::runner::until_idle;
 use crate::{
     Cleanup, Job, JobError, KeepClock, KeysOnDisk, LearnHashMix, PollRevocations, PurgeErasedKeys,
-    ReconcileIntents, RecordRepeated, RepepperHashes, RotateSigningKeys, Runner, Step, StoreFailures,
+    ReconcileIntents, RecordRepeated, RepepperHashes, RotateSigningKeys, Runner, Step, StoreLogins,
     StoreRehashes, WatchLogins,
 };
 
@@ -64,7 +64,7 @@ impl Registry {
             Arc::new(PurgeErasedKeys::every(cleanup_interval, detail_keys)),
             Arc::new(LearnHashMix),
             Arc::new(StoreRehashes),
-            Arc::new(StoreFailures),
+            Arc::new(StoreLogins),
             Arc::new(WatchLogins),
             Arc::new(RepepperHashes::default()),
         ];

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::intent::Announced;
-use model::{Now, SessionId, UserId};
+use model::{Now, SessionId, UserKey};
 use runtime::{AuditContext, Parked, PendingAudit, ReleasesConnection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::queries::audit_key::AuditKey;
+use crate::queries::known_network::{self, SeenNetwork};
 use crate::queries::{audit_key, credential, job, master_key, pepper, revocation, session, signing_key};
 use crate::statement::{Batch, Call};
 use crate::trace::{ANNOUNCED_WITHIN, Trace, Unaudited};
@@ -180,14 +181,18 @@ impl Lease {
         .await
     }
 
-    /// Adds failed logins to those of users.
+    /// Adds failed logins to those of users, and records networks from which users have logged in.
     ///
     /// # Errors
     /// [`Error::Unavailable`] as for [`Lease::transact`].
-    pub async fn add_failures(&mut self, failures: Vec<(UserId, i64)>) -> Result<(), Error> {
+    pub async fn keep_logins(
+        &mut self,
+        failures: Vec<(UserKey, i64)>,
+        seen: Vec<SeenNetwork>,
+    ) -> Result<(), Error> {
         self.write_unaudited(async move |tx| {
-            tx.commit_with((credential::add_failures(failures.iter().copied()),)).await?;
-            Ok((Unaudited::FailedLogins, ()))
+            tx.commit_with((credential::add_failures(&failures), known_network::record(&seen))).await?;
+            Ok((Unaudited::Logins, ()))
         })
         .await
     }

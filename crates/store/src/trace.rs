@@ -20,8 +20,8 @@ pub(crate) enum Unaudited {
     SharedSession,
     /// The health probe changes no value.
     HealthProbe,
-    /// A number of failed logins, each of which has left an event.
-    FailedLogins,
+    /// Numbers of failed logins and networks of successful ones, each of which has left an event.
+    Logins,
     /// The detail keys belong to the audit trail itself; an event counts those that were sealed again.
     DetailKeys,
     /// Public keys of checkpoints, with which the audit trail itself is verified, and which line is the
@@ -47,7 +47,7 @@ impl Trace for Unaudited {
             Self::JobLease
             | Self::Clock
             | Self::SharedSession
-            | Self::FailedLogins
+            | Self::Logins
             | Self::DetailKeys
             | Self::CheckpointKeys
             | Self::HealthProbe => None,

@@ -5,7 +5,7 @@ use model::profile::{FieldError, Profile};
 use model::{Email, Event, Now, Secret, UserId, UserUuid, Username, event, intent};
 use protocol::sealed::pepper::StoredText;
 use serde_json::{Map, Value};
-use store::queries::{credential, known_network, session, user};
+use store::queries::{credential, session, user};
 
 use super::BASIC_USER;
 use super::user_numbers::pass_taken_numbers;
@@ -150,6 +150,10 @@ pub async fn register(
     let (id, opened) = insert(ctx, &candidate, &new, &hash, first).await?;
 
     let user = stored(id, &new);
+    if opened.is_some() {
+        let [network, _] = RequestClient::of(ctx).asking().networks;
+        ctx.services.limits.unstored.succeeded(user.key(), network, ctx.now);
+    }
     let tokens = pending.zip(opened).map(|(pending, opened)| {
         let live = ActiveSession::opened(&pending, opened, &user, &ctx.services.settings);
         mint(ctx, &live, &pending.token)
@@ -195,7 +199,6 @@ async fn try_insert(
 ) -> Result<(UserId, Option<session::OpenedSession>), Conflict> {
     let session = first.map(|first| first.id);
     let (new, hash, first) = (new.clone(), hash.clone(), first.cloned());
-    let [network, _] = RequestClient::of(ctx).asking().networks;
     ctx.lease
         .transact(intent::UserRegistered { user: new.uuid, session }, async move |tx| {
             // Each statement but the first selects the user by public identifier, so that none has an effect
@@ -204,9 +207,8 @@ async fn try_insert(
             let (ids, opened) = match &first {
                 None => (tx.commit_with(account).await?.0, Vec::new()),
                 Some(first) => {
-                    let network = known_network::record(first.id, network.as_deref(), new.at);
-                    let calls = (account.0, account.1, session::open_registered(new.uuid, first), network);
-                    let (ids, _, opened, _) = tx.commit_with(calls).await?;
+                    let calls = (account.0, account.1, session::open_registered(new.uuid, first));
+                    let (ids, _, opened) = tx.commit_with(calls).await?;
                     (ids, opened)
                 }
             };

@@ -5,19 +5,20 @@
 //! which the user has logged in, and a session, have a budget of their own.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::bounds::FAILURES_OF_STRANGERS;
-use model::{SessionId, UserId};
+use model::{Now, SessionId, UserKey};
 use rate_limit::Key;
 use store::queries::credential;
+use store::queries::known_network::SeenNetwork;
 
 use super::{Limits, Subject};
 
 /// The number under which this limit counts, behind those of [`super::Limit`].
 const NUMBER: u8 = 16;
-/// Most users whose failures wait to be stored.
+/// Most users whose failures, and most networks that wait to be stored.
 const WAITING: usize = 10_000;
 
 /// In which budget a try counts.
@@ -79,9 +80,9 @@ impl Limits {
     }
 
     /// The password was wrong for this user, if there is one.
-    pub(crate) fn failed(&self, attempt: &Attempt, user: Option<UserId>) {
+    pub(crate) fn failed(&self, attempt: &Attempt, user: Option<UserKey>) {
         if let Some(user) = user.filter(|_| attempt.is_of_stranger) {
-            self.failures.add(user);
+            self.unstored.failed(user);
         }
     }
 
@@ -97,49 +98,78 @@ impl Limits {
     /// are known, until it is reset (NIST SP 800-63B-4 §3.2.2).
     pub(crate) fn is_closed(&self, attempt: &Attempt, login: &credential::Login) -> bool {
         let is_on = self.read(|settings| settings.account_login.is_some());
-        let failed = || login.failures.saturating_add(self.failures.of(login.user.id));
+        let failed = || login.failures.saturating_add(self.unstored.failures_of(login.user.key()));
         is_on && attempt.is_of_stranger && failed() >= FAILURES_OF_STRANGERS
     }
 }
 
-/// Failed logins of strangers that are not stored yet, by user. A job stores them, so that a login that fails
-/// costs no write, whether or not the user exists.
+/// What logins have left and is not stored yet: failures of strangers, and networks from which users have
+/// logged in. A job stores it, so that a login costs no write for it, and one that fails costs none whether
+/// or not the user exists.
 #[derive(Debug, Default)]
-pub struct AccountFailures(Mutex<HashMap<UserId, i64>>);
+pub struct UnstoredLogins(Mutex<Unstored>);
 
-impl AccountFailures {
-    fn add(&self, user: UserId) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < WAITING || waiting.contains_key(&user) {
-            *waiting.entry(user).or_default() += 1;
+#[derive(Debug, Default)]
+struct Unstored {
+    failures: HashMap<UserKey, i64>,
+    networks: HashMap<(UserKey, [u8; 8]), Now>,
+}
+
+impl UnstoredLogins {
+    fn lock(&self) -> MutexGuard<'_, Unstored> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, user: UserKey) {
+        let mut unstored = self.lock();
+        if unstored.failures.len() < WAITING || unstored.failures.contains_key(&user) {
+            *unstored.failures.entry(user).or_default() += 1;
         }
     }
 
-    fn of(&self, user: UserId) -> i64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&user).copied().unwrap_or(0)
+    fn failures_of(&self, user: UserKey) -> i64 {
+        self.lock().failures.get(&user).copied().unwrap_or(0)
     }
 
-    /// Forgets what waits for this user, who has logged in.
-    pub(crate) fn forget(&self, user: UserId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&user);
+    /// The user has logged in, from a network that is to be recorded where there is one.
+    pub(crate) fn succeeded(&self, user: UserKey, network: Option<[u8; 8]>, now: Now) {
+        let mut unstored = self.lock();
+        unstored.failures.remove(&user);
+        if let Some(network) = network.filter(|_| unstored.networks.len() < WAITING) {
+            unstored.networks.insert((user, network), now);
+        }
     }
 
-    /// Some of those that wait, at most `most` users.
-    pub fn some(&self, most: usize) -> Vec<(UserId, i64)> {
-        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.iter().take(most).map(|(user, failures)| (*user, *failures)).collect()
+    /// Whether the user has logged in from this network a moment ago.
+    pub(crate) fn has_network(&self, user: UserKey, network: [u8; 8]) -> bool {
+        self.lock().networks.contains_key(&(user, network))
     }
 
-    /// Removes those that were stored.
-    pub fn stored(&self, some: &[(UserId, i64)]) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (user, stored) in some {
-            if let Some(failures) = waiting.get_mut(user) {
-                *failures -= stored;
-                if *failures <= 0 {
-                    waiting.remove(user);
+    /// Some of what waits: at most `most` of either kind.
+    pub fn some(&self, most: usize) -> (Vec<(UserKey, i64)>, Vec<SeenNetwork>) {
+        let unstored = self.lock();
+        let failures = unstored.failures.iter().take(most).map(|(user, number)| (*user, *number));
+        let seen = |((user, network), at): (&(UserKey, [u8; 8]), &Now)| SeenNetwork {
+            user: *user,
+            network: *network,
+            at: *at,
+        };
+        (failures.collect(), unstored.networks.iter().take(most).map(seen).collect())
+    }
+
+    /// Removes what was stored.
+    pub fn stored(&self, failures: &[(UserKey, i64)], networks: &[SeenNetwork]) {
+        let mut unstored = self.lock();
+        for (user, stored) in failures {
+            if let Some(number) = unstored.failures.get_mut(user) {
+                *number -= stored;
+                if *number <= 0 {
+                    unstored.failures.remove(user);
                 }
             }
+        }
+        for seen in networks {
+            unstored.networks.remove(&(seen.user, seen.network));
         }
     }
 }

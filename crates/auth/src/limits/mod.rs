@@ -14,8 +14,8 @@ use std::time::Duration;
 use model::Clock;
 use rate_limit::{Backoff, Capacity, Decision, Limiter, Millis};
 
-pub use account::AccountFailures;
 pub(crate) use account::Budget;
+pub use account::UnstoredLogins;
 pub use attack_watch::{AttackWatch, SPRAYED_ACCOUNTS, STUFFED_ACCOUNTS};
 pub use rate_limit::{LONGEST, Rule};
 use store::redis;
@@ -117,8 +117,8 @@ pub struct Limits {
     /// The limits that nodes share, where there is a Redis.
     shared: OnceLock<redis::Limits>,
     clock: Clock,
-    /// Failed logins that are not stored yet.
-    pub failures: AccountFailures,
+    /// What logins have left and is not stored yet.
+    pub unstored: UnstoredLogins,
     /// Failed logins of all accounts.
     pub attacks: AttackWatch,
     /// Refused and admitted requests of each limit.
@@ -150,7 +150,7 @@ impl Limits {
             local,
             shared: OnceLock::new(),
             clock,
-            failures: AccountFailures::default(),
+            unstored: UnstoredLogins::default(),
             attacks: AttackWatch::default(),
             decisions: Default::default(),
         }

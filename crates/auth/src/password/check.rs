@@ -52,7 +52,7 @@ pub(crate) async fn check_password(
     // Redis may be asked: no connection is held meanwhile.
     ctx.lease.park();
     let attempt = limits.attempt(budget).await.map_err(Unchecked::Limited)?;
-    let user = found.as_ref().map(|login| (login.user.uuid, login.user.id));
+    let user = found.as_ref().map(|login| login.user.key());
     let is_closed = found.as_ref().is_some_and(|login| limits.is_closed(&attempt, login));
 
     let checked = match compare(ctx, found, password, account).await {
@@ -63,14 +63,14 @@ pub(crate) async fn check_password(
         }
     };
     Ok(match checked {
-        Ok(_) if is_closed => Err((user.map(|user| user.0), Reason::Closed)),
+        Ok(_) if is_closed => Err((user.map(|user| user.uuid), Reason::Closed)),
         Ok(login) => {
             limits.succeeded(&attempt).await;
             Ok(login)
         }
         Err(reason) => {
-            limits.failed(&attempt, user.map(|user| user.1));
-            Err((user.map(|user| user.0), reason))
+            limits.failed(&attempt, user);
+            Err((user.map(|user| user.uuid), reason))
         }
     })
 }

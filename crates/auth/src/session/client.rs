@@ -31,7 +31,7 @@ impl RequestClient {
 
     /// The client as a login asks for it.
     pub(crate) fn asking(&self) -> AskingClient {
-        let mut networks = self.0.iter().map(|mark| mark.network().map(|network| network.to_vec()));
+        let mut networks = self.0.iter().map(ClientMark::network);
         let networks = [networks.next().flatten(), networks.next().flatten()];
         AskingClient { mark: self.stored(), networks }
     }

@@ -108,18 +108,20 @@ statements! {
         "UPDATE gw.credentials AS c SET data = e.value->>2, pepper = $2 FROM json_each($1) AS e \
          WHERE c.user_id = e.value->>0 AND c.kind = 'password' AND c.data = e.value->>1 RETURNING version",
     );
-    // Each row of the parameter: [user id, number of failures]. The rows are locked in the order of their
-    // ids, so that two nodes do not wait for each other in a circle.
+    // Each row of the parameter: [user id, user uuid in hex, number of failures]. The rows are locked in the
+    // order of their ids, so that two nodes do not wait for each other in a circle.
     ADD_FAILURES = Stmt::per_engine(
         "credential.add_failures",
         "UPDATE gw.credentials AS c SET failures = c.failures + e.number FROM \
-         (SELECT o.user_id, CAST(v.value->>1 AS bigint) AS number \
+         (SELECT o.user_id, CAST(v.value->>2 AS bigint) AS number \
          FROM jsonb_array_elements(CAST(CAST($1 AS text) AS jsonb)) AS v(value) \
-         JOIN gw.credentials o ON o.user_id = CAST(v.value->>0 AS bigint) AND o.kind = 'password' \
+         JOIN gw.users u ON u.id = CAST(v.value->>0 AS bigint) AND u.uuid = CAST(v.value->>1 AS uuid) \
+         JOIN gw.credentials o ON o.user_id = u.id AND o.kind = 'password' \
          ORDER BY o.user_id FOR NO KEY UPDATE OF o) AS e \
          WHERE c.user_id = e.user_id AND c.kind = 'password' RETURNING c.version",
-        "UPDATE gw.credentials AS c SET failures = c.failures + (e.value->>1) FROM json_each($1) AS e \
-         WHERE c.user_id = e.value->>0 AND c.kind = 'password' RETURNING version",
+        "UPDATE gw.credentials AS c SET failures = c.failures + (e.value->>2) FROM json_each($1) AS e \
+         CROSS JOIN gw.users u ON u.id = e.value->>0 AND u.uuid = unhex(e.value->>1) \
+         WHERE c.user_id = u.id AND c.kind = 'password' RETURNING version",
     );
     // Selects the user by the session, so that it has no effect when the session was not opened.
     FORGET_FAILURES = Stmt::new(
@@ -171,13 +173,14 @@ pub struct AskingClient {
     /// The mark that its sessions have, if it can be recognised.
     pub mark: Option<Vec<u8>>,
     /// The marks of its network, under the newest lines of the keyring.
-    pub networks: [Option<Vec<u8>>; 2],
+    pub networks: [Option<[u8; 8]>; 2],
 }
 
 impl AskingClient {
     fn params(&self, key: &str) -> [Value; 4] {
         let [newest, older] = &self.networks;
-        [key.into(), self.mark.clone().into(), newest.clone().into(), older.clone().into()]
+        let bytes = |network: &Option<[u8; 8]>| Value::from(network.map(|network| network.to_vec()));
+        [key.into(), self.mark.clone().into(), bytes(newest), bytes(older)]
     }
 }
 
@@ -280,8 +283,9 @@ pub fn seal<'a>(
 }
 
 /// Adds failed logins to those of users, by user and number.
-pub fn add_failures(failures: impl IntoIterator<Item = (UserId, i64)>) -> Call<i64> {
-    let rows = failures.into_iter().map(|(user, number)| json!([user, number])).collect();
+pub fn add_failures(failures: &[(UserKey, i64)]) -> Call<i64> {
+    let row = |(user, number): &(UserKey, i64)| json!([user.id, user.uuid.0.simple().to_string(), number]);
+    let rows = failures.iter().map(row).collect();
     Call::new(&ADD_FAILURES, [Json::Array(rows).to_string().into()], version)
 }
 
