@@ -1,4 +1,4 @@
-//! A throwaway nginx or HAProxy in front of a server, configured as their manuals show first.
+//! A throwaway nginx or HAProxy in front of a server, with the configuration files of `ops/`.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -23,7 +23,15 @@ pub enum Kind {
     Nginx,
     /// HAProxy with `option forwardfor`.
     HaProxy,
+    /// The same with `send-proxy-v2`. It connects from [`PROXY_PROTOCOL_SOURCE`].
+    HaProxyProtocol,
 }
+
+/// The address from which a proxy with the PROXY protocol connects.
+pub const PROXY_PROTOCOL_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 8);
+
+const NGINX: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/nginx/gatewright.conf"));
+const HAPROXY: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/haproxy/gatewright.cfg"));
 
 /// A reverse proxy of one test. Ended when dropped or when the test is killed.
 #[derive(Debug)]
@@ -36,8 +44,8 @@ pub struct ReverseProxy {
 }
 
 impl ReverseProxy {
-    /// Starts one that passes requests on to `upstream`.
-    pub fn start(kind: Kind, upstream: SocketAddr) -> Self {
+    /// Starts one that passes requests on to `upstream`: an address and a port, or the path of a Unix socket.
+    pub fn start(kind: Kind, upstream: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("gatewright-proxy-").tempdir();
         let folder = folder.expect("the temporary folder is writable");
         let process = Supervised::new(Some(folder.path()));
@@ -59,7 +67,7 @@ impl ReverseProxy {
     }
 
     /// Whether it started; it does not if another process has just taken the port.
-    fn run(&mut self, kind: Kind, upstream: SocketAddr) -> bool {
+    fn run(&mut self, kind: Kind, upstream: &str) -> bool {
         let (folder, file) = (self.folder.path(), self.folder.path().join("configuration"));
         std::fs::write(&file, kind.configuration(self.address, upstream)).expect("the folder is writable");
         let log = File::options().create(true).append(true).open(folder.join("log"));
@@ -69,7 +77,7 @@ impl ReverseProxy {
         let mut command = Command::new(kind.program());
         match kind {
             Kind::Nginx => command.arg("-p").arg(folder).arg("-e").arg("stderr").arg("-c").arg(&file),
-            Kind::HaProxy => command.arg("-db").arg("-f").arg(&file),
+            Kind::HaProxy | Kind::HaProxyProtocol => command.arg("-db").arg("-f").arg(&file),
         };
         self.process.spawn(command.stdin(Stdio::null()).stdout(log).stderr(stderr));
 
@@ -90,32 +98,45 @@ impl Drop for ReverseProxy {
 }
 
 impl Kind {
-    fn configuration(self, listen: SocketAddr, upstream: SocketAddr) -> String {
+    fn configuration(self, listen: SocketAddr, upstream: &str) -> String {
+        let is_path = upstream.starts_with('/');
         match self {
-            Self::Nginx => format!(
-                "daemon off;\nworker_processes 1;\npid nginx.pid;\nevents {{}}\nhttp {{\n\
-                 access_log off;\nclient_body_temp_path body;\nproxy_temp_path proxy;\n\
-                 fastcgi_temp_path fastcgi;\nuwsgi_temp_path uwsgi;\nscgi_temp_path scgi;\n\
-                 server {{ listen {listen}; location / {{ proxy_pass http://{upstream};\n\
-                 proxy_set_header Host $host;\n\
-                 proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }} }}\n"
-            ),
-            Self::HaProxy => format!(
-                "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n \
-                 option forwardfor\nfrontend public\n bind {listen}\n default_backend gatewright\n\
-                 backend gatewright\n server one {upstream}\n"
-            ),
+            Self::Nginx => {
+                let upstream = if is_path { format!("unix:{upstream}") } else { upstream.to_owned() };
+                let site = replaced(NGINX, "listen 80;", &format!("listen {listen};"));
+                let site = replaced(&site, "server 127.0.0.1:8080;", &format!("server {upstream};"));
+                format!(
+                    "user root;\ndaemon off;\nworker_processes 1;\npid nginx.pid;\nevents {{}}\nhttp {{\n\
+                     access_log off;\nclient_body_temp_path body;\nproxy_temp_path proxy;\n\
+                     fastcgi_temp_path fastcgi;\nuwsgi_temp_path uwsgi;\nscgi_temp_path scgi;\n{site}}}\n"
+                )
+            }
+            Self::HaProxy | Self::HaProxyProtocol => {
+                let upstream = if is_path { format!("unix@{upstream}") } else { upstream.to_owned() };
+                let mut server = format!("server one {upstream} check");
+                if self == Self::HaProxyProtocol {
+                    server = format!("{server} source {PROXY_PROTOCOL_SOURCE} send-proxy-v2");
+                }
+                let file = replaced(HAPROXY, "bind :80", &format!("bind {listen}"));
+                replaced(&file, "server one 127.0.0.1:8080 check", &server)
+            }
         }
     }
 
     fn program(self) -> PathBuf {
         let name = match self {
             Self::Nginx => "nginx",
-            Self::HaProxy => "haproxy",
+            Self::HaProxy | Self::HaProxyProtocol => "haproxy",
         };
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::env::split_paths(&path).chain([Path::new("/usr/sbin").to_path_buf()]);
         let found = folders.map(|folder| folder.join(name)).find(|candidate| candidate.is_file());
         found.unwrap_or_else(|| panic!("no {name} in PATH: install the package {name}"))
     }
+}
+
+/// `text` with `of`, which is in it once, replaced.
+fn replaced(text: &str, of: &str, by: &str) -> String {
+    assert_eq!(text.matches(of).count(), 1, "`{of}` in the file of ops/");
+    text.replacen(of, by, 1)
 }

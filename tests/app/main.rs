@@ -17,7 +17,7 @@ use gatewright::StartError;
 use gatewright::app::App;
 use gatewright::app::bootstrap::RuntimeDeps;
 use gatewright::app::lifecycle::{Cause, Deadlines, Lifecycle, Phase, Signal, Signals, Tasks};
-use gatewright::app::listeners::BoundListeners;
+use gatewright::app::listeners::{BoundListeners, bound};
 use gatewright::app::master_key;
 use gatewright::config::Config;
 use http::{Method, Request, StatusCode, header};
@@ -102,7 +102,7 @@ async fn the_app_serves_until_it_is_stopped() {
     let (lifecycle, tasks) = lifecycle();
     let ports = BoundListeners::bind(&config).unwrap();
     let public = ports.address().unwrap();
-    let operations = ports.operations.as_ref().unwrap().local_addr().unwrap();
+    let operations = bound(ports.operations.as_ref().unwrap())[0].tcp().unwrap();
     let app =
         App::build(&config, public, &tasks, RuntimeDeps { clock: Clock::system(), ..given() }).await.unwrap();
     assert_eq!(app.public_url, format!("http://{public}"));

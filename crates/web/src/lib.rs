@@ -20,7 +20,6 @@ pub mod reference;
 mod request;
 mod router;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,12 +34,10 @@ pub use axum::Router;
 pub use endpoint::{Caller, Dialect, Endpoint, Group, Listener, Mount, Verb};
 pub use layers::refusal;
 pub use openapi::document as openapi_document;
+/// The peer of the connection; the listener adds it to every request.
+pub use protocol::wire::forwarded::Peer;
 pub use request::operation::Route;
 pub use router::{Routers, routers};
-
-/// The peer address of the connection; the listener adds it to every request.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
 
 /// Dependencies of the routers.
 pub struct WebDeps {

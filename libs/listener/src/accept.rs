@@ -1,35 +1,34 @@
 //! Accepts connections from a socket, and waits when accepting fails.
 
 use std::io::{Error, ErrorKind, Result};
-use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::Stream;
+use super::{Peer, Stream};
 
 /// A source of connections.
 pub trait Accept: Send + 'static {
     /// One connection.
     type Io: Stream;
 
-    /// Polls for the next connection and the address of its peer.
+    /// Polls for the next connection and its peer.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] ends [`serve`](crate::serve). The listener goes on after every other
     /// error: at once when the error concerns a single connection, else after a pause.
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Self::Io, SocketAddr)>>;
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Self::Io, Peer)>>;
 }
 
 impl Accept for TcpListener {
     type Io = TcpStream;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(TcpStream, SocketAddr)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(TcpStream, Peer)>> {
         let (stream, peer) = ready!(Self::poll_accept(self, cx))?;
         // Responses are written whole. Where the system refuses the option they are only slower.
         let _ = stream.set_nodelay(true);
-        Poll::Ready(Ok((stream, peer)))
+        Poll::Ready(Ok((stream, Peer::Address(peer))))
     }
 }
 

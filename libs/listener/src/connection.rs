@@ -2,12 +2,12 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
@@ -19,24 +19,48 @@ use tower::ServiceExt as _;
 
 use super::body::WatchedBody;
 use super::io::Io;
+use super::proxy_protocol;
+use super::room::Place;
 use super::watch::{Overdue, Watch};
-use super::{HttpService, Limits, ListenerConfig, RequestBody, ResponseBody, Spawner, Stream};
+use super::{HttpService, Limits, ListenerConfig, Peer, RequestBody, ResponseBody, Spawner, Stream};
 
 /// How often the listener sends a PING to an HTTP/2 peer, and how long it waits for the reply.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
 /// Serves one accepted connection until it ends.
-pub(super) async fn accepted<T, S, P, E, B>(io: T, peer: SocketAddr, config: Arc<ListenerConfig<S, P, E>>)
-where
+pub(super) async fn accepted<T, S, P, E, B>(
+    mut io: T,
+    mut peer: Peer,
+    mut place: Place,
+    config: Arc<ListenerConfig<S, P, E>>,
+) where
     T: Stream,
     S: HttpService<B>,
-    P: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
+    P: Fn(&mut Request<RequestBody>, Peer) + Send + Sync + 'static,
     E: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
     B: ResponseBody,
 {
-    let Some(tls) = &config.tls else { return plain(io, peer, config).await };
-    match tokio::time::timeout(config.limits.header_timeout, tls.acceptor().accept(io)).await {
-        Ok(Ok(io)) => plain(io, peer, config).await,
+    if config.proxy_protocol && place.is_of_a_proxy() {
+        let header = tokio::time::timeout(config.limits.header_timeout, proxy_protocol::read(&mut io));
+        match header.await {
+            Ok(Ok(source)) => peer = source.peer(peer),
+            Ok(Err(why)) => return place.refuse(peer, &why),
+            Err(_) => return tracing::debug!(%peer, "the header of the PROXY protocol took too long"),
+        }
+        if !place.name(peer) {
+            return tracing::debug!(%peer, "connection closed: its peer has its share");
+        }
+    }
+
+    let Some(tls) = &config.tls else { return plain(io, peer, &place, config).await };
+    let handshake = tokio::time::timeout(config.limits.header_timeout, tls.acceptor().accept(io));
+    let shaken = tokio::select! {
+        biased;
+        shaken = handshake => shaken,
+        () = place.taken() => return tracing::debug!(%peer, "closed to make room during its TLS handshake"),
+    };
+    match shaken {
+        Ok(Ok(io)) => plain(io, peer, &place, config).await,
         Ok(Err(why)) => tracing::debug!(%peer, error = %why, "TLS handshake failed"),
         Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
     }
@@ -62,15 +86,16 @@ fn builder(limits: &Limits, spawner: Spawner) -> auto::Builder<Spawner> {
 }
 
 /// Serves a connection whose TLS handshake, if any, is over.
-async fn plain<T, S, P, E, B>(io: T, peer: SocketAddr, config: Arc<ListenerConfig<S, P, E>>)
+async fn plain<T, S, P, E, B>(io: T, peer: Peer, place: &Place, config: Arc<ListenerConfig<S, P, E>>)
 where
     T: Stream,
     S: HttpService<B>,
-    P: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
+    P: Fn(&mut Request<RequestBody>, Peer) + Send + Sync + 'static,
     E: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
     B: ResponseBody,
 {
-    let watch = Watch::new(config.limits);
+    let watch = place.watch().clone();
+    watch.begin();
     let io = TokioIo::new(Io::new(io, watch.clone()));
     let builder = builder(&config.limits, config.spawner.clone());
     let stopping = config.stopping.clone();
@@ -81,7 +106,7 @@ where
     let mut closing = false;
 
     loop {
-        let overdue = tokio::select! {
+        let end = tokio::select! {
             biased;
             ended = connection.as_mut() => {
                 if let Err(why) = ended {
@@ -89,23 +114,42 @@ where
                 }
                 return;
             }
-            overdue = overdue(&watch, sleep.as_mut()) => Some(overdue),
-            () = stopping.cancelled(), if !closing => None,
+            overdue = overdue(&watch, sleep.as_mut()) => End::Overdue(overdue),
+            () = place.taken() => End::Taken,
+            () = stopping.cancelled(), if !closing => End::Stopping,
         };
 
-        match overdue {
+        match end {
+            // No time for good order: another connection waits for the place.
+            End::Taken if !watch.is_busy() => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.as_mut().now_or_never();
+                tracing::debug!(%peer, "idle connection closed to make room");
+                return;
+            }
             // The connection ends in good order: HTTP/2 sends GOAWAY.
-            None | Some(Overdue::Idle) if !closing => {
+            End::Stopping | End::Taken | End::Overdue(Overdue::Idle) if !closing => {
                 closing = true;
                 watch.close();
                 connection.as_mut().graceful_shutdown();
             }
-            overdue => {
+            End::Stopping | End::Taken => {}
+            End::Overdue(overdue) => {
                 tracing::debug!(%peer, limit = ?overdue, "connection cut off");
                 return;
             }
         }
     }
+}
+
+/// Why a connection is to end.
+enum End {
+    /// It has exceeded a limit.
+    Overdue(Overdue),
+    /// Its place was given to another connection.
+    Taken,
+    /// The listener stops.
+    Stopping,
 }
 
 /// Waits until the connection has exceeded a limit. The same task polls it after the connection itself, so
@@ -135,7 +179,7 @@ async fn overdue(watch: &Watch, mut sleep: Pin<&mut Sleep>) -> Overdue {
 /// Serves the requests of one connection.
 struct Requests<S, P, E> {
     config: Arc<ListenerConfig<S, P, E>>,
-    peer: SocketAddr,
+    peer: Peer,
     watch: Watch,
 }
 
@@ -146,7 +190,7 @@ impl<S, P, E> Requests<S, P, E> {
     ) -> BoxFuture<'static, Result<Response<WatchedBody<B>>, Infallible>>
     where
         S: HttpService<B>,
-        P: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
+        P: Fn(&mut Request<RequestBody>, Peer) + Send + Sync + 'static,
         E: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
         B: ResponseBody,
     {

@@ -5,6 +5,10 @@ mod body;
 mod connection;
 mod flood;
 mod io;
+mod peer;
+mod proxy_protocol;
+mod room;
+mod sockets;
 mod spawner;
 #[cfg(test)]
 mod tests;
@@ -14,26 +18,32 @@ mod watch;
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use self::room::Room;
+use self::watch::Watch;
+
 pub use accept::Accept;
 pub use body::{BodyError, RequestBody};
+pub use peer::{Peer, Proxies};
+pub use room::Closed;
+pub use sockets::{Socket, Sockets, UnixFile};
 pub use spawner::{Spawner, Task};
 pub use tls::{ReadKey, Tls, TlsError};
 
 /// The bounds of one listener and of each of its connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The most connections that are open at once. While there are as many, none is accepted.
+    /// The most connections that are open at once. While there are as many, an idle one is closed for each
+    /// new one. A client (an IPv4 address, or an IPv6 network of 64 bits) may have an eighth of them, an IPv6
+    /// network of 48 bits a quarter.
     pub connections: u32,
     /// The longest time from the first byte of a request to the end of its headers. For the first request of
     /// a connection it starts with the connection. A TLS handshake may take as long.
@@ -71,12 +81,20 @@ impl Default for Limits {
 pub struct ListenerConfig<S, P, E> {
     /// The service that answers requests.
     pub service: S,
-    /// Called with each request and the address of its peer before the service is called.
+    /// Called with each request and its peer before the service is called.
     pub prepare: P,
     /// Makes the response to a request that the listener refuses: 408 or 431.
     pub error_response: E,
     /// The bounds.
     pub limits: Limits,
+    /// The peers that are proxies, and so have no share of the connections.
+    pub proxies: Proxies,
+    /// Whether each connection of a proxy, or of a Unix socket, begins with a header of the PROXY protocol,
+    /// version 2, which names the client. A connection of a proxy without a valid one is closed. Other peers
+    /// cannot name an address.
+    pub proxy_protocol: bool,
+    /// Counts the connections that are closed so that others find room.
+    pub closed: Closed,
     /// The certificate, when the listener speaks TLS.
     pub tls: Option<Tls>,
     /// Starts the tasks of connections and HTTP/2 streams.
@@ -127,45 +145,60 @@ pub async fn serve<L, S, P, E, B>(mut listener: L, config: ListenerConfig<S, P, 
 where
     L: Accept,
     S: HttpService<B>,
-    P: Fn(&mut Request<RequestBody>, SocketAddr) + Send + Sync + 'static,
+    P: Fn(&mut Request<RequestBody>, Peer) + Send + Sync + 'static,
     E: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
     B: ResponseBody,
 {
     let config = Arc::new(config);
-    let limits = config.limits;
-    let permits = Arc::new(Semaphore::new(limits.connections as usize));
-    let mut pause = accept::Pause::default();
+    let room = Room::new(&config.limits, config.proxies.clone(), config.closed.clone());
+    tokio::select! {
+        ended = accept_all(&mut listener, &room, &config) => ended?,
+        () = room.watch() => {}
+    }
+    drop(listener);
+    room.empty().await;
+    Ok(())
+}
 
+/// Accepts connections, and starts a task for each, until `config.stopping` is cancelled.
+async fn accept_all<L, S, P, E, B>(
+    listener: &mut L,
+    room: &Arc<Room>,
+    config: &Arc<ListenerConfig<S, P, E>>,
+) -> std::io::Result<()>
+where
+    L: Accept,
+    S: HttpService<B>,
+    P: Fn(&mut Request<RequestBody>, Peer) + Send + Sync + 'static,
+    E: Fn(StatusCode) -> Response<B> + Send + Sync + 'static,
+    B: ResponseBody,
+{
+    let mut pause = accept::Pause::default();
     loop {
-        let next = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, poll_fn(|cx| listener.poll_accept(cx)).await)
-        };
-        let Some((permit, accepted)) = config.stopping.run_until_cancelled(next).await else { break };
+        let next = poll_fn(|cx| listener.poll_accept(cx));
+        let Some(accepted) = config.stopping.run_until_cancelled(next).await else { return Ok(()) };
 
         match accepted {
             Ok((io, peer)) => {
                 pause = accept::Pause::default();
-                let shared = Arc::clone(&config);
-                config.spawner.spawn("connection", async move {
-                    connection::accepted(io, peer, shared).await;
-                    drop(permit);
-                });
+                let place = room.enter(peer, Watch::new(config.limits));
+                let Some(place) = config.stopping.run_until_cancelled(place).await else { return Ok(()) };
+                let Some(place) = place else {
+                    tracing::debug!(%peer, "connection closed: its peer has its share");
+                    continue;
+                };
+                let shared = Arc::clone(config);
+                config.spawner.spawn("connection", connection::accepted(io, peer, place, shared));
             }
             Err(why) => {
                 if let Some(wait) = pause.after(why)?
                     && config.stopping.run_until_cancelled(tokio::time::sleep(wait)).await.is_none()
                 {
-                    break;
+                    return Ok(());
                 }
             }
         }
     }
-
-    drop(listener);
-    // All permits are free once every connection has ended. The semaphore is never closed.
-    let _ = permits.acquire_many(limits.connections).await;
-    Ok(())
 }
 
 /// A stream of bytes that carries a connection. Implemented for every type that fits.

@@ -35,8 +35,8 @@ struct State {
     frames: Option<Frames>,
     /// The number of requests whose response has not ended.
     requests: usize,
-    /// While there is no request: since when, and whether the first bytes of the next one have come.
-    quiet: (Instant, bool),
+    /// While there is no request: since when, and what of the next one has come.
+    quiet: (Instant, Next),
     /// When the connection was asked to close.
     closing: Option<Instant>,
     /// Since when a write is blocked.
@@ -47,6 +47,19 @@ struct State {
     newest: u64,
     /// Whether the peer may still be sending a body that the service does not read.
     unread: bool,
+    /// Whether the place of the connection was given to another one.
+    retired: bool,
+}
+
+/// What has come of the next request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Nothing, and it is the first one of the connection.
+    First,
+    /// Nothing, and there was one before, or the peer speaks HTTP/2.
+    Later,
+    /// Its first bytes.
+    Begun,
 }
 
 impl Watch {
@@ -56,12 +69,13 @@ impl Watch {
             preface: Some(0),
             frames: None,
             requests: 0,
-            quiet: (Instant::now(), true),
+            quiet: (Instant::now(), Next::First),
             closing: None,
             writing: None,
             responses: BTreeMap::new(),
             newest: 0,
             unread: false,
+            retired: false,
         })))
     }
 
@@ -77,8 +91,12 @@ impl Watch {
             if let Some(frames) = &mut state.frames {
                 return frames.read(rest, now).map_err(|flood| io::Error::other(flood.to_string()));
             }
-            if state.requests == 0 && !state.quiet.1 && !bytes.is_empty() {
-                state.quiet = (now, true);
+            if state.requests == 0 && !bytes.is_empty() {
+                state.quiet = match state.quiet {
+                    (since, Next::First) => (since, Next::Begun),
+                    (_, Next::Later) => (now, Next::Begun),
+                    begun @ (_, Next::Begun) => begun,
+                };
             }
             Ok(())
         })
@@ -108,6 +126,32 @@ impl Watch {
         self.with(|state| state.closing = Some(Instant::now()));
     }
 
+    /// Records that the connection begins to wait for its first request: what came before it is over.
+    pub(super) fn begin(&self) {
+        self.with(|state| state.quiet = (Instant::now(), Next::First));
+    }
+
+    /// Since when the connection has had no request, not even the first byte of one, and nothing to write.
+    /// `None` while it has, and once it is closing.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.with(|state| state.idle_since())
+    }
+
+    /// Records that the place of the connection is given to another one, if it is idle. Returns whether it
+    /// is.
+    pub(super) fn retire(&self) -> bool {
+        self.with(|state| {
+            let is_idle = state.idle_since().is_some();
+            state.retired |= is_idle;
+            is_idle
+        })
+    }
+
+    /// Whether a request has begun, or is not answered yet.
+    pub(super) fn is_busy(&self) -> bool {
+        self.with(|state| state.is_busy())
+    }
+
     /// Records that a response begins before the whole body of its request was read.
     pub(super) fn left_unread(&self) {
         self.with(|state| state.unread = true);
@@ -116,7 +160,9 @@ impl Watch {
     /// Whether the peer may still be sending. If so, closing the socket at once could reset the connection
     /// before the peer has read the response.
     pub(super) fn may_be_sending(&self) -> bool {
-        self.with(|state| state.frames.is_none() && (state.unread || (state.requests == 0 && state.quiet.1)))
+        self.with(|state| {
+            state.frames.is_none() && (state.unread || (state.requests == 0 && state.quiet.1 != Next::Later))
+        })
     }
 
     /// Returns the next limit that the connection will exceed, and when.
@@ -131,6 +177,15 @@ impl Watch {
 }
 
 impl State {
+    fn is_busy(&self) -> bool {
+        self.requests > 0 || self.quiet.1 == Next::Begun || self.writing.is_some()
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        let is_open = self.closing.is_none() && !self.retired;
+        (is_open && !self.is_busy()).then_some(self.quiet.0)
+    }
+
     /// Returns the part of `bytes` after the preface of HTTP/2.
     fn past_preface<'a>(&mut self, bytes: &'a [u8], now: Instant) -> &'a [u8] {
         let Some(have) = self.preface else { return bytes };
@@ -139,7 +194,7 @@ impl State {
         if common == wanted.len() {
             self.preface = None;
             self.frames = Some(Frames::new(now));
-            self.quiet = (now, false);
+            self.quiet = (now, Next::Later);
         } else {
             self.preface = (common == bytes.len()).then_some(have + common);
         }
@@ -153,8 +208,8 @@ impl State {
         let write = write.map(|since| (*since + limits.write_timeout, Overdue::Write));
         let quiet = (self.requests == 0).then_some(match (self.closing, self.quiet) {
             (Some(closing), (since, _)) => (closing.max(since) + limits.header_timeout, Overdue::Header),
-            (None, (since, true)) => (since + limits.header_timeout, Overdue::Header),
-            (None, (since, false)) => (since + limits.idle_timeout, Overdue::Idle),
+            (None, (since, Next::First | Next::Begun)) => (since + limits.header_timeout, Overdue::Header),
+            (None, (since, Next::Later)) => (since + limits.idle_timeout, Overdue::Idle),
         });
         [write, quiet].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
@@ -179,7 +234,7 @@ impl Drop for Served {
             state.responses.remove(&self.id);
             state.requests = state.requests.saturating_sub(1);
             if state.requests == 0 {
-                state.quiet = (Instant::now(), false);
+                state.quiet = (Instant::now(), Next::Later);
             }
         });
     }

@@ -8,7 +8,7 @@
 //! untrusted one is the client. If an entry cannot be parsed, the last trusted hop counts as the client:
 //! malformed text cannot forge an address and skips no check.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -35,6 +35,42 @@ impl ForwardedHeader {
     }
 }
 
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// The socket has this address, or the PROXY protocol names it.
+    Address(IpAddr),
+    /// A program on this machine, by a Unix socket that the operator lets it open: it counts as a trusted
+    /// proxy.
+    UnixSocket,
+    /// A client that its proxy, at this address unless it uses a Unix socket, does not name. It is not
+    /// trusted.
+    Unnamed(Option<IpAddr>),
+}
+
+impl Peer {
+    /// The address by which the peer is known: its own, else its proxy's, else the loopback address.
+    pub fn address(self) -> IpAddr {
+        match self {
+            Self::Address(address) | Self::Unnamed(Some(address)) => address.to_canonical(),
+            Self::UnixSocket | Self::Unnamed(None) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
+}
+
+/// One entry of the header, as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop<'a> {
+    /// It names a trusted proxy, so the entry to its left is read, if there is one.
+    Proxy(&'a [u8], IpAddr),
+    /// It names the client.
+    Client(&'a [u8], IpAddr),
+    /// It cannot be parsed.
+    Unreadable(&'a [u8]),
+    /// There are more entries than are read.
+    TooMany,
+}
+
 /// The networks of the proxies whose headers are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
@@ -52,32 +88,56 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client's address. `peer` is the socket's; `values` are those of `header`, in the order in which
-    /// they came. Without a trusted peer they are ignored.
-    pub fn client(&self, peer: IpAddr, header: ForwardedHeader, values: &[&[u8]]) -> IpAddr {
-        let peer = peer.to_canonical();
-        if !self.contains(peer) {
-            return peer;
-        }
-        match header {
-            ForwardedHeader::XForwardedFor => self.walk(peer, values, address_of),
-            ForwardedHeader::Forwarded => self.walk(peer, values, for_of),
+    /// Whether what `peer` says of its client is believed.
+    pub fn trusts(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Address(address) => self.contains(address),
+            Peer::UnixSocket => true,
+            Peer::Unnamed(_) => false,
         }
     }
 
-    fn walk(&self, peer: IpAddr, values: &[&[u8]], read: fn(&str) -> Option<IpAddr>) -> IpAddr {
-        let mut hop = peer;
-        let entries = values.iter().rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
-        for entry in entries.take(HOPS) {
-            let Some(address) = std::str::from_utf8(entry).ok().and_then(|entry| read(trim(entry))) else {
-                return hop;
-            };
-            hop = address;
-            if !self.contains(hop) {
-                return hop;
-            }
+    /// The client's address. `values` are those of `header`, in the order in which they came. Without a
+    /// trusted peer they are ignored.
+    pub fn client(&self, peer: Peer, header: ForwardedHeader, values: &[&[u8]]) -> IpAddr {
+        self.trace(peer, header, values, |_| {})
+    }
+
+    /// [`TrustedProxies::client`], which tells `each` the entries that it reads, from the right.
+    pub fn trace<'a>(
+        &self,
+        peer: Peer,
+        header: ForwardedHeader,
+        values: &[&'a [u8]],
+        mut each: impl FnMut(Hop<'a>),
+    ) -> IpAddr {
+        let mut client = peer.address();
+        if !self.trusts(peer) {
+            return client;
         }
-        hop
+        let read = match header {
+            ForwardedHeader::XForwardedFor => address_of,
+            ForwardedHeader::Forwarded => for_of,
+        };
+
+        let entries = values.iter().rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
+        for (at, entry) in entries.enumerate() {
+            if at == HOPS {
+                each(Hop::TooMany);
+                return client;
+            }
+            let Some(address) = std::str::from_utf8(entry).ok().and_then(|entry| read(trim(entry))) else {
+                each(Hop::Unreadable(entry));
+                return client;
+            };
+            client = address;
+            if !self.contains(address) {
+                each(Hop::Client(entry, address));
+                return client;
+            }
+            each(Hop::Proxy(entry, address));
+        }
+        client
     }
 }
 
@@ -152,17 +212,21 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn at(text: &str) -> Peer {
+        Peer::Address(ip(text))
+    }
+
     fn proxies() -> TrustedProxies {
         let networks = ["10.0.0.0/8", "192.0.2.1/32", "2001:db8:ffff::/48"];
         networks.into_iter().map(|network| network.parse::<IpNet>().unwrap()).collect()
     }
 
     fn x(values: &[&[u8]]) -> IpAddr {
-        proxies().client(ip("10.0.0.1"), XForwardedFor, values)
+        proxies().client(at("10.0.0.1"), XForwardedFor, values)
     }
 
     fn f(value: &str) -> IpAddr {
-        proxies().client(ip("10.0.0.1"), Forwarded, &[value.as_bytes()])
+        proxies().client(at("10.0.0.1"), Forwarded, &[value.as_bytes()])
     }
 
     #[test]
@@ -218,10 +282,10 @@ mod tests {
 
     #[test]
     fn only_trusted_hops_are_skipped() {
-        assert_eq!(proxies().client(ip("8.8.8.8"), Forwarded, &[b"for=1.2.3.4"]), ip("8.8.8.8"));
-        assert_eq!(proxies().client(ip("8.8.8.8"), XForwardedFor, &[b"1.2.3.4"]), ip("8.8.8.8"));
+        assert_eq!(proxies().client(at("8.8.8.8"), Forwarded, &[b"for=1.2.3.4"]), ip("8.8.8.8"));
+        assert_eq!(proxies().client(at("8.8.8.8"), XForwardedFor, &[b"1.2.3.4"]), ip("8.8.8.8"));
         let none = TrustedProxies::default();
-        assert_eq!(none.client(ip("10.0.0.1"), XForwardedFor, &[b"1.2.3.4"]), ip("10.0.0.1"));
+        assert_eq!(none.client(at("10.0.0.1"), XForwardedFor, &[b"1.2.3.4"]), ip("10.0.0.1"));
         assert_eq!(x(&[b"1.1.1.1, 2.2.2.2"]), ip("2.2.2.2"));
         assert_eq!(x(&[b"1.1.1.1, 2.2.2.2, 10.1.1.1,192.0.2.1"]), ip("2.2.2.2"));
         assert_eq!(x(&[b"1.1.1.1", b"2.2.2.2", b"10.1.1.1"]), ip("2.2.2.2"));
@@ -233,10 +297,33 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_socket_is_a_proxy_and_a_client_that_is_not_named_is_none() {
+        let client = |peer| proxies().client(peer, XForwardedFor, &[b"1.1.1.1, 2.2.2.2"]);
+        assert_eq!(client(Peer::UnixSocket), ip("2.2.2.2"));
+        assert_eq!(client(Peer::Unnamed(Some(ip("10.0.0.1")))), ip("10.0.0.1"));
+        assert_eq!(client(Peer::Unnamed(None)), ip("127.0.0.1"));
+        assert_eq!(proxies().client(Peer::UnixSocket, XForwardedFor, &[]), ip("127.0.0.1"));
+    }
+
+    #[test]
+    fn each_entry_that_is_read_is_told() {
+        let hops = |value: &'static str| {
+            let mut hops = Vec::new();
+            proxies().trace(at("10.0.0.1"), XForwardedFor, &[value.as_bytes()], |hop| hops.push(hop));
+            hops
+        };
+        let proxy = Hop::Proxy(b" 10.9.9.9", ip("10.9.9.9"));
+        assert_eq!(hops("1.1.1.1,2.2.2.2, 10.9.9.9"), [proxy, Hop::Client(b"2.2.2.2", ip("2.2.2.2"))]);
+        assert_eq!(hops("1.1.1.1,x, 10.9.9.9"), [proxy, Hop::Unreadable(b"x")]);
+        let long = "10.1.1.1,".repeat(HOPS + 1);
+        assert_eq!(hops(long.trim_end_matches(',').to_owned().leak()).last(), Some(&Hop::TooMany));
+    }
+
+    #[test]
     fn mapped_addresses_are_ipv4() {
         assert_eq!(x(&[b"::ffff:2.2.2.2"]), ip("2.2.2.2"));
-        assert_eq!(proxies().client(ip("::ffff:10.0.0.1"), XForwardedFor, &[b"2.2.2.2"]), ip("2.2.2.2"));
-        assert_eq!(proxies().client(ip("::ffff:8.8.8.8"), XForwardedFor, &[b"2.2.2.2"]), ip("8.8.8.8"));
+        assert_eq!(proxies().client(at("::ffff:10.0.0.1"), XForwardedFor, &[b"2.2.2.2"]), ip("2.2.2.2"));
+        assert_eq!(proxies().client(at("::ffff:8.8.8.8"), XForwardedFor, &[b"2.2.2.2"]), ip("8.8.8.8"));
         assert_eq!(x(&[b"1.1.1.1, ::ffff:10.7.7.7"]), ip("1.1.1.1"));
     }
 
@@ -297,8 +384,8 @@ mod tests {
         ) {
             for value in [bytes.as_slice(), text.as_bytes()] {
                 for header in [Forwarded, XForwardedFor] {
-                    let _ = proxies().client(ip("10.0.0.1"), header, &[value]);
-                    prop_assert_eq!(proxies().client(ip("8.8.8.8"), header, &[value]), ip("8.8.8.8"));
+                    let _ = proxies().client(at("10.0.0.1"), header, &[value]);
+                    prop_assert_eq!(proxies().client(at("8.8.8.8"), header, &[value]), ip("8.8.8.8"));
                 }
             }
         }

@@ -26,10 +26,10 @@ use audit::Auditor;
 use auth::Services;
 use http::Request;
 use jobs::{Registry, RegistrySettings, Report, Runner, Step};
-use listener::{Limits, ListenerConfig, RequestBody, Spawner, Tls};
+use listener::{Closed, Limits, ListenerConfig, Proxies, RequestBody, Sockets, Spawner, Tls};
 use model::{Event, Origin};
 use runtime::AuditContext;
-use runtime::metric::Collector;
+use runtime::metric::{Collector, float};
 use web::{Peer, Router, ServerHealth, WebDeps};
 
 use self::audit_setup::JournalOwner;
@@ -38,7 +38,7 @@ use self::lifecycle::{Ended, Health, Lifecycle, Phase, Signals, Stage, Tasks};
 use self::listeners::BoundListeners;
 use self::open_files::ConnectionLimits;
 use self::start_error::StartError;
-use crate::config::Config;
+use crate::config::{Config, ProxyProtocol};
 
 /// The built application. Tests use its parts without listeners.
 pub struct App {
@@ -68,6 +68,7 @@ pub struct App {
     pub store_metrics: store::StoreMetrics,
     limits: Limits,
     connections: ConnectionLimits,
+    front: Front,
     tasks: Tasks,
 }
 
@@ -119,6 +120,7 @@ impl App {
         // Nothing is served before the revocation cache is filled and the signing keys are loaded.
         jobs.settle(&runner, "poll_revocations").await.map_err(StartError::Job)?;
         let meter = store.requests.meter();
+        let front = Front::public(config);
         let routers = web::routers(WebDeps {
             requests: store.requests,
             probe: store.probe,
@@ -126,7 +128,7 @@ impl App {
             audit: audit.clone(),
             store_metrics: store.metrics.clone(),
             jobs: Arc::clone(runner.jobs()),
-            collectors: deps.collectors.into_iter().chain([audit_metrics(Arc::clone(&auditor))]).collect(),
+            collectors: collectors(deps.collectors, &auditor, &front.closed),
             clock: deps.clock,
             spawner: tasks.spawner(Stage::Serving),
             health: server_health(health, Arc::clone(&services)),
@@ -147,6 +149,7 @@ impl App {
             auditor,
             limits: Limits::from(&config.server),
             connections,
+            front,
             tasks: tasks.clone(),
         })
     }
@@ -154,6 +157,7 @@ impl App {
     /// Starts the jobs and the listeners, and sets the phase to running.
     pub fn start(self, ports: BoundListeners) {
         let Self { public, operations, runner, jobs, audit, auditor, tasks, limits, connections, .. } = self;
+        let front = self.front;
         note_life(&tasks, &audit);
         watch_audit(&tasks, Arc::clone(&auditor));
         let jobs = Arc::new(jobs);
@@ -171,10 +175,11 @@ impl App {
             watch_certificate(&tasks, tls.clone());
         }
         let of_public = Limits { connections: connections.public, ..limits };
-        start_listener(&tasks, "public listener", ports.public, public, of_public, ports.tls);
-        if let Some(listener) = ports.operations {
+        let front = Front { tls: ports.tls, ..front };
+        start_listener(&tasks, "public listener", ports.public, public, of_public, front);
+        if let Some(sockets) = ports.operations {
             let limits = Limits { connections: connections.operations, ..limits };
-            start_listener(&tasks, "operations listener", listener, operations, limits, None);
+            start_listener(&tasks, "operations listener", sockets, operations, limits, Front::operations());
         }
         tasks.health().enter(Phase::Running);
     }
@@ -289,9 +294,11 @@ fn ship_the_end(tasks: &Tasks, auditor: Arc<Auditor>, jobs: Arc<Registry>, runne
     });
 }
 
-/// Writes the metrics of the audit trail.
-fn audit_metrics(auditor: Arc<Auditor>) -> Collector {
-    Arc::new(move |page| audit::metrics::collect(page, &auditor))
+/// `given`, and those that write the metrics of the audit trail and of the public listener.
+fn collectors(given: Vec<Collector>, auditor: &Arc<Auditor>, closed: &Closed) -> Vec<Collector> {
+    let auditor = Arc::clone(auditor);
+    let audit: Collector = Arc::new(move |page| audit::metrics::collect(page, &auditor));
+    given.into_iter().chain([audit, connection_metrics(closed.clone())]).collect()
 }
 
 /// Reloads the certificate of the public listener when its files change.
@@ -305,13 +312,48 @@ fn watch_certificate(tasks: &Tasks, tls: Tls) {
     });
 }
 
+/// Writes the metrics of the public listener.
+fn connection_metrics(closed: Closed) -> Collector {
+    Arc::new(move |page| {
+        let name = "http_server_connections_closed_total";
+        page.family(name, "counter", "Connections that were closed so that others find room.");
+        page.sample(name, &[("reason", "idle")], float(closed.idle()));
+        page.sample(name, &[("reason", "share")], float(closed.refused()));
+    })
+}
+
+/// What is in front of a service: the certificate, and what is known of its peers.
+struct Front {
+    tls: Option<Tls>,
+    proxies: Proxies,
+    proxy_protocol: bool,
+    closed: Closed,
+}
+
+impl Front {
+    /// Of the public listener.
+    fn public(config: &Config) -> Self {
+        let trusted = config.server.proxies();
+        let proxies =
+            Proxies::new(move |address| trusted.contains(address), "list it in server.trusted_proxies");
+        let proxy_protocol = config.server.proxy_protocol == ProxyProtocol::V2;
+        Self { tls: None, proxies, proxy_protocol, closed: Closed::default() }
+    }
+
+    /// Of the operations listener: its peers are the operator's own programs, which have no shares.
+    fn operations() -> Self {
+        let proxies = Proxies::new(|_| true, "");
+        Self { tls: None, proxies, proxy_protocol: false, closed: Closed::default() }
+    }
+}
+
 fn start_listener(
     tasks: &Tasks,
     name: &'static str,
-    listener: tokio::net::TcpListener,
+    sockets: Sockets,
     service: Router,
     limits: Limits,
-    tls: Option<Tls>,
+    front: Front,
 ) {
     let stop = tasks.stop();
     let config = ListenerConfig {
@@ -319,15 +361,23 @@ fn start_listener(
         prepare: insert_peer,
         error_response: web::refusal,
         limits,
-        tls,
+        proxies: front.proxies,
+        proxy_protocol: front.proxy_protocol,
+        closed: front.closed,
+        tls: front.tls,
         spawner: Spawner::new(tasks.starter(Stage::Serving)),
         draining: stop.draining.clone(),
         stopping: stop.serving.clone(),
     };
-    tasks.critical(Stage::Serving, name, listener::serve(listener, config));
+    tasks.critical(Stage::Serving, name, listener::serve(sockets, config));
 }
 
-/// Adds the peer's address to the request, for the layers of `web`.
-fn insert_peer(request: &mut Request<RequestBody>, peer: SocketAddr) {
-    request.extensions_mut().insert(Peer(peer));
+/// Adds the peer to the request, for the layers of `web`.
+fn insert_peer(request: &mut Request<RequestBody>, peer: listener::Peer) {
+    let peer = match peer {
+        listener::Peer::Address(address) => Peer::Address(address.ip()),
+        listener::Peer::UnixSocket => Peer::UnixSocket,
+        listener::Peer::Unnamed(proxy) => Peer::Unnamed(proxy.map(|address| address.ip())),
+    };
+    request.extensions_mut().insert(peer);
 }

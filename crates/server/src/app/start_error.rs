@@ -1,7 +1,6 @@
 //! Why the server or a command cannot start.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use auth::master_keys::MasterKeysError;
@@ -11,7 +10,7 @@ use auth::signing_keys::SigningKeyError;
 use listener::TlsError;
 
 use crate::app::master_key::MasterKeyError;
-use crate::config::SettingError;
+use crate::config::{ListenAddress, SettingError};
 
 /// The error, in words for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -28,12 +27,12 @@ pub enum StartError {
     #[error("data_dir: {0} cannot be created or made private: {1}")]
     DataDir(PathBuf, io::Error),
     /// An address cannot be bound.
-    #[error("{key}: {}", unbound(*address, why))]
+    #[error("{key}: {}", unbound(address, why))]
     Bind {
         /// The setting of the address.
         key: &'static str,
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// The error of the system.
         why: io::Error,
     },
@@ -105,7 +104,7 @@ impl StartError {
     }
 }
 
-fn unbound(address: SocketAddr, why: &io::Error) -> String {
+fn unbound(address: &ListenAddress, why: &io::Error) -> String {
     match why.kind() {
         io::ErrorKind::AddrInUse => {
             format!("{address} is taken by another process; stop it, or set another address")

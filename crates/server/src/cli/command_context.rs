@@ -64,7 +64,7 @@ impl CommandContext {
         let lifecycle = Lifecycle::new(Deadlines::after(std::time::Duration::ZERO));
         let spawner = lifecycle.tasks().spawner(Stage::Working);
         let given = RuntimeDeps::system();
-        let public_url = config.server.public_url_at(config.server.listen);
+        let public_url = config.server.public_url();
         let core = Core::open(&config, &public_url, &given, Origin::command_line(actor()), missing, &spawner)
             .await?;
         Ok(Self { core, given, data_dir: config.data_dir, _lifecycle: lifecycle })

@@ -101,7 +101,7 @@ fn check(global: &Global, out: &mut Output) -> Result<(), Failure> {
 
 /// Reads the files that settings name, as `serve` does.
 fn files(config: &Config) -> Result<(), StartError> {
-    config.auth(&config.server.public_url_at(config.server.listen))?;
+    config.auth(&config.server.public_url())?;
     config.tokens.shared_secret()?;
     if let (Some(cert), Some(key)) = (&config.server.tls_cert_file, &config.server.tls_key_file) {
         listener::Tls::load(cert, key, secret_file::read_key).map_err(StartError::Tls)?;

@@ -10,12 +10,12 @@ use super::{Failure, Global, GlobalOptions, Output};
 use crate::app::App;
 use crate::app::bootstrap::RuntimeDeps;
 use crate::app::lifecycle::{Cause, Deadlines, Lifecycle, Signal, Signals};
-use crate::app::listeners::BoundListeners;
+use crate::app::listeners::{Bound, BoundListeners, bound};
 use crate::app::logging;
 use crate::app::open_files;
 use crate::app::reload::Reload;
 use crate::app::service_manager;
-use crate::config::{Config, DatabaseUrl, reachable};
+use crate::config::{Config, DatabaseUrl, ListenAddress, reachable};
 
 pub(super) async fn run(global: &Global) -> Result<(), Failure> {
     let loaded = global.load()?;
@@ -70,21 +70,22 @@ async fn stop(signals: &mut Signals) {
 /// What is printed after the start.
 struct Greeting {
     public_url: String,
-    operations_url: Option<String>,
+    listening: Vec<ListenAddress>,
+    operations: Vec<ListenAddress>,
     data: String,
     first_admin: Option<String>,
 }
 
 impl Greeting {
     fn of(config: &Config, app: &App, ports: &BoundListeners, global: &Global) -> Self {
-        let operations = ports.operations.as_ref().and_then(|listener| listener.local_addr().ok());
         let data = match &config.database.url {
             DatabaseUrl::Sqlite(path) => path.display().to_string(),
             DatabaseUrl::Postgres(_) => config.shown("database.url").unwrap_or_default(),
         };
         Self {
             public_url: app.public_url.clone(),
-            operations_url: operations.map(|at| format!("http://{}", reachable(at))),
+            listening: bound(&ports.public),
+            operations: ports.operations.as_ref().map(bound).unwrap_or_default(),
             data,
             first_admin: app.is_empty.then(|| first_admin(&global.options)),
         }
@@ -103,18 +104,25 @@ impl Greeting {
 
     fn write(&self, out: &mut Output) -> io::Result<()> {
         let docs = format!("{}/docs", self.public_url);
+        let operations = self.operations.first().map(|at| match at {
+            ListenAddress::Tcp(at) => format!("http://{}", reachable(*at)),
+            ListenAddress::Unix(_) => at.to_string(),
+        });
         out.value(&json!({
             "version": env!("CARGO_PKG_VERSION"),
             "public_url": self.public_url,
             "docs_url": docs,
-            "operations_url": self.operations_url,
+            "listening": self.listening.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "operations_url": operations,
             "data": self.data,
             "first_admin": self.first_admin,
         }))?;
+
         out.line(&format!("Gatewright {} is up.", env!("CARGO_PKG_VERSION")))?;
         out.line(&format!("  URL         {}", self.public_url))?;
         out.line(&format!("  docs        {docs}"))?;
-        if let Some(url) = &self.operations_url {
+        out.line(&format!("  listening   {}", Bound(&self.listening)))?;
+        if let Some(url) = &operations {
             out.line(&format!("  operations  {url}"))?;
         }
         out.line(&format!("  data        {}", self.data))?;

@@ -5,6 +5,7 @@ mod check;
 mod docs;
 mod error;
 mod file;
+mod listen;
 pub(crate) mod secret_file;
 mod settings;
 mod source;
@@ -17,10 +18,11 @@ use std::time::Duration;
 
 pub use docs::{default_toml, markdown};
 pub use error::{ConfigError, ConfigErrors};
+pub use listen::ListenAddress;
 pub use settings::{
     AccountsConfig, Audience, AuditConfig, Blocklist, CleanupConfig, Config, DatabaseConfig, HealthConfig,
-    LegacyConfig, LogFilter, LogFormat, PasswordAlgorithm, PasswordsConfig, RateLimitsConfig, RedisConfig,
-    SchemaName, ServerConfig, Setting, SettingError, SigningAlgorithm, Subject, TelemetryConfig,
+    LegacyConfig, LogFilter, LogFormat, PasswordAlgorithm, PasswordsConfig, ProxyProtocol, RateLimitsConfig,
+    RedisConfig, SchemaName, ServerConfig, Setting, SettingError, SigningAlgorithm, Subject, TelemetryConfig,
     TokensConfig, reachable,
 };
 pub use source::{LoadArgs, Source, environment};

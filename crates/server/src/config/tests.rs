@@ -168,6 +168,14 @@ fn settings_that_do_not_fit_together_are_refused() {
     assert!(refused(&[("server.public_url", "https://a/?q")]).contains("a query"));
     assert!(refused(&[("tokens.issuer", "auth")]).contains("https://"));
     assert!(refused(&[("server.ops_listen", "127.0.0.1:8080")]).contains("the same address"));
+
+    assert!(refused(&[("server.listen", "")]).contains("at least one address"));
+    assert!(refused(&[("server.listen", "127.0.0.1:1,unix:/s,127.0.0.1:1")]).contains("listed twice"));
+    assert!(refused(&[("server.listen", "unix:/s")]).contains("server.public_url: it is required"));
+    assert!(refused(&[("server.listen", "unix:s")]).contains("begins with `/`"));
+    assert!(refused(&[("server.listen", &format!("unix:/{}", "s".repeat(107)))]).contains("107 bytes"));
+    assert!(refused(&[("server.proxy_protocol", "v1")]).contains("`off` or `v2`"));
+    assert!(refused(&[("server.proxy_protocol", "v2")]).contains("server.trusted_proxies is required"));
 }
 
 /// A hash above these limits could be created but never verified.
@@ -194,7 +202,7 @@ fn toml_has_lists_tables_numbers_and_dates() {
     assert_eq!(config.server.max_connections, 1000);
     assert_eq!(config.shown("legacy.sunset").unwrap(), "2027-06-30");
     assert_eq!(config.shown("accounts.scopes").unwrap(), "admin=a b,basic_user=c");
-    let listed = load("[server]\nlisten = ['127.0.0.1:1']\n", &[], &[]);
+    let listed = load("[server]\npublic_url = ['http://a']\n", &[], &[]);
     assert!(messages(listed).join("").contains("not a list"));
 }
 
@@ -264,7 +272,7 @@ fn the_default_configuration_gives_every_crate_its_defaults() {
     let text = |settings: &dyn std::fmt::Debug| format!("{settings:#?}");
 
     let config = load("", &[], &[]).unwrap().config;
-    let public_url = config.server.public_url_at(config.server.listen);
+    let public_url = config.server.public_url();
     let auth = config.auth(&public_url).unwrap();
     let jobs = jobs::RegistrySettings::from(&config.cleanup);
     let shipper = audit::ship::ShipperSettings::from(&config.audit);

@@ -29,12 +29,12 @@ pub(crate) struct Origins {
 /// Assigns the request id (UUIDv7, or that of a trusted proxy where the operator says that it sets one),
 /// repeats it in the response, and notes client address and user agent.
 pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, next: Next) -> Response {
-    let peer =
-        request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let peer = request.extensions().get::<Peer>().copied();
+    let peer = peer.unwrap_or(Peer::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
     let headers = request.headers();
     let given = headers.get(X_REQUEST_ID).and_then(|given| RequestId::parse(given.to_str().ok()?));
     let (id, client_request_id) = match given {
-        Some(given) if with.trust_request_id && with.trusted.contains(peer) => (given, None),
+        Some(given) if with.trust_request_id && with.trusted.trusts(peer) => (given, None),
         given => (RequestId::new(with.clock.now(), &with.rng), given.map(String::from)),
     };
 

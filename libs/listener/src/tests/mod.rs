@@ -1,9 +1,13 @@
 mod h1;
 mod h2;
+mod proxies;
+mod shares;
 mod socket;
+mod sockets;
 mod tls;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::task::{Context, Poll, ready};
 
@@ -25,7 +29,7 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
 /// Responds to `/echo` with the request's body, to `/big` with 4 MiB, to `/hang` never, and to every other
 /// path with the peer's address.
 async fn app(request: Request<RequestBody>) -> Result<Reply, Infallible> {
-    let peer = request.extensions().get::<SocketAddr>().map(ToString::to_string).unwrap_or_default();
+    let peer = request.extensions().get::<Peer>().map(ToString::to_string).unwrap_or_default();
     Ok(match request.uri().path() {
         "/echo" => match request.into_body().collect().await {
             Ok(body) => reply(StatusCode::OK, body.to_bytes()),
@@ -37,7 +41,7 @@ async fn app(request: Request<RequestBody>) -> Result<Reply, Infallible> {
     })
 }
 
-fn prepare(request: &mut Request<RequestBody>, peer: SocketAddr) {
+fn prepare(request: &mut Request<RequestBody>, peer: Peer) {
     request.extensions_mut().insert(peer);
 }
 
@@ -48,21 +52,21 @@ fn error_response(status: StatusCode) -> Reply {
 }
 
 /// A source of connections that the test makes.
-struct Feed(mpsc::Receiver<io::Result<DuplexStream>>);
+struct Feed(mpsc::Receiver<io::Result<(DuplexStream, Peer)>>);
 
 impl Accept for Feed {
     type Io = DuplexStream;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(DuplexStream, SocketAddr)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(DuplexStream, Peer)>> {
         match ready!(self.0.poll_recv(cx)) {
-            Some(next) => Poll::Ready(next.map(|io| (io, peer()))),
+            Some(next) => Poll::Ready(next),
             None => Poll::Pending,
         }
     }
 }
 
-fn peer() -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 7], 4711))
+fn peer(address: &str) -> Peer {
+    Peer::Address(SocketAddr::new(address.parse().unwrap(), 4711))
 }
 
 /// A running listener, with what a test needs to connect to it and to stop it.
@@ -70,7 +74,8 @@ struct Running {
     tasks: Tasks,
     draining: CancellationToken,
     stopping: CancellationToken,
-    feed: mpsc::Sender<io::Result<DuplexStream>>,
+    feed: mpsc::Sender<io::Result<(DuplexStream, Peer)>>,
+    closed: Closed,
     ended: tokio::sync::oneshot::Receiver<io::Result<()>>,
 }
 
@@ -104,6 +109,11 @@ fn limits(connections: u32) -> Limits {
 }
 
 fn running(limits: Limits) -> Running {
+    running_behind(Proxies::default(), false, limits)
+}
+
+fn running_behind(proxies: Proxies, proxy_protocol: bool, limits: Limits) -> Running {
+    let closed = Closed::default();
     let tasks = Tasks::default();
     let (feed, fed) = mpsc::channel(8);
     let (end, ended) = tokio::sync::oneshot::channel();
@@ -113,6 +123,9 @@ fn running(limits: Limits) -> Running {
         prepare,
         error_response,
         limits,
+        proxies,
+        closed: closed.clone(),
+        proxy_protocol,
         tls: None,
         spawner: tasks.spawner(),
         draining: draining.clone(),
@@ -121,14 +134,28 @@ fn running(limits: Limits) -> Running {
     tasks.spawner().spawn("listener", async move {
         let _ = end.send(serve(Feed(fed), config).await);
     });
-    Running { tasks, draining, stopping, feed, ended }
+    Running { tasks, draining, stopping, feed, closed, ended }
 }
 
 impl Running {
     async fn connect(&self) -> DuplexStream {
+        self.connect_as(peer("192.0.2.7")).await
+    }
+
+    async fn connect_as(&self, peer: Peer) -> DuplexStream {
         let (client, server) = tokio::io::duplex(64 * 1024);
-        self.feed.send(Ok(server)).await.unwrap();
+        self.feed.send(Ok((server, peer))).await.unwrap();
         client
+    }
+
+    /// Connects from each address; returns after the listener has seen all of them.
+    async fn connect_from(&self, addresses: &[&str]) -> Vec<DuplexStream> {
+        let mut all = Vec::new();
+        for address in addresses {
+            all.push(self.connect_as(peer(address)).await);
+            turns().await;
+        }
+        all
     }
 
     fn count(&self, name: &str) -> usize {
@@ -142,13 +169,29 @@ async fn exchange(mut client: DuplexStream, text: &str) -> String {
     rest(&mut client).await
 }
 
+/// Lets the tasks run.
+async fn turns() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Whether the listener has closed the connection.
+fn is_closed(client: &mut DuplexStream) -> bool {
+    let mut space = [0; 1];
+    let mut space = tokio::io::ReadBuf::new(&mut space);
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(client).poll_read(&mut cx, &mut space) {
+        Poll::Ready(read) => read.is_err() || space.filled().is_empty(),
+        Poll::Pending => false,
+    }
+}
+
 /// Advances the paused time second by second, and lets the tasks run after each.
 async fn pass(seconds: u64) {
     for _ in 0..seconds {
         tokio::time::advance(Duration::from_secs(1)).await;
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
+        turns().await;
     }
 }
 

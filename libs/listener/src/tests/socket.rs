@@ -5,14 +5,15 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 #[tokio::test(start_paused = true)]
 async fn a_listener_at_its_limit_accepts_after_a_connection_has_ended() {
     let running = running(limits(1));
-    let (mut first, mut second) = (running.connect().await, running.connect().await);
-    first.write_all(REQUEST).await.unwrap();
+    let mut first = running.connect().await;
+    first.write_all(b"GET /hang HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    turns().await;
+    let mut second = running.connect_as(peer("198.51.100.7")).await;
     second.write_all(REQUEST).await.unwrap();
-    answer(&mut first, 14).await;
     let early = tokio::time::timeout(Duration::from_secs(1), second.read_u8()).await;
     assert!(early.is_err(), "the limit is one connection");
     drop(first);
-    answer(&mut second, 14).await;
+    answer(&mut second, 17).await;
 }
 
 #[tokio::test(start_paused = true)]

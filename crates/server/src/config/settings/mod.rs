@@ -30,7 +30,7 @@ pub use legacy::LegacyConfig;
 pub use passwords::{Blocklist, PasswordAlgorithm, PasswordsConfig};
 pub use rate_limits::RateLimitsConfig;
 pub use redis::RedisConfig;
-pub use server::{ServerConfig, reachable};
+pub use server::{ProxyProtocol, ServerConfig, reachable};
 pub use telemetry::{LogFilter, LogFormat, TelemetryConfig};
 pub use tokens::{Audience, SigningAlgorithm, Subject, TokensConfig};
 
