@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::explain_address::ExplainAddress;
 use super::{Failure, Global, Output};
 use crate::app::start_error::StartError;
 use crate::config::{Config, Loaded, default_toml, environment, secret_file};
@@ -15,6 +16,8 @@ pub(super) enum ConfigCommand {
     Explain(Explain),
     /// Prints the configuration in effect, and where each value comes from
     Print,
+    /// Explains step by step how the client's address is found; reads a request from standard input
+    ExplainAddress(ExplainAddress),
     /// Prints a configuration file with every setting and its default
     Default,
 }
@@ -30,6 +33,7 @@ impl ConfigCommand {
         match self {
             Self::Default => Ok(out.text(&default_toml())?),
             Self::Check => check(global, out),
+            Self::ExplainAddress(explain) => explain.run(global, out),
             Self::Print => {
                 let loaded = global.load()?;
                 if out.is_json() {

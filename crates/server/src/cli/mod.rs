@@ -5,6 +5,7 @@ mod client;
 mod command_context;
 mod completions;
 mod config;
+mod explain_address;
 mod failure;
 mod keys;
 mod migrate;
