@@ -96,6 +96,22 @@ async fn the_app_answers_on_postgres() {
 }
 
 #[tokio::test]
+async fn every_address_of_ipv4_and_of_ipv6_may_be_listed_with_one_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = testkit::free_port();
+    let listen = format!("[::]:{port},0.0.0.0:{port}");
+    let ports = BoundListeners::bind(&config(folder.path(), [("server.listen", listen.as_str())])).unwrap();
+    assert_eq!(bound(&ports.public).len(), 2);
+    drop(ports);
+
+    // Alone, the one of IPv6 accepts IPv4 as well.
+    let listen = format!("[::]:{port}");
+    let ports = BoundListeners::bind(&config(folder.path(), [("server.listen", listen.as_str())])).unwrap();
+    tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    drop(ports);
+}
+
+#[tokio::test]
 async fn the_app_serves_until_it_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), []);
