@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use fixtures::{Engine, Options, START, TestApp, TestDatabase};
-use model::{Journaled, JournaledUser, Now};
+use model::{Journaled, JournaledUser, Now, Place};
 use protocol::sealed::keyring::Keyring;
+use store::queries::session;
 use store::queries::user::State;
 use testkit::postgres::rows;
 
@@ -61,7 +62,7 @@ impl Realm {
 /// Recovers the database, without a journal, as the command does.
 async fn recover(app: &TestApp) {
     app.operate(async |ctx| {
-        let plan = auth::recover::plan(ctx, &Journaled::default()).await.unwrap();
+        let plan = auth::recover::plan(ctx, &[]).await.unwrap();
         auth::recover::recover(ctx, &plan, false).await.unwrap();
     })
     .await;
@@ -160,8 +161,8 @@ async fn a_change_that_is_older_than_the_row_takes_rights_away_and_gives_none() 
         app.operate(async |ctx| auth::account::set_role(ctx, &plain, "basic_user").await.unwrap()).await;
         let journaled = |at: Now| {
             let user = |role: &str, active: bool| JournaledUser {
-                role: Some((at, role.to_owned())),
-                active: Some((at, active)),
+                role: Some((Place { sequence: 1, at }, role.to_owned())),
+                active: Some((Place { sequence: 1, at }, active)),
                 ..JournaledUser::default()
             };
             let told = [user("admin", true), user("basic_user", true), user("basic_user", true)];
@@ -172,7 +173,7 @@ async fn a_change_that_is_older_than_the_row_takes_rights_away_and_gives_none() 
             }
         };
         let plan = async |at: Now| {
-            app.operate(async |ctx| auth::recover::plan(ctx, &journaled(at)).await.unwrap()).await
+            app.operate(async |ctx| auth::recover::plan(ctx, &[journaled(at)]).await.unwrap()).await
         };
 
         // When they are compared, then only what takes rights away is planned.
@@ -183,6 +184,59 @@ async fn a_change_that_is_older_than_the_row_takes_rights_away_and_gives_none() 
         // What is newer than the rows is planned whole.
         let newer = plan(app.clock.now()).await;
         assert_eq!((newer.roles.len(), newer.states.len()), (2, 2));
+        app.close().await;
+    }
+}
+
+#[tokio::test]
+async fn the_sequence_of_a_journal_decides_also_where_a_clock_was_ahead() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        // Given rows that a clock 2 hours ahead has written, also a promotion that was taken back later.
+        let app = TestApp::with(engine, Options::default()).await;
+        app.clock.jump_to(START.plus(7200 * SECOND));
+        let mut users = Vec::new();
+        for name in ["changed", "out", "demoted", "steady"] {
+            register(&app, name).await;
+            log_in(&app, name).await;
+            users.push(find(&app, name).await);
+        }
+        app.operate(async |ctx| auth::account::set_role(ctx, &users[2], "admin").await.unwrap()).await;
+        let mut journal = Journaled::default();
+        let mut sequence = 0;
+        let mut next = |journal: &mut Journaled, at: Now| {
+            sequence += 1;
+            let place = Place { sequence, at };
+            journal.set_back.note(place);
+            place
+        };
+        for user in &users {
+            let key = user.key();
+            let all = || session::of_user(key, START, START, Now::from_micros(i64::MAX));
+            let read = app.operate(async |ctx| ctx.lease.read().await.unwrap().all(all()).await.unwrap());
+            for row in read.await {
+                let place = next(&mut journal, row.created_at);
+                journal.begun.insert(row.id, place);
+            }
+        }
+
+        // When later records of the same journal, or of another one, were written by the right clock.
+        app.clock.jump_to(START);
+        let end = next(&mut journal, START);
+        let mut other = Journaled::default();
+        for (name, told) in [("same", &mut journal.clone()), ("other", &mut other)] {
+            told.user(users[0].uuid).passwords.push(end);
+            told.user(users[1].uuid).ended = Some(end);
+            told.user(users[2].uuid).role = Some((end, "basic_user".to_owned()));
+            told.user(users[3].uuid).role = Some((end, "admin".to_owned()));
+            let journals =
+                if name == "same" { vec![told.clone()] } else { vec![journal.clone(), told.clone()] };
+            let plan = app.operate(async |ctx| auth::recover::plan(ctx, &journals).await.unwrap()).await;
+
+            // Then they count, and only where they take rights away.
+            assert_eq!(plan.passwords, [users[0].key()], "{name}");
+            assert_eq!(plan.roles, [(users[2].key(), "basic_user".to_owned())], "{name}");
+            assert_eq!(plan.sessions.len(), 2, "{name}");
+        }
         app.close().await;
     }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use journal::{Head, JournalId, Kind, ReadError, Reader};
 use model::intent::IntentKind;
 use model::{
-    ClientId, EventKind, Intent, Journaled, JournaledClient, JournaledUser, KeyId, Now, SessionId, UserId,
+    ClientId, EventKind, Intent, Journaled, JournaledClient, JournaledUser, KeyId, Now, Place, SessionId,
+    UserId,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -13,7 +14,6 @@ use uuid::Uuid;
 use crate::intent_log;
 use crate::record::row::Members;
 use crate::statement::latest_statement;
-use crate::user_numbers::highest_user;
 
 /// How long before its event a change may have written its time into a row, where the event does not tell.
 const OPERATION: std::time::Duration = std::time::Duration::from_mins(1);
@@ -27,6 +27,8 @@ pub struct ReadJournal {
     pub before: u64,
     /// When that one was written; None for a journal without records.
     pub oldest: Option<Now>,
+    /// When the last one was written.
+    pub last: Option<Now>,
     /// What is wrong with it, if anything: records are missing after that.
     pub damage: Option<String>,
     /// The sequence of the last record.
@@ -37,8 +39,11 @@ pub struct ReadJournal {
     pub changes: Journaled,
 }
 
-/// Reads the changes of the database `realm` from the journal in `directory`, and from the intents beside it
-/// that have no outcome. None when there is no journal. Blocks the thread.
+/// Reads the changes from the journal in `directory`, and from the intents beside it that have no outcome.
+/// None when there is no journal. Blocks the thread.
+///
+/// A journal may have records of several realms: a server was started once with another database. Users,
+/// sessions and keys have ids of one realm, so that all of them are read; `realm` is the one that is asked for.
 ///
 /// # Errors
 /// [`ReadError`], but not for damage.
@@ -58,14 +63,13 @@ pub fn read_journaled(
         id: first.journal,
         before: first.sequence,
         oldest: None,
+        last: None,
         end: first.sequence,
         others: Vec::new(),
         damage: None,
         changes: Journaled::default(),
     };
 
-    // What is before the realm begins, or after another one has begun, belongs to another database.
-    let mut is_ours = true;
     loop {
         let record = match reader.read() {
             Ok(Some(record)) => record,
@@ -79,27 +83,28 @@ pub fn read_journaled(
             }
             Err(error) => return Err(error),
         };
-        found.oldest = found.oldest.or(Some(Now::from_micros(record.time.0)));
+        let written = Place { sequence: record.sequence, at: Now::from_micros(record.time.0) };
+        found.oldest = found.oldest.or(Some(written.at));
+        found.last = Some(written.at);
+        found.changes.set_back.note(written);
         if record.kind != Kind::Data {
             continue;
         }
         let members = Members::of(record.payload);
-        let written = Now::from_micros(record.time.0);
         let Some(kind) = members.kind() else { continue };
-        if kind == EventKind::RealmOpened.as_str() {
-            found.changes = Journaled::default();
-            is_ours = uuid(&members, "realm") == Some(realm);
-        } else if is_ours && let Some((_, rule)) = RULES.iter().find(|(known, _)| known.as_str() == kind) {
-            rule(&mut found.changes, &Told::of(&members, written));
+        if let Some((_, rule)) = RULES.iter().find(|(known, _)| known.as_str() == kind) {
+            rule(&mut found.changes, &Told::of(&members, written, realm));
         }
     }
 
     found.end = reader.position().map_or(found.end, |last| last.sequence);
-    found.others = latest_statement(directory).map_err(ReadError::Io)?.unwrap_or_default().journals;
+    let stated = latest_statement(directory).map_err(ReadError::Io)?.unwrap_or_default();
+    found.others = stated.journals;
     // Retention may have removed the records that name the highest number.
-    found.changes.highest = found.changes.highest.max(highest_user(directory, realm)?);
-    for intent in intents.map(|intents| unresolved(directory, intents)).transpose()?.unwrap_or_default() {
-        note_intent(&mut found.changes, &intent.1, intent.0);
+    found.changes.highest = found.changes.highest.max(stated.max_user_id.map(UserId));
+    for (at, intent) in intents.map(|intents| unresolved(directory, intents)).transpose()?.unwrap_or_default()
+    {
+        note_intent(&mut found.changes, &intent, Place { sequence: u64::MAX, at });
     }
     Ok(Some(found))
 }
@@ -118,14 +123,16 @@ fn unresolved(directory: &Path, intents: &Path) -> Result<Vec<(Now, Intent)>, Re
 /// An event that tells of a change.
 struct Told<'a> {
     members: &'a Members,
-    at: Now,
+    place: Place,
     session: Option<SessionId>,
+    /// The realm that is asked for.
+    realm: Uuid,
 }
 
 impl<'a> Told<'a> {
-    fn of(members: &'a Members, written: Now) -> Self {
-        let at = time(members, "at").unwrap_or(written);
-        Self { members, at, session: uuid(members, "session").map(SessionId) }
+    fn of(members: &'a Members, written: Place, realm: Uuid) -> Self {
+        let place = Place { at: time(members, "at").unwrap_or(written.at), ..written };
+        Self { members, place, session: uuid(members, "session").map(SessionId), realm }
     }
 
     fn text(&self, member: &str) -> Option<&'a str> {
@@ -137,29 +144,30 @@ impl<'a> Told<'a> {
         changes.highest = changes.highest.max(number);
     }
 
+    fn began(&self, changes: &mut Journaled) {
+        changes.begun.extend(self.session.map(|session| (session, self.place)));
+    }
+
     /// Adds a change of the client that the event names.
-    fn of_client(&self, changes: &mut Journaled, change: JournaledClient) {
-        let client = self.text("client").and_then(ClientId::parse);
-        let clients = client.map(|client| (client, change)).into_iter().collect();
-        changes.add(Journaled { clients, ..Journaled::default() });
+    fn of_client(&self, changes: &mut Journaled, change: impl FnOnce(&mut JournaledClient)) {
+        if let Some(client) = self.text("client").and_then(ClientId::parse) {
+            change(changes.clients.entry(client).or_default());
+        }
     }
 
     fn got_secret(&self, changes: &mut Journaled) {
-        let secret = Some(self.changed_at());
-        self.of_client(changes, JournaledClient { secret, ..JournaledClient::default() });
+        self.of_client(changes, |client| client.secrets.push(self.changed_at()));
     }
 
     /// The time that the change has written into a row.
     fn changed_at(&self) -> Now {
-        time(self.members, "changed_at").unwrap_or(self.at)
+        time(self.members, "changed_at").unwrap_or(self.place.at)
     }
 
     /// Adds a change of the user that the event names.
     fn of_user(&self, changes: &mut Journaled, change: impl FnOnce(&mut JournaledUser)) {
         if let Some(user) = self.members.user() {
-            let mut one = JournaledUser::default();
-            change(&mut one);
-            changes.add(Journaled { users: [(user, one)].into(), ..Journaled::default() });
+            change(changes.user(user));
         }
     }
 }
@@ -167,35 +175,44 @@ impl<'a> Told<'a> {
 type Rule = fn(&mut Journaled, &Told<'_>);
 
 /// What each kind of event tells; other kinds tell nothing.
-const RULES: [(EventKind, Rule); 18] = [
-    (EventKind::UserRegistered, |changes, told| told.raise(changes, "number")),
+const RULES: [(EventKind, Rule); 20] = [
+    (EventKind::RealmOpened, |changes, told| {
+        changes.other_realms.extend(uuid(told.members, "realm").filter(|realm| *realm != told.realm));
+    }),
+    (EventKind::UserRegistered, |changes, told| {
+        told.raise(changes, "number");
+        told.began(changes);
+    }),
+    (EventKind::LoginSucceeded, |changes, told| told.began(changes)),
     (EventKind::UsersImported, |changes, told| told.raise(changes, "highest")),
     (EventKind::DatabaseOutdated, |changes, told| told.raise(changes, "highest")),
     (EventKind::DatabaseRecovered, |changes, told| {
         told.raise(changes, "highest");
         let epoch = told.members.get("epoch").and_then(Value::as_i64).unwrap_or(0);
         changes.epoch = changes.epoch.max(epoch);
-        if told.members.get("without_journal") == Some(&Value::Bool(true)) {
+        let is_ours = uuid(told.members, "realm") == Some(told.realm);
+        if is_ours && told.members.get("without_journal") == Some(&Value::Bool(true)) {
             changes.ended_every_session = changes.ended_every_session.max(epoch);
         }
     }),
     (EventKind::SessionRevoked, |changes, told| changes.sessions.extend(told.session)),
     (EventKind::RefreshStolen, |changes, told| changes.sessions.extend(told.session)),
     (EventKind::SessionsRevoked, |changes, told| {
-        told.of_user(changes, |user| user.ended = Some(told.at));
+        told.of_user(changes, |user| user.ended = Some(told.place));
     }),
     (EventKind::PasswordChanged, |changes, told| {
-        told.of_user(changes, |user| user.password = Some(told.changed_at()));
+        let changed = Place { at: told.changed_at(), ..told.place };
+        told.of_user(changes, |user| user.passwords.push(changed));
     }),
     (EventKind::UserActivated, |changes, told| {
-        told.of_user(changes, |user| user.active = Some((told.at, true)));
+        told.of_user(changes, |user| user.active = Some((told.place, true)));
     }),
     (EventKind::UserDeactivated, |changes, told| {
-        told.of_user(changes, |user| deactivate(user, told.at));
+        told.of_user(changes, |user| deactivate(user, told.place));
     }),
     (EventKind::UserErased, |changes, told| told.of_user(changes, |user| user.erased = true)),
     (EventKind::RoleChanged, |changes, told| {
-        let role = told.text("role").map(|role| (told.at, role.to_owned()));
+        let role = told.text("role").map(|role| (told.place, role.to_owned()));
         told.of_user(changes, |user| user.role = role);
     }),
     (EventKind::KeyRemoved, |changes, told| changes.keys.extend(told.text("key").map(key))),
@@ -206,13 +223,13 @@ const RULES: [(EventKind, Rule); 18] = [
     (EventKind::ClientAdded, |changes, told| told.got_secret(changes)),
     (EventKind::ClientRotated, |changes, told| told.got_secret(changes)),
     (EventKind::ClientRemoved, |changes, told| {
-        told.of_client(changes, JournaledClient { removed: Some(told.at), ..JournaledClient::default() });
+        told.of_client(changes, |client| client.removed.extend(time(told.members, "added_at")));
     }),
     (EventKind::OutcomeUnknown, |changes, told| {
         let (user, session) = (told.members.user(), told.session);
-        let stamp = Some(told.at.minus(OPERATION));
+        let stamp = Some(told.place.at.minus(OPERATION));
         if let Some(kind) = told.text("intended").and_then(IntentKind::parse) {
-            note_intent(changes, &Intent { kind, user, session, generation: None, stamp }, told.at);
+            note_intent(changes, &Intent { kind, user, session, generation: None, stamp }, told.place);
         }
     }),
 ];
@@ -221,26 +238,26 @@ fn key(id: &str) -> KeyId {
     KeyId(id.to_owned())
 }
 
-fn deactivate(user: &mut JournaledUser, at: Now) {
-    user.active = Some((at, false));
-    user.ended = Some(at);
+fn deactivate(user: &mut JournaledUser, place: Place) {
+    user.active = Some((place, false));
+    user.ended = Some(place);
 }
 
-/// Notes a change that was begun at `at` and may have happened. An erasure is not taken for done, as it
-/// cannot be undone; nor is an activation.
-fn note_intent(changes: &mut Journaled, intent: &Intent, at: Now) {
-    let mut one = JournaledUser::default();
+/// Notes a change that was begun then and may have happened. An erasure is not taken for done, as it cannot
+/// be undone; nor is an activation.
+fn note_intent(changes: &mut Journaled, intent: &Intent, place: Place) {
     if [IntentKind::SessionRevoked, IntentKind::RefreshStolen].contains(&intent.kind) {
         changes.sessions.extend(intent.session);
-    } else if intent.kind == IntentKind::SessionsRevoked {
-        one.ended = Some(at);
-    } else if intent.kind == IntentKind::PasswordChanged {
-        one.password = Some(intent.stamp.unwrap_or(at));
-    } else if intent.kind == IntentKind::UserDeactivated {
-        deactivate(&mut one, at);
     }
-    let users = intent.user.map(|user| (user, one)).into_iter().collect();
-    changes.add(Journaled { users, ..Journaled::default() });
+    let Some(user) = intent.user else { return };
+    if intent.kind == IntentKind::SessionsRevoked {
+        changes.user(user).ended = Some(place);
+    } else if intent.kind == IntentKind::PasswordChanged {
+        let changed = Place { at: intent.stamp.unwrap_or(place.at), ..place };
+        changes.user(user).passwords.push(changed);
+    } else if intent.kind == IntentKind::UserDeactivated {
+        deactivate(changes.user(user), place);
+    }
 }
 
 fn uuid(members: &Members, member: &str) -> Option<Uuid> {

@@ -1,16 +1,26 @@
 //! Brings a database that was restored to an older state, or failed over to one, to what the journals say
 //! happened later.
+//!
+//! Clocks may have been wrong, so times decide last. Within one journal the sequence decides. Between journals
+//! a change counts by its time; where clocks went back, the change that takes rights away counts as the later
+//! one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use model::{ClientId, Journaled, JournaledUser, KeyId, Now, SessionId, UserId, UserKey};
+use model::{ClientId, Journaled, JournaledClient, JournaledUser, KeyId, Now, Place, SessionId};
+use model::{UserId, UserKey, UserUuid};
 use model::{event, intent};
 use store::Tx;
 use store::queries::user::{State, User};
-use store::queries::{client, credential, revocation, session, signing_key, transfer, user};
+use store::queries::{client, credential, realm, revocation, session, signing_key, transfer, user};
+use uuid::Uuid;
 
 use crate::OpContext;
 use crate::account::{BASIC_USER, remove_traces};
+
+/// How far apart the events of two changes at once may be recorded, in either order.
+const AT_ONCE: Duration = Duration::from_mins(1);
 
 /// What a recovery changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,33 +43,41 @@ pub struct Plan {
     pub rotated: Vec<ClientId>,
     /// Whether every session ends: an earlier recovery, which the database does not know, has ended them.
     pub every_session: bool,
-    /// The number of users that the journals name and the database does not have.
+    /// The number of users that the journals name and the database does not have: they were registered
+    /// later, or are of another realm.
     pub lost_users: u64,
+    /// Other realms that the journals name.
+    pub other_realms: BTreeSet<Uuid>,
     /// The highest user number of the journals.
     pub highest: Option<UserId>,
     /// The highest epoch of the journals.
     epoch: i64,
 }
 
-/// Compares what the journals name with the database.
+/// Compares what the journals name with the database. No journal may be given twice.
 ///
 /// # Errors
 /// When the database did not answer.
-pub async fn plan(ctx: &mut OpContext<'_>, journaled: &Journaled) -> Result<Plan, store::Error> {
-    let mut plan = Plan { highest: journaled.highest, epoch: journaled.epoch, ..Plan::default() };
-    for (uuid, changes) in &journaled.users {
+pub async fn plan(ctx: &mut OpContext<'_>, journals: &[Journaled]) -> Result<Plan, store::Error> {
+    let mut plan = Plan {
+        highest: journals.iter().filter_map(|one| one.highest).max(),
+        epoch: journals.iter().map(|one| one.epoch).max().unwrap_or(0),
+        other_realms: journals.iter().flat_map(|one| one.other_realms.iter().copied()).collect(),
+        ..Plan::default()
+    };
+    for uuid in journals.iter().flat_map(|one| one.users.keys()).collect::<BTreeSet<_>>() {
         let mut read = ctx.lease.read().await?;
         let found = match read.one(user::trace(*uuid)).await? {
             Some((id, ..)) => read.one(user::find(UserKey { id, uuid: *uuid })).await?,
             None => None,
         };
         match found {
-            Some(found) => plan.add_user(ctx, &found, changes).await?,
+            Some(found) => plan.add_user(ctx, &found, journals).await?,
             None => plan.lost_users += 1,
         }
     }
 
-    for id in &journaled.sessions {
+    for id in journals.iter().flat_map(|one| &one.sessions).collect::<BTreeSet<_>>() {
         let found = ctx.lease.read().await?.one(session::find(*id)).await?;
         if let Some(found) = found.filter(|found| !found.revoked) {
             plan.sessions.insert(found.id, found.user);
@@ -68,17 +86,76 @@ pub async fn plan(ctx: &mut OpContext<'_>, journaled: &Journaled) -> Result<Plan
 
     let calls = (signing_key::all(), client::all(), revocation::epoch());
     let (keys, clients, epoch) = ctx.lease.read().await?.batch(calls).await?;
-    plan.every_session = epoch.first().is_some_and(|known| *known < journaled.ended_every_session);
-    plan.keys = keys.into_iter().map(|key| key.id).filter(|key| journaled.keys.contains(key)).collect();
+    let ended = journals.iter().map(|one| one.ended_every_session).max().unwrap_or(0);
+    plan.every_session = epoch.first().is_some_and(|known| *known < ended);
+    let is_removed = |key: &KeyId| journals.iter().any(|one| one.keys.contains(key));
+    plan.keys = keys.into_iter().map(|key| key.id).filter(is_removed).collect();
     for client in clients {
-        let changes = journaled.clients.get(&client.id).copied().unwrap_or_default();
-        if changes.removed.is_some_and(|at| client.created_at <= at) {
+        let changes: Vec<_> = journals.iter().filter_map(|one| one.clients.get(&client.id)).collect();
+        if changes.iter().any(|one| one.removed.contains(&client.created_at)) {
             plan.clients.push(client.id);
-        } else if changes.secret.is_some_and(|at| client.rotated_at < at) {
+        } else if changes.iter().any(|one| has_later_secret(one, client.rotated_at)) {
             plan.rotated.push(client.id);
         }
     }
     Ok(plan)
+}
+
+fn has_later_secret(changes: &JournaledClient, stored: Now) -> bool {
+    match changes.secrets.iter().rposition(|at| *at == stored) {
+        Some(at) => at + 1 < changes.secrets.len(),
+        None => changes.secrets.iter().any(|at| *at > stored),
+    }
+}
+
+/// The change of one kind that counts, of the last ones of each journal.
+fn counting<T: Clone>(
+    journals: &[Journaled],
+    user: UserUuid,
+    of: impl Fn(&JournaledUser) -> Option<&(Place, T)>,
+    takes: impl Fn(&T) -> bool,
+    stored: Now,
+) -> Option<T> {
+    let told = journals.iter().filter_map(|one| Some((one, of(one.users.get(&user)?)?)));
+    let (taking, giving): (Vec<_>, Vec<_>) = told.partition(|(_, (_, value))| takes(value));
+    let taken = taking.into_iter().max_by_key(|(_, (place, _))| place.at);
+    // A change that is older than the row may have been undone by one that is in no journal any more.
+    // Such a change takes rights away, and gives none.
+    let given = giving.into_iter().map(|(one, (place, value))| (one.set_back.latest(*place), value));
+    let given = given.filter(|(at, _)| *at >= stored).max_by_key(|(at, _)| *at);
+    match (taken, given) {
+        (Some((_, (place, _))), Some((at, value))) if at > place.at => Some(value.clone()),
+        (Some((_, (_, value))), _) | (None, Some((_, value))) => Some(value.clone()),
+        (None, None) => None,
+    }
+}
+
+/// The last change of the password in a journal, if it came after the one whose time is `stored`.
+fn later_password(journals: &[Journaled], one: &Journaled, user: UserUuid, stored: Now) -> Option<Place> {
+    let changes = |one: &Journaled| one.users.get(&user).map(|user| user.passwords.clone());
+    let changes_here = changes(one)?;
+    let last = *changes_here.last()?;
+    let is_stored = |change: &Place| change.at == stored;
+    if changes_here.iter().any(is_stored) {
+        return Some(last).filter(|last| !is_stored(last));
+    }
+    let elsewhere = journals.iter().find_map(|other| {
+        let found = changes(other)?.into_iter().rfind(is_stored)?;
+        Some(other.set_back.latest(found))
+    });
+    // A password that no journal has is the first one, or older than all records.
+    Some(last).filter(|last| elsewhere.is_none_or(|stored| last.at > stored))
+}
+
+/// Whether a session began before the change `end` in the journal `one`.
+fn began_before(journals: &[Journaled], one: &Journaled, session: &session::Session, end: Place) -> bool {
+    if let Some(began) = one.begun.get(&session.id) {
+        let is_at_once = began.at <= end.at && began.at >= end.at.minus(AT_ONCE);
+        return began.sequence < end.sequence || is_at_once;
+    }
+    let began = journals.iter().filter_map(|other| Some((other, *other.begun.get(&session.id)?)));
+    let latest = began.map(|(other, began)| other.set_back.latest(began)).min();
+    latest.map_or(session.created_at, |latest| latest.min(session.created_at)) <= end.at
 }
 
 impl Plan {
@@ -86,52 +163,60 @@ impl Plan {
         &mut self,
         ctx: &mut OpContext<'_>,
         found: &User,
-        changes: &JournaledUser,
+        journals: &[Journaled],
     ) -> Result<(), store::Error> {
         if found.state == State::Erased {
             return Ok(());
         }
         let key = found.key();
-        if changes.erased {
+        let changes = |one: &Journaled| one.users.get(&key.uuid).cloned().unwrap_or_default();
+        if journals.iter().any(|one| changes(one).erased) {
             self.erased.push(key);
-            return self.end_until(ctx, key, Now::from_micros(i64::MAX)).await;
+            return self.end(ctx, key, |_| true).await;
         }
 
-        // A change that is older than the row may have been undone by one that is in no journal any more.
-        // Such a change takes rights away, and gives none.
-        let is_newer = |at: Now| at >= found.updated_at;
-        let active = changes.active.filter(|(at, active)| !active || is_newer(*at));
-        let state = active.map(|(_, active)| if active { State::Active } else { State::Inactive });
+        let active =
+            counting(journals, key.uuid, |user| user.active.as_ref(), |active| !active, found.updated_at);
+        let state = active.map(|active| if active { State::Active } else { State::Inactive });
         self.states.extend(state.filter(|state| *state != found.state).map(|state| (key, state)));
-        let role = changes.role.as_ref().filter(|(at, role)| role == BASIC_USER || is_newer(*at));
-        let role = role.map(|(_, role)| role).filter(|role| **role != found.role);
-        self.roles.extend(role.map(|role| (key, role.clone())));
+        let role = counting(
+            journals,
+            key.uuid,
+            |user| user.role.as_ref(),
+            |role| role == BASIC_USER,
+            found.updated_at,
+        );
+        self.roles.extend(role.filter(|role| *role != found.role).map(|role| (key, role)));
 
-        let mut ended = changes.ended;
-        if let Some(changed) = changes.password {
-            let stored = ctx.lease.read().await?.one(credential::changed_at(key)).await?;
-            if stored.is_some_and(|stored| stored < changed) {
-                self.passwords.push(key);
-                ended = ended.max(Some(changed));
+        let stored = ctx.lease.read().await?.one(credential::changed_at(key)).await?;
+        let mut ends = Vec::new();
+        for one in journals {
+            ends.extend(changes(one).ended.map(|end| (one, end)));
+            let later = stored.and_then(|stored| later_password(journals, one, key.uuid, stored));
+            if let Some(later) = later {
+                ends.push((one, later));
+                if self.passwords.last() != Some(&key) {
+                    self.passwords.push(key);
+                }
             }
         }
-        match ended {
-            Some(until) => self.end_until(ctx, key, until).await,
-            None => Ok(()),
+        if ends.is_empty() {
+            return Ok(());
         }
+        self.end(ctx, key, |session| ends.iter().any(|(one, end)| began_before(journals, one, session, *end)))
+            .await
     }
 
-    /// Ends the sessions of a user that began until then.
-    async fn end_until(
+    /// Ends the sessions of a user that `ends` names.
+    async fn end(
         &mut self,
         ctx: &mut OpContext<'_>,
         user: UserKey,
-        until: Now,
+        ends: impl Fn(&session::Session) -> bool,
     ) -> Result<(), store::Error> {
         let all = session::of_user(user, ctx.now, Now::from_micros(0), Now::from_micros(i64::MAX));
         let found = ctx.lease.read().await?.all(all).await?;
-        let before = found.into_iter().filter(|found| found.created_at <= until);
-        self.sessions.extend(before.map(|found| (found.id, user)));
+        self.sessions.extend(found.into_iter().filter(|one| ends(one)).map(|one| (one.id, user)));
         Ok(())
     }
 }
@@ -149,9 +234,12 @@ pub async fn recover(
     let (plan, now, ending) = (plan.clone(), ctx.now, ctx.ending());
     let all_sessions = all_sessions || plan.every_session;
     let epoch = now.seconds().max(plan.epoch.saturating_add(1));
+    let realm = ctx.lease.read().await?.one(realm::find()).await?;
+    let realm = realm.ok_or_else(|| store::Error::Corrupt("no realm".into()))?.uuid;
     ctx.lease
         .transact(intent::DatabaseRecovered {}, async move |tx| {
             let mut done = event::DatabaseRecovered {
+                realm,
                 epoch: 0,
                 sessions: 0,
                 passwords: 0,

@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
+
 use crate::{ClientId, KeyId, Now, SessionId, UserId, UserUuid};
 
-/// Changes that journals name, the newest of each kind.
+/// Changes that one journal names. Of two changes of one kind in it, the one with the higher sequence is the
+/// later one, whatever their times say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Journaled {
+    /// Sessions that began.
+    pub begun: BTreeMap<SessionId, Place>,
     /// Sessions that were ended one by one.
     pub sessions: BTreeSet<SessionId>,
     /// Changes of users.
@@ -19,30 +24,45 @@ pub struct Journaled {
     pub highest: Option<UserId>,
     /// The highest epoch that a recovery has begun.
     pub epoch: i64,
-    /// The highest epoch that a recovery has begun by ending every session; 0 for none.
+    /// The highest epoch that a recovery of this realm has begun by ending every session; 0 for none.
     pub ended_every_session: i64,
+    /// Other realms that were opened through this journal: some of its records may be theirs.
+    pub other_realms: BTreeSet<Uuid>,
+    /// Where the clock went back.
+    pub set_back: SetBack,
 }
 
-/// The newest changes of one client. One that was removed may have been added again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Where and when a change was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The sequence of the record in its journal.
+    pub sequence: u64,
+    /// The time of the change, by the clock of then.
+    pub at: Now,
+}
+
+/// The changes of one client. A client is the one with the time at which it was added: one that was removed
+/// may have been added again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournaledClient {
-    /// When it was removed.
-    pub removed: Option<Now>,
-    /// When it got its secret.
-    pub secret: Option<Now>,
+    /// When those that were removed had been added.
+    pub removed: BTreeSet<Now>,
+    /// The times at which it got its secrets, in the order of the journal.
+    pub secrets: Vec<Now>,
 }
 
-/// The newest changes of one user.
+/// The latest changes of one user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournaledUser {
     /// Every session that began until then has ended.
-    pub ended: Option<Now>,
-    /// When the password was changed: the time that the change has written into the credential.
-    pub password: Option<Now>,
+    pub ended: Option<Place>,
+    /// The changes of the password in the order of the journal; their times are those that the changes have
+    /// written into the credential.
+    pub passwords: Vec<Place>,
     /// When the user was activated (true) or deactivated.
-    pub active: Option<(Now, bool)>,
+    pub active: Option<(Place, bool)>,
     /// When the role was changed, and to which.
-    pub role: Option<(Now, String)>,
+    pub role: Option<(Place, String)>,
     /// Whether the account was erased.
     pub erased: bool,
 }
@@ -52,26 +72,50 @@ impl Journaled {
     pub fn user(&mut self, user: UserUuid) -> &mut JournaledUser {
         self.users.entry(user).or_default()
     }
+}
 
-    /// Adds what another journal names; of two changes of one kind the newer one stays.
-    pub fn add(&mut self, other: Self) {
-        self.sessions.extend(other.sessions);
-        self.keys.extend(other.keys);
-        self.highest = self.highest.max(other.highest);
-        self.epoch = self.epoch.max(other.epoch);
-        self.ended_every_session = self.ended_every_session.max(other.ended_every_session);
-        for (id, changes) in other.clients {
-            let known = self.clients.entry(id).or_default();
-            known.removed = known.removed.max(changes.removed);
-            known.secret = known.secret.max(changes.secret);
+/// Where the clock of a journal went back: what was recorded before such a record happened before its time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetBack {
+    newest: Option<Now>,
+    /// Both sequences and times ascend.
+    places: Vec<Place>,
+}
+
+impl SetBack {
+    /// Notes the next record.
+    pub fn note(&mut self, record: Place) {
+        if Some(record.at) >= self.newest {
+            self.newest = Some(record.at);
+            return;
         }
-        for (uuid, changes) in other.users {
-            let known = self.user(uuid);
-            known.ended = known.ended.max(changes.ended);
-            known.password = known.password.max(changes.password);
-            known.active = known.active.max(changes.active);
-            known.role = known.role.take().max(changes.role);
-            known.erased |= changes.erased;
+        while self.places.last().is_some_and(|last| last.at >= record.at) {
+            self.places.pop();
         }
+        self.places.push(record);
+    }
+
+    /// The time until which a change had happened, at the latest.
+    pub fn latest(&self, change: Place) -> Now {
+        let later = self.places.iter().find(|place| place.sequence > change.sequence);
+        later.map_or(change.at, |place| place.at.min(change.at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_recorded_before_the_clock_went_back_happened_before_that_time() {
+        // Given a clock that is ahead for two records, and a little later for one.
+        let place = |sequence: u64, second: i64| Place { sequence, at: Now::from_seconds(second) };
+        let records = [place(1, 10), place(2, 900), place(3, 901), place(4, 12), place(5, 50), place(6, 13)];
+        let mut set_back = SetBack::default();
+        records.iter().for_each(|record| set_back.note(*record));
+
+        // Then no change is taken for later than a record behind it.
+        let latest: Vec<_> = records.iter().map(|record| set_back.latest(*record).seconds()).collect();
+        assert_eq!(latest, [10, 12, 12, 12, 13, 13]);
     }
 }

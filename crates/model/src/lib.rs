@@ -24,7 +24,7 @@ pub use email::Email;
 pub use event::intent::{self, Intent, UnresolvedIntent};
 pub use event::{Event, EventKind};
 pub use id::{ClientId, KeyId, RequestId, SessionId, UserId, UserKey, UserUuid};
-pub use journaled::{Journaled, JournaledClient, JournaledUser};
+pub use journaled::{Journaled, JournaledClient, JournaledUser, Place, SetBack};
 pub use origin::{Channel, Origin};
 pub use rng::Rng;
 pub use secret::Secret;

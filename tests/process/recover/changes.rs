@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use testkit::http::Response;
 
-use super::Restorable;
-use crate::node::{Node, pair};
+use super::{OTHER, Restorable, log_out};
+use crate::node::{Node, PASSWORD, pair};
 
 /// A client's answer to whether a token is active, or that it is refused.
 async fn introspect(node: &Node, client: &str, secret: &str, token: &str) -> Response {
@@ -119,4 +119,87 @@ async fn every_kind_of_change_is_in_force_again_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_change_is_in_force_again_on_postgres() {
     every_kind_of_change_is_in_force_again(Restorable::postgres()).await;
+}
+
+async fn change_password(node: &Node, access: &str) {
+    let body = json!({"current_password": PASSWORD, "new_password": OTHER}).to_string();
+    let bearer = format!("Bearer {access}");
+    let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+    let set = node.client.request("POST", &node.v1("password"), &headers, body).await;
+    assert!(set.status == 204 || set.status == 200, "{}", set.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_on_an_empty_database_hides_no_change() {
+    // Given a backup, and changes after it.
+    let mut server = Restorable::sqlite();
+    let mut node = server.setup.start();
+    let out = node.member("out").await;
+    let changed = node.member("changed").await;
+    node.member("gone").await;
+    node.server.terminate();
+    server.back_up();
+    let mut node = server.setup.start();
+    log_out(&node, &out.1).await;
+    change_password(&node, &changed.0).await;
+    server.setup.command(&["user", "delete", "gone", "--yes"]);
+    node.server.terminate();
+
+    // And a start without the database before the backup is put in, with a user of its own.
+    let (file, _) = server.files();
+    for rest in ["db", "db-wal", "db-shm"] {
+        let _ = std::fs::remove_file(file.with_extension(rest));
+    }
+    let mut node = server.setup.start();
+    node.register("stranger").await;
+    log_out(&node, &pair(&node.log_in("stranger").await).1).await;
+    server.setup.command(&["user", "deactivate", "stranger"]);
+    node.server.terminate();
+
+    // When the backup is put in and recovered.
+    server.restore();
+    let done = server.recover(&[]);
+
+    // Then the changes are in force again, and what belongs to the other realm is named.
+    assert_eq!((&done["sessions"], &done["erased"]), (&json!(3), &json!(1)), "{done}");
+    assert_eq!(done["other_realms"].as_array().unwrap().len(), 1, "{done}");
+    assert_eq!(done["lost_users"], 1, "{done}");
+    let mut node = server.setup.start();
+    assert_eq!(node.refresh(&out.1).await.status, 401);
+    for name in ["changed", "gone"] {
+        assert_eq!(node.log_in(name).await.status, 401, "{name}");
+    }
+    node.server.terminate();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_a_node_that_was_first_started_with_a_database_of_its_own_are_in_force_again() {
+    // Given a node that was tried alone before it joined, and a backup.
+    let mut server = Restorable::postgres();
+    let mut node = server.setup.start();
+    let mut beside = server.setup.beside();
+    let trial = beside.folder.path().join("trial.db");
+    beside.set("DATABASE__URL", &format!("sqlite:{}", trial.display()));
+    beside.start().server.terminate();
+    beside.set("DATABASE__URL", server.database.as_ref().unwrap().url());
+    let out = node.member("out").await;
+    let changed = node.member("changed").await;
+    node.server.terminate();
+    server.back_up();
+
+    // When changes through that node are lost, and the backup is recovered.
+    let mut node = beside.start();
+    log_out(&node, &out.1).await;
+    change_password(&node, &changed.0).await;
+    node.server.terminate();
+    server.restore();
+    let there = beside.folder.path().join("gatewright-data");
+    let done = server.recover(&["--journal", there.to_str().unwrap()]);
+
+    // Then they are in force again.
+    assert_eq!((&done["sessions"], done["passwords"].as_array().unwrap().len()), (&json!(2), 1), "{done}");
+    let mut node = server.setup.start();
+    assert_eq!(node.refresh(&out.1).await.status, 401);
+    assert_eq!(node.log_in("changed").await.status, 401);
+    node.server.terminate();
 }

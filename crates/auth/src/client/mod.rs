@@ -151,8 +151,8 @@ pub async fn remove(ctx: &mut OpContext<'_>, id: &str) -> Result<(), ClientError
     ctx.lease
         .transact(intent::ClientRemoved {}, async move |tx| {
             let (removed,) = tx.commit_with((client::remove(&client),)).await?;
-            let client = removed.into_iter().next().ok_or(ClientError::Unknown)?;
-            Ok((event::ClientRemoved { client }, ()))
+            let Client { id, created_at, .. } = removed.into_iter().next().ok_or(ClientError::Unknown)?;
+            Ok((event::ClientRemoved { client: id, added_at: created_at }, ()))
         })
         .await
 }

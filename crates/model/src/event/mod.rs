@@ -345,6 +345,8 @@ events! {
         ClientRemoved("client_removed", Done) {
             /// The client.
             client: ClientId,
+            /// When the client had been added.
+            added_at: Now,
         }
         /// A client authenticated. It is recorded once an hour for each client and address on a node.
         ClientAuthenticated("client_authenticated", Done) {
@@ -492,6 +494,8 @@ events! {
         /// An operator applied what the journals name to a database that was restored to an older state.
         /// Access tokens of before are refused.
         DatabaseRecovered("database_recovered", Done) {
+            /// The realm's id.
+            realm: Uuid,
             /// The realm's new epoch: the time of the recovery, in seconds since 1970.
             epoch: i64,
             /// Number of sessions ended.

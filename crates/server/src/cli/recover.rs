@@ -1,10 +1,12 @@
 //! `gatewright recover`
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use audit::ReadJournal;
 use auth::recover::{Plan, plan, recover};
@@ -18,6 +20,9 @@ use super::command_context::{CommandContext, configure};
 use super::{Failure, Global, Output};
 use crate::app::audit_setup::{JournalOwner, audit_dir};
 use crate::app::bootstrap::IfMissing;
+
+/// How far the clock may be behind the newest time in the database and the journals.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
 
 /// Brings a database that was restored to an older state to what the journals say happened later
 ///
@@ -40,6 +45,12 @@ pub(super) struct Recover {
     /// session; may be repeated
     #[arg(long, value_name = "NODE")]
     without_journal: Vec<String>,
+    /// Goes on although the clock differs from the database's, or from the newest time in it and the journals:
+    /// check it first
+    ///
+    /// The new epoch, and the 24 hours for newer refresh tokens, begin at the time of this clock.
+    #[arg(long)]
+    clock_is_right: bool,
     /// Only shows what would be changed
     #[arg(long)]
     plan: bool,
@@ -64,6 +75,11 @@ impl Recover {
         let state = auth::clock_watch::heads(ctx).await?.clock;
         ctx.lease.park();
         let read = audit::blocking(move || read_all(&places, realm.uuid)).await??;
+        let newest = read.iter().filter_map(|one| one.last).max().max(state);
+        let is_behind = newest.is_some_and(|newest| ctx.now.plus(CLOCKS_DIFFER) < newest);
+        if !self.clock_is_right && (is_behind || !ctx.services.clock_watch.is_believed()) {
+            return Err(Failure::failed(doubted(ctx.now, newest)));
+        }
 
         let missing = missing(&known, &read, state);
         let (excluded, lacking): (Vec<_>, Vec<_>) =
@@ -72,12 +88,7 @@ impl Recover {
             return Err(Failure::failed(refusal(&lacking)));
         }
         let without = !self.without_journal.is_empty();
-        let mut journaled = Journaled::default();
-        for one in read {
-            journaled.add(one.changes);
-        }
-
-        let plan = plan(ctx, &journaled).await?;
+        let plan = plan(ctx, &changes(read)).await?;
         let done = if self.plan { None } else { Some(recover(ctx, &plan, without).await?) };
         tell(out, &plan, done.as_ref().map(|done| done.epoch), &excluded, without)
     }
@@ -87,12 +98,16 @@ impl Recover {
         let mut places = BTreeSet::new();
         places.extend([JournalOwner::Server, JournalOwner::Command].map(|owner| audit_dir(data_dir, owner)));
         for named in &self.journal {
-            let audit = if named.join("audit").is_dir() { named.join("audit") } else { named.clone() };
-            if !audit.join("journal").is_dir() {
+            // A machine with commands only has no journal of a server.
+            let has_journal = |audit: &Path| {
+                [audit.join("journal"), audit.join("cli/journal")].iter().any(|place| place.is_dir())
+            };
+            let audit = [named.join("audit"), named.clone()].into_iter().find(|audit| has_journal(audit));
+            let Some(audit) = audit else {
                 let text =
                     format!("{} is neither a data directory nor its `audit` directory", named.display());
                 return Err(Failure::usage(text));
-            }
+            };
             places.extend([audit.join("cli"), audit]);
         }
         Ok(places.into_iter().collect())
@@ -143,6 +158,23 @@ fn read_all(places: &[PathBuf], realm: Uuid) -> Result<Vec<ReadJournal>, Failure
         }
     }
     Ok(all)
+}
+
+/// The changes of each journal; of several copies of one, those of the one that goes on furthest.
+fn changes(read: Vec<ReadJournal>) -> Vec<Journaled> {
+    let mut furthest = BTreeMap::<_, ReadJournal>::new();
+    for one in read {
+        match furthest.entry(one.id.0) {
+            Entry::Occupied(mut known) if known.get().end < one.end => {
+                known.insert(one);
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) => {
+                place.insert(one);
+            }
+        }
+    }
+    furthest.into_values().map(|one| one.changes).collect()
 }
 
 /// A journal that cannot say all that the database may lack.
@@ -199,6 +231,16 @@ fn missing(known: &[audit_db::Journal], read: &[ReadJournal], state: Option<Now>
     missing
 }
 
+fn doubted(now: Now, newest: Option<Now>) -> String {
+    let newest = newest.map_or_else(String::new, |newest| {
+        format!("; the newest time in the database and the journals is {newest}")
+    });
+    format!(
+        "nothing was changed, because the clock of this machine is doubted: it shows {now}{newest}. Set the \
+         clock, or give --clock-is-right"
+    )
+}
+
 fn refusal(lacking: &[Missing]) -> String {
     let mut text = String::from("nothing was changed, because what happened later is not known whole:\n");
     for one in lacking {
@@ -235,6 +277,7 @@ fn tell(
         "clients": plan.clients,
         "clients_to_rotate": plan.rotated,
         "lost_users": plan.lost_users,
+        "other_realms": plan.other_realms,
         "highest": plan.highest,
         "without_journals": excluded.iter().map(|one| one.id.clone()).collect::<Vec<_>>(),
     });
@@ -253,6 +296,7 @@ fn tell(
             "clients",
             "clients_to_rotate",
             "lost_users",
+            "other_realms",
             "highest",
             "without_journals",
         ],

@@ -25,7 +25,10 @@ statements! {
         "client.rotate",
         "UPDATE gw.clients SET secret_hash = $2, rotated_at = $3 WHERE id = $1 RETURNING id",
     );
-    REMOVE = Stmt::new("client.remove", "DELETE FROM gw.clients WHERE id = $1 RETURNING id");
+    REMOVE = Stmt::new(
+        "client.remove",
+        "DELETE FROM gw.clients WHERE id = $1 RETURNING id, name, secret_hash, created_at, rotated_at",
+    );
 }
 
 /// One client.
@@ -76,8 +79,8 @@ pub fn rotate(id: &ClientId, secret_hash: [u8; 32], at: Now) -> Call<ClientId> {
 }
 
 /// Removes a client; no row for an unknown id.
-pub fn remove(id: &ClientId) -> Call<ClientId> {
-    Call::new(&REMOVE, [id.into()], self::id)
+pub fn remove(id: &ClientId) -> Call<Client> {
+    Call::new(&REMOVE, [id.into()], Client::read)
 }
 
 fn id(mut row: Row) -> Result<ClientId, Error> {
