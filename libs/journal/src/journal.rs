@@ -469,8 +469,25 @@ impl Journal {
         chain
     }
 
+    /// Notices what was cut off the current segment, or added to it, since the last record: a write behind its
+    /// end would make its length right again.
+    fn compare_length(&mut self) -> io::Result<()> {
+        let (Some(current), Some(&(number, _))) = (&mut self.current, self.segments.back()) else {
+            return Ok(());
+        };
+        let length = current.segment.len()?;
+        if length < current.end {
+            let path = segment::path(&self.directory, number);
+            let is_there = current.segment.is_at(&path)?;
+            return self.leave_cut(&path, is_there);
+        }
+        current.tail |= length > current.end;
+        Ok(())
+    }
+
     /// Ensures that there is a segment for the bytes in the buffer.
     fn room(&mut self, now: Time, unsynced: &mut Option<Unsynced>) -> io::Result<()> {
+        self.compare_length()?;
         if let Some(current) = &mut self.current {
             let bytes = current.end.saturating_add(self.buffer.len() as u64);
             let is_empty = current.end <= header::END;

@@ -288,6 +288,44 @@ fn what_was_cut_off_a_segment_is_told_as_lost() {
 }
 
 #[test]
+fn a_segment_that_was_cut_between_two_records_is_noticed_before_the_next_write() {
+    for kept in [0, 100, 200] {
+        // given a journal whose file is cut, or gets bytes of another program
+        let desk = Desk::new();
+        let (mut journal, _) = open(&desk, calm());
+        append(&mut journal, &[b"one"]);
+        append(&mut journal, &[b"two"]);
+        let file = fs::File::options().write(true).open(desk.segment(1)).expect("opens");
+        file.set_len(kept).expect("cuts");
+
+        // when records follow that would make its length right again
+        append(&mut journal, &[b"three"]);
+        append(&mut journal, &[b"four"]);
+        journal.sync().expect("syncs");
+
+        // then the loss is told, and the later records are in another file
+        assert_eq!(journal.take_lost().map(|lost| *lost.end()), Some(2), "{kept}");
+        assert_eq!(journal.head().sequence, 4, "no sequence is used twice");
+        assert!(desk.segment(2).exists(), "{kept}");
+    }
+}
+
+#[test]
+fn bytes_that_another_program_adds_to_a_segment_are_removed() {
+    let desk = Desk::new();
+    let (mut journal, _) = open(&desk, calm());
+    append(&mut journal, &[b"one"]);
+    let length = fs::metadata(desk.segment(1)).expect("is there").len();
+    let file = fs::File::options().write(true).open(desk.segment(1)).expect("opens");
+    file.set_len(length + 4096).expect("grows");
+
+    append(&mut journal, &[b"two"]);
+    journal.sync().expect("syncs");
+    let report = desk.verify(&[journal.head()]);
+    assert_eq!((report.finding, report.torn.is_none(), report.counts.records), (None, true, 2));
+}
+
+#[test]
 fn older_segments_that_were_removed_are_told_as_lost() {
     // given a journal with a segment for each record
     let desk = Desk::new();
