@@ -4,6 +4,8 @@
 //! platforms pass: a file of the server's own user is for that user alone; one that root owns may be readable
 //! by the server's group (a Kubernetes secret is 0440, `root` and `fsGroup`). Docker and Swarm mount secrets
 //! that every user of the container can read (0444) below `/run/secrets`: they are accepted with a warning.
+//! A command that root runs beside a server of another user reads the files of that user: those that no one
+//! else can access.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
@@ -42,8 +44,16 @@ pub enum SecretFileError {
     )]
     ExposedOfRoot(u32),
     /// Another user owns it, and can change it.
-    #[error("it belongs to the user {0}: it has to belong to root or to the user of the server")]
-    Owner(u32),
+    #[error(
+        "it belongs to the user {owner}, and this process runs as the user {user}: it has to belong to that \
+             user or to root"
+    )]
+    Owner {
+        /// The owner.
+        owner: u32,
+        /// The user of this process.
+        user: u32,
+    },
 }
 
 /// Who may access a file.
@@ -107,8 +117,9 @@ impl Access {
     fn check(self, user: u32, is_mounted: bool) -> Result<bool, SecretFileError> {
         const ROOT: u32 = 0;
         let Self { owner, mode } = self;
-        if owner != ROOT && owner != user {
-            return Err(SecretFileError::Owner(owner));
+        // Root reads what the server's user alone can access.
+        if owner != ROOT && owner != user && user != ROOT {
+            return Err(SecretFileError::Owner { owner, user });
         }
         let refused = if owner == ROOT { 0o027 } else { 0o077 };
         if mode & refused == 0 {
@@ -168,8 +179,19 @@ mod tests {
 
     #[test]
     fn a_file_of_another_user_is_refused() {
-        assert!(matches!(check(10_002, 0o600, false), Err(SecretFileError::Owner(10_002))));
-        assert!(matches!(check(10_002, 0o444, true), Err(SecretFileError::Owner(10_002))));
+        for (mode, is_mounted) in [(0o600, false), (0o444, true)] {
+            let refused = check(10_002, mode, is_mounted).unwrap_err().to_string();
+            assert!(refused.contains("10002") && refused.contains("10001"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn root_reads_a_file_that_only_the_servers_user_can_access() {
+        let check = |mode| Access { owner: SERVER, mode }.check(ROOT, false);
+        assert!(matches!(check(0o600), Ok(false)));
+        for mode in [0o640, 0o604, 0o660] {
+            assert!(matches!(check(mode), Err(SecretFileError::Exposed(_))), "{mode:o}");
+        }
     }
 
     #[test]
