@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use fixtures::{Engine, Options, START, TestApp, TestDatabase};
+use axum::body::Body;
+use fixtures::{Answer, Engine, Options, START, TestApp, TestDatabase};
+use http::{Request, header};
 use model::{Journaled, JournaledUser, Now, Place};
 use protocol::sealed::keyring::Keyring;
+use serde_json::json;
 use store::queries::session;
 use store::queries::user::State;
 use testkit::postgres::rows;
 
-use crate::api_calls::{Pair, find, log_in, me, member, refresh, register, try_refresh};
+use crate::api_calls::{Pair, V1, find, log_in, me, member, refresh, register, try_refresh};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -237,6 +240,47 @@ async fn the_sequence_of_a_journal_decides_also_where_a_clock_was_ahead() {
             assert_eq!(plan.roles, [(users[2].key(), "basic_user".to_owned())], "{name}");
             assert_eq!(plan.sessions.len(), 2, "{name}");
         }
+        app.close().await;
+    }
+}
+
+/// Refreshes as a client at one address with this user agent.
+async fn refresh_as(app: &TestApp, agent: &str, token: &str) -> Answer {
+    let request = Request::post(format!("{V1}/refresh"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::USER_AGENT, agent)
+        .body(Body::from(json!({"refresh_token": token}).to_string()));
+    app.send(request.unwrap()).await
+}
+
+#[tokio::test]
+async fn an_older_token_of_the_same_client_does_not_end_a_session_that_was_recovered() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        // Given two processes of one client that have refreshed after a backup.
+        let realm = Realm::new(engine);
+        let app = realm.node(START).await;
+        let first = member(&app, "alice").await.refresh;
+        app.close().await;
+        realm.back_up();
+        let app = realm.node(START).await;
+        let next =
+            async |token: &str| refresh_as(&app, "phone/1", token).await.expect(200).string("refresh_token");
+        let older = next(&first).await;
+        let newest = next(&older).await;
+        app.close().await;
+        realm.restore();
+
+        // When it is recovered, and the session goes on from the newest token.
+        let app = realm.node(START).await;
+        recover(&app).await;
+        app.settle("poll_revocations").await;
+        let adopted = refresh_as(&app, "phone/1", &newest).await.expect(200).string("refresh_token");
+
+        // Then the other process is late, and another client is a thief.
+        refresh_as(&app, "phone/1", &older).await.expect_problem(401, "refresh_superseded");
+        let adopted = refresh_as(&app, "phone/1", &adopted).await.expect(200).string("refresh_token");
+        refresh_as(&app, "thief/1", &older).await.expect_problem(401, "refresh_refused");
+        refresh_as(&app, "phone/1", &adopted).await.expect_problem(401, "refresh_refused");
         app.close().await;
     }
 }

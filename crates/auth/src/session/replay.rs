@@ -11,7 +11,7 @@ use super::active::ActiveSession;
 use super::client::RequestClient;
 use super::lifetime::{latest_creation, tokens_end};
 use super::refresh::{RefreshError, refused, rotation};
-use super::reuse::{Decision, Repeated, Reuse, decide};
+use super::reuse::{Decision, RefreshReuse, Repeated, Reuse, decide};
 use crate::OpContext;
 
 /// How many times a decision is tried while other requests of the session change it.
@@ -121,6 +121,17 @@ async fn try_replay(
     session: &Session,
 ) -> Result<Option<RefreshToken>, RefreshError> {
     let client = RequestClient::of(ctx);
+    // After a recovery the session knows only what followed the token from which it goes on: an older one of
+    // the lost state was used before that one, by the same client or by another one.
+    let is_adopted = ctx.services.epoch.adopting(ctx.now).is_some_and(|epoch| session.adopted >= epoch);
+    let oldest = SuccessorEntry::oldest(&session.successors).filter(|_| is_adopted);
+    if let Some(oldest) = oldest.filter(|oldest| token.generation < oldest.generation)
+        && ctx.services.settings.refresh_reuse == RefreshReuse::RevokeOtherClients
+        && client.is_same(&oldest.client)
+    {
+        return supersede(ctx, session, token.generation, &client).await;
+    }
+
     let entry = SuccessorEntry::find(&session.successors, token.generation);
     let successor = entry.as_ref().and_then(|entry| token.open_successor(&entry.sealed).ok());
     if entry.is_some() && successor.is_none() {

@@ -65,6 +65,12 @@ impl SuccessorEntry {
         entries.find(|entry| entry.generation == generation)
     }
 
+    /// The entry of the lowest generation that `successors` has.
+    pub fn oldest(successors: &str) -> Option<Self> {
+        let entries = successors.as_bytes().chunks(Self::CHARS).filter_map(Self::decode);
+        entries.min_by_key(|entry| entry.generation)
+    }
+
     fn decode(text: &[u8]) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (generation, rest) = bytes.split_first_chunk::<8>()?;
@@ -100,6 +106,7 @@ mod tests {
         assert_eq!(found.rotated_at, Now::from_micros(2));
         assert_eq!((found.client, found.sealed), (entry.client, entry.sealed));
         assert!(SuccessorEntry::find(&list, 3).is_none());
+        assert_eq!(SuccessorEntry::oldest(&list).unwrap().generation, 1);
         assert!(SuccessorEntry::find("garbage", 1).is_none());
     }
 }
