@@ -60,7 +60,7 @@ pub struct Plan {
 /// When the database did not answer.
 pub async fn plan(ctx: &mut OpContext<'_>, journals: &[Journaled]) -> Result<Plan, store::Error> {
     let mut plan = Plan {
-        highest: journals.iter().filter_map(|one| one.highest).max(),
+        highest: journals.iter().filter_map(|one| one.highest).filter(|one| *one <= UserId::LARGEST).max(),
         epoch: journals.iter().map(|one| one.epoch).max().unwrap_or(0),
         other_realms: journals.iter().flat_map(|one| one.other_realms.iter().copied()).collect(),
         ..Plan::default()

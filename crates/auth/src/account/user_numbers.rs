@@ -89,8 +89,18 @@ pub(super) async fn pass_taken_numbers(ctx: &mut OpContext<'_>) -> Result<(), st
     Ok(())
 }
 
-/// Moves the sequence past `highest`; false if it was there already.
+/// Moves the sequence past `highest`; false if it was there already, or if `highest` is no number that is
+/// issued.
 async fn raise(ctx: &mut OpContext<'_>, highest: UserId) -> Result<bool, store::Error> {
+    if highest > UserId::LARGEST {
+        tracing::error!(
+            %highest,
+            largest = %UserId::LARGEST,
+            "a user number above the largest one is ignored: the sequence of users.id was set too far; set it \
+             back to the highest number that a user has"
+        );
+        return Ok(false);
+    }
     let raised = ctx
         .lease
         .transact(intent::DatabaseOutdated {}, async move |tx| {

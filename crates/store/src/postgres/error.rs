@@ -16,7 +16,7 @@ pub(super) fn wants_retry(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Maps an error of the driver. Classes 08, 28, 3D, 53, 57 and 58, a read-only server, a schema or table that
-/// is not there, a missing privilege and a lost connection mean that the database is unavailable; anything
+/// is not there, a sequence at its end, a missing privilege and a lost connection mean that the database is unavailable; anything
 /// else is a bug in Gatewright.
 pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
@@ -30,7 +30,7 @@ pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
         Error::OutcomeUnknown
     } else if is_stale(error)
         || matches!(state.get(..2), Some("53" | "57" | "3D" | "28"))
-        || matches!(state, "55P03" | "42501" | "42P01" | "42703" | "3F000" | "42P05")
+        || matches!(state, "55P03" | "42501" | "42P01" | "42703" | "3F000" | "42P05" | "2200H")
     {
         Error::Unavailable(text)
     } else {

@@ -12,9 +12,6 @@ use super::super::register::parse_profile;
 use super::super::{BASIC_USER, ROLES};
 use crate::OpContext;
 
-/// Largest user id that is imported. JSON readers represent integers up to 2^53 - 1 exactly (RFC 8259 §6),
-/// and new accounts get ids above the largest one: this leaves as many ids for them.
-const LARGEST_ID: i64 = 1 << 52;
 /// Attributes that may be members of the row itself, as in a table with a column for each.
 const ATTRIBUTES: [&str; 3] = ["country", "annual_income", "timezone"];
 
@@ -278,7 +275,7 @@ fn number(value: &Value) -> Option<UserId> {
         Value::String(text) => text.parse::<i64>().ok().filter(|number| number.to_string() == *text),
         _ => None,
     };
-    number.filter(|number| (1..=LARGEST_ID).contains(number)).map(UserId)
+    number.filter(|number| (1..=UserId::LARGEST.0).contains(number)).map(UserId)
 }
 
 fn truth(value: &Value) -> Option<bool> {
