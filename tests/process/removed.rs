@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::audit::degraded;
 use crate::node::{Setup, until};
+use crate::tampering::Place;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -71,4 +72,48 @@ async fn records_that_are_cut_off_while_the_server_runs_are_told_as_lost() {
     setup.wait_for("login_succeeded", 2);
     until(PATIENCE, "nothing is degraded", async || degraded(&node).await == Value::Null).await;
     node.server.terminate();
+}
+
+#[tokio::test]
+async fn a_trail_that_was_removed_as_a_whole_is_missed_by_the_next_start() {
+    // given a realm that has been served for long
+    let setup = Setup::sqlite();
+    let mut node = setup.start();
+    node.member("alice").await;
+    node.server.terminate();
+    let main = setup.folder.path().join("gatewright-data/gatewright.db");
+    Place::Sqlite(main.clone()).run(
+        "UPDATE gw.realm SET created_at = created_at - 3600000000; \
+         UPDATE gw.counters SET value = CAST(strftime('%s', 'now') AS INTEGER) * 1000000 \
+         WHERE name = 'clock'",
+    );
+
+    // when all of its trail is removed, in the files and in the database, and the server starts
+    fs::remove_dir_all(audit(&setup)).unwrap();
+    let trail = store::audit_db::trail_path(&main);
+    for rest in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{rest}", trail.display()));
+    }
+    let mut node = setup.start();
+    setup.wait_for("audit_past_missing", 1);
+    node.server.terminate();
+
+    // then each verification reports it, and no other start hides it
+    setup.start().server.terminate();
+    for arguments in [&["audit", "verify"][..], &["audit", "verify", "--database"]] {
+        let refused = setup.ask(arguments);
+        let told = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(!refused.status.success() && told.contains("the realm was not new"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_first_command_that_is_refused_leaves_a_trail_that_verifies() {
+    let setup = Setup::sqlite();
+    let mut node = setup.start();
+    node.member("alice").await;
+    assert!(!setup.ask(&["user", "show", "nosuch"]).status.success());
+    setup.command(&["audit", "verify"]);
+    node.server.terminate();
+    setup.command(&["audit", "verify"]);
 }

@@ -29,6 +29,9 @@ pub struct Statement {
     /// The sequence of the last record that was there when the process that signs began: it wrote those
     /// behind it, and none up to it.
     pub found: u64,
+    /// Whether the records of before are gone: the process began its journal in a realm that is not new, and
+    /// the database had no journal.
+    pub past_missing: bool,
 }
 
 impl Statement {
@@ -40,6 +43,7 @@ impl Statement {
             max_user_id: value.get("max_user_id").and_then(Value::as_i64),
             journals: journals.collect::<Option<_>>()?,
             found: value.get("found")?.as_u64()?,
+            past_missing: value.get("past_missing")?.as_bool()?,
         })
     }
 
@@ -52,7 +56,8 @@ impl Statement {
             })
         });
         let journals: Vec<_> = journals.collect();
-        json!({ "max_user_id": self.max_user_id, "journals": journals, "found": self.found })
+        let (user, found, past_missing) = (self.max_user_id, self.found, self.past_missing);
+        json!({ "max_user_id": user, "journals": journals, "found": found, "past_missing": past_missing })
             .to_string()
             .into_bytes()
     }
@@ -96,6 +101,7 @@ struct Known {
     max_user_id: Option<i64>,
     journals: BTreeMap<JournalId, Place>,
     found: u64,
+    past_missing: bool,
 }
 
 impl Voucher {
@@ -134,6 +140,16 @@ impl Voucher {
         self.known().found = sequence;
     }
 
+    /// Whether the journal had no record before this process.
+    pub fn is_first(&self) -> bool {
+        self.known().found == 0
+    }
+
+    /// Notes that the records of before this journal are gone.
+    pub fn past_is_missing(&self) {
+        self.known().past_missing = true;
+    }
+
     /// Notes the number of a user.
     pub fn user(&self, number: i64) {
         let mut known = self.known();
@@ -149,7 +165,8 @@ impl Voucher {
             hash: Hash(place.hash),
         };
         let journals = known.journals.iter().map(head).collect();
-        Statement { max_user_id: known.max_user_id, journals, found: known.found }.format()
+        let Known { max_user_id, found, past_missing, .. } = *known;
+        Statement { max_user_id, journals, found, past_missing }.format()
     }
 
     /// The signed statement that the records of a journal up to this one are not in the database: retention

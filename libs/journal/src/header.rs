@@ -5,8 +5,8 @@ use crate::record::{Hash, Head, JournalId, Time};
 
 /// Bytes of a segment before its first record.
 pub(crate) const LENGTH: usize = 128;
-/// The same, as an offset.
-pub(crate) const END: u64 = 128;
+/// The same, as an offset: a file that is not longer has no record.
+pub const END: u64 = 128;
 /// The version of the format that this crate writes, and the only one that it reads.
 pub const VERSION: u16 = 1;
 

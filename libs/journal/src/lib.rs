@@ -24,7 +24,7 @@ pub use checker::{Checker, Counts, Stretch};
 pub use checkpoint::Checkpoint;
 pub use error::{AppendError, OpenError, Unsynced};
 pub use fault::{Fault, Finding};
-pub use header::VERSION;
+pub use header::{END as HEADER_BYTES, VERSION};
 pub use journal::{Appended, Journal, Options};
 pub use latest::latest_checkpoint;
 pub use reader::{ReadError, Reader, Skipped};

@@ -24,12 +24,14 @@ pub(super) struct Coverage {
     last: (u64, Option<Now>),
     /// What checkpoints cover that the process which signed them did not write.
     adopted: Vec<Unsigned>,
+    /// The first record of a process that began the journal in a realm whose earlier records were gone.
+    past_missing: Option<u64>,
 }
 
 impl Coverage {
     /// Of a journal whose records begin behind this sequence.
     pub(super) fn behind(sequence: u64) -> Self {
-        Self { last: (sequence, None), adopted: Vec::new() }
+        Self { last: (sequence, None), adopted: Vec::new(), past_missing: None }
     }
 
     /// Takes the next checkpoint, whose signature is right.
@@ -37,7 +39,11 @@ impl Coverage {
         let (covered, since) = self.last;
         let covered = covered.max(checkpoint.previous);
         let until = Now::from_micros(checkpoint.time.0);
-        let found = Statement::parse(&checkpoint.statement).map_or(0, |statement| statement.found);
+        let statement = Statement::parse(&checkpoint.statement).unwrap_or_default();
+        let found = statement.found;
+        if statement.past_missing {
+            self.past_missing.get_or_insert(found.saturating_add(1));
+        }
         if found > covered {
             let from = covered.saturating_add(1);
             self.adopted.push(Unsigned { from, to: found, since, until });
@@ -71,6 +77,9 @@ impl Checked {
         }
         let named = self.named(known);
         let end = self.end.map_or(0, |end| end.sequence);
+        if coverage.past_missing.is_some_and(|first| first > named) {
+            self.unvouched.push(Unvouched::Past);
+        }
         for found in coverage.adopted.into_iter().filter_map(|found| found.behind(named)) {
             if found.is_usual() {
                 self.notes.push(Note::Adopted(found));

@@ -115,12 +115,16 @@ fn unidentified(
 }
 
 /// Whether the files beside the directory of a journal say that it had records: intents and detail keys are
-/// written with them, and dead letters are about them.
+/// written with them, and dead letters are about them. Files without content are made before any record.
 fn had_journal(directory: &Path) -> bool {
     let Some(place) = directory.parent() else { return false };
+    let has_more = |path: &Path, bytes: u64| fs::metadata(path).is_ok_and(|file| file.len() > bytes);
     let mut intents = fs::read_dir(place.join("intents")).into_iter().flatten().flatten();
-    let has_intents = intents.any(|file| file.path().extension().is_some_and(|it| it == "journal"));
-    has_intents || ["keys", "dead-letter.jsonl"].iter().any(|name| place.join(name).exists())
+    let has_intents = intents.any(|file| {
+        let path = file.path();
+        path.extension().is_some_and(|it| it == "journal") && has_more(&path, journal::HEADER_BYTES)
+    });
+    has_intents || ["keys", "dead-letter.jsonl"].iter().any(|name| has_more(&place.join(name), 0))
 }
 
 fn one(

@@ -115,6 +115,8 @@ pub enum Unvouched {
     Records(Unsigned),
     /// A checkpoint covers these records, which were there when the process that signed it began.
     Adopted(Unsigned),
+    /// The journal began in a realm that is not new, and no records of before were there.
+    Past,
     /// The rows up to this sequence are not there, and no signed statement says that retention removed them.
     Kept(u64),
     /// A dead letter says that these records could not be read, and no node has signed it.
@@ -136,6 +138,10 @@ impl fmt::Display for Unvouched {
                 f,
                 "not vouched for: {records}: a process that was killed wrote them, or they were forged; the \
                  next one signed them as it found them"
+            ),
+            Self::Past => f.write_str(
+                "not vouched for: the trail began when the realm was not new, and the records of before were \
+                 gone",
             ),
             Self::Kept(sequence) => write!(
                 f,

@@ -5,11 +5,12 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use audit::Auditor;
 use auth::signing_keys::{Rotated, SigningKeyError};
 use auth::{OpContext, Services};
-use model::{Channel, Clock, Origin, Rng, UserUuid};
+use model::{Channel, Clock, Event, Origin, Rng, UserUuid};
 use protocol::sealed::detail::DetailKeyId;
 use protocol::sealed::keyring::Keyring;
 use runtime::metric::Collector;
@@ -24,6 +25,9 @@ use crate::app::cpu_quota::hashing_share;
 use crate::app::master_key::{self, MasterKeyError};
 use crate::app::start_error::StartError;
 use crate::config::{Config, DatabaseUrl};
+
+/// How long after a realm began another node's records may not be in the database yet.
+const YOUNG_REALM: Duration = Duration::from_mins(10);
 
 /// Dependencies that a test can replace.
 #[derive(Clone)]
@@ -152,7 +156,12 @@ impl Core {
             OpContext { services: &services, lease: &mut lease, audit: &audit, now: deps.clock.now() };
         let realm = auth::realm::open(&mut ctx).await?;
         // Before anything is done by age.
-        auth::clock_watch::heads(&mut ctx).await?;
+        let heads = auth::clock_watch::heads(&mut ctx).await?;
+        let has_served = heads.clock.is_some() && realm.created_at < ctx.now.minus(YOUNG_REALM);
+        if writes == JournalOwner::Server && has_served && auditor.voucher().is_first() {
+            ctx.lease.park();
+            note_missing_past(&shipped, &auditor, &audit).await;
+        }
         open_lines(&mut ctx, data, writes, unopened).await?;
         auth::password::pepper::open(&mut ctx).await?;
         if let Some(secret) = secret {
@@ -199,6 +208,25 @@ impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core").field("trail", &self.audit).finish_non_exhaustive()
     }
+}
+
+/// Notes that the records of before are gone, if the database has no journal: this node's is new, and the realm
+/// is not.
+async fn note_missing_past(shipped: &Audit, auditor: &Auditor, audit: &AuditContext) {
+    match shipped.journals().await {
+        Ok(known) if known.is_empty() => {}
+        Ok(_) => return,
+        Err(why) => {
+            tracing::warn!(%why, "the database cannot be asked which audit journals it has");
+            return;
+        }
+    }
+    auditor.voucher().past_is_missing();
+    audit.note(Event::AuditPastMissing {});
+    tracing::error!(
+        "the realm is not new, and neither this node nor the database has a record of it: the audit trail \
+         was removed"
+    );
 }
 
 /// The settings of the database, with what a test injects.
