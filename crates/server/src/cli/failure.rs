@@ -34,6 +34,11 @@ impl Failure {
         Self { status: 2, text: text.into() }
     }
 
+    /// A signal stopped the command; `status` says which.
+    pub(super) fn interrupted(status: u8, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+
     #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
     pub(super) fn configuration(errors: ConfigErrors) -> Self {
         Self::usage(errors.to_string().trim_end())

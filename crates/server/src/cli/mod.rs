@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod explain_address;
 mod failure;
+mod interrupt;
 mod keys;
 mod migrate;
 mod output;

@@ -11,6 +11,7 @@ use protocol::wire::password_hash::FirebaseProject;
 use serde_json::{Value, json};
 
 use super::super::command_context::CommandContext;
+use super::super::interrupt::Interrupt;
 use super::super::progress::Progress;
 use super::super::{Failure, Output};
 use super::rows::{Format, Rows};
@@ -70,6 +71,8 @@ impl Import {
         if !self.dry_run {
             command.ensure_auditable().await?;
         }
+        let interrupt = Interrupt::watch()
+            .map_err(|why| Failure::failed(format!("the signal handlers cannot be installed: {why}")))?;
         let mut report = self.report.as_deref().map(Report::create).transpose()?;
         let mut lease = command.lease();
         let ctx = &mut command.op_context(&mut lease);
@@ -80,6 +83,13 @@ impl Import {
         // When the file cannot be read to its end, the rows before that are still imported.
         let mut ended = Ok(());
         loop {
+            if let Some(status) = interrupt.status() {
+                ended = Err(Failure::interrupted(
+                    status,
+                    "a signal stopped the import; run it again, and it goes on with the other rows",
+                ));
+                break;
+            }
             let row = match rows.next() {
                 Ok(row) => row,
                 Err(why) => {
