@@ -43,7 +43,8 @@ pub struct ReadJournal {
 /// None when there is no journal. Blocks the thread.
 ///
 /// A journal may have records of several realms: a server was started once with another database. Users,
-/// sessions and keys have ids of one realm, so that all of them are read; `realm` is the one that is asked for.
+/// sessions and keys have ids of one realm, so that all of them are read; `realm` is the one that is asked
+/// for.
 ///
 /// # Errors
 /// [`ReadError`], but not for damage.

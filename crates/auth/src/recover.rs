@@ -1,9 +1,9 @@
 //! Brings a database that was restored to an older state, or failed over to one, to what the journals say
 //! happened later.
 //!
-//! Clocks may have been wrong, so times decide last. Within one journal the sequence decides. Between journals
-//! a change counts by its time; where clocks went back, the change that takes rights away counts as the later
-//! one.
+//! Clocks may have been wrong, so times decide last. Within one journal the sequence decides. Between
+//! journals a change counts by its time; where clocks went back, the change that takes rights away counts as
+//! the later one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

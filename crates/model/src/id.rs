@@ -51,9 +51,9 @@ uuid_id!(
 pub struct UserId(pub i64);
 
 impl UserId {
-    /// The largest number that is imported, or taken over from a journal: 2^52. JSON readers represent integers
-    /// up to 2^53 - 1 exactly (RFC 8259 §6), and new accounts get numbers above the largest one: this leaves as
-    /// many for them.
+    /// The largest number that is imported, or taken over from a journal: 2^52. JSON readers represent
+    /// integers up to 2^53 - 1 exactly (RFC 8259 §6), and new accounts get numbers above the largest one:
+    /// this leaves as many for them.
     pub const LARGEST: Self = Self(1 << 52);
 }
 

@@ -469,8 +469,8 @@ impl Journal {
         chain
     }
 
-    /// Notices what was cut off the current segment, or added to it, since the last record: a write behind its
-    /// end would make its length right again.
+    /// Notices what was cut off the current segment, or added to it, since the last record: a write behind
+    /// its end would make its length right again.
     fn compare_length(&mut self) -> io::Result<()> {
         let (Some(current), Some(&(number, _))) = (&mut self.current, self.segments.back()) else {
             return Ok(());

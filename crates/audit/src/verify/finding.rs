@@ -130,6 +130,9 @@ pub enum Unvouched {
 
 impl fmt::Display for Unvouched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const PAST: &str = "not vouched for: the trail began when the realm was not new, and the records of \
+                            before were gone";
+
         match self {
             Self::Records(records) => {
                 write!(f, "not vouched for: {records}: no signed checkpoint covers them")
@@ -139,10 +142,7 @@ impl fmt::Display for Unvouched {
                 "not vouched for: {records}: a process that was killed wrote them, or they were forged; the \
                  next one signed them as it found them"
             ),
-            Self::Past => f.write_str(
-                "not vouched for: the trail began when the realm was not new, and the records of before were \
-                 gone",
-            ),
+            Self::Past => f.write_str(PAST),
             Self::Kept(sequence) => write!(
                 f,
                 "not vouched for: records up to {sequence} are not there, and no signed statement says that \

@@ -96,8 +96,8 @@ async fn raise(ctx: &mut OpContext<'_>, highest: UserId) -> Result<bool, store::
         tracing::error!(
             %highest,
             largest = %UserId::LARGEST,
-            "a user number above the largest one is ignored: the sequence of users.id was set too far; set it \
-             back to the highest number that a user has"
+            "a user number above the largest one is ignored: the sequence of users.id was set too far; set \
+             it back to the highest number that a user has"
         );
         return Ok(false);
     }

@@ -520,8 +520,8 @@ events! {
             /// earlier one that the database did not know.
             without_journal: bool,
         }
-        /// The server began a journal in a realm that is not new, and the database has no journal of any node:
-        /// the records of before are gone. `audit verify` reports it until a later head is vouched for.
+        /// The server began a journal in a realm that is not new, and the database has no journal of any
+        /// node: the records of before are gone. `audit verify` reports it until a later head is vouched for.
         AuditPastMissing("audit_past_missing", Alarm) {}
         /// A change was begun and its outcome cannot be determined: the answer to COMMIT was lost, or the
         /// server was killed before the answer arrived.

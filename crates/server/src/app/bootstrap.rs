@@ -10,7 +10,7 @@ use std::time::Duration;
 use audit::Auditor;
 use auth::signing_keys::{Rotated, SigningKeyError};
 use auth::{OpContext, Services};
-use model::{Channel, Clock, Event, Origin, Rng, UserUuid};
+use model::{Channel, Clock, Event, Now, Origin, Rng, UserUuid};
 use protocol::sealed::detail::DetailKeyId;
 use protocol::sealed::keyring::Keyring;
 use runtime::metric::Collector;
@@ -156,11 +156,9 @@ impl Core {
             OpContext { services: &services, lease: &mut lease, audit: &audit, now: deps.clock.now() };
         let realm = auth::realm::open(&mut ctx).await?;
         // Before anything is done by age.
-        let heads = auth::clock_watch::heads(&mut ctx).await?;
-        let has_served = heads.clock.is_some() && realm.created_at < ctx.now.minus(YOUNG_REALM);
-        if writes == JournalOwner::Server && has_served && auditor.voucher().is_first() {
-            ctx.lease.park();
-            note_missing_past(&shipped, &auditor, &audit).await;
+        let has_served = auth::clock_watch::heads(&mut ctx).await?.clock.is_some();
+        if writes == JournalOwner::Server && has_served {
+            note_missing_past(&mut ctx, &shipped, &auditor, realm.created_at).await;
         }
         open_lines(&mut ctx, data, writes, unopened).await?;
         auth::password::pepper::open(&mut ctx).await?;
@@ -210,9 +208,13 @@ impl std::fmt::Debug for Core {
     }
 }
 
-/// Notes that the records of before are gone, if the database has no journal: this node's is new, and the realm
-/// is not.
-async fn note_missing_past(shipped: &Audit, auditor: &Auditor, audit: &AuditContext) {
+/// Notes that the records of before are gone, if this node's journal is new, and the database has none: the
+/// realm is not new.
+async fn note_missing_past(ctx: &mut OpContext<'_>, shipped: &Audit, auditor: &Auditor, began: Now) {
+    if !auditor.voucher().is_first() || began >= ctx.now.minus(YOUNG_REALM) {
+        return;
+    }
+    ctx.lease.park();
     match shipped.journals().await {
         Ok(known) if known.is_empty() => {}
         Ok(_) => return,
@@ -222,7 +224,7 @@ async fn note_missing_past(shipped: &Audit, auditor: &Auditor, audit: &AuditCont
         }
     }
     auditor.voucher().past_is_missing();
-    audit.note(Event::AuditPastMissing {});
+    ctx.audit.note(Event::AuditPastMissing {});
     tracing::error!(
         "the realm is not new, and neither this node nor the database has a record of it: the audit trail \
          was removed"

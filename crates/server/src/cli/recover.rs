@@ -45,8 +45,7 @@ pub(super) struct Recover {
     /// session; may be repeated
     #[arg(long, value_name = "NODE")]
     without_journal: Vec<String>,
-    /// Goes on although the clock differs from the database's, or from the newest time in it and the journals:
-    /// check it first
+    /// Goes on although the clock is doubted: check it first
     ///
     /// The new epoch, and the 24 hours for newer refresh tokens, begin at the time of this clock.
     #[arg(long)]

@@ -16,8 +16,8 @@ pub(super) fn wants_retry(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Maps an error of the driver. Classes 08, 28, 3D, 53, 57 and 58, a read-only server, a schema or table that
-/// is not there, a sequence at its end, a missing privilege and a lost connection mean that the database is unavailable; anything
-/// else is a bug in Gatewright.
+/// is not there, a sequence at its end, a missing privilege and a lost connection mean that the database is
+/// unavailable; anything else is a bug in Gatewright.
 pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         return Error::Unavailable(chain(error));
