@@ -158,7 +158,7 @@ impl Core {
         // Before anything is done by age.
         let has_served = auth::clock_watch::heads(&mut ctx).await?.clock.is_some();
         if writes == JournalOwner::Server && has_served {
-            note_missing_past(&mut ctx, &shipped, &auditor, realm.created_at).await;
+            Box::pin(note_missing_past(&mut ctx, &shipped, &auditor, realm.created_at)).await;
         }
         open_lines(&mut ctx, data, writes, unopened).await?;
         auth::password::pepper::open(&mut ctx).await?;
