@@ -112,7 +112,9 @@ mod tests {
         let place = |sequence: u64, second: i64| Place { sequence, at: Now::from_seconds(second) };
         let records = [place(1, 10), place(2, 900), place(3, 901), place(4, 12), place(5, 50), place(6, 13)];
         let mut set_back = SetBack::default();
-        records.iter().for_each(|record| set_back.note(*record));
+        for record in &records {
+            set_back.note(*record);
+        }
 
         // Then no change is taken for later than a record behind it.
         let latest: Vec<_> = records.iter().map(|record| set_back.latest(*record).seconds()).collect();
