@@ -48,7 +48,9 @@ impl Site {
         let (clock, rng) = (self.clock.clone(), Rng::seeded(3));
         let auditor = Auditor::start(self.open(), begun, keys, &self.keyring, clock, rng).unwrap();
         let auditor = Arc::new(auditor);
-        AuditContext::new(auditor.clone(), self.clock.clone(), Origin::default()).note(Event::UsersListed {});
+        // With a detail, so that its key is in the file of keys.
+        let origin = Origin { user_agent: Some("agent/1".to_owned()), ..Origin::default() };
+        AuditContext::new(auditor.clone(), self.clock.clone(), origin).note(Event::UsersListed {});
         assert!(auditor.stop(Duration::from_secs(10)).finished);
     }
 
