@@ -3,6 +3,7 @@
 use fixtures::{Answer, TestApp};
 use protocol::sealed::pepper::StoredText;
 use serde_json::{Value, json};
+use store::queries::credential;
 
 /// The prefix of the routes of `/api/v1/auth`.
 pub(crate) const V1: &str = "/api/v1/auth";
@@ -65,6 +66,13 @@ pub(crate) async fn find(app: &TestApp, name: &str) -> store::queries::user::Use
     app.operate(async |ctx| auth::account::find(ctx, name).await.unwrap()).await
 }
 
+/// What a login finds in the database.
+pub(crate) async fn find_login(app: &TestApp, name: &str) -> credential::Login {
+    let email = model::Email::parse(&format!("{name}@example.com")).unwrap();
+    let call = credential::by_email(&email, &credential::AskingClient::default());
+    app.operate(async |ctx| ctx.lease.read().await.unwrap().one(call).await.unwrap().unwrap()).await
+}
+
 /// Replaces a stored hash, as an import or a damaged row would.
 pub(crate) async fn set_hash(app: &TestApp, name: &str, hash: &str) {
     let (user, hash) = (find(app, name).await, StoredText::from_row(hash.to_owned()));
@@ -74,7 +82,7 @@ pub(crate) async fn set_hash(app: &TestApp, name: &str, hash: &str) {
         let set: Result<(), store::Error> = ctx
             .lease
             .transact(model::intent::PasswordChanged { user: user.uuid, stamp: now }, async move |tx| {
-                tx.commit_with((store::queries::credential::set(user.key(), &hash, now),)).await?;
+                tx.commit_with((credential::set(user.key(), &hash, now),)).await?;
                 Ok((event.clone(), ()))
             })
             .await;

@@ -154,7 +154,7 @@ async fn failures_delay_an_account_that_does_not_exist_alike(app: &TestApp) {
     register(app, "alice").await;
     app.services.limits.set(only(|to, from| to.account_login = from.account_login));
     let mut told = Vec::new();
-    for name in ["alice", "nobody"] {
+    for name in ["alice", "unknown"] {
         let mut answers = Vec::new();
         for _ in 0..7 {
             let answer = log_in_as(app, STRANGER, name, "wrong").await;
@@ -319,7 +319,7 @@ async fn junk_of_one_network_leaves_few_records_and_hides_nothing_about_a_user()
         try_refresh_from(&app, STRANGER, &format!("gwr_junk{n}")).await;
         send(&app, STRANGER, Method::POST, &path("introspect"), Some(json!({}))).await;
         send(&app, STRANGER, Method::POST, &path("register"), Some(json!({"email": n}))).await;
-        log_in_as(&app, STRANGER, &format!("nobody{n}"), "wrong").await;
+        log_in_as(&app, STRANGER, &format!("unknown{n}"), "wrong").await;
         if n % 1_000 == 0 {
             log_in_as(&app, OWNER, "alice", "wrong").await.expect(401);
         }

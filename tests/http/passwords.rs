@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use auth::password::{BREACH_BITS, BREACH_KIND, Blocklist, Policy, breach_hash, learn_kinds};
 use fixtures::{Answer, Engine, Options, TestApp, on_both};
 use serde_json::{Value, json};
-use store::queries::credential::{self, AskingClient};
 
-use crate::api_calls::{PASSWORD, find, log_in, path, register, set_hash, try_log_in};
+use crate::api_calls::{PASSWORD, find, find_login, log_in, path, register, set_hash, try_log_in};
 
 on_both! {
     passwords_have_8_to_1024_characters,
@@ -162,19 +161,7 @@ async fn a_password_of_a_megabyte_is_refused_before_hashing(app: &TestApp) {
 
 /// The stored hash of a user.
 async fn stored(app: &TestApp, name: &str) -> String {
-    let email = model::Email::parse(&format!("{name}@example.com")).unwrap();
-    app.operate(async |ctx| {
-        let login = ctx
-            .lease
-            .read()
-            .await
-            .unwrap()
-            .one(credential::by_email(&email, &AskingClient::default()))
-            .await
-            .unwrap();
-        login.unwrap().hash.unwrap().as_str().to_owned()
-    })
-    .await
+    find_login(app, name).await.hash.unwrap().as_str().to_owned()
 }
 
 /// A hash by another implementation of bcrypt.

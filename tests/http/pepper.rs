@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use auth::password::pepper::{self, PepperServiceError, Place};
 use fixtures::{Engine, Options, TestApp, TestDatabase};
-use model::{Email, UserUuid};
+use model::UserUuid;
 use protocol::sealed::keyring::Keyring;
 use protocol::sealed::pepper::{Pepper, PepperError, Peppers, StoredText};
 use protocol::wire::password_hash::{StoredHash, Unusable};
 use serde_json::json;
-use store::queries::credential::{self, AskingClient};
 
-use crate::api_calls::{PASSWORD, Pair, find, log_in, member, path, register, set_hash, try_log_in};
+use crate::api_calls::{
+    PASSWORD, Pair, find, find_login, log_in, member, path, register, set_hash, try_log_in,
+};
 
 const ENGINES: [Engine; 2] = [Engine::Sqlite, Engine::Postgres];
 
@@ -26,20 +27,8 @@ async fn peppered(engine: Engine) -> (TestApp, Keyring) {
 }
 
 async fn stored(app: &TestApp, name: &str) -> (UserUuid, StoredText) {
-    let email = Email::parse(&format!("{name}@example.com")).unwrap();
-    app.operate(async |ctx| {
-        let found = ctx
-            .lease
-            .read()
-            .await
-            .unwrap()
-            .one(credential::by_email(&email, &AskingClient::default()))
-            .await
-            .unwrap()
-            .unwrap();
-        (found.user.uuid, found.hash.unwrap())
-    })
-    .await
+    let found = find_login(app, name).await;
+    (found.user.uuid, found.hash.unwrap())
 }
 
 async fn version(app: &TestApp, name: &str) -> Option<i64> {

@@ -27,6 +27,8 @@ const GROUPS: usize = 1_000;
 const NETWORKS: usize = 10_000;
 /// Identifiers of a group that are told apart.
 const IDENTIFIERS: usize = 1_000;
+/// Identifiers of all groups that are told apart.
+const IDENTIFIERS_IN_TOTAL: usize = 20_000;
 
 /// Decides which events are recorded singly, and counts the others.
 #[derive(Debug, Default)]
@@ -41,6 +43,7 @@ struct Minute {
     before: HashMap<Option<IpAddr>, u32>,
     single: u32,
     undecided: u32,
+    identifiers: usize,
     groups: HashMap<Key, Group>,
 }
 
@@ -120,7 +123,7 @@ impl Minute {
         }
         let over = self.take();
         self.before = std::mem::take(&mut self.networks);
-        (self.number, self.single, self.undecided) = (number, 0, 0);
+        (self.number, self.single, self.undecided, self.identifiers) = (number, 0, 0, 0);
         over
     }
 
@@ -159,8 +162,9 @@ impl Minute {
         let group = self.groups.entry(key.clone()).or_insert_with(new);
         group.count += 1;
         group.last = group.last.max(entry.at);
-        if let Some(identifier) = identifier.filter(|_| group.identifiers.len() < IDENTIFIERS) {
-            group.identifiers.insert(identifier.to_owned());
+        let has_room = group.identifiers.len() < IDENTIFIERS && self.identifiers < IDENTIFIERS_IN_TOTAL;
+        if let Some(identifier) = identifier.filter(|_| has_room) {
+            self.identifiers += usize::from(group.identifiers.insert(identifier.to_owned()));
         }
     }
 }

@@ -54,7 +54,8 @@ pub enum LoginError {
 /// # Errors
 /// [`LoginError`]; nothing was changed then.
 pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Tokens, User), LoginError> {
-    let digest = ctx.services.identifier_digest(&identifier_key(&given.identifier));
+    let identifier = identifier_key(&given.identifier);
+    let digest = ctx.services.identifier_digest(&identifier);
     let failed = |user, reason| Event::LoginFailed {
         user,
         identifier: digest.clone(),
@@ -68,7 +69,7 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     })?;
 
     let user = found.as_ref().map(|login| login.user.uuid);
-    let budget = budget(ctx, &given.identifier, found.as_ref(), &client);
+    let budget = budget(ctx, &identifier, found.as_ref(), &client);
     let checked = check_password(ctx, found, &given.password, &digest, budget).await.inspect_err(|why| {
         if let Some(reason) = why.reason() {
             ctx.audit.note(failed(user, reason));
@@ -206,14 +207,13 @@ async fn find(
 /// that of all strangers. Both are counted by the identifier, so that an account that does not exist has one
 /// too.
 fn budget(ctx: &OpContext<'_>, identifier: &str, found: Option<&Login>, client: &AskingClient) -> Budget {
-    let account = ctx.services.identifier_number(&identifier_key(identifier), None);
     let known =
         client.networks[0].filter(|network| found.is_some_and(|login| is_known(ctx, login, *network)));
     match known {
         Some(network) => Budget::KnownNetwork {
-            account_and_network: ctx.services.identifier_number(&identifier_key(identifier), Some(&network)),
+            account_and_network: ctx.services.identifier_number(identifier, Some(&network)),
         },
-        None => Budget::Strangers { account },
+        None => Budget::Strangers { account: ctx.services.identifier_number(identifier, None) },
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use auth::limits::Limit;
 use axum::Router;
 use axum::handler::Handler as _;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -14,7 +13,9 @@ use tower::ServiceBuilder;
 
 use crate::api::ROUTES;
 use crate::endpoint::{Endpoint, Group, Listener, Mount};
-use crate::layers::{self, Cors, Deprecated, Detach, Origins, RouteLimits, SecurityHeaders, Stopwatch};
+use crate::layers::{
+    self, Cors, Counted, Deprecated, Detach, Origins, RouteLimits, SecurityHeaders, Stopwatch,
+};
 use crate::metrics::{Metrics, Timed};
 use crate::request::AppState;
 use crate::{WebDeps, openapi};
@@ -50,23 +51,16 @@ pub fn routers(deps: WebDeps) -> Routers {
 
     let metrics = Arc::new(Metrics::new(legacy_routes().collect()));
     let watch = |what| Stopwatch { what, counts: Arc::clone(&metrics) };
-    let counted = RouteLimits {
-        limits: &[],
-        counts_refusals: false,
-        services: Arc::clone(&deps.services),
-        audit: deps.audit.clone(),
-    };
-    let limited = move |limits, counts_refusals| {
-        from_fn_with_state(RouteLimits { limits, counts_refusals, ..counted.clone() }, layers::limits)
+    let counted = Arc::new(Counted { services: Arc::clone(&deps.services), audit: deps.audit.clone() });
+    let limited = move |endpoint| {
+        from_fn_with_state(RouteLimits { endpoint, counted: Arc::clone(&counted) }, layers::limits)
     };
     let on_route = |endpoint: &'static Endpoint, handler: MethodRouter<AppState>| {
         let detach = Detach { needs_permit: endpoint.group != Group::Health, ..detach.clone() };
         let layers = ServiceBuilder::new()
-            // Notes the endpoint, for the layers outside.
-            .layer(from_fn_with_state(endpoint, layers::note_endpoint))
-            // Refuses a request above a limit.
+            // Notes the endpoint, for the layers outside, and refuses a request above a limit.
             .layer(watch(Timed::Limits))
-            .layer(limited(endpoint.limits, endpoint.counts_refusals))
+            .layer(limited(Some(endpoint)))
             // Reads the body, then spawns a task with a deadline; from here on, a client's disconnect does
             // not stop the request.
             .layer(watch(Timed::Detach))
@@ -81,7 +75,7 @@ pub fn routers(deps: WebDeps) -> Routers {
             // Marks or refuses a legacy route.
             .layer(from_fn_with_state((deprecated, mount), layers::deprecated));
         // A method that the path does not have counts too.
-        methods.fallback(not_allowed.layer(limited(&[Limit::Global], false))).layer(layers)
+        methods.fallback(not_allowed.layer(limited(None))).layer(layers)
     };
 
     let layers = ServiceBuilder::new()
@@ -102,7 +96,7 @@ pub fn routers(deps: WebDeps) -> Routers {
         .layer(from_fn(layers::problems));
 
     // A path that does not exist counts too.
-    let unmatched = not_found.layer(limited(&[Limit::Global], false)).with_state(());
+    let unmatched = not_found.layer(limited(None)).with_state(());
 
     let public = router(Listener::Public, on_route, on_path);
     let operations = router(Listener::Operations, |_, handler| handler, |_, methods| methods);

@@ -16,9 +16,9 @@ use model::{Event, Now};
 /// The length of a window.
 const WINDOW: Duration = Duration::from_mins(5);
 /// Accounts with a failed login in a window that are suspicious, when most logins fail.
-pub const STUFFED_ACCOUNTS: usize = 100;
+const STUFFED_ACCOUNTS: usize = 100;
 /// Accounts for which the same password was tried in a window that are suspicious.
-pub const SPRAYED_ACCOUNTS: u32 = 20;
+const SPRAYED_ACCOUNTS: u32 = 20;
 /// Most accounts, networks and pairs that are told apart.
 const MOST: usize = 10_000;
 

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use model::Clock;
 use rate_limit::{Backoff, Capacity, Decision, Limiter, Millis};
+use store::redis;
 
 pub(crate) use account::Budget;
 pub use account::UnstoredLogins;
-pub use attack_watch::{AttackWatch, SPRAYED_ACCOUNTS, STUFFED_ACCOUNTS};
+pub use attack_watch::AttackWatch;
 pub use rate_limit::{LONGEST, Rule};
-use store::redis;
 pub use subject::Subject;
 
 /// A limit of requests.
@@ -108,7 +108,7 @@ impl LimitSettings {
 }
 
 /// How many keys a node counts at once.
-pub const KEYS: usize = 1_000_000;
+const KEYS: usize = 1_000_000;
 
 /// Counts requests, and decides.
 pub struct Limits {

@@ -468,7 +468,7 @@ events! {
             identifier: Option<String>,
             /// How many there were.
             count: u64,
-            /// How many identifiers they named; no more than 1,000 are counted.
+            /// How many identifiers they named, at least; no more than 1,000 are counted.
             identifiers: u64,
             /// When the first of them happened.
             first: Now,

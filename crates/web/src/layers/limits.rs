@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use auth::Services;
-use auth::limits::{Limit, Subject, refusal};
+use auth::limits::{Checked, Limit, Subject, refusal};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -12,47 +12,59 @@ use model::Event;
 use runtime::AuditContext;
 
 use super::RequestOrigin;
+use crate::endpoint::Endpoint;
 use crate::problem::{Problem, write_limits};
 
-/// State of the layer.
+/// State of the layer; the routes share the second part.
 #[derive(Clone)]
 pub(crate) struct RouteLimits {
-    /// The limits of the route.
-    pub(crate) limits: &'static [Limit],
-    /// Whether refused requests count, after they were answered.
-    pub(crate) counts_refusals: bool,
+    /// The endpoint; `None` where a path or its method does not exist.
+    pub(crate) endpoint: Option<&'static Endpoint>,
+    pub(crate) counted: Arc<Counted>,
+}
+
+/// What counts, and what records a refusal.
+pub(crate) struct Counted {
     pub(crate) services: Arc<Services>,
     pub(crate) audit: AuditContext,
 }
 
-/// Refuses a request above a limit before its body is read; otherwise its response says what remains.
-pub(crate) async fn limits(State(with): State<RouteLimits>, request: Request, next: Next) -> Response {
-    let origin = request.extensions().get::<RequestOrigin>().map(|origin| Arc::clone(&origin.0));
-    let Some((origin, address)) = origin.and_then(|origin| Some((Arc::clone(&origin), origin.address?)))
-    else {
-        return next.run(request).await;
-    };
-
-    let check = async |limits: &[Limit]| {
-        let checked = with.services.limits.check(limits, Subject::Network(address)).await;
+impl Counted {
+    /// Counts the request in these limits.
+    async fn count(&self, limits: &[Limit], origin: &RequestOrigin) -> Result<Vec<Checked>, Problem> {
+        let Some(address) = origin.0.address.filter(|_| !limits.is_empty()) else { return Ok(Vec::new()) };
+        let checked = self.services.limits.check(limits, Subject::Network(address)).await;
         let Some(refused) = refusal(&checked) else { return Ok(checked) };
-        with.audit.of((*origin).clone()).note(Event::RequestLimited { limit: refused.limit.as_str() });
+        self.audit.of((*origin.0).clone()).note(Event::RequestLimited { limit: refused.limit.as_str() });
         Err(Problem::RateLimited(refused.into()))
-    };
+    }
+}
 
-    let checked = match check(with.limits).await {
-        Ok(checked) => checked,
-        Err(refused) => return refused.into_response(),
+/// Notes the endpoint on the response, for the layers outside, and refuses a request above a limit before its
+/// body is read; otherwise its response says what remains. What does not exist counts too.
+pub(crate) async fn limits(State(with): State<RouteLimits>, request: Request, next: Next) -> Response {
+    let mut response = count(&with, request, next).await.unwrap_or_else(Problem::into_response);
+    if let Some(endpoint) = with.endpoint {
+        response.extensions_mut().insert(endpoint);
+    }
+    response
+}
+
+async fn count(with: &RouteLimits, request: Request, next: Next) -> Result<Response, Problem> {
+    let RouteLimits { endpoint, counted } = with;
+    let Some(origin) = request.extensions().get::<RequestOrigin>().cloned() else {
+        return Ok(next.run(request).await);
     };
+    let checked = counted.count(endpoint.map_or(&[Limit::Global], |it| it.limits), &origin).await?;
     let mut response = next.run(request).await;
     if !checked.is_empty() {
         write_limits(&checked, response.headers_mut());
     }
 
-    let is_refused =
-        response.status().is_client_error() && response.status() != StatusCode::TOO_MANY_REQUESTS;
-    if is_refused && with.counts_refusals {
-        return check(&[Limit::Global]).await.map_or_else(Problem::into_response, |_| response);
+    let status = response.status();
+    let is_refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
+    if is_refused && endpoint.is_some_and(|endpoint| endpoint.counts_refusals) {
+        counted.count(&[Limit::Global], &origin).await?;
     }
-    response
+    Ok(response)
 }

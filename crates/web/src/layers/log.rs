@@ -58,17 +58,6 @@ fn is_uncounted(matched: Option<Matched>, method: &Method) -> bool {
     method == Method::OPTIONS || endpoint.is_some_and(|endpoint| !endpoint.is_limited())
 }
 
-/// Notes the matched endpoint on the response.
-pub(crate) async fn note_endpoint(
-    State(endpoint): State<&'static Endpoint>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let mut response = next.run(request).await;
-    response.extensions_mut().insert(endpoint);
-    response
-}
-
 /// Notes the matched path on the response, with its endpoint if the method matched too.
 pub(crate) async fn note_mount(
     State(mount): State<&'static Mount>,
