@@ -89,6 +89,16 @@ fn a_client_shows_its_secret_once() {
     assert_ne!(rotated["client_secret"], added["client_secret"]);
     let list = place.good(&["client", "list"], "");
     assert!(list.contains("api") && !list.contains("gwc_") && !list.contains('\u{1b}'), "{list}");
+    assert!(list.contains("introspect") && !list.contains("feed"), "{list}");
+    place.good(&["client", "set-rights", "api", "--allow", "feed,introspect"], "");
+    assert!(place.good(&["client", "list"], "").contains("introspect, feed"));
+    place.good(&["client", "set-rights", "api", "--allow", "feed"], "");
+    assert!(!place.good(&["client", "list"], "").contains("introspect"));
+    place.bad(2, &["client", "set-rights", "api", "--allow", "everything"], "");
+    place.bad(2, &["client", "set-rights", "api"], "");
+    assert!(
+        place.bad(1, &["client", "set-rights", "other", "--allow", "feed"], "").contains("no such client")
+    );
     assert!(place.bad(1, &["client", "add", "api", "--name", "x"], "").contains("already"));
     assert!(place.bad(2, &["client", "add", "a b", "--name", "x"], "").contains("id is"));
     place.good(&["client", "remove", "api", "--yes"], "");

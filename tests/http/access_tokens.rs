@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD as B64};
 use fixtures::{Engine, Options, TestApp, on_both, stable};
 use insta::assert_snapshot;
-use model::Rng;
+use model::event::TokenRefusal;
+use model::{Event, Rng};
 use protocol::wire::algorithm::Algorithm;
 use protocol::wire::jwt::SigningKey;
 use serde_json::{Value, json};
@@ -395,4 +396,68 @@ fn only_the_mint_reaches_the_signer() {
 #[test]
 fn every_password_is_checked_by_one_function() {
     assert_eq!(files_with("hasher.verify("), ["auth/src/password/check.rs"]);
+}
+
+#[tokio::test]
+async fn a_refused_token_and_a_foreign_session_leave_an_event_with_the_reason_and_a_count() {
+    // Given two users, one of whom has logged out.
+    let app = TestApp::start(Engine::Sqlite).await;
+    let (alice, bob) = (member(&app, "alice").await, member(&app, "bob").await);
+    let gone = log_in(&app, "alice").await;
+    app.post(&path("logout"), None, json!({"refresh_token": gone.refresh})).await.expect(204);
+    let (head, rest) = bob.access.split_once('.').unwrap();
+    let (body, signature) = rest.split_once('.').unwrap();
+    let forged = format!("{head}.{body}.{}", alice.access.rsplit('.').next().unwrap());
+    let other_key = B64.encode(r#"{"alg":"ES256","typ":"at+jwt","kid":"none"}"#);
+    let other_key = format!("{other_key}.{body}.{signature}");
+    app.events();
+
+    // When tokens are refused, then each leaves its reason, and the user only by a valid signature.
+    let refused = async |token: &str, reason: TokenRefusal, is_named: bool| {
+        let before = app.services.refused_tokens.of(reason);
+        app.get(&path("me"), Some(token)).await.expect_problem(401, "token_invalid");
+        let events: Vec<_> = app.events().into_iter().map(|entry| entry.event).collect();
+        let [Event::TokenRefused { user, session, reason: why }] = events.as_slice() else {
+            panic!("{events:?}")
+        };
+        assert_eq!((*why, user.is_some(), session.is_some()), (reason, is_named, is_named));
+        assert_eq!(app.services.refused_tokens.of(reason), before + 1);
+    };
+    refused("junk", TokenRefusal::Malformed, false).await;
+    refused(&other_key, TokenRefusal::UnknownKey, false).await;
+    refused(&forged, TokenRefusal::Signature, false).await;
+    refused(&gone.access, TokenRefusal::Revoked, true).await;
+
+    // When a user names another user's session, then it lives, and the event names who asked.
+    let sessions = app.get(&path("sessions"), Some(&bob.access)).await.expect(200).json();
+    let theirs = path(&format!("sessions/{}", sessions[0]["id"].as_str().unwrap()));
+    app.events();
+    let answer = app.call(http::Method::DELETE, &theirs, Some(&alice.access), None).await;
+    answer.expect_problem(404, "session_not_found");
+    assert_eq!(app.event_kinds(), ["session_not_found"]);
+    app.get(&path("me"), Some(&bob.access)).await.expect(200);
+
+    // And an expired one names its user.
+    app.clock.advance(Duration::from_hours(1));
+    refused(&alice.access, TokenRefusal::Expired, true).await;
+    app.close().await;
+}
+
+#[tokio::test]
+async fn refused_tokens_are_counted_when_they_repeat() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let pair = member(&app, "alice").await;
+    app.post(&path("logout"), None, json!({"refresh_token": pair.refresh})).await.expect(204);
+    for _ in 0..500 {
+        app.get(&path("me"), Some("junk")).await.expect(401);
+        app.get(&path("me"), Some(&pair.access)).await.expect(401);
+    }
+    app.clock.advance(Duration::from_mins(1));
+    app.settle("record_repeated").await;
+
+    let records = app.close_and_read_journal().await;
+    let singly = records.iter().filter(|record| record["kind"] == "token_refused").count();
+    assert_eq!(singly, 10);
+    let counted = records.iter().filter(|record| record["of"] == "token_refused");
+    assert_eq!(counted.map(|record| record["count"].as_u64().unwrap()).sum::<u64>(), 990);
 }

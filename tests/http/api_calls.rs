@@ -1,6 +1,7 @@
 //! Users for tests.
 
 use fixtures::{Answer, TestApp};
+use model::{ClientRight, Secret};
 use protocol::sealed::pepper::StoredText;
 use serde_json::{Value, json};
 use store::queries::credential;
@@ -25,6 +26,12 @@ impl From<&Answer> for Pair {
 
 pub(crate) fn path(name: &str) -> String {
     format!("{V1}/{name}")
+}
+
+/// Adds a client with every right; returns its secret.
+pub(crate) async fn add_client(app: &TestApp, id: &str) -> Secret<String> {
+    let rights = ClientRight::ALL.into_iter().collect();
+    app.operate(async |ctx| auth::client::add(ctx, id, "An API", rights).await.unwrap()).await
 }
 
 pub(crate) async fn try_register(app: &TestApp, name: &str) -> Answer {

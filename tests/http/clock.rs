@@ -7,7 +7,9 @@ use http::Method;
 use protocol::sealed::keyring::Keyring;
 use serde_json::json;
 
-use crate::api_calls::{PASSWORD, log_in, me, member, path, refresh, register, try_log_in, try_refresh};
+use crate::api_calls::{
+    PASSWORD, add_client, log_in, me, member, path, refresh, register, try_log_in, try_refresh,
+};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -88,7 +90,7 @@ async fn an_access_token_ends_with_its_session() {
         register(&app, "alice").await;
         let first = try_log_in(&app, "alice", PASSWORD).await.expect(200);
         assert_eq!(first.json()["expires_in"], 1800);
-        let client = app.operate(async |ctx| auth::client::add(ctx, "api", "An API").await.unwrap()).await;
+        let client = add_client(&app, "api").await;
         let is_active = async |token: &str| {
             let fields = [("token", token), ("client_id", "api"), ("client_secret", client.expose())];
             app.form(&path("introspect"), &fields).await.expect(200).json()["active"] == true

@@ -10,7 +10,7 @@ use fixtures::{Answer, Engine, Options, TestApp, on_both};
 use http::{Method, Request, header};
 use serde_json::{Value, json};
 
-use crate::api_calls::{PASSWORD, Pair, find, me, path, refresh, register, try_refresh};
+use crate::api_calls::{PASSWORD, Pair, add_client, find, me, path, refresh, register, try_refresh};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -278,7 +278,7 @@ async fn health_checks_keys_and_refreshes_do_not_count_and_everything_else_does(
 #[tokio::test]
 async fn calls_of_a_client_with_right_credentials_do_not_count() {
     let app = TestApp::start(Engine::Sqlite).await;
-    let secret = app.operate(async |ctx| auth::client::add(ctx, "api", "API").await.unwrap()).await;
+    let secret = add_client(&app, "api").await;
     app.services.limits.set(only(|to, _| to.global = Some(Rule { most: 2, window: MINUTE })));
     let introspect = async |secret: &str| {
         let form = [("token", "x"), ("client_id", "api"), ("client_secret", secret)];
@@ -483,6 +483,7 @@ fn members(document: &Value, path: &str, verb: &str) -> Vec<String> {
 #[test]
 fn every_call_that_takes_a_password_counts_as_a_login_or_a_registration() {
     let document = web::openapi_document("https://auth.example");
+    let page = include_str!("../../docs/security/passwords.md");
     let mut found = Vec::new();
     for route in web::ROUTES.iter().filter(|route| route.endpoint.documented) {
         let (path, verb) = (route.endpoint.mounts[0].path, route.endpoint.verb.as_str().to_lowercase());
@@ -491,6 +492,8 @@ fn every_call_that_takes_a_password_counts_as_a_login_or_a_registration() {
             route.endpoint.limits.iter().any(|limit| matches!(limit, Limit::Login | Limit::Register));
         assert_eq!(takes_password, is_limited, "{}", route.endpoint.operation);
         found.extend(takes_password.then_some(route.endpoint.operation));
+        let is_named = |mount: &web::Mount| page.contains(&format!("{}`", mount.path));
+        assert!(!takes_password || route.endpoint.mounts.iter().all(is_named), "{path} is not on the page");
     }
     assert!(found.len() >= 6, "{found:?}");
 }

@@ -43,6 +43,7 @@ async fn a_user_registers_logs_in_refreshes_and_logs_out(app: &TestApp) {
             "session_refreshed",
             "refresh_replayed",
             "session_revoked",
+            "token_refused",
             "refresh_failed"
         ]
     );

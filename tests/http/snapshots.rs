@@ -7,7 +7,7 @@ use http::Method;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::api_calls::{PASSWORD, Pair, path, try_log_in, try_refresh, try_register};
+use crate::api_calls::{PASSWORD, Pair, add_client, path, try_log_in, try_refresh, try_register};
 
 on_both! {
     the_bodies_of_a_session,
@@ -21,7 +21,7 @@ async fn the_bodies_of_a_session(app: &TestApp) {
     let access = Pair::from(&refreshed).access;
     let me = app.get(&path("me"), Some(&access)).await;
     let sessions = app.get(&path("sessions"), Some(&access)).await;
-    let client = app.operate(async |ctx| auth::client::add(ctx, "api", "An API").await.unwrap()).await;
+    let client = add_client(app, "api").await;
     let introspected = app
         .form(
             &path("introspect"),

@@ -11,6 +11,7 @@
 mod audit;
 mod canaries;
 mod clocks;
+mod consumers;
 mod erasure;
 mod faults;
 mod follow;

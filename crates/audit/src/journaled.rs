@@ -5,8 +5,8 @@ use std::path::Path;
 use journal::{Head, JournalId, Kind, ReadError, Reader};
 use model::intent::IntentKind;
 use model::{
-    ClientId, EventKind, Intent, Journaled, JournaledClient, JournaledUser, KeyId, Now, Place, SessionId,
-    UserId,
+    ClientId, ClientRight, EventKind, Intent, Journaled, JournaledClient, JournaledUser, KeyId, Now, Place,
+    SessionId, UserId,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -160,6 +160,13 @@ impl<'a> Told<'a> {
         self.of_client(changes, |client| client.secrets.push(self.changed_at()));
     }
 
+    /// Adds the rights of the client. A name that this version does not know is left out.
+    fn got_rights(&self, changes: &mut Journaled) {
+        let names = self.members.get("rights").and_then(Value::as_array).into_iter().flatten();
+        let rights = names.filter_map(|name| ClientRight::parse(name.as_str()?)).collect();
+        self.of_client(changes, |client| client.rights.push((self.changed_at(), rights)));
+    }
+
     /// The time that the change has written into a row.
     fn changed_at(&self) -> Now {
         time(self.members, "changed_at").unwrap_or(self.place.at)
@@ -176,7 +183,7 @@ impl<'a> Told<'a> {
 type Rule = fn(&mut Journaled, &Told<'_>);
 
 /// What each kind of event tells; other kinds tell nothing.
-const RULES: [(EventKind, Rule); 20] = [
+const RULES: [(EventKind, Rule); 21] = [
     (EventKind::RealmOpened, |changes, told| {
         changes.other_realms.extend(uuid(told.members, "realm").filter(|realm| *realm != told.realm));
     }),
@@ -221,7 +228,11 @@ const RULES: [(EventKind, Rule); 20] = [
         let removed = told.members.get("removed").and_then(Value::as_array).into_iter().flatten();
         changes.keys.extend(removed.filter_map(Value::as_str).map(key));
     }),
-    (EventKind::ClientAdded, |changes, told| told.got_secret(changes)),
+    (EventKind::ClientAdded, |changes, told| {
+        told.got_secret(changes);
+        told.got_rights(changes);
+    }),
+    (EventKind::ClientRightsChanged, |changes, told| told.got_rights(changes)),
     (EventKind::ClientRotated, |changes, told| told.got_secret(changes)),
     (EventKind::ClientRemoved, |changes, told| {
         told.of_client(changes, |client| client.removed.extend(time(told.members, "added_at")));

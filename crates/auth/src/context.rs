@@ -26,8 +26,10 @@ use crate::epoch::Epoch;
 use crate::limits::{LimitSettings, Limits};
 use crate::password::{PasswordSettings, PepperService};
 use crate::session::RefreshReuse;
+use crate::session::feed::FeedSignal;
 use crate::session::revocation_cache::RevocationCache;
 use crate::signing_keys::KeySet;
+use crate::token::RefusedTokens;
 use hashing::{PasswordHasher, Requester};
 
 /// Settings of accounts, sessions and tokens.
@@ -118,12 +120,16 @@ pub struct Services {
     pub keyring: Keyring,
     /// The sessions that have ended.
     pub revocations: RevocationCache,
+    /// Wakes the readers of the feed of revocations.
+    pub feed: FeedSignal,
     /// Clients whose authentication was recorded recently.
     pub(crate) recent_clients: RecentClients,
     /// Cached users, for a short database outage.
     pub(crate) user_cache: UserCache,
     /// The realm's epoch.
     pub epoch: Epoch,
+    /// Bearer tokens that were refused.
+    pub refused_tokens: RefusedTokens,
     /// Whether the database was found to be older than what was issued from it.
     pub outdated: Outdated,
     /// Whether the database has just failed.
@@ -153,9 +159,11 @@ impl Services {
             clock,
             clock_watch: ClockWatch::default(),
             revocations: RevocationCache::default(),
+            feed: FeedSignal::default(),
             recent_clients: RecentClients::default(),
             user_cache: UserCache::default(),
             epoch: Epoch::default(),
+            refused_tokens: RefusedTokens::default(),
             outdated: Outdated::default(),
             outage: Outage::default(),
             limits,

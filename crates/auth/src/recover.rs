@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::{ClientId, Journaled, JournaledClient, JournaledUser, KeyId, Now, Place, SessionId};
+use model::{ClientId, ClientRights, Journaled, JournaledUser, KeyId, Now, Place, SessionId};
 use model::{UserId, UserKey, UserUuid};
 use model::{event, intent};
 use store::Tx;
+use store::queries::revocation::Heads;
 use store::queries::user::{State, User};
 use store::queries::{client, credential, realm, revocation, session, signing_key, transfer, user};
 use uuid::Uuid;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub clients: Vec<ClientId>,
     /// The clients whose secret was replaced: the old one works again until it is replaced again.
     pub rotated: Vec<ClientId>,
+    /// The clients that lose rights, and those that they keep.
+    pub rights: Vec<(ClientId, ClientRights)>,
     /// Whether every session ends: an earlier recovery, which the database does not know, has ended them.
     pub every_session: bool,
     /// The number of users that the journals name and the database does not have: they were registered
@@ -94,17 +97,26 @@ pub async fn plan(ctx: &mut OpContext<'_>, journals: &[Journaled]) -> Result<Pla
         let changes: Vec<_> = journals.iter().filter_map(|one| one.clients.get(&client.id)).collect();
         if changes.iter().any(|one| one.removed.contains(&client.created_at)) {
             plan.clients.push(client.id);
-        } else if changes.iter().any(|one| has_later_secret(one, client.rotated_at)) {
+            continue;
+        }
+        // A recovery takes rights away, and gives none.
+        let taken = changes.iter().filter_map(|one| later(&one.rights, |(at, _)| *at, client.rights_at));
+        let kept = taken.fold(client.rights.clone(), |kept, (_, rights)| kept.intersection(rights));
+        if kept != client.rights {
+            plan.rights.push((client.id.clone(), kept));
+        }
+        if changes.iter().any(|one| later(&one.secrets, |at: &Now| *at, client.rotated_at).is_some()) {
             plan.rotated.push(client.id);
         }
     }
     Ok(plan)
 }
 
-fn has_later_secret(changes: &JournaledClient, stored: Now) -> bool {
-    match changes.secrets.iter().rposition(|at| *at == stored) {
-        Some(at) => at + 1 < changes.secrets.len(),
-        None => changes.secrets.iter().any(|at| *at > stored),
+/// The last of these changes of one journal, if it came after the one whose time is `stored`.
+fn later<T>(changes: &[T], time: impl Fn(&T) -> Now, stored: Now) -> Option<&T> {
+    match changes.iter().rposition(|change| time(change) == stored) {
+        Some(at) => changes.iter().skip(at + 1).next_back(),
+        None => changes.iter().rfind(|change| time(change) > stored),
     }
 }
 
@@ -249,15 +261,17 @@ pub async fn recover(
                 erased: 0,
                 keys: 0,
                 clients: 0,
+                client_rights: 0,
                 highest: plan.highest,
                 without_journal: all_sessions,
             };
 
-            tx.one(revocation::bump()).await?;
-            for (id, user) in &plan.sessions {
-                done.sessions += tx.all(session::revoke(*id, *user, ending)).await?.len() as u64;
-            }
             for user in plan.sessions.values().collect::<BTreeSet<_>>() {
+                // A number of its own: the feed has the sessions of one number on one page.
+                tx.one(revocation::bump()).await?;
+                for (id, _) in plan.sessions.iter().filter(|(_, of)| *of == user) {
+                    done.sessions += tx.all(session::revoke(*id, *user, ending)).await?.len() as u64;
+                }
                 tx.all(revocation::record(*user, ending.at)).await?;
             }
 
@@ -272,6 +286,9 @@ pub async fn recover(
             for id in &plan.clients {
                 done.clients += tx.all(client::remove(id)).await?.len() as u64;
             }
+            for (id, rights) in &plan.rights {
+                done.client_rights += tx.all(client::set_rights(id, rights, now)).await?.len() as u64;
+            }
             tx.one(signing_key::bump()).await?;
 
             if let Some(highest) = plan.highest {
@@ -279,9 +296,25 @@ pub async fn recover(
             }
             let raised = tx.one(revocation::raise_epoch(epoch)).await?;
             done.epoch = raised.ok_or_else(|| store::Error::Corrupt("no epoch".into()))?;
+            renumber(tx, done.epoch).await?;
             Ok((done.clone(), done))
         })
         .await
+}
+
+/// Numbers of revocations that a reader of the feed may have between two recoveries.
+const NUMBERS_PER_SECOND: i64 = 1_000_000;
+
+/// Gives the revocations new numbers, so that one of before is not taken for one of the recovered list: the
+/// database may have lost some, and counts them again. Numbers stay below 2^53, which JSON can hold.
+async fn renumber(tx: &mut Tx, epoch: i64) -> Result<(), store::Error> {
+    let oldest = revocation::after(0, SessionId(Uuid::nil()), 1);
+    let (heads, oldest) = tx.batch((revocation::heads(), oldest)).await?;
+    let newest = Heads::of(&heads).revocations;
+    let oldest = oldest.first().map_or(newest + 1, |oldest| oldest.number);
+    let gone = epoch.saturating_mul(NUMBERS_PER_SECOND).max(newest);
+    tx.batch(revocation::renumber(gone - (oldest - 1), gone)).await?;
+    Ok(())
 }
 
 async fn change_users(

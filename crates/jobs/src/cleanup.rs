@@ -83,13 +83,14 @@ impl Job for Cleanup {
         let removed = ctx
             .lease
             .transact(intent::RowsCleaned {}, async move |tx| {
+                let revocations = tx.all(revocation::delete_expired(now, rows)).await?;
                 let calls = (
                     session::delete_expired(now, rows),
                     session::delete_revoked(now, rows),
-                    revocation::delete_expired(now, rows),
+                    revocation::note_gone(revocations.iter().copied().max().unwrap_or(0)),
                     known_network::delete_old(now.minus(KNOWN_FOR), rows),
                 );
-                let (expired, revoked, revocations, networks) = tx.commit_with(calls).await?;
+                let (expired, revoked, _, networks) = tx.commit_with(calls).await?;
                 let counts = [expired.len(), revoked.len(), revocations.len(), networks.len()];
                 let [expired, revoked, revocations, networks] = counts.map(|count| count as u64);
                 if expired + revoked + revocations + networks == 0 {

@@ -49,7 +49,8 @@ impl PollRevocations {
 
         let mut position = self.position();
         let is_other = position.epoch.is_some_and(|epoch| epoch != heads.epoch);
-        if head < position.head || is_other {
+        let restarts = head < position.head || is_other;
+        if restarts {
             // The database is older than before, for example after a failover: read all revocations again.
             tracing::warn!(head, known = position.head, "revocations went backwards and are read again");
             position.number = 0;
@@ -72,6 +73,7 @@ impl PollRevocations {
         position.epoch = Some(heads.epoch);
         self.put(|known| *known = position);
         ctx.services.revocations.seen(asked, &ctx.services.clock);
+        ctx.services.feed.saw(head, restarts);
         Ok(keys)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::{ClientId, KeyId, Now, SessionId, UserId, UserUuid};
+use crate::{ClientId, ClientRights, KeyId, Now, SessionId, UserId, UserUuid};
 
 /// Changes that one journal names. Of two changes of one kind in it, the one with the higher sequence is the
 /// later one, whatever their times say.
@@ -49,6 +49,8 @@ pub struct JournaledClient {
     pub removed: BTreeSet<Now>,
     /// The times at which it got its secrets, in the order of the journal.
     pub secrets: Vec<Now>,
+    /// Its rights, and when it got them, in the order of the journal.
+    pub rights: Vec<(Now, ClientRights)>,
 }
 
 /// The latest changes of one user.

@@ -5,6 +5,7 @@
 
 pub mod actor;
 pub mod bounds;
+pub mod client_rights;
 pub mod clock;
 pub mod email;
 pub mod event;
@@ -19,6 +20,7 @@ pub mod secret;
 pub mod username;
 
 pub use actor::Actor;
+pub use client_rights::{ClientRight, ClientRights};
 pub use clock::{Clock, Now};
 pub use email::Email;
 pub use event::intent::{self, Intent, UnresolvedIntent};

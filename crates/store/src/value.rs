@@ -49,6 +49,7 @@ into_value! {
     model::UserUuid => |id: model::UserUuid| Value::Uuid(id.0);
     model::SessionId => |id: model::SessionId| Value::Uuid(id.0);
     &model::ClientId => |id: &model::ClientId| Value::Text(id.as_str().to_owned());
+    &model::ClientRights => |rights: &model::ClientRights| Value::Text(rights.to_string());
     &model::KeyId => |id: &model::KeyId| Value::Text(id.0.clone());
 }
 
@@ -87,6 +88,7 @@ from_value! {
     StoredText: Value::Text(text) => Some(StoredText::from_row(text));
     model::UserId: Value::Int(n) => Some(model::UserId(n));
     model::ClientId: Value::Text(text) => model::ClientId::parse(text);
+    model::ClientRights: Value::Text(text) => model::ClientRights::parse(&text);
     model::KeyId: Value::Text(text) => Some(model::KeyId(text));
 }
 

@@ -1,6 +1,8 @@
 //! Endpoints: each is declared once, beside its handler. The router, the OpenAPI document, the labels of
 //! metrics, the bodies of errors and the tests of every route read the declaration.
 
+use std::time::Duration;
+
 use auth::limits::Limit;
 use http::StatusCode;
 use model::EventKind;
@@ -15,10 +17,12 @@ pub(crate) struct RequestDescription {
     pub(crate) caller: Caller,
     /// The body, if one is read.
     pub(crate) body: Option<BodyDescription>,
-    /// Parameters in the path.
+    /// Parameters in the path and the query.
     pub(crate) parameters: &'static [Parameter],
     /// The problems of reading and authenticating it.
     pub(crate) problems: Vec<ProblemKind>,
+    /// The events of authenticating it.
+    pub(crate) events: &'static [EventKind],
 }
 
 /// The body that a client sends.
@@ -28,11 +32,25 @@ pub(crate) struct BodyDescription {
     pub(crate) schema: Schema,
 }
 
-/// A parameter in the path, with its format as JSON Schema names it.
+/// A parameter in the path or the query, with its format as JSON Schema or OpenAPI names it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     pub(crate) format: &'static str,
+    /// What it says, for one in the query; `None` for one in the path.
+    pub(crate) in_query: Option<&'static str>,
+}
+
+impl Parameter {
+    /// A part of the path.
+    pub(crate) const fn path(name: &'static str, format: &'static str) -> Self {
+        Self { name, format, in_query: None }
+    }
+
+    /// A parameter in the query, which may be absent.
+    pub(crate) const fn query(name: &'static str, format: &'static str, says: &'static str) -> Self {
+        Self { name, format, in_query: Some(says) }
+    }
 }
 
 /// The authentication of an operation.
@@ -211,6 +229,8 @@ pub struct Endpoint {
     pub documented: bool,
     /// The limits in which a call counts by the client's network, before its body is read.
     pub limits: &'static [Limit],
+    /// How long the operation may wait for something to happen, beyond the deadline of a request.
+    pub waits: Duration,
     /// Whether only refused calls count, in [`Limit::Global`]: the operation itself limits the others.
     pub counts_refusals: bool,
 }
@@ -237,6 +257,7 @@ impl Endpoint {
             media_type: None,
             documented: true,
             limits: &[Limit::Global],
+            waits: Duration::ZERO,
             counts_refusals: false,
         }
     }
@@ -279,6 +300,11 @@ impl Endpoint {
     /// Left out of the OpenAPI document.
     pub(crate) const fn undocumented(self) -> Self {
         Self { documented: false, ..self }
+    }
+
+    /// May wait this long for something to happen.
+    pub(crate) const fn waits_up_to(self, waits: Duration) -> Self {
+        Self { waits, ..self }
     }
 
     /// Counts in these limits instead of only [`Limit::Global`].

@@ -28,6 +28,7 @@ use model::Clock;
 use protocol::wire::forwarded::{ForwardedHeader, TrustedProxies};
 use runtime::metric::{Collector, JobMetrics};
 use runtime::{AuditContext, Spawner};
+use tokio_util::sync::CancellationToken;
 
 pub use api::ROUTES;
 pub use axum::Router;
@@ -59,6 +60,8 @@ pub struct WebDeps {
     pub clock: Clock,
     /// Spawns the task of each request.
     pub spawner: Spawner,
+    /// Cancelled when the listeners close.
+    pub stopping: CancellationToken,
     /// Reports whether the server is stopping, and which components are degraded.
     pub health: Arc<dyn Fn() -> ServerHealth + Send + Sync>,
     /// The settings.

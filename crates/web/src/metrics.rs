@@ -7,7 +7,7 @@ use std::time::Duration;
 use auth::Services;
 use auth::limits::Limit;
 use http::Method;
-use model::event::LoginAttack;
+use model::event::{LoginAttack, TokenRefusal};
 use runtime::metric::{Collector, Histogram, HistogramSnapshot, JobMetrics, Page, float};
 
 use crate::endpoint::{Group, Matched};
@@ -295,11 +295,18 @@ fn limits(page: &mut Page, services: &Services) {
         page.family("gatewright_redis_up", "gauge", "Whether Redis decides about limits.");
         page.sample("gatewright_redis_up", &[], f64::from(u8::from(is_up)));
     }
+
+    let refused = "auth_refused_tokens_total";
+    page.family(refused, "counter", "Bearer tokens that were refused, by reason.");
+    for reason in TokenRefusal::ALL {
+        page.sample(refused, &[("reason", reason.as_str())], float(services.refused_tokens.of(reason)));
+    }
     let suspicious = "auth_suspicious_logins_total";
     page.family(suspicious, "counter", "Failed logins that look like an attack on many accounts.");
     for kind in LoginAttack::ALL {
         page.sample(suspicious, &[("kind", kind.as_str())], float(limits.attacks.suspicious(kind)));
     }
+
     let (keys, bytes, shared) = limits.memory();
     page.family("rate_limit_keys", "gauge", "Networks, accounts and sessions that are counted.");
     page.sample("rate_limit_keys", &[], float(keys as u64));

@@ -7,7 +7,7 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::api::ROUTES;
-use crate::endpoint::{Caller, Dialect, Group, Listener, Mount, Parameter, RequestDescription};
+use crate::endpoint::{Caller, Dialect, Group, Listener, Mount, Parameter, RequestDescription, Verb};
 use crate::problem::ProblemKind;
 use crate::request::operation::Route;
 
@@ -121,8 +121,13 @@ fn describe(route: &Route, mount: &Mount, schemas: &mut SchemaGenerator) -> Valu
 }
 
 fn parameter(parameter: &Parameter) -> Value {
-    let schema = json!({ "type": "string", "format": parameter.format });
-    json!({ "name": parameter.name, "in": "path", "required": true, "schema": schema })
+    let Parameter { name, format, in_query } = *parameter;
+    let kind = if format == "int64" { "integer" } else { "string" };
+    let schema = json!({ "type": kind, "format": format });
+    match in_query {
+        Some(says) => json!({ "name": name, "in": "query", "description": says, "schema": schema }),
+        None => json!({ "name": name, "in": "path", "required": true, "schema": schema }),
+    }
 }
 
 /// The codes of the problems of an operation, by status.
@@ -135,7 +140,7 @@ fn problems(
     let restated = endpoint.restated.map_or(&[][..], |(_, problems)| problems);
     let mut all: Vec<ProblemKind> =
         [&request.problems, endpoint.problems, restated].into_iter().flatten().copied().collect();
-    if endpoint.changes() {
+    if endpoint.changes() && endpoint.verb != Verb::Get {
         all.push(ProblemKind::AuditUnavailable);
     }
     if mount.successor.is_some() {

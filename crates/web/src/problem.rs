@@ -113,6 +113,9 @@ problems! {
     /// The body does not match its content type.
     MalformedBody = BAD_REQUEST, "malformed_body", "Malformed body",
         "The body does not match its content type.";
+    /// A parameter of the query is wrong.
+    MalformedQuery = BAD_REQUEST, "malformed_query", "Malformed query",
+        "A parameter of the query is repeated or has a value that it cannot have.";
     /// The content type is not supported.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type",
         "Send the content type that is documented for this route.";
@@ -174,9 +177,16 @@ problems! {
         "The client could not be authenticated.",
         oauth InvalidClient,
         challenge "Basic realm=\"gatewright\", charset=\"UTF-8\"";
+    /// The client does not have the right that the call needs.
+    ClientNotAllowed = FORBIDDEN, "client_not_allowed", "Client not allowed",
+        "The client does not have the right that this needs: gatewright client set-rights.",
+        oauth UnauthorizedClient;
     /// The legacy route is disabled.
     LegacyGone = GONE, "legacy_gone", "Route disabled",
         "This legacy route is disabled; use its successor.";
+    /// Revocations after the given number are not in the list any more, or the number never was.
+    RevocationsGone = GONE, "revocations_gone", "Revocations gone",
+        "The number is not of the present list; read the whole list again, without after.";
     /// A limit refuses the request.
     RateLimited(TooMany) = TOO_MANY_REQUESTS, "rate_limited", "Too many requests",
         "Too many requests; try again after Retry-After seconds.";
@@ -503,7 +513,19 @@ impl From<auth::client::ClientError> for Problem {
             ClientError::Refused | ClientError::Taken | ClientError::Unknown | ClientError::BadId => {
                 Self::ClientInvalid
             }
+            ClientError::NotAllowed => Self::ClientNotAllowed,
             ClientError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<auth::session::feed::FeedError> for Problem {
+    fn from(error: auth::session::feed::FeedError) -> Self {
+        use auth::session::feed::FeedError;
+        match error {
+            FeedError::Gone => Self::RevocationsGone,
+            FeedError::TooManyWait => Self::Busy(Duration::from_secs(1)),
+            FeedError::Store(error) => error.into(),
         }
     }
 }

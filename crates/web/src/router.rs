@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 
 use crate::api::ROUTES;
-use crate::endpoint::{Endpoint, Group, Listener, Mount};
+use crate::endpoint::{Endpoint, Listener, Mount};
 use crate::layers::{
     self, Cors, Counted, Deprecated, Detach, Origins, RouteLimits, SecurityHeaders, Stopwatch,
 };
@@ -56,7 +56,7 @@ pub fn routers(deps: WebDeps) -> Routers {
         from_fn_with_state(RouteLimits { endpoint, counted: Arc::clone(&counted) }, layers::limits)
     };
     let on_route = |endpoint: &'static Endpoint, handler: MethodRouter<AppState>| {
-        let detach = Detach { needs_permit: endpoint.group != Group::Health, ..detach.clone() };
+        let detach = detach.of(endpoint);
         let layers = ServiceBuilder::new()
             // Notes the endpoint, for the layers outside, and refuses a request above a limit.
             .layer(watch(Timed::Limits))

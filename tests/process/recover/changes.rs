@@ -35,6 +35,10 @@ impl Restorable {
     }
 }
 
+/// The clients, each with the answer to its introspection after the recovery.
+const AFTERWARDS: [(&str, u16); 5] =
+    [("kept", 200), ("gone", 401), ("again", 401), ("rotated", 200), ("narrowed", 403)];
+
 async fn every_kind_of_change_is_in_force_again(mut server: Restorable) {
     // Given a backup with users in several states, and clients.
     let mut node = server.setup.start();
@@ -47,7 +51,7 @@ async fn every_kind_of_change_is_in_force_again(mut server: Restorable) {
     node.member("steady").await;
     server.setup.command(&["user", "deactivate", "off"]);
     server.setup.command(&["user", "set-role", "demoted", "admin"]);
-    let secrets = ["kept", "gone", "again", "rotated"].map(|id| server.add_client(id));
+    let secrets = AFTERWARDS.map(|(id, _)| server.add_client(id));
     let before = server.keys();
     node.server.terminate();
     server.back_up();
@@ -69,6 +73,8 @@ async fn every_kind_of_change_is_in_force_again(mut server: Restorable) {
     server.setup.command(&["client", "remove", "again", "--yes"]);
     server.add_client("again");
     server.setup.command(&["client", "rotate", "rotated"]);
+    server.setup.command(&["client", "set-rights", "narrowed", "--allow", "feed"]);
+    server.setup.command(&["client", "set-rights", "kept", "--allow", "introspect,feed"]);
     server.setup.command(&["keys", "rotate", "--compromised", "--yes"]);
     node.server.terminate();
 
@@ -80,6 +86,7 @@ async fn every_kind_of_change_is_in_force_again(mut server: Restorable) {
     assert_eq!((&done["activated"], &done["deactivated"], &done["roles"]), (&json!(1), &json!(0), &json!(1)));
     assert_eq!(done["clients"], json!(["again", "gone"]));
     assert_eq!(done["clients_to_rotate"], json!(["rotated"]));
+    assert_eq!(done["client_rights"], json!(["narrowed"]), "rights that were given are not given again");
     assert_eq!(done["keys"].as_array().unwrap().len(), before.len(), "{done}");
     assert_eq!(server.user("demoted")["role"], "basic_user");
     assert_eq!(server.user("off_and_on")["state"], "active");
@@ -91,7 +98,7 @@ async fn every_kind_of_change_is_in_force_again(mut server: Restorable) {
     for name in ["everywhere", "ended", "off_and_on", "off", "steady"] {
         assert_eq!(node.log_in(name).await.status, 200, "{name}");
     }
-    for (id, secret, status) in [("kept", 0, 200), ("gone", 1, 401), ("again", 2, 401), ("rotated", 3, 200)] {
+    for (secret, (id, status)) in AFTERWARDS.into_iter().enumerate() {
         assert_eq!(introspect(&node, id, &secrets[secret], &access).await.status, status, "{id}");
     }
     assert_eq!(introspect(&node, "kept", &secrets[0], &access).await.json()["active"], true);

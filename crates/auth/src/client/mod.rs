@@ -8,7 +8,8 @@ use std::time::Duration;
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use model::{Actor, ClientId, Event, Now, Secret, event, intent};
+use model::event::Reason;
+use model::{Actor, ClientId, ClientRight, ClientRights, Event, Now, Secret, event, intent};
 use store::queries::client::{self, Client};
 
 use crate::OpContext;
@@ -19,6 +20,9 @@ pub enum ClientError {
     /// Unknown client or wrong secret.
     #[error("the client is unknown, or its secret is wrong")]
     Refused,
+    /// The client is the one that it says, and does not have the right that the call needs.
+    #[error("the client does not have the right that this needs")]
+    NotAllowed,
     /// A client with this id exists.
     #[error("a client with this id exists already")]
     Taken,
@@ -62,14 +66,15 @@ impl RecentClients {
 
 const SECRET_PREFIX: &str = "gwc_";
 
-/// Verifies a client's id and secret.
+/// Verifies a client's id and secret, and that it has the right.
 ///
 /// # Errors
-/// [`ClientError::Refused`] both for an unknown id and for a wrong secret.
+/// [`ClientError::Refused`] both for an unknown id and for a wrong secret, [`ClientError::NotAllowed`].
 pub async fn authenticate(
     ctx: &mut OpContext<'_>,
     id: &str,
     secret: &Secret<String>,
+    right: ClientRight,
 ) -> Result<Client, ClientError> {
     let found = match ClientId::parse(id) {
         Some(id) => ctx.lease.read().await?.one(client::find(&id)).await?,
@@ -83,13 +88,19 @@ pub async fn authenticate(
     match found {
         Some(client) if same => {
             ctx.audit.identify(Actor::Client { client: client.id.clone() });
+            if !client.rights.has(right) {
+                let reason = Reason::NoRight;
+                ctx.audit.note(Event::ClientRefused { client: Some(client.id), reason });
+                return Err(ClientError::NotAllowed);
+            }
             if ctx.services.recent_clients.is_new(&client.id, ctx.audit.origin().address, ctx.now) {
                 ctx.audit.note(Event::ClientAuthenticated { client: client.id.clone() });
             }
             Ok(client)
         }
         found => {
-            ctx.audit.note(Event::ClientRefused { client: found.map(|client| client.id) });
+            let reason = if found.is_some() { Reason::WrongSecret } else { Reason::UnknownClient };
+            ctx.audit.note(Event::ClientRefused { client: found.map(|client| client.id), reason });
             Err(ClientError::Refused)
         }
     }
@@ -99,7 +110,12 @@ pub async fn authenticate(
 ///
 /// # Errors
 /// [`ClientError::Taken`], [`ClientError::BadId`].
-pub async fn add(ctx: &mut OpContext<'_>, id: &str, name: &str) -> Result<Secret<String>, ClientError> {
+pub async fn add(
+    ctx: &mut OpContext<'_>,
+    id: &str,
+    name: &str,
+    rights: ClientRights,
+) -> Result<Secret<String>, ClientError> {
     let client = ClientId::parse(id).ok_or(ClientError::BadId)?;
     let secret = new_secret(ctx);
     let name = name.to_owned();
@@ -107,9 +123,9 @@ pub async fn add(ctx: &mut OpContext<'_>, id: &str, name: &str) -> Result<Secret
     let now = ctx.now;
     ctx.lease
         .transact(intent::ClientAdded {}, async move |tx| {
-            let (added,) = tx.commit_with((client::insert(&client, &name, hash, now),)).await?;
+            let (added,) = tx.commit_with((client::insert(&client, &name, hash, &rights, now),)).await?;
             let client = added.into_iter().next().ok_or(ClientError::Taken)?;
-            Ok::<_, ClientError>((event::ClientAdded { client, changed_at: now }, ()))
+            Ok::<_, ClientError>((event::ClientAdded { client, rights: rights.clone(), changed_at: now }, ()))
         })
         .await?;
     Ok(secret)
@@ -140,6 +156,22 @@ pub async fn rotate(ctx: &mut OpContext<'_>, id: &str) -> Result<Secret<String>,
         })
         .await?;
     Ok(secret)
+}
+
+/// Replaces a client's rights, from its next call on.
+///
+/// # Errors
+/// [`ClientError::Unknown`].
+pub async fn set_rights(ctx: &mut OpContext<'_>, id: &str, rights: ClientRights) -> Result<(), ClientError> {
+    let client = ClientId::parse(id).ok_or(ClientError::Unknown)?;
+    let now = ctx.now;
+    ctx.lease
+        .transact(intent::ClientRightsChanged {}, async move |tx| {
+            let (changed,) = tx.commit_with((client::set_rights(&client, &rights, now),)).await?;
+            let client = changed.into_iter().next().ok_or(ClientError::Unknown)?;
+            Ok((event::ClientRightsChanged { client, rights: rights.clone(), changed_at: now }, ()))
+        })
+        .await
 }
 
 /// Removes a client.

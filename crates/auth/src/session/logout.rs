@@ -1,6 +1,6 @@
 //! Logout: ends one session or all, by token or by id.
 
-use model::{Actor, Secret, SessionId, UserKey, event, intent};
+use model::{Actor, Event, Secret, SessionId, UserKey, event, intent};
 use protocol::wire::refresh_token::RefreshToken;
 use store::queries::session::Ended;
 use store::queries::{revocation, session, user};
@@ -62,6 +62,9 @@ pub async fn logout(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<(), Logo
 /// [`LogoutError::Unknown`] when the session is not the caller's, or has ended.
 pub async fn logout_one(ctx: &mut OpContext<'_>, caller: &Caller, id: SessionId) -> Result<(), LogoutError> {
     let ended = end(ctx, id, caller.user, Missing::Ignored).await;
+    if matches!(ended, Err(LogoutError::Unknown)) {
+        ctx.audit.note(Event::SessionNotFound { user: caller.user.uuid, session: id });
+    }
     known(ctx, caller, ended).await
 }
 

@@ -2,6 +2,7 @@
 
 mod active;
 mod client;
+pub mod feed;
 mod lifetime;
 mod list;
 mod logout;

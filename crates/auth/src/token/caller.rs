@@ -1,8 +1,10 @@
 //! Authenticates a caller: checks an access token against the keys and the revocation cache.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::{Actor, SessionId, UserId, UserKey};
+use model::event::TokenRefusal;
+use model::{Actor, Event, SessionId, UserId, UserKey, UserUuid};
 use protocol::wire::access_token::{AccessClaims, LEEWAY, TYP};
 use protocol::wire::jwt::{self, Invalid};
 use store::queries::revocation;
@@ -45,6 +47,11 @@ pub enum CallerError {
 /// [`CallerError`].
 pub async fn authenticate(ctx: &mut OpContext<'_>, token: &str) -> Result<Caller, CallerError> {
     let claims = read(ctx, token)?;
+    let named = (claims.uuid, claims.sid);
+    accept(ctx, claims).await.inspect_err(|why| note_refused(ctx, Some(named), why))
+}
+
+async fn accept(ctx: &mut OpContext<'_>, claims: AccessClaims) -> Result<Caller, CallerError> {
     let settings = &ctx.services.settings;
     claims
         .check(ctx.now, &settings.issuer, settings.audience.as_deref(), LEEWAY)
@@ -71,16 +78,59 @@ pub async fn authenticate_even_if_expired(
     token: &str,
 ) -> Result<Caller, CallerError> {
     let claims = read(ctx, token)?;
-    let settings = &ctx.services.settings;
-    claims
-        .check_even_if_expired(ctx.now, &settings.issuer, settings.audience.as_deref(), LEEWAY)
-        .map_err(CallerError::Invalid)?;
-    caller(ctx, claims).await
+    let (named, settings) = ((claims.uuid, claims.sid), &ctx.services.settings);
+    let checked =
+        claims.check_even_if_expired(ctx.now, &settings.issuer, settings.audience.as_deref(), LEEWAY);
+    let accepted = match checked {
+        Ok(()) => caller(ctx, claims).await,
+        Err(why) => Err(CallerError::Invalid(why)),
+    };
+    accepted.inspect_err(|why| note_refused(ctx, Some(named), why))
+}
+
+/// How many bearer tokens this node has refused, by reason.
+#[derive(Debug, Default)]
+pub struct RefusedTokens([AtomicU64; TokenRefusal::ALL.len()]);
+
+impl RefusedTokens {
+    /// Those of one reason.
+    pub fn of(&self, reason: TokenRefusal) -> u64 {
+        self.0.get(reason as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    fn count(&self, reason: TokenRefusal) {
+        if let Some(count) = self.0.get(reason as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Counts and records a refused token. Only one with a valid signature names a user and a session.
+fn note_refused(ctx: &OpContext<'_>, named: Option<(UserUuid, SessionId)>, why: &CallerError) {
+    let reason = match why {
+        CallerError::Invalid(why) => match why {
+            Invalid::TooLong | Invalid::Malformed | Invalid::Type => TokenRefusal::Malformed,
+            Invalid::Algorithm | Invalid::UnknownKey => TokenRefusal::UnknownKey,
+            Invalid::Signature => TokenRefusal::Signature,
+            Invalid::Claims | Invalid::NotYetValid | Invalid::Issuer | Invalid::Audience => {
+                TokenRefusal::Claims
+            }
+            Invalid::Expired => TokenRefusal::Expired,
+        },
+        CallerError::Revoked => TokenRefusal::Revoked,
+        // The token may be valid.
+        CallerError::Stale(_) => return,
+    };
+    ctx.services.refused_tokens.count(reason);
+    let (user, session) = named.unzip();
+    ctx.audit.note(Event::TokenRefused { user, session, reason });
 }
 
 fn read(ctx: &OpContext<'_>, token: &str) -> Result<AccessClaims, CallerError> {
     let keys = ctx.services.keys();
-    jwt::verify(token, TYP, |kid| keys.verifying.get(kid).cloned()).map_err(CallerError::Invalid)
+    jwt::verify(token, TYP, |kid| keys.verifying.get(kid).cloned())
+        .map_err(CallerError::Invalid)
+        .inspect_err(|why| note_refused(ctx, None, why))
 }
 
 async fn caller(ctx: &mut OpContext<'_>, claims: AccessClaims) -> Result<Caller, CallerError> {

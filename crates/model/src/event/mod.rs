@@ -11,7 +11,7 @@ mod tests;
 
 use uuid::Uuid;
 
-use crate::{ClientId, KeyId, Now, SessionId, UserId, UserUuid};
+use crate::{ClientId, ClientRights, KeyId, Now, SessionId, UserId, UserUuid};
 
 pub use documented::{CommittedEvent, Documented, Member, Outcome, Shown};
 use documented::{events, words};
@@ -35,6 +35,10 @@ words! {
         NoPassword = "no_password",
         /// No client has this id.
         UnknownClient = "unknown_client",
+        /// The secret of the client does not match.
+        WrongSecret = "wrong_secret",
+        /// The client does not have the right that the call needs.
+        NoRight = "no_right",
         /// The token was never issued here.
         UnknownToken = "unknown_token",
         /// The token or its session has expired.
@@ -55,6 +59,30 @@ words! {
         /// The database did not answer.
         Unavailable = "unavailable",
     }
+}
+
+words! {
+    /// Why a bearer token was refused.
+    TokenRefusal {
+        /// It does not have the form of an access token.
+        Malformed = "malformed",
+        /// No key of this server has its `kid`, or the key has another algorithm.
+        UnknownKey = "unknown_key",
+        /// Its signature does not verify.
+        Signature = "signature",
+        /// It is of another issuer or audience, is not valid yet, or lacks a claim.
+        Claims = "claims",
+        /// It has expired.
+        Expired = "expired",
+        /// Its session has ended, or the database was recovered since it was issued.
+        Revoked = "revoked",
+    }
+}
+
+impl TokenRefusal {
+    /// Every reason.
+    pub const ALL: [Self; 6] =
+        [Self::Malformed, Self::UnknownKey, Self::Signature, Self::Claims, Self::Expired, Self::Revoked];
 }
 
 words! {
@@ -238,6 +266,22 @@ events! {
             /// Why.
             reason: Reason,
         }
+        /// A bearer token was refused.
+        TokenRefused("token_refused", Refused) {
+            /// The user that the token names, if its signature is valid.
+            user: Option<UserUuid>,
+            /// The session that the token names, if its signature is valid.
+            session: Option<SessionId>,
+            /// Why.
+            reason: TokenRefusal,
+        }
+        /// A user named a session that is not one of theirs, or has ended.
+        SessionNotFound("session_not_found", Refused) {
+            /// The user.
+            user: UserUuid,
+            /// The session that they named.
+            session: SessionId,
+        }
         /// One session was ended, by logout or from the list of sessions.
         SessionRevoked("session_revoked", Done) {
             /// The user; null if the database does not have the session of the refresh token.
@@ -331,6 +375,8 @@ events! {
         ClientAdded("client_added", Done) {
             /// The client.
             client: ClientId,
+            /// What it may do: `introspect` tokens, read the `feed` of revocations.
+            rights: ClientRights,
             /// When the client was added.
             changed_at: Now,
         }
@@ -339,6 +385,15 @@ events! {
             /// The client.
             client: ClientId,
             /// When the secret was changed.
+            changed_at: Now,
+        }
+        /// A client got other rights.
+        ClientRightsChanged("client_rights_changed", Done) {
+            /// The client.
+            client: ClientId,
+            /// What it may do from now on.
+            rights: ClientRights,
+            /// When they were changed.
             changed_at: Now,
         }
         /// A client was removed.
@@ -353,10 +408,12 @@ events! {
             /// The client.
             client: ClientId,
         }
-        /// A client could not authenticate.
+        /// A client could not authenticate, or does not have the right that its call needs.
         ClientRefused("client_refused", Refused) {
             /// The client, if its name is registered.
             client: Option<ClientId>,
+            /// Why it was refused.
+            reason: Reason,
         }
         /// A signing key was created.
         KeyCreated("key_created", Done) {
@@ -514,6 +571,8 @@ events! {
             keys: u64,
             /// Number of clients removed.
             clients: u64,
+            /// Number of clients that lost rights.
+            client_rights: u64,
             /// The highest user number in the journals: no other user gets one up to this.
             highest: Option<UserId>,
             /// Whether every session was ended, because a journal was missing: in this recovery, or in an
@@ -557,6 +616,8 @@ impl Event {
             | Self::RefreshReplayedLate { .. }
             | Self::RefreshStolen { .. }
             | Self::RefreshFailed { .. }
+            | Self::TokenRefused { .. }
+            | Self::SessionNotFound { .. }
             | Self::SessionRevoked { .. }
             | Self::SessionsRevoked { .. }
             | Self::PasswordChanged { .. }
@@ -573,6 +634,7 @@ impl Event {
             | Self::UsersExported { .. }
             | Self::ClientAdded { .. }
             | Self::ClientRotated { .. }
+            | Self::ClientRightsChanged { .. }
             | Self::ClientRemoved { .. }
             | Self::ClientRefused { .. }
             | Self::ClientAuthenticated { .. }
@@ -668,6 +730,7 @@ pub mod announced {
             UsersImported {}
             ClientAdded {}
             ClientRotated {}
+            ClientRightsChanged {}
             ClientRemoved {}
             KeyCreated {}
             KeyActivated {}

@@ -2,6 +2,7 @@
 //! about what happened to a user.
 
 use super::{Event, Reason};
+use crate::ClientId;
 
 /// How an event is recorded that repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +51,17 @@ impl Event {
             Self::RefreshFailed { user: None, reason, .. } => {
                 Repetition::OfNetwork { reason: reason.as_str(), identifier: None }
             }
-            Self::ClientRefused { client: None } => {
-                Repetition::OfNetwork { reason: Reason::UnknownClient.as_str(), identifier: None }
+            // Both may name a user, who is not seen to do them: an ended session costs nothing to name.
+            Self::TokenRefused { reason, .. } => {
+                Repetition::OfNetwork { reason: reason.as_str(), identifier: None }
             }
+            Self::SessionNotFound { .. } => {
+                Repetition::OfNetwork { reason: "session_not_found", identifier: None }
+            }
+            Self::ClientRefused { client, reason } => Repetition::OfNetwork {
+                reason: reason.as_str(),
+                identifier: client.as_ref().map(ClientId::as_str),
+            },
             Self::RegistrationRefused { reason } => {
                 Repetition::OfNetwork { reason: reason.as_str(), identifier: None }
             }

@@ -35,6 +35,7 @@ samples! {
     UserUuid: UserUuid(Uuid::from_u128(3)),
     String: "text".to_owned(),
     &'static str: "text",
+    crate::ClientRights: crate::ClientRight::ALL.into_iter().collect(),
     ClientId: ClientId::parse("client").unwrap(),
     KeyId: KeyId("key".to_owned()),
     Vec<KeyId>: vec![KeyId("key".to_owned())],
@@ -47,6 +48,7 @@ samples! {
     LoginAttack: LoginAttack::PasswordSpraying,
     LoginMethod: LoginMethod::Password,
     Reason: Reason::UnknownUser,
+    crate::event::TokenRefusal: crate::event::TokenRefusal::Expired,
     Obstacle: Obstacle::EmailTaken,
     EventKind: EventKind::LoginSucceeded,
 }

@@ -14,7 +14,7 @@ pub enum OAuthError {
     InvalidClient,
     /// The grant (password, code, refresh token) is wrong, expired or revoked.
     InvalidGrant,
-    /// The client may not use this grant type.
+    /// The client may not use this grant type, or this endpoint.
     UnauthorizedClient,
     /// The grant type is not supported.
     UnsupportedGrantType,
@@ -77,7 +77,7 @@ impl OAuthError {
             Self::InvalidRequest => "A parameter is missing, repeated or malformed.",
             Self::InvalidClient => "The client could not be authenticated.",
             Self::InvalidGrant => "The credentials or the token are wrong, expired or revoked.",
-            Self::UnauthorizedClient => "This client may not use this grant type.",
+            Self::UnauthorizedClient => "This client may not do this.",
             Self::UnsupportedGrantType => "This grant type is not supported.",
             Self::InvalidScope => "The scope is malformed or exceeds what is granted.",
             Self::InvalidToken => "The access token is malformed, expired or revoked.",

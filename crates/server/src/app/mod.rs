@@ -131,6 +131,7 @@ impl App {
             collectors: collectors(deps.collectors, &auditor, &front.closed),
             clock: deps.clock,
             spawner: tasks.spawner(Stage::Serving),
+            stopping: tasks.stop().serving.clone(),
             health: server_health(health, Arc::clone(&services)),
             settings: config.web(&public_url),
         });

@@ -1,7 +1,7 @@
 //! `gatewright client …`
 
 use clap::{Args, Subcommand};
-use model::Secret;
+use model::{ClientRight, ClientRights, Secret};
 use serde_json::json;
 
 use super::command_context::{CommandContext, configure};
@@ -17,6 +17,8 @@ pub(super) enum ClientCommand {
     List,
     /// Gives a client a new secret and prints it once; the old one is refused at once
     Rotate(Which),
+    /// Replaces what a client may do, from its next call on
+    SetRights(SetRights),
     /// Removes a client
     Remove(Remove),
 }
@@ -34,6 +36,26 @@ pub(super) struct Add {
     /// The display name
     #[arg(long)]
     name: String,
+    /// What the client may do, with commas between: introspect tokens, read the feed of revocations
+    #[arg(long, value_name = "RIGHTS", value_delimiter = ',', value_parser = RIGHTS)]
+    #[arg(default_value = "introspect")]
+    allow: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SetRights {
+    #[command(flatten)]
+    which: Which,
+    /// All that the client may do, with commas between: introspect tokens, read the feed of revocations
+    #[arg(long, value_name = "RIGHTS", value_delimiter = ',', required = true, value_parser = RIGHTS)]
+    allow: Vec<String>,
+}
+
+/// The names of rights.
+const RIGHTS: [&str; 2] = [ClientRight::Introspect.as_str(), ClientRight::Feed.as_str()];
+
+fn rights(names: &[String]) -> ClientRights {
+    names.iter().filter_map(|name| ClientRight::parse(name)).collect()
 }
 
 #[derive(Args, Debug)]
@@ -60,13 +82,19 @@ impl ClientCommand {
         let mut lease = command.lease();
         let ctx = &mut command.op_context(&mut lease);
         match self {
-            Self::Add(Add { which, name }) => {
-                let secret = auth::client::add(ctx, &which.id, &name).await?;
+            Self::Add(Add { which, name, allow }) => {
+                let secret = auth::client::add(ctx, &which.id, &name, rights(&allow)).await?;
                 show(out, &which.id, &secret)
             }
             Self::Rotate(which) => {
                 let secret = auth::client::rotate(ctx, &which.id).await?;
                 show(out, &which.id, &secret)
+            }
+            Self::SetRights(SetRights { which, allow }) => {
+                let rights = rights(&allow);
+                auth::client::set_rights(ctx, &which.id, rights.clone()).await?;
+                let told = format!("client {} has the rights: {}", which.id, allow.join(", "));
+                Ok(out.tell(&told, &json!({ "client_id": which.id, "rights": rights }))?)
             }
             Self::Remove(Remove { which, .. }) => {
                 auth::client::remove(ctx, &which.id).await?;
@@ -80,12 +108,13 @@ impl ClientCommand {
                         json!({
                             "id": client.id,
                             "name": client.name,
+                            "rights": client.rights.names().collect::<Vec<_>>().join(", "),
                             "created_at": client.created_at,
                             "rotated_at": client.rotated_at,
                         })
                     })
                     .collect();
-                Ok(out.table(&["id", "name", "created_at", "rotated_at"], &rows)?)
+                Ok(out.table(&["id", "name", "rights", "created_at", "rotated_at"], &rows)?)
             }
         }
     }

@@ -146,7 +146,9 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Taken => Self::failed("a client with this id exists already"),
-            ClientError::Unknown | ClientError::Refused => Self::failed("there is no such client"),
+            ClientError::Unknown | ClientError::Refused | ClientError::NotAllowed => {
+                Self::failed("there is no such client")
+            }
             ClientError::BadId => Self::usage("a client's id is 1 to 64 letters, digits, `.`, `_` or `-`"),
             ClientError::Store(error) => error.into(),
         }

@@ -57,6 +57,21 @@ statements! {
         "UPDATE gw.counters SET value = CASE WHEN value < $1 THEN $1 ELSE value + 1 END \
          WHERE name = 'epoch' RETURNING value",
     );
+    // Higher than every number that the database, or a later state that was lost, has ever had.
+    RENUMBER = Stmt::new(
+        "revocation.renumber",
+        "UPDATE gw.revocations SET number = number + $1 RETURNING number",
+    )
+    .scanning("a recovery gives every revocation a new number");
+    RAISE = Stmt::new(
+        "revocation.raise",
+        "UPDATE gw.counters SET value = CASE WHEN name = 'revocations' THEN value + $1 ELSE $2 END \
+         WHERE name IN ('revocations', 'revocations_gone') RETURNING value",
+    );
+    NOTE_GONE = Stmt::new(
+        "revocation.note_gone",
+        "UPDATE gw.counters SET value = $1 WHERE name = 'revocations_gone' AND value < $1 RETURNING value",
+    );
     KEEP_CLOCK = Stmt::new(
         "revocation.keep_clock",
         "UPDATE gw.counters SET value = $1 WHERE name = 'clock' RETURNING value",
@@ -124,6 +139,8 @@ pub fn record_unknown(session: SessionId, ending: Ending) -> Call<i64> {
 pub struct Heads {
     /// The newest number of a revocation.
     pub revocations: i64,
+    /// The highest number that a cleanup has removed, or that lies before a recovery.
+    pub revocations_gone: i64,
     /// The number of changes of keys.
     pub keys: i64,
     /// The realm's epoch: see [`epoch`].
@@ -140,6 +157,7 @@ impl Heads {
         let of = |name| rows.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
         Self {
             revocations: of("revocations").unwrap_or(0),
+            revocations_gone: of("revocations_gone").unwrap_or(0),
             keys: of("keys").unwrap_or(0),
             epoch: of("epoch").unwrap_or(0),
             clock: of("clock").filter(|micros| *micros > 0).map(Now::from_micros),
@@ -162,6 +180,18 @@ pub fn epoch() -> Call<i64> {
 /// Raises the realm's epoch to `at_least`, or by one if it is there already; returns the new one.
 pub fn raise_epoch(at_least: i64) -> Call<i64> {
     Call::new(&RAISE_EPOCH, [at_least.into()], number)
+}
+
+/// Adds `shift` to the number of every revocation and to the newest one: no number that was known before is
+/// of the list any more. All up to `gone` count as removed.
+pub fn renumber(shift: i64, gone: i64) -> (Call<i64>, Call<i64>) {
+    let raise = Call::new(&RAISE, [shift.into(), gone.into()], number);
+    (Call::new(&RENUMBER, [shift.into()], number), raise)
+}
+
+/// Notes that revocations up to this number were removed.
+pub fn note_gone(highest: i64) -> Call<i64> {
+    Call::new(&NOTE_GONE, [highest.into()], number)
 }
 
 /// Stores the time of a node whose clock is believed.

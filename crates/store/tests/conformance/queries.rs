@@ -1,10 +1,9 @@
 //! Sessions, revocations, keys, clients, jobs and the realm, on both engines.
 
-use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ClientId, KeyId, Now, SessionId};
+use model::{ClientId, ClientRight, ClientRights, KeyId, Now, SessionId};
 use store::queries::realm::Realm;
 use store::queries::session::{Ended, Ending, Room, Rotation};
 use store::queries::signing_key::{Key, State};
@@ -142,13 +141,20 @@ async fn a_client_is_added_rotated_and_removed(db: Arc<TestDb>) {
     let store = db.open().await;
     let mut lease = db.lease(&store);
     let id = || ClientId::parse("introspector").unwrap();
-    assert_eq!(write(&mut lease, move || client::insert(&id(), "An API ✓", [1; 32], NOON)).await, [id()]);
-    assert!(write(&mut lease, move || client::insert(&id(), "x", [2; 32], NOON)).await.is_empty());
+    let feed = || ClientRights::from_iter([ClientRight::Feed]);
+    let add = move |name: &'static str| client::insert(&id(), name, [1; 32], &feed(), NOON);
+    assert_eq!(write(&mut lease, move || add("An API ✓")).await, [id()]);
+    assert!(write(&mut lease, move || add("x")).await.is_empty());
     let later = NOON.plus(Duration::from_mins(1));
     assert_eq!(write(&mut lease, move || client::rotate(&id(), [3; 32], later)).await, [id()]);
     let found = read(&mut lease, client::find(&id())).await.remove(0);
     assert_eq!((found.name.as_str(), found.secret_hash, found.rotated_at), ("An API ✓", [3; 32], later));
-    assert_eq!(read(&mut lease, client::all()).await, slice::from_ref(&found));
+    assert_eq!((&found.rights, found.rights_at), (&feed(), NOON));
+    assert_eq!(read(&mut lease, client::all()).await, [found]);
+    let all = || ClientRights::from_iter(ClientRight::ALL);
+    assert_eq!(write(&mut lease, move || client::set_rights(&id(), &all(), later)).await, [id()]);
+    let found = read(&mut lease, client::find(&id())).await.remove(0);
+    assert_eq!((&found.rights, found.rights_at), (&all(), later));
     assert_eq!(write(&mut lease, move || client::remove(&id())).await, [found]);
     assert!(write(&mut lease, move || client::remove(&id())).await.is_empty());
     assert!(write(&mut lease, move || client::rotate(&id(), [3; 32], NOON)).await.is_empty());

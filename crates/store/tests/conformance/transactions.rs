@@ -244,7 +244,7 @@ async fn fault_a_damaged_row_is_reported_as_corrupt(db: Arc<TestDb>) {
 
     let short = if db.is_sqlite() { "x'0102'" } else { "'\\x0102'::bytea" };
     let at = NOON.micros();
-    db.sql(&format!("INSERT INTO gw.clients VALUES ('bad', 'b', {short}, {at}, {at})"));
+    db.sql(&format!("INSERT INTO gw.clients VALUES ('bad', 'b', {short}, {at}, {at}, 'feed', {at})"));
     let bad = store::queries::client::find(&model::ClientId::parse("bad").unwrap());
     let mut read = lease.read().await.unwrap();
     assert!(matches!(read.one(bad).await, Err(Error::Corrupt(_))));

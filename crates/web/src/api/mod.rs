@@ -9,7 +9,7 @@ mod v1;
 mod well_known;
 
 use compat::fastapi;
-use v1::{account, introspect, session};
+use v1::{account, introspect, revocations, session};
 
 use crate::request::operation::Route;
 
@@ -27,6 +27,7 @@ pub const ROUTES: &[Route] = &[
     Route::of::<session::list::ListSessions>(),
     Route::of::<session::list::EndSession>(),
     Route::of::<introspect::Introspect>(),
+    Route::of::<revocations::ReadFeed>(),
     Route::of::<fastapi::Register>(),
     Route::of::<fastapi::Login>(),
     Route::of::<well_known::Jwks>(),

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Gone, ReadBody};
+use crate::endpoint::{Endpoint, Group};
 use crate::problem::Problem;
 
 /// Longest time that a response waits for its events to be written.
@@ -31,6 +32,14 @@ pub(crate) struct Detach {
     pub(crate) permits: Arc<Semaphore>,
     /// Whether a request is refused when no permit is free.
     pub(crate) needs_permit: bool,
+}
+
+impl Detach {
+    /// The state for one endpoint.
+    pub(crate) fn of(&self, endpoint: &Endpoint) -> Self {
+        let deadline = self.deadline + endpoint.waits;
+        Self { needs_permit: endpoint.group != Group::Health, deadline, ..self.clone() }
+    }
 }
 
 /// Reads the body within its bounds, then spawns a task for the request. The connection waits for the

@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts as _, RawPathParams, Request};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
-use model::{Now, Origin};
+use model::{EventKind, Now, Origin};
 use protocol::wire::authorization::Authorization;
 use runtime::AuditContext;
 use runtime::audit::Receipts;
@@ -47,6 +47,11 @@ impl<I, W> RequestContext<I, W> {
         (&self.input, &self.caller, ctx)
     }
 
+    /// Cancelled when the server stops: what waits for something to happen ends.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.app.0.stopping.clone()
+    }
+
     /// The services, for handlers that need no operation.
     pub(crate) fn services(&self) -> &Services {
         &self.app.0.services
@@ -59,6 +64,8 @@ pub(crate) trait Authenticate: Sized + Send + Sync + 'static {
     const CALLER: endpoint::Caller;
     /// The problems of the authentication.
     const PROBLEMS: &'static [ProblemKind] = &[];
+    /// The events of a caller that is refused.
+    const EVENTS: &'static [EventKind] = &[];
 
     /// Identifies the caller, using the request's own lease.
     fn identify(
@@ -86,6 +93,7 @@ const BEARER_PROBLEMS: &[ProblemKind] =
 impl Authenticate for Caller {
     const CALLER: endpoint::Caller = endpoint::Caller::Bearer;
     const PROBLEMS: &'static [ProblemKind] = BEARER_PROBLEMS;
+    const EVENTS: &'static [EventKind] = &[EventKind::TokenRefused];
 
     async fn identify(ctx: &mut OpContext<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
         match authorization(headers) {
@@ -102,6 +110,7 @@ pub(crate) struct MaybeExpired(pub(crate) Option<Result<Caller, Problem>>);
 impl Authenticate for MaybeExpired {
     const CALLER: endpoint::Caller = endpoint::Caller::BearerOrRefreshToken;
     const PROBLEMS: &'static [ProblemKind] = BEARER_PROBLEMS;
+    const EVENTS: &'static [EventKind] = &[EventKind::TokenRefused];
 
     async fn identify(ctx: &mut OpContext<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
         match authorization(headers) {
@@ -120,7 +129,8 @@ pub(crate) struct ClientCredentials(pub(crate) Option<Authorization>);
 
 impl Authenticate for ClientCredentials {
     const CALLER: endpoint::Caller = endpoint::Caller::Client;
-    const PROBLEMS: &'static [ProblemKind] = &[ProblemKind::ClientInvalid, ProblemKind::Unavailable];
+    const PROBLEMS: &'static [ProblemKind] =
+        &[ProblemKind::ClientInvalid, ProblemKind::ClientNotAllowed, ProblemKind::Unavailable];
 
     async fn identify(_: &mut OpContext<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
         Ok(Self(authorization(headers)))
@@ -147,17 +157,18 @@ impl<I: Input, W: Authenticate> Context for RequestContext<I, W> {
         let body = parts.extensions.remove::<ReadBody>().map(|body| body.0).unwrap_or_default();
         let parameters =
             if I::PARAMETERS.is_empty() { Vec::new() } else { path_parameters(&mut parts).await };
-        let input = I::read(&Received { headers: parts.headers, body, parameters })?;
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let input = I::read(&Received { headers: parts.headers, body, parameters, query })?;
         Ok(Self { input, caller, now, lease, audit, app: app.clone() })
     }
 
     fn describe(schemas: &mut SchemaGenerator) -> RequestDescription {
         let body = I::describe(schemas);
-        let mut problems = W::PROBLEMS.to_vec();
+        let mut problems = [W::PROBLEMS, I::PROBLEMS].concat();
         if body.is_some() {
             problems.extend(BODY_PROBLEMS);
         }
-        RequestDescription { caller: W::CALLER, body, parameters: I::PARAMETERS, problems }
+        RequestDescription { caller: W::CALLER, body, parameters: I::PARAMETERS, problems, events: W::EVENTS }
     }
 }
 

@@ -23,12 +23,32 @@ pub(crate) struct Received {
     pub(crate) body: Arc<Zeroizing<Vec<u8>>>,
     /// The parameters in the path; read only for inputs that declare some.
     pub(crate) parameters: Vec<(String, String)>,
+    /// The query, as it was sent.
+    pub(crate) query: String,
+}
+
+impl Received {
+    /// A parameter of the query that is a whole number, not negative; `None` if it is absent.
+    ///
+    /// # Errors
+    /// [`Problem::MalformedQuery`] for another value, and for a parameter that is repeated.
+    pub(crate) fn whole_number(&self, name: &str) -> Result<Option<i64>, Problem> {
+        let mut values = form_urlencoded::parse(self.query.as_bytes()).filter(|(given, _)| given == name);
+        let value = values.next().map(|(_, value)| value.parse().ok().filter(|number| *number >= 0));
+        match (value, values.next()) {
+            (None, _) => Ok(None),
+            (Some(Some(number)), None) => Ok(Some(number)),
+            (Some(_), _) => Err(Problem::MalformedQuery),
+        }
+    }
 }
 
 /// What a handler reads of a request.
 pub(crate) trait Input: Sized + Send + 'static {
-    /// The parameters that it reads from the path.
+    /// The parameters that it reads from the path and the query.
     const PARAMETERS: &'static [Parameter] = &[];
+    /// The problems of reading them.
+    const PROBLEMS: &'static [ProblemKind] = &[];
 
     /// Parses the request.
     ///

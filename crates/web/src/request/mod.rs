@@ -13,6 +13,7 @@ use bytes::Bytes;
 use model::Clock;
 use runtime::AuditContext;
 use runtime::metric::{Collector, JobMetrics};
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::{ServerHealth, Settings, WebDeps};
@@ -32,6 +33,7 @@ impl AppState {
             clock: deps.clock,
             health: deps.health,
             settings: deps.settings,
+            stopping: deps.stopping,
             openapi,
             metrics,
             store_metrics: deps.store_metrics,
@@ -54,6 +56,7 @@ struct SharedState {
     clock: Clock,
     health: Arc<dyn Fn() -> ServerHealth + Send + Sync>,
     settings: Settings,
+    stopping: CancellationToken,
     openapi: Bytes,
     metrics: Arc<Metrics>,
     store_metrics: store::StoreMetrics,

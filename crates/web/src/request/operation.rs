@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::StatusCode;
+use model::EventKind;
 use schemars::{Schema, SchemaGenerator};
 
 use super::AppState;
@@ -77,6 +78,11 @@ impl Route {
     /// The authentication.
     pub fn caller(&self) -> Caller {
         self.description().caller
+    }
+
+    /// The kinds of events that a call may record: those of the operation, and of a caller that is refused.
+    pub fn events(&self) -> Vec<EventKind> {
+        [self.endpoint.events, self.description().events].concat()
     }
 
     fn description(&self) -> RequestDescription {

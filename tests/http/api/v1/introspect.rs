@@ -1,18 +1,19 @@
 //! Introspection (RFC 7662) and how its clients authenticate.
 
 use fixtures::{TestApp, on_both};
+use model::ClientRight;
 use serde_json::json;
 
-use crate::api_calls::{member, path, refresh};
+use crate::api_calls::{add_client, member, path, refresh};
 
 on_both! {
     introspection_sees_revocation_at_once,
     a_client_authenticates_with_exactly_one_method,
+    a_client_without_the_right_introspects_nothing,
 }
 
 pub(super) async fn client(app: &TestApp) -> String {
-    let secret = app.operate(async |ctx| auth::client::add(ctx, "api", "An API").await.unwrap()).await;
-    secret.expose().clone()
+    add_client(app, "api").await.expose().clone()
 }
 
 pub(super) async fn introspect(app: &TestApp, secret: &str, token: &str) -> fixtures::Answer {
@@ -86,4 +87,28 @@ async fn a_client_authenticates_with_exactly_one_method(app: &TestApp) {
     introspect(app, rotated.expose(), &pair.access).await.expect(200);
     app.operate(async |ctx| auth::client::remove(ctx, "api").await.unwrap()).await;
     introspect(app, rotated.expose(), &pair.access).await.expect(401);
+}
+
+async fn a_client_without_the_right_introspects_nothing(app: &TestApp) {
+    // Given a client that may only read the feed.
+    let (secret, pair) = (client(app).await, member(app, "alice").await);
+    let set = async |right| {
+        let rights = [right].into_iter().collect();
+        app.operate(async |ctx| auth::client::set_rights(ctx, "api", rights).await.unwrap()).await;
+    };
+    set(ClientRight::Feed).await;
+    app.events();
+
+    // When it introspects, then it is refused in the dialect of OAuth, and the event says why.
+    let answer = introspect(app, &secret, &pair.access).await.expect(403);
+    assert_eq!(answer.json()["error"], "unauthorized_client");
+    let reason = model::event::Reason::NoRight;
+    let client = model::ClientId::parse("api");
+    let events: Vec<_> = app.events().into_iter().map(|entry| entry.event).collect();
+    assert_eq!(events, [model::Event::ClientRefused { client, reason }]);
+
+    // With the wrong secret it does not learn which rights it has; with the right, it is served again.
+    introspect(app, "wrong", &pair.access).await.expect(401);
+    set(ClientRight::Introspect).await;
+    introspect(app, &secret, &pair.access).await.expect(200);
 }

@@ -2,4 +2,5 @@
 
 mod account;
 mod introspect;
+mod revocations;
 mod session;

@@ -48,7 +48,8 @@ fn announced_job(
     let (reply, answer) = oneshot::channel();
     let (id, name) = (model::ClientId::parse(id).unwrap(), "x".repeat(bytes));
     let closure = async move |tx: &mut Tx| {
-        tx.one(client::insert(&id, &name, [0; 32], Now::from_seconds(1))).await?;
+        tx.one(client::insert(&id, &name, [0; 32], &model::ClientRights::default(), Now::from_seconds(1)))
+            .await?;
         if good { Ok((EVENT, ())) } else { Err(Error::Finished) }
     };
     let claim = Claim::default();

@@ -2,7 +2,7 @@
 
 use auth::client;
 use auth::token::{Introspection, introspect};
-use model::{EventKind, Secret};
+use model::{ClientRight, EventKind, Secret};
 use protocol::wire::access_token::FIRST_PARTY;
 use protocol::wire::authorization::Authorization;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -66,7 +66,7 @@ impl Operation for Introspect {
     async fn handle(mut context: Self::Context) -> Result<Self::Answer, Problem> {
         let (Form(input), presented, mut ctx) = context.parts();
         let (id, secret) = credentials(presented, input)?;
-        client::authenticate(&mut ctx, &id, &secret).await?;
+        client::authenticate(&mut ctx, &id, &secret, ClientRight::Introspect).await?;
         let found = introspect(&mut ctx, &input.token).await?;
         Ok(Json(IntrospectionBody(body(&found, ctx.services))))
     }

@@ -2,4 +2,5 @@
 
 pub(crate) mod account;
 pub(crate) mod introspect;
+pub(crate) mod revocations;
 pub(crate) mod session;

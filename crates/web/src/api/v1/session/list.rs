@@ -75,7 +75,7 @@ impl Operation for ListSessions {
 pub(crate) struct NamedSession(SessionId);
 
 impl Input for NamedSession {
-    const PARAMETERS: &'static [Parameter] = &[Parameter { name: "id", format: "uuid" }];
+    const PARAMETERS: &'static [Parameter] = &[Parameter::path("id", "uuid")];
 
     fn read(received: &Received) -> Result<Self, Problem> {
         let id = received.parameters.iter().find(|(name, _)| name == "id");
@@ -96,7 +96,7 @@ impl Operation for EndSession {
     )
     .at(&[Mount::public("/api/v1/auth/sessions/{id}"), Mount::fastapi("/api/auth/sessions/{id}")])
     .answers(StatusCode::NO_CONTENT)
-    .records(&[EventKind::SessionRevoked])
+    .records(&[EventKind::SessionRevoked, EventKind::SessionNotFound])
     .or(&[ProblemKind::SessionNotFound])
     .round_trips(1);
 
