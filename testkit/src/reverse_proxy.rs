@@ -44,8 +44,9 @@ pub struct ReverseProxy {
 }
 
 impl ReverseProxy {
-    /// Starts one that passes requests on to `upstream`: an address and a port, or the path of a Unix socket.
-    pub fn start(kind: Kind, upstream: &str) -> Self {
+    /// Starts one that distributes requests to `upstreams`, at least one: each an address and a port, or the
+    /// path of a Unix socket.
+    pub fn start(kind: Kind, upstreams: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("gatewright-proxy-").tempdir();
         let folder = folder.expect("the temporary folder is writable");
         let process = Supervised::new(Some(folder.path()));
@@ -53,7 +54,7 @@ impl ReverseProxy {
 
         for _ in 0..PORTS_TO_TRY {
             proxy.address.set_port(free_port());
-            if proxy.run(kind, upstream) {
+            if proxy.run(kind, upstreams) {
                 return proxy;
             }
         }
@@ -67,9 +68,9 @@ impl ReverseProxy {
     }
 
     /// Whether it started; it does not if another process has just taken the port.
-    fn run(&mut self, kind: Kind, upstream: &str) -> bool {
+    fn run(&mut self, kind: Kind, upstreams: &[&str]) -> bool {
         let (folder, file) = (self.folder.path(), self.folder.path().join("configuration"));
-        std::fs::write(&file, kind.configuration(self.address, upstream)).expect("the folder is writable");
+        std::fs::write(&file, kind.configuration(self.address, upstreams)).expect("the folder is writable");
         let log = File::options().create(true).append(true).open(folder.join("log"));
         let log = log.expect("the log can be opened");
         let stderr = log.try_clone().expect("the log can be opened twice");
@@ -98,13 +99,20 @@ impl Drop for ReverseProxy {
 }
 
 impl Kind {
-    fn configuration(self, listen: SocketAddr, upstream: &str) -> String {
-        let is_path = upstream.starts_with('/');
+    fn configuration(self, listen: SocketAddr, upstreams: &[&str]) -> String {
+        let lines = |line: &dyn Fn(usize, &str) -> String| {
+            let lines = upstreams.iter().enumerate().map(|(at, upstream)| line(at + 1, upstream));
+            lines.collect::<Vec<_>>().join("\n    ")
+        };
+
         match self {
             Self::Nginx => {
-                let upstream = if is_path { format!("unix:{upstream}") } else { upstream.to_owned() };
+                let servers = lines(&|_, upstream| {
+                    let unix = if upstream.starts_with('/') { "unix:" } else { "" };
+                    format!("server {unix}{upstream};")
+                });
                 let site = replaced(NGINX, "listen 80;", &format!("listen {listen};"));
-                let site = replaced(&site, "server 127.0.0.1:8080;", &format!("server {upstream};"));
+                let site = replaced(&site, "server 127.0.0.1:8080;", &servers);
                 format!(
                     "user root;\ndaemon off;\nworker_processes 1;\npid nginx.pid;\nevents {{}}\nhttp {{\n\
                      access_log off;\nclient_body_temp_path body;\nproxy_temp_path proxy;\n\
@@ -112,13 +120,16 @@ impl Kind {
                 )
             }
             Self::HaProxy | Self::HaProxyProtocol => {
-                let upstream = if is_path { format!("unix@{upstream}") } else { upstream.to_owned() };
-                let mut server = format!("server one {upstream} check");
-                if self == Self::HaProxyProtocol {
-                    server = format!("{server} source {PROXY_PROTOCOL_SOURCE} send-proxy-v2");
-                }
+                let protocol = match self {
+                    Self::HaProxyProtocol => format!(" source {PROXY_PROTOCOL_SOURCE} send-proxy-v2"),
+                    Self::HaProxy | Self::Nginx => String::new(),
+                };
+                let servers = lines(&|number, upstream| {
+                    let unix = if upstream.starts_with('/') { "unix@" } else { "" };
+                    format!("server node-{number} {unix}{upstream} check{protocol}")
+                });
                 let file = replaced(HAPROXY, "bind :80", &format!("bind {listen}"));
-                replaced(&file, "server one 127.0.0.1:8080 check", &server)
+                replaced(&file, "server node-1 127.0.0.1:8080 check", &servers)
             }
         }
     }

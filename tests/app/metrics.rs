@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 /// A configured sink, for the metrics of sinks.
 const SINK: (&str, &str) = ("audit.stdout", "true");
+/// A Redis that does not answer, for the metrics of Redis.
+const REDIS: (&str, &str) = ("redis.url", "redis://127.0.0.1:1");
 
 const CLIENT: &str = "203.0.113.77:4711";
 const PASSWORD: &str = "canary-password-7f3a";
@@ -194,7 +196,7 @@ async fn flow(app: &TestApp) -> Vec<String> {
 }
 
 async fn page_after_a_flow(engine: Engine) -> (String, Vec<String>) {
-    let app = TestApp::with(engine, Options::of([SINK])).await;
+    let app = TestApp::with(engine, Options::of([SINK, REDIS])).await;
     let seen = flow(&app).await;
     let page = app.operator_get("/metrics").await.expect(200).text;
     app.close().await;

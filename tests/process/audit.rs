@@ -12,7 +12,7 @@ use serde_json::Value;
 use testkit::http::Response;
 use testkit::process::{self, Server};
 
-use crate::node::{Node, Setup, database, kills, pair, until};
+use crate::node::{Node, Setup, database, long_form, pair, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The number of concurrent clients.
@@ -42,7 +42,7 @@ fn events_in(directory: &Path) -> Vec<Value> {
 /// Kills the server repeatedly during registrations and logins. The journal contains an event for every
 /// answered request, and the chain is intact.
 async fn every_answer_has_its_event(setup: &Setup) {
-    for round in 0..kills(5) {
+    for round in 0..long_form("KILLS", 5) {
         let node = Arc::new(setup.start());
         let answered = Arc::new(Mutex::new(Vec::new()));
         let count = Arc::new(AtomicUsize::new(0));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use testkit::postgres::Postgres;
 use testkit::process::Signal;
 
-use crate::node::{Node, Setup, database, kills, pair, until};
+use crate::node::{Node, Setup, database, long_form, pair, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -70,7 +70,7 @@ async fn nothing_answered_is_lost(setup: &Setup, kills: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_kill_9_loses_nothing_on_sqlite() {
     let setup = Setup::sqlite();
-    nothing_answered_is_lost(&setup, kills(4)).await;
+    nothing_answered_is_lost(&setup, long_form("KILLS", 4)).await;
     let path = setup.folder.path().join("gatewright-data/gatewright.db");
     let check = testkit::process::Server::builder("python3").arg("-c").arg(format!(
         "import sqlite3; print(sqlite3.connect({path:?}).execute('PRAGMA integrity_check').fetchone()[0])"
@@ -81,7 +81,7 @@ async fn fault_kill_9_loses_nothing_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_kill_9_loses_nothing_on_postgres() {
     let database = database();
-    nothing_answered_is_lost(&Setup::postgres(database.url()), kills(4)).await;
+    nothing_answered_is_lost(&Setup::postgres(database.url()), long_form("KILLS", 4)).await;
     let orphans = "SELECT count(*) FROM gatewright.sessions s \
                    LEFT JOIN gatewright.users u ON u.id = s.user_id \
                    LEFT JOIN gatewright.credentials c ON c.user_id = u.id WHERE c.user_id IS NULL";

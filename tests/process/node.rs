@@ -196,14 +196,10 @@ pub(crate) async fn until(patience: Duration, what: &str, mut ask: impl AsyncFnM
     }
 }
 
-/// How often the servers are killed: `few` times, or `GATEWRIGHT_TEST_KILLS` times.
+/// A number of the short form of a test, or the one of the long form in the environment:
+/// `GATEWRIGHT_TEST_` and its name.
 #[expect(clippy::disallowed_methods, reason = "the environment selects the long form of the test")]
-pub(crate) fn kills(few: usize) -> usize {
-    std::env::var("GATEWRIGHT_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
-}
-
-/// The same for tests that compare the audit trail with the database, by `GATEWRIGHT_TEST_TRAIL_KILLS`.
-#[expect(clippy::disallowed_methods, reason = "the environment selects the long form of the test")]
-pub(crate) fn trail_kills(few: usize) -> usize {
-    std::env::var("GATEWRIGHT_TEST_TRAIL_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
+pub(crate) fn long_form<T: std::str::FromStr>(name: &str, short: T) -> T {
+    let long = std::env::var(format!("GATEWRIGHT_TEST_{name}"));
+    long.ok().and_then(|text| text.parse().ok()).unwrap_or(short)
 }

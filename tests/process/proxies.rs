@@ -7,7 +7,7 @@ use testkit::raw::RawConnection;
 use testkit::reverse_proxy::{Kind, PROXY_PROTOCOL_SOURCE, ReverseProxy};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::node::{Node, PASSWORD, Setup, pair};
+use crate::node::{Node, PASSWORD, Setup, long_form, pair};
 
 const CLIENT: [u8; 4] = [127, 0, 0, 9];
 
@@ -55,7 +55,7 @@ async fn behind(kind: Kind, settings: &[(&str, &str)]) {
     }
     let node = setup.start();
     node.member("ann").await;
-    let proxy = ReverseProxy::start(kind, &node.address.to_string());
+    let proxy = ReverseProxy::start(kind, &[&node.address.to_string()]);
     names_the_clients_own_address(&node, &proxy).await;
 }
 
@@ -114,7 +114,7 @@ async fn a_proxy_on_a_unix_socket_names_the_client_and_the_socket_is_removed_at_
     let mut node = setup.start_on(port);
     node.member("ann").await;
     for kind in [Kind::Nginx, Kind::HaProxy] {
-        names_the_clients_own_address(&node, &ReverseProxy::start(kind, &public)).await;
+        names_the_clients_own_address(&node, &ReverseProxy::start(kind, &[&public])).await;
     }
 
     let mut probe = tokio::net::UnixStream::connect(&operations).await.unwrap();
@@ -135,10 +135,11 @@ async fn a_proxy_on_a_unix_socket_names_the_client_and_the_socket_is_removed_at_
 #[tokio::test]
 async fn a_client_with_many_idle_sockets_keeps_no_other_out() {
     let mut setup = Setup::sqlite();
-    setup.set("SERVER__MAX_CONNECTIONS", "64");
+    let sockets = long_form("IDLE_SOCKETS", 300);
+    setup.set("SERVER__MAX_CONNECTIONS", &(sockets / 5).to_string());
     let node = setup.start();
     let mut idle = Vec::new();
-    for _ in 0..300 {
+    for _ in 0..sockets {
         idle.push(RawConnection::open_from(IpAddr::from(CLIENT), node.address).await);
     }
     // Its last ones are served as well.
@@ -179,7 +180,7 @@ async fn a_proxy_that_is_not_listed_stays_up() {
     setup.set("SERVER__MAX_CONNECTIONS", "64");
     let node = setup.start();
     node.member("ann").await;
-    let proxy = ReverseProxy::start(Kind::Nginx, &node.address.to_string());
+    let proxy = ReverseProxy::start(Kind::Nginx, &[&node.address.to_string()]);
     for _ in 0..40 {
         let mut connection = RawConnection::open_from(IpAddr::from(CLIENT), proxy.address).await;
         connection.send("GET /health/readiness HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use serde_json::Value;
+use futures_util::stream::FuturesUnordered;
+use serde_json::{Value, json};
 use testkit::{Redis, RedisCluster, RedisSentinels};
 
-use crate::node::{Node, Setup, database, until};
+use crate::node::{Node, PASSWORD, Setup, database, long_form, until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The promised time until limits are shared again.
@@ -92,6 +94,125 @@ async fn three_nodes_share_a_limit_and_each_limits_by_itself_while_redis_is_away
     assert!(ROOM > BACK_WITHIN);
     all_share(&nodes, ROOM).await;
     assert_shared(&nodes, "10.0.3").await;
+}
+
+/// What clients send: each kind has a limit of its own, and an address of its own.
+#[derive(Clone, Copy, Debug)]
+enum Load {
+    Registrations,
+    Logins,
+    Refreshes,
+    Reads,
+}
+
+impl Load {
+    const ALL: [Self; 4] = [Self::Registrations, Self::Logins, Self::Refreshes, Self::Reads];
+
+    /// The default limit, a minute.
+    fn limit(self) -> usize {
+        match self {
+            Self::Registrations => 5,
+            Self::Logins => 10,
+            Self::Refreshes => 20,
+            Self::Reads => 200,
+        }
+    }
+
+    async fn send(self, node: &Node, address: &str, number: usize, token: &str) -> u16 {
+        let (method, path, form, body) = match self {
+            Self::Registrations => {
+                let name = format!("load{number}");
+                let email = format!("{name}@example.com");
+                let body = json!({"email": email, "username": name, "password": PASSWORD});
+                ("POST", "/api/v1/auth/register", false, body.to_string())
+            }
+            Self::Logins => {
+                let name = format!("unknown{number}");
+                let form = testkit::http::form(&[("username", &name), ("password", "not it at all")]);
+                ("POST", "/api/v1/auth/token", true, form)
+            }
+            Self::Refreshes => {
+                ("POST", "/api/v1/auth/refresh", false, json!({"refresh_token": token}).to_string())
+            }
+            Self::Reads => ("GET", "/openapi.json", false, String::new()),
+        };
+        let kind = if form { "application/x-www-form-urlencoded" } else { "application/json" };
+        let headers = [("x-forwarded-for", address), ("content-type", kind)];
+        let answer = node.client.request(method, &node.url(path), &headers, body).await;
+        assert!(answer.status < 500, "{self:?}: {}", answer.text());
+        answer.status
+    }
+}
+
+/// Sends 50 times as much of each kind as the limits allow, to the nodes in turn and evenly for `span`;
+/// returns how many of each kind were admitted.
+async fn overload(nodes: &[Node], round: usize, span: Duration) -> Vec<usize> {
+    let (_, token) = nodes[0].member(&format!("member{round}")).await;
+    let loads = Load::ALL.into_iter().enumerate().map(async |(at, load)| {
+        let address = format!("10.1.{round}.{at}");
+        let pause = Duration::from_mins(1) / u32::try_from(load.limit() * 50).unwrap();
+        let mut ticks = tokio::time::interval(pause);
+        let end = tokio::time::Instant::now() + span;
+        let mut sent = FuturesUnordered::new();
+        let mut admitted = 0;
+        let mut number = 0;
+        while tokio::time::Instant::now() < end || !sent.is_empty() {
+            tokio::select! {
+                _ = ticks.tick(), if tokio::time::Instant::now() < end => {
+                    let node = &nodes[number % nodes.len()];
+                    sent.push(load.send(node, &address, round * 10_000 + number, &token));
+                    number += 1;
+                }
+                Some(status) = sent.next() => admitted += usize::from(status != 429),
+            }
+        }
+        admitted
+    });
+    join_all(loads).await
+}
+
+fn with_default_limits(redis: &str) -> (Vec<Node>, testkit::postgres::Database) {
+    let database = database();
+    let mut setup = Setup::postgres(database.url());
+    setup.set("REDIS__URL", redis);
+    setup.set("SERVER__TRUSTED_PROXIES", "127.0.0.0/8");
+    for (name, limit) in
+        [("GLOBAL", "200/minute"), ("REGISTER", "5/minute"), ("LOGIN", "10/minute"), ("REFRESH", "20/minute")]
+    {
+        setup.set(&format!("RATE_LIMITS__{name}"), limit);
+    }
+    (vec![setup.start(), setup.beside().start(), setup.beside().start()], database)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_times_the_limits_are_admitted_up_to_the_limits_and_nothing_fails_when_redis_dies() {
+    // Shorter than a window, so that each limit admits its number once.
+    let span = Duration::from_secs(long_form("LOAD", 3));
+    let mut redis = Redis::start();
+    let (nodes, _database) = with_default_limits(&redis.url());
+    all_share(&nodes, PATIENCE).await;
+
+    // On a busy machine an answer of Redis may come too late, and then a node decides by itself.
+    let is_exact = |admitted: &[usize]| {
+        Load::ALL.iter().zip(admitted).all(|(load, admitted)| load.limit().abs_diff(*admitted) <= 1)
+    };
+    let mut rounds = Vec::new();
+    while rounds.len() < 3 && !rounds.iter().any(|admitted: &Vec<usize>| is_exact(admitted)) {
+        rounds.push(overload(&nodes, rounds.len(), span).await);
+    }
+    println!("admitted of {:?}: {rounds:?}", Load::ALL);
+    assert!(rounds.iter().any(|admitted| is_exact(admitted)), "{rounds:?}");
+
+    // Then each node limits by itself.
+    let killed = async {
+        tokio::time::timeout(span / 2, std::future::pending::<()>()).await.unwrap_err();
+        redis.kill();
+    };
+    let (admitted, ()) = tokio::join!(overload(&nodes, 9, span), killed);
+    println!("and with Redis killed in between: {admitted:?}");
+    for (load, admitted) in Load::ALL.iter().zip(admitted) {
+        assert!((load.limit()..=load.limit() * 4).contains(&admitted), "{load:?}: {admitted}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use testkit::Postgres;
 use testkit::process::Server;
 
 use crate::audit::events;
-use crate::node::{Node, Setup, trail_kills, until};
+use crate::node::{Node, Setup, long_form, until};
 
 /// Much longer than a transaction may outlive its process.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -150,7 +150,7 @@ async fn every_change_has_its_event(setup: &Setup, url: Option<&str>) {
     let rng = Rng::system();
     let mut settled = 0;
 
-    for round in 0..trail_kills(5) {
+    for round in 0..long_form("TRAIL_KILLS", 5) {
         let node = Arc::new(setup.start());
         let answered = AtomicUsize::new(0);
         let [some, turns] = [rng.bytes::<1>()[0], rng.bytes::<1>()[0]].map(usize::from);

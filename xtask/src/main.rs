@@ -2,6 +2,7 @@
 
 mod common_passwords;
 mod generate;
+mod nodes;
 mod services;
 mod tidy;
 mod trials;
@@ -15,6 +16,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   gen                      write the generated documents
   common-passwords FILE…   build the list of common passwords from text files, one per line
   trials [NAME]            run the long form of a group of tests; without a name, list them
+  nodes COUNT nginx|haproxy [-- CMD ARGS…]
+                           run nodes, PostgreSQL, Redis and a balancer on loopback, for a command or until
+                           Ctrl-C (GATEWRIGHT_URL, GATEWRIGHT_NODES, GATEWRIGHT_PIDS)
   services -- CMD ARGS…    run a command beside a throwaway PostgreSQL and Redis
                            (GATEWRIGHT_TEST_POSTGRES, GATEWRIGHT_TEST_REDIS)";
 
@@ -25,15 +29,13 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         ["tidy", options @ ..] => tidy::run(root(), options),
         ["gen"] => generate::run(root()),
-        ["common-passwords", lists @ ..] if !lists.is_empty() => match common_passwords::run(root(), lists) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{error}");
-                ExitCode::FAILURE
-            }
-        },
+        ["common-passwords", lists @ ..] if !lists.is_empty() => {
+            outcome(common_passwords::run(root(), lists).map(|()| ExitCode::SUCCESS))
+        }
         ["trials"] => trials::list(),
         ["trials", name] => trials::run(name),
+        ["nodes", count, balancer] => outcome(nodes::run(count, balancer, &[])),
+        ["nodes", count, balancer, "--", command @ ..] => outcome(nodes::run(count, balancer, command)),
         ["services", "--", command, arguments @ ..] => services::run(command, arguments),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -44,6 +46,13 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn outcome(done: Result<ExitCode, impl std::fmt::Display>) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
 }
 
 /// The root of the workspace, independent of the working directory.

@@ -25,7 +25,7 @@ pub(crate) fn run(command: &str, arguments: &[&str]) -> ExitCode {
 }
 
 /// The exit status as a shell reports it: 128 plus the signal for a killed command.
-fn code(status: ExitStatus) -> u8 {
+pub(crate) fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }

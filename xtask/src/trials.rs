@@ -15,7 +15,7 @@ struct Trial {
     tests: &'static str,
 }
 
-const TRIALS: [Trial; 2] = [
+const TRIALS: [Trial; 3] = [
     Trial {
         name: "kills",
         about: "20 kills on each engine, 100 whose trail is compared with the database, 10,000 refreshes of \
@@ -27,6 +27,21 @@ const TRIALS: [Trial; 2] = [
         ],
         options: &[],
         tests: "test(kill_9) or test(two_tabs)",
+    },
+    Trial {
+        name: "nodes",
+        about: "three nodes: 55 s of 50 times the limits, 50 logouts with and without Redis, a node paused \
+                for 5 s or killed under load; 60 s of junk, 10,000 idle sockets",
+        environment: &[
+            "GATEWRIGHT_TEST_LOAD=55",
+            "GATEWRIGHT_TEST_LOGOUTS=50",
+            "GATEWRIGHT_TEST_PAUSE=5",
+            "GATEWRIGHT_TEST_ROUNDS=200",
+            "GATEWRIGHT_TEST_JUNK=60",
+            "GATEWRIGHT_TEST_IDLE_SOCKETS=10000",
+        ],
+        options: &["--success-output", "final"],
+        tests: "test(shared_) or test(cluster::) or test(junk_as_fast) or test(many_idle_sockets)",
     },
     Trial {
         name: "surroundings",

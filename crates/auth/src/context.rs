@@ -175,9 +175,9 @@ impl Services {
         }
     }
 
-    /// The key of the names under which limits count in Redis; all nodes of a realm have the same.
-    pub fn limit_names(&self) -> [u8; 32] {
-        self.keyring.derive_first(Purpose::LimitName)
+    /// The key of the names that are used in Redis; all nodes of a realm have the same.
+    pub fn redis_names(&self) -> [u8; 32] {
+        self.keyring.derive_first(Purpose::RedisName)
     }
 
     /// The current signing keys.

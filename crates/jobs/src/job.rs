@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use auth::OpContext;
 use auth::password::pepper::PepperServiceError;
 use auth::signing_keys::SigningKeyError;
+use auth::{OpContext, Services};
 
 /// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,11 @@ pub trait Job: Send + Sync + 'static {
     /// Whether readiness lists it while it fails.
     fn degrades(&self) -> bool {
         true
+    }
+
+    /// Ends when there is something to do before the period is over.
+    fn called(&self, _services: &Services) -> impl Future<Output = ()> + Send {
+        std::future::pending()
     }
 
     /// Runs one step.

@@ -1,10 +1,11 @@
-//! The revocation cache: every node polls the ended sessions, four times a second.
+//! The revocation cache: every node polls the ended sessions, four times a second and when another node says
+//! that there are some.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use auth::password::pepper;
-use auth::{OpContext, clock_watch, signing_keys};
+use auth::{OpContext, Services, clock_watch, signing_keys};
 use model::SessionId;
 use protocol::wire::algorithm::Algorithm;
 use store::queries::revocation;
@@ -89,6 +90,10 @@ impl Job for PollRevocations {
 
     fn runs(&self) -> Runs {
         Runs::EveryNode
+    }
+
+    async fn called(&self, services: &Services) {
+        services.revocations.news().await;
     }
 
     async fn step(&self, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {

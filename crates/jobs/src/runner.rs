@@ -25,6 +25,8 @@ pub type Report = Arc<dyn Fn(&'static str, bool) + Send + Sync>;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause after a failed step.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// Shortest pause between two steps of a job that is called.
+const CALLS: Duration = Duration::from_millis(20);
 
 /// Steps jobs, each on a separate lease from the background pool.
 #[derive(Clone)]
@@ -135,7 +137,11 @@ impl Runner {
                 if rest.is_zero() {
                     tokio::task::yield_now().await;
                 } else {
-                    tokio::time::sleep(rest).await;
+                    let called = async {
+                        tokio::time::sleep(CALLS).await;
+                        job.called(&self.services).await;
+                    };
+                    let _ = tokio::time::timeout(rest, called).await;
                 }
             };
             if stop.run_until_cancelled(slept).await.is_none() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use model::{Clock, Now, SessionId};
 use store::queries::revocation::Revocation;
 use store::queries::session::Ended;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// A cache younger than this is trusted without asking the database.
@@ -18,6 +19,10 @@ pub struct RevocationCache {
     /// Until when each is kept, by monotonic time: a wall clock that jumps forgets none.
     ended: RwLock<HashMap<SessionId, Duration>>,
     place: Mutex<Place>,
+    /// This node has ended sessions.
+    added: Notify,
+    /// Another node says that it has.
+    news: Notify,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +51,23 @@ impl RevocationCache {
         let begun = clock.monotonic();
         let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
         ended.extend(sessions.iter().map(|one| (one.session, kept_until(begun, one.expires_at, now))));
+        drop(ended);
+        self.added.notify_one();
+    }
+
+    /// Ends when this node has ended sessions since the last call.
+    pub async fn added(&self) {
+        self.added.notified().await;
+    }
+
+    /// Notes that a node has ended sessions.
+    pub fn note_news(&self) {
+        self.news.notify_one();
+    }
+
+    /// Ends when a node has ended sessions since the last call.
+    pub async fn news(&self) {
+        self.news.notified().await;
     }
 
     /// The position after which the next poll reads.

@@ -134,10 +134,11 @@ purposes! {
         life: "as the master key",
         moves_on: MovesOn::MadeAnew,
     }
-    /// Makes the names of what limits count in Redis.
-    LimitName {
-        label: "gatewright derived key v1: limit name",
-        what: "keyed hashes of networks, accounts and sessions that limits count in Redis",
+    /// Makes the names that are used in Redis.
+    RedisName {
+        label: "gatewright derived key v1: name in Redis",
+        what: "keyed hashes of networks, accounts and sessions that limits count in Redis; the name of the \
+               channel on which nodes tell each other of ended sessions",
         algorithm: "HMAC-SHA-256; key by HKDF-SHA-256 of the master key",
         place: "Redis, until a limit's time is over",
         holder: "server",

@@ -98,7 +98,7 @@ impl App {
         let is_empty = is_empty(&core).await?;
         note_known(&core, config, &spawner).await;
         let Core { store, services, audit, auditor } = core;
-        redis::share_limits(config, &services, tasks)?;
+        redis::share(config, &services, tasks)?;
         let (health, report) = (tasks.health().clone(), report(tasks.health()));
         let background = Arc::new(store.background);
         let runner = Runner::new(

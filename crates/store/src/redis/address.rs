@@ -1,6 +1,6 @@
 //! Where Redis is: the URL of a server, of the Sentinels that know it, or of nodes of a Cluster.
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
 
 /// The port of a Sentinel if the URL names none.
 const SENTINEL_PORT: &str = "26379";
@@ -82,6 +82,16 @@ impl Address {
         let nodes = nodes.collect::<Result<_, _>>()?;
         let topology = if is_sentinel { sentinel(path, query)? } else { cluster(path, query)? };
         Ok(Self { topology, nodes })
+    }
+
+    /// The same with RESP3, the protocol in which one connection both calls and receives messages.
+    pub(super) fn with_pushes(mut self) -> Self {
+        let with = |node: ConnectionInfo| {
+            let settings = node.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+            node.set_redis_settings(settings)
+        };
+        self.nodes = self.nodes.into_iter().map(with).collect();
+        self
     }
 
     /// Whether connections use TLS.

@@ -1,7 +1,8 @@
 //! One connection to Redis, whatever its topology.
 
+use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -9,10 +10,12 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, TlsCertificates, TlsMode,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, ProtocolVersion, PushInfo, RedisError,
+    TlsCertificates, TlsMode,
 };
 
 use super::address::{Address, Login, Topology};
+use super::broadcast::Receiver;
 use crate::Error;
 
 /// How many commands may wait for the connection.
@@ -26,6 +29,8 @@ const STEP: Duration = Duration::from_secs(1);
 /// many callers at once, and opens again after it was dropped.
 pub struct Redis {
     client: RedisClient,
+    /// Where messages of channels go.
+    receiver: Option<Arc<Receiver>>,
     nodes: String,
     is_cluster: bool,
     current: Mutex<Option<Link>>,
@@ -53,11 +58,33 @@ impl Redis {
     /// # Errors
     /// [`Error::Refused`] where addresses and authorities do not fit.
     pub fn new(address: Address, authorities: Option<&[u8]>) -> Result<Self, Error> {
+        Self::open(address, authorities, None)
+    }
+
+    /// Describes a connection that also receives the messages of a [`super::Broadcast`].
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn receiving(
+        address: Address,
+        authorities: Option<&[u8]>,
+        receiver: Receiver,
+    ) -> Result<Self, Error> {
+        Self::open(address.with_pushes(), authorities, Some(Arc::new(receiver)))
+    }
+
+    fn open(
+        address: Address,
+        authorities: Option<&[u8]>,
+        receiver: Option<Arc<Receiver>>,
+    ) -> Result<Self, Error> {
         let nodes: Vec<String> = address.nodes.iter().map(|node| node.addr().to_string()).collect();
         let is_cluster = matches!(address.topology, Topology::Cluster);
-        let client = client(address, authorities).map_err(|why| Error::Refused(why.to_string()))?;
+        let client =
+            client(address, authorities, receiver.clone()).map_err(|why| Error::Refused(why.to_string()))?;
         Ok(Self {
             client,
+            receiver,
             nodes: nodes.join(","),
             is_cluster,
             current: Mutex::default(),
@@ -103,6 +130,10 @@ impl Redis {
             .set_connection_timeout(Some(STEP))
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
+        let config = match self.receiver.clone() {
+            Some(receiver) => config.set_push_sender(pushes(receiver)),
+            None => config,
+        };
         match &self.client {
             RedisClient::Single(client) => {
                 client.get_multiplexed_async_connection_with_config(&config).await.map(Link::One)
@@ -124,6 +155,14 @@ impl Link {
         }
     }
 
+    /// Subscribes to channels, of a connection that receives messages.
+    pub(super) async fn subscribe(&mut self, channels: &[&str]) -> Result<(), RedisError> {
+        match self {
+            Self::One(connection) => connection.subscribe(channels).await,
+            Self::Cluster(connection) => connection.subscribe(channels).await,
+        }
+    }
+
     /// Sends commands together. In a Cluster their keys are on one node.
     pub(super) async fn ask_all<T: FromRedisValue>(&mut self, commands: &Pipeline) -> Result<T, RedisError> {
         match self {
@@ -133,7 +172,19 @@ impl Link {
     }
 }
 
-fn client(address: Address, authorities: Option<&[u8]>) -> Result<RedisClient, RedisError> {
+/// Gives what a connection receives to `receiver`.
+fn pushes(receiver: Arc<Receiver>) -> impl Fn(PushInfo) -> Result<(), Infallible> {
+    move |push| {
+        receiver.receive(&push);
+        Ok(())
+    }
+}
+
+fn client(
+    address: Address,
+    authorities: Option<&[u8]>,
+    receiver: Option<Arc<Receiver>>,
+) -> Result<RedisClient, RedisError> {
     let is_secure = address.is_secure();
     let certificates = authorities
         .filter(|_| is_secure)
@@ -149,11 +200,13 @@ fn client(address: Address, authorities: Option<&[u8]>) -> Result<RedisClient, R
         }
         Topology::Sentinel { service, database, login } => {
             let Some(first) = address.nodes.first() else { return Err(no_node()) };
+            let protocol = first.redis_settings().protocol();
             let (user, password) = (first.redis_settings().username(), first.redis_settings().password());
             let data = Login { user: user.map(str::to_owned), password: password.map(str::to_owned) };
             let sentinels = address.nodes.iter().map(|node| node.addr().clone());
             let builder = SentinelClientBuilder::new(sentinels, service, SentinelServerType::Master)?
-                .set_client_to_redis_db(database);
+                .set_client_to_redis_db(database)
+                .set_client_to_redis_protocol(protocol);
             let builder = with_logins(builder, data, login);
             let builder =
                 if is_secure { builder.set_client_to_redis_tls_mode(TlsMode::Secure) } else { builder };
@@ -172,6 +225,10 @@ fn client(address: Address, authorities: Option<&[u8]>) -> Result<RedisClient, R
                 .retries(REDIRECTIONS);
             let builder = match certificates {
                 Some(certificates) => builder.certs(certificates),
+                None => builder,
+            };
+            let builder = match receiver {
+                Some(receiver) => builder.use_protocol(ProtocolVersion::RESP3).push_sender(pushes(receiver)),
                 None => builder,
             };
             RedisClient::Cluster(Box::new(builder.build()?))

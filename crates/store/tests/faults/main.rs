@@ -9,6 +9,7 @@
 )]
 #![expect(unreachable_pub, dead_code, reason = "modules of a test, shared with the other suite")]
 
+mod broadcast;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 mod redis;

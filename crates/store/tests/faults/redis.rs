@@ -31,7 +31,7 @@ fn of_realm(secret: &[u8], url: &str) -> Limits {
 }
 
 /// Polls until `is_so`; fails after `limit`.
-async fn until(limit: Duration, is_so: impl AsyncFn() -> bool) {
+pub(crate) async fn until(limit: Duration, is_so: impl AsyncFn() -> bool) {
     let mut poll = tokio::time::interval(Duration::from_millis(10));
     let polled = tokio::time::timeout(limit, async {
         while !is_so().await {
