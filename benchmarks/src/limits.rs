@@ -1,13 +1,15 @@
-//! The rate limiter alone, with a million keys.
+//! The rate limiter: alone with a million keys, and what it costs a request.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Duration;
 
 use rate_limit::{Capacity, Key, Limiter, Millis, Rule};
 use tokio::time::Instant;
 
 use crate::Outcome;
-use crate::contestant::resident;
+use crate::contestant::{Contestant, me, resident};
+use crate::load::load;
 use crate::rounds::{Figures, quantile};
 
 const KEYS: u64 = 1_000_000;
@@ -38,6 +40,39 @@ pub(super) fn run() -> Outcome<()> {
         Limiter::most_bytes(capacity),
         limiter.overflows()
     );
+    Ok(())
+}
+
+/// Prints how many `/me` a second a server answers with and without limits, by turns.
+pub(super) fn whole(root: &Path) -> Outcome<()> {
+    const PAIRS: usize = 31;
+    const SPAN: Duration = Duration::from_secs(1);
+    let binary = root.join("target/release/gatewright");
+    let on = [("GATEWRIGHT_RATE_LIMITS__GLOBAL", "10000000/minute")];
+    let mut contestants = [
+        Contestant::open("me, limits off", &binary, &binary, None, &[])?,
+        Contestant::open("me, limits on", &binary, &binary, None, &on)?,
+    ];
+    for contestant in &mut contestants {
+        contestant.settle()?;
+    }
+
+    let mut rates = contestants.each_ref().map(|one| Figures::new(one.name, "/s"));
+    let mut ratios = Figures::new("on / off, of each pair", "x");
+    for pair in 0..PAIRS {
+        let mut turn = [0.0; 2];
+        for at in if pair % 2 == 0 { [0, 1] } else { [1, 0] } {
+            let (Some(contestant), Some(rates)) = (contestants.get_mut(at), rates.get_mut(at)) else {
+                continue;
+            };
+            let rate = load(contestant.address, &mut contestant.clients, SPAN, me)?.rate;
+            rates.push(rate);
+            turn.iter_mut().skip(at).take(1).for_each(|turn| *turn = rate);
+        }
+        let [off, on] = turn;
+        ratios.push(on / off);
+    }
+    rates.iter().chain([&ratios]).for_each(|figures| figures.print(None));
     Ok(())
 }
 

@@ -25,6 +25,7 @@ const USAGE: &str = "usage: cargo run --release -p benchmarks -- BENCHMARK
   audit [PART]      overhead, outages, locks and months of the audit trail, of the release binary
   store             what round trips, pools, batches and group commit are worth
   limits            decisions of the rate limiter with a million keys, and what they take
+  limits server     /me of the release binary with limits on and off
   million [ENGINE]  operations with a million users beside an empty database; sqlite, postgres or both";
 
 fn main() -> ExitCode {
@@ -49,6 +50,7 @@ fn run(arguments: &[&str]) -> Outcome<bool> {
     match arguments {
         ["store"] => runtime.block_on(storage::run())?,
         ["limits"] => limits::run()?,
+        ["limits", "server"] => limits::whole(root())?,
         ["million"] => runtime.block_on(million::run(&["sqlite", "postgres"]))?,
         ["million", engine @ ("sqlite" | "postgres")] => runtime.block_on(million::run(&[*engine]))?,
         ["server"] => server::run(root(), None)?,

@@ -281,3 +281,26 @@ async fn alert_rules_name_existing_metrics() {
 
     assert!(named.len() >= 11, "{named:?}");
 }
+
+/// Random paths, methods and clients make no series.
+#[tokio::test]
+async fn clients_choose_no_label_of_a_metric() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let junk = async |number: usize| {
+        app.get(&format!("/random/{number}"), None).await.expect(404);
+        let method = Method::from_bytes(format!("M{number}").as_bytes()).unwrap();
+        app.call(method, "/docs", None, None).await.expect(405);
+        let client = format!("client{number}");
+        let form = [("token", "x"), ("client_id", client.as_str()), ("client_secret", "x")];
+        app.form("/api/v1/auth/introspect", &form).await.expect(401);
+    };
+    let series = async || app.operator_get("/metrics").await.expect(200).text.lines().count();
+
+    junk(0).await;
+    let before = series().await;
+    for number in 1..2_000 {
+        junk(number).await;
+    }
+    assert_eq!(series().await, before);
+    app.close().await;
+}

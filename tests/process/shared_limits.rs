@@ -184,12 +184,11 @@ fn with_default_limits(redis: &str) -> (Vec<Node>, testkit::postgres::Database) 
     (vec![setup.start(), setup.beside().start(), setup.beside().start()], database)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_times_the_limits_are_admitted_up_to_the_limits_and_nothing_fails_when_redis_dies() {
+/// Sends 50 times the limits, and once more while `kill` takes a server of Redis away.
+async fn fifty_times_the_limits(redis: &str, kill: impl FnOnce()) {
     // Shorter than a window, so that each limit admits its number once.
     let span = Duration::from_secs(long_form("LOAD", 3));
-    let mut redis = Redis::start();
-    let (nodes, _database) = with_default_limits(&redis.url());
+    let (nodes, _database) = with_default_limits(redis);
     all_share(&nodes, PATIENCE).await;
 
     // On a busy machine an answer of Redis may come too late, and then a node decides by itself.
@@ -203,16 +202,37 @@ async fn fifty_times_the_limits_are_admitted_up_to_the_limits_and_nothing_fails_
     println!("admitted of {:?}: {rounds:?}", Load::ALL);
     assert!(rounds.iter().any(|admitted| is_exact(admitted)), "{rounds:?}");
 
-    // Then each node limits by itself.
+    // While it is away, each node limits by itself.
     let killed = async {
         tokio::time::timeout(span / 2, std::future::pending::<()>()).await.unwrap_err();
-        redis.kill();
+        kill();
     };
     let (admitted, ()) = tokio::join!(overload(&nodes, 9, span), killed);
     println!("and with Redis killed in between: {admitted:?}");
     for (load, admitted) in Load::ALL.iter().zip(admitted) {
         assert!((load.limit()..=load.limit() * 4).contains(&admitted), "{load:?}: {admitted}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_times_the_limits_are_admitted_up_to_the_limits_and_none_fails_when_redis_dies() {
+    let mut redis = Redis::start();
+    let url = redis.url();
+    fifty_times_the_limits(&url, || redis.kill()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_times_the_limits_are_admitted_up_to_the_limits_through_a_failover() {
+    let mut sentinels = RedisSentinels::start();
+    let url = sentinels.url();
+    fifty_times_the_limits(&url, || sentinels.primary.kill()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_times_the_limits_are_admitted_up_to_the_limits_when_a_shard_dies() {
+    let mut cluster = RedisCluster::start(3);
+    let url = cluster.url();
+    fifty_times_the_limits(&url, || cluster.nodes[1].kill()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
