@@ -72,6 +72,15 @@ pub(super) fn resident(pid: u32) -> Outcome<f64> {
     Ok(kib / 1024.0)
 }
 
+/// The time that processors have spent on a process.
+pub(super) fn processor_seconds(pid: u32) -> Outcome<f64> {
+    // A hundred ticks are a second.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields).ok_or("no name")?;
+    let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+    Ok(ticks.iter().sum::<f64>() / 100.0)
+}
+
 /// Reads a metric without labels from the server at `operations`.
 pub(super) fn metric(operations: SocketAddr, name: &str) -> Outcome<f64> {
     let page = Connection::open(operations)?.send(&get("/metrics", ""))?.body;

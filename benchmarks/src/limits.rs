@@ -8,7 +8,7 @@ use rate_limit::{Capacity, Key, Limiter, Millis, Rule};
 use tokio::time::Instant;
 
 use crate::Outcome;
-use crate::contestant::{Contestant, me, resident};
+use crate::contestant::{Contestant, me, processor_seconds, resident};
 use crate::load::load;
 use crate::rounds::{Figures, quantile};
 
@@ -43,7 +43,8 @@ pub(super) fn run() -> Outcome<()> {
     Ok(())
 }
 
-/// Prints how many `/me` a second a server answers with and without limits, by turns.
+/// Prints how many `/me` a second a server answers with and without limits, by turns, and the processor time
+/// of one, which depends less on what else runs on the machine.
 pub(super) fn whole(root: &Path) -> Outcome<()> {
     const PAIRS: usize = 31;
     const SPAN: Duration = Duration::from_secs(1);
@@ -58,21 +59,26 @@ pub(super) fn whole(root: &Path) -> Outcome<()> {
     }
 
     let mut rates = contestants.each_ref().map(|one| Figures::new(one.name, "/s"));
-    let mut ratios = Figures::new("on / off, of each pair", "x");
+    let mut times = contestants.each_ref().map(|one| Figures::new(one.name, "us of a processor"));
+    let mut ratios = Figures::new("processor time, on / off, of each pair", "x");
     for pair in 0..PAIRS {
         let mut turn = [0.0; 2];
         for at in if pair % 2 == 0 { [0, 1] } else { [1, 0] } {
-            let (Some(contestant), Some(rates)) = (contestants.get_mut(at), rates.get_mut(at)) else {
+            let (Some(contestant), Some(rates), Some(times), Some(turn)) =
+                (contestants.get_mut(at), rates.get_mut(at), times.get_mut(at), turn.get_mut(at))
+            else {
                 continue;
             };
+            let before = processor_seconds(contestant.server.pid())?;
             let rate = load(contestant.address, &mut contestant.clients, SPAN, me)?.rate;
+            *turn = (processor_seconds(contestant.server.pid())? - before) / (rate * SPAN.as_secs_f64());
             rates.push(rate);
-            turn.iter_mut().skip(at).take(1).for_each(|turn| *turn = rate);
+            times.push(*turn * 1e6);
         }
         let [off, on] = turn;
         ratios.push(on / off);
     }
-    rates.iter().chain([&ratios]).for_each(|figures| figures.print(None));
+    rates.iter().chain(&times).chain([&ratios]).for_each(|figures| figures.print(None));
     Ok(())
 }
 
