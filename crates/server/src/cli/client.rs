@@ -72,9 +72,10 @@ impl ClientCommand {
         let config = configure(global)?;
         let missing = if matches!(self, Self::Add(_)) { IfMissing::Create } else { IfMissing::Fail };
         if let Self::Remove(remove) = &self {
-            confirm(remove.yes, &format!("Client {} will be refused from now on.", remove.which.id))?;
+            let question = format!("Client {} will be refused from now on.", remove.which.id);
+            confirm(&global.interrupt, remove.yes, &question)?;
         }
-        let command = CommandContext::open(config, missing).await?;
+        let command = CommandContext::open(global, config, missing).await?;
         if !matches!(self, Self::List) {
             command.ensure_auditable().await?;
         }

@@ -6,6 +6,7 @@ use auth::{OpContext, Services};
 use model::{Actor, Event, Origin};
 use store::Lease;
 
+use super::interrupt::Held;
 use super::{Failure, Global};
 use crate::app::audit_setup::{self, JournalOwner};
 use crate::app::bootstrap::{Core, IfMissing, RuntimeDeps};
@@ -20,6 +21,8 @@ pub(super) struct CommandContext {
     data_dir: PathBuf,
     /// Keeps the tasks of connections alive.
     _lifecycle: Lifecycle,
+    /// Until the events are written and signed, a signal does not end the process.
+    _held: Held,
 }
 
 /// Loads the configuration of a command. Its log shows warnings and errors, unless the log level is set.
@@ -48,7 +51,7 @@ fn actor() -> Actor {
     }
 }
 
-/// Dropping waits until the command's events are in the journal.
+/// Dropping waits until the command's events are in the journal, and signed.
 impl Drop for CommandContext {
     fn drop(&mut self) {
         audit_setup::drain(&self.core.auditor);
@@ -57,7 +60,12 @@ impl Drop for CommandContext {
 
 impl CommandContext {
     /// Opens the database of `config`, with one connection and one hashing thread.
-    pub(super) async fn open(mut config: Config, missing: IfMissing) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        global: &Global,
+        mut config: Config,
+        missing: IfMissing,
+    ) -> Result<Self, Failure> {
+        let held = global.interrupt.hold();
         config.database.pool_min = 0;
         config.database.pool_max = 1;
         config.passwords.hash_threads = Some(1);
@@ -67,7 +75,10 @@ impl CommandContext {
         let public_url = config.server.public_url();
         let core = Core::open(&config, &public_url, &given, Origin::command_line(actor()), missing, &spawner)
             .await?;
-        Ok(Self { core, given, data_dir: config.data_dir, _lifecycle: lifecycle })
+        let command = Self { core, given, data_dir: config.data_dir, _lifecycle: lifecycle, _held: held };
+        // Opening waits for other commands.
+        global.interrupt.check()?;
+        Ok(command)
     }
 
     /// Checks, before anything is changed, that the audit trail can be written. Changes by a command are

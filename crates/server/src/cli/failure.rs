@@ -34,9 +34,19 @@ impl Failure {
         Self { status: 2, text: text.into() }
     }
 
-    /// A signal stopped the command; `status` says which.
-    pub(super) fn interrupted(status: u8, text: impl Into<String>) -> Self {
-        Self { status, text: text.into() }
+    /// A signal ended the command; `status` says which.
+    pub(super) fn interrupted(status: u8) -> Self {
+        Self { status, text: "a signal ended the command; its records are written and signed".to_owned() }
+    }
+
+    /// The failure of a command that a signal has ended.
+    pub(super) fn by_signal(self, status: u8) -> Self {
+        Self { status, ..self }
+    }
+
+    /// With what else the operator should know.
+    pub(super) fn and(self, more: &str) -> Self {
+        Self { text: format!("{}; {more}", self.text), ..self }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]

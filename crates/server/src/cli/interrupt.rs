@@ -1,64 +1,192 @@
-//! Signals that stop a long command between two steps.
+//! Signals that end a command. All commands pass through here: none dies between a record and the signature
+//! of its end.
+//!
+//! A command that records nothing ends at once. From the opening of the audit trail to its closing the first
+//! signal is only noted: the command finishes what it does, or stops between two steps where it looks for the
+//! signal, and signs its end; a second signal ends it at once. Either way the exit status is 128 and the
+//! number of the signal, as shells show it, and a terminal is left as it was.
 
+use std::fs::{self, File};
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use super::Failure;
+use super::secret::Silence;
+use crate::app::lifecycle::Signals;
 
 /// The exit status of a process that a signal has ended is this and the signal's number, as shells show it.
 const BY_SIGNAL: u8 = 128;
+/// How often a command that waits for input looks for a signal.
+const LOOK: Duration = Duration::from_millis(20);
 
-/// SIGINT, SIGTERM and SIGHUP, which a command looks for between its steps.
-pub(super) struct Interrupt(Arc<AtomicU8>);
+/// The signals that came. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Interrupt(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    is_free: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// The exit status after the first signal; 0 before.
+    status: u8,
+    /// How many audit trails are open.
+    held: usize,
+    /// A terminal whose echo is off.
+    silence: Option<Silence>,
+}
+
+/// An open audit trail: until it is dropped, the first signal does not end the process.
+pub(super) struct Held(Interrupt);
+
+/// Gives a terminal its echo back when it is dropped.
+pub(super) struct Silenced(Interrupt);
 
 impl Interrupt {
-    /// From now on a signal does not end the process by itself; a second one ends it at once.
+    /// From now on a signal does not end the process by itself. Signals that what started the process wants
+    /// ignored, as `nohup` does, stay so.
     pub(super) fn watch() -> io::Result<Self> {
-        let received = Arc::new(AtomicU8::new(0));
+        let interrupt = Self::default();
         let (ready, is_ready) = channel();
-        let known = Arc::clone(&received);
+        let known = interrupt.clone();
         // A thread of its own: the command may be blocked in a read.
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            if let Err(why) = receive(&known, &ready) {
+            if let Err(why) = known.receive(&ready) {
                 // The command waits for it.
                 let _ = ready.send(Err(why));
             }
         })?;
         is_ready.recv().map_err(io::Error::other)??;
-        Ok(Self(received))
+        Ok(interrupt)
     }
 
-    /// The exit status after the signal that came, if one did.
-    pub(super) fn status(&self) -> Option<u8> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|status| *status > 0)
+    fn receive(&self, ready: &Sender<io::Result<()>>) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut signals = Signals::except(ignored())?;
+            // The command may have ended meanwhile.
+            let _ = ready.send(Ok(()));
+            loop {
+                let (_, number) = signals.numbered().await;
+                self.came(BY_SIGNAL.saturating_add(u8::try_from(number).unwrap_or_default()));
+            }
+        })
+    }
+
+    fn came(&self, status: u8) {
+        let mut state = self.state();
+        if state.held == 0 || state.status > 0 {
+            drop(state.silence.take());
+            // The lock is held: no trail is opened any more.
+            std::process::exit(i32::from(status));
+        }
+        state.status = status;
+        tracing::warn!("a signal came: the command ends after this step, and at once after a second one");
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that an audit trail is open.
+    pub(super) fn hold(&self) -> Held {
+        self.state().held += 1;
+        Held(self.clone())
+    }
+
+    /// Turns off a terminal's echo; a signal that ends the process turns it on again.
+    ///
+    /// # Errors
+    /// That of the terminal.
+    pub(super) fn silence(&self, terminal: &File) -> io::Result<Silenced> {
+        // The lock is held: no signal ends the process in between.
+        self.state().silence = Some(Silence::on(terminal)?);
+        Ok(Silenced(self.clone()))
+    }
+
+    /// Between two steps of a command.
+    ///
+    /// # Errors
+    /// When a signal came.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match self.state().status {
+            0 => Ok(()),
+            status => Err(Failure::interrupted(status)),
+        }
+    }
+
+    /// Reads input, which may never come.
+    ///
+    /// # Errors
+    /// That of `read`, or when a signal came first.
+    pub(super) fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (tell, told) = channel();
+        // Where a signal comes first, the thread ends with the process.
+        let begun = thread::Builder::new().name("input".to_owned()).spawn(move || {
+            // The command may have ended meanwhile.
+            let _ = tell.send(read());
+        });
+        begun.map_err(|why| Failure::failed(format!("no thread can be started: {why}")))?;
+        loop {
+            match told.recv_timeout(LOOK) {
+                Ok(read) => return read,
+                Err(RecvTimeoutError::Timeout) => self.check()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::failed("the input cannot be read"));
+                }
+            }
+        }
+    }
+
+    /// Runs a command to its end, or until its audit trail is closed after a signal; what it did then counts
+    /// as ended by the signal.
+    pub(super) async fn run(
+        &self,
+        command: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Failure> {
+        let ended = tokio::select! {
+            biased;
+            () = self.0.is_free.notified() => Ok(()),
+            ended = command => ended,
+        };
+        match (self.state().status, ended) {
+            (0, ended) => ended,
+            (status, Ok(())) => Err(Failure::interrupted(status)),
+            (status, Err(failure)) => Err(failure.by_signal(status)),
+        }
     }
 }
 
-fn receive(received: &AtomicU8, ready: &Sender<io::Result<()>>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        // The command may have ended meanwhile.
-        let _ = ready.send(Ok(()));
-        loop {
-            let kind = tokio::select! {
-                _ = interrupt.recv() => SignalKind::interrupt(),
-                _ = terminate.recv() => SignalKind::terminate(),
-                _ = hangup.recv() => SignalKind::hangup(),
-            };
-            let number = u8::try_from(kind.as_raw_value()).unwrap_or_default();
-            let status = BY_SIGNAL.saturating_add(number);
-            if received.swap(status, Ordering::Relaxed) > 0 {
-                std::process::exit(i32::from(status));
-            }
-            tracing::warn!(
-                "a signal came: the command stops after this step, and at once after a second one"
-            );
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.held = state.held.saturating_sub(1);
+        if state.held == 0 && state.status > 0 {
+            self.0.0.is_free.notify_one();
         }
-    })
+    }
+}
+
+impl Drop for Silenced {
+    fn drop(&mut self) {
+        drop(self.0.state().silence.take());
+    }
+}
+
+/// The signals that were ignored at the start, as a mask; none where the system does not tell.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

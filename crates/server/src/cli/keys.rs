@@ -87,9 +87,9 @@ impl KeysCommand {
         if let Self::Rotate(Rotate { compromised: true, yes, .. }) = &self {
             let breaks = "Every access token issued so far will be refused, and clients that cache the key \
                           set refuse new ones for up to five minutes.";
-            confirm(*yes, breaks)?;
+            confirm(&global.interrupt, *yes, breaks)?;
         }
-        let command = CommandContext::open(config, IfMissing::Fail).await?;
+        let command = CommandContext::open(global, config, IfMissing::Fail).await?;
         if !matches!(self, Self::List(_)) {
             command.ensure_auditable().await?;
         }

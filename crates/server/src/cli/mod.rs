@@ -28,9 +28,10 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use self::failure::Failure;
+use self::interrupt::Interrupt;
 use self::output::Output;
 use crate::app::background_writer::{BackgroundWriter, LAST_LINES};
-use crate::app::lifecycle::survive_file_size_limit;
+use crate::app::lifecycle::{block_sent_faults, survive_file_size_limit};
 use crate::app::logging;
 use crate::config::{Config, LoadArgs, Loaded, environment};
 
@@ -67,6 +68,8 @@ struct Global {
     options: GlobalOptions,
     /// For the log.
     standard_error: BackgroundWriter,
+    /// The signals that end a command.
+    interrupt: Interrupt,
 }
 
 #[derive(Debug, Subcommand)]
@@ -140,6 +143,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     protect_memory();
+    // Before any other thread is there.
+    block_sent_faults();
     let mut standard_error = match logging::standard_error() {
         Ok(writer) => writer,
         Err(why) => {
@@ -154,12 +159,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let ended = match builder.enable_all().build() {
         Ok(runtime) => {
-            let ended = runtime.block_on(async {
-                let survive = survive_file_size_limit();
-                survive
-                    .map_err(|why| Failure::failed(format!("no signal handler can be installed: {why}")))?;
-                Box::pin(cli.run(standard_error.clone())).await
-            });
+            let ended = runtime.block_on(cli.run(standard_error.clone()));
             // Every task was told to stop, and those that did not were logged.
             runtime.shutdown_background();
             ended
@@ -184,21 +184,34 @@ fn protect_memory() {
 
 impl Cli {
     async fn run(self, standard_error: BackgroundWriter) -> Result<(), Failure> {
+        let no_handler = |why| Failure::failed(format!("no signal handler can be installed: {why}"));
         let Self { options, command } = self;
-        let mut out = Output::standard(options.json);
-        let global = Global { options, standard_error };
-        match command {
-            Command::Serve => serve::run(&global).await,
-            Command::Migrate(migrate) => migrate.run(&global, &mut out).await,
-            Command::User(user) => user.run(&global, &mut out).await,
-            Command::Client(client) => client.run(&global, &mut out).await,
-            Command::Keys(keys) => keys.run(&global, &mut out).await,
-            Command::Passwords(passwords) => passwords.run(&global, &mut out).await,
-            Command::Audit(audit) => audit.run(&global, &mut out).await,
-            Command::Recover(recover) => recover.run(&global, &mut out).await,
-            Command::Config(config) => config.run(&global, &mut out),
-            Command::Completions(completions) => completions.run(&mut out),
-            Command::Man(man) => man.run(&mut out),
+        survive_file_size_limit().map_err(no_handler)?;
+        // The server has its own way to end.
+        let interrupt = match &command {
+            Command::Serve => Interrupt::default(),
+            _ => Interrupt::watch().map_err(no_handler)?,
+        };
+        let global = Global { options, standard_error, interrupt: interrupt.clone() };
+        interrupt.run(Box::pin(command.run(&global))).await
+    }
+}
+
+impl Command {
+    async fn run(self, global: &Global) -> Result<(), Failure> {
+        let mut out = Output::standard(global.options.json);
+        match self {
+            Self::Serve => serve::run(global).await,
+            Self::Migrate(migrate) => migrate.run(global, &mut out).await,
+            Self::User(user) => user.run(global, &mut out).await,
+            Self::Client(client) => client.run(global, &mut out).await,
+            Self::Keys(keys) => keys.run(global, &mut out).await,
+            Self::Passwords(passwords) => passwords.run(global, &mut out).await,
+            Self::Audit(audit) => audit.run(global, &mut out).await,
+            Self::Recover(recover) => recover.run(global, &mut out).await,
+            Self::Config(config) => config.run(global, &mut out),
+            Self::Completions(completions) => completions.run(&mut out),
+            Self::Man(man) => man.run(&mut out),
         }
     }
 }

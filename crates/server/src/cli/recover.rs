@@ -61,7 +61,7 @@ impl Recover {
         let places = self.places(&config.data_dir)?;
         let _locks = stop_servers(&places)?;
         let known = known_journals(&config).await?;
-        let command = CommandContext::open(config, IfMissing::Fail).await?;
+        let command = CommandContext::open(global, config, IfMissing::Fail).await?;
         if !self.plan {
             command.ensure_auditable().await?;
         }

@@ -4,12 +4,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 use model::Secret;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::Failure;
+use super::interrupt::Interrupt;
 
 /// Longest input that is read, in bytes; no password is longer.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -24,15 +26,19 @@ pub(super) struct PasswordArgs {
 
 impl PasswordArgs {
     /// The new password of `user`; a typed one is asked for twice.
-    pub(super) fn read(&self, user: &str) -> Result<Secret<String>, Failure> {
-        match self.password_file.as_deref() {
-            Some(path) if path == Path::new("-") => first_line(io::stdin().lock(), "standard input"),
-            Some(path) => {
-                let file = File::open(path).map_err(|why| unreadable(&path.display().to_string(), &why))?;
-                first_line(BufReader::new(file), &path.display().to_string())
+    pub(super) fn read(&self, interrupt: &Interrupt, user: &str) -> Result<Secret<String>, Failure> {
+        match self.password_file.clone() {
+            Some(path) if path == Path::new("-") => {
+                interrupt.reading(|| first_line(io::stdin().lock(), "standard input"))
             }
+            Some(path) => interrupt.reading(move || {
+                let name = path.display().to_string();
+                let file = File::open(path).map_err(|why| unreadable(&name, &why))?;
+                first_line(BufReader::new(file), &name)
+            }),
             None => {
-                let mut terminal = Terminal::open("give --password-file FILE, or - for standard input")?;
+                let instead = "give --password-file FILE, or - for standard input";
+                let mut terminal = Terminal::open(interrupt, instead)?;
                 let first = terminal.ask_secret(&format!("New password of {user}: "))?;
                 let again = terminal.ask_secret("Repeat the password: ")?;
                 if first.expose() == again.expose() {
@@ -46,11 +52,11 @@ impl PasswordArgs {
 }
 
 /// Asks for confirmation, unless `--yes` was given.
-pub(super) fn confirm(yes: bool, question: &str) -> Result<(), Failure> {
+pub(super) fn confirm(interrupt: &Interrupt, yes: bool, question: &str) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    let mut terminal = Terminal::open("give --yes to confirm")?;
+    let mut terminal = Terminal::open(interrupt, "give --yes to confirm")?;
     let answer = terminal.ask(&format!("{question} Type `yes` to continue: "))?;
     if answer.trim() == "yes" { Ok(()) } else { Err(Failure::failed("nothing was changed")) }
 }
@@ -75,33 +81,40 @@ fn first_line(from: impl io::BufRead, name: &str) -> Result<Secret<String>, Fail
 }
 
 /// The controlling terminal, even when standard input and output are redirected.
-struct Terminal {
-    input: BufReader<File>,
+struct Terminal<'a> {
+    /// What was typed ahead stays in it.
+    input: Arc<Mutex<BufReader<File>>>,
     output: File,
+    interrupt: &'a Interrupt,
 }
 
-impl Terminal {
-    fn open(instead: &str) -> Result<Self, Failure> {
+impl<'a> Terminal<'a> {
+    fn open(interrupt: &'a Interrupt, instead: &str) -> Result<Self, Failure> {
         let open = || {
             let device = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-            Ok(Self { output: device.try_clone()?, input: BufReader::new(device) })
+            let input = Arc::new(Mutex::new(BufReader::new(device.try_clone()?)));
+            Ok(Self { output: device, input, interrupt })
         };
         open().map_err(|_: io::Error| Failure::usage(format!("there is no terminal for a prompt; {instead}")))
     }
 
     fn ask(&mut self, question: &str) -> Result<String, Failure> {
-        let mut line = String::new();
         let asked = self.output.write_all(question.as_bytes()).and_then(|()| self.output.flush());
-        asked
-            .and_then(|()| self.input.read_line(&mut line))
-            .map_err(|why| unreadable("the terminal", &why))?;
-        Ok(line)
+        asked.map_err(|why| unreadable("the terminal", &why))?;
+        let input = Arc::clone(&self.input);
+        self.interrupt.reading(move || {
+            let mut line = String::new();
+            let read = input.lock().unwrap_or_else(PoisonError::into_inner).read_line(&mut line);
+            read.map_err(|why| unreadable("the terminal", &why))?;
+            Ok(line)
+        })
     }
 
     fn ask_secret(&mut self, question: &str) -> Result<Secret<String>, Failure> {
-        let silence = Silence::on(&self.output).map_err(|why| unreadable("the terminal", &why))?;
+        let silenced = self.interrupt.silence(&self.output);
+        let silenced = silenced.map_err(|why| unreadable("the terminal", &why))?;
         let answer = self.ask(question).map(Secret::new);
-        drop(silence);
+        drop(silenced);
         let answer = answer?;
         let text = answer.expose().trim_end_matches(['\n', '\r']);
         if text.is_empty() {
@@ -113,13 +126,13 @@ impl Terminal {
 
 /// Turns off a terminal's echo until it is dropped. Not `rpassword`: it replaces bytes that are not UTF-8 and
 /// drops control characters, which changes the password, and leaves the terminal raw after Ctrl-C.
-struct Silence {
+pub(super) struct Silence {
     terminal: File,
     before: Termios,
 }
 
 impl Silence {
-    fn on(terminal: &File) -> io::Result<Self> {
+    pub(super) fn on(terminal: &File) -> io::Result<Self> {
         let terminal = terminal.try_clone()?;
         let before = tcgetattr(&terminal)?;
         let mut silent = before.clone();

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use health::{Health, Phase};
-pub use signals::{Signal, Signals, survive_file_size_limit};
+pub use signals::{Signal, Signals, block_sent_faults, survive_file_size_limit};
 
 /// Initial and maximum delay before a task that ended is restarted.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));

@@ -16,7 +16,7 @@ use store::audit_db::{Cursor, Record};
 use super::super::progress::Progress;
 use super::super::user::rows::{Format, table_row};
 use super::tail::short_actor;
-use super::{Failure, Output, PAGE, Trail, Which};
+use super::{Failure, Global, Output, PAGE, Trail, Which};
 use crate::config::Config;
 
 /// Columns of a table; `event` is the whole event as JSON.
@@ -44,15 +44,15 @@ pub(in crate::cli) struct Export {
 }
 
 impl Export {
-    pub(super) async fn run(self, config: &Config, out: &mut Output) -> Result<(), Failure> {
+    pub(super) async fn run(self, given: (&Global, &Config), out: &mut Output) -> Result<(), Failure> {
         let to_output = self.out == Path::new("-");
         let format = Format::of(self.format, &self.out).or(to_output.then_some(Format::Jsonl));
         let format = format.ok_or_else(|| {
             Failure::usage("the file's name does not show the format: give --format jsonl or csv")
         })?;
 
-        let trail = Trail::open(config).await?;
-        let mut details = self.which.open_details(config, &trail, false).await?;
+        let trail = Trail::open(given.1).await?;
+        let mut details = self.which.open_details(given, &trail, false).await?;
         if to_output {
             let mut to = BufWriter::new(io::stdout().lock());
             self.write(&trail, &mut details, format, &mut to, Failure::from).await?;

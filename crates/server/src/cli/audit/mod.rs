@@ -71,7 +71,7 @@ impl Which {
     /// recorded. With `--sealed`, or without a master key, details stay encrypted and there is no event.
     async fn open_details(
         &self,
-        config: &Config,
+        (global, config): (&Global, &Config),
         trail: &Trail,
         follow: bool,
     ) -> Result<DetailReader, Failure> {
@@ -79,7 +79,7 @@ impl Which {
             return Ok(details::sealed(trail));
         }
         // The commands' journal is closed again before anything is read: other commands wait for their turn.
-        let command = CommandContext::open(config.clone(), IfMissing::Fail).await?;
+        let command = CommandContext::open(global, config.clone(), IfMissing::Fail).await?;
         command.ensure_auditable().await?;
         let only = self.kind.clone();
         command.note(Event::AuditRead { user: self.user.map(UserUuid), only, follow });
@@ -102,8 +102,8 @@ impl AuditCommand {
     pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
         let config = configure(global)?;
         match self {
-            Self::Tail(tail) => tail.run(&config, out).await,
-            Self::Export(export) => export.run(&config, out).await,
+            Self::Tail(tail) => tail.run((global, &config), out).await,
+            Self::Export(export) => export.run((global, &config), out).await,
             Self::Verify(verify) => verify.run(&config, out).await,
         }
     }

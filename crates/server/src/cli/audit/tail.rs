@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 use store::audit_db::{Audit, Cursor, Filter, Record};
 
-use super::{Failure, Output, PAGE, Trail, Which};
+use super::{Failure, Global, Output, PAGE, Trail, Which};
 use crate::config::Config;
 
 /// Interval between queries for new events.
@@ -28,9 +28,9 @@ pub(in crate::cli) struct Tail {
 }
 
 impl Tail {
-    pub(super) async fn run(self, config: &Config, out: &mut Output) -> Result<(), Failure> {
-        let trail = Trail::open(config).await?;
-        let mut details = self.which.open_details(config, &trail, self.follow).await?;
+    pub(super) async fn run(self, given: (&Global, &Config), out: &mut Output) -> Result<(), Failure> {
+        let trail = Trail::open(given.1).await?;
+        let mut details = self.which.open_details(given, &trail, self.follow).await?;
         let filter = self.which.filter();
         let newest = trail.audit.latest(&filter, 1).await?.first().map(|newest| newest.at);
         let begin = newest.map_or(filter.from, |newest| newest.minus(LATE).max(filter.from));

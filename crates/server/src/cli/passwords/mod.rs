@@ -61,12 +61,13 @@ impl PasswordsCommand {
 }
 
 async fn unseal(global: &Global, out: &mut Output) -> Result<(), Failure> {
-    let command = CommandContext::open(configure(global)?, IfMissing::Fail).await?;
+    let command = CommandContext::open(global, configure(global)?, IfMissing::Fail).await?;
     command.ensure_auditable().await?;
     let mut lease = command.lease();
     let ctx = &mut command.op_context(&mut lease);
     let mut next = Some(Place::default());
     while let Some(place) = next {
+        global.interrupt.check()?;
         next = pepper::unseal(ctx, place).await?;
     }
     Ok(out.tell(

@@ -11,6 +11,7 @@ use clap::Args;
 use model::UserId;
 use serde_json::{Value, json};
 
+use super::super::interrupt::Interrupt;
 use super::super::progress::Progress;
 use super::super::{Failure, Output};
 use super::PAGE;
@@ -33,7 +34,12 @@ pub(in crate::cli) struct Export {
 }
 
 impl Export {
-    pub(in crate::cli) async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
+    pub(in crate::cli) async fn run(
+        self,
+        interrupt: &Interrupt,
+        ctx: &mut OpContext<'_>,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
         let to_output = self.file == Path::new("-");
         let format =
             Format::of(self.format, &self.file).or(to_output.then_some(Format::Jsonl)).ok_or_else(|| {
@@ -42,7 +48,7 @@ impl Export {
 
         if to_output {
             let mut to = BufWriter::new(io::stdout().lock());
-            self.write(ctx, format, &mut to, Failure::from).await?;
+            self.write((interrupt, ctx), format, &mut to, Failure::from).await?;
             return Ok(());
         }
 
@@ -56,7 +62,7 @@ impl Export {
             .map_err(unwritable)?;
 
         let mut to = BufWriter::new(file);
-        match self.write(ctx, format, &mut to, unwritable).await {
+        match self.write((interrupt, ctx), format, &mut to, unwritable).await {
             Ok(users) => {
                 to.get_ref().sync_all().map_err(unwritable)?;
                 let file = self.file.display().to_string();
@@ -76,7 +82,7 @@ impl Export {
     /// Writes every account; returns their count.
     async fn write(
         &self,
-        ctx: &mut OpContext<'_>,
+        (interrupt, ctx): (&Interrupt, &mut OpContext<'_>),
         format: Format,
         to: &mut impl Write,
         failed: impl Fn(io::Error) -> Failure,
@@ -91,6 +97,7 @@ impl Export {
         let (mut after, mut users) = (UserId(0), 0);
 
         loop {
+            interrupt.check()?;
             let page = account::export_page(ctx, after, PAGE).await?;
             // Returns the connection to the pool while the page is written, which may be slow.
             ctx.lease.park();

@@ -11,9 +11,8 @@ use protocol::wire::password_hash::FirebaseProject;
 use serde_json::{Value, json};
 
 use super::super::command_context::CommandContext;
-use super::super::interrupt::Interrupt;
 use super::super::progress::Progress;
-use super::super::{Failure, Output};
+use super::super::{Failure, Global, Output};
 use super::rows::{Format, Rows};
 use crate::app::bootstrap::IfMissing;
 use crate::config::Config;
@@ -56,7 +55,12 @@ struct Tally {
 }
 
 impl Import {
-    pub(in crate::cli) async fn run(self, config: Config, out: &mut Output) -> Result<(), Failure> {
+    pub(in crate::cli) async fn run(
+        self,
+        global: &Global,
+        config: Config,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
         let format = Format::of(self.format, &self.file).ok_or_else(|| {
             Failure::usage("the file's name does not show the format: give --format jsonl or csv")
         })?;
@@ -65,14 +69,11 @@ impl Import {
         let name = self.file.display();
         let mut rows = Rows::open(from, format)
             .map_err(|why| Failure::failed(format!("{name} cannot be read: {why}")))?;
-        let command =
-            CommandContext::open(config, if self.dry_run { IfMissing::Fail } else { IfMissing::Create })
-                .await?;
+        let missing = if self.dry_run { IfMissing::Fail } else { IfMissing::Create };
+        let command = CommandContext::open(global, config, missing).await?;
         if !self.dry_run {
             command.ensure_auditable().await?;
         }
-        let interrupt = Interrupt::watch()
-            .map_err(|why| Failure::failed(format!("the signal handlers cannot be installed: {why}")))?;
         let mut report = self.report.as_deref().map(Report::create).transpose()?;
         let mut lease = command.lease();
         let ctx = &mut command.op_context(&mut lease);
@@ -83,11 +84,8 @@ impl Import {
         // When the file cannot be read to its end, the rows before that are still imported.
         let mut ended = Ok(());
         loop {
-            if let Some(status) = interrupt.status() {
-                ended = Err(Failure::interrupted(
-                    status,
-                    "a signal stopped the import; run it again, and it goes on with the other rows",
-                ));
+            if let Err(stopped) = global.interrupt.check() {
+                ended = Err(stopped.and("run the import again, and it goes on with the other rows"));
                 break;
             }
             let row = match rows.next() {

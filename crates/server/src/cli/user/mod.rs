@@ -14,6 +14,7 @@ use store::queries::user::{State, User};
 use self::export::Export;
 use self::import::Import;
 use super::command_context::{CommandContext, configure};
+use super::interrupt::Interrupt;
 use super::secret::{PasswordArgs, confirm};
 use super::{Failure, Global, Output};
 use crate::app::bootstrap::IfMissing;
@@ -119,8 +120,8 @@ impl UserCommand {
     pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
         let config = configure(global)?;
         if let Self::Add(add) = self {
-            let password = add.password.read(&add.email)?;
-            let command = CommandContext::open(config, IfMissing::Create).await?;
+            let password = add.password.read(&global.interrupt, &add.email)?;
+            let command = CommandContext::open(global, config, IfMissing::Create).await?;
             command.ensure_auditable().await?;
             let mut lease = command.lease();
             let mut ctx = command.op_context(&mut lease);
@@ -132,9 +133,9 @@ impl UserCommand {
         }
 
         if let Self::Import(import) = self {
-            return import.run(config, out).await;
+            return import.run(global, config, out).await;
         }
-        let command = CommandContext::open(config, IfMissing::Fail).await?;
+        let command = CommandContext::open(global, config, IfMissing::Fail).await?;
         if !matches!(self, Self::List(_) | Self::Show(_)) {
             command.ensure_auditable().await?;
         }
@@ -143,18 +144,18 @@ impl UserCommand {
         let ctx = &mut command.op_context(&mut lease);
         match self {
             Self::Add(_) | Self::Import(_) => Ok(()),
-            Self::List(list) => list.run(ctx, out).await,
+            Self::List(list) => list.run(&global.interrupt, ctx, out).await,
             Self::Show(who) => {
                 let user = who.find(ctx).await?;
                 account::showing(ctx, &user);
                 Ok(out.fields(&FIELDS, &value(&user))?)
             }
             Self::SetRole(set) => set.run(ctx, out).await,
-            Self::SetPassword(set) => set.run(ctx, out).await,
+            Self::SetPassword(set) => set.run(&global.interrupt, ctx, out).await,
             Self::Activate(who) => set_state(&who, ctx, out, true).await,
             Self::Deactivate(who) => set_state(&who, ctx, out, false).await,
-            Self::Delete(delete) => delete.run(ctx, out).await,
-            Self::Export(export) => export.run(ctx, out).await,
+            Self::Delete(delete) => delete.run(&global.interrupt, ctx, out).await,
+            Self::Export(export) => export.run(&global.interrupt, ctx, out).await,
         }
     }
 }
@@ -169,12 +170,18 @@ impl Who {
 }
 
 impl List {
-    async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
+    async fn run(
+        self,
+        interrupt: &Interrupt,
+        ctx: &mut OpContext<'_>,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
         account::begin_list(ctx);
         let mut left = self.limit.map_or(i64::MAX, i64::from);
         let mut after = UserId(self.after);
         let mut users = Vec::new();
         while left > 0 {
+            interrupt.check()?;
             let wanted = left.min(PAGE);
             let page = account::page(ctx, after, wanted).await?;
             let read = i64::try_from(page.len()).unwrap_or(wanted);
@@ -198,11 +205,16 @@ impl SetRole {
 }
 
 impl SetPassword {
-    async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
+    async fn run(
+        self,
+        interrupt: &Interrupt,
+        ctx: &mut OpContext<'_>,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
         let user = self.who.find(ctx).await?;
         // Returns the connection to the pool while the operator types.
         ctx.lease.park();
-        let password = self.password.read(&name(&user))?;
+        let password = self.password.read(interrupt, &name(&user))?;
         account::set_password(ctx, &user, &password).await?;
         let text = format!("user {} has a new password; its sessions were ended", name(&user));
         tell(ctx, out, &user, &text).await
@@ -210,10 +222,15 @@ impl SetPassword {
 }
 
 impl Delete {
-    async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
+    async fn run(
+        self,
+        interrupt: &Interrupt,
+        ctx: &mut OpContext<'_>,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
         let user = self.who.find(ctx).await?;
         ctx.lease.park();
-        confirm(self.yes, &format!("User {} will be erased permanently.", name(&user)))?;
+        confirm(interrupt, self.yes, &format!("User {} will be erased permanently.", name(&user)))?;
         account::delete(ctx, &user).await?;
         tell(ctx, out, &user, &format!("user {} was erased", name(&user))).await
     }
