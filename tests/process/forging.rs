@@ -248,6 +248,43 @@ async fn a_journal_that_was_removed_is_missed() {
 }
 
 #[tokio::test]
+async fn files_of_a_journal_that_the_other_one_states_are_missed_also_without_the_database() {
+    // given an older copy of the commands' journal, which is signed to its end
+    let setup = Setup::sqlite();
+    let place = Place::of(&setup, None);
+    let mut node = setup.start();
+    node.member("alice").await;
+    setup.command(&["user", "set-role", "alice@example.com", "admin"]);
+    setup.wait_for("role_changed", 1);
+    let commands = setup.folder.path().join("gatewright-data/audit/cli/journal");
+    let older: Vec<_> = std::fs::read_dir(&commands).unwrap().map(|file| file.unwrap().path()).collect();
+    let older: Vec<_> = older.into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect();
+    setup.command(&["user", "set-role", "alice@example.com", "basic_user"]);
+    setup.wait_for("role_changed", 2);
+    node.server.terminate();
+    let trail = Trail { setup, place };
+    trail.passes(&["--offline"]);
+
+    // when it is put back, then the server's journal states later records
+    for (bytes, path) in older {
+        std::fs::write(path, bytes).unwrap();
+    }
+    trail.fails(&["--offline"], "the tail was cut");
+
+    // when it is removed whole, then the database knows it, and else it is missing
+    let id = trail.id(trail.journal("cli/journal"));
+    std::fs::remove_dir_all(commands.parent().unwrap()).unwrap();
+    trail.passes(&[]);
+    let told = trail.setup.command(&["audit", "verify", "--offline"]);
+    assert!(told.contains("which is not in the files"), "{told}");
+    trail.place.run(&format!(
+        "DELETE FROM gw.audit_events WHERE journal = {id}; \
+         DELETE FROM gw.audit_heads WHERE journal = {id}; DELETE FROM gw.audit_journals WHERE id = {id}"
+    ));
+    trail.fails(&[], "a signed checkpoint of journal");
+}
+
+#[tokio::test]
 async fn a_killed_server_and_a_new_one_leave_a_trail_that_verifies() {
     let setup = Setup::sqlite();
     let mut node = setup.start();

@@ -1,7 +1,6 @@
 //! The chain as the database has it.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use journal::{Chain, Checker, Checkpoint, Fault, Hash, Head, JournalId, Kind, Record, Time};
 use model::Now;
@@ -11,10 +10,11 @@ use store::audit_db::{self, Audit};
 use super::coverage::{Coverage, follow};
 use super::finding::{Checked, Finding, Note, RowFault, SetAside, Source, Unvouched};
 use super::set_aside::{DeadLetters, Found};
+use super::stated::Stated;
 use super::{Known, Signatures, VerifyError};
 use crate::dead_letters::Refused;
 use crate::record::row::{self, signed};
-use crate::statement::{Statement, kept_claim, latest_checkpoint};
+use crate::statement::kept_claim;
 
 /// Rows that are read at once.
 const PAGE: i64 = 500;
@@ -102,69 +102,6 @@ fn begin(checked: &mut Checked, journal: &audit_db::Journal, signatures: &Signat
     let proof = journal.kept_proof.as_deref().unwrap_or_default();
     if signatures.are_checked() && !signatures.confirm(Purpose::AuditKept, &claim, proof) {
         checked.unvouched.push(Unvouched::Kept(journal.kept.sequence.unsigned_abs()));
-    }
-}
-
-/// What signed checkpoints say of the journals in the database.
-#[derive(Default)]
-struct Stated(HashMap<JournalId, (Head, JournalId)>);
-
-impl Stated {
-    /// Takes what a checkpoint with a right signature says: the furthest record of each journal counts.
-    fn take(&mut self, checkpoint: &Checkpoint) {
-        for head in Statement::parse(&checkpoint.statement).unwrap_or_default().journals {
-            let furthest = self.0.entry(head.journal).or_insert((head, checkpoint.head.journal));
-            if furthest.0.sequence < head.sequence {
-                *furthest = (head, checkpoint.head.journal);
-            }
-        }
-    }
-
-    /// Takes what the latest checkpoint in a directory says.
-    fn read(&mut self, directory: &Path, signatures: &Signatures) -> Result<(), VerifyError> {
-        let latest = latest_checkpoint(directory);
-        let latest = latest.map_err(|why| VerifyError::Directory(directory.to_owned(), why))?;
-        if let Some(checkpoint) = latest.filter(|latest| signatures.are_right(latest)) {
-            self.take(&checkpoint);
-        }
-        Ok(())
-    }
-
-    /// Compares it with the rows.
-    async fn compare(
-        &self,
-        audit: &Audit,
-        journals: &[audit_db::Journal],
-        all: &mut Vec<Checked>,
-    ) -> Result<(), VerifyError> {
-        for (id, (stated, by)) in &self.0 {
-            let known = journals.iter().find(|journal| journal.id == id.0);
-            let sequence = signed(stated.sequence);
-            let is_there = match known {
-                // Retention has removed it, as a signed statement says.
-                Some(journal) if sequence <= journal.kept.sequence => true,
-                Some(journal) if sequence > journal.shipped.sequence => false,
-                Some(_) => {
-                    let before = (sequence.saturating_sub(1), Now::from_micros(i64::MAX));
-                    let found = audit.chain(id.0, before, 1).await?;
-                    // A row that is missing is a finding of its own, or was set aside.
-                    found.first().is_none_or(|row| row.sequence != sequence || row.hash == stated.hash.0)
-                }
-                None => false,
-            };
-            if is_there {
-                continue;
-            }
-
-            let finding = Finding::Stated { sequence: stated.sequence, by: *by };
-            if let Some(checked) = all.iter_mut().find(|checked| checked.journal == Some(*id)) {
-                checked.finding.get_or_insert(finding);
-            } else {
-                let missing = Checked::new(Some(*id), Source::Database);
-                all.push(Checked { finding: Some(finding), ..missing });
-            }
-        }
-        Ok(())
     }
 }
 

@@ -8,12 +8,14 @@ use store::audit_db::Audit;
 
 use super::coverage::{Coverage, follow};
 use super::finding::{Checked, Finding, Note, Source};
+use super::stated::Stated;
 use super::{Known, VerifyError, database};
 
 /// Verifies the journals in `directories`, the server's first.
 ///
-/// With a database, the files are compared with what the node of the name `node` shipped there. `progress`
-/// gets the bytes that are done and those of the whole journal.
+/// What the latest signed checkpoint of one of them states of another one has to be there. With a database,
+/// the files are compared with what the node of the name `node` shipped there, and a stated journal that is
+/// neither in the files nor there is missing. `progress` gets the bytes that are done and those of the whole journal.
 ///
 /// # Errors
 /// When files cannot be read, or the database does not answer.
@@ -26,6 +28,11 @@ pub async fn verify(
 ) -> Result<Vec<Checked>, VerifyError> {
     let mut met = vec![false; known.named.len()];
     let mut all = Vec::new();
+    let mut stated = Stated::default();
+    for directory in directories {
+        // A directory that cannot be read is a finding below.
+        let _ = stated.read(directory, &known.signatures);
+    }
 
     for directory in directories {
         let Some(start) = beginning(directory)? else {
@@ -41,6 +48,7 @@ pub async fn verify(
             heads.push(*head);
             *met = true;
         }
+        heads.extend(stated.of(journal));
         if let Some(audit) = audit {
             heads.extend(database::known_heads(audit, journal, &known.signatures).await?);
         }
@@ -66,6 +74,7 @@ pub async fn verify(
         let missing: Vec<_> = missing.into_iter().filter(|one| !is_there(one.journal)).collect();
         all.extend(missing);
     }
+    stated.compare_files(audit, &mut all).await?;
     Ok(all)
 }
 

@@ -171,6 +171,11 @@ pub enum Note {
     RowsRemoved,
     /// The files were not compared with the database.
     NotCompared,
+    /// A signed checkpoint states a journal that is not in the files, and the database was not asked.
+    StatesAnother {
+        /// That journal.
+        journal: JournalId,
+    },
     /// There is no record in the directory.
     Empty,
     /// There is no key to check signatures with: the chain proves only that it is consistent in itself.
@@ -203,6 +208,11 @@ impl fmt::Display for Note {
             }
             Self::RowsRemoved => f.write_str("older records were removed, and what they held is not proved"),
             Self::NotCompared => f.write_str("the database was not asked what it knows"),
+            Self::StatesAnother { journal } => write!(
+                f,
+                "it states journal {journal}, which is not in the files; the database was not asked whether \
+                 it is another node's"
+            ),
             Self::Empty => f.write_str("there is no record in it"),
             Self::NothingVouched => f.write_str(
                 "nothing is vouched for: without a key, only the chain was checked, which can be \

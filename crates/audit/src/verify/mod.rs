@@ -9,6 +9,7 @@ pub mod files;
 mod finding;
 pub mod heads;
 mod set_aside;
+mod stated;
 
 use std::fmt;
 use std::io;
