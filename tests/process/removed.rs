@@ -75,6 +75,43 @@ async fn records_that_are_cut_off_while_the_server_runs_are_told_as_lost() {
 }
 
 #[tokio::test]
+async fn a_trails_database_that_is_removed_while_the_server_runs_is_noticed_and_written_again() {
+    for (removed, moved) in
+        [(&["", "-wal", "-shm"][..], false), (&[""], false), (&["-wal"], false), (&[""], true)]
+    {
+        // given a server at work
+        let setup = Setup::sqlite();
+        let mut node = setup.start();
+        node.member("alice").await;
+        setup.wait_for("login_succeeded", 1);
+        setup.command(&["user", "set-role", "alice@example.com", "admin"]);
+        setup.wait_for("role_changed", 1);
+        let trail = store::audit_db::trail_path(&setup.folder.path().join("gatewright-data/gatewright.db"));
+        // It has looked at the log once.
+        until(PATIENCE, "nothing is degraded", async || degraded(&node).await == Value::Null).await;
+
+        // when files of the trail in the database are gone
+        for rest in removed {
+            let path = PathBuf::from(format!("{}{rest}", trail.display()));
+            let to = path.with_extension("moved");
+            if moved { fs::rename(path, to) } else { fs::remove_file(path) }.unwrap();
+        }
+
+        // then the server says so without being used, and ships again what its journals have
+        node.server.wait_for_line("the file of the audit trail was removed or replaced");
+        setup.wait_for("login_succeeded", 1);
+        setup.wait_for("role_changed", 1);
+        assert_eq!(node.log_in("alice").await.status, 200);
+        setup.wait_for("login_succeeded", 2);
+        until(PATIENCE, "nothing is degraded", async || degraded(&node).await == Value::Null).await;
+        node.server.terminate();
+        for arguments in [&["audit", "verify"][..], &["audit", "verify", "--database"]] {
+            setup.command(arguments);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_trail_that_was_removed_as_a_whole_is_missed_by_the_next_start() {
     // given a realm that has been served for long
     let setup = Setup::sqlite();

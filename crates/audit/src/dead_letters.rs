@@ -69,6 +69,23 @@ pub struct Refused {
     pub reason: String,
 }
 
+impl DeadLetter {
+    /// What the log says of records that are lost; `None` where they are whole.
+    pub(crate) fn loss(&self) -> Option<String> {
+        match self {
+            Self::Refused(_) => None,
+            Self::Unreadable { journal, from, to, reason, .. } => Some(format!(
+                "records {from} to {to} of the audit journal {journal} cannot be read and are lost, because \
+                 its file was damaged or changed: {reason}"
+            )),
+            Self::Lost { journal, shipped, reason, .. } => Some(format!(
+                "the files of the audit journal {journal} are not those of which record {shipped} was \
+                 shipped: {reason}"
+            )),
+        }
+    }
+}
+
 impl Refused {
     /// The dead letter of a row.
     pub(super) fn of(row: &audit_db::Record, why: &str) -> Self {

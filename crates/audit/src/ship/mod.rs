@@ -214,6 +214,7 @@ impl<S: Sink> Shipper<S> {
     }
 
     async fn ship(&self, state: &mut ShipperState, ctx: &mut ShipContext<'_>) -> Result<Progress, ShipError> {
+        self.sink.check()?;
         let open = match state.open.take() {
             None => self.begin(state).await?,
             open => open,
@@ -343,6 +344,9 @@ impl<S: Sink> Shipper<S> {
 
     async fn set_aside(&self, letter: DeadLetter) -> Result<(), ShipError> {
         let count = letter.records();
+        if let Some(what) = letter.loss() {
+            tracing::error!(job = self.settings.name, "{what}");
+        }
         let letter = match &self.settings.voucher {
             Some(voucher) => letter.signed(voucher),
             None => letter,

@@ -1,6 +1,7 @@
 //! The database as a sink.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::Now;
@@ -22,12 +23,14 @@ const ROUNDS: u32 = 60;
 pub struct Database {
     audit: Arc<Audit>,
     voucher: Arc<Voucher>,
+    /// How often its file was lost, as far as this sink has told.
+    lost: AtomicU64,
 }
 
 impl Database {
     /// The trail in the database. `voucher` signs where its rows begin, and is told what has arrived.
     pub fn new(audit: Arc<Audit>, voucher: Arc<Voucher>) -> Self {
-        Self { audit, voucher }
+        Self { audit, voucher, lost: AtomicU64::new(0) }
     }
 
     fn prove(&self) -> Prove {
@@ -37,6 +40,14 @@ impl Database {
 }
 
 impl Sink for Database {
+    fn check(&self) -> Result<(), SinkError> {
+        let lost = self.audit.files_lost();
+        if self.lost.swap(lost, Ordering::Relaxed) == lost {
+            return Ok(());
+        }
+        Err(store::Error::Unavailable("the file of the audit trail was removed or replaced".into()).into())
+    }
+
     async fn resume(&self, journal: [u8; 16]) -> Result<Option<Place>, SinkError> {
         Ok(self.audit.journal(journal).await?.map(|journal| journal.shipped))
     }

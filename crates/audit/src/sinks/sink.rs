@@ -9,6 +9,12 @@ use store::audit_db::{Place, Shipment, Shipped};
 
 /// Accepts batches of records and stores the offset of each journal.
 pub trait Sink: Send + Sync + 'static {
+    /// Whether what was stored is still there, as far as that is known at once. After a failure the offsets
+    /// are read again.
+    fn check(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// The stored offset of a journal; `None` where there is none.
     fn resume(&self, journal: [u8; 16]) -> impl Future<Output = Result<Option<Place>, SinkError>> + Send;
 

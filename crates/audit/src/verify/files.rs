@@ -15,7 +15,8 @@ use super::{Known, VerifyError, database};
 ///
 /// What the latest signed checkpoint of one of them states of another one has to be there. With a database,
 /// the files are compared with what the node of the name `node` shipped there, and a stated journal that is
-/// neither in the files nor there is missing. `progress` gets the bytes that are done and those of the whole journal.
+/// neither in the files nor there is missing. `progress` gets the bytes that are done and those of the whole
+/// journal.
 ///
 /// # Errors
 /// When files cannot be read, or the database does not answer.

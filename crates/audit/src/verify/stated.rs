@@ -96,8 +96,9 @@ impl Stated {
                 }
                 Some(_) => {}
                 None => {
-                    let by = all.iter_mut().find(|checked| checked.journal == Some(*by));
-                    by.into_iter().for_each(|by| by.notes.push(Note::StatesAnother { journal: *id }));
+                    if let Some(by) = all.iter_mut().find(|checked| checked.journal == Some(*by)) {
+                        by.notes.push(Note::StatesAnother { journal: *id });
+                    }
                 }
             }
         }

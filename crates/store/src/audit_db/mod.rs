@@ -245,6 +245,15 @@ impl Audit {
         }))
     }
 
+    /// How often the file of the trail, which the embedded database has, was found to be removed or replaced
+    /// while it was open. This call looks at it; the next use opens the one that is there, or a new one.
+    pub fn files_lost(&self) -> u64 {
+        match &self.0 {
+            Engine::Postgres(_) => 0,
+            Engine::Sqlite(sqlite) => sqlite.lost(),
+        }
+    }
+
     /// Finds a journal; `None` before its first record.
     ///
     /// # Errors

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use model::Now;
@@ -15,7 +17,7 @@ use uuid::Uuid;
 
 use super::sql::{self, call, uuid};
 use super::{Place, Prove, Record, Retired, Shipment, Shipped};
-use crate::sqlite::{Connection, Text, create, sort};
+use crate::sqlite::{Connection, OpenedFile, Text, create, sort};
 use crate::statement::RawCall;
 use crate::value::{Row, Value};
 use crate::{Error, Settings};
@@ -44,7 +46,18 @@ pub(super) struct SqliteAudit {
     path: PathBuf,
     limit: Duration,
     wait: Duration,
-    thread: std::sync::Mutex<Option<SyncSender<Job>>>,
+    thread: Mutex<Option<Running>>,
+    /// How often the file was found to be removed or replaced.
+    lost: AtomicU64,
+}
+
+/// The thread with the open file.
+#[derive(Debug)]
+struct Running {
+    /// `None` where the thread has been told to end.
+    jobs: Option<SyncSender<Job>>,
+    thread: JoinHandle<()>,
+    file: OpenedFile,
 }
 
 /// The path of the trail's file, beside the database file.
@@ -56,7 +69,7 @@ pub fn trail_path(database: &Path) -> PathBuf {
 impl SqliteAudit {
     pub(super) fn new(database: &Path, settings: &Settings) -> Self {
         let (limit, wait) = (settings.statement_timeout, settings.acquire_timeout);
-        Self { path: trail_path(database), limit, wait, thread: std::sync::Mutex::default() }
+        Self { path: trail_path(database), limit, wait, thread: Mutex::default(), lost: AtomicU64::new(0) }
     }
 
     pub(super) async fn run(&self, calls: Vec<RawCall>) -> Result<Vec<Vec<Row>>, Error> {
@@ -109,24 +122,55 @@ impl SqliteAudit {
         }
     }
 
-    fn submit(&self, job: Job) -> Result<(), Error> {
-        let mut thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let sender = match thread.take() {
-            Some(sender) => sender,
-            None => self.start()?,
-        };
-        let sent = sender.try_send(job);
-        if matches!(sent, Err(std::sync::mpsc::TrySendError::Disconnected(_))) {
-            return Err(Error::Unavailable("the trail's thread ended".into()));
+    /// Looks whether the open file is still the one at its path; returns how often it was not. Then it is
+    /// closed, and the next use opens the one that is there, or a new one.
+    pub(super) fn lost(&self) -> u64 {
+        let mut thread = self.thread();
+        if let Some(running) = &mut *thread
+            && running.jobs.is_some()
+            && !running.file.is_in_place()
+        {
+            let path = self.path.display();
+            tracing::error!(
+                %path,
+                "the file of the audit trail was removed or replaced; the one that is there, or a new one, \
+                 gets what the journals of this node have"
+            );
+            running.jobs = None;
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
-        *thread = Some(sender);
-        sent.map_err(|_| Error::Unavailable("the trail's thread has too much to do".into()))
+        self.lost.load(Ordering::Relaxed)
     }
 
-    fn start(&self) -> Result<SyncSender<Job>, Error> {
+    fn thread(&self) -> MutexGuard<'_, Option<Running>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn submit(&self, job: Job) -> Result<(), Error> {
+        let mut thread = self.thread();
+        let running = match thread.take() {
+            // Two connections to one path, of which one has another file, would remove each other's log.
+            Some(Running { jobs: None, thread: ending, file }) if !ending.is_finished() => {
+                *thread = Some(Running { jobs: None, thread: ending, file });
+                return Err(Error::Unavailable("the trail's file is being closed".into()));
+            }
+            Some(Running { jobs: None, .. }) | None => self.start()?,
+            Some(running) => running,
+        };
+        let sent = running.jobs.as_ref().map(|jobs| jobs.try_send(job));
+        if matches!(sent, None | Some(Err(TrySendError::Disconnected(_)))) {
+            return Err(Error::Unavailable("the trail's thread ended".into()));
+        }
+        *thread = Some(running);
+        let full = |_| Error::Unavailable("the trail's thread has too much to do".into());
+        sent.map_or(Ok(()), |sent| sent.map_err(full))
+    }
+
+    fn start(&self) -> Result<Running, Error> {
         let connection = open(&self.path, self.limit)?;
+        let file = OpenedFile::of(&self.path);
         let (sender, jobs) = sync_channel(WAITING);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("sqlite audit".into())
             .spawn(move || {
                 // Batch scheduling yields to request threads; where it is refused, the thread runs at normal
@@ -135,7 +179,7 @@ impl SqliteAudit {
                 work(connection, &jobs);
             })
             .map_err(|error| Error::Unavailable(error.to_string()))?;
-        Ok(sender)
+        Ok(Running { jobs: Some(sender), thread, file })
     }
 }
 

@@ -2,13 +2,13 @@
 
 pub(crate) mod connection;
 mod migrate;
+mod opened_file;
 mod texts;
 mod writer;
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runtime::audit::PendingAudit;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 
 pub(crate) use connection::{Connection, sort};
 pub(crate) use migrate::{create, migrate};
+pub(crate) use opened_file::OpenedFile;
 pub(crate) use texts::Text;
 use texts::Texts;
 pub(crate) use writer::Lane;
@@ -51,10 +52,7 @@ const WRITES: usize = 1024;
 /// One database file.
 pub(crate) struct Database {
     path: Box<Path>,
-    /// Device and number of the opened file.
-    file: Option<(u64, u64)>,
-    /// The same of its write-ahead log, which is there while the file is open.
-    log: OnceLock<(u64, u64)>,
+    file: OpenedFile,
     texts: Texts,
     readers: Mutex<Vec<Connection>>,
     request: Arc<Semaphore>,
@@ -76,8 +74,7 @@ impl Database {
         let writer = Writer::start(connection)?;
         Ok(Arc::new(Self {
             path: path.into(),
-            file: identity(path),
-            log: OnceLock::new(),
+            file: OpenedFile::of(path),
             texts,
             readers: Mutex::default(),
             request: Arc::new(Semaphore::new(settings.request)),
@@ -96,19 +93,9 @@ impl Database {
         self.trips.load(Ordering::Relaxed)
     }
 
-    /// Whether the opened file and its log are still those at their paths: in others every write would be
-    /// lost. The first call that finds the log remembers it.
+    /// See [`OpenedFile::is_in_place`].
     pub(crate) fn is_in_place(&self) -> bool {
-        if self.file.is_none() {
-            return true;
-        }
-        let mut log = self.path.as_os_str().to_owned();
-        log.push("-wal");
-        let has_log = match identity(Path::new(&log)) {
-            Some(found) => *self.log.get_or_init(|| found) == found,
-            None => self.log.get().is_none(),
-        };
-        has_log && identity(&self.path) == self.file
+        self.file.is_in_place()
     }
 
     /// Whether the writer's thread runs.
@@ -244,10 +231,6 @@ impl Database {
 }
 
 /// The device and number of a file; `None` where there is none.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
-}
-
 /// An acquired read connection; dropping it returns it.
 pub(crate) struct Reader {
     conn: Option<Connection>,

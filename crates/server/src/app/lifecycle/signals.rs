@@ -10,7 +10,8 @@
 //!   They mean nothing here, and tools send them to servers to which they mean "reopen the log" or "print the
 //!   state".
 //! - SIGSYS is blocked. So one that is sent has no effect, while one that the kernel raises, because a filter
-//!   of seccomp refuses a call, ends the process all the same: it must not go on as if the call had succeeded.
+//!   of seccomp refuses a call, ends the process all the same: it must not go on as if the call had
+//!   succeeded.
 //! - SIGQUIT and SIGABRT end the process at once, which is what they are sent for, and so do SIGILL, SIGTRAP,
 //!   SIGBUS, SIGFPE and SIGSEGV, which faults raise.
 
