@@ -10,6 +10,7 @@ use testkit::http::Response;
 use testkit::postgres::{Database, rows};
 
 use crate::node::{Node, PASSWORD, Setup, database, pair, until};
+use crate::tampering::Place;
 
 const OTHER: &str = "Another-Fine-Pass-7";
 
@@ -264,4 +265,77 @@ async fn a_node_whose_journal_is_not_given_stops_the_recovery() {
     let left = setup.start();
     assert_eq!(left.refresh(&refresh).await.status, 401);
     assert_eq!(left.log_in("alice").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_of_a_machine_without_a_server_are_in_force_again_however_their_folder_is_named() {
+    // Given a machine on which only commands run, beside a node.
+    let database = database();
+    let mut server = Restorable { setup: Setup::postgres(database.url()), database: Some(database) };
+    let beside = server.setup.beside();
+    let mut node = server.setup.start();
+    node.member("alice").await;
+    node.server.terminate();
+    server.back_up();
+    beside.command(&["user", "deactivate", "alice@example.com"]);
+
+    // When the backup is restored, then each name of the folder gives its journal.
+    server.restore();
+    let data = beside.folder.path().join("gatewright-data");
+    for folder in [data.clone(), data.join("audit"), data.join("audit/cli")] {
+        let done = server.recover(&["--plan", "--journal", folder.to_str().unwrap()]);
+        assert_eq!(done["deactivated"], 1, "{}: {done}", folder.display());
+    }
+    let other = server.setup.ask(&["recover", "--journal", beside.folder.path().to_str().unwrap()]);
+    assert_eq!(other.status.code(), Some(2), "{}", other.stderr);
+    assert!(other.stderr.contains("neither a data directory nor"), "{}", other.stderr);
+}
+
+#[tokio::test]
+async fn a_clock_behind_the_newest_time_of_the_database_stops_the_recovery() {
+    // Given a database whose newest time is ten minutes ahead of the clock.
+    let server = Restorable::sqlite();
+    let mut node = server.setup.start();
+    node.member("alice").await;
+    node.server.terminate();
+    Place::Sqlite(server.files().0).run(
+        "UPDATE gw.counters SET value = (CAST(strftime('%s', 'now') AS INTEGER) + 600) * 1000000 \
+         WHERE name = 'clock'",
+    );
+
+    // Then the recovery is refused, and the operator can say that the clock is right.
+    let refused = server.setup.ask(&["recover"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("the clock of this machine is doubted"), "{}", refused.stderr);
+    assert!(server.recover(&["--clock-is-right"])["epoch"].is_number());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_no_user_can_have_is_taken_over_from_no_journal_and_an_end_of_the_sequence_is_503() {
+    // Given a journal that names a user number above 2^52.
+    let database = database();
+    let setup = Setup::postgres(database.url());
+    let mut node = setup.start();
+    node.member("alice").await;
+    node.server.terminate();
+    let directory = setup.folder.path().join("gatewright-data/audit/journal");
+    let (mut journal, _) =
+        journal::Journal::open(&directory, journal::Options::default(), journal::JournalId([7; 16])).unwrap();
+    let payload = br#"{"v":1,"kind":"user_registered","number":4503599627370497}"#;
+    let entry = journal::Entry { time: journal::Time(1), kind: journal::Kind::Data, payload };
+    assert!(journal.append(entry.time, &[entry]).failure.is_none());
+    drop(journal);
+
+    // Then the server starts, and goes on with its numbers.
+    let node = setup.start();
+    let bob: Value = node.register("bob").await.json();
+    assert_eq!(bob["id"], 2, "{bob}");
+
+    // When the sequence is at its end, then a registration says that the database is the reason.
+    let end = "SELECT setval(pg_get_serial_sequence('gatewright.users', 'id'), 9223372036854775807)";
+    rows(database.url(), end).unwrap();
+    let refused = node.register("carol").await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(refused.json()["code"], "unavailable");
+    assert_eq!(node.log_in("alice").await.status, 200);
 }

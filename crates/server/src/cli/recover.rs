@@ -101,7 +101,10 @@ impl Recover {
             let has_journal = |audit: &Path| {
                 [audit.join("journal"), audit.join("cli/journal")].iter().any(|place| place.is_dir())
             };
-            let audit = [named.join("audit"), named.clone()].into_iter().find(|audit| has_journal(audit));
+            let is_of_commands = named.file_name().is_some_and(|name| name == "cli");
+            let above = named.parent().filter(|_| is_of_commands).map(Path::to_owned);
+            let mut audits = [Some(named.join("audit")), Some(named.clone()), above].into_iter().flatten();
+            let audit = audits.find(|audit| has_journal(audit));
             let Some(audit) = audit else {
                 let text =
                     format!("{} is neither a data directory nor its `audit` directory", named.display());
