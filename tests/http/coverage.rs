@@ -12,6 +12,9 @@ use web::{Caller, Dialect, Endpoint, Group, Listener, Mount};
 
 use crate::api_calls::{PASSWORD, Pair, add_client, log_in, member, register};
 
+/// The media type of forms.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 on_both! {
     every_route_records_the_declared_events,
     the_router_accepts_the_declared_methods,
@@ -85,7 +88,7 @@ impl Route<'_> {
 
     async fn form(&mut self, case: &'static str, name: &str, password: &str) {
         let body = format!("username={name}&password={password}");
-        self.send(case, None, Some(("application/x-www-form-urlencoded", body))).await;
+        self.send(case, None, Some((FORM, body))).await;
     }
 
     fn name(&self) -> String {
@@ -179,6 +182,7 @@ async fn changes(route: &mut Route<'_>, name: &str) {
         "register" => registrations(route, name).await,
         "login" => logins(route, name).await,
         "refresh" => refreshes(route, name).await,
+        "revoke" => revocations(route, name).await,
 
         "logout" => {
             let pair = member(route.app, name).await;
@@ -201,15 +205,33 @@ async fn changes(route: &mut Route<'_>, name: &str) {
 
 async fn logins(route: &mut Route<'_>, name: &str) {
     register(route.app, name).await;
-    if route.media_type == Some("application/x-www-form-urlencoded") {
+    if route.media_type == Some(FORM) {
         route.form("right", name, PASSWORD).await;
         route.form("wrong", name, "not-this-one").await;
         route.form("unknown", "nobody", PASSWORD).await;
+        let pair = log_in(route.app, name).await;
+        for (case, token) in [("a refresh", pair.refresh.as_str()), ("an unknown one", "gwr_none")] {
+            let body = format!("grant_type=refresh_token&refresh_token={token}");
+            route.send(case, None, Some((FORM, body))).await;
+        }
     } else {
         let email = format!("{name}@example.com");
         route.json("right", None, json!({"email": email, "password": PASSWORD})).await;
         route.json("wrong", None, json!({"email": email, "password": "not-this-one"})).await;
         route.json("unknown", None, json!({"email": "absent@example.com", "password": PASSWORD})).await;
+    }
+}
+
+async fn revocations(route: &mut Route<'_>, name: &str) {
+    register(route.app, name).await;
+    let (by_refresh, by_access) = (log_in(route.app, name).await, log_in(route.app, name).await);
+    let cases = [
+        ("a refresh token", by_refresh.refresh),
+        ("an access token", by_access.access),
+        ("none", "x".into()),
+    ];
+    for (case, token) in cases {
+        route.send(case, None, Some((FORM, format!("token={token}")))).await;
     }
 }
 
@@ -235,7 +257,7 @@ async fn introspections(route: &mut Route<'_>, name: &str) {
     let added = add_client(route.app, "api").await;
     for (case, secret) in [("a live token", added.expose().as_str()), ("a wrong secret", "gwc_wrong")] {
         let body = format!("token={}&client_id=api&client_secret={secret}", pair.access);
-        route.send(case, None, Some(("application/x-www-form-urlencoded", body))).await;
+        route.send(case, None, Some((FORM, body))).await;
     }
 }
 

@@ -72,7 +72,7 @@ async fn bodies_that_are_not_json_are_refused(app: &TestApp) {
         b"nul",
         deep.as_bytes(),
         b"{\"email\":\"a@b.co\",\"email\":\"c@d.co\"}",
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b"{\"a\":\"\xff\"}",
     ];
 
@@ -125,13 +125,14 @@ async fn wrong_content_types_are_refused(app: &TestApp) {
             "application/xml",
             "application/jsonx",
             "json",
+            "application/json; charset=iso-8859-1",
         ] {
             let answer = raw(app, method, mount.path, &pair.access, kind, "{}").await;
             answer.expect_problem(415, "unsupported_media_type");
         }
     }
 
-    for kind in ["", JSON, "text/plain"] {
+    for kind in ["", JSON, "text/plain", "application/x-www-form-urlencoded; charset=utf-16"] {
         let answer = raw(app, "POST", &path("token"), &pair.access, kind, "username=a&password=b").await;
         answer.expect_problem(415, "unsupported_media_type");
     }

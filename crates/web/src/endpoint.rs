@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use auth::limits::Limit;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use model::EventKind;
 use schemars::Schema;
 
@@ -27,7 +27,8 @@ pub(crate) struct RequestDescription {
 
 /// The body that a client sends.
 pub(crate) struct BodyDescription {
-    pub(crate) media_type: &'static str,
+    /// The media types, the usual one first.
+    pub(crate) media_types: &'static [&'static str],
     pub(crate) required: bool,
     pub(crate) schema: Schema,
 }
@@ -139,7 +140,7 @@ pub enum Dialect {
     Details,
     /// FastAPI's body for validation errors, else problem details.
     FastApi,
-    /// OAuth 2.0 (RFC 6749 §5.2).
+    /// Problem details with the error of OAuth 2.0 beside (RFC 6749 §5.2).
     OAuth,
 }
 
@@ -233,6 +234,8 @@ pub struct Endpoint {
     pub waits: Duration,
     /// Whether only refused calls count, in [`Limit::Global`]: the operation itself limits the others.
     pub counts_refusals: bool,
+    /// Calls that count like those of an endpoint that counts refusals, told by header fields and body.
+    pub counts_refusals_of: Option<fn(&HeaderMap, &[u8]) -> bool>,
 }
 
 impl Endpoint {
@@ -256,9 +259,11 @@ impl Endpoint {
             round_trips: 0,
             media_type: None,
             documented: true,
+
             limits: &[Limit::Global],
             waits: Duration::ZERO,
             counts_refusals: false,
+            counts_refusals_of: None,
         }
     }
 
@@ -320,6 +325,12 @@ impl Endpoint {
     /// Counts only when it is refused: the operation has a limit of its own, or needs none.
     pub(crate) const fn counting_refusals(self) -> Self {
         Self { counts_refusals: true, ..self.unlimited() }
+    }
+
+    /// Counts the calls that `is_such` selects only when they are refused. The body is read before a call
+    /// counts.
+    pub(crate) const fn counting_refusals_of(self, is_such: fn(&HeaderMap, &[u8]) -> bool) -> Self {
+        Self { counts_refusals_of: Some(is_such), ..self }
     }
 
     /// Whether calls count in a limit by network.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
+use protocol::wire::oauth::OAuthError;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -15,7 +16,8 @@ const JSON: &str = "application/json";
 
 /// The document, for clients of `public_url`.
 pub fn document(public_url: &str) -> Value {
-    let mut settings = SchemaSettings::draft2020_12();
+    // Of an answer's body: what it may leave out is not required. Inputs have schemas of their own.
+    let mut settings = SchemaSettings::draft2020_12().for_serialize();
     settings.definitions_path = "/components/schemas".into();
     let mut schemas = settings.into_generator();
     let mut paths = Map::new();
@@ -107,7 +109,11 @@ fn describe(route: &Route, mount: &Mount, schemas: &mut SchemaGenerator) -> Valu
         described.insert("parameters".to_owned(), request.parameters.iter().map(parameter).collect());
     }
     if let Some(body) = request.body {
-        let content = json!({ body.media_type: { "schema": body.schema } });
+        let content: Map<_, _> = body
+            .media_types
+            .iter()
+            .map(|media_type| ((*media_type).to_owned(), json!({ "schema": body.schema })))
+            .collect();
         described.insert("requestBody".to_owned(), json!({ "required": body.required, "content": content }));
     }
     let security = match request.caller {
@@ -156,8 +162,7 @@ fn problems(
 
     let mut by_status = BTreeMap::<StatusCode, Vec<_>>::new();
     for problem in all {
-        let is_restated = mount.dialect == Dialect::OAuth && problem == ProblemKind::Validation;
-        let status = if is_restated { StatusCode::BAD_REQUEST } else { endpoint.status_of(problem) };
+        let status = endpoint.status_of(problem);
         let code = problem.words().code;
         let codes = by_status.entry(status).or_default();
         if !codes.contains(&code) {
@@ -168,12 +173,15 @@ fn problems(
 }
 
 fn oauth_error_schema() -> Value {
-    json!({
-        "type": "object",
-        "description": "The error of OAuth 2.0 (RFC 6749 §5.2).",
-        "required": ["error"],
-        "properties": { "error": { "type": "string" }, "error_description": { "type": "string" } },
-    })
+    let mut schema = problem_schema();
+    let codes = OAuthError::ALL.map(OAuthError::code);
+    schema["description"] = "Problem details with the error of OAuth 2.0 (RFC 6749 §5.2).".into();
+    schema["properties"]["error"] = json!({ "type": "string", "enum": codes });
+    schema["properties"]["error_description"] = json!({ "type": "string", "description": "As `detail`." });
+    if let Some(required) = schema["required"].as_array_mut() {
+        required.extend(["error".into(), "error_description".into()]);
+    }
+    schema
 }
 
 fn validation_errors_schema() -> Value {

@@ -1,7 +1,8 @@
 //! Every error that a client can receive: one closed enum, written in one place.
 //!
 //! A handler returns a [`Problem`]; the layer [`crate::layers::problems`] writes it in the dialect of the
-//! route: problem details (RFC 9457), FastAPI's body in the FastAPI dialect, or the OAuth error of RFC 6749.
+//! route: problem details (RFC 9457), FastAPI's body in the FastAPI dialect, or problem details with the
+//! error of RFC 6749.
 
 use std::time::Duration;
 
@@ -137,6 +138,7 @@ problems! {
     /// Unknown user, wrong password, or inactive user.
     InvalidCredentials = UNAUTHORIZED, "invalid_credentials", "Invalid credentials",
         "Incorrect username or password",
+        oauth InvalidGrant,
         challenge "Bearer";
     /// There is no bearer token.
     TokenMissing = UNAUTHORIZED, "token_missing", "Not authenticated",
@@ -148,10 +150,12 @@ problems! {
         challenge "Bearer error=\"invalid_token\"";
     /// The refresh token is expired, revoked, unknown or reused.
     RefreshRefused = UNAUTHORIZED, "refresh_refused", "Invalid refresh token",
-        "The refresh token is expired, revoked or unknown; log in again.";
+        "The refresh token is expired, revoked or unknown; log in again.",
+        oauth InvalidGrant;
     /// The client has used the successor of the refresh token; the session lives.
     RefreshSuperseded = UNAUTHORIZED, "refresh_superseded", "Refresh token superseded",
-        "This client has used a newer refresh token of the session; use that one, or log in again.";
+        "This client has used a newer refresh token of the session; use that one, or log in again.",
+        oauth InvalidGrant;
     /// The current password is wrong.
     PasswordWrong = FORBIDDEN, "password_wrong", "Wrong password",
         "The current password is wrong.";
@@ -159,9 +163,9 @@ problems! {
     ScopeNotGranted = BAD_REQUEST, "invalid_scope", "Scope not granted",
         "The requested scope cannot be granted.",
         oauth InvalidScope;
-    /// The grant type is not `password`.
+    /// The grant type is neither `password` nor `refresh_token`.
     GrantTypeUnsupported = BAD_REQUEST, "unsupported_grant_type", "Unsupported grant type",
-        "Leave grant_type out, or send password.",
+        "The grant type is password, also when it is left out, or refresh_token.",
         oauth UnsupportedGrantType;
     /// Another account has the email.
     EmailTaken = CONFLICT, "email_taken", "Email taken",
@@ -189,7 +193,8 @@ problems! {
         "The number is not of the present list; read the whole list again, without after.";
     /// A limit refuses the request.
     RateLimited(TooMany) = TOO_MANY_REQUESTS, "rate_limited", "Too many requests",
-        "Too many requests; try again after Retry-After seconds.";
+        "Too many requests; try again after Retry-After seconds.",
+        oauth TemporarilyUnavailable;
     /// The server is overloaded; the duration is for `Retry-After`.
     Busy(Duration) = SERVICE_UNAVAILABLE, "busy", "Busy",
         "The server is overloaded; try again after Retry-After seconds.";
@@ -205,7 +210,8 @@ problems! {
         "The request took too long; it may or may not have taken effect.";
     /// An internal error: a bug.
     Internal = INTERNAL_SERVER_ERROR, "internal_error", "Internal error",
-        "An internal error occurred; the server's log has the details under this instance.";
+        "An internal error occurred; the server's log has the details under this instance.",
+        oauth ServerError;
 }
 
 impl Problem {
@@ -249,17 +255,20 @@ impl Problem {
         }
     }
 
-    /// The error of RFC 6749 §5.2 and its status. Errors of HTTP itself keep their status.
-    pub(crate) fn oauth(&self) -> (OAuthError, StatusCode) {
-        let Words { status, oauth, .. } = self.words();
+    /// The body of RFC 9457, with the error of RFC 6749 §5.2 beside.
+    pub(crate) fn oauth(&self, instance: Option<&str>) -> Value {
+        let Words { status, oauth, detail, .. } = self.words();
         let by_status = if status.is_server_error() {
             OAuthError::TemporarilyUnavailable
         } else {
             OAuthError::InvalidRequest
         };
-
-        let status = if self.kind() == ProblemKind::Validation { StatusCode::BAD_REQUEST } else { status };
-        (oauth.unwrap_or(by_status), status)
+        let mut body = self.details(instance);
+        if let Some(members) = body.as_object_mut() {
+            members.insert("error".to_owned(), oauth.unwrap_or(by_status).code().into());
+            members.insert("error_description".to_owned(), detail.into());
+        }
+        body
     }
 
     /// Header fields of the problem (RFC 6750 §3, RFC 9110 §10.2.3).
@@ -328,12 +337,16 @@ fn locations(errors: &[FieldError]) -> Value {
 pub fn markdown() -> String {
     let mut page = String::from(
         "# Problems\n\n\
-         An error is `application/problem+json` (RFC 9457), with two exceptions: introspection answers with \
-         the error of OAuth 2.0, and validation in the FastAPI dialect with FastAPI's body. `code` is \
-         stable; `type` is `urn:gatewright:problem:` and the code; `instance` is the request's id.\n\n\
+         An error is `application/problem+json` (RFC 9457), with two exceptions, which are \
+         `application/json`: the routes of OAuth 2.0 (`/token`, `/introspect`, `/revoke`) have `error` and \
+         `error_description` (RFC 6749 §5.2) beside the members of the problem, and validation in the \
+         FastAPI dialect has FastAPI's body. A failed validation is 400 at `/introspect` and `/revoke`, and \
+         so is a refused refresh token at `/token`. `code` is stable; `type` is `urn:gatewright:problem:` \
+         and the code; `instance` is the request's id.\n\n\
          | status | code | title | detail |\n\
          |---|---|---|---|\n",
     );
+
     let mut all: Vec<_> = ProblemKind::ALL.iter().map(|kind| kind.words()).collect();
     all.sort_by_key(|words| (words.status.as_u16(), words.code));
     for words in all {
@@ -347,6 +360,19 @@ pub fn markdown() -> String {
         page.push_str(&row);
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_detail_can_be_an_error_description() {
+        for problem in ProblemKind::ALL {
+            let detail = problem.words().detail;
+            assert!(protocol::wire::oauth::is_description(detail), "{detail}");
+        }
+    }
 }
 
 /// The layer takes the problem from the extensions and writes the body.

@@ -10,11 +10,12 @@ use axum::routing::MethodRouter;
 use http::StatusCode;
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
+use tower::util::MapRequest;
 
 use crate::api::ROUTES;
 use crate::endpoint::{Endpoint, Listener, Mount};
 use crate::layers::{
-    self, Cors, Counted, Deprecated, Detach, Origins, RouteLimits, SecurityHeaders, Stopwatch,
+    self, Cors, Counted, Deprecated, Detach, Origins, RouteLimits, SecurityHeaders, Spellings, Stopwatch,
 };
 use crate::metrics::{Metrics, Timed};
 use crate::request::AppState;
@@ -98,12 +99,19 @@ pub fn routers(deps: WebDeps) -> Routers {
     // A path that does not exist counts too.
     let unmatched = not_found.layer(limited(None)).with_state(());
 
+    let spellings = Spellings {
+        public: layers::path_of(&settings.public_url),
+        issuer: layers::path_of(&deps.services.settings.issuer),
+    };
     let public = router(Listener::Public, on_route, on_path);
     let operations = router(Listener::Operations, |_, handler| handler, |_, methods| methods);
     let openapi = openapi::document(&settings.public_url).to_string().into();
     let app = AppState::new(deps, Arc::clone(&metrics), openapi);
+    let public = public.fallback_service(unmatched).with_state(app.clone()).layer(layers);
+    // The router compares paths before its layers run.
+    let rewrite = MapRequest::new(public, move |request| spellings.rewrite(request));
     Routers {
-        public: public.fallback_service(unmatched).with_state(app.clone()).layer(layers),
+        public: Router::new().fallback_service(rewrite),
         operations: operations.with_state(app).layer(from_fn(layers::problems)),
     }
 }

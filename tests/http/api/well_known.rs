@@ -2,14 +2,65 @@
 
 use std::time::Duration;
 
-use fixtures::{TestApp, on_both};
+use fixtures::{Engine, Options, TestApp, on_both};
+use serde_json::json;
 
 use crate::api_calls::{log_in, me, member, refresh};
 
 on_both! {
+    the_metadata_names_endpoints_that_exist,
     signing_keys_rotate_with_overlap_and_at_once,
     a_key_that_an_operator_rotates_signs_once_no_cache_lacks_it,
     replacing_compromised_keys_is_one_event_that_names_them,
+}
+
+const METADATA: &str = "/.well-known/oauth-authorization-server";
+
+async fn the_metadata_names_endpoints_that_exist(app: &TestApp) {
+    let answer = app.get(METADATA, None).await.expect(200);
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    let metadata = answer.json();
+    assert_eq!(metadata["issuer"], "https://auth.example");
+    assert_eq!(metadata["response_types_supported"], json!([]));
+    assert_eq!(metadata["grant_types_supported"], json!(["refresh_token"]));
+    assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["none"]));
+    for member in ["token_endpoint", "revocation_endpoint", "introspection_endpoint"] {
+        let path = metadata[member].as_str().unwrap().strip_prefix("https://auth.example").unwrap();
+        assert_eq!(app.form(path, &[]).await.json()["error"], "invalid_request", "{member}");
+    }
+    let jwks = metadata["jwks_uri"].as_str().unwrap().strip_prefix("https://auth.example").unwrap();
+    app.get(jwks, None).await.expect(200);
+    app.get(&format!("{METADATA}/id"), None).await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn the_metadata_of_an_issuer_with_a_path_is_found_by_insertion() {
+    let app =
+        TestApp::with(Engine::Sqlite, Options::of([("server.public_url", "https://auth.example/id")])).await;
+    for path in
+        [METADATA.to_owned(), format!("{METADATA}/id"), format!("/id{METADATA}"), format!("{METADATA}/id/")]
+    {
+        let metadata = app.get(&path, None).await.expect(200).json();
+        assert_eq!(metadata["issuer"], "https://auth.example/id", "{path}");
+        assert_eq!(metadata["token_endpoint"], "https://auth.example/id/api/v1/auth/token", "{path}");
+    }
+    app.get(&format!("{METADATA}/other"), None).await.expect_problem(404, "not_found");
+    app.close().await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_neither_https_nor_loopback_has_no_metadata() {
+    for (issuer, status) in [
+        ("http://auth.example", 404),
+        ("http://127.0.0.1:8081", 200),
+        ("http://[::1]:8080", 200),
+        ("http://localhost", 200),
+    ] {
+        let app = TestApp::with(Engine::Sqlite, Options::of([("tokens.issuer", issuer)])).await;
+        app.get(METADATA, None).await.expect(status);
+        app.close().await;
+    }
 }
 
 async fn signing_keys_rotate_with_overlap_and_at_once(app: &TestApp) {

@@ -7,7 +7,7 @@ use store::queries::{revocation, session, user};
 
 use crate::OpContext;
 use crate::account::note_unknown;
-use crate::token::Caller;
+use crate::token::{Caller, CallerError, authenticate_even_if_expired};
 
 /// Why a session could not be ended.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,26 @@ pub async fn logout_with_refresh_token(
             idempotent(end(ctx, found.id, found.user, Missing::Ignored).await)
         }
         None => record_unknown(ctx, token.session).await,
+    }
+}
+
+/// Ends the session of an access token, even of an expired one, or of a refresh token of any generation (RFC
+/// 7009). A token of no session is not an error (RFC 7009 §2.2).
+///
+/// # Errors
+/// [`LogoutError::Store`]: the session may still be active.
+pub async fn logout_with_token(ctx: &mut OpContext<'_>, token: &Secret<String>) -> Result<(), LogoutError> {
+    if RefreshToken::decode(token.expose(), &ctx.services.macs).is_ok() {
+        return logout_with_refresh_token(ctx, token).await;
+    }
+    match authenticate_even_if_expired(ctx, token.expose()).await {
+        Ok(caller) => match logout(ctx, &caller).await {
+            // No node accepts a token of a user that the database does not have.
+            Err(LogoutError::Gone) => Ok(()),
+            ended => ended,
+        },
+        Err(CallerError::Invalid(_) | CallerError::Revoked) => Ok(()),
+        Err(CallerError::Stale(error)) => Err(error.into()),
     }
 }
 

@@ -14,7 +14,7 @@ mod revoke;
 
 pub use active::ActiveSession;
 pub use list::{ListError, SessionInfo, list};
-pub use logout::{LogoutError, logout, logout_all, logout_one, logout_with_refresh_token};
+pub use logout::{LogoutError, logout, logout_all, logout_one, logout_with_refresh_token, logout_with_token};
 pub(crate) use refresh::rotated_at;
 pub use refresh::{RefreshError, refresh};
 pub use reuse::RefreshReuse;

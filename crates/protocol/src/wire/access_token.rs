@@ -49,7 +49,8 @@ pub struct AccessClaims {
     /// The user's role when the token was issued. Applications may read it; Gatewright reads the user's row
     /// instead.
     pub role: String,
-    /// The granted scope.
+    /// The granted scope; left out if it is empty, which no text of a scope can say (RFC 6749 §3.3).
+    #[serde(default, skip_serializing_if = "Scope::is_empty")]
     pub scope: Scope,
     /// The realm's epoch: a private claim (RFC 7519 §4.3), left out until the database was recovered from an
     /// older state. Tokens of an older epoch are refused.
@@ -199,8 +200,10 @@ mod tests {
         let later = AccessClaims { epoch: 7, ..claims() };
         assert_eq!(serde_json::to_value(&later).unwrap()["epoch"], 7);
         assert_eq!(read(|claims| claims["epoch"] = json!(7)), Ok(later));
-        let without = AccessClaims { aud: None, ..claims() };
-        assert!(serde_json::to_value(&without).unwrap().get("aud").is_none());
+        let without = AccessClaims { aud: None, scope: Scope::default(), ..claims() };
+        let written = serde_json::to_value(&without).unwrap();
+        assert!(written.get("aud").is_none() && written.get("scope").is_none());
+        assert_eq!(AccessClaims::deserialize(written).unwrap(), without);
         assert_eq!(without.check(Now::from_seconds(1_300), ISSUER, None, LEEWAY), Ok(()));
     }
 
@@ -242,9 +245,7 @@ mod tests {
             }
         }
         assert!(read(|claims| claims["exp"] = json!(253_402_300_799_i64)).is_ok());
-        for member in
-            ["iss", "sub", "uuid", "client_id", "exp", "iat", "auth_time", "jti", "sid", "role", "scope"]
-        {
+        for member in ["iss", "sub", "uuid", "client_id", "exp", "iat", "auth_time", "jti", "sid", "role"] {
             let missing = read(|claims| drop(claims.as_object_mut().unwrap().remove(member)));
             assert_eq!(missing, Err(()), "{member}");
         }

@@ -18,6 +18,7 @@ pub mod client_mark;
 pub mod forwarded;
 pub mod jwk;
 pub mod jwt;
+pub mod media_type;
 pub mod oauth;
 pub mod password_hash;
 pub mod refresh_successor;

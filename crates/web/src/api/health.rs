@@ -19,7 +19,6 @@ pub(crate) struct HealthBody {
     status: &'static str,
     /// Components that work with reduced function; absent when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(default)]
     degraded: Vec<String>,
 }
 

@@ -6,7 +6,7 @@ mod docs;
 mod health;
 mod page;
 mod v1;
-mod well_known;
+pub(crate) mod well_known;
 
 use compat::fastapi;
 use v1::{account, introspect, revocations, session};
@@ -20,10 +20,11 @@ pub const ROUTES: &[Route] = &[
     Route::of::<account::me::ChangeProfile>(),
     Route::of::<account::me::Erase>(),
     Route::of::<account::password::ChangePassword>(),
-    Route::of::<session::login::Login>(),
+    Route::of::<session::token::Token>(),
     Route::of::<session::refresh::Refresh>(),
     Route::of::<session::logout::Logout>(),
     Route::of::<session::logout::LogoutAll>(),
+    Route::of::<session::revoke::Revoke>(),
     Route::of::<session::list::ListSessions>(),
     Route::of::<session::list::EndSession>(),
     Route::of::<introspect::Introspect>(),
@@ -31,6 +32,7 @@ pub const ROUTES: &[Route] = &[
     Route::of::<fastapi::Register>(),
     Route::of::<fastapi::Login>(),
     Route::of::<well_known::Jwks>(),
+    Route::of::<well_known::Metadata>(),
     Route::of::<docs::OpenApi>(),
     Route::of::<docs::DocsPage>(),
     Route::of::<docs::Script>(),

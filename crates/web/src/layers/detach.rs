@@ -4,19 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use runtime::Spawner;
 use runtime::audit::Receipts;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{Gone, ReadBody};
+use super::Gone;
+use super::body::with_body;
 use crate::endpoint::{Endpoint, Group};
 use crate::problem::Problem;
 
@@ -45,9 +43,8 @@ impl Detach {
 /// Reads the body within its bounds, then spawns a task for the request. The connection waits for the
 /// response; when it is dropped, [`Gone`] is cancelled and the task runs to its end.
 pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = match read(&parts.headers, body).await {
-        Ok(body) => body,
+    let mut request = match with_body(request).await {
+        Ok(request) => request,
         Err(problem) => return problem.into_response(),
     };
 
@@ -56,8 +53,6 @@ pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: N
     if permit.is_none() && with.needs_permit {
         return Problem::Busy(Duration::from_secs(1)).into_response();
     }
-    let mut request = Request::from_parts(parts, Body::empty());
-    request.extensions_mut().insert(ReadBody(Arc::new(body)));
 
     let gone = CancellationToken::new();
     request.extensions_mut().insert(Gone(gone.clone()));
@@ -91,42 +86,14 @@ pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: N
     }
 }
 
-/// Reads the body into memory that is overwritten afterwards, because it may hold a password.
-async fn read(headers: &http::HeaderMap, body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let announced =
-        headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > model::bounds::BODY_BYTES as u64) {
-        return Err(Problem::BodyTooLarge);
-    }
-    if body.is_end_stream() {
-        return Ok(Zeroizing::default());
-    }
-
-    // A vector that grows leaves copies behind: a body of unknown length gets room for the longest.
-    let room = announced.and_then(|length| usize::try_from(length).ok());
-    let mut whole = Zeroizing::new(Vec::with_capacity(room.unwrap_or(model::bounds::BODY_BYTES)));
-    let mut body = Limited::new(body, model::bounds::BODY_BYTES);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-            Some(_) => Problem::BodyTooLarge,
-            None => Problem::BodyTimeout,
-        })?;
-        let Ok(part) = frame.into_data() else { continue };
-        whole.extend_from_slice(&part);
-        // The connection's own buffer is overwritten where nothing else uses it.
-        if let Ok(mut part) = part.try_into_mut() {
-            part.zeroize();
-        }
-    }
-    Ok(whole)
-}
-
 #[cfg(test)]
 mod tests {
     use axum::Router;
+    use axum::body::Body;
     use axum::middleware::{from_fn, from_fn_with_state};
     use axum::routing::get;
     use http::StatusCode;
+    use http_body_util::BodyExt as _;
     use tower::ServiceExt;
 
     use super::*;

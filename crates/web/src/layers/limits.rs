@@ -11,7 +11,8 @@ use http::StatusCode;
 use model::Event;
 use runtime::AuditContext;
 
-use super::RequestOrigin;
+use super::body::with_body;
+use super::{ReadBody, RequestOrigin};
 use crate::endpoint::Endpoint;
 use crate::problem::{Problem, write_limits};
 
@@ -41,7 +42,8 @@ impl Counted {
 }
 
 /// Notes the endpoint on the response, for the layers outside, and refuses a request above a limit before its
-/// body is read; otherwise its response says what remains. What does not exist counts too.
+/// body is read, unless the body says in which limit it counts; otherwise its response says what remains.
+/// What does not exist counts too.
 pub(crate) async fn limits(State(with): State<RouteLimits>, request: Request, next: Next) -> Response {
     let mut response = count(&with, request, next).await.unwrap_or_else(Problem::into_response);
     if let Some(endpoint) = with.endpoint {
@@ -55,15 +57,30 @@ async fn count(with: &RouteLimits, request: Request, next: Next) -> Result<Respo
     let Some(origin) = request.extensions().get::<RequestOrigin>().cloned() else {
         return Ok(next.run(request).await);
     };
-    let checked = counted.count(endpoint.map_or(&[Limit::Global], |it| it.limits), &origin).await?;
-    let mut response = next.run(request).await;
+    let (limits, counts_refusals, request) = match endpoint {
+        None => (&[Limit::Global][..], false, Ok(request)),
+        Some(endpoint) => match endpoint.counts_refusals_of {
+            None => (endpoint.limits, endpoint.counts_refusals, Ok(request)),
+            Some(is_such) => {
+                let request = with_body(request).await;
+                let is_such = request.as_ref().is_ok_and(|request| {
+                    let body = request.extensions().get::<ReadBody>();
+                    body.is_some_and(|body| is_such(request.headers(), &body.0))
+                });
+                (if is_such { &[][..] } else { endpoint.limits }, is_such, request)
+            }
+        },
+    };
+
+    let checked = counted.count(limits, &origin).await?;
+    let mut response = next.run(request?).await;
     if !checked.is_empty() {
         write_limits(&checked, response.headers_mut());
     }
 
     let status = response.status();
     let is_refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
-    if is_refused && endpoint.is_some_and(|endpoint| endpoint.counts_refusals) {
+    if is_refused && counts_refusals {
         counted.count(&[Limit::Global], &origin).await?;
     }
     Ok(response)

@@ -1,5 +1,6 @@
 //! The layers around every request. The router lists them in order, from the outside in.
 
+mod body;
 mod cors;
 mod deprecated;
 mod detach;
@@ -8,6 +9,7 @@ mod limits;
 mod log;
 mod problems;
 mod request_origin;
+mod spellings;
 mod timed;
 
 pub(crate) use cors::{Cors, cors};
@@ -18,6 +20,7 @@ pub(crate) use limits::{Counted, RouteLimits, limits};
 pub(crate) use log::{log, note_mount};
 pub(crate) use problems::problems;
 pub(crate) use request_origin::{Origins, origin};
+pub(crate) use spellings::{Spellings, path_of};
 pub(crate) use timed::Stopwatch;
 
 use std::sync::Arc;

@@ -51,12 +51,9 @@ pub(super) fn write(
             (problem.fastapi(instance), "application/json")
         }
         Dialect::FastApi => (problem.fastapi(instance), "application/problem+json"),
-        Dialect::OAuth => (serde_json::json!(problem.oauth().0), "application/json"),
+        Dialect::OAuth => (problem.oauth(instance), "application/json"),
     };
 
-    if dialect == Dialect::OAuth {
-        *response.status_mut() = problem.oauth().1;
-    }
     let mut body = body;
     if let Some(status) = body.get_mut("status") {
         *status = response.status().as_u16().into();

@@ -52,6 +52,11 @@ impl<I, W> RequestContext<I, W> {
         self.app.0.stopping.clone()
     }
 
+    /// The URL at which clients reach the server, without a trailing slash.
+    pub(crate) fn public_url(&self) -> &str {
+        &self.app.0.settings.public_url
+    }
+
     /// The services, for handlers that need no operation.
     pub(crate) fn services(&self) -> &Services {
         &self.app.0.services

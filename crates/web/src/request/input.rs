@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 use model::Secret;
 use model::profile::FieldError;
 use protocol::wire::authorization::Authorization;
+use protocol::wire::media_type::Parameterized;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -15,6 +16,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::endpoint::{BodyDescription, Parameter};
 use crate::problem::{Problem, ProblemKind};
+use crate::request::form;
 use crate::request::operation::Answer;
 
 /// A request whose body is read.
@@ -97,14 +99,16 @@ pub(crate) struct Form<T>(pub(crate) T);
 pub(crate) struct MaybeJson<T>(pub(crate) Option<T>);
 
 const JSON: &str = "application/json";
-const FORM: &str = "application/x-www-form-urlencoded";
 
 impl<T: FromMembers> Input for Json<T> {
     fn read(received: &Received) -> Result<Self, Problem> {
-        if !content_type(&received.headers).is_some_and(|kind| kind == JSON || kind.ends_with("+json")) {
+        let kind = content_type(&received.headers).ok_or(Problem::UnsupportedMediaType)?;
+        if kind.value != JSON && !kind.value.ends_with("+json") {
             return Err(Problem::UnsupportedMediaType);
         }
-        let value = protocol::wire::strict_json::parse(&received.body).ok_or(Problem::MalformedBody)?;
+        // A byte order mark is skipped (RFC 8259 §8.1).
+        let text = received.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&received.body);
+        let value = protocol::wire::strict_json::parse(text).ok_or(Problem::MalformedBody)?;
         let Value::Object(members) = value else {
             let message = "this has to be an object".to_owned();
             return Err(Problem::Validation(vec![FieldError {
@@ -117,7 +121,7 @@ impl<T: FromMembers> Input for Json<T> {
     }
 
     fn describe(schemas: &mut SchemaGenerator) -> Option<BodyDescription> {
-        Some(BodyDescription { media_type: JSON, required: true, schema: schemas.subschema_for::<T>() })
+        Some(BodyDescription { media_types: &[JSON], required: true, schema: schemas.subschema_for::<T>() })
     }
 }
 
@@ -136,22 +140,16 @@ impl<T: FromMembers> Input for MaybeJson<T> {
 
 impl<T: FromMembers> Input for Form<T> {
     fn read(received: &Received) -> Result<Self, Problem> {
-        if content_type(&received.headers).as_deref() != Some(FORM) {
-            return Err(Problem::UnsupportedMediaType);
-        }
-        let mut fields = Map::new();
-        for (name, value) in form_urlencoded::parse(&received.body) {
-            // A repeated field is refused, because two readers could interpret it differently (RFC 6749
-            // §3.2).
-            if fields.insert(name.into_owned(), Value::String(value.into_owned())).is_some() {
-                return Err(Problem::MalformedBody);
-            }
-        }
+        let fields = form::fields(&received.headers, &received.body)?;
         Members::read(fields).map(Self)
     }
 
     fn describe(schemas: &mut SchemaGenerator) -> Option<BodyDescription> {
-        Some(BodyDescription { media_type: FORM, required: true, schema: schemas.subschema_for::<T>() })
+        Some(BodyDescription {
+            media_types: &form::MEDIA_TYPES,
+            required: true,
+            schema: schemas.subschema_for::<T>(),
+        })
     }
 }
 
@@ -179,9 +177,12 @@ impl Answer for NoContent {
     }
 }
 
-fn content_type(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next()?.trim().to_ascii_lowercase())
+/// The content type; `None` if it is missing, or its charset is not UTF-8.
+pub(super) fn content_type(headers: &HeaderMap) -> Option<Parameterized> {
+    let kind = Parameterized::parse(headers.get(CONTENT_TYPE)?.to_str().ok()?);
+    let charset = kind.parameter("charset").unwrap_or("utf-8");
+    let is_utf8 = ["utf-8", "utf8", "us-ascii"].iter().any(|known| known.eq_ignore_ascii_case(charset));
+    is_utf8.then_some(kind)
 }
 
 /// The members of a request that are not taken yet, and the errors so far.

@@ -3,6 +3,7 @@
 //! The fields of [`AppState`] are private to this module, so that no handler reaches the pool in it.
 
 pub(crate) mod context;
+pub(crate) mod form;
 pub(crate) mod input;
 pub(crate) mod operation;
 

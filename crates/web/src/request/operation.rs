@@ -70,9 +70,9 @@ impl Route {
         }
     }
 
-    /// The media type of the body that a request must have, if any.
+    /// The usual media type of the body that a request must have, if any.
     pub fn required_media_type(&self) -> Option<&'static str> {
-        self.description().body.filter(|body| body.required).map(|body| body.media_type)
+        self.description().body.filter(|body| body.required)?.media_types.first().copied()
     }
 
     /// The authentication.

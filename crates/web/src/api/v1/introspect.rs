@@ -2,6 +2,7 @@
 
 use auth::client;
 use auth::token::{Introspection, introspect};
+use http::StatusCode;
 use model::{ClientRight, EventKind, Secret};
 use protocol::wire::access_token::FIRST_PARTY;
 use protocol::wire::authorization::Authorization;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use store::queries::session::Session;
 
 use crate::endpoint::{Endpoint, Group, Mount, Verb};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 use crate::request::context::{ClientCredentials, RequestContext};
 use crate::request::input::{Form, Json, input};
 use crate::request::operation::Operation;
@@ -57,6 +58,8 @@ impl Operation for Introspect {
         Endpoint::new(Verb::Post, Group::Tokens, "introspect", "Introspect a token (RFC 7662).")
             .counting_refusals()
             .at(&[Mount::oauth("/api/v1/auth/introspect")])
+            // RFC 6749 §5.2.
+            .restating(StatusCode::BAD_REQUEST, &[ProblemKind::Validation])
             .records(&[EventKind::ClientAuthenticated, EventKind::ClientRefused])
             .round_trips(2);
 
@@ -97,7 +100,7 @@ fn body(found: &Introspection, services: &auth::Services) -> Value {
             }
             body
         }
-        Introspection::Refresh(session) => refresh_body(session, &services.settings),
+        Introspection::Refresh(session) => without_empty_scope(refresh_body(session, &services.settings)),
     }
 }
 
@@ -114,6 +117,14 @@ fn refresh_body(session: &Session, settings: &auth::Settings) -> Value {
         "iat": session.rotated_at.seconds(),
         "exp": session.ends_at.min(session.rotated_at.plus(settings.refresh_ttl)).seconds(),
     })
+}
+
+/// Leaves an empty scope out, which no text of a scope can say (RFC 6749 §3.3).
+fn without_empty_scope(mut body: Value) -> Value {
+    if let Some(members) = body.as_object_mut() {
+        members.retain(|name, value| name != "scope" || value != "");
+    }
+    body
 }
 
 fn subject(session: &Session, settings: &auth::Settings) -> String {

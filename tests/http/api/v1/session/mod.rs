@@ -3,6 +3,7 @@
 mod clients;
 mod login;
 mod refresh;
+mod token;
 
 use fixtures::{TestApp, on_both};
 use http::Method;

@@ -1,9 +1,10 @@
 //! Sessions and their tokens.
 
 pub(crate) mod list;
-pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod refresh;
+pub(crate) mod revoke;
+pub(crate) mod token;
 
 use auth::token::Tokens;
 use schemars::JsonSchema;
@@ -23,7 +24,6 @@ pub(crate) struct TokenBody {
     expires_in: u64,
     /// Scopes of the access token; absent when there are none.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[schemars(default)]
     scope: String,
 }
 
