@@ -4,13 +4,17 @@ use std::net::IpAddr;
 
 use axum::body::Body;
 use fixtures::{Engine, Options, TestApp, on_both};
-use http::{Method, Request};
+use http::{Method, Request, Version};
 
 use crate::api_calls::{me, member, path};
 
 on_both! {
     answers_with_tokens_are_not_cached,
     security_headers_are_on_every_answer,
+    a_trailing_slash_and_the_public_path_change_nothing,
+    a_byte_order_mark_before_json_is_skipped,
+    a_body_that_is_not_read_is_not_waited_for,
+    a_request_names_one_host,
     a_request_id_is_ours_unless_a_trusted_proxy_gives_one,
 }
 
@@ -45,11 +49,101 @@ async fn security_headers_are_on_every_answer(app: &TestApp) {
         assert_eq!(answer.header("referrer-policy"), "no-referrer", "{route}");
         assert!(answer.header("content-security-policy").contains("default-src 'none'"), "{route}");
         assert!(answer.header("strict-transport-security").contains("max-age=31536000"), "{route}");
+        assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin", "{route}");
+        assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin", "{route}");
+        assert!(answer.header("permissions-policy").contains("camera=()"), "{route}");
         assert!(!answer.header("x-request-id").is_empty(), "{route}");
         for leak in ["server", "x-powered-by"] {
             assert_eq!(answer.header(leak), "", "{route}");
         }
     }
+}
+
+async fn a_trailing_slash_and_the_public_path_change_nothing(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    for route in ["me/", "sessions/", "sessions/00000000-0000-0000-0000-000000000000/"] {
+        let method = if route.len() > 20 { Method::DELETE } else { Method::GET };
+        let slashed = app.call(method.clone(), &path(route), Some(&pair.access), None).await;
+        let bare = app.call(method, path(route).trim_end_matches('/'), Some(&pair.access), None).await;
+        assert_eq!(
+            (slashed.status, slashed.json()["code"].clone()),
+            (bare.status, bare.json()["code"].clone())
+        );
+    }
+    app.form("/api/v1/auth/token/", &[("username", "alice"), ("password", crate::api_calls::PASSWORD)])
+        .await
+        .expect(200);
+    app.get("/health/liveness/", None).await.expect(200);
+    app.get("/docs/", None).await.expect(200);
+    app.get("/api/v1/auth/me//", None).await.expect_problem(404, "not_found");
+}
+
+async fn a_byte_order_mark_before_json_is_skipped(app: &TestApp) {
+    let body = format!(
+        "\u{feff}{{\"email\":\"bom@example.com\",\"username\":\"bom\",\"password\":\"{}\"}}",
+        crate::api_calls::PASSWORD
+    );
+    app.call(Method::POST, &path("register"), None, Some(("application/json", body))).await.expect(201);
+}
+
+async fn a_body_that_is_not_read_is_not_waited_for(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    for (method, route, status) in [
+        (Method::GET, path("me"), 200),
+        (Method::GET, "/health/liveness".to_owned(), 200),
+        (Method::GET, "/nothing".to_owned(), 404),
+        (Method::DELETE, path("sessions/x"), 404),
+        (Method::POST, path("logout-all"), 204),
+    ] {
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let request = Request::builder().method(method).uri(&route).header("content-length", "5");
+        let request = request.header("authorization", format!("Bearer {}", pair.access));
+        app.send(request.body(never).unwrap()).await.expect(status);
+    }
+}
+
+async fn a_request_names_one_host(app: &TestApp) {
+    use tower::ServiceExt as _;
+
+    for (version, hosts, status) in [
+        (Version::HTTP_11, &[][..], 400),
+        (Version::HTTP_11, &["a", "a"], 400),
+        (Version::HTTP_11, &["a/b@c"], 400),
+        (Version::HTTP_11, &["a b"], 400),
+        (Version::HTTP_11, &["user@a"], 400),
+        (Version::HTTP_11, &["a, b"], 400),
+        (Version::HTTP_11, &["auth.example:8080"], 200),
+        (Version::HTTP_11, &["[::1]:8080"], 200),
+        (Version::HTTP_10, &[], 200),
+        (Version::HTTP_10, &["a", "b"], 400),
+        (Version::HTTP_2, &[], 200),
+    ] {
+        for router in [&app.public, &app.operations] {
+            let mut request = Request::get("/health/liveness").version(version);
+            for host in hosts {
+                request = request.header("host", *host);
+            }
+            let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(response.status(), status, "{version:?} {hosts:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_listener_refuses_has_body_and_headers_like_any_other() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let other = app.get("/nothing", None).await;
+    for (status, code) in [(431, "headers_too_large"), (408, "body_timeout")] {
+        let response = (app.refusal)(http::StatusCode::from_u16(status).unwrap());
+        for name in other.headers.keys().filter(|name| !name.as_str().starts_with("ratelimit")) {
+            assert!(response.headers().contains_key(name) || name == "content-length", "{name}");
+        }
+        let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((body["code"].as_str(), body["status"].as_u64()), (Some(code), Some(u64::from(status))));
+        assert!(body["instance"].is_string(), "{body}");
+    }
+    app.close().await;
 }
 
 async fn a_request_id_is_ours_unless_a_trusted_proxy_gives_one(app: &TestApp) {

@@ -17,7 +17,9 @@ async fn a_body_of_a_gigabyte_is_not_read() {
     let mut socket = RawConnection::open(node.address).await;
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "y".repeat(40_000));
     socket.send(long.as_bytes()).await.unwrap();
-    assert_eq!(socket.response().await.unwrap().status, 431);
+    let refused = socket.response().await.unwrap();
+    assert_eq!(refused.status, 431);
+    assert!(String::from_utf8_lossy(&refused.body).contains("headers_too_large"));
     assert_eq!(node.readiness().await, 200);
 }
 

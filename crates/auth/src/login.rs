@@ -252,7 +252,7 @@ fn lookup(identifier: &str, client: &AskingClient) -> Option<Call<Login>> {
 fn identifier_key(identifier: &str) -> String {
     let email = Email::parse(identifier).map(|email| email.key().to_owned());
     let username = || Username::parse(identifier).map(|username| username.key().to_owned());
-    email.or_else(|_| username()).unwrap_or_else(|_| identifier.to_owned())
+    email.or_else(|_| username()).unwrap_or_else(|_| identifier.trim().to_owned())
 }
 
 /// The granted scope: the requested one if the role has all of it, or every scope of the role if none is

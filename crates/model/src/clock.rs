@@ -33,6 +33,15 @@ impl Now {
         at.map(|at| Self(at.as_microsecond()))
     }
 
+    /// The moment for an answer: RFC 3339, UTC, with exactly three digits of a second, because some clients
+    /// read no other number of them. What is below a millisecond is left out.
+    pub fn in_millis(self) -> String {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(at) => format!("{at:.3}"),
+            Err(_) => format!("{}us", self.0),
+        }
+    }
+
     /// Microseconds since the Unix epoch.
     pub const fn micros(self) -> i64 {
         self.0

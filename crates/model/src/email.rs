@@ -56,11 +56,12 @@ pub enum EmailError {
 }
 
 impl Email {
-    /// Parses an address; white space around it is not removed.
+    /// Parses an address, without the white space around it (Unicode's property White_Space).
     ///
     /// # Errors
     /// [`EmailError`]. The limits hold for the address and for its key.
     pub fn parse(text: &str) -> Result<Self, EmailError> {
+        let text = text.trim();
         if text.is_empty() {
             return Err(EmailError::Empty);
         }

@@ -37,11 +37,12 @@ pub enum UsernameError {
 }
 
 impl Username {
-    /// Parses a username; white space around it is not removed.
+    /// Parses a username, without the white space around it (Unicode's property White_Space).
     ///
     /// # Errors
     /// [`UsernameError`]. The length is that of the name and of its key.
     pub fn parse(text: &str) -> Result<Self, UsernameError> {
+        let text = text.trim();
         // Counted first: nothing else is done with a text of any length. NFC makes one character of four at
         // the very most, so nothing that would fit is refused.
         if text.chars().count() > USERNAME_CHARS.end() * 8 {

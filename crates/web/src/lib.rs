@@ -33,12 +33,11 @@ use tokio_util::sync::CancellationToken;
 pub use api::ROUTES;
 pub use axum::Router;
 pub use endpoint::{Caller, Dialect, Endpoint, Group, Listener, Mount, Verb};
-pub use layers::refusal;
 pub use openapi::document as openapi_document;
 /// The peer of the connection; the listener adds it to every request.
 pub use protocol::wire::forwarded::Peer;
 pub use request::operation::Route;
-pub use router::{Routers, routers};
+pub use router::{Refusal, Routers, routers};
 
 /// Dependencies of the routers.
 pub struct WebDeps {

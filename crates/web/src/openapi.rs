@@ -158,7 +158,7 @@ fn problems(
     if endpoint.group != Group::Health {
         all.push(ProblemKind::Busy);
     }
-    all.extend([ProblemKind::Timeout, ProblemKind::Internal]);
+    all.extend([ProblemKind::HostInvalid, ProblemKind::Timeout, ProblemKind::Internal]);
 
     let mut by_status = BTreeMap::<StatusCode, Vec<_>>::new();
     for problem in all {
@@ -173,15 +173,17 @@ fn problems(
 }
 
 fn oauth_error_schema() -> Value {
-    let mut schema = problem_schema();
     let codes = OAuthError::ALL.map(OAuthError::code);
-    schema["description"] = "Problem details with the error of OAuth 2.0 (RFC 6749 §5.2).".into();
-    schema["properties"]["error"] = json!({ "type": "string", "enum": codes });
-    schema["properties"]["error_description"] = json!({ "type": "string", "description": "As `detail`." });
-    if let Some(required) = schema["required"].as_array_mut() {
-        required.extend(["error".into(), "error_description".into()]);
-    }
-    schema
+    json!({
+        "description": "Problem details with the error of OAuth 2.0 (RFC 6749 §5.2).",
+        "allOf": [{ "$ref": "#/components/schemas/Problem" }],
+        "type": "object",
+        "required": ["error", "error_description"],
+        "properties": {
+            "error": { "type": "string", "enum": codes },
+            "error_description": { "type": "string", "description": "As `detail`." },
+        },
+    })
 }
 
 fn validation_errors_schema() -> Value {

@@ -117,6 +117,9 @@ problems! {
     /// A parameter of the query is wrong.
     MalformedQuery = BAD_REQUEST, "malformed_query", "Malformed query",
         "A parameter of the query is repeated or has a value that it cannot have.";
+    /// The request does not name one host.
+    HostInvalid = BAD_REQUEST, "host_invalid", "Invalid host",
+        "A request has exactly one Host field, with a host and perhaps a port (RFC 9112).";
     /// The content type is not supported.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type",
         "Send the content type that is documented for this route.";
@@ -362,19 +365,6 @@ pub fn markdown() -> String {
     page
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_detail_can_be_an_error_description() {
-        for problem in ProblemKind::ALL {
-            let detail = problem.words().detail;
-            assert!(protocol::wire::oauth::is_description(detail), "{detail}");
-        }
-    }
-}
-
 /// The layer takes the problem from the extensions and writes the body.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -566,6 +556,19 @@ impl From<auth::token::CallerError> for Problem {
             }
             CallerError::Revoked => Self::TokenInvalid,
             CallerError::Stale(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_detail_can_be_an_error_description() {
+        for problem in ProblemKind::ALL {
+            let detail = problem.words().detail;
+            assert!(protocol::wire::oauth::is_description(detail), "{detail}");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::handler::Handler as _;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::MethodRouter;
 use http::StatusCode;
 use tokio::sync::Semaphore;
@@ -13,40 +14,73 @@ use tower::ServiceBuilder;
 use tower::util::MapRequest;
 
 use crate::api::ROUTES;
-use crate::endpoint::{Endpoint, Listener, Mount};
+use crate::endpoint::{Listener, Mount};
 use crate::layers::{
-    self, Cors, Counted, Deprecated, Detach, Origins, RouteLimits, SecurityHeaders, Spellings, Stopwatch,
+    self, Cors, Counted, Deprecated, Detach, Origins, Refusals, RouteLimits, SecurityHeaders, Spellings,
+    Stopwatch,
 };
 use crate::metrics::{Metrics, Timed};
 use crate::request::AppState;
+use crate::request::operation::Route;
 use crate::{WebDeps, openapi};
 
 /// The routers of the two listeners.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Routers {
     /// The public API.
     pub public: Router,
     /// Health checks and metrics, for the operations listener.
     pub operations: Router,
+    /// The listener's response to what did not become a request (408, 431).
+    pub refusal: Refusal,
+}
+
+/// Makes the response of a listener.
+pub type Refusal = Arc<dyn Fn(StatusCode) -> Response + Send + Sync>;
+
+/// The layers around every request that have settings.
+struct Around {
+    origins: Origins,
+    cors: Cors,
+    security_headers: SecurityHeaders,
+    refusals: Refusals,
+    spellings: Spellings,
+}
+
+impl Around {
+    fn new(deps: &WebDeps) -> Self {
+        let settings = &deps.settings;
+        let security_headers = SecurityHeaders { https: settings.public_url.starts_with("https://") };
+        let (clock, rng) = (deps.clock.clone(), deps.services.rng.clone());
+        Self {
+            origins: Origins {
+                trusted: settings.trusted_proxies.clone(),
+                forwarded_header: settings.forwarded_header,
+                trust_request_id: settings.trust_request_id,
+                clock: clock.clone(),
+                rng: rng.clone(),
+            },
+            cors: Cors { allowed: settings.cors_allowed_origins.clone().into() },
+            refusals: Refusals { headers: security_headers.clone(), clock, rng },
+            security_headers,
+            spellings: Spellings {
+                public: layers::path_of(&settings.public_url),
+                issuer: layers::path_of(&deps.services.settings.issuer),
+            },
+        }
+    }
 }
 
 /// Builds the routers of both listeners.
 pub fn routers(deps: WebDeps) -> Routers {
     let settings = deps.settings.clone();
-    let https = settings.public_url.starts_with("https://");
-    let origins = Origins {
-        trusted: settings.trusted_proxies.clone(),
-        forwarded_header: settings.forwarded_header,
-        trust_request_id: settings.trust_request_id,
-        clock: deps.clock.clone(),
-        rng: deps.services.rng.clone(),
-    };
-    let cors = Cors { allowed: settings.cors_allowed_origins.clone().into() };
+    let Around { origins, cors, security_headers, refusals, spellings } = Around::new(&deps);
     let detach = Detach {
         spawner: deps.spawner.clone(),
         deadline: settings.request_timeout,
         permits: Arc::new(Semaphore::new(settings.max_requests)),
         needs_permit: true,
+        reads_body: true,
     };
     let deprecated = Deprecated { enabled: settings.legacy_enabled, sunset: settings.legacy_sunset };
 
@@ -56,8 +90,9 @@ pub fn routers(deps: WebDeps) -> Routers {
     let limited = move |endpoint| {
         from_fn_with_state(RouteLimits { endpoint, counted: Arc::clone(&counted) }, layers::limits)
     };
-    let on_route = |endpoint: &'static Endpoint, handler: MethodRouter<AppState>| {
-        let detach = detach.of(endpoint);
+    let on_route = |route: &'static Route| {
+        let endpoint = route.endpoint;
+        let detach = detach.of(endpoint, route.reads_body());
         let layers = ServiceBuilder::new()
             // Notes the endpoint, for the layers outside, and refuses a request above a limit.
             .layer(watch(Timed::Limits))
@@ -67,7 +102,7 @@ pub fn routers(deps: WebDeps) -> Routers {
             .layer(watch(Timed::Detach))
             .layer(from_fn_with_state(detach, layers::detach))
             .layer(watch(Timed::Handler));
-        handler.route_layer(layers)
+        (route.handler)().route_layer(layers)
     };
     let on_path = |mount: &'static Mount, methods: MethodRouter<AppState>| {
         let layers = ServiceBuilder::new()
@@ -88,23 +123,21 @@ pub fn routers(deps: WebDeps) -> Routers {
         .layer(from_fn_with_state(Arc::clone(&metrics), layers::log))
         // Adds security headers to every response, errors included.
         .layer(watch(Timed::Headers))
-        .layer(from_fn_with_state(SecurityHeaders { https }, layers::security_headers))
+        .layer(from_fn_with_state(security_headers, layers::security_headers))
         // Answers preflight requests; makes errors readable across origins.
         .layer(watch(Timed::Cors))
         .layer(from_fn_with_state(cors, layers::cors))
         // Writes the body of every error.
         .layer(watch(Timed::Problems))
-        .layer(from_fn(layers::problems));
+        .layer(from_fn(layers::problems))
+        // Refuses a request that does not name one host.
+        .layer(from_fn(layers::host));
 
     // A path that does not exist counts too.
     let unmatched = not_found.layer(limited(None)).with_state(());
 
-    let spellings = Spellings {
-        public: layers::path_of(&settings.public_url),
-        issuer: layers::path_of(&deps.services.settings.issuer),
-    };
     let public = router(Listener::Public, on_route, on_path);
-    let operations = router(Listener::Operations, |_, handler| handler, |_, methods| methods);
+    let operations = router(Listener::Operations, |route| (route.handler)(), |_, methods| methods);
     let openapi = openapi::document(&settings.public_url).to_string().into();
     let app = AppState::new(deps, Arc::clone(&metrics), openapi);
     let public = public.fallback_service(unmatched).with_state(app.clone()).layer(layers);
@@ -112,7 +145,8 @@ pub fn routers(deps: WebDeps) -> Routers {
     let rewrite = MapRequest::new(public, move |request| spellings.rewrite(request));
     Routers {
         public: Router::new().fallback_service(rewrite),
-        operations: operations.with_state(app).layer(from_fn(layers::problems)),
+        operations: operations.with_state(app).layer(from_fn(layers::host)).layer(from_fn(layers::problems)),
+        refusal: Arc::new(move |status| refusals.response(status)),
     }
 }
 
@@ -133,13 +167,13 @@ fn legacy_routes() -> impl Iterator<Item = &'static str> {
 /// The routes of one listener, each with its layers.
 fn router(
     listener: Listener,
-    on_route: impl Fn(&'static Endpoint, MethodRouter<AppState>) -> MethodRouter<AppState>,
+    on_route: impl Fn(&'static Route) -> MethodRouter<AppState>,
     on_path: impl Fn(&'static Mount, MethodRouter<AppState>) -> MethodRouter<AppState>,
 ) -> Router<AppState> {
     let mut paths = BTreeMap::<&str, (&Mount, MethodRouter<AppState>)>::new();
     for route in ROUTES {
         for mount in route.endpoint.mounts.iter().filter(|mount| mount.is_on(listener)) {
-            let handler = on_route(route.endpoint, (route.handler)());
+            let handler = on_route(route);
             let methods = match paths.remove(mount.path) {
                 Some((_, others)) => others.merge(handler),
                 None => handler,

@@ -69,9 +69,11 @@ pub(super) async fn accepted<T, S, P, E, B>(
 /// Configures hyper with the limits of size and number.
 fn builder(limits: &Limits, spawner: Spawner) -> auto::Builder<Spawner> {
     let mut builder = auto::Builder::new(spawner);
-    let block = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
+    // hyper answers what exceeds its limits without a body, so they are wider than those that are kept here.
+    let wide = limits.header_bytes.max(8192).saturating_mul(4);
+    let block = u32::try_from(wide).unwrap_or(u32::MAX);
     // The watch keeps the time limits: hyper's limit for headers would close idle connections as well.
-    builder.http1().header_read_timeout(None).max_buf_size(limits.header_bytes.max(8192));
+    builder.http1().header_read_timeout(None).max_buf_size(wide);
     builder
         .http2()
         .timer(TokioTimer::new())

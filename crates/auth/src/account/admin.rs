@@ -74,6 +74,7 @@ const KINDS: [&str; 4] = ["number", "uuid", "email", "username"];
 /// [`AdminError::Unknown`]; [`AdminError::Ambiguous`] when one user has this number or uuid and another one
 /// this username.
 pub async fn find(ctx: &mut OpContext<'_>, name: &str) -> Result<User, AdminError> {
+    let name = name.trim();
     let exact = name.split_once(':').filter(|(kind, _)| KINDS.contains(kind));
     let calls: Vec<_> = match exact {
         Some((kind, rest)) => lookup(kind, rest).into_iter().collect(),

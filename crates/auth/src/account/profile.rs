@@ -1,7 +1,7 @@
 //! Reads and changes the caller's own account.
 
 use model::profile::{FieldError, Profile};
-use model::{Username, event, intent};
+use model::{Email, Username, event, intent};
 use serde_json::{Map, Value};
 use store::queries::user::{self, State, User};
 
@@ -72,7 +72,7 @@ pub async fn me(ctx: &mut OpContext<'_>, caller: &Caller) -> Result<User, MeErro
 /// How many times a change is tried when other requests change the same row.
 const TRIES: usize = 16;
 
-/// Changes username and attributes: absent members stay unchanged, `null` removes an attribute.
+/// Changes username and attributes: absent members stay unchanged, `null` removes what it names.
 ///
 /// # Errors
 /// [`PatchError`]; nothing was changed then.
@@ -125,6 +125,7 @@ async fn change(
 ) -> Result<Option<User>, PatchError> {
     let mut errors = Vec::new();
     let username = new_username(members.remove("username"), user, &mut errors);
+    refuse_others(&members, user, &mut errors);
     let old = serde_json::from_str::<Profile>(&user.profile)
         .map_err(|error| store::Error::Corrupt(format!("users.profile: {error}")))?;
     let profile = parse_profile(ctx, old, members, &mut errors);
@@ -168,9 +169,10 @@ fn new_username(given: Option<Value>, user: &User, errors: &mut Vec<FieldError>)
     let old = user.username.as_deref().and_then(|name| Username::parse(name).ok());
     match given {
         None => old,
+        Some(Value::Null) => None,
         Some(Value::String(name)) => {
             // The name that the account has may be sent again, also if it is none for new accounts.
-            let is_kept = old.as_ref().is_some_and(|old| old.name() == name);
+            let is_kept = old.as_ref().is_some_and(|old| old.name() == name.trim());
             let parsed = if is_kept { Username::parse(&name) } else { Username::parse_new(&name) };
             parsed.map_err(|error| errors.push(error.into())).ok()
         }
@@ -178,5 +180,19 @@ fn new_username(given: Option<Value>, user: &User, errors: &mut Vec<FieldError>)
             errors.push(FieldError::not_a_string("username"));
             None
         }
+    }
+}
+
+/// Refuses members of the account that are changed elsewhere. An email address that is the account's own may
+/// be sent again, as clients do that send a whole account back.
+fn refuse_others(members: &Map<String, Value>, user: &User, errors: &mut Vec<FieldError>) {
+    let key = |text: &str| Email::parse(text).ok().map(|email| email.key().to_owned());
+    let own = user.email.as_deref().and_then(key);
+    let is_own = |given: &Value| own.is_some() && given.as_str().and_then(key) == own;
+    if !members.get("email").is_none_or(is_own) {
+        errors.push(FieldError::value("email", "the email address is not changed here"));
+    }
+    if members.contains_key("password") {
+        errors.push(FieldError::value("password", "the password is not changed here, but at /password"));
     }
 }

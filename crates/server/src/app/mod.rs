@@ -30,7 +30,7 @@ use listener::{Closed, Limits, ListenerConfig, Proxies, RequestBody, Sockets, Sp
 use model::{Event, Origin};
 use runtime::AuditContext;
 use runtime::metric::{Collector, float};
-use web::{Peer, Router, ServerHealth, WebDeps};
+use web::{Peer, Refusal, Router, ServerHealth, WebDeps};
 
 use self::audit_setup::JournalOwner;
 use self::bootstrap::{Core, IfMissing, RuntimeDeps};
@@ -46,6 +46,8 @@ pub struct App {
     pub public: Router,
     /// The router of the operations listener.
     pub operations: Router,
+    /// Makes the listeners' responses to what did not become a request.
+    pub refusal: Refusal,
     /// The services.
     pub services: Arc<Services>,
     /// The connection pool of jobs and commands.
@@ -138,6 +140,7 @@ impl App {
         Ok(Self {
             public: routers.public,
             operations: routers.operations,
+            refusal: routers.refusal,
             store_metrics: store.metrics,
             services,
             background,
@@ -157,7 +160,19 @@ impl App {
 
     /// Starts the jobs and the listeners, and sets the phase to running.
     pub fn start(self, ports: BoundListeners) {
-        let Self { public, operations, runner, jobs, audit, auditor, tasks, limits, connections, .. } = self;
+        let Self {
+            public,
+            operations,
+            refusal,
+            runner,
+            jobs,
+            audit,
+            auditor,
+            tasks,
+            limits,
+            connections,
+            ..
+        } = self;
         let front = self.front;
         note_life(&tasks, &audit);
         watch_audit(&tasks, Arc::clone(&auditor));
@@ -177,10 +192,11 @@ impl App {
         }
         let of_public = Limits { connections: connections.public, ..limits };
         let front = Front { tls: ports.tls, ..front };
-        start_listener(&tasks, "public listener", ports.public, public, of_public, front);
+        start_listener(&tasks, "public listener", ports.public, (public, &refusal), of_public, front);
         if let Some(sockets) = ports.operations {
             let limits = Limits { connections: connections.operations, ..limits };
-            start_listener(&tasks, "operations listener", sockets, operations, limits, Front::operations());
+            let service = (operations, &refusal);
+            start_listener(&tasks, "operations listener", sockets, service, limits, Front::operations());
         }
         tasks.health().enter(Phase::Running);
     }
@@ -352,15 +368,17 @@ fn start_listener(
     tasks: &Tasks,
     name: &'static str,
     sockets: Sockets,
-    service: Router,
+    (service, refusal): (Router, &Refusal),
     limits: Limits,
     front: Front,
 ) {
     let stop = tasks.stop();
+    let refusal = Arc::clone(refusal);
+
     let config = ListenerConfig {
         service,
         prepare: insert_peer,
-        error_response: web::refusal,
+        error_response: move |status| refusal(status),
         limits,
         proxies: front.proxies,
         proxy_protocol: front.proxy_protocol,

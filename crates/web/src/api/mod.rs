@@ -19,6 +19,7 @@ pub const ROUTES: &[Route] = &[
     Route::of::<account::me::Me>(),
     Route::of::<account::me::ChangeProfile>(),
     Route::of::<account::me::Erase>(),
+    Route::of::<account::me::EraseByPost>(),
     Route::of::<account::password::ChangePassword>(),
     Route::of::<session::token::Token>(),
     Route::of::<session::refresh::Refresh>(),

@@ -30,20 +30,23 @@ pub(crate) struct Detach {
     pub(crate) permits: Arc<Semaphore>,
     /// Whether a request is refused when no permit is free.
     pub(crate) needs_permit: bool,
+    /// Whether the operation reads a body: what is not read is not waited for.
+    pub(crate) reads_body: bool,
 }
 
 impl Detach {
     /// The state for one endpoint.
-    pub(crate) fn of(&self, endpoint: &Endpoint) -> Self {
+    pub(crate) fn of(&self, endpoint: &Endpoint, reads_body: bool) -> Self {
         let deadline = self.deadline + endpoint.waits;
-        Self { needs_permit: endpoint.group != Group::Health, deadline, ..self.clone() }
+        Self { needs_permit: endpoint.group != Group::Health, deadline, reads_body, ..self.clone() }
     }
 }
 
 /// Reads the body within its bounds, then spawns a task for the request. The connection waits for the
 /// response; when it is dropped, [`Gone`] is cancelled and the task runs to its end.
 pub(crate) async fn detach(State(with): State<Detach>, request: Request, next: Next) -> Response {
-    let mut request = match with_body(request).await {
+    let read = if with.reads_body { with_body(request).await } else { Ok(request) };
+    let mut request = match read {
         Ok(request) => request,
         Err(problem) => return problem.into_response(),
     };
@@ -103,7 +106,7 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "a lifecycle for a test")]
         let spawner = Spawner::new(|_, task| drop(tokio::spawn(task)));
         let permits = Arc::new(Semaphore::new(permits));
-        let with = Detach { spawner, deadline, permits, needs_permit: true };
+        let with = Detach { spawner, deadline, permits, needs_permit: true, reads_body: true };
         let admitted = Detach { needs_permit: false, ..with.clone() };
         let fine = || get(async || StatusCode::NO_CONTENT);
 

@@ -5,6 +5,7 @@ mod cors;
 mod deprecated;
 mod detach;
 mod headers;
+mod host;
 mod limits;
 mod log;
 mod problems;
@@ -16,6 +17,7 @@ pub(crate) use cors::{Cors, cors};
 pub(crate) use deprecated::{Deprecated, deprecated};
 pub(crate) use detach::{Detach, detach};
 pub(crate) use headers::{SecurityHeaders, security_headers};
+pub(crate) use host::host;
 pub(crate) use limits::{Counted, RouteLimits, limits};
 pub(crate) use log::{log, note_mount};
 pub(crate) use problems::problems;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
+use model::{Clock, RequestId, Rng};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -45,14 +48,29 @@ pub(crate) struct Gone(pub(crate) CancellationToken);
 #[derive(Clone, Debug)]
 pub(crate) struct ReadBody(pub(crate) Arc<Zeroizing<Vec<u8>>>);
 
-/// The listener's response to input that did not become a request (400, 408, 413, 431), as problem details.
-pub fn refusal(status: StatusCode) -> Response {
-    let problem = match status {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Problem::HeadersTooLarge,
-        StatusCode::REQUEST_TIMEOUT => Problem::BodyTimeout,
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::BodyTooLarge,
-        _ => Problem::MalformedBody,
-    };
-    let response = problem.clone().into_response();
-    problems::write(&problem, Dialect::Details, None, response)
+/// Makes the listener's responses to input that did not become a request (408, 431): body and headers are
+/// those of every other problem.
+#[derive(Clone)]
+pub(crate) struct Refusals {
+    pub(crate) headers: SecurityHeaders,
+    pub(crate) clock: Clock,
+    pub(crate) rng: Rng,
+}
+
+impl Refusals {
+    /// The response with this status.
+    pub(crate) fn response(&self, status: StatusCode) -> Response {
+        let problem = match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Problem::HeadersTooLarge,
+            StatusCode::REQUEST_TIMEOUT => Problem::BodyTimeout,
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::BodyTooLarge,
+            _ => Problem::MalformedBody,
+        };
+        let id = RequestId::new(self.clock.now(), &self.rng);
+        let response = problem.clone().into_response();
+        let mut response = problems::write(&problem, Dialect::Details, Some(id.as_str()), response);
+        self.headers.add(response.headers_mut());
+        request_origin::write_id(&id, response.headers_mut());
+        response
+    }
 }

@@ -53,10 +53,15 @@ pub(crate) async fn origin(State(with): State<Origins>, mut request: Request, ne
 
     request.extensions_mut().insert(RequestOrigin(Arc::new(origin)));
     let mut response = next.run(request).await;
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(X_REQUEST_ID, value);
-    }
+    write_id(&id, response.headers_mut());
     response
+}
+
+/// Writes the request id into the header fields of the response.
+pub(super) fn write_id(id: &RequestId, headers: &mut HeaderMap) {
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(X_REQUEST_ID, value);
+    }
 }
 
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {

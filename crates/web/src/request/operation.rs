@@ -75,6 +75,11 @@ impl Route {
         self.description().body.filter(|body| body.required)?.media_types.first().copied()
     }
 
+    /// Whether the operation reads a body.
+    pub(crate) fn reads_body(&self) -> bool {
+        self.description().body.is_some()
+    }
+
     /// The authentication.
     pub fn caller(&self) -> Caller {
         self.description().caller

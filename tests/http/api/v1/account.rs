@@ -1,5 +1,7 @@
 //! The user's own account: profile, password, erasure.
 
+use std::time::Duration;
+
 use fixtures::{Engine, Options, TestApp, on_both};
 use http::Method;
 use serde_json::{Value, json};
@@ -10,6 +12,11 @@ use crate::api_calls::{
 };
 
 on_both! {
+    white_space_around_a_name_is_no_part_of_it,
+    what_a_patch_cannot_change_is_refused_with_the_reason,
+    a_username_is_cleared_by_null,
+    an_account_is_erased_by_post_too,
+    times_have_three_digits_of_a_second,
     profile_attributes_are_set_and_removed,
     an_erased_account_leaves_a_tombstone,
     a_new_password_ends_every_other_session,
@@ -159,7 +166,7 @@ async fn a_lower_role_loses_its_scopes() {
     let narrow = json!({"refresh_token": pair.refresh, "scope": "nothing"});
     app.post(&path("refresh"), None, narrow).await.expect_problem(400, "invalid_scope");
 
-    app.clock.advance(std::time::Duration::from_mins(1));
+    app.clock.advance(Duration::from_mins(1));
     app.events();
     let narrow = json!({"refresh_token": pair.refresh, "scope": "read"});
     assert_eq!(app.post(&path("refresh"), None, narrow).await.expect(200).string("scope"), "read");
@@ -173,4 +180,95 @@ async fn a_lower_role_loses_its_scopes() {
     let next = try_refresh(&app, &pair.refresh).await.expect(200);
     assert_eq!(next.string("scope"), "read");
     app.close().await;
+}
+
+async fn white_space_around_a_name_is_no_part_of_it(app: &TestApp) {
+    for (at, space) in
+        ["  ", "\t", "\r\n", "\u{a0}", "\u{3000}", "\u{2028}", "\u{85}"].into_iter().enumerate()
+    {
+        let (email, name) = (format!("user{at}@example.com"), format!("user{at}"));
+        let around = |text: &str| format!("{space}{text}{space}");
+
+        let body = json!({"email": around(&email), "username": around(&name), "password": PASSWORD});
+        let user = app.post(&path("register"), None, body.clone()).await.expect(201).json();
+        assert_eq!((user["email"].as_str(), user["username"].as_str()), (Some(&*email), Some(&*name)));
+        app.post(&path("register"), None, body).await.expect_problem(409, "email_taken");
+
+        for identifier in [&email, &name, &around(&email), &around(&name)] {
+            try_log_in(app, identifier, PASSWORD).await.expect(200);
+        }
+        let body = json!({"email": around(&email), "password": PASSWORD});
+        app.post("/api/auth/login", None, body).await.expect(200);
+        let body = json!({"email": email, "password": around(PASSWORD)});
+        app.post("/api/auth/login", None, body).await.expect_problem(401, "invalid_credentials");
+    }
+
+    let pair = log_in(app, "user0").await;
+    let changed = change(app, &pair.access, json!({"username": "\u{2003}renamed "})).await.expect(200);
+    assert_eq!(changed.string("username"), "renamed");
+    let inside = json!({"email": "a b@example.com", "username": "a b", "password": PASSWORD});
+    app.post(&path("register"), None, inside).await.expect_problem(422, "validation_failed");
+}
+
+async fn change(app: &TestApp, token: &str, members: Value) -> fixtures::Answer {
+    app.call(Method::PATCH, &path("me"), Some(token), Some(("application/json", members.to_string()))).await
+}
+
+async fn what_a_patch_cannot_change_is_refused_with_the_reason(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    for (member, value) in [
+        ("email", json!("other@example.com")),
+        ("email", json!(null)),
+        ("email", json!(7)),
+        ("password", json!("another fine one")),
+    ] {
+        let answer = change(app, &pair.access, json!({"country": "CH", member: value})).await.expect(422);
+        let error = &answer.json()["errors"][0];
+        assert_eq!(error["loc"], json!(["body", member]), "{}", answer.text);
+        assert!(error["msg"].as_str().unwrap().contains("not changed here"), "{}", answer.text);
+    }
+    let own = change(app, &pair.access, json!({"email": "ALICE@example.com"})).await.expect(200).json();
+    assert_eq!((own["email"].as_str(), own.get("country")), (Some("alice@example.com"), None));
+}
+
+async fn a_username_is_cleared_by_null(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    let cleared = change(app, &pair.access, json!({"username": null})).await.expect(200).json();
+    assert_eq!(cleared["username"], Value::Null);
+    try_log_in(app, "alice", PASSWORD).await.expect(401);
+    try_log_in(app, "alice@example.com", PASSWORD).await.expect(200);
+    assert_eq!(me(app, &pair.access).await.expect(200).json()["username"], Value::Null);
+    change(app, &pair.access, json!({"username": "alice"})).await.expect(200);
+    try_log_in(app, "alice", PASSWORD).await.expect(200);
+}
+
+async fn an_account_is_erased_by_post_too(app: &TestApp) {
+    for (name, prefix) in [("alice", "/api/v1/auth"), ("bob", "/api/auth")] {
+        let pair = member(app, name).await;
+        let route = format!("{prefix}/me/delete");
+        app.post(&route, Some(&pair.access), json!({"password": "wrong"}))
+            .await
+            .expect_problem(403, "password_wrong");
+        app.post(&route, Some(&pair.access), json!({})).await.expect(422);
+        app.post(&route, Some(&pair.access), json!({"password": PASSWORD})).await.expect(204);
+        me(app, &pair.access).await.expect(401);
+    }
+}
+
+async fn times_have_three_digits_of_a_second(app: &TestApp) {
+    let is_exact = |time: &Value| {
+        let text = time.as_str().unwrap();
+        text.len() == "2026-01-01T00:00:00.000Z".len() && text.ends_with('Z') && text.as_bytes()[19] == b'.'
+    };
+    for step in [0, 1, 999, 100_000, 123_456] {
+        app.clock.advance(Duration::from_micros(step));
+        let name = format!("user{step}");
+        let user = register(app, &name).await;
+        assert!(is_exact(&user["created_at"]), "{user}");
+        let pair = log_in(app, &name).await;
+        let sessions = app.get(&path("sessions"), Some(&pair.access)).await.expect(200).json();
+        for member in ["created_at", "last_seen_at", "expires_at"] {
+            assert!(is_exact(&sessions[0][member]), "{sessions}");
+        }
+    }
 }

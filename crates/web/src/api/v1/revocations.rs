@@ -55,8 +55,8 @@ impl From<Revocation> for RevocationBody {
         Self {
             number: one.number,
             sid: one.session.to_string(),
-            revoked_at: one.revoked_at.to_string(),
-            until: one.expires_at.to_string(),
+            revoked_at: one.revoked_at.in_millis(),
+            until: one.expires_at.in_millis(),
         }
     }
 }

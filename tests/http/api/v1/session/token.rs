@@ -115,12 +115,10 @@ async fn an_empty_scope_is_left_out_of_token_answer_and_introspection(app: &Test
 }
 
 async fn multipart(app: &TestApp, boundary: &str, fields: &[(&str, &str)]) -> Answer {
-    let mut body = String::new();
-    for (name, value) in fields {
-        body +=
-            &format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-    }
-    body += &format!("--{boundary}--\r\n");
+    let part = |(name, value): &(&str, &str)| {
+        format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let body = fields.iter().map(part).chain([format!("--{boundary}--\r\n")]).collect::<String>();
     let kind = format!("multipart/form-data; boundary=\"{boundary}\"");
     app.call(Method::POST, &path("token"), None, Some((&kind, body))).await
 }

@@ -5,12 +5,14 @@ use auth::limits::Limit;
 use auth::token::Caller;
 use http::StatusCode;
 use model::{EventKind, Secret};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
 
 use super::UserBody;
 use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
 use crate::request::context::RequestContext;
-use crate::request::input::{Json, NoContent, input};
+use crate::request::input::{FromMembers, Json, Members, NoContent, input};
 use crate::request::operation::Operation;
 
 const MOUNTS: &[Mount] = &[Mount::public("/api/v1/auth/me"), Mount::fastapi("/api/auth/me")];
@@ -33,12 +35,36 @@ impl Operation for Me {
     }
 }
 
-input! {
-    /// Changes of the caller's account.
-    Changes as "Changes" {
-        ..
-        /// `username` and profile attributes. Absent members stay unchanged; `null` removes an attribute.
-        members
+/// Changes of the caller's account: the members as they were sent, because `null` differs from absent.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    members: Map<String, Value>,
+}
+
+impl FromMembers for Changes {
+    fn from_members(members: &mut Members) -> Option<Self> {
+        Some(Self { members: members.rest() })
+    }
+}
+
+impl JsonSchema for Changes {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Changes".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let text = |about: &str| json!({ "type": ["string", "null"], "description": about });
+        json_schema!({
+            "type": "object",
+            "description": "Changes of the account. Absent members stay unchanged; `null` removes a value.",
+            "properties": {
+                "username": text("3 to 64 characters, no `@`, not digits alone."),
+                "country": text("ISO 3166-1 alpha-2."),
+                "annual_income": { "type": ["number", "string", "null"], "description": "0 or more." },
+                "timezone": text("An IANA name."),
+            },
+            "additionalProperties": { "description": "Configured attributes; not `email` or `password`." },
+        })
     }
 }
 
@@ -74,25 +100,48 @@ input! {
     }
 }
 
+const fn erase(verb: Verb) -> Endpoint {
+    Endpoint::new(verb, Group::Accounts, "erase", "Erase the authenticated user's account.")
+        .limited_by(&[Limit::Global, Limit::Login])
+        .answers(StatusCode::NO_CONTENT)
+        .records(&[EventKind::UserErased, EventKind::PasswordRefused])
+        .or(&[ProblemKind::PasswordWrong, ProblemKind::Busy])
+        .round_trips(5)
+}
+
+type ErasureContext = RequestContext<Json<Erasure>, Caller>;
+
+async fn confirmed(mut context: ErasureContext) -> Result<NoContent, Problem> {
+    let (Json(input), caller, mut ctx) = context.parts();
+    account::erase(&mut ctx, caller, &input.password).await?;
+    Ok(NoContent)
+}
+
 /// Erases the account.
 pub(crate) struct Erase;
 
 impl Operation for Erase {
-    const ENDPOINT: Endpoint =
-        Endpoint::new(Verb::Delete, Group::Accounts, "erase", "Erase the authenticated user's account.")
-            .limited_by(&[Limit::Global, Limit::Login])
-            .at(MOUNTS)
-            .answers(StatusCode::NO_CONTENT)
-            .records(&[EventKind::UserErased, EventKind::PasswordRefused])
-            .or(&[ProblemKind::PasswordWrong, ProblemKind::Busy])
-            .round_trips(5);
+    const ENDPOINT: Endpoint = erase(Verb::Delete).at(MOUNTS);
 
-    type Context = RequestContext<Json<Erasure>, Caller>;
+    type Context = ErasureContext;
     type Answer = NoContent;
 
-    async fn handle(mut context: Self::Context) -> Result<Self::Answer, Problem> {
-        let (Json(input), caller, mut ctx) = context.parts();
-        account::erase(&mut ctx, caller, &input.password).await?;
-        Ok(NoContent)
+    async fn handle(context: Self::Context) -> Result<Self::Answer, Problem> {
+        confirmed(context).await
+    }
+}
+
+/// Erases the account, for clients that send no body with `DELETE`.
+pub(crate) struct EraseByPost;
+
+impl Operation for EraseByPost {
+    const ENDPOINT: Endpoint = erase(Verb::Post)
+        .at(&[Mount::public("/api/v1/auth/me/delete"), Mount::fastapi("/api/auth/me/delete")]);
+
+    type Context = ErasureContext;
+    type Answer = NoContent;
+
+    async fn handle(context: Self::Context) -> Result<Self::Answer, Problem> {
+        confirmed(context).await
     }
 }

@@ -44,7 +44,7 @@ impl TryFrom<User> for UserBody {
             username: user.username,
             is_active: user.state == State::Active,
             role: user.role,
-            created_at: user.created_at.to_string(),
+            created_at: user.created_at.in_millis(),
             profile,
         })
     }

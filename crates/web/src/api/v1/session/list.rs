@@ -41,9 +41,9 @@ impl From<SessionInfo> for SessionBody {
     fn from(info: SessionInfo) -> Self {
         Self {
             id: info.id.to_string(),
-            created_at: info.created_at.to_string(),
-            last_seen_at: info.last_seen_at.to_string(),
-            expires_at: info.ends_at.to_string(),
+            created_at: info.created_at.in_millis(),
+            last_seen_at: info.last_seen_at.in_millis(),
+            expires_at: info.ends_at.in_millis(),
             address: info.address,
             user_agent: info.user_agent,
             shared: info.shared,
