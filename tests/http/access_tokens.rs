@@ -6,6 +6,7 @@ use fixtures::{Engine, Options, TestApp, on_both, stable};
 use insta::assert_snapshot;
 use model::event::TokenRefusal;
 use model::{Event, Rng};
+use protocol::sealed::keyring::Keyring;
 use protocol::wire::algorithm::Algorithm;
 use protocol::wire::jwt::SigningKey;
 use serde_json::{Value, json};
@@ -195,7 +196,7 @@ async fn other_kinds_of_tokens_are_refused(app: &TestApp) {
     let (_, claims, _) = parts(&pair.access);
     refused_everywhere(app, &pair.refresh, "a refresh token").await;
 
-    for typ in ["JWT", "jwt", "logout+jwt", "dpop+jwt", "", "at+jwt+x"] {
+    for typ in ["logout+jwt", "dpop+jwt", "", "at+jwt+x"] {
         refused_everywhere(app, &signed(app, typ, &claims), typ).await;
     }
 
@@ -460,4 +461,44 @@ async fn refused_tokens_are_counted_when_they_repeat() {
     assert_eq!(singly, 10);
     let counted = records.iter().filter(|record| record["of"] == "token_refused");
     assert_eq!(counted.map(|record| record["count"].as_u64().unwrap()).sum::<u64>(), 990);
+}
+
+#[tokio::test]
+async fn tokens_of_both_types_are_accepted_whichever_is_issued() {
+    let database = fixtures::TestDatabase::new(Engine::Sqlite);
+    let keyring = fixtures::new_keyring();
+    let mut tokens = Vec::new();
+    for typ in ["at+jwt", "JWT"] {
+        let options = Options {
+            keyring: Some(Keyring::parse(keyring.to_text().expose()).unwrap()),
+            ..Options::of([("tokens.typ", typ)])
+        };
+        let app = TestApp::on(database.clone(), options).await;
+        let pair = if tokens.is_empty() { member(&app, "alice").await } else { log_in(&app, "alice").await };
+        let header = B64.decode(pair.access.split('.').next().unwrap()).unwrap();
+        let header: Value = serde_json::from_slice(&header).unwrap();
+        assert_eq!(header["typ"], typ);
+        tokens.push(pair.access);
+        for token in &tokens {
+            me(&app, token).await.expect(200);
+        }
+        app.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_says_that_it_was_issued_some_seconds_ago_and_ends_from_now() {
+    for (setting, seconds) in [(None, 5), (Some("0s"), 0), (Some("60s"), 60)] {
+        let settings = setting.map(|value| ("tokens.backdate", value.to_owned())).into_iter().collect();
+        let app = TestApp::with(Engine::Sqlite, Options { settings, ..Options::default() }).await;
+        let pair = member(&app, "alice").await;
+        let payload = B64.decode(pair.access.split('.').nth(1).unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&payload).unwrap();
+        let now = app.clock.now().seconds();
+        assert_eq!(claims["iat"], now - seconds);
+        assert_eq!(claims["auth_time"], now - seconds);
+        assert_eq!(claims["exp"], now + 1800);
+        me(&app, &pair.access).await.expect(200);
+        app.close().await;
+    }
 }

@@ -278,3 +278,68 @@ async fn a_request_id_that_the_proxies_only_pass_on_is_the_clients() {
     assert_eq!(origin.client_request_id.as_deref(), Some("chosen-by-the-client"));
     app.close().await;
 }
+
+#[tokio::test]
+async fn cors_allows_web_views_extensions_and_local_ports_that_are_listed() {
+    let listed = "capacitor://localhost,ionic://localhost,chrome-extension://abcdefgh,http://localhost:*";
+    let app = TestApp::with(Engine::Sqlite, Options::of([("server.cors_allowed_origins", listed)])).await;
+    for (origin, is_allowed) in [
+        ("capacitor://localhost", true),
+        ("ionic://localhost", true),
+        ("chrome-extension://abcdefgh", true),
+        ("http://localhost", true),
+        ("http://localhost:5173", true),
+        ("https://localhost:5173", false),
+        ("http://localhost:", false),
+        ("http://localhost:80a", false),
+        ("http://localhost.evil.example", false),
+        ("http://127.0.0.1:5173", false),
+        ("tauri://localhost", false),
+        ("chrome-extension://other", false),
+        ("null", false),
+    ] {
+        let request = with_origin(Method::GET, "/health/liveness", origin).body(Body::empty()).unwrap();
+        let expected = if is_allowed { origin } else { "" };
+        assert_eq!(app.send(request).await.header("access-control-allow-origin"), expected, "{origin}");
+    }
+    app.close().await;
+}
+
+#[tokio::test]
+async fn strict_transport_security_covers_subdomains_unless_told_otherwise() {
+    for (settings, value) in [
+        (vec![], "max-age=31536000; includeSubDomains"),
+        (vec![("server.hsts_include_subdomains", "false".to_owned())], "max-age=31536000"),
+        (vec![("server.public_url", "http://auth.example".to_owned())], ""),
+    ] {
+        let app = TestApp::with(Engine::Sqlite, Options { settings, ..Options::default() }).await;
+        assert_eq!(app.get("/nothing", None).await.header("strict-transport-security"), value);
+        app.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_public_url_with_a_path_works_everywhere() {
+    let options = Options::of([("server.public_url", "https://example.org/id/")]);
+    let app = TestApp::with(Engine::Sqlite, options).await;
+
+    // with a proxy that removes the path, and with one that does not
+    for prefix in ["", "/id"] {
+        let page = app.get(&format!("{prefix}/docs"), None).await.expect(200).text;
+        let links: Vec<_> = page.split('"').filter(|text| text.starts_with('/')).collect();
+        assert!(links.len() >= 3, "{page}");
+        for link in links {
+            let path = link.strip_prefix("/id").unwrap_or_else(|| panic!("{link} has no path of the URL"));
+            app.get(&format!("{prefix}{path}"), None).await.expect(200);
+        }
+        let script = app.get(&format!("{prefix}/docs/page.js"), None).await.expect(200).text;
+        assert!(!script.contains("fetch('/"), "the script names no path from the root");
+        let document = app.get(&format!("{prefix}/openapi.json"), None).await.expect(200).json();
+        assert_eq!(document["servers"][0]["url"], "https://example.org/id");
+        let legacy = app.get(&format!("{prefix}/flutter-login"), None).await.expect(405);
+        assert_eq!(legacy.header("link"), "</id/api/auth/login>; rel=\"successor-version\"");
+        app.get(&format!("{prefix}/health/readiness"), None).await.expect(200);
+    }
+    app.get("/idea", None).await.expect(404);
+    app.close().await;
+}

@@ -41,6 +41,10 @@ pub struct Settings {
     pub audience: Option<String>,
     /// Whether `sub` is the user's public identifier instead of the id.
     pub subject_is_uuid: bool,
+    /// Whether the `typ` of access tokens is `JWT` instead of `at+jwt`.
+    pub plain_typ: bool,
+    /// How long before they are issued tokens say that they were, for verifiers whose clock is behind.
+    pub backdate: Duration,
     /// The algorithm that signs access tokens.
     pub algorithm: Algorithm,
     /// Lifetime of an access token.
@@ -65,6 +69,8 @@ pub struct Settings {
     pub scopes: BTreeMap<String, Scope>,
     /// The additional profile attributes.
     pub attributes: ProfileSchema,
+    /// Whether users register by themselves.
+    pub registration_enabled: bool,
 }
 
 impl Default for Settings {
@@ -81,6 +87,8 @@ impl Settings {
             issuer: issuer.to_owned(),
             audience: Some(issuer.to_owned()),
             subject_is_uuid: false,
+            plain_typ: false,
+            backdate: Duration::from_secs(5),
             algorithm: Algorithm::Es256,
             access_ttl: Duration::from_mins(30),
             refresh_ttl: 30 * day,
@@ -93,6 +101,7 @@ impl Settings {
             limits: LimitSettings::default(),
             scopes: BTreeMap::new(),
             attributes: ProfileSchema::default(),
+            registration_enabled: true,
         }
     }
 

@@ -58,7 +58,7 @@ impl Default for Settings {
             scheme: Scheme::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             processor_share: None,
-            queue_deadline: Duration::from_secs(5),
+            queue_deadline: Duration::from_secs(3),
         }
     }
 }

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub use api::ROUTES;
 pub use axum::Router;
 pub use endpoint::{Caller, Dialect, Endpoint, Group, Listener, Mount, Verb};
+pub use layers::ANY_LOCAL_PORT;
 pub use openapi::document as openapi_document;
 /// The peer of the connection; the listener adds it to every request.
 pub use protocol::wire::forwarded::Peer;
@@ -78,6 +79,7 @@ pub struct ServerHealth {
 
 /// HTTP settings.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "an operator switches each of them by itself")]
 pub struct Settings {
     /// The URL at which clients reach the server, without a trailing slash.
     pub public_url: String,
@@ -89,6 +91,8 @@ pub struct Settings {
     pub trust_request_id: bool,
     /// Origins whose scripts may call the API.
     pub cors_allowed_origins: Vec<String>,
+    /// Whether `Strict-Transport-Security` includes the subdomains of the public URL's host.
+    pub hsts_include_subdomains: bool,
     /// Deadline of a request.
     pub request_timeout: Duration,
     /// Deadline of the readiness check.
@@ -111,7 +115,8 @@ impl Default for Settings {
             forwarded_header: ForwardedHeader::default(),
             trust_request_id: false,
             cors_allowed_origins: Vec::new(),
-            request_timeout: Duration::from_secs(10),
+            hsts_include_subdomains: true,
+            request_timeout: Duration::from_secs(5),
             health_timeout: Duration::from_millis(100),
             legacy_enabled: true,
             legacy_sunset: None,

@@ -170,6 +170,9 @@ problems! {
     GrantTypeUnsupported = BAD_REQUEST, "unsupported_grant_type", "Unsupported grant type",
         "The grant type is password, also when it is left out, or refresh_token.",
         oauth UnsupportedGrantType;
+    /// Users do not register by themselves here.
+    RegistrationClosed = FORBIDDEN, "registration_closed", "Registration closed",
+        "This server does not accept registrations; an operator adds accounts.";
     /// Another account has the email.
     EmailTaken = CONFLICT, "email_taken", "Email taken",
         "Email already exists";

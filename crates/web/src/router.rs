@@ -13,15 +13,15 @@ use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower::util::MapRequest;
 
-use crate::api::ROUTES;
+use crate::api::{ROUTES, docs};
 use crate::endpoint::{Listener, Mount};
 use crate::layers::{
     self, Cors, Counted, Deprecated, Detach, Origins, Refusals, RouteLimits, SecurityHeaders, Spellings,
     Stopwatch,
 };
 use crate::metrics::{Metrics, Timed};
-use crate::request::AppState;
 use crate::request::operation::Route;
+use crate::request::{AppState, Documents};
 use crate::{WebDeps, openapi};
 
 /// The routers of the two listeners.
@@ -50,7 +50,7 @@ struct Around {
 impl Around {
     fn new(deps: &WebDeps) -> Self {
         let settings = &deps.settings;
-        let security_headers = SecurityHeaders { https: settings.public_url.starts_with("https://") };
+        let security_headers = SecurityHeaders::new(settings);
         let (clock, rng) = (deps.clock.clone(), deps.services.rng.clone());
         Self {
             origins: Origins {
@@ -82,7 +82,11 @@ pub fn routers(deps: WebDeps) -> Routers {
         needs_permit: true,
         reads_body: true,
     };
-    let deprecated = Deprecated { enabled: settings.legacy_enabled, sunset: settings.legacy_sunset };
+    let deprecated = Deprecated {
+        public_path: spellings.public.as_str().into(),
+        enabled: settings.legacy_enabled,
+        sunset: settings.legacy_sunset,
+    };
 
     let metrics = Arc::new(Metrics::new(legacy_routes().collect()));
     let watch = |what| Stopwatch { what, counts: Arc::clone(&metrics) };
@@ -109,7 +113,7 @@ pub fn routers(deps: WebDeps) -> Routers {
             // Notes the path, for the layers outside, also where its method is not supported.
             .layer(from_fn_with_state(mount, layers::note_mount))
             // Marks or refuses a legacy route.
-            .layer(from_fn_with_state((deprecated, mount), layers::deprecated));
+            .layer(from_fn_with_state((deprecated.clone(), mount), layers::deprecated));
         // A method that the path does not have counts too.
         methods.fallback(not_allowed.layer(limited(None))).layer(layers)
     };
@@ -139,7 +143,8 @@ pub fn routers(deps: WebDeps) -> Routers {
     let public = router(Listener::Public, on_route, on_path);
     let operations = router(Listener::Operations, |route| (route.handler)(), |_, methods| methods);
     let openapi = openapi::document(&settings.public_url).to_string().into();
-    let app = AppState::new(deps, Arc::clone(&metrics), openapi);
+    let documents = Documents { openapi, docs: docs::page_under(&spellings.public).into() };
+    let app = AppState::new(deps, Arc::clone(&metrics), documents);
     let public = public.fallback_service(unmatched).with_state(app.clone()).layer(layers);
     // The router compares paths before its layers run.
     let rewrite = MapRequest::new(public, move |request| spellings.rewrite(request));

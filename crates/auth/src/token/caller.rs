@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::event::TokenRefusal;
 use model::{Actor, Event, SessionId, UserId, UserKey, UserUuid};
-use protocol::wire::access_token::{AccessClaims, LEEWAY, TYP};
+use protocol::wire::access_token::{AccessClaims, LEEWAY, TYPS};
 use protocol::wire::jwt::{self, Invalid};
 use store::queries::revocation;
 use store::queries::session::{self, Session};
@@ -128,7 +128,7 @@ fn note_refused(ctx: &OpContext<'_>, named: Option<(UserUuid, SessionId)>, why: 
 
 fn read(ctx: &OpContext<'_>, token: &str) -> Result<AccessClaims, CallerError> {
     let keys = ctx.services.keys();
-    jwt::verify(token, TYP, |kid| keys.verifying.get(kid).cloned())
+    jwt::verify(token, &TYPS, |kid| keys.verifying.get(kid).cloned())
         .map_err(CallerError::Invalid)
         .inspect_err(|why| note_refused(ctx, None, why))
 }

@@ -1,7 +1,7 @@
 //! Introspection (RFC 7662): the state of a token, always from the database.
 
 use model::Secret;
-use protocol::wire::access_token::{AccessClaims, LEEWAY, TYP};
+use protocol::wire::access_token::{AccessClaims, LEEWAY, TYPS};
 use protocol::wire::jwt;
 use protocol::wire::refresh_token::RefreshToken;
 use store::queries::session::{self, Session};
@@ -38,7 +38,7 @@ pub async fn introspect(
     let keys = ctx.services.keys();
     let settings = &ctx.services.settings;
     let claims: Option<AccessClaims> =
-        jwt::verify(token.expose(), TYP, |kid| keys.verifying.get(kid).cloned()).ok().filter(
+        jwt::verify(token.expose(), &TYPS, |kid| keys.verifying.get(kid).cloned()).ok().filter(
             |claims: &AccessClaims| {
                 claims.check(ctx.now, &settings.issuer, settings.audience.as_deref(), LEEWAY).is_ok()
             },

@@ -1,7 +1,7 @@
 //! Mints tokens: the only place that reaches the signer.
 
 use model::Secret;
-use protocol::wire::access_token::{AccessClaims, Audience, FIRST_PARTY, TYP};
+use protocol::wire::access_token::{AccessClaims, Audience, FIRST_PARTY, PLAIN_TYP, TYP};
 use protocol::wire::jwt::KeyError;
 use protocol::wire::refresh_token::RefreshToken;
 
@@ -49,9 +49,9 @@ pub(crate) fn mint(
         aud: settings.audience.as_deref().map(Audience::from),
         client_id: FIRST_PARTY.to_owned(),
         exp: ends.seconds(),
-        iat: ctx.now.seconds(),
+        iat: ctx.now.minus(settings.backdate).seconds(),
         nbf: None,
-        auth_time: live.auth_time.seconds(),
+        auth_time: live.auth_time.minus(settings.backdate).seconds(),
         jti: model::id::uuid_v7(ctx.now, &ctx.services.rng).to_string(),
         sid: live.session,
         role: live.role.clone(),
@@ -59,7 +59,8 @@ pub(crate) fn mint(
         epoch: ctx.services.epoch.current(),
     };
 
-    let access_token = Secret::new(signer.sign(TYP, &claims).map_err(MintError::Key)?);
+    let typ = if settings.plain_typ { PLAIN_TYP } else { TYP };
+    let access_token = Secret::new(signer.sign(typ, &claims).map_err(MintError::Key)?);
     let mac = ctx.services.macs.first().ok_or(MintError::NoKey)?;
     Ok(Tokens {
         access_token,

@@ -117,6 +117,8 @@ words! {
         UsernameTaken = "username_taken",
         /// Email, username, password or an attribute is invalid; the response named it.
         Invalid = "invalid",
+        /// Users do not register by themselves here.
+        Closed = "closed",
     }
 }
 

@@ -9,8 +9,12 @@ use crate::wire::jwt::Invalid;
 use crate::wire::scope::Scope;
 use crate::wire::strict_json::numeric_date;
 
-/// The `typ` of an access token (RFC 9068 §2.1); a token of another kind is never accepted as one.
+/// The `typ` of an access token (RFC 9068 §2.1).
 pub const TYP: &str = "at+jwt";
+/// The `typ` for verifiers that refuse [`TYP`] (RFC 7519 §5.1): our keys sign no other kind of JWT.
+pub const PLAIN_TYP: &str = "JWT";
+/// What is accepted, so that tokens of before a change of the setting stay valid.
+pub const TYPS: [&str; 2] = [TYP, PLAIN_TYP];
 /// The `client_id` of tokens issued to the password form.
 pub const FIRST_PARTY: &str = "first-party";
 /// The tolerated clock skew between machines.

@@ -22,8 +22,8 @@ pub use listen::ListenAddress;
 pub use settings::{
     AccountsConfig, Audience, AuditConfig, Blocklist, CleanupConfig, Config, DatabaseConfig, HealthConfig,
     LegacyConfig, LogFilter, LogFormat, PasswordAlgorithm, PasswordsConfig, ProxyProtocol, RateLimitsConfig,
-    RedisConfig, SchemaName, ServerConfig, Setting, SettingError, SigningAlgorithm, Subject, TelemetryConfig,
-    TokensConfig, reachable,
+    RedisConfig, RegistrationConfig, SchemaName, ServerConfig, Setting, SettingError, SigningAlgorithm,
+    Subject, TelemetryConfig, TokensConfig, reachable,
 };
 pub use source::{LoadArgs, Source, environment};
 pub use url::{DatabaseUrl, PostgresUrl, RedisUrl, WebOrigin, WebUrl};

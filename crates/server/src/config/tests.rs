@@ -285,3 +285,15 @@ fn the_default_configuration_gives_every_crate_its_defaults() {
     assert_eq!(shipper.retention, audit::ship::ShipperSettings::default().retention);
     assert_eq!(shipper.journal_keep, audit::ship::ShipperSettings::default().journal_keep);
 }
+
+#[test]
+fn a_public_url_that_does_not_fit_the_listener_is_warned_of() {
+    let warnings = |set: &[(&str, &str)]| load("", &[], set).unwrap().warnings.join("\n");
+    let open = ("server.listen", "0.0.0.0:8080");
+    assert!(warnings(&[open]).contains("server.public_url is not set"));
+    assert!(warnings(&[open]).contains("server.listen has no TLS"));
+    assert!(warnings(&[open, ("server.public_url", "https://localhost")]).contains("is of this machine"));
+    assert!(warnings(&[open, ("server.public_url", "http://auth.example")]).contains("is not https"));
+    assert_eq!(warnings(&[open, ("server.public_url", "https://auth.example")]), "");
+    assert_eq!(warnings(&[("server.listen", "127.0.0.1:8080")]), "");
+}

@@ -240,7 +240,19 @@ impl Value for WebUrl {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebOrigin(String);
 
+fn is_scheme(text: &str) -> bool {
+    let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic()) && text.bytes().all(is_inside)
+}
+
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
+}
+
 impl WebOrigin {
+    /// This host with any port, for development.
+    pub const ANY_LOCAL_PORT: &'static str = web::ANY_LOCAL_PORT;
+
     /// The origin as the `Origin` header contains it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -254,12 +266,22 @@ impl Value for WebOrigin {
         if matches!(text.trim(), "*" | "null") {
             return Err(format!("`{}` would allow every page: list the origins", text.trim()));
         }
-        let url = WebUrl::parse(text)?;
-        let lower = url.base().to_ascii_lowercase();
-        let (scheme, host) = lower.split_once("://").unwrap_or(("", &lower));
+        let text = text.trim().to_ascii_lowercase();
+        if text == Self::ANY_LOCAL_PORT {
+            return Ok(Self(text));
+        }
+        let (scheme, host) = text.split_once("://").ok_or("it has no scheme such as `https://`")?;
+        let host = host.trim_end_matches('/');
+        let url = match scheme {
+            "http" | "https" => WebUrl::parse(&text)?.base().to_owned(),
+            // An app's scheme: RFC 3986 §3.1, with a host as web views and extensions have one.
+            _ if is_scheme(scheme) && is_host(host) => return Ok(Self(format!("{scheme}://{host}"))),
+            _ => return Err("it is not a scheme, `://` and a host".to_owned()),
+        };
         if host.contains('/') {
             return Err("an origin has no path".to_owned());
         }
+        let host = url.split_once("://").map_or(host, |(_, host)| host);
         let usual = if scheme == "https" { ":443" } else { ":80" };
         Ok(Self(format!("{scheme}://{}", host.strip_suffix(usual).unwrap_or(host))))
     }
@@ -342,5 +364,30 @@ mod tests {
         assert_eq!(WebOrigin::parse("HTTPS://App.example:443/").unwrap().as_str(), "https://app.example");
         assert!(WebOrigin::parse("https://a/x").is_err() && WebOrigin::parse("null").is_err());
         assert!(WebOrigin::parse("*").is_err());
+    }
+
+    #[test]
+    fn origins_may_have_the_scheme_of_an_app() {
+        for origin in [
+            "capacitor://localhost",
+            "ionic://localhost",
+            "tauri://localhost",
+            "chrome-extension://abcdefghijklmnop",
+            "http://localhost:*",
+            "http://localhost:5173",
+        ] {
+            assert_eq!(WebOrigin::parse(&format!(" {origin} ")).unwrap().as_str(), origin);
+        }
+        for bad in [
+            "capacitor:",
+            "://localhost",
+            "app://",
+            "https://*",
+            "http://127.0.0.1:*",
+            "app://a/b",
+            "a b://c",
+        ] {
+            assert!(WebOrigin::parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -19,6 +19,12 @@ const fn about(operation: &'static str, summary: &'static str) -> Endpoint {
     Endpoint::new(Verb::Get, Group::About, operation, summary).undocumented()
 }
 
+/// The page, whose links begin with the path of the public URL.
+pub(crate) fn page_under(public_path: &str) -> String {
+    let path = public_path.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    PAGE.replace("=\"/", &format!("=\"{path}/"))
+}
+
 fn page(media_type: &'static str, body: Bytes) -> Page {
     let headers = vec![(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, "public, max-age=300")];
     Page { headers, body }
@@ -35,7 +41,7 @@ impl Operation for OpenApi {
     type Answer = Page;
 
     async fn handle(document: Document) -> Result<Page, Problem> {
-        Ok(page("application/json", document.0))
+        Ok(page("application/json", document.openapi))
     }
 }
 
@@ -45,11 +51,11 @@ pub(crate) struct DocsPage;
 impl Operation for DocsPage {
     const ENDPOINT: Endpoint = about("docs", "The documentation of the API.").at(&[Mount::public("/docs")]);
 
-    type Context = Nothing;
+    type Context = Document;
     type Answer = Page;
 
-    async fn handle(_: Nothing) -> Result<Page, Problem> {
-        let mut page = page("text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes()));
+    async fn handle(document: Document) -> Result<Page, Problem> {
+        let mut page = page("text/html; charset=utf-8", document.page);
         page.headers.push((header::CONTENT_SECURITY_POLICY, POLICY));
         Ok(page)
     }

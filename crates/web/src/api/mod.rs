@@ -2,7 +2,7 @@
 //! `auth`.
 
 mod compat;
-mod docs;
+pub(crate) mod docs;
 mod health;
 mod page;
 mod v1;

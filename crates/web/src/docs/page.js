@@ -1,5 +1,7 @@
 'use strict';
-// Shows /openapi.json. Text goes in as text nodes only.
+// Shows openapi.json, which is beside the folder of this script. Text goes in as text nodes only.
+
+const DESCRIPTION = new URL('../openapi.json', document.currentScript.src).href;
 
 const METHODS = ['get', 'post', 'patch', 'put', 'delete'];
 
@@ -62,8 +64,8 @@ function operation(document, path, method, described) {
 async function show() {
   const about = document.getElementById('about');
   try {
-    const api = await (await fetch('/openapi.json')).json();
-    about.replaceChildren(api.info.description, ' ', element('a', { href: '/openapi.json' }, 'openapi.json'));
+    const api = await (await fetch(DESCRIPTION)).json();
+    about.replaceChildren(api.info.description, ' ', element('a', { href: DESCRIPTION }, 'openapi.json'));
     for (const [path, item] of Object.entries(api.paths)) {
       for (const method of METHODS.filter((name) => item[name])) {
         const link = element('a', { href: `#${item[method].operationId}` }, `${method.toUpperCase()} ${path}`);

@@ -23,7 +23,7 @@ const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
 /// Answers preflight requests, and adds CORS headers to responses for allowed origins, errors included.
 pub(crate) async fn cors(State(with): State<Cors>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let allowed = origin.filter(|origin| with.allowed.iter().any(|one| one.as_bytes() == origin.as_bytes()));
+    let allowed = origin.filter(|origin| with.allowed.iter().any(|one| is_of(one, origin.as_bytes())));
     let preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = match (&allowed, preflight) {
@@ -41,6 +41,21 @@ pub(crate) async fn cors(State(with): State<Cors>, request: Request, next: Next)
         mark(response.headers_mut(), origin);
     }
     response
+}
+
+/// The entry that allows pages of this machine, on any port.
+pub const ANY_LOCAL_PORT: &str = "http://localhost:*";
+
+/// Whether an entry of the list allows an origin.
+fn is_of(allowed: &str, origin: &[u8]) -> bool {
+    if allowed != ANY_LOCAL_PORT {
+        return allowed.as_bytes() == origin;
+    }
+    match origin.strip_prefix(b"http://localhost") {
+        Some([]) => true,
+        Some([b':', port @ ..]) => !port.is_empty() && port.iter().all(u8::is_ascii_digit),
+        Some(_) | None => false,
+    }
 }
 
 fn preflight_answer() -> Response {

@@ -1,5 +1,6 @@
 //! Marks the responses of legacy routes.
 
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::extract::{Request, State};
@@ -11,8 +12,10 @@ use crate::endpoint::Mount;
 use crate::problem::Problem;
 
 /// State of the layer.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Deprecated {
+    /// The path of the public URL, which precedes that of the successor.
+    pub(crate) public_path: Arc<str>,
     /// Whether legacy routes are served.
     pub(crate) enabled: bool,
     /// When they will not be served any more.
@@ -34,7 +37,8 @@ pub(crate) async fn deprecated(
 
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("deprecation"), HeaderValue::from_static(DEPRECATED_SINCE));
-    let link = HeaderValue::from_str(&format!("<{successor}>; rel=\"successor-version\""));
+    let link =
+        HeaderValue::from_str(&format!("<{}{successor}>; rel=\"successor-version\"", with.public_path));
     headers.extend(link.ok().map(|link| (header::LINK, link)));
     if let Some(sunset) = with.sunset {
         let at = UNIX_EPOCH + Duration::from_secs(sunset.seconds().unsigned_abs());

@@ -5,11 +5,13 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::Settings;
+
 /// State of the layer.
 #[derive(Clone)]
 pub(crate) struct SecurityHeaders {
-    /// Whether the public URL is https.
-    pub(crate) https: bool,
+    /// `Strict-Transport-Security`, if the public URL is https.
+    pub(crate) transport_security: Option<&'static str>,
 }
 
 /// Prohibits scripts, frames and content sniffing; responses are not cached unless the handler sets it.
@@ -20,6 +22,16 @@ const PERMISSIONS_POLICY: &str =
     "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
 
 impl SecurityHeaders {
+    /// The headers of a server with these settings.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let value = if settings.hsts_include_subdomains {
+            "max-age=31536000; includeSubDomains"
+        } else {
+            "max-age=31536000"
+        };
+        Self { transport_security: settings.public_url.starts_with("https://").then_some(value) }
+    }
+
     /// Adds the headers that are not set.
     pub(crate) fn add(&self, headers: &mut HeaderMap) {
         let mut set = |name: HeaderName, value: &'static str| {
@@ -32,8 +44,8 @@ impl SecurityHeaders {
         set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
         set(HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY);
         set(header::CACHE_CONTROL, "no-store");
-        if self.https {
-            set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
+        if let Some(value) = self.transport_security {
+            set(header::STRICT_TRANSPORT_SECURITY, value);
         }
     }
 }

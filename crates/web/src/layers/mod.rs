@@ -13,6 +13,7 @@ mod request_origin;
 mod spellings;
 mod timed;
 
+pub use cors::ANY_LOCAL_PORT;
 pub(crate) use cors::{Cors, cors};
 pub(crate) use deprecated::{Deprecated, deprecated};
 pub(crate) use detach::{Detach, detach};

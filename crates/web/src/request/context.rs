@@ -8,7 +8,8 @@ use axum::extract::{FromRequestParts as _, RawPathParams, Request};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
-use model::{EventKind, Now, Origin};
+use model::event::Obstacle;
+use model::{Event, EventKind, Now, Origin};
 use protocol::wire::authorization::Authorization;
 use runtime::AuditContext;
 use runtime::audit::Receipts;
@@ -88,6 +89,24 @@ impl Authenticate for Anonymous {
 
     async fn identify(_: &mut OpContext<'_>, _: &HeaderMap) -> Result<Self, Problem> {
         Ok(Self)
+    }
+}
+
+/// No authentication, where users register by themselves.
+#[derive(Debug)]
+pub(crate) struct Registrant;
+
+impl Authenticate for Registrant {
+    const CALLER: endpoint::Caller = endpoint::Caller::Anonymous;
+    const PROBLEMS: &'static [ProblemKind] = &[ProblemKind::RegistrationClosed];
+    const EVENTS: &'static [EventKind] = &[EventKind::RegistrationRefused];
+
+    async fn identify(ctx: &mut OpContext<'_>, _: &HeaderMap) -> Result<Self, Problem> {
+        if ctx.services.settings.registration_enabled {
+            return Ok(Self);
+        }
+        ctx.audit.note(Event::RegistrationRefused { reason: Obstacle::Closed });
+        Err(Problem::RegistrationClosed)
     }
 }
 
@@ -227,12 +246,16 @@ impl Context for MetricsPage {
     }
 }
 
-/// The OpenAPI document.
+/// The OpenAPI document, and the page that shows it.
 #[derive(Debug)]
-pub(crate) struct Document(pub(crate) Bytes);
+pub(crate) struct Document {
+    pub(crate) openapi: Bytes,
+    pub(crate) page: Bytes,
+}
 
 impl Context for Document {
     async fn from_request(_: Request, app: &AppState) -> Result<Self, Problem> {
-        Ok(Self(app.0.openapi.clone()))
+        let documents = &app.0.documents;
+        Ok(Self { openapi: documents.openapi.clone(), page: documents.docs.clone() })
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct AppState(Arc<SharedState>);
 
 impl AppState {
     /// The state of both routers.
-    pub(crate) fn new(deps: WebDeps, metrics: Arc<Metrics>, openapi: Bytes) -> Self {
+    pub(crate) fn new(deps: WebDeps, metrics: Arc<Metrics>, documents: Documents) -> Self {
         Self(Arc::new(SharedState {
             requests: deps.requests,
             probe: deps.probe,
@@ -35,7 +35,7 @@ impl AppState {
             health: deps.health,
             settings: deps.settings,
             stopping: deps.stopping,
-            openapi,
+            documents,
             metrics,
             store_metrics: deps.store_metrics,
             jobs: deps.jobs,
@@ -49,6 +49,14 @@ impl AppState {
     }
 }
 
+/// The documents that are made at the start.
+pub(crate) struct Documents {
+    /// The OpenAPI document.
+    pub(crate) openapi: Bytes,
+    /// The page that shows it.
+    pub(crate) docs: Bytes,
+}
+
 struct SharedState {
     requests: store::RequestPool,
     probe: store::HealthProbe,
@@ -58,7 +66,7 @@ struct SharedState {
     health: Arc<dyn Fn() -> ServerHealth + Send + Sync>,
     settings: Settings,
     stopping: CancellationToken,
-    openapi: Bytes,
+    documents: Documents,
     metrics: Arc<Metrics>,
     store_metrics: store::StoreMetrics,
     jobs: Arc<JobMetrics>,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use auth::account::Candidate;
 use fixtures::{Engine, Options, TestApp, on_both};
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::introspect::{client, introspect};
 use crate::api_calls::{
@@ -271,4 +272,28 @@ async fn times_have_three_digits_of_a_second(app: &TestApp) {
             assert!(is_exact(&sessions[0][member]), "{sessions}");
         }
     }
+}
+
+#[tokio::test]
+async fn closed_registration_is_403_on_every_route_and_an_operator_still_adds_users() {
+    let app = TestApp::with(Engine::Sqlite, Options::of([("registration.enabled", "false")])).await;
+    let registering = web::ROUTES.iter().filter(|route| route.endpoint.operation == "register");
+    let paths: Vec<_> = registering.flat_map(|route| route.endpoint.mounts).map(|mount| mount.path).collect();
+    assert!(paths.len() >= 5, "{paths:?}");
+    for path in paths {
+        for body in [json!({}), json!({"email": "a@example.com", "username": "alice", "password": PASSWORD})]
+        {
+            app.post(path, None, body).await.expect_problem(403, "registration_closed");
+            assert_eq!(app.event_kinds(), ["registration_refused"], "{path}");
+        }
+    }
+
+    app.operate(async |ctx| {
+        let (email, password) = ("alice@example.com", model::Secret::new(PASSWORD.to_owned()));
+        let candidate = Candidate::parse(ctx, email, None, &password, Map::new()).unwrap();
+        auth::account::add(ctx, candidate, "basic_user").await.unwrap();
+    })
+    .await;
+    try_log_in(&app, "alice@example.com", PASSWORD).await.expect(200);
+    app.close().await;
 }

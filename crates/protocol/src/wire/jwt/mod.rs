@@ -87,15 +87,15 @@ fn signing_input(header: &Header<'_>, claims: &impl Serialize) -> Result<String,
     Ok(text)
 }
 
-/// Verifies a token of type `typ` and returns its claims. `find` looks our keys up by exact `kid` and has no
-/// side effects, because a `kid` is untrusted text. Times, issuer and audience are checked by the claims' own
-/// method.
+/// Verifies a token of one of the types `typs` and returns its claims. `find` looks our keys up by exact
+/// `kid` and has no side effects, because a `kid` is untrusted text. Times, issuer and audience are checked
+/// by the claims' own method.
 ///
 /// # Errors
 /// The first [`Invalid`] found; claims are parsed last.
 pub fn verify<C: DeserializeOwned>(
     token: &str,
-    typ: &str,
+    typs: &[&str],
     find: impl FnOnce(&str) -> Option<Arc<VerifyingKey>>,
 ) -> Result<C, Invalid> {
     if token.len() > TOKEN_BYTES {
@@ -113,7 +113,7 @@ pub fn verify<C: DeserializeOwned>(
     }
     let text = |name| header.get(name).and_then(Value::as_str);
     let algorithm = text("alg").and_then(Algorithm::parse).ok_or(Invalid::Algorithm)?;
-    if !text("typ").is_some_and(|found| same_type(found, typ)) {
+    if !text("typ").is_some_and(|found| typs.iter().any(|typ| same_type(found, typ))) {
         return Err(Invalid::Type);
     }
     let kid = text("kid").ok_or(Invalid::UnknownKey)?;

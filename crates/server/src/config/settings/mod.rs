@@ -14,6 +14,7 @@ mod legacy;
 mod passwords;
 mod rate_limits;
 mod redis;
+mod registration;
 mod server;
 mod telemetry;
 mod tokens;
@@ -30,6 +31,7 @@ pub use legacy::LegacyConfig;
 pub use passwords::{Blocklist, PasswordAlgorithm, PasswordsConfig};
 pub use rate_limits::RateLimitsConfig;
 pub use redis::RedisConfig;
+pub use registration::RegistrationConfig;
 pub use server::{ProxyProtocol, ServerConfig, reachable};
 pub use telemetry::{LogFilter, LogFormat, TelemetryConfig};
 pub use tokens::{Audience, SigningAlgorithm, Subject, TokensConfig};
@@ -227,6 +229,8 @@ section! {
         health: HealthConfig,
         /// Accounts.
         accounts: AccountsConfig,
+        /// Registration of users by themselves.
+        registration: RegistrationConfig,
         /// Passwords and hashing.
         passwords: PasswordsConfig,
         /// Tokens and sessions.
@@ -300,6 +304,7 @@ impl Config {
         let mut settings = auth::Settings::for_issuer(issuer);
         self.tokens.apply_to(&mut settings);
         self.accounts.apply_to(&mut settings)?;
+        self.registration.apply_to(&mut settings);
         self.passwords.apply_to(&mut settings.passwords)?;
         settings.limits = self.rate_limits.settings();
         Ok(settings)

@@ -72,8 +72,11 @@ section! {
         /// Whether the trusted proxies set `X-Request-Id`, or remove a client's. If so, it is the id of the
         /// request in logs and in the audit trail.
         trust_request_id: bool = web::Settings::default().trust_request_id, example: "true";
-        /// Web origins whose pages may call the API (CORS).
+        /// Origins whose pages may call the API (CORS): of the web, of web views (`capacitor://localhost`)
+        /// and of extensions; for development, `http://localhost:*` is that host with any port.
         cors_allowed_origins: Vec<WebOrigin> = Vec::new(), example: "https://app.example.org";
+        /// Whether browsers are told to use https for all subdomains of the public URL's host too.
+        hsts_include_subdomains: bool = web::Settings::default().hsts_include_subdomains, example: "false";
         /// How long a request may take before it is answered 503.
         request_timeout: Duration = web::Settings::default().request_timeout,
             within: Duration::from_millis(100) => Duration::from_mins(10), example: "10s";
@@ -135,6 +138,7 @@ impl ServerConfig {
         settings.trust_request_id = self.trust_request_id;
         settings.cors_allowed_origins =
             self.cors_allowed_origins.iter().map(|at| at.as_str().to_owned()).collect();
+        settings.hsts_include_subdomains = self.hsts_include_subdomains;
         settings.request_timeout = self.request_timeout;
         settings.max_requests = self.max_connections as usize;
     }
@@ -152,8 +156,8 @@ impl ServerConfig {
         self.check_addresses(report);
 
         let is_remote = |at: &ListenAddress| at.tcp().is_some_and(|at| !at.ip().is_loopback());
-        if self.public_url.as_ref().is_some_and(|url| !url.is_https()) && self.listen.iter().any(is_remote) {
-            report.warn("server.public_url is not https: passwords and tokens are sent unencrypted");
+        if self.listen.iter().any(is_remote) {
+            self.check_public_url(report);
         }
         let has_proxies =
             !self.trusted_proxies.is_empty() || self.listen.iter().any(|at| at.unix().is_some());
@@ -168,6 +172,30 @@ impl ServerConfig {
         }
         if self.ops_listen.as_ref().and_then(ListenAddress::tcp).is_some_and(|at| at.ip().is_unspecified()) {
             report.warn("server.ops_listen listens on every interface: metrics are not authenticated");
+        }
+    }
+
+    /// Reports a public URL that does not fit a listener which other machines reach.
+    fn check_public_url(&self, report: &mut Report<'_>) {
+        match &self.public_url {
+            None => {
+                let url = self.public_url();
+                report.warn(format!(
+                    "server.public_url is not set: tokens and links name {url}, which clients elsewhere may \
+                     not reach"
+                ));
+                if self.tls_cert_file.is_none() {
+                    report.warn("server.listen has no TLS: passwords and tokens are sent unencrypted");
+                }
+            }
+            Some(url) => {
+                if url.is_here() {
+                    report.warn("server.public_url is of this machine, but server.listen is open to others");
+                }
+                if !url.is_https() {
+                    report.warn("server.public_url is not https: passwords and tokens are sent unencrypted");
+                }
+            }
         }
     }
 

@@ -29,6 +29,16 @@ words! {
 }
 
 words! {
+    /// The `typ` of access tokens.
+    pub enum TokenType, "`at+jwt` or `JWT`" {
+        /// RFC 9068.
+        AtJwt = "at+jwt",
+        /// RFC 7519.
+        Jwt = "JWT",
+    }
+}
+
+words! {
     /// What the `sub` claim contains.
     pub enum Subject, "`id` or `uuid`" {
         /// The user's id, as text.
@@ -94,6 +104,12 @@ section! {
     pub struct TokensConfig in "tokens." {
         /// How access tokens are signed.
         algorithm: SigningAlgorithm = SigningAlgorithm::Es256, example: "EdDSA";
+        /// The `typ` of access tokens. Some verifiers, of Java and Spring among them, refuse the one of RFC
+        /// 9068. Both are accepted here, so that a change signs no user out.
+        typ: TokenType = TokenType::AtJwt, example: "JWT";
+        /// How far in the past `iat` and `auth_time` of access tokens lie, so that verifiers whose clock is
+        /// behind accept a new one. `exp` counts from now.
+        backdate: Duration = defaults().backdate, within: Duration::ZERO => MINUTE, example: "5s";
         /// The `iss` of access tokens.
         issuer: Option<WebUrl> = None, shown: "`server.public_url`", example: "https://auth.example.org";
         /// The `aud` of access tokens.
@@ -152,6 +168,8 @@ impl TokensConfig {
             Audience::Named(name) => settings.audience = Some(name.clone()),
         }
         settings.subject_is_uuid = self.subject == Subject::Uuid;
+        settings.plain_typ = self.typ == TokenType::Jwt;
+        settings.backdate = self.backdate;
         settings.algorithm = self.algorithm.into();
         settings.access_ttl = self.access_ttl;
         settings.refresh_ttl = self.refresh_ttl;

@@ -15,7 +15,7 @@ use crate::api::v1::account::UserBody;
 use crate::api::v1::session::TokenBody;
 use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
-use crate::request::context::RequestContext;
+use crate::request::context::{Registrant, RequestContext};
 use crate::request::input::{Json, input};
 use crate::request::operation::Operation;
 
@@ -76,7 +76,7 @@ impl Operation for Register {
     .restating(StatusCode::BAD_REQUEST, &[ProblemKind::EmailTaken, ProblemKind::UsernameTaken])
     .round_trips(1);
 
-    type Context = RequestContext<Json<Registration>>;
+    type Context = RequestContext<Json<Registration>, Registrant>;
     type Answer = Json<LoginBody>;
 
     async fn handle(mut context: Self::Context) -> Result<Self::Answer, Problem> {

@@ -124,7 +124,7 @@ fn signer(algorithm: Algorithm) -> &'static SigningKey {
 
 /// Verifies under the keys of [`signers`].
 fn read<C: DeserializeOwned>(token: &str) -> Result<C, Invalid> {
-    verify(token, TYP, |kid| {
+    verify(token, &[TYP], |kid| {
         signers().iter().find(|key| key.kid() == kid).map(|key| Arc::new(key.verifying_key()))
     })
 }
@@ -207,7 +207,7 @@ fn the_signer_makes_the_signatures_of_the_rfcs() {
 fn the_tokens_of_the_rfcs_are_refused_as_access_tokens() {
     for published in Published::all() {
         // They lack our `typ` or have another algorithm, so no key is looked up.
-        let result = verify::<Value>(&published.token, TYP, |kid| unreachable!("{kid}"));
+        let result = verify::<Value>(&published.token, &[TYP], |kid| unreachable!("{kid}"));
 
         assert_eq!(result.map_err(Invalid::as_str), Err(&*published.refused), "{}", published.source);
     }
@@ -217,7 +217,7 @@ fn the_tokens_of_the_rfcs_are_refused_as_access_tokens() {
 fn a_published_token_of_the_required_type_is_refused_without_a_kid() {
     let published = Published::of("RFC 7515 A.1");
 
-    let result = verify::<Value>(&published.token, "JWT", |kid| unreachable!("{kid}"));
+    let result = verify::<Value>(&published.token, &["JWT"], |kid| unreachable!("{kid}"));
 
     assert_eq!(result, Err(Invalid::UnknownKey));
 }

@@ -8,7 +8,7 @@ use model::{EventKind, Secret};
 use super::UserBody;
 use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
-use crate::request::context::RequestContext;
+use crate::request::context::{Registrant, RequestContext};
 use crate::request::input::{Json, input};
 use crate::request::operation::Operation;
 
@@ -45,7 +45,7 @@ impl Operation for Register {
         ])
         .round_trips(1);
 
-    type Context = RequestContext<Json<Registration>>;
+    type Context = RequestContext<Json<Registration>, Registrant>;
     type Answer = Json<UserBody>;
 
     async fn handle(mut context: Self::Context) -> Result<Self::Answer, Problem> {
