@@ -39,7 +39,7 @@ pub fn document(public_url: &str) -> Value {
             "title": "Gatewright",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Registration, login, refresh, logout. Applications verify access tokens offline.",
-            "license": { "name": "MIT OR Apache-2.0" },
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": public_url }],
         "paths": paths,

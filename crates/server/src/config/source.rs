@@ -22,9 +22,10 @@ const SEEDS: [(&str, &str); 4] = [
 
 /// Settings and sections that are planned for a later version, and their subjects. This version refuses them,
 /// so that an operator does not believe that they have an effect.
-const PLANNED: [(&str, &str); 3] = [
+const PLANNED: [(&str, &str); 4] = [
     ("mail", "mail"),
-    ("registration", "limits of registration"),
+    ("registration.require_verified_email", "verification of email addresses"),
+    ("registration.reveal_taken", "verification of email addresses"),
     ("telemetry.otlp_endpoint", "metrics and traces over OTLP"),
 ];
 

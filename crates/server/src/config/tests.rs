@@ -103,7 +103,7 @@ fn all_mistakes_are_reported_at_once_each_with_its_place() {
 fn a_setting_of_a_later_version_is_refused_and_says_so() {
     let file = "[mail]\ntransport = 'off'\n";
     let env = [("GATEWRIGHT_MAIL__FROM", "a@b.example"), ("GATEWRIGHT_TELEMETRY__OTLP_ENDPOINT", "http://c")];
-    let found = messages(load(file, &env, &[("registration.enabled", "false")]));
+    let found = messages(load(file, &env, &[("registration.reveal_taken", "false")]));
 
     assert_eq!(found.len(), 4, "{found:#?}");
     for message in &found {

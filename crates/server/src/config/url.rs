@@ -278,8 +278,8 @@ impl Value for WebOrigin {
             _ if is_scheme(scheme) && is_host(host) => return Ok(Self(format!("{scheme}://{host}"))),
             _ => return Err("it is not a scheme, `://` and a host".to_owned()),
         };
-        if host.contains('/') {
-            return Err("an origin has no path".to_owned());
+        if host.contains(['/', '*']) {
+            return Err("an origin has no path and no wildcard".to_owned());
         }
         let host = url.split_once("://").map_or(host, |(_, host)| host);
         let usual = if scheme == "https" { ":443" } else { ":80" };
