@@ -291,8 +291,9 @@ async fn deactivation_erasure_and_password_changes_end_access_at_once(app: &Test
             _ => {
                 let other = log_in(app, &name).await;
                 let body = json!({"current_password": PASSWORD, "new_password": "quite another 1"});
-                app.post(&path("password"), Some(&other.access), body).await.expect(204);
-                me(app, &other.access).await.expect(200);
+                let changed = app.post(&path("password"), Some(&other.access), body).await.expect(200);
+                me(app, &changed.string("access_token")).await.expect(200);
+                me(app, &other.access).await.expect_problem(401, "token_invalid");
             }
         }
 

@@ -508,6 +508,7 @@ impl From<auth::account::PasswordError> for Problem {
             PasswordError::Gone => Self::TokenInvalid,
             PasswordError::Invalid(error) => Self::Validation(vec![error]),
             PasswordError::Unchecked(why) => why.into(),
+            PasswordError::Mint(error) => error.into(),
             PasswordError::Store(error) => error.into(),
         }
     }

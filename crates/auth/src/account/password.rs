@@ -1,16 +1,16 @@
-//! Changes the caller's password after a check of the current one; ends every other session.
+//! Changes the caller's password after a check of the current one; ends every session and opens a new one.
 
 use model::event::Reason;
 use model::profile::FieldError;
 use model::{Email, Event, Secret, Username, event, intent};
-use store::queries::credential;
+use store::queries::{credential, session, user};
 
 use super::note_unknown;
 use crate::OpContext;
 use crate::limits::Budget;
 use crate::password::{NotHashed, Policy, Unchecked, check_password, hash_new};
-use crate::session::revoke_all;
-use crate::token::Caller;
+use crate::session::{ActiveSession, PendingSession, revoke_all};
+use crate::token::{Caller, MintError, Tokens, mint};
 use hashing::Priority;
 
 /// Why the password was not changed.
@@ -28,6 +28,9 @@ pub enum PasswordError {
     /// A password was not checked or hashed.
     #[error(transparent)]
     Unchecked(Unchecked),
+    /// No token could be signed.
+    #[error(transparent)]
+    Mint(MintError),
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -50,16 +53,17 @@ pub(super) fn note_unchecked(ctx: &OpContext<'_>, caller: &Caller, why: Unchecke
     why
 }
 
-/// Changes the caller's password and ends the user's other sessions.
+/// Changes the caller's password, ends every session of the user, and opens a new one with the scope of the
+/// caller. A client that does not get its tokens logs in.
 ///
 /// # Errors
-/// [`PasswordError`]; nothing was changed then.
+/// [`PasswordError`]; nothing was changed then, except with [`PasswordError::Mint`].
 pub async fn change_password(
     ctx: &mut OpContext<'_>,
     caller: &Caller,
     current: &Secret<String>,
     new: &Secret<String>,
-) -> Result<(), PasswordError> {
+) -> Result<Tokens, PasswordError> {
     let found = ctx.lease.read().await?.one(credential::of_user(caller.user)).await?;
     if found.is_none() {
         note_unknown(ctx, caller).await?;
@@ -88,25 +92,32 @@ pub async fn change_password(
     let version = login.version;
     let now = ctx.now;
     let uuid = login.user.uuid;
-    let (session, ending) = (caller.session, ctx.ending());
-    let ended = ctx
+    let ending = ctx.ending();
+    let pending = PendingSession::new(ctx, caller.claims.scope.clone());
+    let row = pending.row.clone();
+    let changed = ctx
         .lease
         .transact(intent::PasswordChanged { user: uuid, stamp: now }, async move |tx| {
-            tx.one(credential::replace(id, version, &hash, now)).await?.ok_or(PasswordError::Refused)?;
-            let ended = revoke_all(tx, id, Some(session), ending).await?;
+            let (_, version) =
+                tx.batch((user::lock(id), credential::replace(id, version, &hash, now))).await?;
+            let version = version.first().copied().ok_or(PasswordError::Refused)?;
+            let opened = tx.one(session::open(id, version, &row)).await?.ok_or(PasswordError::Refused)?;
+            let ended = revoke_all(tx, id, Some(row.id), ending).await?;
             let sessions = ended.len() as u64;
-            Ok::<_, PasswordError>((event::PasswordChanged { user: uuid, sessions, changed_at: now }, ended))
+            let event = event::PasswordChanged { user: uuid, sessions, changed_at: now };
+            Ok::<_, PasswordError>((event, (opened, ended)))
         })
         .await;
 
-    let ended = match ended {
+    let (opened, ended) = match changed {
         Err(PasswordError::Refused) => {
             ctx.audit.note(Event::PasswordRefused { user: caller.user.uuid, reason: Reason::Changed });
             return Err(PasswordError::Refused);
         }
-        ended => ended?,
+        changed => changed?,
     };
 
     ctx.services.revocations.add(&ended, &ctx.services.clock, ctx.now);
-    Ok(())
+    let live = ActiveSession::opened(&pending, opened, &login.user, &ctx.services.settings);
+    mint(ctx, &live, &pending.token).map_err(PasswordError::Mint)
 }

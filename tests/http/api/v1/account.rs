@@ -20,7 +20,7 @@ on_both! {
     times_have_three_digits_of_a_second,
     profile_attributes_are_set_and_removed,
     an_erased_account_leaves_a_tombstone,
-    a_new_password_ends_every_other_session,
+    a_new_password_ends_every_session_and_opens_a_new_one,
 }
 
 async fn patch(app: &TestApp, token: &str, body: Value) -> fixtures::Answer {
@@ -95,7 +95,7 @@ async fn an_erased_account_leaves_a_tombstone(app: &TestApp) {
     );
 }
 
-async fn a_new_password_ends_every_other_session(app: &TestApp) {
+async fn a_new_password_ends_every_session_and_opens_a_new_one(app: &TestApp) {
     let (here, there) = (member(app, "alice").await, log_in(app, "alice").await);
     let change = async |current: &str, new: &str| {
         app.post(
@@ -112,9 +112,13 @@ async fn a_new_password_ends_every_other_session(app: &TestApp) {
         assert_eq!(answer.json()["errors"][0]["loc"], json!(["body", "new_password"]));
     }
 
-    change(PASSWORD, "quite another 1").await.expect(204);
-    me(app, &here.access).await.expect(200);
-    refresh(app, &here.refresh).await;
+    let new = Pair::from(&change(PASSWORD, "quite another 1").await.expect(200));
+    me(app, &new.access).await.expect(200);
+    let sessions = app.get(&path("sessions"), Some(&new.access)).await.expect(200).json();
+    assert_eq!(sessions.as_array().unwrap().len(), 1, "{sessions}");
+    refresh(app, &new.refresh).await;
+    me(app, &here.access).await.expect_problem(401, "token_invalid");
+    try_refresh(app, &here.refresh).await.expect_problem(401, "refresh_refused");
     me(app, &there.access).await.expect_problem(401, "token_invalid");
     try_refresh(app, &there.refresh).await.expect(401);
     try_log_in(app, "alice", PASSWORD).await.expect(401);

@@ -3,13 +3,13 @@
 use auth::account;
 use auth::limits::Limit;
 use auth::token::Caller;
-use http::StatusCode;
 use model::{EventKind, Secret};
 
+use crate::api::v1::session::TokenBody;
 use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
 use crate::request::context::RequestContext;
-use crate::request::input::{Json, NoContent, input};
+use crate::request::input::{Json, input};
 use crate::request::operation::Operation;
 
 input! {
@@ -22,7 +22,7 @@ input! {
     }
 }
 
-/// Changes the password and ends every other session.
+/// Changes the password, ends every session and opens a new one.
 pub(crate) struct ChangePassword;
 
 impl Operation for ChangePassword {
@@ -30,21 +30,20 @@ impl Operation for ChangePassword {
         Verb::Post,
         Group::Accounts,
         "password_change",
-        "Change the password and end every other session.",
+        "Change the password: every session ends, and a new one begins.",
     )
     .limited_by(&[Limit::Global, Limit::Login])
     .at(&[Mount::public("/api/v1/auth/password"), Mount::fastapi("/api/auth/password")])
-    .answers(StatusCode::NO_CONTENT)
     .records(&[EventKind::PasswordChanged, EventKind::PasswordRefused])
     .or(&[ProblemKind::PasswordWrong, ProblemKind::Busy])
-    .round_trips(3);
+    .round_trips(4);
 
     type Context = RequestContext<Json<PasswordChange>, Caller>;
-    type Answer = NoContent;
+    type Answer = Json<TokenBody>;
 
     async fn handle(mut context: Self::Context) -> Result<Self::Answer, Problem> {
         let (Json(input), caller, mut ctx) = context.parts();
-        account::change_password(&mut ctx, caller, &input.current_password, &input.new_password).await?;
-        Ok(NoContent)
+        let (current, new) = (&input.current_password, &input.new_password);
+        Ok(Json(account::change_password(&mut ctx, caller, current, new).await?.into()))
     }
 }
