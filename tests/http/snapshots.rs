@@ -65,7 +65,8 @@ async fn the_events_of_the_main_operations() {
     let pair = Pair::from(&try_log_in(&app, "alice", PASSWORD).await.expect(200));
     let pair = Pair::from(&try_refresh(&app, &pair.refresh).await.expect(200));
     let change = json!({"current_password": PASSWORD, "new_password": "another fine one"});
-    app.post(&path("password"), Some(&pair.access), change).await.expect(200);
+    let changed = app.post(&path("password"), Some(&pair.access), change).await.expect(200);
+    let pair = Pair::from(&changed);
     app.call(Method::POST, &path("logout"), Some(&pair.access), None).await.expect(204);
     let pair = Pair::from(&try_log_in(&app, "alice", "another fine one").await.expect(200));
     let erase = json!({"password": "another fine one"}).to_string();
