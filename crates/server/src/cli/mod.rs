@@ -203,7 +203,7 @@ impl Command {
         match self {
             Self::Serve => serve::run(global).await,
             Self::Migrate(migrate) => migrate.run(global, &mut out).await,
-            Self::User(user) => user.run(global, &mut out).await,
+            Self::User(user) => Box::pin(user.run(global, &mut out)).await,
             Self::Client(client) => client.run(global, &mut out).await,
             Self::Keys(keys) => keys.run(global, &mut out).await,
             Self::Passwords(passwords) => passwords.run(global, &mut out).await,
