@@ -38,7 +38,7 @@ fn lifecycle() -> (Lifecycle, Tasks) {
 }
 
 async fn call(app: &App, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-    let request = Request::builder().method(method).uri(path);
+    let request = Request::builder().method(method).uri(path).header(header::HOST, "127.0.0.1");
     let request = request.header(header::CONTENT_TYPE, "application/json");
     let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
     let response = app.public.clone().oneshot(request.body(body).unwrap()).await.unwrap();

@@ -227,7 +227,7 @@ async fn a_known_network_ends_after_90_days_and_with_the_user() {
     register(app, "alice").await;
     log_in_as(app, OWNER, "alice", PASSWORD).await.expect(200);
     app.settle("store_logins").await;
-    assert_eq!(known_networks(app), "1");
+    assert_eq!(known_networks(app), "2", "that of the registration, and that of the login");
     let user = find(app, "alice").await;
     app.operate(async |ctx| account::delete(ctx, &user).await.unwrap()).await;
     assert_eq!(known_networks(app), "0");

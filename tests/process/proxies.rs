@@ -150,6 +150,24 @@ async fn a_client_with_many_idle_sockets_keeps_no_other_out() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_parts_of_requests_keeps_no_other_out() {
+    let mut setup = Setup::sqlite();
+    setup.set("SERVER__MAX_CONNECTIONS", "64");
+    let node = setup.start();
+    let mut sockets = Vec::new();
+    for round in 0..3 {
+        for _ in 0..200 {
+            let mut socket = RawConnection::open_from(IpAddr::from(CLIENT), node.address).await;
+            // It may have been closed already.
+            let _ = socket.send("GET / HT").await;
+            sockets.push(socket);
+        }
+        node.member(&format!("user{round}")).await;
+        assert_eq!(node.readiness().await, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_client_with_its_share_of_busy_connections_is_refused_and_others_are_not() {
     let mut setup = Setup::sqlite();
     setup.set("SERVER__MAX_CONNECTIONS", "64");

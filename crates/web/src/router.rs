@@ -16,8 +16,8 @@ use tower::util::MapRequest;
 use crate::api::{ROUTES, docs};
 use crate::endpoint::{Listener, Mount};
 use crate::layers::{
-    self, Cors, Counted, Deprecated, Detach, Origins, Refusals, RouteLimits, SecurityHeaders, Spellings,
-    Stopwatch,
+    self, Cors, Counted, Deprecated, Detach, FaultLines, Origins, Refusals, RouteLimits, SecurityHeaders,
+    Spellings, Stopwatch,
 };
 use crate::metrics::{Metrics, Timed};
 use crate::request::operation::Route;
@@ -109,9 +109,12 @@ pub fn routers(deps: WebDeps) -> Routers {
         (route.handler)().route_layer(layers)
     };
     let on_path = |mount: &'static Mount, methods: MethodRouter<AppState>| {
+        // A legacy route that is not served counts as a path that does not exist.
+        let gone = (mount.successor.is_some() && !deprecated.enabled).then(|| limited(None));
         let layers = ServiceBuilder::new()
             // Notes the path, for the layers outside, also where its method is not supported.
             .layer(from_fn_with_state(mount, layers::note_mount))
+            .option_layer(gone)
             // Marks or refuses a legacy route.
             .layer(from_fn_with_state((deprecated.clone(), mount), layers::deprecated));
         // A method that the path does not have counts too.
@@ -124,7 +127,7 @@ pub fn routers(deps: WebDeps) -> Routers {
         .layer(from_fn_with_state(origins, layers::origin))
         // Logs one line per request, with the final status.
         .layer(watch(Timed::Log))
-        .layer(from_fn_with_state(Arc::clone(&metrics), layers::log))
+        .layer(from_fn_with_state((Arc::clone(&metrics), Arc::<FaultLines>::default()), layers::log))
         // Adds security headers to every response, errors included.
         .layer(watch(Timed::Headers))
         .layer(from_fn_with_state(security_headers, layers::security_headers))

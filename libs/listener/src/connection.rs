@@ -122,20 +122,21 @@ where
         };
 
         match end {
-            // No time for good order: another connection waits for the place.
-            End::Taken if !watch.is_busy() => {
+            // No time for good order: another connection waits for the place. What has arrived since does not
+            // keep it, or a client that sends parts of requests would hold places that count for none.
+            End::Taken => {
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.as_mut().now_or_never();
                 tracing::debug!(%peer, "idle connection closed to make room");
                 return;
             }
             // The connection ends in good order: HTTP/2 sends GOAWAY.
-            End::Stopping | End::Taken | End::Overdue(Overdue::Idle) if !closing => {
+            End::Stopping | End::Overdue(Overdue::Idle) if !closing => {
                 closing = true;
                 watch.close();
                 connection.as_mut().graceful_shutdown();
             }
-            End::Stopping | End::Taken => {}
+            End::Stopping => {}
             End::Overdue(overdue) => {
                 tracing::debug!(%peer, limit = ?overdue, "connection cut off");
                 return;

@@ -147,11 +147,6 @@ impl Watch {
         })
     }
 
-    /// Whether a request has begun, or is not answered yet.
-    pub(super) fn is_busy(&self) -> bool {
-        self.with(|state| state.is_busy())
-    }
-
     /// Records that a response begins before the whole body of its request was read.
     pub(super) fn left_unread(&self) {
         self.with(|state| state.unread = true);

@@ -96,7 +96,9 @@ async fn shipped_by(audit: &Audit, node: &str) -> Result<Vec<Checked>, VerifyErr
 
 /// The record before the first one in a directory; `None` where it has no journal.
 fn beginning(directory: &Path) -> Result<Option<Head>, VerifyError> {
-    if !directory.exists() {
+    // What may not be looked at is an error, and not absent.
+    let is_there = directory.try_exists();
+    if !is_there.map_err(|why| VerifyError::Directory(directory.to_owned(), why))? {
         return Ok(None);
     }
     let mut reader = journal::Reader::open(directory);

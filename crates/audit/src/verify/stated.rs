@@ -91,10 +91,12 @@ impl Stated {
             }
             let finding = Finding::Stated { sequence: stated.sequence, by: *by };
             match audit {
-                Some(audit) if audit.journal(id.0).await?.is_none() => {
-                    all.push(missing(*id, Source::Elsewhere, finding));
+                Some(audit) => {
+                    let known = audit.journal(id.0).await?;
+                    if known.is_none_or(|known| known.shipped.sequence < signed(stated.sequence)) {
+                        all.push(missing(*id, Source::Elsewhere, finding));
+                    }
                 }
-                Some(_) => {}
                 None => {
                     if let Some(by) = all.iter_mut().find(|checked| checked.journal == Some(*by)) {
                         by.notes.push(Note::StatesAnother { journal: *id });

@@ -150,10 +150,8 @@ pub async fn register(
     let (id, opened) = insert(ctx, &candidate, &new, &hash, first).await?;
 
     let user = stored(id, &new);
-    if opened.is_some() {
-        let [network, _] = RequestClient::of(ctx).asking().networks;
-        ctx.services.limits.unstored.succeeded(user.key(), network, ctx.now);
-    }
+    let [network, _] = RequestClient::of(ctx).asking().networks;
+    ctx.services.limits.unstored.succeeded(user.key(), network, ctx.now);
     let tokens = pending.zip(opened).map(|(pending, opened)| {
         let live = ActiveSession::opened(&pending, opened, &user, &ctx.services.settings);
         mint(ctx, &live, &pending.token)

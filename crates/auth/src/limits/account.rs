@@ -52,9 +52,11 @@ impl Limits {
             Budget::KnownNetwork { account_and_network } => (Subject::Account(account_and_network), false),
             Budget::Session(session) => (Subject::Session(session), false),
         };
-        let key = subject.key(NUMBER);
-        if let Some(backoff) = self.read(super::LimitSettings::backoff) {
-            let here = || self.local.attempt(&backoff, key, subject.shared(NUMBER), self.now());
+        let backoff = self.read(super::LimitSettings::backoff);
+        let window = backoff.map_or(Duration::ZERO, |backoff| backoff.forget);
+        let key = subject.key(NUMBER, window);
+        if let Some(backoff) = backoff {
+            let here = || self.local.attempt(&backoff, key, subject.shared(NUMBER, window), self.now());
             match self.shared.get() {
                 Some(shared) => match shared.attempt(&backoff, key).await {
                     // It counts here too, for the time when Redis is away.

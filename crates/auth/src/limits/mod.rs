@@ -156,7 +156,7 @@ impl Limits {
         }
     }
 
-    /// Replaces the settings; what was counted stays counted.
+    /// Replaces the settings. What was counted stays counted, unless a limit has another window.
     pub fn set(&self, settings: LimitSettings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
@@ -175,12 +175,19 @@ impl Limits {
     /// it counts in all of them, in one round trip.
     pub async fn check(&self, limits: &[Limit], subject: Subject) -> Vec<Checked> {
         let rule = |limit: &Limit| Some((*limit, self.read(|settings| settings.rule(*limit))?));
-        let rules: Vec<_> = limits.iter().filter_map(rule).collect();
+        let mut rules: Vec<_> = limits.iter().filter_map(rule).collect();
         let mut checked = Vec::with_capacity(rules.len());
         let answers = match self.shared.get().filter(|_| !rules.is_empty()) {
             Some(shared) => {
-                let call = |(limit, rule): &(Limit, Rule)| (*rule, subject.key(limit.number()));
-                shared.acquire(&rules.iter().map(call).collect::<Vec<_>>()).await.ok()
+                let call = |(limit, rule): &(Limit, Rule)| (*rule, subject.key(limit.number(), rule.window));
+                let calls: Vec<_> = rules.iter().map(call).collect();
+                // What is known to be refused by one limit does not count in the others.
+                let refused = calls.iter().position(|(_, key)| shared.refuses(*key));
+                if let Some(refused) = refused {
+                    rules = rules.get(refused..=refused).map(<[_]>::to_vec).unwrap_or_default();
+                }
+                let calls = refused.and_then(|at| calls.get(at..=at)).unwrap_or(&calls);
+                shared.acquire(calls).await.ok()
             }
             None => None,
         };
@@ -189,7 +196,8 @@ impl Limits {
             let answer = answers.as_ref().and_then(|answers| answers.get(at).copied());
             // What Redis admits counts here too, for the time when Redis is away.
             let here = || {
-                let (key, shared) = (subject.key(limit.number()), subject.shared(limit.number()));
+                let (number, window) = (limit.number(), rule.window);
+                let (key, shared) = (subject.key(number, window), subject.shared(number, window));
                 self.local.acquire(&rule, key, shared, self.now())
             };
             let decision = match answer {

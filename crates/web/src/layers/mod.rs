@@ -20,7 +20,7 @@ pub(crate) use detach::{Detach, detach};
 pub(crate) use headers::{SecurityHeaders, security_headers};
 pub(crate) use host::host;
 pub(crate) use limits::{Counted, RouteLimits, limits};
-pub(crate) use log::{log, note_mount};
+pub(crate) use log::{FaultLines, log, note_mount};
 pub(crate) use problems::problems;
 pub(crate) use request_origin::{Origins, origin};
 pub(crate) use spellings::{Spellings, path_of};

@@ -20,6 +20,7 @@ local first, last = 5, #kept - 9
 if first <= last and struct.unpack('<I6', kept, last) > leaves + 1000 then
   kept = struct.pack('<I4I6I4', total, leaves, total)
   last = first
+  redis.call('SET', KEYS[1], kept, 'PX', math.max(1, leaves - now))
 end
 
 while first <= last do

@@ -14,10 +14,15 @@ free, longest = math.max(free, 1), math.min(longest, forget)
 local failures, wait_until = 0, now
 local kept = redis.pcall('GET', KEYS[1])
 if type(kept) == 'string' and #kept == 22 then
-  local count, at, _, ends = struct.unpack('<I4I6I6I6', kept)
+  local count, at, before, ends = struct.unpack('<I4I6I6I6', kept)
   if now < ends then
-    -- At most the longest wait, also with a clock that went back.
-    failures, wait_until = count, math.min(at, now + longest)
+    failures, wait_until = count, at
+    -- A clock that went back: at most the longest wait, from now.
+    if at > now + longest then
+      wait_until = now + longest
+      redis.call('SET', KEYS[1], struct.pack('<I4I6I6I6', count, wait_until, math.min(before, now), now + forget),
+        'PX', math.max(1, forget))
+    end
   end
 end
 if now < wait_until then

@@ -9,8 +9,15 @@ use tokio::time::{Duration, Instant};
 /// How many keys are remembered, at most.
 const KEYS: usize = 16_384;
 
-/// A key and until when it is refused.
-type Denial = (Key, Instant);
+/// A refusal.
+#[derive(Clone, Copy)]
+struct Denial {
+    key: Key,
+    /// Until when the key is refused.
+    until: Instant,
+    /// Until when that is believed without asking.
+    believed: Instant,
+}
 
 /// A table in which a key replaces the one that was in its place: a forgotten refusal costs one trip.
 pub(super) struct Denials {
@@ -26,20 +33,23 @@ impl Denials {
     /// How much longer a key is refused.
     pub(super) fn left(&self, key: Key) -> Option<Duration> {
         let denial = self.place(key, |place| *place)?;
-        let left = denial.1.saturating_duration_since(Instant::now());
-        (denial.0 == key && !left.is_zero()).then_some(left)
+        let now = Instant::now();
+        let left = denial.until.saturating_duration_since(now);
+        (denial.key == key && now < denial.believed && !left.is_zero()).then_some(left)
     }
 
-    pub(super) fn remember(&self, key: Key, refused: Duration) {
-        let until = Instant::now() + refused;
+    /// Remembers that a key is refused for so long, for `believed` at most.
+    pub(super) fn remember(&self, key: Key, refused: Duration, believed: Duration) {
+        let now = Instant::now();
+        let denial = Denial { key, until: now + refused, believed: now + believed.min(refused) };
         self.place(key, |place| {
-            *place = Some((key, until));
+            *place = Some(denial);
             Some(())
         });
     }
 
     pub(super) fn forget(&self, key: Key) {
-        self.place(key, |place| place.take_if(|denial| denial.0 == key));
+        self.place(key, |place| place.take_if(|denial| denial.key == key));
     }
 
     fn place<T>(&self, key: Key, act: impl FnOnce(&mut Option<Denial>) -> Option<T>) -> Option<T> {

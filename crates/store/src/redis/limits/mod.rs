@@ -137,6 +137,11 @@ impl Limits {
         self.0.redis.current().is_some() && self.0.circuits.off().is_empty()
     }
 
+    /// Whether a key is known to be refused, without asking.
+    pub fn refuses(&self, key: Key) -> bool {
+        self.0.denials.left(key).is_some()
+    }
+
     /// Counts a request by each rule and key, in one round trip for all. A refusal by one does not keep it
     /// from counting for the others.
     ///
@@ -156,7 +161,7 @@ impl Limits {
         }
         let attempt = self.0.attempt(backoff, &self.0.name(key), None).await?;
         if let Err(wait) = attempt {
-            self.0.denials.remember(key, wait.min(RECENT));
+            self.0.denials.remember(key, wait, RECENT);
         }
         Ok(attempt)
     }
@@ -188,7 +193,7 @@ impl Limits {
         }
         let decision = self.0.acquire(rule, &self.0.name(key), None).await?;
         if !decision.admitted {
-            self.0.denials.remember(key, decision.reset);
+            self.0.denials.remember(key, decision.reset, decision.reset);
         }
         Ok(decision)
     }

@@ -131,6 +131,9 @@ async fn a_clock_that_goes_back_refuses_for_at_most_one_more_window() {
     // when the clock goes back by an hour, both requests count as if they were made now
     let told = limits.0.acquire(&rule, &key, Some(late - hour)).await.unwrap();
     assert_eq!((told.admitted, told.reset), (false, Duration::from_secs(10)));
+    let told = limits.0.acquire(&rule, &key, Some(late - hour + 9_000)).await.unwrap();
+    assert_eq!((told.admitted, told.reset), (false, Duration::from_secs(1)), "and no later than that");
+    assert!(limits.0.acquire(&rule, &key, Some(late - hour + 10_001)).await.unwrap().admitted);
 
     // then an attempt waits for the longest wait at most, too
     let backoff = Backoff {
@@ -141,8 +144,10 @@ async fn a_clock_that_goes_back_refuses_for_at_most_one_more_window() {
     };
     let key = random::name("limit");
     assert_eq!(limits.0.attempt(&backoff, &key, Some(late)).await, Ok(Ok(())));
-    let told = limits.0.attempt(&backoff, &key, Some(late - hour)).await;
-    assert_eq!(told, Ok(Err(Duration::from_secs(30))));
+    for (later, told) in [(0, Err(30)), (29_000, Err(1)), (30_000, Ok(()))] {
+        let told = told.map_err(Duration::from_secs);
+        assert_eq!(limits.0.attempt(&backoff, &key, Some(late - hour + later)).await, Ok(told), "{later}");
+    }
 }
 
 #[test]
