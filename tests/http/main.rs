@@ -13,6 +13,7 @@ mod api;
 mod api_calls;
 mod clock;
 mod coverage;
+mod documented;
 mod faults;
 mod imports;
 mod input;

@@ -76,18 +76,19 @@ fn describe(route: &Route, mount: &Mount, schemas: &mut SchemaGenerator) -> Valu
     };
 
     let mut responses = Map::new();
+    let success = with_headers(success, route_headers(mount, &[]));
     responses.insert(endpoint.success.as_str().to_owned(), success);
-    for (status, codes) in problems(route, mount, &request) {
+    for (status, problems) in problems(route, mount, &request) {
+        let codes: Vec<_> = problems.iter().map(|problem| problem.words().code).collect();
         let (media_type, schema) = match mount.dialect {
             Dialect::FastApi if status == StatusCode::UNPROCESSABLE_ENTITY => (JSON, "ValidationErrors"),
             Dialect::Details | Dialect::FastApi => ("application/problem+json", "Problem"),
             Dialect::OAuth => (JSON, "OAuthError"),
         };
         let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
-        responses.insert(
-            status.as_str().to_owned(),
-            json!({ "description": codes.join(", "), "content": { media_type: { "schema": schema } } }),
-        );
+        let content = json!({ media_type: { "schema": schema } });
+        let response = json!({ "description": codes.join(", "), "content": content });
+        responses.insert(status.as_str().to_owned(), with_headers(response, route_headers(mount, &problems)));
     }
 
     let method = endpoint.verb.as_str().to_ascii_lowercase();
@@ -126,6 +127,41 @@ fn describe(route: &Route, mount: &Mount, schemas: &mut SchemaGenerator) -> Valu
     described.into()
 }
 
+/// The response with these header fields.
+fn with_headers(mut response: Value, headers: Map<String, Value>) -> Value {
+    if let Some(members) = response.as_object_mut() {
+        members.insert("headers".to_owned(), headers.into());
+    }
+    response
+}
+
+/// The header fields of a response with these problems, or of a success. A field that not all of them have is
+/// not required.
+fn route_headers(mount: &Mount, problems: &[ProblemKind]) -> Map<String, Value> {
+    let header = |required: bool, says: &str| {
+        let schema = json!({ "type": "string" });
+        json!({ "description": says, "required": required, "schema": schema })
+    };
+    let mut headers = Map::new();
+    headers.insert("X-Request-Id".to_owned(), header(true, "The request id."));
+    let mut of_problems = |name: &str, has: &dyn Fn(ProblemKind) -> bool, says: &str| {
+        let count = problems.iter().filter(|problem| has(**problem)).count();
+        if count > 0 {
+            headers.insert(name.to_owned(), header(count == problems.len(), says));
+        }
+    };
+    of_problems("WWW-Authenticate", &|problem| problem.words().challenge.is_some(), "How to authenticate.");
+    of_problems("Retry-After", &ProblemKind::says_when, "Seconds after which to try again.");
+    if mount.successor.is_some() {
+        // A request without one host is refused before its path is looked up.
+        let required = !problems.contains(&ProblemKind::HostInvalid);
+        headers.insert("Deprecation".to_owned(), header(required, "Since when (RFC 9745)."));
+        headers.insert("Link".to_owned(), header(required, "The path that replaces this one."));
+        headers.insert("Sunset".to_owned(), header(false, "When the route goes (RFC 8594)."));
+    }
+    headers
+}
+
 fn parameter(parameter: &Parameter) -> Value {
     let Parameter { name, format, in_query } = *parameter;
     let kind = if format == "int64" { "integer" } else { "string" };
@@ -136,12 +172,12 @@ fn parameter(parameter: &Parameter) -> Value {
     }
 }
 
-/// The codes of the problems of an operation, by status.
+/// The problems of an operation, by status.
 fn problems(
     route: &Route,
     mount: &Mount,
     request: &RequestDescription,
-) -> BTreeMap<StatusCode, Vec<&'static str>> {
+) -> BTreeMap<StatusCode, Vec<ProblemKind>> {
     let endpoint = route.endpoint;
     let restated = endpoint.restated.map_or(&[][..], |(_, problems)| problems);
     let mut all: Vec<ProblemKind> =
@@ -162,11 +198,9 @@ fn problems(
 
     let mut by_status = BTreeMap::<StatusCode, Vec<_>>::new();
     for problem in all {
-        let status = endpoint.status_of(problem);
-        let code = problem.words().code;
-        let codes = by_status.entry(status).or_default();
-        if !codes.contains(&code) {
-            codes.push(code);
+        let same_status = by_status.entry(endpoint.status_of(problem)).or_default();
+        if !same_status.contains(&problem) {
+            same_status.push(problem);
         }
     }
     by_status

@@ -220,6 +220,13 @@ problems! {
         oauth ServerError;
 }
 
+impl ProblemKind {
+    /// Whether its answer has `Retry-After`.
+    pub(crate) fn says_when(self) -> bool {
+        self == Self::RateLimited || self.words().status == StatusCode::SERVICE_UNAVAILABLE
+    }
+}
+
 impl Problem {
     /// A component cannot be reached.
     pub const UNAVAILABLE: Self = Self::Unavailable(None);
@@ -287,7 +294,7 @@ impl Problem {
         let after = match self {
             Self::RateLimited(refused) => Some(refused.after),
             Self::Busy(after) => Some((*after).min(MOST_BUSY)),
-            _ if words.status == StatusCode::SERVICE_UNAVAILABLE => Some(Duration::from_secs(1)),
+            _ if self.kind().says_when() => Some(Duration::from_secs(1)),
             _ => None,
         };
         if let Some(after) = after {
