@@ -52,6 +52,7 @@ on_both! {
     odd_text_in_any_member_is_never_answered_500,
     a_password_is_measured_in_the_form_that_is_hashed,
     a_username_of_digits_is_refused,
+    a_reserved_username_and_one_of_mixed_scripts_are_refused,
     sql_in_values_is_stored_as_text,
     every_path_and_method_has_an_answer,
     odd_header_values_are_tolerated,
@@ -439,6 +440,22 @@ async fn a_username_of_digits_is_refused(app: &TestApp) {
             .expect(422);
     }
     assert_eq!(me(app, &pair.access).await.expect(200).string("username"), "alice");
+}
+
+async fn a_reserved_username_and_one_of_mixed_scripts_are_refused(app: &TestApp) {
+    let pair = member(app, "alice").await;
+    for name in ["Admin", " root ", "ｓｕｐｐｏｒｔ", "аlice"] {
+        let body = json!({ "email": "bob@example.com", "username": name, "password": PASSWORD });
+        let refused = app.post("/api/v1/auth/register", None, body).await.expect(422);
+        assert_eq!(refused.json()["errors"][0]["loc"], json!(["body", "username"]), "{}", refused.text);
+        let call = app.call(
+            Method::PATCH,
+            "/api/v1/auth/me",
+            Some(&pair.access),
+            Some((JSON, json!({ "username": name }).to_string())),
+        );
+        call.await.expect(422);
+    }
 }
 
 async fn sql_in_values_is_stored_as_text(app: &TestApp) {

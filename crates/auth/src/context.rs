@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use model::{Clock, Now, Rng, hex};
+use model::{Clock, Now, ReservedNames, Rng, hex};
 use protocol::sealed::keyring::Keyring;
 use protocol::sealed::purpose::Purpose;
 use protocol::wire::access_token::LEEWAY;
@@ -71,6 +71,8 @@ pub struct Settings {
     pub attributes: ProfileSchema,
     /// Whether users register by themselves.
     pub registration_enabled: bool,
+    /// Usernames that no new account gets.
+    pub reserved_usernames: ReservedNames,
 }
 
 impl Default for Settings {
@@ -102,6 +104,7 @@ impl Settings {
             scopes: BTreeMap::new(),
             attributes: ProfileSchema::default(),
             registration_enabled: true,
+            reserved_usernames: ReservedNames::new(ReservedNames::USUAL).unwrap_or_default(),
         }
     }
 

@@ -30,4 +30,4 @@ pub use journaled::{Journaled, JournaledClient, JournaledUser, Place, SetBack};
 pub use origin::{Channel, Origin};
 pub use rng::Rng;
 pub use secret::Secret;
-pub use username::Username;
+pub use username::{ReservedNames, Username, UsernameError};

@@ -1,5 +1,6 @@
 //! Usernames, by the PRECIS profile UsernameCaseMapped (RFC 8265 §3.3).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,6 +8,7 @@ use precis_profiles::UsernameCaseMapped;
 use precis_profiles::precis_core::profile::PrecisFastInvocation as _;
 use serde::{Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization as _;
+use unicode_security::{RestrictionLevel, RestrictionLevelDetection as _};
 
 use crate::bounds::USERNAME_CHARS;
 
@@ -34,6 +36,47 @@ pub enum UsernameError {
     /// Has digits only; refused for new names.
     #[error("a username is not a number")]
     Digits,
+    /// Is reserved; refused for new names.
+    #[error("this username is reserved")]
+    Reserved,
+    /// Mixes scripts whose letters look alike (UTS #39 §5.2, Highly Restrictive); refused for new names.
+    #[error("a username has letters of one script, or of Latin beside Chinese, Japanese or Korean")]
+    Scripts,
+}
+
+/// Names that no account gets, by their keys, in every spelling that has the same key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReservedNames(BTreeSet<String>);
+
+impl ReservedNames {
+    /// The names that people take for those of an installation's operators.
+    pub const USUAL: [&str; 16] = [
+        "abuse",
+        "admin",
+        "administrator",
+        "gatewright",
+        "help",
+        "hostmaster",
+        "info",
+        "moderator",
+        "postmaster",
+        "root",
+        "security",
+        "staff",
+        "support",
+        "system",
+        "sysadmin",
+        "webmaster",
+    ];
+
+    /// The list of these names.
+    ///
+    /// # Errors
+    /// The first one that is no username, and why.
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, (&'a str, UsernameError)> {
+        let key = |name| Username::parse(name).map(|name| name.key).map_err(|why| (name, why));
+        names.into_iter().map(key).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 impl Username {
@@ -66,13 +109,24 @@ impl Username {
     }
 
     /// Parses a name that is given to an account now. Names of before, and imported ones, may look like a
-    /// user's number.
+    /// user's number, be reserved or mix scripts.
     ///
     /// # Errors
-    /// [`UsernameError`], also [`UsernameError::Digits`].
-    pub fn parse_new(text: &str) -> Result<Self, UsernameError> {
+    /// [`UsernameError`].
+    pub fn parse_new(text: &str, reserved: &ReservedNames) -> Result<Self, UsernameError> {
         let name = Self::parse(text)?;
-        if name.key.chars().all(char::is_numeric) { Err(UsernameError::Digits) } else { Ok(name) }
+        if name.key.chars().all(char::is_numeric) {
+            return Err(UsernameError::Digits);
+        }
+        if reserved.0.contains(&name.key) {
+            return Err(UsernameError::Reserved);
+        }
+        // ASCII symbols belong to every script; PRECIS has checked them.
+        let letters: String = name.key.chars().filter(|c| !c.is_ascii_punctuation()).collect();
+        if !letters.as_str().check_restriction_level(RestrictionLevel::HighlyRestrictive) {
+            return Err(UsernameError::Scripts);
+        }
+        Ok(name)
     }
 
     /// The name to show: as given, in NFC.
@@ -137,13 +191,39 @@ mod tests {
         Username::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).key
     }
 
+    fn new(text: &str) -> Result<Username, UsernameError> {
+        Username::parse_new(text, &ReservedNames::new(ReservedNames::USUAL).unwrap())
+    }
+
     #[test]
     fn a_new_name_is_not_a_number() {
         for number in ["100", "0001", "１００", "१२३"] {
-            assert_eq!(Username::parse_new(number).err(), Some(UsernameError::Digits), "{number}");
+            assert_eq!(new(number), Err(UsernameError::Digits), "{number}");
             assert!(Username::parse(number).is_ok(), "{number} may exist");
         }
-        assert!(Username::parse_new("100a").is_ok());
+        assert!(new("100a").is_ok());
+    }
+
+    #[test]
+    fn a_new_name_is_not_reserved_in_any_spelling() {
+        for name in ["admin", "Admin", "ＡＤＭＩＮ", " root ", "SUPPORT"] {
+            assert_eq!(new(name), Err(UsernameError::Reserved), "{name}");
+            assert!(Username::parse(name).is_ok(), "{name} may exist");
+        }
+        assert!(new("admin1").is_ok());
+    }
+
+    #[test]
+    fn a_new_name_does_not_mix_scripts_that_look_alike() {
+        for name in ["pаypal", "аdmin", "αdmin", "Ивan", "adminا"] {
+            assert!(new(name).is_err(), "{name}");
+        }
+        assert_eq!(new("pаypal"), Err(UsernameError::Scripts));
+        assert!(Username::parse("pаypal").is_ok(), "it may exist");
+        for name in ["Jane+Doe_1", "Иван-1", "éva", "田中tanaka", "たなか", "김민수kim", "αλφα"]
+        {
+            assert!(new(name).is_ok(), "{name}");
+        }
     }
 
     #[test]

@@ -124,7 +124,7 @@ async fn change(
     mut members: Map<String, Value>,
 ) -> Result<Option<User>, PatchError> {
     let mut errors = Vec::new();
-    let username = new_username(members.remove("username"), user, &mut errors);
+    let username = new_username(ctx, members.remove("username"), user, &mut errors);
     refuse_others(&members, user, &mut errors);
     let old = serde_json::from_str::<Profile>(&user.profile)
         .map_err(|error| store::Error::Corrupt(format!("users.profile: {error}")))?;
@@ -165,7 +165,12 @@ async fn change(
     }
 }
 
-fn new_username(given: Option<Value>, user: &User, errors: &mut Vec<FieldError>) -> Option<Username> {
+fn new_username(
+    ctx: &OpContext<'_>,
+    given: Option<Value>,
+    user: &User,
+    errors: &mut Vec<FieldError>,
+) -> Option<Username> {
     let old = user.username.as_deref().and_then(|name| Username::parse(name).ok());
     match given {
         None => old,
@@ -173,7 +178,8 @@ fn new_username(given: Option<Value>, user: &User, errors: &mut Vec<FieldError>)
         Some(Value::String(name)) => {
             // The name that the account has may be sent again, also if it is none for new accounts.
             let is_kept = old.as_ref().is_some_and(|old| old.name() == name.trim());
-            let parsed = if is_kept { Username::parse(&name) } else { Username::parse_new(&name) };
+            let reserved = &ctx.services.settings.reserved_usernames;
+            let parsed = if is_kept { Username::parse(&name) } else { Username::parse_new(&name, reserved) };
             parsed.map_err(|error| errors.push(error.into())).ok()
         }
         Some(_) => {

@@ -80,7 +80,8 @@ impl Candidate {
         let mut errors = Vec::new();
         let email = Email::parse(email).map_err(|error| errors.push(error.into())).ok();
         let username = username
-            .and_then(|name| Username::parse_new(name).map_err(|error| errors.push(error.into())).ok());
+            .map(|name| Username::parse_new(name, &ctx.services.settings.reserved_usernames))
+            .and_then(|parsed| parsed.map_err(|error| errors.push(error.into())).ok());
         let policy = Policy(&ctx.services.settings.passwords);
         let password = policy
             .accept("password", password.expose(), email.as_ref(), username.as_ref())

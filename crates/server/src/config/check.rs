@@ -75,6 +75,7 @@ pub(crate) fn check(
     config.database.check(&mut report);
     config.accounts.check(&mut report);
     config.passwords.check(&mut report);
+    config.registration.check(&mut report);
     config.tokens.check(&mut report);
     config.audit.check(&mut report);
     redis(config, &mut report);

@@ -39,7 +39,7 @@ input! {
     Registration as "FastApiRegistration" {
         /// At most 254 characters.
         email: String,
-        /// 3 to 64 characters, no `@`, not digits alone; may be absent.
+        /// 3 to 64 characters, no `@`, not digits alone, not a reserved name, one script; may be absent.
         username: Option<String>,
         /// By default at least 8 code points, and not a common password.
         password: Secret<String>,

@@ -17,7 +17,7 @@ input! {
     Registration as "Registration" {
         /// At most 254 characters.
         email: String,
-        /// 3 to 64 characters, no `@`, not digits alone.
+        /// 3 to 64 characters, no `@`, not digits alone, not a reserved name, one script.
         username: String,
         /// By default at least 8 code points, and not a common password.
         password: Secret<String>,
