@@ -187,6 +187,10 @@ pub(super) async fn insert(
             pass_taken_numbers(ctx).await?;
         }
     }
+
+    tracing::error!(
+        "a new account conflicts in neither email nor username: check the database's constraints"
+    );
     Err(store::Error::Unavailable("a new account conflicts in neither email nor username".to_owned()).into())
 }
 
