@@ -89,6 +89,7 @@ impl Stated {
             if all.iter().any(|checked| checked.journal == Some(*id)) {
                 continue;
             }
+
             let finding = Finding::Stated { sequence: stated.sequence, by: *by };
             match audit {
                 Some(audit) => {

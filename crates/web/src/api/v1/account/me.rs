@@ -58,9 +58,7 @@ impl JsonSchema for Changes {
             "type": "object",
             "description": "Changes of the account. Absent members stay unchanged; `null` removes a value.",
             "properties": {
-                "username": text(
-                    "3 to 64 characters, no `@`, not digits alone, not a reserved name, one script.",
-                ),
+                "username": text("3 to 64 characters, no `@`, not digits alone, not reserved, one script."),
                 "country": text("ISO 3166-1 alpha-2."),
                 "annual_income": { "type": ["number", "string", "null"], "description": "0 or more." },
                 "timezone": text("An IANA name."),
