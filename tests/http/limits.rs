@@ -309,6 +309,33 @@ async fn refused_calls_of_uncounted_operations_count() {
     app.close().await;
 }
 
+#[tokio::test]
+async fn a_legacy_route_that_is_not_served_counts() {
+    let app = TestApp::with(Engine::Sqlite, Options::of([("legacy.enabled", "false")])).await;
+    app.services.limits.set(only(|to, _| to.global = Some(Rule { most: 2, window: MINUTE })));
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        let answer = send(&app, OWNER, Method::POST, "/flutter-login", Some(json!({}))).await;
+        statuses.push(answer.status.as_u16());
+    }
+    assert_eq!(statuses, [410, 410, 429]);
+    app.close().await;
+}
+
+#[tokio::test]
+async fn a_limit_with_another_window_counts_anew() {
+    let app = TestApp::start(Engine::Sqlite).await;
+    let limit = |window| only(|to, _| to.global = Some(Rule { most: 1, window }));
+    let status = async || send(&app, OWNER, Method::GET, "/docs", None).await.status.as_u16();
+    app.services.limits.set(limit(Duration::from_hours(1)));
+    assert_eq!([status().await, status().await], [200, 429]);
+    app.services.limits.set(limit(MINUTE));
+    assert_eq!([status().await, status().await], [200, 429]);
+    app.clock.advance(MINUTE);
+    assert_eq!(status().await, 200);
+    app.close().await;
+}
+
 /// What one client can write in a minute, and afterwards, without an account.
 #[tokio::test]
 async fn junk_of_one_network_leaves_few_records_and_hides_nothing_about_a_user() {

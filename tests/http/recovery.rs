@@ -147,7 +147,7 @@ async fn a_change_that_is_older_than_the_row_takes_rights_away_and_gives_none() 
         // Given rows that were changed after what the journals that are left say.
         let app = TestApp::with(engine, Options::default()).await;
         let mut users = Vec::new();
-        for name in ["plain", "inactive", "admin", "active"] {
+        for name in ["plain", "inactive", "manager", "active"] {
             register(&app, name).await;
             users.push(find(&app, name).await);
         }

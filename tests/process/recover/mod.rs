@@ -332,7 +332,7 @@ async fn a_number_that_no_user_can_have_is_taken_over_from_no_journal_and_an_end
     assert_eq!(bob["id"], 2, "{bob}");
 
     // When the sequence is at its end, then a registration says that the database is the reason.
-    let end = "SELECT setval(pg_get_serial_sequence('gatewright.users', 'id'), 4503599627370496)";
+    let end = "SELECT setval(pg_get_serial_sequence('gatewright.users', 'id'), 9007199254740991)";
     rows(database.url(), end).unwrap();
     let refused = node.register("carol").await;
     assert_eq!(refused.status, 503, "{}", refused.text());
