@@ -7,7 +7,7 @@ use axum::Router;
 use axum::handler::Handler as _;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::MethodRouter;
+use axum::routing::{MethodRouter, any};
 use http::StatusCode;
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
@@ -20,6 +20,7 @@ use crate::layers::{
     Spellings, Stopwatch,
 };
 use crate::metrics::{Metrics, Timed};
+use crate::problem::Problem;
 use crate::request::operation::Route;
 use crate::request::{AppState, Documents};
 use crate::{WebDeps, openapi};
@@ -82,11 +83,8 @@ pub fn routers(deps: WebDeps) -> Routers {
         needs_permit: true,
         reads_body: true,
     };
-    let deprecated = Deprecated {
-        public_path: spellings.public.as_str().into(),
-        enabled: settings.legacy_enabled,
-        sunset: settings.legacy_sunset,
-    };
+    let deprecated =
+        Deprecated { public_path: spellings.public.as_str().into(), sunset: settings.legacy_sunset };
 
     let metrics = Arc::new(Metrics::new(legacy_routes().collect()));
     let watch = |what| Stopwatch { what, counts: Arc::clone(&metrics) };
@@ -109,16 +107,18 @@ pub fn routers(deps: WebDeps) -> Routers {
         (route.handler)().route_layer(layers)
     };
     let on_path = |mount: &'static Mount, methods: MethodRouter<AppState>| {
-        // A legacy route that is not served counts as a path that does not exist.
-        let gone = (mount.successor.is_some() && !deprecated.enabled).then(|| limited(None));
         let layers = ServiceBuilder::new()
             // Notes the path, for the layers outside, also where its method is not supported.
             .layer(from_fn_with_state(mount, layers::note_mount))
-            .option_layer(gone)
-            // Marks or refuses a legacy route.
+            // Marks a legacy route.
             .layer(from_fn_with_state((deprecated.clone(), mount), layers::deprecated));
-        // A method that the path does not have counts too.
-        methods.fallback(not_allowed.layer(limited(None))).layer(layers)
+        // A method that the path does not have counts too, and so does a legacy route that is not served.
+        let methods = if mount.successor.is_some() && !settings.legacy_enabled {
+            any(async || Problem::LegacyGone).layer(limited(None))
+        } else {
+            methods.fallback(not_allowed.layer(limited(None)))
+        };
+        methods.layer(layers)
     };
 
     let layers = ServiceBuilder::new()

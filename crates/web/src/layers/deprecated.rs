@@ -5,19 +5,16 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use http::{HeaderName, HeaderValue, header};
 
 use crate::endpoint::Mount;
-use crate::problem::Problem;
 
 /// State of the layer.
 #[derive(Clone)]
 pub(crate) struct Deprecated {
     /// The path of the public URL, which precedes that of the successor.
     pub(crate) public_path: Arc<str>,
-    /// Whether legacy routes are served.
-    pub(crate) enabled: bool,
     /// When they will not be served any more.
     pub(crate) sunset: Option<model::Now>,
 }
@@ -25,15 +22,14 @@ pub(crate) struct Deprecated {
 /// When the legacy routes were deprecated: 1 January 2026 (RFC 9745 §2.1).
 const DEPRECATED_SINCE: &str = "@1767225600";
 
-/// Names the successor of a legacy route in its responses (RFC 9745, RFC 8594), and refuses disabled ones.
+/// Names the successor of a legacy route in its responses (RFC 9745, RFC 8594).
 pub(crate) async fn deprecated(
     State((with, mount)): State<(Deprecated, &'static Mount)>,
     request: Request,
     next: Next,
 ) -> Response {
     let Some(successor) = mount.successor else { return next.run(request).await };
-    let mut response =
-        if with.enabled { next.run(request).await } else { Problem::LegacyGone.into_response() };
+    let mut response = next.run(request).await;
 
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("deprecation"), HeaderValue::from_static(DEPRECATED_SINCE));
