@@ -56,11 +56,7 @@ fn bytes(folder: &Path) -> u64 {
 async fn junk_as_fast_as_possible_leaves_little_and_hides_nothing_about_a_user() {
     let mut setup = Setup::sqlite();
     setup.set("SERVER__TRUSTED_PROXIES", "127.0.0.1");
-    for (name, limit) in
-        [("GLOBAL", "200/minute"), ("REGISTER", "5/minute"), ("LOGIN", "10/minute"), ("REFRESH", "20/minute")]
-    {
-        setup.set(&format!("RATE_LIMITS__{name}"), limit);
-    }
+    setup.with_default_limits();
     let node = setup.start();
     let registered = node.register("alice").await;
     assert_eq!(registered.status, 201);

@@ -50,6 +50,18 @@ impl Setup {
         self.env.push((format!("GATEWRIGHT_{name}"), value.to_owned()));
     }
 
+    /// Switches the default limits on.
+    pub(crate) fn with_default_limits(&mut self) {
+        for (name, limit) in [
+            ("GLOBAL", "200/minute"),
+            ("REGISTER", "5/minute"),
+            ("LOGIN", "10/minute"),
+            ("REFRESH", "20/minute"),
+        ] {
+            self.set(&format!("RATE_LIMITS__{name}"), limit);
+        }
+    }
+
     /// Runs a command that must succeed; returns its output.
     pub(crate) fn command(&self, arguments: &[&str]) -> String {
         let finished = self.ask(arguments);

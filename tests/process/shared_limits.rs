@@ -176,11 +176,7 @@ fn with_default_limits(redis: &str) -> (Vec<Node>, testkit::postgres::Database) 
     let mut setup = Setup::postgres(database.url());
     setup.set("REDIS__URL", redis);
     setup.set("SERVER__TRUSTED_PROXIES", "127.0.0.0/8");
-    for (name, limit) in
-        [("GLOBAL", "200/minute"), ("REGISTER", "5/minute"), ("LOGIN", "10/minute"), ("REFRESH", "20/minute")]
-    {
-        setup.set(&format!("RATE_LIMITS__{name}"), limit);
-    }
+    setup.with_default_limits();
     (vec![setup.start(), setup.beside().start(), setup.beside().start()], database)
 }
 

@@ -110,6 +110,8 @@ where
     loop {
         let end = tokio::select! {
             biased;
+            // First: a request that has arrived since is not begun, so that the client can repeat it.
+            () = place.taken() => End::Taken,
             ended = connection.as_mut() => {
                 if let Err(why) = ended {
                     tracing::debug!(%peer, error = %why, "connection ended early");
@@ -117,13 +119,12 @@ where
                 return;
             }
             overdue = overdue(&watch, sleep.as_mut()) => End::Overdue(overdue),
-            () = place.taken() => End::Taken,
             () = stopping.cancelled(), if !closing => End::Stopping,
         };
 
         match end {
-            // No time for good order: another connection waits for the place. What has arrived since does not
-            // keep it, or a client that sends parts of requests would hold places that count for none.
+            // No time for good order: another connection waits for the place. Bytes that have arrived since
+            // do not keep it, or a client that sends parts of requests would hold places that count for none.
             End::Taken => {
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.as_mut().now_or_never();

@@ -180,14 +180,11 @@ impl Limits {
         let answers = match self.shared.get().filter(|_| !rules.is_empty()) {
             Some(shared) => {
                 let call = |(limit, rule): &(Limit, Rule)| (*rule, subject.key(limit.number(), rule.window));
-                let calls: Vec<_> = rules.iter().map(call).collect();
                 // What is known to be refused by one limit does not count in the others.
-                let refused = calls.iter().position(|(_, key)| shared.refuses(*key));
-                if let Some(refused) = refused {
-                    rules = rules.get(refused..=refused).map(<[_]>::to_vec).unwrap_or_default();
+                if let Some(refused) = rules.iter().position(|rule| shared.refuses(call(rule).1)) {
+                    rules = vec![rules.swap_remove(refused)];
                 }
-                let calls = refused.and_then(|at| calls.get(at..=at)).unwrap_or(&calls);
-                shared.acquire(calls).await.ok()
+                shared.acquire(&rules.iter().map(call).collect::<Vec<_>>()).await.ok()
             }
             None => None,
         };

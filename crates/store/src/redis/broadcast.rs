@@ -39,7 +39,6 @@ pub struct Broadcast {
 struct Heard {
     news: Notify,
     trial: Notify,
-    lost: Notify,
 }
 
 impl Broadcast {
@@ -86,12 +85,9 @@ impl Broadcast {
         loop {
             let why = match within(self.subscribed()).await {
                 Ok(link) => {
-                    if std::mem::take(&mut was_away) {
-                        tracing::info!("Redis tells the nodes of ended sessions again");
-                    }
                     // What was sent before the subscription is not heard.
                     look();
-                    self.exchange(link, &changed, &look).await
+                    self.exchange(link, &mut was_away, &changed, &look).await
                 }
                 Err(why) => why,
             };
@@ -114,10 +110,12 @@ impl Broadcast {
         Ok(link)
     }
 
-    /// Sends and receives until the connection fails; returns why it does.
+    /// Sends and receives until the connection fails; returns why it does. The first message that arrives
+    /// ends an absence.
     async fn exchange<C: Future<Output = ()> + Send>(
         &self,
         mut link: Link,
+        was_away: &mut bool,
         changed: impl Fn() -> C + Send + Sync,
         look: impl Fn() + Send + Sync,
     ) -> String {
@@ -134,9 +132,11 @@ impl Broadcast {
                 }
                 () = self.heard.trial.notified() => {
                     heard_at = Instant::now();
+                    if std::mem::take(was_away) {
+                        tracing::info!("Redis tells the nodes of ended sessions again");
+                    }
                     continue;
                 }
-                () = self.heard.lost.notified() => return "the connection was closed".to_owned(),
                 _ = trials.tick() => {
                     if heard_at.elapsed() > SILENCE {
                         return format!("no message has arrived for {SILENCE:?}");
@@ -161,16 +161,14 @@ pub struct Receiver {
 
 impl Receiver {
     pub(super) fn receive(&self, push: &PushInfo) {
-        match (&push.kind, push.data.first()) {
-            (PushKind::Message, Some(Value::BulkString(channel))) => {
-                if *channel == self.news.as_bytes() {
-                    self.heard.news.notify_one();
-                } else if *channel == self.trial.as_bytes() {
-                    self.heard.trial.notify_one();
-                }
-            }
-            (PushKind::Disconnection, _) => self.heard.lost.notify_one(),
-            _ => {}
+        // A connection that was closed shows by the next message to itself.
+        let (PushKind::Message, Some(Value::BulkString(channel))) = (&push.kind, push.data.first()) else {
+            return;
+        };
+        if *channel == self.news.as_bytes() {
+            self.heard.news.notify_one();
+        } else if *channel == self.trial.as_bytes() {
+            self.heard.trial.notify_one();
         }
     }
 }

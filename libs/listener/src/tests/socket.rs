@@ -46,7 +46,8 @@ async fn a_listener_that_cannot_accept_again_returns_the_error() {
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_ends_idle_connections_and_lets_requests_finish() {
-    let running = running(limits(10));
+    // The client may have two.
+    let running = running(limits(16));
     let (mut idle, mut busy) = (running.connect().await, running.connect().await);
     idle.write_all(REQUEST).await.unwrap();
     answer(&mut idle, 14).await;
