@@ -12,6 +12,10 @@ pub enum Error {
     /// PostgreSQL asked for the transaction to run again (SQLSTATE 40001 or 40P01); `transact` does.
     #[error("the transaction conflicts with another one and may run again")]
     Serialization,
+    /// A constraint refused a row, however often the transaction ran. Every statement checks Gatewright's own
+    /// constraints beforehand, so it is one that was added to the database: 503, and an error in the log.
+    #[error("a constraint of the database that is not Gatewright's refused a row: {0}")]
+    Conflict(String),
     /// The closure of a transaction awaited something other than its own statements.
     #[error("a transaction waited for something that is not a statement")]
     Slow,
@@ -33,8 +37,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Names the statement that the database refused.
+    pub(crate) fn of(self, statement: &str) -> Self {
+        match self {
+            Self::Database(why) => Self::Database(format!("{statement}: {why}")),
+            Self::Corrupt(why) => Self::Corrupt(format!("{statement}: {why}")),
+            Self::Conflict(why) => Self::Conflict(format!("{statement}: {why}")),
+            other => other,
+        }
+    }
+
     /// Whether a retry may help: the caller answers 503 rather than 500.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::OutcomeUnknown | Self::Serialization)
+        matches!(self, Self::Unavailable(_) | Self::OutcomeUnknown | Self::Serialization | Self::Conflict(_))
     }
 }

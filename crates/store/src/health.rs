@@ -280,6 +280,7 @@ fn kind(error: &Error) -> NotReady {
         Error::Unavailable(_)
         | Error::OutcomeUnknown
         | Error::Serialization
+        | Error::Conflict(_)
         | Error::Slow
         | Error::Poisoned
         | Error::Finished

@@ -387,7 +387,10 @@ impl IntoResponse for Problem {
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
-        if error.is_unavailable() {
+        if matches!(error, store::Error::Conflict(_)) {
+            tracing::error!(%error, "a request was answered 503");
+            Self::UNAVAILABLE
+        } else if error.is_unavailable() {
             tracing::warn!(%error, "a request was answered 503");
             Self::UNAVAILABLE
         } else {

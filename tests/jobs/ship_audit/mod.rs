@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use audit::ship::{JournalTail, ShipStats, Shipper, ShipperSettings};
 use audit::sinks::{Database, Sink, SinkError};
 use audit::{Refused, SET_ASIDE, Voucher};
-use fixtures::Engine;
+use fixtures::{Engine, Log};
 use store::audit_db::{Place, Shipment, Shipped};
 
 use crate::node::{Node, node, node_with};
@@ -229,8 +229,13 @@ async fn an_unreadable_record_is_skipped_and_reported() {
     bytes[at + 1] = b'x';
     std::fs::write(&path, bytes).unwrap();
     let job = shipper(&node);
+    let log = Log::default();
+    let logging = tracing::subscriber::set_default(log.subscriber());
     node.runner.settle(&job).await.unwrap();
+    drop(logging);
     assert_eq!(sequences(&node).await, [1, 2, 3, 4, 6, 7, 8, 9, 10]);
+    let errors = log.lines("ERROR");
+    assert!(matches!(&errors[..], [one] if one.contains("record 5")), "{errors:?}");
     let letters = letters(&node);
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0]["from"].as_i64(), letters[0]["to"].as_i64()), (Some(5), Some(5)));

@@ -188,10 +188,7 @@ pub(super) async fn insert(
         }
     }
 
-    tracing::error!(
-        "a new account conflicts in neither email nor username: check the database's constraints"
-    );
-    Err(store::Error::Unavailable("a new account conflicts in neither email nor username".to_owned()).into())
+    Err(store::Error::Conflict("a new account conflicts in neither email nor username".to_owned()).into())
 }
 
 async fn try_insert(

@@ -212,7 +212,9 @@ impl PostgresAudit {
                 simple(conn, &end).await
             });
             match dropped.await {
-                Err(Error::Unavailable(_) | Error::Serialization) if tries < TRIES => tries += 1,
+                Err(Error::Unavailable(_) | Error::Serialization | Error::Conflict(_)) if tries < TRIES => {
+                    tries += 1
+                }
                 outcome => return outcome,
             }
         }
@@ -223,7 +225,9 @@ impl PostgresAudit {
         let mut tries = 1;
         loop {
             match self.with(CHANGE, async move |conn| simple(conn, text).await).await {
-                Err(Error::Unavailable(_) | Error::Serialization) if tries < TRIES => tries += 1,
+                Err(Error::Unavailable(_) | Error::Serialization | Error::Conflict(_)) if tries < TRIES => {
+                    tries += 1
+                }
                 outcome => return outcome,
             }
         }

@@ -17,14 +17,16 @@ pub(super) fn wants_retry(error: &tokio_postgres::Error) -> bool {
 
 /// Maps an error of the driver. Classes 08, 28, 3D, 53, 57 and 58, a read-only server, a schema or table that
 /// is not there, a sequence at its end, a missing privilege and a lost connection mean that the database is
-/// unavailable; anything else is a bug in Gatewright.
+/// unavailable, class 23 a conflict; anything else is a bug in Gatewright.
 pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         return Error::Unavailable(chain(error));
     };
     let state = db.code().code();
     let text = format!("{state}: {}", db.message());
-    if wants_retry(error) {
+    if state.starts_with("23") {
+        Error::Conflict(text)
+    } else if wants_retry(error) {
         Error::Serialization
     } else if state == "40003" {
         Error::OutcomeUnknown

@@ -279,11 +279,10 @@ impl PooledConnection {
                 Err(Fault::Driver(error)) => {
                     let decisive = trip.decides() && index + 1 == answers;
                     let call = index.checked_sub(begins).and_then(|at| calls.get(at));
-                    return Err(match (self.failed(trip, decisive, &error), call) {
-                        (Error::Database(why), Some(call)) => {
-                            Error::Database(format!("{}: {why}", call.stmt.name))
-                        }
-                        (other, _) => other,
+                    let failed = self.failed(trip, decisive, &error);
+                    return Err(match call {
+                        Some(call) => failed.of(call.stmt.name),
+                        None => failed,
                     });
                 }
             }

@@ -127,11 +127,7 @@ impl Connection {
         let begun = Instant::now();
         let rows = self.query(&text.sql, &call.params);
         text.took.observe(begun.elapsed());
-        rows.map_err(|error| match error {
-            Error::Database(why) => Error::Database(format!("{}: {why}", call.stmt.name)),
-            Error::Corrupt(why) => Error::Corrupt(format!("{}: {why}", call.stmt.name)),
-            other => other,
-        })
+        rows.map_err(|error| error.of(call.stmt.name))
     }
 
     fn query(&self, text: &str, params: &[Value]) -> Result<Vec<Row>, Error> {
@@ -241,8 +237,8 @@ fn decode(value: ValueRef<'_>) -> Result<Value, Error> {
     })
 }
 
-/// Maps an error of the driver: a locked, full, failing or read-only file means unavailable; anything else is
-/// a bug in Gatewright.
+/// Maps an error of the driver: a locked, full, failing or read-only file means unavailable, a refused row a
+/// conflict; anything else is a bug in Gatewright.
 pub(crate) fn sort(error: &rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         Some(
@@ -257,6 +253,7 @@ pub(crate) fn sort(error: &rusqlite::Error) -> Error {
             | ErrorCode::OperationInterrupted
             | ErrorCode::FileLockingProtocolFailed,
         ) => Error::Unavailable(error.to_string()),
+        Some(ErrorCode::ConstraintViolation) => Error::Conflict(error.to_string()),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt(error.to_string()),
         _ => {
             let text = error.to_string();
