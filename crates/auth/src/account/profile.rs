@@ -1,6 +1,6 @@
 //! Reads and changes the caller's own account.
 
-use model::profile::{FieldError, Profile};
+use model::profile::{FieldError, Profile, RESERVED};
 use model::{Email, Username, event, intent};
 use serde_json::{Map, Value};
 use store::queries::user::{self, State, User};
@@ -189,16 +189,29 @@ fn new_username(
     }
 }
 
-/// Refuses members of the account that are changed elsewhere. An email address that is the account's own may
-/// be sent again, as clients do that send a whole account back.
+/// Refuses members of the account that are not changed here. What is the account's own may be sent again, as
+/// clients do that send a whole account back.
 fn refuse_others(members: &Map<String, Value>, user: &User, errors: &mut Vec<FieldError>) {
-    let key = |text: &str| Email::parse(text).ok().map(|email| email.key().to_owned());
-    let own = user.email.as_deref().and_then(key);
-    let is_own = |given: &Value| own.is_some() && given.as_str().and_then(key) == own;
-    if !members.get("email").is_none_or(is_own) {
-        errors.push(FieldError::value("email", "the email address is not changed here"));
+    let reserved = RESERVED.into_iter().filter(|name| *name != "username");
+    for name in reserved.filter(|name| members.get(*name).is_some_and(|given| !is_own(user, name, given))) {
+        let message = match name {
+            "password" | "new_password" => "the password is not changed here, but at /password".to_owned(),
+            _ => format!("{name} is not changed here"),
+        };
+        errors.push(FieldError::value(name, message));
     }
-    if members.contains_key("password") {
-        errors.push(FieldError::value("password", "the password is not changed here, but at /password"));
+}
+
+/// Whether a member is what the account has.
+fn is_own(user: &User, name: &str, given: &Value) -> bool {
+    let key = |text: &str| Email::parse(text).ok().map(|email| email.key().to_owned());
+    match name {
+        "id" => *given == user.id.0,
+        "uuid" => given.as_str() == Some(&user.uuid.to_string()),
+        "email" => user.email.as_deref().is_some_and(|own| given.as_str().and_then(key) == key(own)),
+        "role" => *given == user.role,
+        "is_active" => *given == (user.state == State::Active),
+        "created_at" => *given == user.created_at.in_millis(),
+        _ => false,
     }
 }

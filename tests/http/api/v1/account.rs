@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auth::account::Candidate;
-use fixtures::{Engine, Options, TestApp, on_both};
+use fixtures::{Engine, Log, Options, TestApp, on_both};
 use http::Method;
 use serde_json::{Map, Value, json};
 
@@ -209,14 +209,37 @@ async fn white_space_around_a_name_is_no_part_of_it(app: &TestApp) {
     }
 
     let pair = log_in(app, "user0").await;
-    let changed = change(app, &pair.access, json!({"username": "\u{2003}renamed "})).await.expect(200);
+    let changed = patch(app, &pair.access, json!({"username": "\u{2003}renamed "})).await.expect(200);
     assert_eq!(changed.string("username"), "renamed");
     let inside = json!({"email": "a b@example.com", "username": "a b", "password": PASSWORD});
     app.post(&path("register"), None, inside).await.expect_problem(422, "validation_failed");
 }
 
-async fn change(app: &TestApp, token: &str, members: Value) -> fixtures::Answer {
-    app.call(Method::PATCH, &path("me"), Some(token), Some(("application/json", members.to_string()))).await
+#[tokio::test]
+async fn a_conflict_with_another_constraint_is_no_taken_name_and_is_logged() {
+    let app = &TestApp::start(Engine::Postgres).await;
+    let alice = member(app, "alice").await;
+    let bob = member(app, "bob").await;
+    patch(app, &alice.access, json!({"country": "CH"})).await.expect(200);
+    let unique = "CREATE UNIQUE INDEX odd ON gatewright.users (profile) WHERE profile LIKE '%\"CH\"%'";
+    testkit::postgres::rows(&app.database.url, unique).unwrap();
+
+    let log = Log::default();
+    let logging = tracing::subscriber::set_default(log.subscriber());
+    let body = json!({"email": "c@example.com", "password": PASSWORD, "country": "CH"});
+    app.post("/api/auth/register", None, body).await.expect_problem(503, "unavailable");
+    patch(app, &bob.access, json!({"country": "CH", "username": "robert"}))
+        .await
+        .expect_problem(503, "unavailable");
+    drop(logging);
+    assert_eq!(log.lines("ERROR").len(), 2, "{:?}", log.lines(""));
+
+    let body = json!({"email": "bob@example.com", "password": PASSWORD, "country": "CH"});
+    app.post("/api/auth/register", None, body).await.expect_problem(400, "email_taken");
+    patch(app, &bob.access, json!({"country": "CH", "username": "alice"}))
+        .await
+        .expect_problem(409, "username_taken");
+    patch(app, &bob.access, json!({"country": "DE", "username": "robert"})).await.expect(200);
 }
 
 async fn what_a_patch_cannot_change_is_refused_with_the_reason(app: &TestApp) {
@@ -226,24 +249,33 @@ async fn what_a_patch_cannot_change_is_refused_with_the_reason(app: &TestApp) {
         ("email", json!(null)),
         ("email", json!(7)),
         ("password", json!("another fine one")),
+        ("role", json!("admin")),
+        ("id", json!(7)),
+        ("is_active", json!(false)),
+        ("created_at", json!("2000-01-01T00:00:00.000Z")),
+        ("is_superuser", json!(true)),
     ] {
-        let answer = change(app, &pair.access, json!({"country": "CH", member: value})).await.expect(422);
+        let answer = patch(app, &pair.access, json!({"country": "CH", member: value})).await.expect(422);
         let error = &answer.json()["errors"][0];
         assert_eq!(error["loc"], json!(["body", member]), "{}", answer.text);
         assert!(error["msg"].as_str().unwrap().contains("not changed here"), "{}", answer.text);
     }
-    let own = change(app, &pair.access, json!({"email": "ALICE@example.com"})).await.expect(200).json();
+    let own = patch(app, &pair.access, json!({"email": "ALICE@example.com"})).await.expect(200).json();
     assert_eq!((own["email"].as_str(), own.get("country")), (Some("alice@example.com"), None));
+
+    // A whole account that is sent back as it was read changes nothing.
+    let whole = me(app, &pair.access).await.expect(200).json();
+    assert_eq!(patch(app, &pair.access, whole.clone()).await.expect(200).json(), whole);
 }
 
 async fn a_username_is_cleared_by_null(app: &TestApp) {
     let pair = member(app, "alice").await;
-    let cleared = change(app, &pair.access, json!({"username": null})).await.expect(200).json();
+    let cleared = patch(app, &pair.access, json!({"username": null})).await.expect(200).json();
     assert_eq!(cleared["username"], Value::Null);
     try_log_in(app, "alice", PASSWORD).await.expect(401);
     try_log_in(app, "alice@example.com", PASSWORD).await.expect(200);
     assert_eq!(me(app, &pair.access).await.expect(200).json()["username"], Value::Null);
-    change(app, &pair.access, json!({"username": "alice"})).await.expect(200);
+    patch(app, &pair.access, json!({"username": "alice"})).await.expect(200);
     try_log_in(app, "alice", PASSWORD).await.expect(200);
 }
 

@@ -63,7 +63,7 @@ impl JsonSchema for Changes {
                 "annual_income": { "type": ["number", "string", "null"], "description": "0 or more." },
                 "timezone": text("An IANA name."),
             },
-            "additionalProperties": { "description": "Configured attributes; not `email` or `password`." },
+            "additionalProperties": { "description": "Configured attributes; others are not changed here." },
         })
     }
 }
