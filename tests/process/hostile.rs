@@ -24,6 +24,23 @@ async fn a_body_of_a_gigabyte_is_not_read() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_no_http_is_malformed() {
+    let node = Setup::sqlite().start();
+    for body in ["zz\r\n", "-1\r\n", "5\r\n{\"a\"}X\r\n", "ffffffffffffffffff\r\n"] {
+        let mut socket = RawConnection::open(node.address).await;
+        let request = format!(
+            "POST /api/v1/auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+             Transfer-Encoding: chunked\r\n\r\n{body}"
+        );
+        socket.send(request.as_bytes()).await.unwrap();
+        let refused = socket.response().await.unwrap();
+        assert_eq!(refused.status, 400, "{body}");
+        assert!(String::from_utf8_lossy(&refused.body).contains("malformed_body"), "{body}");
+    }
+    assert_eq!(node.readiness().await, 200);
+}
+
+#[tokio::test]
 async fn ambiguous_requests_are_refused() {
     let mut setup = Setup::sqlite();
     // The machine may be busy.

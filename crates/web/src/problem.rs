@@ -154,11 +154,13 @@ problems! {
     /// The refresh token is expired, revoked, unknown or reused.
     RefreshRefused = UNAUTHORIZED, "refresh_refused", "Invalid refresh token",
         "The refresh token is expired, revoked or unknown; log in again.",
-        oauth InvalidGrant;
+        oauth InvalidGrant,
+        challenge "Bearer";
     /// The client has used the successor of the refresh token; the session lives.
     RefreshSuperseded = UNAUTHORIZED, "refresh_superseded", "Refresh token superseded",
         "This client has used a newer refresh token of the session; use that one, or log in again.",
-        oauth InvalidGrant;
+        oauth InvalidGrant,
+        challenge "Bearer";
     /// The current password is wrong.
     PasswordWrong = FORBIDDEN, "password_wrong", "Wrong password",
         "The current password is wrong.";
@@ -583,6 +585,15 @@ mod tests {
         for problem in ProblemKind::ALL {
             let detail = problem.words().detail;
             assert!(protocol::wire::oauth::is_description(detail), "{detail}");
+        }
+    }
+
+    /// RFC 9110 §15.5.2.
+    #[test]
+    fn every_401_names_how_to_authenticate_and_nothing_else_does() {
+        for problem in ProblemKind::ALL {
+            let words = problem.words();
+            assert_eq!(words.status == StatusCode::UNAUTHORIZED, words.challenge.is_some(), "{}", words.code);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The bodies of requests, which have a deadline, and of responses, whose progress is watched.
 
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,18 +15,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::ResponseBody;
 use super::watch::Served;
 
-/// The reason why a request's body could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The body took too long. The connection responds with 408 by itself.
-    #[error("the body did not come in time")]
-    TooSlow,
-    /// The connection or the stream ended, or what it carried was not HTTP.
-    #[error("the body broke off: {0}")]
-    Broken(#[source] hyper::Error),
-}
-
-/// The body of a request. Reading it fails with [`BodyError::TooSlow`] after its deadline.
+/// The body of a request. Reading it fails with [`io::ErrorKind::TimedOut`] after its deadline, when the
+/// connection responds with 408 by itself, and with [`io::ErrorKind::InvalidData`] where the connection or
+/// the stream ended, or what it carried was not HTTP.
 pub struct RequestBody {
     inner: Incoming,
     sleep: Pin<Box<Sleep>>,
@@ -83,22 +75,27 @@ impl Drop for RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => {
                 if frame.is_none() || self.inner.is_end_stream() {
                     self.done.set(true);
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
+                Poll::Ready(
+                    frame.map(|frame| {
+                        frame.map_err(|broken| io::Error::new(io::ErrorKind::InvalidData, broken))
+                    }),
+                )
             }
             Poll::Pending if self.sleep.as_mut().poll(cx).is_ready() => {
                 self.late = true;
-                Poll::Ready(Some(Err(BodyError::TooSlow)))
+                let late = io::Error::new(io::ErrorKind::TimedOut, "the body did not come in time");
+                Poll::Ready(Some(Err(late)))
             }
             Poll::Pending => Poll::Pending,
         }

@@ -31,7 +31,7 @@ use self::room::Room;
 use self::watch::Watch;
 
 pub use accept::Accept;
-pub use body::{BodyError, RequestBody};
+pub use body::RequestBody;
 pub use peer::{Peer, Proxies};
 pub use room::Closed;
 pub use sockets::{Socket, Sockets, UnixFile};
