@@ -9,7 +9,7 @@ CREATE TABLE known_networks (
     network BLOB NOT NULL,
     seen_at INTEGER NOT NULL,
     PRIMARY KEY (user_id, network)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX known_networks_seen ON known_networks (seen_at);
 
 -- A login asks whether the client was superseded in one of the user's sessions. Few are.

@@ -63,13 +63,14 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
         method: LoginMethod::Password,
     };
 
-    let client = RequestClient::of(ctx).asking();
-    let found = find(ctx, &given.identifier, &client).await.inspect_err(|_| {
+    let client = RequestClient::of(ctx);
+    let asking = client.asking();
+    let found = find(ctx, &given.identifier, &asking).await.inspect_err(|_| {
         ctx.audit.note(failed(None, Reason::Unavailable));
     })?;
 
     let user = found.as_ref().map(|login| login.user.uuid);
-    let budget = budget(ctx, &identifier, found.as_ref(), &client);
+    let budget = budget(ctx, &identifier, found.as_ref(), &asking);
     let checked = check_password(ctx, found, &given.password, &digest, budget).await.inspect_err(|why| {
         if let Some(reason) = why.reason() {
             ctx.audit.note(failed(user, reason));
@@ -78,7 +79,7 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
     let login = match checked.map_err(LoginError::Unchecked)? {
         Ok(login) => login,
         Err((user, reason)) => {
-            watch_failure(ctx, &digest, &client, &given.password);
+            watch_failure(ctx, &digest, &asking, &given.password);
             ctx.audit.note(failed(user, reason));
             return Err(LoginError::Refused);
         }
@@ -89,18 +90,18 @@ pub async fn login(ctx: &mut OpContext<'_>, given: &Credentials) -> Result<(Toke
         return Err(LoginError::Scope);
     };
 
-    let pending = PendingSession::new(ctx, scope);
+    let pending = PendingSession::new(ctx, &client, scope);
     let is_settled = login.superseded == 0 && login.failures == 0;
     let opened = if is_settled { open_beside_few(ctx, &pending, &login).await? } else { None };
     let (user, opened) = match opened {
         Some(opened) => (login.user.clone(), opened),
-        None => open_in_place(ctx, &pending, &login, client.mark.clone()).await.inspect_err(|error| {
+        None => open_in_place(ctx, &pending, &login, asking.mark.clone()).await.inspect_err(|error| {
             if matches!(error, LoginError::Refused) {
                 ctx.audit.note(failed(Some(login.user.uuid), Reason::Changed));
             }
         })?,
     };
-    let network = client.networks[0].filter(|_| is_new_network(ctx, &login));
+    let network = asking.networks[0].filter(|_| is_new_network(ctx, &login));
     ctx.services.limits.unstored.succeeded(user.key(), network, ctx.now);
     ctx.services.limits.attacks.succeeded();
 

@@ -9,7 +9,7 @@ use super::note_unknown;
 use crate::OpContext;
 use crate::limits::Budget;
 use crate::password::{NotHashed, Policy, Unchecked, check_password, hash_new};
-use crate::session::{ActiveSession, PendingSession, revoke_all};
+use crate::session::{ActiveSession, PendingSession, RequestClient, revoke_all};
 use crate::token::{Caller, MintError, Tokens, mint};
 use hashing::Priority;
 
@@ -93,7 +93,7 @@ pub async fn change_password(
     let now = ctx.now;
     let uuid = login.user.uuid;
     let ending = ctx.ending();
-    let pending = PendingSession::new(ctx, caller.claims.scope.clone());
+    let pending = PendingSession::new(ctx, &RequestClient::of(ctx), caller.claims.scope.clone());
     let row = pending.row.clone();
     let changed = ctx
         .lease

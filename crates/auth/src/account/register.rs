@@ -142,16 +142,17 @@ pub async fn register(
     let hash = hash_of(ctx, &candidate).await?;
     let new = new_user(ctx, &candidate, BASIC_USER);
     let hash = ctx.services.peppers.store(new.uuid, &hash);
+    let client = RequestClient::of(ctx);
     let pending = log_in.then(|| {
         let scope = ctx.services.settings.scopes.get(BASIC_USER).cloned().unwrap_or_default();
-        PendingSession::new(ctx, scope)
+        PendingSession::new(ctx, &client, scope)
     });
 
     let first = pending.as_ref().map(|pending| &pending.row);
     let (id, opened) = insert(ctx, &candidate, &new, &hash, first).await?;
 
     let user = stored(id, &new);
-    let [network, _] = RequestClient::of(ctx).asking().networks;
+    let [network, _] = client.asking().networks;
     ctx.services.limits.unstored.succeeded(user.key(), network, ctx.now);
     let tokens = pending.zip(opened).map(|(pending, opened)| {
         let live = ActiveSession::opened(&pending, opened, &user, &ctx.services.settings);

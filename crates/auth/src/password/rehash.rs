@@ -21,15 +21,22 @@ pub async fn learn_kinds(ctx: &mut OpContext<'_>) -> Result<(), store::Error> {
     let mut read = ctx.lease.read().await?;
     let mut sample = Vec::new();
     if let Some(last) = read.one(credential::last()).await? {
-        let step = last.0 / PLACES + 1;
-        for place in 0..PLACES {
-            let (from, before) = (UserId(place * step), UserId((place + 1) * step));
+        for (from, before) in places(last) {
             let page = read.all(credential::sample(from, before, EACH)).await?;
             sample.extend(page.iter().filter_map(|(uuid, text)| ctx.services.peppers.open(*uuid, text).ok()));
         }
     }
     ctx.services.hasher.resemble(sample);
     Ok(())
+}
+
+/// Parts of the numbers of users up to `last`, each from one number (inclusive) to another (exclusive).
+fn places(last: UserId) -> impl Iterator<Item = (UserId, UserId)> {
+    let step = last.0 / PLACES + 1;
+    (0..PLACES).map(move |place| {
+        let from = place.saturating_mul(step);
+        (UserId(from), UserId(from.saturating_add(step)))
+    })
 }
 
 /// Rehashes a correct password in the background when its hash is outdated; when only the pepper is missing
@@ -91,4 +98,20 @@ pub(super) enum Moved {
     On,
     #[error(transparent)]
     Failed(#[from] store::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_of_a_sample_cover_every_number_up_to_the_highest_possible_one() {
+        for last in [1, 31, 32, 33, 1_000_000, i64::MAX - 1] {
+            let places: Vec<_> = places(UserId(last)).collect();
+
+            assert_eq!(places.first().map(|(from, _)| from.0), Some(0));
+            assert!(places.last().is_some_and(|(_, before)| before.0 > last), "{last}");
+            assert!(places.windows(2).all(|pair| pair[0].1 == pair[1].0 && pair[0].0 < pair[0].1), "{last}");
+        }
+    }
 }

@@ -77,8 +77,8 @@ pub(crate) struct PendingSession {
 }
 
 impl PendingSession {
-    /// A new session of this request, with the given scope.
-    pub(crate) fn new(ctx: &OpContext<'_>, scope: Scope) -> Self {
+    /// A new session of this request and its client, with the given scope.
+    pub(crate) fn new(ctx: &OpContext<'_>, client: &RequestClient, scope: Scope) -> Self {
         let settings = &ctx.services.settings;
         let id = SessionId::generate(ctx.now, &ctx.services.rng);
         let token = RefreshToken::first(id, &ctx.services.rng);
@@ -93,7 +93,7 @@ impl PendingSession {
             ends_at,
             expires_at: ends_at.min(end_of_day(ctx.now.plus(settings.refresh_ttl))),
             secret_hash: token.secret_hash(),
-            client: RequestClient::of(ctx).stored(),
+            client: client.stored(),
             tokens_end: tokens_end(session_end(ends_at, ctx.now, settings), ctx.now, settings),
         };
         Self { row, scope, token }

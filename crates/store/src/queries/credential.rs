@@ -16,7 +16,8 @@ statements! {
         "credential.by_email",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
          c.data, c.version, c.failures, \
-         (SELECT max(k.seen_at) FROM gw.known_networks k WHERE k.user_id = u.id AND k.network IN ($3, $4)), \
+         (SELECT k.seen_at FROM gw.known_networks k WHERE k.user_id = u.id AND k.network = $3), \
+         (SELECT k.seen_at FROM gw.known_networks k WHERE k.user_id = u.id AND k.network = $4), \
          (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked AND s.superseded = $2) \
          FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.email_key = $1",
@@ -25,7 +26,8 @@ statements! {
         "credential.by_username",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
          c.data, c.version, c.failures, \
-         (SELECT max(k.seen_at) FROM gw.known_networks k WHERE k.user_id = u.id AND k.network IN ($3, $4)), \
+         (SELECT k.seen_at FROM gw.known_networks k WHERE k.user_id = u.id AND k.network = $3), \
+         (SELECT k.seen_at FROM gw.known_networks k WHERE k.user_id = u.id AND k.network = $4), \
          (SELECT count(*) FROM gw.sessions s WHERE s.user_id = u.id AND NOT s.revoked AND s.superseded = $2) \
          FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.username_key = $1",
@@ -33,7 +35,7 @@ statements! {
     OF_USER = Stmt::new(
         "credential.of_user",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at, \
-         c.data, c.version, c.failures, CAST(NULL AS bigint), CAST(0 AS bigint) \
+         c.data, c.version, c.failures, CAST(NULL AS bigint), CAST(NULL AS bigint), CAST(0 AS bigint) \
          FROM gw.users u LEFT JOIN gw.credentials c ON c.user_id = u.id AND c.kind = 'password' \
          WHERE u.id = $1 AND u.uuid = $2",
     );
@@ -161,7 +163,7 @@ impl Login {
             hash: row.next()?,
             version: row.next::<Option<i64>>()?.unwrap_or(0),
             failures: row.next::<Option<i64>>()?.unwrap_or(0),
-            network_seen_at: row.next()?,
+            network_seen_at: row.next::<Option<Now>>()?.max(row.next()?),
             superseded: row.next()?,
         })
     }
