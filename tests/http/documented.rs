@@ -90,3 +90,81 @@ async fn a_request_needs_exactly_the_members_that_the_document_requires(app: &Te
     }
     assert!(sent > 10, "{sent}");
 }
+
+/// The words of a document that name a path, each with the method before it, if there is one.
+fn named_paths(text: &str) -> Vec<(Option<&str>, &str)> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || "/-_.{}:".contains(letter);
+    let words: Vec<_> = text.split(|letter| !is_part(letter)).filter(|word| !word.is_empty()).collect();
+    let methods = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+    let begins = ["/api/", "/health/", "/.well-known/", "/flutter-"];
+    let mut found = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let begin = begins.iter().filter_map(|begin| word.find(begin)).min();
+        let Some(path) = begin.map(|begin| word[begin..].trim_end_matches(['.', ':'])) else { continue };
+        // A source file.
+        if path.ends_with(".rs") {
+            continue;
+        }
+        let method = at.checked_sub(1).map(|at| words[at]).filter(|word| methods.contains(word));
+        found.push((method, path));
+    }
+    found
+}
+
+/// The documents for people, except those of how the project changes: the log, the decisions, and how a
+/// route is added.
+fn documents() -> Vec<std::path::PathBuf> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut folders = vec![root.join("docs")];
+    let mut documents: Vec<_> =
+        ["README.md", "SECURITY.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root.join(name)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_of_changes = path.ends_with("docs/adr") || path.ends_with("development/how-to-add.md");
+            if path.is_dir() && !is_of_changes {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "md") && !is_of_changes {
+                documents.push(path);
+            }
+        }
+    }
+    documents
+}
+
+/// Whether a path, or a request of it, is served at a template such as `/sessions/{id}`, or is what several
+/// templates begin with.
+fn exists(method: Option<&str>, path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    let is_same = |template: &str| {
+        let (template, path) = (template.split('/'), path.split('/'));
+        template.clone().count() == path.clone().count()
+            && template.zip(path).all(|(expected, part)| expected == part || expected.starts_with('{'))
+    };
+    web::ROUTES.iter().any(|route| {
+        let is_verb = method.is_none_or(|method| route.endpoint.verb.as_str() == method);
+        route.endpoint.mounts.iter().any(|mount| {
+            let is_folder = method.is_none() && mount.path.starts_with(&format!("{path}/"));
+            is_folder || is_verb && is_same(mount.path)
+        })
+    })
+}
+
+#[test]
+fn documents_name_only_routes_that_exist() {
+    let mut seen = 0;
+    let mut unknown = Vec::new();
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for (method, path) in named_paths(&text) {
+            seen += 1;
+            if !exists(method, path) {
+                unknown.push(format!("{}: {} {path}", document.display(), method.unwrap_or_default()));
+            }
+        }
+    }
+
+    assert!(seen > 50, "{seen}");
+    assert_eq!(unknown, Vec::<String>::new());
+    assert!(!exists(None, "/api/v1/auth/emergency") && !exists(Some("GET"), "/api/v1/auth/token"));
+}
