@@ -209,6 +209,28 @@ async fn a_trail_of_which_nothing_is_left_does_not_verify() {
 }
 
 #[tokio::test]
+async fn a_journal_that_cannot_be_read_does_not_verify() {
+    let trail = Trail::sqlite().await;
+    for of in ["journal", "cli/journal"] {
+        // given a segment that is no file any more
+        let directory = trail.setup.folder.path().join("gatewright-data/audit").join(of);
+        let segment = std::fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+        let bytes = std::fs::read(&segment).unwrap();
+        std::fs::remove_file(&segment).unwrap();
+        std::fs::create_dir(&segment).unwrap();
+
+        // then the verification names it
+        let finished = trail.verify(&["--offline"]);
+        let said = format!("{}{}", finished.stdout, finished.stderr);
+        assert!(!finished.status.success() && said.contains(directory.to_str().unwrap()), "{said}");
+
+        std::fs::remove_dir(&segment).unwrap();
+        std::fs::write(&segment, bytes).unwrap();
+        trail.passes(&["--offline"]);
+    }
+}
+
+#[tokio::test]
 async fn removed_rows_need_the_signed_statement_of_retention() {
     let trail = Trail::sqlite().await;
     let id = trail.id(trail.journal("journal"));
@@ -277,6 +299,12 @@ async fn files_of_a_journal_that_the_other_one_states_are_missed_also_without_th
     trail.passes(&[]);
     let told = trail.setup.command(&["audit", "verify", "--offline"]);
     assert!(told.contains("which is not in the files"), "{told}");
+
+    // when the database has less of it than is stated, then it does not stand for it
+    trail.place.run(&format!("UPDATE gw.audit_journals SET shipped_sequence = 1 WHERE id = {id}"));
+    trail.fails(&[], "a signed checkpoint of journal");
+
+    // nor when it does not have it
     trail.place.run(&format!(
         "DELETE FROM gw.audit_events WHERE journal = {id}; \
          DELETE FROM gw.audit_heads WHERE journal = {id}; DELETE FROM gw.audit_journals WHERE id = {id}"

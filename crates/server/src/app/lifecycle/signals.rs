@@ -97,7 +97,9 @@ impl Signals {
             let bit = u32::try_from(number).unwrap_or(0).saturating_sub(1);
             ignored.checked_shr(bit).unwrap_or(0) & 1 == 0
         };
-        let handled = named.chain(real_time).filter(|(number, ..)| is_wanted(*number)).map(Handled::system);
+        let wanted = named.chain(real_time).filter(|(number, ..)| is_wanted(*number));
+        // Profilers and debuggers keep real-time signals for themselves: those do not reach the process.
+        let handled = wanted.map(Handled::system).filter(|handled| !handled.as_ref().is_err_and(is_reserved));
         Ok(Self(Kind::System { handled: handled.collect::<io::Result<_>>()?, stopped: false }))
     }
 
@@ -147,6 +149,11 @@ fn real_time() -> impl Iterator<Item = (i32, String)> {
 #[cfg(not(target_os = "linux"))]
 fn real_time() -> impl Iterator<Item = (i32, String)> {
     std::iter::empty()
+}
+
+/// Whether the system has this signal and does not give it to this process.
+fn is_reserved(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput
 }
 
 /// What the whole process does about signals, from its first thread on, in which this is called: SIGSYS is
