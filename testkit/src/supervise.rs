@@ -34,7 +34,12 @@ if [ -n "$pid" ]; then
     done
     kill -KILL $family
 fi
-[ -z "$1" ] || rm -rf -- "$1"
+# Others may write to it until their own watchdogs have ended them.
+left=100
+while [ -n "$1" ] && [ -e "$1" ] && [ "$left" -gt 0 ]; do
+    rm -rf -- "$1" || sleep 0.1
+    left=$((left - 1))
+done
 "#;
 
 /// One server process at a time, with its watchdog.

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use tempfile::TempDir;
 use testkit::process::{Server, ServerBuilder};
 use testkit::reverse_proxy::{Kind, ReverseProxy};
-use testkit::{Postgres, Redis, free_port};
+use testkit::{Postgres, Redis, Scratch, free_port};
 
 use crate::{root, services};
 
@@ -27,11 +27,10 @@ pub(crate) fn run(count: &str, balancer: &str, command: &[&str]) -> Outcome<Exit
         return Err("gatewright does not build".into());
     }
 
-    let (postgres, redis, folder) = (Postgres::builder().start(), Redis::start(), tempfile::tempdir()?);
-    let key = folder.path().join("master.key");
-    let place = Place { postgres: postgres.url(), redis: redis.url(), key: key.display().to_string() };
+    let (postgres, redis, scratch) = (Postgres::builder().start(), Redis::start(), Scratch::new());
+    let place = Place { postgres: postgres.url(), redis: redis.url(), scratch };
     for arguments in [["keys", "init"].as_slice(), &["migrate"]] {
-        let done = place.gatewright(folder.path()).args(arguments).run("");
+        let done = place.gatewright(place.scratch.path()).args(arguments).run("");
         if !done.status.success() {
             return Err(format!("{arguments:?}: {}", done.stderr).into());
         }
@@ -66,7 +65,8 @@ pub(crate) fn run(count: &str, balancer: &str, command: &[&str]) -> Outcome<Exit
 struct Place {
     postgres: String,
     redis: String,
-    key: String,
+    /// Has the master key, and a folder for each node.
+    scratch: Scratch,
 }
 
 /// A running node.
@@ -83,12 +83,12 @@ impl Place {
             .env("GATEWRIGHT_DATABASE__URL", &self.postgres)
             .env("GATEWRIGHT_DATABASE__POOL_MAX", "8")
             .env("GATEWRIGHT_REDIS__URL", &self.redis)
-            .env("GATEWRIGHT_MASTER_KEY_FILE", &self.key)
+            .env("GATEWRIGHT_MASTER_KEY_FILE", &self.scratch.path().join("master.key").display().to_string())
             .env("GATEWRIGHT_SERVER__TRUSTED_PROXIES", "127.0.0.1")
     }
 
     fn start(&self) -> Outcome<Node> {
-        let folder = tempfile::tempdir()?;
+        let folder = tempfile::tempdir_in(self.scratch.path())?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let server = self
             .gatewright(folder.path())

@@ -3,17 +3,20 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, ExitStatus};
 
-use testkit::{Postgres, Redis};
+use testkit::{Postgres, Redis, Scratch};
 
-/// Runs the command with both servers and returns its exit status. Both servers end with this process.
+/// Runs the command with both servers and a temporary folder of its own, and returns its exit status. The
+/// servers end with this process, and the folder is removed with what killed tests have left in it.
 pub(crate) fn run(command: &str, arguments: &[&str]) -> ExitCode {
     // Every test has a pool or two, and as many tests run at once as there are cores.
     let postgres = Postgres::builder().setting("max_connections", "400").start();
     let redis = Redis::start();
+    let scratch = Scratch::new();
     let status = Command::new(command)
         .args(arguments)
         .env("GATEWRIGHT_TEST_POSTGRES", postgres.url())
         .env("GATEWRIGHT_TEST_REDIS", redis.url())
+        .env("TMPDIR", scratch.path())
         .status();
     match status {
         Ok(status) => ExitCode::from(code(status)),
@@ -46,5 +49,14 @@ mod tests {
         let seen = "test -n \"$GATEWRIGHT_TEST_POSTGRES\" && test -n \"$GATEWRIGHT_TEST_REDIS\" && exit 5";
         assert_eq!(run("sh", &["-c", seen]), ExitCode::from(5));
         assert_eq!(run("/no/such/command", &[]), ExitCode::from(127));
+    }
+
+    #[test]
+    fn what_the_command_leaves_in_its_temporary_folder_is_removed() {
+        let note = tempfile::NamedTempFile::new().unwrap();
+        let leave = "mktemp -d && printf %s \"$TMPDIR\" > \"$0\"";
+        assert_eq!(run("sh", &["-c", leave, note.path().to_str().unwrap()]), ExitCode::SUCCESS);
+        let folder = std::fs::read_to_string(note.path()).unwrap();
+        assert!(folder.contains("gatewright-run-") && !std::path::Path::new(&folder).exists(), "{folder}");
     }
 }
