@@ -1,6 +1,6 @@
 //! Reads and changes the caller's own account.
 
-use model::profile::{FieldError, Profile, RESERVED};
+use model::profile::{FieldError, Profile};
 use model::{Email, Username, event, intent};
 use serde_json::{Map, Value};
 use store::queries::user::{self, State, User};
@@ -189,11 +189,16 @@ fn new_username(
     }
 }
 
+/// Members of an account that are not changed here. Others of [`model::profile::RESERVED`] mean nothing and
+/// are ignored, like every unknown member.
+const UNCHANGED_HERE: [&str; 8] =
+    ["created_at", "email", "id", "is_active", "new_password", "password", "role", "uuid"];
+
 /// Refuses members of the account that are not changed here. What is the account's own may be sent again, as
 /// clients do that send a whole account back.
 fn refuse_others(members: &Map<String, Value>, user: &User, errors: &mut Vec<FieldError>) {
-    let reserved = RESERVED.into_iter().filter(|name| *name != "username");
-    for name in reserved.filter(|name| members.get(*name).is_some_and(|given| !is_own(user, name, given))) {
+    let is_other = |name: &&str| members.get(*name).is_some_and(|given| !is_own(user, name, given));
+    for name in UNCHANGED_HERE.into_iter().filter(is_other) {
         let message = match name {
             "password" | "new_password" => "the password is not changed here, but at /password".to_owned(),
             _ => format!("{name} is not changed here"),
