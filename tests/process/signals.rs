@@ -60,6 +60,20 @@ fn assert_signed(setup: &Setup) {
 }
 
 #[tokio::test]
+async fn a_signal_that_is_sent_twice_at_once_stops_the_server_in_order() {
+    let setup = Setup::sqlite();
+    let mut node = setup.start();
+    node.member("alice").await;
+
+    let pid = node.server.pid();
+    assert!(setup.in_shell(&format!("kill -TERM {pid} {pid}")).status.success());
+
+    assert!(node.server.wait().success(), "{}", node.server.stderr());
+    assert!(!node.server.stderr().contains("a second signal"), "{}", node.server.stderr());
+    assert_signed(&setup);
+}
+
+#[tokio::test]
 async fn a_power_failure_and_the_limit_of_processor_time_stop_the_server_in_order() {
     for signal in ["PWR", "XCPU"] {
         let setup = Setup::sqlite();

@@ -1,6 +1,7 @@
 //! Signals of the operating system, or of a test. One list, for the server and for commands.
 //!
-//! - SIGTERM and SIGINT shut down; a second one stops at once. SIGPWR shuts down as well (the power fails, or
+//! - SIGTERM and SIGINT shut down; a second one stops at once, except within a quarter of a second: programs
+//!   that pass signals on, as `timeout` does, send each twice. SIGPWR shuts down as well (the power fails, or
 //!   `lxc-stop` asks), and SIGXCPU, which says that the limit of processor time is near: neither counts as a
 //!   second one, as the kernel repeats SIGXCPU every second.
 //! - SIGHUP reloads the configuration; a command ends.
@@ -18,11 +19,13 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal as Blocked};
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +68,16 @@ const HANDLED: &[(Number, &str, Meaning)] = &[
     (Number::STKFLT, "SIGSTKFLT", Meaning::Nothing),
 ];
 
+/// A signal that follows the first one within this is the same one, sent twice.
+const REPEATED_WITHIN: Duration = Duration::from_millis(250);
+
 /// A source of signals.
 #[derive(Debug)]
 pub struct Signals(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    System { handled: Vec<Handled>, stopped: bool },
+    System { handled: Vec<Handled>, stopped: Option<Instant> },
     Channel(mpsc::Receiver<Signal>),
 }
 
@@ -100,7 +106,7 @@ impl Signals {
         let wanted = named.chain(real_time).filter(|(number, ..)| is_wanted(*number));
         // Profilers and debuggers keep real-time signals for themselves: those do not reach the process.
         let handled = wanted.map(Handled::system).filter(|handled| !handled.as_ref().is_err_and(is_reserved));
-        Ok(Self(Kind::System { handled: handled.collect::<io::Result<_>>()?, stopped: false }))
+        Ok(Self(Kind::System { handled: handled.collect::<io::Result<_>>()?, stopped: None }))
     }
 
     /// A source fed through the returned sender; it ends when the sender is dropped.
@@ -120,9 +126,10 @@ impl Signals {
             Kind::System { handled, stopped } => loop {
                 let (number, meaning) = next_of(handled).await;
                 match meaning {
-                    Meaning::StopOnce if *stopped => {}
+                    Meaning::StopOnce if stopped.is_some() => {}
+                    Meaning::Stop if stopped.is_some_and(|at| at.elapsed() < REPEATED_WITHIN) => {}
                     Meaning::Stop | Meaning::StopOnce => {
-                        *stopped = true;
+                        *stopped = Some(Instant::now());
                         return (Signal::Stop, number);
                     }
                     Meaning::Reload => return (Signal::Reload, number),
