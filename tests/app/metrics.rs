@@ -8,6 +8,7 @@ use axum::body::Body;
 use fixtures::{Engine, Options, TestApp};
 use http::{Method, Request, header};
 use serde_json::{Value, json};
+use testkit::process::{Finished, Server};
 
 /// A configured sink, for the metrics of sinks.
 const SINK: (&str, &str) = ("audit.stdout", "true");
@@ -249,15 +250,57 @@ async fn the_metrics_page_has_the_documented_metrics_on_postgres() {
     the_page_is_what_is_promised(Engine::Postgres).await;
 }
 
+/// A metric of the log's writer, which the application under test does not have.
+const OF_THE_LOG: &str = "log_lines_dropped_total";
+const RULES: &str = include_str!("../../ops/prometheus/gatewright.rules.yml");
+
+/// Runs promtool in the folder of the rules.
+fn promtool(arguments: &[&str], input: &str) -> Finished {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/prometheus");
+    Server::builder("promtool").args(arguments).folder(folder).run(input)
+}
+
+#[test]
+fn each_alert_fires_in_its_case_and_has_a_section_of_what_to_do() {
+    for arguments in [
+        ["check", "config", "prometheus.yml"].as_slice(),
+        &["test", "rules", "gatewright.rules.test.yml", "gatewright.rules.month.test.yml"],
+    ] {
+        let done = promtool(arguments, "");
+        assert!(done.status.success(), "{arguments:?}: {}{}", done.stdout, done.stderr);
+    }
+
+    let cases = concat!(
+        include_str!("../../ops/prometheus/gatewright.rules.test.yml"),
+        include_str!("../../ops/prometheus/gatewright.rules.month.test.yml"),
+    );
+    let page = include_str!("../../docs/operations/alerts.md");
+    let alerts: BTreeSet<&str> =
+        RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    for alert in &alerts {
+        assert!(cases.contains(&format!("      - alertname: {alert}\n")), "{alert} is never seen to fire");
+        let runbook = format!("runbook: docs/operations/alerts.md#{}", alert.to_lowercase());
+        assert_eq!(RULES.matches(&format!("{runbook}\n")).count(), 1, "{alert}");
+    }
+    let sections: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(sections, alerts);
+}
+
+#[tokio::test]
+async fn promtool_has_nothing_to_say_about_the_page() {
+    let (page, _) = page_after_a_flow(Engine::Sqlite).await;
+    let checked = promtool(&["check", "metrics"], &page);
+    assert!(checked.status.success() && checked.stderr.is_empty(), "{}{}", checked.stdout, checked.stderr);
+}
+
 /// Checks that the alert rules name only metrics of the page.
 #[tokio::test]
 async fn alert_rules_name_existing_metrics() {
     let (page, _) = page_after_a_flow(Engine::Sqlite).await;
     let families: BTreeSet<String> = parse(&page).into_iter().map(|(name, _)| name).collect();
-    let rules = include_str!("../../ops/prometheus/gatewright.rules.yml");
     let mut named = BTreeSet::new();
-    for (at, _) in rules.match_indices("expr:") {
-        let rest = &rules[at + "expr:".len()..];
+    for (at, _) in RULES.match_indices("expr:") {
+        let rest = &RULES[at + "expr:".len()..];
         let end =
             ["\n        for:", "\n        labels:"].iter().filter_map(|next| rest.find(next)).min().unwrap();
         // Text in quotes or braces is labels.
@@ -270,11 +313,12 @@ async fn alert_rules_name_existing_metrics() {
         });
         let outside: String = outside.collect();
         let words = outside.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
-        let functions = ["histogram_quantile", "exported_job"];
-        for word in words.filter(|word| word.contains('_') && !functions.contains(word)) {
+        let others = ["histogram_quantile", "exported_job", "http_route", "http_response_status_code"];
+        for word in words.filter(|word| word.contains('_') && !others.contains(word)) {
             let plain = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
             let plain = plain.unwrap_or(word);
-            assert!(families.contains(plain), "{plain} is in the rules but not on the page");
+            let is_there = families.contains(plain) || plain == OF_THE_LOG;
+            assert!(is_there, "{plain} is in the rules but not on the page");
             named.insert(plain.to_owned());
         }
     }

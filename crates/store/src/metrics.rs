@@ -29,6 +29,8 @@ pub struct PoolMetrics {
     pub used: u64,
     /// Idle connections.
     pub idle: u64,
+    /// Connections that the pool may still open.
+    pub unopened: u64,
     /// Time spent waiting for a connection, including timeouts.
     pub wait: HistogramSnapshot,
     /// Time for which connections were held.
@@ -38,22 +40,31 @@ pub struct PoolMetrics {
 impl StoreMetrics {
     /// The metrics of each pool.
     pub fn pools(&self) -> Vec<PoolMetrics> {
-        let counts = |pool, (used, idle): (usize, usize), times: &PoolTimes| PoolMetrics {
+        let counts = |pool, most: usize, (used, idle): (usize, usize), times: &PoolTimes| PoolMetrics {
             pool,
             used: used as u64,
             idle: idle as u64,
+            unopened: most.saturating_sub(used).saturating_sub(idle) as u64,
             wait: times.wait.snapshot(),
             held: times.held.snapshot(),
         };
         match &self.0 {
             MeteredPools::Postgres(pools) => {
-                pools.iter().map(|(name, pool)| counts(name, pool.connections(), &pool.times)).collect()
+                let of = |(name, pool): &(&'static str, Arc<postgres::Pool>)| {
+                    counts(name, pool.settings.max, pool.connections(), &pool.times)
+                };
+                pools.iter().map(of).collect()
             }
-            MeteredPools::Sqlite(database) => vec![
-                counts("requests", database.readers(Lane::Request), database.times(Lane::Request)),
-                counts("background", database.readers(Lane::Background), database.times(Lane::Background)),
-                counts("writer", database.writers(), database.writer_times()),
-            ],
+            MeteredPools::Sqlite(database) => {
+                let readers = |name, lane| {
+                    counts(name, database.most_readers(lane), database.readers(lane), database.times(lane))
+                };
+                vec![
+                    readers("requests", Lane::Request),
+                    readers("background", Lane::Background),
+                    counts("writer", 1, database.writers(), database.writer_times()),
+                ]
+            }
         }
     }
 

@@ -229,7 +229,8 @@ fn database(page: &mut Page, counts: &store::StoreMetrics) {
     let connections = "db_pool_connections";
     page.family(connections, "gauge", "Connections to the database, by pool and state.");
     for pool in &pools {
-        for (state, count) in [("used", pool.used), ("idle", pool.idle)] {
+        let counts = [("used", pool.used), ("idle", pool.idle), ("unopened", pool.unopened)];
+        for (state, count) in counts {
             page.sample(connections, &[("pool", pool.pool), ("state", state)], float(count));
         }
     }

@@ -135,6 +135,14 @@ impl Database {
         }
     }
 
+    /// The largest number of a lane's readers.
+    pub(crate) fn most_readers(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Request => self.settings.request,
+            Lane::Background => self.settings.background,
+        }
+    }
+
     /// The numbers of writer connections in use and idle.
     pub(crate) fn writers(&self) -> (usize, usize) {
         let busy = usize::from(self.writer.is_busy());
