@@ -48,6 +48,7 @@ impl StoreMetrics {
             wait: times.wait.snapshot(),
             held: times.held.snapshot(),
         };
+
         match &self.0 {
             MeteredPools::Postgres(pools) => {
                 let of = |(name, pool): &(&'static str, Arc<postgres::Pool>)| {
