@@ -31,6 +31,7 @@ pub fn document(public_url: &str) -> Value {
 
     let mut components = schemas.take_definitions(true);
     components.insert("Problem".to_owned(), problem_schema());
+    components.insert("MemberError".to_owned(), member_error_schema());
     components.insert("ValidationErrors".to_owned(), validation_errors_schema());
     components.insert("OAuthError".to_owned(), oauth_error_schema());
     json!({
@@ -118,12 +119,13 @@ fn describe(route: &Route, mount: &Mount, schemas: &mut SchemaGenerator) -> Valu
         described.insert("requestBody".to_owned(), json!({ "required": body.required, "content": content }));
     }
     let security = match request.caller {
-        Caller::Anonymous => None,
-        Caller::Bearer => Some(json!([{ "bearer": [] }])),
-        Caller::BearerOrRefreshToken => Some(json!([{ "bearer": [] }, {}])),
-        Caller::Client => Some(json!([{ "client": [] }])),
+        // Said, so that checkers of documents do not take it for forgotten.
+        Caller::Anonymous => json!([]),
+        Caller::Bearer => json!([{ "bearer": [] }]),
+        Caller::BearerOrRefreshToken => json!([{ "bearer": [] }, {}]),
+        Caller::Client => json!([{ "client": [] }]),
     };
-    described.extend(security.map(|security| ("security".to_owned(), security)));
+    described.insert("security".to_owned(), security);
     described.into()
 }
 
@@ -164,8 +166,10 @@ fn route_headers(mount: &Mount, problems: &[ProblemKind]) -> Map<String, Value> 
 
 fn parameter(parameter: &Parameter) -> Value {
     let Parameter { name, format, in_query } = *parameter;
-    let kind = if format == "int64" { "integer" } else { "string" };
-    let schema = json!({ "type": kind, "format": format });
+    let schema = match format {
+        "int64" => json!({ "type": "integer", "format": format, "minimum": 0 }),
+        _ => json!({ "type": "string", "format": format }),
+    };
     match in_query {
         Some(says) => json!({ "name": name, "in": "query", "description": says, "schema": schema }),
         None => json!({ "name": name, "in": "path", "required": true, "schema": schema }),
@@ -206,18 +210,20 @@ fn problems(
     by_status
 }
 
+/// All members in one schema: some generators of clients take an `allOf` of one part for that part alone.
 fn oauth_error_schema() -> Value {
     let codes = OAuthError::ALL.map(OAuthError::code);
-    json!({
-        "description": "Problem details with the error of OAuth 2.0 (RFC 6749 §5.2).",
-        "allOf": [{ "$ref": "#/components/schemas/Problem" }],
-        "type": "object",
-        "required": ["error", "error_description"],
-        "properties": {
-            "error": { "type": "string", "enum": codes },
-            "error_description": { "type": "string", "description": "As `detail`." },
-        },
-    })
+    let more = json!({
+        "error": open_words("The code of OAuth 2.0; later versions may have others.", &codes),
+        "error_description": { "type": "string", "description": "As `detail`." },
+    });
+    problem_with("Problem details with the error of OAuth 2.0 (RFC 6749 §5.2).", &more)
+}
+
+/// A text that is one of these words today. Not an `enum`: generated clients refuse an answer with a word
+/// that their document does not have.
+fn open_words(says: &str, words: &[&str]) -> Value {
+    json!({ "type": "string", "description": says, "x-extensible-enum": words })
 }
 
 fn validation_errors_schema() -> Value {
@@ -230,32 +236,49 @@ fn validation_errors_schema() -> Value {
 }
 
 fn errors_schema() -> Value {
+    json!({ "type": "array", "items": { "$ref": "#/components/schemas/MemberError" } })
+}
+
+/// A schema with a name: generators of clients name a nameless one after each place where they find it.
+fn member_error_schema() -> Value {
     json!({
-        "type": "array",
-        "items": { "type": "object", "properties": {
-            "loc": { "type": "array", "items": { "type": "string" } },
-            "msg": { "type": "string" },
-            "type": { "type": "string" },
-        } },
+        "type": "object",
+        "description": "What is wrong with one member of the request.",
+        "required": ["loc", "msg", "type"],
+        "properties": {
+            "loc": {
+                "type": "array",
+                "description": "The place: `body`, and the name of the member.",
+                "items": { "type": "string" },
+            },
+            "msg": { "type": "string", "description": "The reason, for people." },
+            "type": { "type": "string", "description": "The kind of the reason, for programs." },
+        },
     })
 }
 
 fn problem_schema() -> Value {
+    problem_with("Problem details (RFC 9457).", &Value::Null)
+}
+
+/// The schema of a problem, with more members that are required.
+fn problem_with(about: &str, more: &Value) -> Value {
     let codes: Vec<_> = ProblemKind::ALL.iter().map(|problem| problem.words().code).collect();
-    json!({
-        "type": "object",
-        "description": "Problem details (RFC 9457).",
-        "required": ["type", "code", "title", "status", "detail", "instance"],
-        "properties": {
-            "type": { "type": "string", "format": "uri", "description": "urn:gatewright:problem:CODE" },
-            "code": { "type": "string", "enum": codes, "description": "Stable code, for programs." },
-            "title": { "type": "string" },
-            "status": { "type": "integer" },
-            "detail": { "type": "string" },
-            "instance": { "type": "string", "description": "The request id." },
-            "errors": errors_schema(),
-        },
-    })
+    let mut properties = Map::from_iter([
+        (
+            "type".to_owned(),
+            json!({ "type": "string", "format": "uri", "description": "urn:gatewright:problem:CODE" }),
+        ),
+        ("code".to_owned(), open_words("Stable code, for programs; later versions may have others.", &codes)),
+        ("title".to_owned(), json!({ "type": "string", "description": "For people." })),
+        ("status".to_owned(), json!({ "type": "integer", "description": "The status of the answer." })),
+        ("detail".to_owned(), json!({ "type": "string", "description": "For people." })),
+        ("instance".to_owned(), json!({ "type": "string", "description": "The request id." })),
+    ]);
+    properties.extend(more.as_object().cloned().unwrap_or_default());
+    let required: Vec<_> = properties.keys().cloned().collect();
+    properties.insert("errors".to_owned(), errors_schema());
+    json!({ "type": "object", "description": about, "required": required, "properties": properties })
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ pub(crate) struct MetadataBody {
     /// How clients of the introspection endpoint send their secret.
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
     /// None: there is no authorization endpoint.
-    response_types_supported: [&'static str; 0],
+    // Not an array of no element, whose schema has no `items`.
+    response_types_supported: Vec<&'static str>,
     /// The grant types for clients of OAuth 2.0.
     grant_types_supported: [&'static str; 1],
 }
@@ -88,7 +89,7 @@ impl MetadataBody {
             revocation_endpoint_auth_methods_supported: ["none"],
             introspection_endpoint: endpoint("/api/v1/auth/introspect"),
             introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
-            response_types_supported: [],
+            response_types_supported: Vec::new(),
             grant_types_supported: ["refresh_token"],
         }
     }

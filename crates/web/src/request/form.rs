@@ -11,8 +11,9 @@ use crate::problem::Problem;
 const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data";
 
-/// The media types of a form.
-pub(crate) const MEDIA_TYPES: [&str; 2] = [URL_ENCODED, MULTIPART];
+/// The documented media types: one, because generated clients send a body once in each of them. Multipart is
+/// for clients of other services.
+pub(crate) const MEDIA_TYPES: [&str; 1] = [URL_ENCODED];
 
 /// The fields of a form.
 ///

@@ -281,35 +281,82 @@ impl<T: Member> Member for Option<T> {
     }
 }
 
-/// The schema of an input: an object of strings.
-pub(crate) fn object(about: &str, members: &[(&str, &str, bool)], rest: Option<&str>) -> Schema {
-    let required: Vec<_> =
-        members.iter().filter(|(_, _, optional)| !optional).map(|(name, ..)| name).collect();
-    let properties: Map<_, _> = members
-        .iter()
-        .map(|(name, about, optional)| {
-            let kind = if *optional { json!(["string", "null"]) } else { json!("string") };
-            ((*name).to_owned(), json!({ "type": kind, "description": about }))
-        })
-        .collect();
+/// A text in the schema of an input.
+pub(crate) struct TextMember {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) optional: bool,
+    /// Further members of its schema: no more than what holds for every configuration.
+    pub(crate) constraints: Option<Value>,
+}
 
-    let mut schema = json_schema!({ "type": "object", "description": about, "properties": properties });
-    if !required.is_empty() {
-        schema.insert("required".to_owned(), json!(required));
+impl TextMember {
+    fn schema(&self, null: bool) -> Value {
+        let kind = if self.optional && null { json!(["string", "null"]) } else { json!("string") };
+        let mut schema =
+            Map::from_iter([("type".to_owned(), kind), ("description".to_owned(), self.about.into())]);
+        if let Some(Value::Object(constraints)) = &self.constraints {
+            schema.extend(constraints.clone());
+        }
+        schema.into()
     }
+}
+
+/// The schema of the profile attributes that are not configured.
+pub(crate) fn profile_attributes() -> Map<String, Value> {
+    let text = |about: &str| json!({ "type": ["string", "null"], "description": about });
+    let income = json!({
+        "type": ["number", "string", "null"],
+        "minimum": 0,
+        "description": "Decimal, 0 or more, with at most 18 digits before the point and 6 after it.",
+    });
+    Map::from_iter([
+        ("country".to_owned(), text("ISO 3166-1 alpha-2.")),
+        ("annual_income".to_owned(), income),
+        ("timezone".to_owned(), text("An IANA name.")),
+    ])
+}
+
+/// The schema of a JSON input: an object of texts, and with `rest` the attributes of the profile.
+pub(crate) fn object(about: &str, members: &[TextMember], rest: Option<&str>) -> Schema {
+    let mut schema = of_texts(about, members, true);
     if let Some(rest) = rest {
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.extend(profile_attributes());
+        }
         schema.insert("additionalProperties".to_owned(), json!({ "description": rest }));
     }
     schema
 }
 
+/// The schema of a form: its fields are texts, and none is repeated.
+pub(crate) fn form_object(about: &str, members: &[TextMember]) -> Schema {
+    let mut schema = of_texts(about, members, false);
+    let others = json!({ "type": "string", "description": "Ignored." });
+    schema.insert("additionalProperties".to_owned(), others);
+    schema
+}
+
+fn of_texts(about: &str, members: &[TextMember], null: bool) -> Schema {
+    let required: Vec<_> =
+        members.iter().filter(|member| !member.optional).map(|member| member.name).collect();
+    let properties: Map<_, _> =
+        members.iter().map(|member| (member.name.to_owned(), member.schema(null))).collect();
+    let mut schema = json_schema!({ "type": "object", "description": about, "properties": properties });
+    if !required.is_empty() {
+        schema.insert("required".to_owned(), json!(required));
+    }
+    schema
+}
+
 /// Declares an input: its name in the OpenAPI document, and its members, each with its documentation. After
-/// `..`, one more keeps the remaining members as they are.
+/// `where` stand further members of its schema; after `..`, one more member keeps the remaining ones as they
+/// are. `form` stands after the name of a form.
 macro_rules! input {
     (
         $(#[doc = $about:literal])+
-        $name:ident as $title:literal {
-            $($(#[doc = $says:literal])+ $member:ident: $type:ty,)*
+        $name:ident as $title:literal $($form:ident)? {
+            $($(#[doc = $says:literal])+ $member:ident: $type:ty $(where $constraints:tt)?,)*
             $(.. $(#[doc = $others:literal])+ $rest:ident)?
         }
     ) => {
@@ -334,13 +381,18 @@ macro_rules! input {
             }
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                let members = [$((
-                    stringify!($member),
-                    concat!($($says),+).trim_ascii_start(),
-                    <$type as $crate::request::input::Member>::OPTIONAL,
-                )),*];
+                let members = [$($crate::request::input::TextMember {
+                    name: stringify!($member),
+                    about: concat!($($says),+).trim_ascii_start(),
+                    optional: <$type as $crate::request::input::Member>::OPTIONAL,
+                    constraints: None::<serde_json::Value>$(.or(Some(serde_json::json!($constraints))))?,
+                }),*];
                 let rest: &[&str] = &[$(concat!($($others),+).trim_ascii_start())?];
+                let is_form = !<[&str]>::is_empty(&[$(stringify!($form))?]);
                 let about = concat!($($about),+).trim_ascii_start();
+                if is_form {
+                    return $crate::request::input::form_object(about, &members);
+                }
                 $crate::request::input::object(about, &members, rest.first().copied())
             }
         }

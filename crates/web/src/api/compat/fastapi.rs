@@ -6,6 +6,7 @@ use auth::limits::Limit;
 use auth::login::{self, Credentials};
 use auth::token::Tokens;
 use http::StatusCode;
+use model::bounds::{EMAIL_CHARS, USERNAME_CHARS};
 use model::{EventKind, Secret};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -38,14 +39,14 @@ input! {
     /// A new account, in the FastAPI dialect.
     Registration as "FastApiRegistration" {
         /// At most 254 characters.
-        email: String,
+        email: String where { "format": "email", "maxLength": EMAIL_CHARS },
         /// 3 to 64 characters, no `@`, not digits alone, not a reserved name, one script; may be absent.
-        username: Option<String>,
+        username: Option<String>
+            where { "minLength": USERNAME_CHARS.start(), "maxLength": USERNAME_CHARS.end() },
         /// By default at least 8 code points, and not a common password.
         password: Secret<String>,
         ..
-        /// `country` (ISO 3166-1 alpha-2), `annual_income` (decimal, 0 or more), `timezone` (IANA), and the
-        /// configured attributes; others are ignored.
+        /// The configured attributes; others are ignored.
         profile
     }
 }

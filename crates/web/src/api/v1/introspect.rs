@@ -19,7 +19,7 @@ use crate::request::operation::Operation;
 
 input! {
     /// A token to introspect (RFC 7662 §2.1).
-    IntrospectInput as "IntrospectionForm" {
+    IntrospectInput as "IntrospectionForm" form {
         /// An access or refresh token.
         token: Secret<String>,
         /// The client's id, unless HTTP Basic is used.

@@ -45,8 +45,10 @@ pub(crate) struct RevocationBody {
     /// The session, the claim `sid` of its access tokens.
     sid: String,
     /// When it ended (RFC 3339).
+    #[schemars(extend("format" = "date-time"))]
     revoked_at: String,
     /// After this, no access token of it is valid anyway.
+    #[schemars(extend("format" = "date-time"))]
     until: String,
 }
 

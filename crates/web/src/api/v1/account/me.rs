@@ -4,6 +4,7 @@ use auth::account;
 use auth::limits::Limit;
 use auth::token::Caller;
 use http::StatusCode;
+use model::bounds::USERNAME_CHARS;
 use model::{EventKind, Secret};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
@@ -12,7 +13,7 @@ use super::UserBody;
 use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
 use crate::request::context::RequestContext;
-use crate::request::input::{FromMembers, Json, Members, NoContent, input};
+use crate::request::input::{FromMembers, Json, Members, NoContent, input, profile_attributes};
 use crate::request::operation::Operation;
 
 const MOUNTS: &[Mount] = &[Mount::public("/api/v1/auth/me"), Mount::fastapi("/api/auth/me")];
@@ -53,19 +54,24 @@ impl JsonSchema for Changes {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let text = |about: &str| json!({ "type": ["string", "null"], "description": about });
+        let mut properties = profile_attributes();
+        properties.insert("username".to_owned(), username_schema());
         json_schema!({
             "type": "object",
             "description": "Changes of the account. Absent members stay unchanged; `null` removes a value.",
-            "properties": {
-                "username": text("3 to 64 characters, no `@`, not digits alone, not reserved, one script."),
-                "country": text("ISO 3166-1 alpha-2."),
-                "annual_income": { "type": ["number", "string", "null"], "description": "0 or more." },
-                "timezone": text("An IANA name."),
-            },
+            "properties": properties,
             "additionalProperties": { "description": "Configured attributes; others are not changed here." },
         })
     }
+}
+
+fn username_schema() -> Value {
+    json!({
+        "type": ["string", "null"],
+        "minLength": USERNAME_CHARS.start(),
+        "maxLength": USERNAME_CHARS.end(),
+        "description": "3 to 64 characters, no `@`, not digits alone, not a reserved name, one script.",
+    })
 }
 
 /// Changes the username and profile attributes.

@@ -26,6 +26,7 @@ pub(crate) struct UserBody {
     /// `basic_user` or `admin`.
     role: String,
     /// Time of creation (RFC 3339).
+    #[schemars(extend("format" = "date-time"))]
     created_at: String,
     /// Country, annual income, time zone and the configured attributes.
     #[serde(flatten)]

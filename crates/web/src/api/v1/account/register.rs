@@ -3,6 +3,7 @@
 use auth::account::{self, Candidate};
 use auth::limits::Limit;
 use http::StatusCode;
+use model::bounds::{EMAIL_CHARS, USERNAME_CHARS};
 use model::{EventKind, Secret};
 
 use super::UserBody;
@@ -16,14 +17,13 @@ input! {
     /// A new account.
     Registration as "Registration" {
         /// At most 254 characters.
-        email: String,
+        email: String where { "format": "email", "maxLength": EMAIL_CHARS },
         /// 3 to 64 characters, no `@`, not digits alone, not a reserved name, one script.
-        username: String,
+        username: String where { "minLength": USERNAME_CHARS.start(), "maxLength": USERNAME_CHARS.end() },
         /// By default at least 8 code points, and not a common password.
         password: Secret<String>,
         ..
-        /// `country` (ISO 3166-1 alpha-2), `annual_income` (decimal, 0 or more), `timezone` (IANA), and the
-        /// configured attributes; others are ignored.
+        /// The configured attributes; others are ignored.
         profile
     }
 }

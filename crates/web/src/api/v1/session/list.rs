@@ -19,12 +19,16 @@ use crate::request::operation::Operation;
 #[schemars(rename = "Session")]
 pub(crate) struct SessionBody {
     /// The id that `DELETE /sessions/{id}` takes.
+    #[schemars(extend("format" = "uuid"))]
     id: String,
     /// Time of the login (RFC 3339).
+    #[schemars(extend("format" = "date-time"))]
     created_at: String,
     /// Time of the last refresh.
+    #[schemars(extend("format" = "date-time"))]
     last_seen_at: String,
     /// Time when it ends, regardless of use.
+    #[schemars(extend("format" = "date-time"))]
     expires_at: String,
     /// Client address of the last refresh.
     address: Option<String>,

@@ -12,7 +12,7 @@ use crate::request::operation::Operation;
 
 input! {
     /// A token to revoke (RFC 7009 §2.1).
-    RevocationForm as "RevocationForm" {
+    RevocationForm as "RevocationForm" form {
         /// An access or refresh token; its session ends.
         token: Secret<String>,
     }

@@ -7,18 +7,19 @@ use auth::session;
 use http::{HeaderMap, StatusCode};
 use model::{EventKind, Secret};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::json;
 
 use super::TokenBody;
 use crate::endpoint::{Endpoint, Group, Mount, Verb};
 use crate::problem::{Problem, ProblemKind};
 use crate::request::context::RequestContext;
 use crate::request::form;
-use crate::request::input::{Form, FromMembers, Json, Members, input, object};
+use crate::request::input::{Form, FromMembers, Json, Members, TextMember, form_object, input};
 use crate::request::operation::Operation;
 
 input! {
     /// A login (RFC 6749 §4.3.2).
-    PasswordForm as "PasswordForm" {
+    PasswordForm as "PasswordForm" form {
         /// An email address or a username.
         username: String,
         /// The password.
@@ -30,7 +31,7 @@ input! {
 
 input! {
     /// A refresh (RFC 6749 §6).
-    RefreshForm as "RefreshForm" {
+    RefreshForm as "RefreshForm" form {
         /// The newest refresh token of the session.
         refresh_token: Secret<String>,
         /// Absent means all scopes of the session.
@@ -64,14 +65,17 @@ impl JsonSchema for Grant {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let grants = json!({ "enum": ["password", REFRESH] });
         let members = [
-            ("grant_type", "`password`, also when it is absent, or `refresh_token`.", true),
-            ("username", "For a login: an email address or a username.", true),
-            ("password", "For a login: the password.", true),
-            (REFRESH, "For a refresh: the newest refresh token of the session.", true),
-            ("scope", "Some or all of the scopes of the role or the session; absent means all.", true),
+            ("grant_type", "`password`, also when it is absent, or `refresh_token`.", Some(grants)),
+            ("username", "For a login: an email address or a username.", None),
+            ("password", "For a login: the password.", None),
+            (REFRESH, "For a refresh: the newest refresh token of the session.", None),
+            ("scope", "Some or all of the scopes of the role or the session; absent means all.", None),
         ];
-        object("A login (RFC 6749 §4.3.2) or a refresh (RFC 6749 §6).", &members, None)
+        let members =
+            members.map(|(name, about, constraints)| TextMember { name, about, optional: true, constraints });
+        form_object("A login (RFC 6749 §4.3.2) or a refresh (RFC 6749 §6).", &members)
     }
 }
 
