@@ -120,7 +120,12 @@ impl ServerBuilder {
     }
 
     /// Runs a command to its end, with `input` as its standard input.
-    pub fn run(mut self, input: impl AsRef<[u8]>) -> Finished {
+    pub fn run(self, input: impl AsRef<[u8]>) -> Finished {
+        self.run_within(STOP_LIMIT, input)
+    }
+
+    /// Runs a command that may take as long as `limit`.
+    pub fn run_within(mut self, limit: Duration, input: impl AsRef<[u8]>) -> Finished {
         let mut process = Supervised::new(None);
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = process.spawn(&mut self.command);
@@ -130,8 +135,8 @@ impl ServerBuilder {
         // A command that needs no input may have ended before.
         drop(stdin.write_all(input.as_ref()));
         drop(stdin);
-        let status = wait::until(STOP_LIMIT, || process.ended());
-        let status = status.unwrap_or_else(|| panic!("{:?} did not end within {STOP_LIMIT:?}", self.command));
+        let status = wait::until(limit, || process.ended());
+        let status = status.unwrap_or_else(|| panic!("{:?} did not end within {limit:?}", self.command));
         Finished { status, stdout: stdout.finish(), stderr: stderr.finish() }
     }
 }

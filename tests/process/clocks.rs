@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Starts a server whose clock differs from the machine's by `offset`, as `libfaketime` writes it. Monotonic
 /// time is the machine's.
-fn start_at(setup: &Setup, offset: &str) -> Node {
+pub(crate) fn start_at(setup: &Setup, offset: &str) -> Node {
     let script = format!(
         "export FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME='{offset}'; \
          LD_PRELOAD=$(echo /usr/lib/*/faketime/libfaketimeMT.so.1); export LD_PRELOAD"

@@ -10,6 +10,7 @@
 
 mod audit;
 mod canaries;
+mod clients;
 mod clocks;
 mod cluster;
 mod consumers;

@@ -1,5 +1,6 @@
 //! The project's tools: `cargo xtask NAME`.
 
+mod clients;
 mod common_passwords;
 mod generate;
 mod nodes;
@@ -14,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   tidy                     check the style rules; print file:line and how to fix it
   gen                      write the generated documents
+  clients                  install the libraries that tests use as clients, in target/clients
   common-passwords FILE…   build the list of common passwords from text files, one per line
   trials [NAME]            run the long form of a group of tests; without a name, list them
   nodes COUNT nginx|haproxy [-- CMD ARGS…]
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         ["tidy", options @ ..] => tidy::run(root(), options),
         ["gen"] => generate::run(root()),
+        ["clients"] => outcome(clients::run(root())),
         ["common-passwords", lists @ ..] if !lists.is_empty() => {
             outcome(common_passwords::run(root(), lists).map(|()| ExitCode::SUCCESS))
         }

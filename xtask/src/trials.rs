@@ -15,7 +15,7 @@ struct Trial {
     tests: &'static str,
 }
 
-const TRIALS: [Trial; 3] = [
+const TRIALS: [Trial; 4] = [
     Trial {
         name: "kills",
         about: "20 kills on each engine, 100 whose trail is compared with the database, 10,000 refreshes of \
@@ -42,6 +42,14 @@ const TRIALS: [Trial; 3] = [
         ],
         options: &["--success-output", "final"],
         tests: "test(shared_) or test(cluster::) or test(junk_as_fast) or test(many_idle_sockets)",
+    },
+    Trial {
+        name: "schemathesis",
+        about: "5 minutes of schemathesis on each engine, with requests by the OpenAPI document and against \
+                it (needs `cargo xtask clients`)",
+        environment: &["GATEWRIGHT_TEST_SCHEMATHESIS=300"],
+        options: &["--success-output", "final"],
+        tests: "test(schemathesis)",
     },
     Trial {
         name: "surroundings",
