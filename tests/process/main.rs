@@ -27,6 +27,7 @@ mod node;
 mod nodes;
 mod outputs;
 mod poolers;
+mod probe;
 mod proxies;
 mod readme;
 mod recover;

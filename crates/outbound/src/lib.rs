@@ -1,8 +1,8 @@
 //! The only HTTP client for other programs: webhooks, collectors, later mail and login providers.
 //!
 //! A request is sent once, over a new connection, within a time limit; no redirect is followed, and no proxy
-//! of the environment is used. It takes [`Parked`], so that the caller holds no database connection
-//! meanwhile.
+//! of the environment is used. [`Endpoint::post`] takes [`Parked`], so that the caller holds no database
+//! connection meanwhile; an [`HttpClient`] is for commands that open no database.
 
 use std::error::Error as _;
 use std::fmt;
@@ -23,11 +23,9 @@ const WAIT: Duration = Duration::from_mins(10);
 
 /// The URL of a receiver, with its connection settings.
 pub struct Endpoint {
-    client: Client,
+    client: HttpClient,
     url: Url,
     headers: HeaderMap,
-    limit: Duration,
-    clock: Clock,
 }
 
 /// Why an endpoint cannot be used.
@@ -76,27 +74,8 @@ impl Endpoint {
         clock: Clock,
     ) -> Result<Self, EndpointError> {
         let url = Url::parse(url).map_err(|_| EndpointError::Url)?;
-        let authorities = match (url.scheme(), authorities) {
-            // A receiver without TLS needs no authorities, and the system may have none.
-            ("http", _) => Some(Vec::new()),
-            ("https", Some(pem)) => Some(certificates(pem)?),
-            ("https", None) => None,
-            _ => return Err(EndpointError::Url),
-        };
-
-        let client = Client::builder()
-            .user_agent(concat!("gatewright/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .timeout(limit);
-        let client = match authorities {
-            Some(only) => client.tls_certs_only(only),
-            None => client,
-        };
-        let client = client.build().map_err(|why| EndpointError::Authorities(cause(why)))?;
-        Ok(Self { client, url, headers: HeaderMap::new(), limit, clock })
+        let client = HttpClient::new(url.as_str(), authorities, limit, clock)?;
+        Ok(Self { client, url, headers: HeaderMap::new() })
     }
 
     /// Adds these headers to every request, for example an API key of the receiver.
@@ -117,11 +96,69 @@ impl Endpoint {
         headers: &[(&str, String)],
         body: Vec<u8>,
     ) -> Result<Answer, String> {
-        let request = self.client.post(self.url.clone()).headers(self.headers.clone());
+        let request = self.client.client.post(self.url.clone()).headers(self.headers.clone());
         let request = request.header(CONNECTION, "close").header(CONTENT_TYPE, content_type);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
-        let answer = request.body(body).send().await.map_err(|why| self.told(why))?;
+        self.client.answer(request.body(body).send().await).await
+    }
+}
 
+/// A client for a command that opens no database, such as `gatewright probe`: what runs beside requests uses
+/// an [`Endpoint`].
+#[derive(Debug)]
+pub struct HttpClient {
+    client: Client,
+    limit: Duration,
+    clock: Clock,
+}
+
+impl HttpClient {
+    /// Creates the client for URLs with the scheme of `url`, `http` or `https`; the rest as for
+    /// [`Endpoint::new`].
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub fn new(
+        url: &str,
+        authorities: Option<&[u8]>,
+        limit: Duration,
+        clock: Clock,
+    ) -> Result<Self, EndpointError> {
+        let url = Url::parse(url).map_err(|_| EndpointError::Url)?;
+        let authorities = match (url.scheme(), authorities) {
+            // A receiver without TLS needs no authorities, and the system may have none.
+            ("http", _) => Some(Vec::new()),
+            ("https", Some(pem)) => Some(certificates(pem)?),
+            ("https", None) => None,
+            _ => return Err(EndpointError::Url),
+        };
+
+        let client = Client::builder()
+            .user_agent(concat!("gatewright/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .timeout(limit);
+        let client = match authorities {
+            Some(only) => client.tls_certs_only(only),
+            None => client,
+        };
+        let client = client.build().map_err(|why| EndpointError::Authorities(cause(why)))?;
+        Ok(Self { client, limit, clock })
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// Why there is no answer, as a sentence. It does not contain the URL.
+    pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Answer, String> {
+        let request = reqwest::Request::try_from(request).map_err(cause)?;
+        self.answer(self.client.execute(request).await).await
+    }
+
+    async fn answer(&self, answer: reqwest::Result<Response>) -> Result<Answer, String> {
+        let answer = answer.map_err(|why| self.told(why))?;
         let (status, headers) = (answer.status().as_u16(), answer.headers());
         let retry_after = retry_after(headers, self.clock.now());
         let body = match read(answer).await {

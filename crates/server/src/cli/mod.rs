@@ -12,6 +12,7 @@ mod keys;
 mod migrate;
 mod output;
 mod passwords;
+mod probe;
 mod progress;
 mod recover;
 mod secret;
@@ -97,6 +98,9 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     Recover(recover::Recover),
+    /// Tries how a server treats its clients: this one, or another
+    #[command(subcommand)]
+    Probe(probe::ProbeCommand),
     /// Checks, explains and prints the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -209,6 +213,7 @@ impl Command {
             Self::Passwords(passwords) => passwords.run(global, &mut out).await,
             Self::Audit(audit) => audit.run(global, &mut out).await,
             Self::Recover(recover) => recover.run(global, &mut out).await,
+            Self::Probe(probe) => probe.run(global, &mut out).await,
             Self::Config(config) => config.run(global, &mut out),
             Self::Completions(completions) => completions.run(&mut out),
             Self::Man(man) => man.run(&mut out),

@@ -27,28 +27,59 @@ pub(super) struct PasswordArgs {
 impl PasswordArgs {
     /// The new password of `user`; a typed one is asked for twice.
     pub(super) fn read(&self, interrupt: &Interrupt, user: &str) -> Result<Secret<String>, Failure> {
-        match self.password_file.clone() {
-            Some(path) if path == Path::new("-") => {
-                interrupt.reading(|| first_line(io::stdin().lock(), "standard input"))
-            }
-            Some(path) => interrupt.reading(move || {
-                let name = path.display().to_string();
-                let file = File::open(path).map_err(|why| unreadable(&name, &why))?;
-                first_line(BufReader::new(file), &name)
-            }),
-            None => {
-                let instead = "give --password-file FILE, or - for standard input";
-                let mut terminal = Terminal::open(interrupt, instead)?;
-                let first = terminal.ask_secret(&format!("New password of {user}: "))?;
-                let again = terminal.ask_secret("Repeat the password: ")?;
-                if first.expose() == again.expose() {
-                    Ok(first)
-                } else {
-                    Err(Failure::failed("the two passwords differ; nothing was changed"))
-                }
-            }
+        if let Some(path) = &self.password_file {
+            return secret_of(interrupt, path);
+        }
+        let mut terminal = Terminal::open(interrupt, "give --password-file FILE, or - for standard input")?;
+        let first = terminal.ask_secret(&format!("New password of {user}: "))?;
+        let again = terminal.ask_secret("Repeat the password: ")?;
+        if first.expose() == again.expose() {
+            Ok(first)
+        } else {
+            Err(Failure::failed("the two passwords differ; nothing was changed"))
         }
     }
+}
+
+/// Where the password of an account comes from that exists already.
+#[derive(Args, Debug)]
+pub(super) struct KnownPassword {
+    /// The file whose first line is the password, or `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl KnownPassword {
+    /// The password of `user`: from the file, else from the environment variable, else from a prompt.
+    pub(super) fn read(
+        &self,
+        interrupt: &Interrupt,
+        user: &str,
+        variable: &str,
+    ) -> Result<Secret<String>, Failure> {
+        if let Some(path) = &self.password_file {
+            return secret_of(interrupt, path);
+        }
+        let mut variables = crate::config::environment().into_iter();
+        if let Some((_, password)) = variables.find(|(name, value)| name == variable && !value.is_empty()) {
+            return Ok(Secret::new(password));
+        }
+        let mut terminal = Terminal::open(interrupt, "give --password-file FILE, or - for standard input")?;
+        terminal.ask_secret(&format!("Password of {user}: "))
+    }
+}
+
+/// The first line of a file, or of standard input for `-`.
+pub(super) fn secret_of(interrupt: &Interrupt, path: &Path) -> Result<Secret<String>, Failure> {
+    let path = path.to_owned();
+    interrupt.reading(move || {
+        if path == Path::new("-") {
+            return first_line(io::stdin().lock(), "standard input");
+        }
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|why| unreadable(&name, &why))?;
+        first_line(BufReader::new(file), &name)
+    })
 }
 
 /// Asks for confirmation, unless `--yes` was given.
