@@ -30,6 +30,7 @@ pub fn document(public_url: &str) -> Value {
     }
 
     let mut components = schemas.take_definitions(true);
+    components.values_mut().for_each(require_no_null);
     components.insert("Problem".to_owned(), problem_schema());
     components.insert("MemberError".to_owned(), member_error_schema());
     components.insert("ValidationErrors".to_owned(), validation_errors_schema());
@@ -56,6 +57,20 @@ pub fn document(public_url: &str) -> Value {
             },
         },
     })
+}
+
+/// A member that may be null is not required: clients that generators make for Dart refuse a required null.
+fn require_no_null(schema: &mut Value) {
+    let may_be_null = |name: &Value| {
+        let kind = schema.pointer(&format!("/properties/{}/type", name.as_str()?))?.as_array()?;
+        Some(kind.contains(&"null".into()))
+    };
+    let required = schema.get("required").and_then(Value::as_array);
+    let required: Option<Vec<_>> =
+        required.map(|names| names.iter().filter(|name| may_be_null(name) != Some(true)).cloned().collect());
+    if let (Some(required), Some(members)) = (required, schema.as_object_mut()) {
+        members.insert("required".to_owned(), required.into());
+    }
 }
 
 /// The documented endpoints, at each of their public paths.

@@ -305,10 +305,10 @@ impl TextMember {
 /// The schema of the profile attributes that are not configured.
 pub(crate) fn profile_attributes() -> Map<String, Value> {
     let text = |about: &str| json!({ "type": ["string", "null"], "description": about });
+    // Without a type: generators of Dart clients make code of several that does not compile.
     let income = json!({
-        "type": ["number", "string", "null"],
-        "minimum": 0,
-        "description": "Decimal, 0 or more, with at most 18 digits before the point and 6 after it.",
+        "examples": [50_000, "75000.50"],
+        "description": "A number or its text: 0 or more, at most 18 digits before the point and 6 after it.",
     });
     Map::from_iter([
         ("country".to_owned(), text("ISO 3166-1 alpha-2.")),
@@ -329,12 +329,9 @@ pub(crate) fn object(about: &str, members: &[TextMember], rest: Option<&str>) ->
     schema
 }
 
-/// The schema of a form: its fields are texts, and none is repeated.
+/// The schema of a form: its fields are texts, which cannot be null.
 pub(crate) fn form_object(about: &str, members: &[TextMember]) -> Schema {
-    let mut schema = of_texts(about, members, false);
-    let others = json!({ "type": "string", "description": "Ignored." });
-    schema.insert("additionalProperties".to_owned(), others);
-    schema
+    of_texts(about, members, false)
 }
 
 fn of_texts(about: &str, members: &[TextMember], null: bool) -> Schema {
