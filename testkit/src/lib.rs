@@ -29,8 +29,9 @@ pub mod reverse_proxy;
 mod scratch;
 pub mod secrets;
 mod supervise;
+mod terminal;
 mod transaction_pooler;
-mod unprivileged;
+pub mod unprivileged;
 mod wait;
 
 pub use http::{Client, Response};
@@ -43,4 +44,5 @@ pub use redis::{Redis, SharedRedis};
 pub use redis_groups::{RedisCluster, RedisSentinels};
 pub use scratch::Scratch;
 pub use secrets::write_secret;
+pub use terminal::Terminal;
 pub use transaction_pooler::{PoolerSettings, TransactionPooler};

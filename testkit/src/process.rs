@@ -12,6 +12,7 @@ use std::time::Duration;
 pub use rustix::process::Signal;
 
 use crate::supervise::Supervised;
+use crate::unprivileged::{self, User};
 use crate::wait;
 
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -87,6 +88,12 @@ impl ServerBuilder {
         LIMITS.iter().fold(self, |builder, name| {
             builder.env(format!("GATEWRIGHT_RATE_LIMITS__{}", name.to_ascii_uppercase()), "off")
         })
+    }
+
+    /// Runs it as another user, where the tests run as root.
+    pub fn run_as(mut self, user: Option<User>) -> Self {
+        unprivileged::run_as(&mut self.command, user);
+        self
     }
 
     /// Sets the working directory.
@@ -305,7 +312,7 @@ fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
     text.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn ours(name: &OsString) -> bool {
+pub(crate) fn ours(name: &OsString) -> bool {
     name.to_str().is_some_and(|name| OURS.iter().any(|ours| name.starts_with(ours)))
 }
 

@@ -8,14 +8,15 @@ use std::process::Command;
 
 /// The user that servers run as when the tests run as root.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct User {
-    pub(crate) uid: u32,
+pub struct User {
+    /// The user id.
+    pub uid: u32,
     gid: u32,
 }
 
 impl User {
     /// The user to drop to: none unless root; `postgres` where it exists, else `nobody`.
-    pub(crate) fn to_drop_to() -> Option<Self> {
+    pub fn to_drop_to() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
@@ -38,7 +39,7 @@ pub(crate) fn run_as(command: &mut Command, user: Option<User>) {
 }
 
 /// Gives `path` to `user`.
-pub(crate) fn give(path: &Path, user: Option<User>) {
+pub fn give(path: &Path, user: Option<User>) {
     if let Some(User { uid, gid }) = user {
         chown(path, Some(uid), Some(gid))
             .unwrap_or_else(|error| panic!("cannot give {} to uid {uid}: {error}", path.display()));

@@ -1,4 +1,4 @@
-use super::Place;
+use super::{PHRASE, Place};
 
 #[test]
 fn all_errors_are_reported_at_once_with_status_2() {
@@ -13,6 +13,67 @@ fn all_errors_are_reported_at_once_with_status_2() {
     let missing = ["config", "check", "--set", "passwords.blocklist=nowhere.txt"];
     assert!(place.bad(2, &missing, "").contains("passwords.blocklist: nowhere.txt cannot be read"));
     assert!(place.good(&["config", "check"], "").contains("is good"));
+}
+
+#[test]
+fn values_for_programs_have_their_types() {
+    let place = Place::new();
+    let set = ["--set", "server.trusted_proxies=10.0.0.0/8,::1", "--set", "audit.retention=36h"];
+    let printed = place.json(&[&["config", "print"], &set[..]].concat(), "");
+    let value = |key: &str| printed[key]["value"].clone();
+    assert_eq!(value("database.pool_max"), 50);
+    assert_eq!(value("database.auto_migrate"), false);
+    assert_eq!(value("server.trusted_proxies"), serde_json::json!(["10.0.0.0/8", "::1/128"]));
+    assert_eq!(value("redis.url"), serde_json::Value::Null);
+    assert_eq!(value("accounts.scopes"), serde_json::json!({}));
+    assert_eq!(
+        (&printed["audit.retention"]["value"], &printed["audit.retention"]["seconds"]),
+        (&"36h".into(), &129_600.into())
+    );
+    assert_eq!(printed["health.timeout"]["seconds"], 0.1);
+    assert_eq!(printed["passwords.argon2_memory"]["bytes"], 8192);
+    assert_eq!(printed["database.url"]["source"], "default");
+    let defaults = place.json(&["config", "default"], "");
+    assert_eq!(defaults["passwords.argon2_memory"]["bytes"], 19 << 20);
+    let explained = place.json(&["config", "explain", "database.pool_max"], "");
+    assert_eq!((&explained["value"], &explained["default"]), (&50.into(), &50.into()));
+}
+
+#[test]
+fn an_error_for_programs_is_one_line_of_json_with_a_code() {
+    let place = Place::new();
+    place.good(&["user", "add", "a@example.org", "--username", "anna", "--password-file", "-"], PHRASE);
+    let error = |args: &[&str], input: &str| -> serde_json::Value {
+        let ended = place.run(&[&["--json"], args].concat(), input);
+        let last = ended.stderr.lines().last().unwrap_or_default();
+        let error: serde_json::Value =
+            serde_json::from_str(last).unwrap_or_else(|why| panic!("{why}: {last}"));
+        assert_eq!(error["exit_status"].as_i64(), ended.status.code().map(i64::from), "{error}");
+        assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{error}");
+        error
+    };
+
+    let add = |email: &str| error(&["user", "add", email, "--password-file", "-"], PHRASE);
+    for (found, code) in [
+        (error(&["user", "show", "nobody"], ""), "user_unknown"),
+        (add("a@example.org"), "email_taken"),
+        (add("not an address"), "invalid"),
+        (error(&["user", "add", "b@example.org", "--password-file", "-"], "password123\n"), "invalid"),
+        (error(&["user", "add", "b@example.org", "--password-file", "nowhere"], ""), "file"),
+        (error(&["client", "remove", "api", "--yes"], ""), "client_unknown"),
+        (error(&["user", "dance"], ""), "usage"),
+        (error(&["man"], ""), "usage"),
+        (error(&["user", "list", "--set", "tokens.access_ttl=soon"], ""), "configuration_invalid"),
+        (error(&["config", "check", "--set", "tokens.access_ttl=soon"], ""), "configuration_invalid"),
+        (error(&["user", "list", "--data-dir", "elsewhere"], ""), "database_missing"),
+        (error(&["user", "list", "--set", "master_key_file=elsewhere"], ""), "master_key"),
+        (error(&["audit", "tail", "--kind", "login_faild"], ""), "usage"),
+    ] {
+        assert_eq!(found["code"], code, "{found}");
+    }
+    let wrong = error(&["user", "list", "--set", "tokens.access_ttl=soon"], "");
+    assert_eq!(wrong["errors"][0]["key"], "tokens.access_ttl");
+    assert!(!place.path().join("elsewhere").exists());
 }
 
 #[test]

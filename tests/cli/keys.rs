@@ -8,14 +8,14 @@ fn signing_keys_are_listed_and_rotated() {
     let place = Place::new();
     place.good(&["client", "add", "api", "--name", "API"], "");
     assert_eq!(place.json(&["keys", "list"], ""), serde_json::json!([]), "the server creates the first one");
-    let first = place.json(&["keys", "rotate"], "")["key"].clone();
-    let second = place.json(&["keys", "rotate", "--now"], "")["key"].clone();
+    let first = place.json(&["keys", "rotate"], "")["key_id"].clone();
+    let second = place.json(&["keys", "rotate", "--now"], "")["key_id"].clone();
     let states = || -> Vec<(serde_json::Value, serde_json::Value)> {
         let keys = place.json(&["keys", "list"], "");
-        keys.as_array().unwrap().iter().map(|key| (key["id"].clone(), key["state"].clone())).collect()
+        keys.as_array().unwrap().iter().map(|key| (key["key_id"].clone(), key["state"].clone())).collect()
     };
     assert_eq!(states(), [(first, "retiring".into()), (second, "active".into())]);
-    let third = place.json(&["keys", "rotate", "--compromised", "--yes"], "")["key"].clone();
+    let third = place.json(&["keys", "rotate", "--compromised", "--yes"], "")["key_id"].clone();
     assert_eq!(states(), [(third, "active".into())]);
 }
 
@@ -27,10 +27,14 @@ fn a_pepper_is_created_rotated_and_removed_again() {
     with(&["user", "add", "a@example.org", "--password-file", "-"]);
     let states = || -> Vec<(serde_json::Value, serde_json::Value)> {
         let rows = place.json(&["keys", "list", "--pepper"], "");
-        rows.as_array().unwrap().iter().map(|row| (row["version"].clone(), row["state"].clone())).collect()
+        rows.as_array()
+            .unwrap()
+            .iter()
+            .map(|row| (row["pepper_version"].clone(), row["state"].clone()))
+            .collect()
     };
     assert_eq!(states(), [(1.into(), "active".into())]);
-    assert_eq!(with(&["keys", "rotate", "--pepper"])["pepper"], 2);
+    assert_eq!(with(&["keys", "rotate", "--pepper"])["pepper_version"], 2);
     assert_eq!(states(), [(1.into(), "retiring".into()), (2.into(), "active".into())]);
     assert_eq!(with(&["keys", "reseal"])["keys"], 2, "both versions; there is no signing key yet");
     let exported = || place.good(&["user", "export", "--with-hashes", "-"], "");

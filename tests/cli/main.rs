@@ -5,7 +5,9 @@
 mod accounts;
 mod configuration;
 mod keys;
+mod owners;
 mod passwords;
+mod prompts;
 mod serving;
 mod transfer;
 

@@ -91,7 +91,7 @@ fn a_filter_is_checked_at_the_start_and_keeps_breached_passwords_out() {
     place.good(&[&["config", "check"], &set[..]].concat(), "");
     let add = [&["user", "add", "a@example.org", "--password-file", "-"], &set[..]].concat();
     let sentence = place.bad(1, &add, PHRASE);
-    assert!(sentence.contains("password has appeared in a data breach"), "{sentence}");
+    assert!(sentence.contains("password: has appeared in a data breach"), "{sentence}");
     place.good(&add, "another one of these");
 
     let whole = std::fs::read(place.path().join("breached")).unwrap();

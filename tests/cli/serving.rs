@@ -54,7 +54,7 @@ async fn a_rotated_key_signs_in_the_running_server() {
     place.good(&["user", "add", "a@example.org", "--password-file", "-"], PHRASE);
     let (mut server, url) = serve(&place, &[]);
     let client = Client::new();
-    let kid = place.json(&["keys", "rotate", "--now"], "")["key"].clone();
+    let kid = place.json(&["keys", "rotate", "--now"], "")["key_id"].clone();
     let jwks = || async { client.get(&format!("{url}/.well-known/jwks.json")).await.json() };
     while !jwks().await["keys"].as_array().unwrap().iter().any(|key| key["kid"] == kid) {}
     assert_eq!(log_in(&client, &url).await.status, 200);

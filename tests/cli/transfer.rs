@@ -171,3 +171,80 @@ fn unreadable_imports_are_reported_in_one_sentence() {
     assert!(!place.path().join("gatewright-data").exists());
     assert_eq!(place.good(&["user", "import", "users.jsonl"], ""), "0 imported, 0 unchanged, 0 refused\n");
 }
+
+#[test]
+fn no_cell_of_an_exported_table_is_a_formula_and_it_is_imported_as_it_was() {
+    let place = Place::new();
+    let names = ["=cmd", "+plus", "-minus", "'=quoted"];
+    let rows: Vec<_> = (1..)
+        .zip(names)
+        .map(|(id, name)| {
+            json!({"id": id, "email": format!("{name}@example.org"), "username": name}).to_string()
+        })
+        .collect();
+    write(&place, "users.jsonl", rows.join("\n"));
+    place.good(&["user", "import", "users.jsonl"], "");
+    place.good(&["user", "export", "all.csv"], "");
+    let table = read(&place, "all.csv");
+    for row in table.lines().skip(1) {
+        for cell in row.split(',') {
+            assert!(!cell.trim_start_matches('"').starts_with(['=', '+', '-', '@']), "{row}");
+        }
+    }
+    assert!(table.contains(",'=cmd,") && table.contains(",''=quoted,"), "{table}");
+
+    let other = Place::new();
+    write(&other, "all.csv", &table);
+    other.good(&["user", "import", "all.csv"], "");
+    other.good(&["user", "export", "again.csv"], "");
+    assert_eq!(read(&other, "again.csv"), table);
+    assert_eq!(other.json(&["user", "show", "username:=cmd"], "")["email"], "=cmd@example.org");
+}
+
+fn add<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    [&["user", "add"], args, &["--password-file", "-"]].concat()
+}
+
+#[test]
+fn a_command_that_fails_leaves_nothing_behind() {
+    let place = Place::new();
+
+    for (args, input) in [
+        (add(&["not an address"]), PHRASE),
+        (add(&["a@example.org"]), "password123\n"),
+        (add(&["a@example.org", "--username", "admin"]), PHRASE),
+        (vec!["user", "add", "a@example.org", "--password-file", "nowhere"], ""),
+        (vec!["client", "add", "a b", "--name", "x"], ""),
+        (vec!["user", "set-role", "anna", "admin"], ""),
+        (vec!["user", "export", "all.csv"], ""),
+        (vec!["audit", "export", "--out", "trail.jsonl"], ""),
+        (vec!["user", "import", "nowhere.csv"], ""),
+        (vec!["keys", "init", "--set", "master_key_file=/proc/no/master.key"], ""),
+        (add(&["a@example.org", "--set", "master_key_file=/proc/no/master.key"]), PHRASE),
+        (add(&["a@example.org", "--set", "passwords.blocklist=nowhere.txt"]), PHRASE),
+        (add(&["a@example.org", "--set", "database.url=sqlite:nowhere/a.db"]), PHRASE),
+    ] {
+        let ended = place.run(&args, input);
+        assert!(!ended.status.success(), "{args:?}: {}", ended.stdout);
+        let left: Vec<_> = place.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.is_empty(), "{args:?} has left {left:?}: {}", ended.stderr);
+    }
+
+    // A server, too: the certificate is missing.
+    let tls = ["--set", "server.tls_cert_file=nowhere", "--set", "server.tls_key_file=nowhere"];
+    let listen = ["--set", "server.listen=127.0.0.1:0", "--set", "server.ops_listen="];
+    place.bad(2, &[&["serve"], &tls[..], &listen[..]].concat(), "");
+    place.bad(1, &[&["serve", "--set", "master_key_file=/proc/no/master.key"], &listen[..]].concat(), "");
+    assert_eq!(place.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn an_unreadable_configuration_file_is_not_absent() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("nowhere.toml", place.path().join("gatewright.toml")).unwrap();
+    let refused = place.bad(2, &["config", "check"], "");
+    assert!(refused.contains("the file cannot be read"), "{refused}");
+    std::fs::remove_file(place.path().join("gatewright.toml")).unwrap();
+    std::fs::create_dir(place.path().join("gatewright.toml")).unwrap();
+    place.bad(2, &["config", "check"], "");
+}

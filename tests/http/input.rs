@@ -4,6 +4,7 @@ use axum::body::Body;
 use fixtures::{TestApp, on_both};
 use http::{Method, Request};
 use serde_json::{Value, json};
+use store::queries::user::Listed;
 
 use crate::api_calls::{PASSWORD, me, member, path, register, try_log_in, try_register};
 
@@ -34,7 +35,9 @@ async fn raw(
 }
 
 async fn users(app: &TestApp) -> Vec<String> {
-    let all = app.operate(async |ctx| auth::account::page(ctx, model::UserId(0), 100).await.unwrap()).await;
+    let all = app
+        .operate(async |ctx| auth::account::list(ctx, &Listed::all(), model::UserId(0), 100).await.unwrap())
+        .await;
     all.iter().map(|user| format!("{user:?}")).collect()
 }
 

@@ -27,7 +27,7 @@ pub use self::dead_letters::{Refused, SET_ASIDE};
 pub use self::detail_keys::DetailKeyFile;
 pub use self::intent_log::{IntentLog, SEGMENTS};
 pub use self::journaled::{ReadJournal, read_journaled};
-pub use self::record::{markdown, row};
+pub use self::record::{CHECKPOINT, markdown, row};
 pub use self::recorder::{Auditor, Condition};
 pub use self::statement::{Statement, Voucher, latest_statement};
 pub use self::user_numbers::highest_user;

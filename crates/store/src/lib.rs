@@ -34,6 +34,7 @@ pub use queries::registry;
 pub use statement::{Batch, Call, Stmt};
 pub use store::{
     BackgroundPool, Location, RequestPool, SCHEMA, Settings, Store, TripCounter, migrate, open, pending,
+    remove_unused,
 };
 pub use tx::Tx;
 pub use value::Value;

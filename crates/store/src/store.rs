@@ -1,6 +1,6 @@
 //! Opens the database: one pool for requests, one for background work, and a health probe.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -301,6 +301,12 @@ pub async fn migrate(settings: &Settings, now: Now, spawner: &Spawner) -> Result
 /// Returns the migrations that [`migrate`] would apply.
 pub async fn pending(settings: &Settings, spawner: &Spawner) -> Result<Vec<Step>, Error> {
     run_migrations(settings, Now::from_micros(0), spawner, false).await
+}
+
+/// Removes the file of an embedded database that was made for a realm which never began, where a start failed
+/// after it had made it; returns whether it did. Another process may have begun a realm meanwhile.
+pub fn remove_unused(path: &Path) -> bool {
+    sqlite::remove_unused(path)
 }
 
 async fn run_migrations(

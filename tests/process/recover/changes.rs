@@ -31,7 +31,7 @@ impl Restorable {
 
     fn keys(&self) -> Vec<String> {
         let keys = self.json(&["keys", "list"]);
-        keys.as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap().to_owned()).collect()
+        keys.as_array().unwrap().iter().map(|key| key["key_id"].as_str().unwrap().to_owned()).collect()
     }
 }
 

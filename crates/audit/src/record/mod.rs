@@ -8,7 +8,7 @@ use runtime::audit::Entry;
 use serde::Serialize;
 
 pub use self::documentation::markdown;
-pub use self::row::of as row;
+pub use self::row::{CHECKPOINT, of as row};
 
 /// The version of the record's layout.
 pub(crate) const VERSION: u8 = 2;

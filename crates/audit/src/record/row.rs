@@ -10,7 +10,7 @@ use store::audit_db;
 use uuid::Uuid;
 
 /// The kind of a checkpoint.
-pub(crate) const CHECKPOINT: &str = "audit_checkpoint";
+pub const CHECKPOINT: &str = "audit_checkpoint";
 /// The kind of a record without a kind. It is shipped all the same, so that the chain stays complete.
 const UNKNOWN: &str = "unknown";
 

@@ -1,10 +1,10 @@
 //! Changes of accounts by an operator, from the command line.
 
 use model::{Email, Event, Secret, UserId, UserUuid, Username, event, intent};
-use store::Call;
 use store::queries::session::Ended;
-use store::queries::user::{State, User};
+use store::queries::user::{Listed, State, User};
 use store::queries::{credential, user};
+use store::{Call, Lease};
 
 use super::register::{Candidate, hash_of, insert, new_user, stored};
 use super::{ROLES, RegisterError, remove_traces};
@@ -64,16 +64,24 @@ pub async fn add(ctx: &mut OpContext<'_>, candidate: Candidate, role: &str) -> R
     }
 }
 
-/// The words that say what the rest of a name is.
-const KINDS: [&str; 4] = ["number", "uuid", "email", "username"];
+/// The words that say what the rest of a name is; `id`, as lists call the number, is another word for it.
+const KINDS: [&str; 5] = ["number", "uuid", "email", "username", "id"];
 
-/// Finds a user by number, uuid, email or username. `number:`, `uuid:`, `email:` or `username:` in front says
-/// which of them is meant.
+/// Finds a user by number, uuid, email or username. `id:` or `number:`, `uuid:`, `email:` or `username:` in
+/// front says which of them is meant.
 ///
 /// # Errors
 /// [`AdminError::Unknown`]; [`AdminError::Ambiguous`] when one user has this number or uuid and another one
 /// this username.
 pub async fn find(ctx: &mut OpContext<'_>, name: &str) -> Result<User, AdminError> {
+    find_with(ctx.lease, name).await
+}
+
+/// [`find`], for a command that has only a lease.
+///
+/// # Errors
+/// Those of [`find`].
+pub async fn find_with(lease: &mut Lease, name: &str) -> Result<User, AdminError> {
     let name = name.trim();
     let exact = name.split_once(':').filter(|(kind, _)| KINDS.contains(kind));
     let calls: Vec<_> = match exact {
@@ -81,7 +89,7 @@ pub async fn find(ctx: &mut OpContext<'_>, name: &str) -> Result<User, AdminErro
         None => KINDS.iter().filter_map(|kind| lookup(kind, name)).collect(),
     };
 
-    let mut read = ctx.lease.read().await?;
+    let mut read = lease.read().await?;
     let mut found: Vec<User> = Vec::new();
     for call in calls {
         let user = read.one(call).await?;
@@ -97,7 +105,7 @@ pub async fn find(ctx: &mut OpContext<'_>, name: &str) -> Result<User, AdminErro
 fn lookup(kind: &str, name: &str) -> Option<Call<User>> {
     match kind {
         // `2` is a number; `02` and `+2` may be usernames.
-        "number" => {
+        "number" | "id" => {
             let number = name.parse::<i64>().ok().filter(|number| number.to_string() == name)?;
             Some(user::find_by_number(UserId(number)))
         }
@@ -117,12 +125,33 @@ pub fn begin_list(ctx: &OpContext<'_>) {
     ctx.audit.note(Event::UsersListed {});
 }
 
-/// At most `limit` users with ids above `after`.
+/// At most `limit` of the listed users, with ids above `after`.
 ///
 /// # Errors
 /// When the database did not answer.
-pub async fn page(ctx: &mut OpContext<'_>, after: UserId, limit: i64) -> Result<Vec<User>, AdminError> {
-    Ok(ctx.lease.read().await?.all(user::page(after, limit)).await?)
+pub async fn list(
+    ctx: &mut OpContext<'_>,
+    listed: &Listed,
+    after: UserId,
+    limit: i64,
+) -> Result<Vec<User>, AdminError> {
+    Ok(ctx.lease.read().await?.all(user::list(listed, after, limit)).await?)
+}
+
+/// Whether an email, and a username, are free.
+///
+/// # Errors
+/// [`RegisterError::EmailTaken`], [`RegisterError::UsernameTaken`].
+pub async fn ensure_free(
+    lease: &mut Lease,
+    email: &Email,
+    username: Option<&Username>,
+) -> Result<(), RegisterError> {
+    match lease.read().await?.one(user::taken(email, username)).await? {
+        Some((true, _)) => Err(RegisterError::EmailTaken),
+        Some((false, true)) => Err(RegisterError::UsernameTaken),
+        Some((false, false)) | None => Ok(()),
+    }
 }
 
 /// Changes a user's role: the next token carries it, and permissions change at once.

@@ -12,7 +12,8 @@ pub(crate) mod user_cache;
 mod user_numbers;
 
 pub use admin::{
-    AdminError, add, begin_list, delete, find, page, set_password, set_role, set_state, showing,
+    AdminError, add, begin_list, delete, ensure_free, find, find_with, list, set_password, set_role,
+    set_state, showing,
 };
 pub(crate) use erase::remove_traces;
 pub use erase::{EraseError, erase};

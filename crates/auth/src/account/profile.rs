@@ -128,7 +128,7 @@ async fn change(
     refuse_others(&members, user, &mut errors);
     let old = serde_json::from_str::<Profile>(&user.profile)
         .map_err(|error| store::Error::Corrupt(format!("users.profile: {error}")))?;
-    let profile = parse_profile(ctx, old, members, &mut errors);
+    let profile = parse_profile(&ctx.services.settings, old, members, &mut errors);
     let (Some(profile), true) = (profile, errors.is_empty()) else {
         return Err(PatchError::Invalid(errors));
     };

@@ -9,10 +9,10 @@ use store::queries::{credential, session, user};
 
 use super::BASIC_USER;
 use super::user_numbers::pass_taken_numbers;
-use crate::OpContext;
 use crate::password::{NotHashed, Policy, hash_new};
 use crate::session::{ActiveSession, PendingSession, RequestClient};
 use crate::token::{MintError, Tokens, mint};
+use crate::{OpContext, Settings};
 use hashing::{Priority, Refusal};
 
 /// A validated registration request.
@@ -77,28 +77,67 @@ impl Candidate {
         password: &Secret<String>,
         members: Map<String, Value>,
     ) -> Result<Self, Vec<FieldError>> {
+        let checked = Self::check(&ctx.services.settings, email, username, password, members);
+        checked.inspect_err(|_| refuse(ctx, Obstacle::Invalid))
+    }
+
+    /// Validates the email and the username of a new account.
+    ///
+    /// # Errors
+    /// The validation errors.
+    pub fn names(
+        settings: &Settings,
+        email: &str,
+        username: Option<&str>,
+    ) -> Result<(Email, Option<Username>), Vec<FieldError>> {
         let mut errors = Vec::new();
-        let email = Email::parse(email).map_err(|error| errors.push(error.into())).ok();
-        let username = username
-            .map(|name| Username::parse_new(name, &ctx.services.settings.reserved_usernames))
-            .and_then(|parsed| parsed.map_err(|error| errors.push(error.into())).ok());
-        let policy = Policy(&ctx.services.settings.passwords);
+        match parse_names(settings, email, username, &mut errors) {
+            (Some(email), username) if errors.is_empty() => Ok((email, username)),
+            _ => Err(errors),
+        }
+    }
+
+    /// Validates a new account without a database. Of its `members`, attributes are taken and others ignored.
+    ///
+    /// # Errors
+    /// The validation errors.
+    pub fn check(
+        settings: &Settings,
+        email: &str,
+        username: Option<&str>,
+        password: &Secret<String>,
+        members: Map<String, Value>,
+    ) -> Result<Self, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let (email, username) = parse_names(settings, email, username, &mut errors);
+        let policy = Policy(&settings.passwords);
         let password = policy
             .accept("password", password.expose(), email.as_ref(), username.as_ref())
             .map_err(|error| errors.push(error))
             .ok();
 
-        let profile = parse_profile(ctx, Profile::default(), members, &mut errors);
+        let profile = parse_profile(settings, Profile::default(), members, &mut errors);
         match (email, password, profile) {
             (Some(email), Some(password), Some(profile)) if errors.is_empty() => {
                 Ok(Self { email, username, password, profile })
             }
-            _ => {
-                refuse(ctx, Obstacle::Invalid);
-                Err(errors)
-            }
+            _ => Err(errors),
         }
     }
+}
+
+/// The email and the username that are valid; the others are in `errors`.
+fn parse_names(
+    settings: &Settings,
+    email: &str,
+    username: Option<&str>,
+    errors: &mut Vec<FieldError>,
+) -> (Option<Email>, Option<Username>) {
+    let email = Email::parse(email).map_err(|error| errors.push(error.into())).ok();
+    let username = username
+        .map(|name| Username::parse_new(name, &settings.reserved_usernames))
+        .and_then(|parsed| parsed.map_err(|error| errors.push(error.into())).ok());
+    (email, username)
 }
 
 /// Records that a registration was refused.
@@ -118,12 +157,12 @@ pub(super) async fn hash_of(ctx: &mut OpContext<'_>, candidate: &Candidate) -> R
 
 /// The profile with `members` applied, if it is valid.
 pub(super) fn parse_profile(
-    ctx: &OpContext<'_>,
+    settings: &Settings,
     profile: Profile,
     mut members: Map<String, Value>,
     errors: &mut Vec<FieldError>,
 ) -> Option<Profile> {
-    let attributes = &ctx.services.settings.attributes;
+    let attributes = &settings.attributes;
     attributes.select(&mut members);
     let merged = profile.merge(members).map_err(|some| errors.extend(some)).ok()?;
     attributes.check(merged.extra()).map_err(|error| errors.push(error)).ok()?;

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use model::event::Reason;
 use model::{Actor, ClientId, ClientRight, ClientRights, Event, Now, Secret, event, intent};
+use store::Lease;
 use store::queries::client::{self, Client};
 
 use crate::OpContext;
@@ -137,6 +138,20 @@ pub async fn add(
 /// [`ClientError::Store`].
 pub async fn list(ctx: &mut OpContext<'_>) -> Result<Vec<Client>, ClientError> {
     Ok(ctx.lease.read().await?.all(client::all()).await?)
+}
+
+/// Records that an operator lists clients, before they are shown.
+pub fn begin_list(ctx: &OpContext<'_>) {
+    ctx.audit.note(Event::ClientsListed {});
+}
+
+/// Whether a client has this id.
+///
+/// # Errors
+/// [`ClientError::Unknown`].
+pub async fn ensure_known(lease: &mut Lease, id: &str) -> Result<(), ClientError> {
+    let id = ClientId::parse(id).ok_or(ClientError::Unknown)?;
+    lease.read().await?.one(client::find(&id)).await?.map(drop).ok_or(ClientError::Unknown)
 }
 
 /// Replaces a client's secret; the old one is refused from now on.

@@ -99,6 +99,14 @@ pub fn use_shared_secret(services: &Services, secret: &[u8]) -> Result<(), Signi
     Ok(())
 }
 
+/// Whether a secret can be used for HS256.
+///
+/// # Errors
+/// [`SigningKeyError::Make`] for a secret under 32 bytes.
+pub fn check_shared_secret(secret: &[u8]) -> Result<(), SigningKeyError> {
+    SigningKey::from_private(Algorithm::Hs256, secret).map(drop).map_err(SigningKeyError::Make)
+}
+
 /// Every key, oldest first.
 ///
 /// # Errors

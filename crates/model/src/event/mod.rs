@@ -357,6 +357,10 @@ events! {
         }
         /// An operator began to list accounts.
         UsersListed("users_listed", Done) {}
+        /// An operator listed clients.
+        ClientsListed("clients_listed", Done) {}
+        /// An operator listed signing keys, peppers or master keys; the list has none of their secrets.
+        KeysListed("keys_listed", Done) {}
         /// An operator imported accounts: one batch of them, in one transaction.
         UsersImported("users_imported", Done) {
             /// Number of accounts created.
@@ -632,6 +636,8 @@ impl Event {
             | Self::UserDeactivated { .. }
             | Self::UserShown { .. }
             | Self::UsersListed { .. }
+            | Self::ClientsListed { .. }
+            | Self::KeysListed { .. }
             | Self::UsersImported { .. }
             | Self::UsersExported { .. }
             | Self::ClientAdded { .. }

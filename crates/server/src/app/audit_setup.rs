@@ -76,9 +76,8 @@ pub async fn open(
 ) -> Result<(Arc<Auditor>, Vec<UnopenedKeys>), StartError> {
     let place = audit_dir(data, writes);
     let (directory, intents) = (place.join("journal"), place.join("intents"));
-    data_dir(data)?;
-    data_dir(&directory)?;
-    data_dir(&intents)?;
+    let _data = data_dir(data)?;
+    let _folders = (data_dir(&directory)?, data_dir(&intents)?);
     let failed = |why: io::Error| StartError::Audit(place.clone(), why.to_string());
 
     let refused = |why| match why {
@@ -100,7 +99,7 @@ pub async fn open(
                 "the audit directory was restored from an old copy; it is set aside, and a new one is created"
             );
             fs::rename(path, aside).map_err(failed)?;
-            data_dir(path)?;
+            data_dir(path)?.keep();
         }
         journal = open_journal(&directory, Options::default(), writes, rng).await.map_err(refused)?;
     }
@@ -142,7 +141,7 @@ fn reseal_detail_keys(data: &Path, keyring: &Keyring, rng: &Rng) -> io::Result<V
     for writes in [JournalOwner::Server, JournalOwner::Command] {
         let place = audit_dir(data, writes);
         let path = place.join("keys");
-        if !path.exists() {
+        if !path.try_exists()? {
             continue;
         }
         let _turn = match writes {
@@ -174,18 +173,31 @@ fn successions_file(data: &Path) -> PathBuf {
 pub fn keep_successions(data: &Path, successions: &[Succession]) -> Result<(), StartError> {
     let path = successions_file(data);
     let text: String = successions.iter().map(|one| hex::encode(&one.format()) + "\n").collect();
-    if fs::read_to_string(&path).is_ok_and(|known| known == text) || (text.is_empty() && !path.exists()) {
+    let failed = |why: io::Error| StartError::Audit(path.clone(), why.to_string());
+    let known = read_if_there(&path).map_err(failed)?;
+    if known.map_or(text.is_empty(), |known| known == text) {
         return Ok(());
     }
     let beside = path.with_extension("new");
     let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path));
-    written.map_err(|why| StartError::Audit(path, why.to_string()))
+    written.map_err(failed)
 }
 
 /// The statements in the file of [`keep_successions`]; lines that are none are left out.
-pub fn kept_successions(data: &Path) -> Vec<Succession> {
-    let text = fs::read_to_string(successions_file(data)).unwrap_or_default();
-    text.lines().filter_map(|line| Succession::parse(&hex::decode(line)?)).collect()
+///
+/// # Errors
+/// [`StartError::Unreadable`].
+pub fn kept_successions(data: &Path) -> Result<Vec<Succession>, StartError> {
+    let path = successions_file(data);
+    let text = read_if_there(&path).map_err(|why| StartError::Unreadable(path, why))?.unwrap_or_default();
+    Ok(text.lines().filter_map(|line| Succession::parse(&hex::decode(line)?)).collect())
+}
+
+fn read_if_there(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        text => text.map(Some),
+    }
 }
 
 /// Whether the database has records of this journal after its end. Then the directory was restored from an

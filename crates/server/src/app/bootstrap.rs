@@ -1,9 +1,8 @@
 //! Opens what the server and the commands share: the database, the master key, the services.
 
 use std::collections::HashSet;
-use std::fs::DirBuilder;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use uuid::Uuid;
 
 use crate::app::audit_setup::{self, JournalOwner, UnopenedKeys};
 use crate::app::cpu_quota::hashing_share;
+use crate::app::file_owner::{NewFolders, is_there};
 use crate::app::master_key::{self, MasterKeyError};
 use crate::app::start_error::StartError;
 use crate::config::{Config, DatabaseUrl};
@@ -114,13 +114,10 @@ impl Core {
         settings.passwords.hashing.processor_share = hashing_share();
         let secret = config.tokens.shared_secret()?;
         let database = database(config, deps);
-        let embedded = prepare(config, missing)?;
-        let keyring = match master_key::read(&config.master_key_file) {
-            Ok(keyring) => Some(keyring),
-            Err(MasterKeyError::Missing(_)) if embedded => None,
-            Err(error) => return Err(error.into()),
-        };
+        let embedded = config.database.url.is_embedded();
+        let keyring = read_keyring(config, &database, spawner).await?;
 
+        let (_folders, mut unused) = prepare(config, missing)?;
         if missing == IfMissing::Create && (embedded || config.database.auto_migrate) {
             migrate(&database, deps, spawner).await?;
         }
@@ -131,11 +128,13 @@ impl Core {
         };
 
         let audit = |recorder| AuditContext::new(recorder, deps.clock.clone(), origin.clone());
-        let keyring = match keyring {
-            Some(keyring) => keyring,
-            None => {
-                first_master_key(config, deps, store.background.lease(audit(Arc::new(NoopRecorder)))).await?
-            }
+        let keyring = if let Some(keyring) = keyring {
+            keyring
+        } else {
+            let lease = store.background.lease(audit(Arc::new(NoopRecorder)));
+            let (keyring, is_made) = first_master_key(config, deps, lease).await?;
+            unused.note_key(&config.master_key_file, is_made);
+            keyring
         };
 
         let shipped = Audit::open(&database, spawner)?;
@@ -155,6 +154,7 @@ impl Core {
         let mut ctx =
             OpContext { services: &services, lease: &mut lease, audit: &audit, now: deps.clock.now() };
         let realm = auth::realm::open(&mut ctx).await?;
+        unused.keep();
         // Before anything is done by age.
         let has_served = auth::clock_watch::heads(&mut ctx).await?.clock.is_some();
         if writes == JournalOwner::Server && has_served {
@@ -290,25 +290,86 @@ async fn check_detail_keys(ctx: &mut OpContext<'_>, unopened: Vec<UnopenedKeys>)
     Ok(())
 }
 
-/// Creates the data directory; returns whether the database is the embedded one.
-fn prepare(config: &Config, missing: IfMissing) -> Result<bool, StartError> {
-    let embedded = match &config.database.url {
-        DatabaseUrl::Sqlite(path) if missing == IfMissing::Fail && !path.exists() => {
-            return Err(StartError::NoDatabase(path.clone()));
+/// The keyring; `None` for an embedded database without a key file, which may be new.
+async fn read_keyring(
+    config: &Config,
+    database: &store::Settings,
+    spawner: &Spawner,
+) -> Result<Option<Keyring>, StartError> {
+    let file = &config.master_key_file;
+    match master_key::read(file) {
+        Ok(keyring) => Ok(Some(keyring)),
+        Err(MasterKeyError::Missing(_)) if config.database.url.is_embedded() => Ok(None),
+        Err(error @ MasterKeyError::Missing(_)) => {
+            Err(sealed_by(database, spawner, file).await.unwrap_or(error.into()))
         }
-        DatabaseUrl::Sqlite(_) => true,
-        DatabaseUrl::Postgres(_) => false,
-    };
-    if missing == IfMissing::Create {
-        data_dir(&config.data_dir)?;
+        Err(error) => Err(error.into()),
     }
-    Ok(embedded)
 }
 
-/// Creates the data directory with mode 0700.
-pub(crate) fn data_dir(path: &Path) -> Result<(), StartError> {
+/// Which master key sealed a database for which there is no key file; `None` for a database that is empty, or
+/// cannot be asked.
+async fn sealed_by(settings: &store::Settings, spawner: &Spawner, file: &Path) -> Option<StartError> {
+    let store = store::open(&store::Settings { pool_min: 0, ..settings.clone() }, spawner).await.ok()?;
+    let audit = AuditContext::new(Arc::new(NoopRecorder), Clock::system(), Origin::default());
+    let realm =
+        store.background.lease(audit).read().await.ok()?.one(store::queries::realm::find()).await.ok()?;
+    Some(StartError::MasterKeyLost { file: file.to_owned(), wanted: realm?.master_key_id })
+}
+
+/// Creates the data directory.
+fn prepare(config: &Config, missing: IfMissing) -> Result<(NewFolders, Unused), StartError> {
+    let mut unused = Unused::default();
+    if let DatabaseUrl::Sqlite(path) = &config.database.url
+        && !is_there(path)?
+    {
+        if missing == IfMissing::Fail {
+            return Err(StartError::NoDatabase(path.clone()));
+        }
+        unused.database = Some(path.clone());
+    }
+    let folders = match missing {
+        IfMissing::Create => data_dir(&config.data_dir)?,
+        IfMissing::Fail => NewFolders::default(),
+    };
+    Ok((folders, unused))
+}
+
+/// A database and a master key that a start has made; dropping removes them unless the realm was opened, so
+/// that a start that fails leaves nothing behind.
+#[derive(Default)]
+struct Unused {
+    database: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+impl Unused {
+    fn note_key(&mut self, file: &Path, is_made: bool) {
+        self.key = is_made.then(|| file.to_owned());
+    }
+
+    fn keep(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        // Another process may have used the file meanwhile.
+        if let Some(database) = self.database.take()
+            && store::remove_unused(&database)
+            && let Some(key) = self.key.take()
+        {
+            // The error that led here is reported.
+            let _ = std::fs::remove_file(key);
+        }
+    }
+}
+
+/// Creates the data directory, or one in it, with mode 0700. Where it stays empty, dropping removes it again.
+pub(crate) fn data_dir(path: &Path) -> Result<NewFolders, StartError> {
     let failed = |why| StartError::DataDir(path.to_owned(), why);
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let made = NewFolders::make(path).map_err(failed)?;
     let mode = path.metadata().map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
         tracing::warn!(
@@ -317,7 +378,7 @@ pub(crate) fn data_dir(path: &Path) -> Result<(), StartError> {
             "other users of this machine can access the data directory: chmod 700"
         );
     }
-    Ok(())
+    Ok(made)
 }
 
 async fn migrate(
@@ -331,23 +392,23 @@ async fn migrate(
     Ok(())
 }
 
-/// The master key of an embedded database that is still empty.
+/// The master key of an embedded database that is still empty, and whether it was made now.
 async fn first_master_key(
     config: &Config,
     deps: &RuntimeDeps,
     mut lease: Lease,
-) -> Result<Keyring, StartError> {
+) -> Result<(Keyring, bool), StartError> {
     let file = &config.master_key_file;
     if let Some(realm) = lease.read().await?.one(store::queries::realm::find()).await? {
         return Err(StartError::MasterKeyLost { file: file.clone(), wanted: realm.master_key_id });
     }
     let keyring = match master_key::create(file, &deps.rng) {
         // Another process that starts at the same time came first.
-        Err(MasterKeyError::Exists(_)) => master_key::read(file)?,
+        Err(MasterKeyError::Exists(_)) => return Ok((master_key::read(file)?, false)),
         made => made?,
     };
 
     let key = keyring.first_key_id();
     tracing::info!(path = %file.display(), key, "a master key was created; keep a copy of it");
-    Ok(keyring)
+    Ok((keyring, true))
 }

@@ -1,13 +1,14 @@
 //! Reads and creates the master key file.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use model::{Rng, Secret};
 use protocol::sealed::keyring::{Keyring, KeyringError};
 
+use crate::app::file_owner::{Explained, NewFolders};
 use crate::config::secret_file::{self, SecretFileError};
 
 /// Why the master key cannot be used.
@@ -19,11 +20,14 @@ pub enum MasterKeyError {
     /// The file exists already and was not changed.
     #[error("{0} exists already and stays as it is")]
     Exists(PathBuf),
-    /// The file may not be read, or cannot be read.
+    /// The system does not let this process read the file.
+    #[error("the master key at {} cannot be read: {}", .0.display(), Explained(.0, .1))]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// The file may not be read, or has something else.
     #[error("the master key at {0}: {1}")]
     File(PathBuf, #[source] SecretFileError),
     /// The file cannot be written.
-    #[error("the master key at {0}: {1}")]
+    #[error("the master key at {} cannot be written: {}", .0.display(), Explained(.0, .1))]
     Io(PathBuf, #[source] io::Error),
     /// The file does not contain a keyring.
     #[error("the master key at {0}: {1}")]
@@ -36,6 +40,7 @@ pub fn read(path: &Path) -> Result<Keyring, MasterKeyError> {
         SecretFileError::Io(why) if why.kind() == ErrorKind::NotFound => {
             MasterKeyError::Missing(path.to_owned())
         }
+        SecretFileError::Io(why) => MasterKeyError::Unreadable(path.to_owned(), why),
         why => MasterKeyError::File(path.to_owned(), why),
     })?;
     let text = std::str::from_utf8(bytes.expose()).map_err(io::Error::other);
@@ -51,7 +56,7 @@ pub fn create(path: &Path, rng: &Rng) -> Result<Keyring, MasterKeyError> {
         _ => MasterKeyError::Io(path.to_owned(), why),
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    let _folders = NewFolders::make(folder).map_err(failed)?;
     let line = Keyring::generate_line(rng);
     let keyring =
         Keyring::parse(line.expose()).map_err(|why| MasterKeyError::Keyring(path.to_owned(), why))?;

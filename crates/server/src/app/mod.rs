@@ -5,6 +5,7 @@ pub mod background_writer;
 pub mod bootstrap;
 mod cpu_quota;
 mod cryptography;
+pub(crate) mod file_owner;
 pub mod generated_docs;
 pub mod lifecycle;
 pub mod listeners;
@@ -36,9 +37,10 @@ use self::audit_setup::JournalOwner;
 use self::bootstrap::{Core, IfMissing, RuntimeDeps};
 use self::lifecycle::{Ended, Health, Lifecycle, Phase, Signals, Stage, Tasks};
 use self::listeners::BoundListeners;
+use self::master_key::MasterKeyError;
 use self::open_files::ConnectionLimits;
 use self::start_error::StartError;
-use crate::config::{Config, ProxyProtocol};
+use crate::config::{Config, ProxyProtocol, secret_file};
 
 /// The built application. Tests use its parts without listeners.
 pub struct App {
@@ -91,6 +93,7 @@ impl App {
         tasks: &Tasks,
         deps: RuntimeDeps,
     ) -> Result<Self, StartError> {
+        check_files(config)?;
         let connections = open_files::divide(config, deps.open_files)?;
         let public_url = config.server.public_url_at(listening);
         let spawner = tasks.spawner(Stage::Working);
@@ -121,8 +124,7 @@ impl App {
 
         // Nothing is served before the revocation cache is filled and the signing keys are loaded.
         jobs.settle(&runner, "poll_revocations").await.map_err(StartError::Job)?;
-        let meter = store.requests.meter();
-        let front = Front::public(config);
+        let (meter, front) = (store.requests.meter(), Front::public(config));
         let routers = web::routers(WebDeps {
             requests: store.requests,
             probe: store.probe,
@@ -217,6 +219,28 @@ impl App {
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App").field("public_url", &self.public_url).finish_non_exhaustive()
+    }
+}
+
+/// Reads the files that settings name, before anything is created: what cannot start is refused.
+///
+/// # Errors
+/// [`StartError`], as the start itself.
+pub(crate) fn check_files(config: &Config) -> Result<(), StartError> {
+    config.auth(&config.server.public_url())?;
+    let secret = config.tokens.shared_secret()?;
+    if let Some(secret) = secret {
+        auth::signing_keys::check_shared_secret(secret.expose())
+            .map_err(|why| StartError::Setting { key: "tokens.hs256_secret_file", why: why.to_string() })?;
+    }
+    if let (Some(cert), Some(key)) = (&config.server.tls_cert_file, &config.server.tls_key_file) {
+        Tls::load(cert, key, secret_file::read_key).map_err(StartError::Tls)?;
+    }
+    sinks::check(config)?;
+    match master_key::read(&config.master_key_file) {
+        Ok(_) => Ok(()),
+        Err(MasterKeyError::Missing(_)) if config.database.url.is_embedded() => Ok(()),
+        Err(why) => Err(why.into()),
     }
 }
 

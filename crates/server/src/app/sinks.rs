@@ -84,7 +84,7 @@ pub(crate) fn shippers(
         let shipping = auditor.add_sink(kind.word());
         for (writes, carrier) in [(JournalOwner::Server, server), (JournalOwner::Command, commands)] {
             let folder = audit_dir(&config.data_dir, writes).join("sinks");
-            data_dir(&folder)?;
+            data_dir(&folder)?.keep();
             let outside = RemoteSink::new(carrier, folder.join(kind.word()), stop.clone());
             let settings = ShipperSettings {
                 name: kind.job(writes),
@@ -97,6 +97,17 @@ pub(crate) fn shippers(
     }
 
     Ok(shippers)
+}
+
+/// Reads the files of sinks, as [`shippers`] does.
+///
+/// # Errors
+/// [`StartError::Setting`].
+pub(crate) fn check(config: &Config) -> Result<(), StartError> {
+    let audit = &config.audit;
+    let (timeout, ca_file) = (audit.sink_timeout, audit.sink_ca_file.clone());
+    let receivers = Receivers { timeout, ca_file, clock: Clock::system() };
+    [Kind::Webhook, Kind::Otlp].into_iter().try_for_each(|kind| carrier(kind, config, &receivers).map(drop))
 }
 
 fn settings(config: &Config, writes: JournalOwner, auditor: &Arc<Auditor>) -> ShipperSettings {

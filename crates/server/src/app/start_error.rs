@@ -9,6 +9,7 @@ use auth::realm::RealmError;
 use auth::signing_keys::SigningKeyError;
 use listener::TlsError;
 
+use crate::app::file_owner::{Explained, Owner};
 use crate::app::master_key::MasterKeyError;
 use crate::config::{ListenAddress, SettingError};
 
@@ -24,8 +25,24 @@ pub enum StartError {
         why: String,
     },
     /// The data directory cannot be created.
-    #[error("data_dir: {0} cannot be created or made private: {1}")]
+    #[error("data_dir: {} cannot be created or made private: {}", .0.display(), Explained(.0, .1))]
     DataDir(PathBuf, io::Error),
+    /// The data belong to another user than this process.
+    #[error(
+        "{} belongs to the user {owner}, and files that root makes there would lock that user out: run this \
+         as that user (`{sudo} gatewright …`)", place.display()
+    )]
+    OtherOwner {
+        /// What shows the user.
+        place: PathBuf,
+        /// The user.
+        owner: Owner,
+        /// How a shell runs a command as that user.
+        sudo: String,
+    },
+    /// It cannot be told whether a file is there.
+    #[error("{} cannot be read: {}", .0.display(), Explained(.0, .1))]
+    Unreadable(PathBuf, io::Error),
     /// An address cannot be bound.
     #[error("{key}: {}", unbound(address, why))]
     Bind {

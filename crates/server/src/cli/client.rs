@@ -1,10 +1,12 @@
 //! `gatewright client …`
 
+use auth::client::ClientError;
 use clap::{Args, Subcommand};
-use model::{ClientRight, ClientRights, Secret};
+use model::{ClientId, ClientRight, ClientRights, Secret};
 use serde_json::json;
 
 use super::command_context::{CommandContext, configure};
+use super::looking::Looking;
 use super::secret::confirm;
 use super::{Failure, Global, Output};
 use crate::app::bootstrap::IfMissing;
@@ -13,7 +15,7 @@ use crate::app::bootstrap::IfMissing;
 pub(super) enum ClientCommand {
     /// Adds a client and prints its secret once
     Add(Add),
-    /// Lists clients; the list names no person, so that listing is no event
+    /// Lists clients
     List,
     /// Gives a client a new secret and prints it once; the old one is refused at once
     Rotate(Which),
@@ -69,11 +71,17 @@ pub(super) struct Remove {
 
 impl ClientCommand {
     pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
+        if let Some(which) = self.which() {
+            ClientId::parse(&which.id).ok_or(ClientError::BadId)?;
+        }
         let config = configure(global)?;
         let missing = if matches!(self, Self::Add(_)) { IfMissing::Create } else { IfMissing::Fail };
-        if let Self::Remove(remove) = &self {
-            let question = format!("Client {} will be refused from now on.", remove.which.id);
-            confirm(&global.interrupt, remove.yes, &question)?;
+        if let Self::Remove(Remove { which, yes: false }) = &self {
+            let looking = Looking::begin(&config).await?;
+            auth::client::ensure_known(&mut looking.lease(), &which.id).await?;
+            drop(looking);
+            let question = format!("Client {} will be refused from now on.", which.id);
+            confirm(&global.interrupt, &question)?;
         }
         let command = CommandContext::open(global, config, missing).await?;
         if !matches!(self, Self::List) {
@@ -102,21 +110,35 @@ impl ClientCommand {
                 Ok(out.tell(&format!("client {} was removed", which.id), &json!({ "client_id": which.id }))?)
             }
             Self::List => {
+                auth::client::begin_list(ctx);
                 let clients = auth::client::list(ctx).await?;
                 let rows: Vec<_> = clients
                     .iter()
                     .map(|client| {
                         json!({
-                            "id": client.id,
+                            "client_id": client.id,
                             "name": client.name,
-                            "rights": client.rights.names().collect::<Vec<_>>().join(", "),
+                            "rights": client.rights,
                             "created_at": client.created_at,
                             "rotated_at": client.rotated_at,
                         })
                     })
                     .collect();
-                Ok(out.table(&["id", "name", "rights", "created_at", "rotated_at"], &rows)?)
+                Ok(out.table(&["client_id", "name", "rights", "created_at", "rotated_at"], &rows)?)
             }
+        }
+    }
+}
+
+impl ClientCommand {
+    /// The client that is named.
+    fn which(&self) -> Option<&Which> {
+        match self {
+            Self::Add(Add { which, .. })
+            | Self::SetRights(SetRights { which, .. })
+            | Self::Remove(Remove { which, .. })
+            | Self::Rotate(which) => Some(which),
+            Self::List => None,
         }
     }
 }

@@ -6,10 +6,12 @@ use auth::{OpContext, Services};
 use model::{Actor, Event, Origin};
 use store::Lease;
 
+use super::failure::Code;
 use super::interrupt::Held;
 use super::{Failure, Global};
 use crate::app::audit_setup::{self, JournalOwner};
 use crate::app::bootstrap::{Core, IfMissing, RuntimeDeps};
+use crate::app::file_owner::act_as_owner;
 use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
 use crate::app::logging;
 use crate::config::{Config, LogFilter, Source, environment};
@@ -25,7 +27,8 @@ pub(super) struct CommandContext {
     _held: Held,
 }
 
-/// Loads the configuration of a command. Its log shows warnings and errors, unless the log level is set.
+/// Loads the configuration of a command that uses the database. Its log shows warnings and errors, unless the
+/// log level is set. From now on files are read and made as the user of the data.
 pub(super) fn configure(global: &Global) -> Result<Config, Failure> {
     let mut loaded = global.load()?;
     if *loaded.source("telemetry.log_level") == Source::Default {
@@ -34,6 +37,7 @@ pub(super) fn configure(global: &Global) -> Result<Config, Failure> {
     let config = loaded.config;
     logging::init(&config.telemetry, &RuntimeDeps::system().clock, &global.standard_error)
         .map_err(|why| Failure::failed(why.to_string()))?;
+    act_as_owner(&config)?;
     Ok(config)
 }
 
@@ -87,6 +91,7 @@ impl CommandContext {
         let room = audit_setup::can_write(&self.data_dir, JournalOwner::Command).await;
         room.map_err(|why| {
             Failure::failed(format!("nothing was done, because the audit trail cannot be written: {why}"))
+                .code(Code::Audit)
         })
     }
 

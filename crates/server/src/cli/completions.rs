@@ -6,10 +6,34 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Command};
 use clap_complete::Shell;
 
+use super::failure::Code;
 use super::{Failure, Output, command};
 
 /// Columns of the help texts in the documentation.
 const COLUMNS: usize = 100;
+
+/// The beginning of the page of documentation.
+const ABOUT: &str = r#"# Command line
+
+Generated from the definition of the commands. Exit status: 0 done, 1 failed, 2 the arguments or the
+configuration are wrong, 128 and the number of a signal that ended it. Secrets are read from a prompt, a file
+or standard input, never from an argument.
+
+## Errors
+
+An error is one sentence on standard error. With `--json` it is one line of JSON, the last one there; lines
+before it are the log:
+
+```json
+{"code":"user_unknown","exit_status":1,"message":"there is no user \"anna\""}
+```
+
+`errors` lists several mistakes, of a configuration for example, each with its `message` and, where it has
+one, its `key`. Codes stay as they are; new ones may come.
+
+| `code` | meaning |
+|---|---|
+"#;
 
 #[derive(Args, Debug)]
 pub(super) struct Completions {
@@ -27,6 +51,7 @@ pub(super) struct Man {
 
 impl Completions {
     pub(super) fn run(self, out: &mut Output) -> Result<(), Failure> {
+        refuse_json(out)?;
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command(), "gatewright", &mut script);
         Ok(out.text(&String::from_utf8_lossy(&script))?)
@@ -35,6 +60,7 @@ impl Completions {
 
 impl Man {
     pub(super) fn run(self, out: &mut Output) -> Result<(), Failure> {
+        refuse_json(out)?;
         let mut root = command();
         root.build();
         match self.dir {
@@ -47,6 +73,14 @@ impl Man {
                 write_pages(&root, &dir)
             }
         }
+    }
+}
+
+fn refuse_json(out: &Output) -> Result<(), Failure> {
+    if out.is_json() {
+        Err(Failure::usage("this command prints no JSON: leave `--json` out"))
+    } else {
+        Ok(())
     }
 }
 
@@ -68,11 +102,11 @@ fn write_pages(command: &Command, dir: &Path) -> Result<(), Failure> {
 pub fn markdown() -> String {
     let mut root = command().term_width(COLUMNS);
     root.build();
-    let mut out = String::from(
-        "# Command line\n\nGenerated from the definition of the commands. Exit status: 0 done, 1 failed, 2 \
-         the arguments or the\nconfiguration are wrong. Secrets are read from a prompt, a file or standard \
-         input, never from an argument.\n",
-    );
+    let mut out = ABOUT.to_owned();
+    for (code, meaning) in Code::DOCUMENTED {
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "| `{}` | {meaning} |", code.as_str());
+    }
     section(&root, "gatewright", &mut out);
     out
 }

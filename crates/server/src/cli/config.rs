@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::explain_address::ExplainAddress;
 use super::{Failure, Global, Output};
-use crate::app::start_error::StartError;
-use crate::config::{Config, Loaded, default_toml, environment, secret_file};
+use crate::app::check_files;
+use crate::config::{Config, Loaded, default_toml, environment};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
@@ -31,6 +31,13 @@ pub(super) struct Explain {
 impl ConfigCommand {
     pub(super) fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
         match self {
+            Self::Default if out.is_json() => {
+                let defaults = Config::default();
+                let all = Config::settings().into_iter().map(|setting| {
+                    (setting.key.to_owned(), Value::from(defaults.json(setting.key).unwrap_or_default()))
+                });
+                Ok(out.value(&Value::Object(all.collect()))?)
+            }
             Self::Default => Ok(out.text(&default_toml())?),
             Self::Check => check(global, out),
             Self::ExplainAddress(explain) => explain.run(global, out),
@@ -38,11 +45,9 @@ impl ConfigCommand {
                 let loaded = global.load()?;
                 if out.is_json() {
                     let all = Config::settings().into_iter().map(|setting| {
-                        let value = json!({
-                            "value": loaded.config.shown(setting.key),
-                            "source": loaded.source(setting.key).to_string(),
-                        });
-                        (setting.key.to_owned(), value)
+                        let mut members = loaded.config.json(setting.key).unwrap_or_default();
+                        members.insert("source".to_owned(), loaded.source(setting.key).to_string().into());
+                        (setting.key.to_owned(), Value::Object(members))
                     });
                     return Ok(out.value(&Value::Object(all.collect()))?);
                 }
@@ -67,17 +72,19 @@ fn explain(loaded: &Loaded, key: &str, out: &mut Output) -> Result<(), Failure> 
         return Err(Failure::usage(format!("there is no setting `{key}`; `config print` lists them")));
     };
     if out.is_json() {
-        return Ok(out.value(&json!({
-            "key": key,
-            "about": setting.doc,
-            "value": loaded.config.shown(key),
-            "source": loaded.source(key).to_string(),
-            "default": Config::default().shown(key),
-            "takes": setting.expected,
-            "example": setting.example,
-            "environment": setting.variable(),
-            "reload": setting.reload,
-        }))?);
+        let default = Config::default().json(key).and_then(|mut members| members.remove("value"));
+        let mut members = loaded.config.json(key).unwrap_or_default();
+        members.extend([
+            ("key".to_owned(), json!(key)),
+            ("about".to_owned(), json!(setting.doc)),
+            ("source".to_owned(), json!(loaded.source(key).to_string())),
+            ("default".to_owned(), json!(default)),
+            ("takes".to_owned(), json!(setting.expected)),
+            ("example".to_owned(), json!(setting.example)),
+            ("environment".to_owned(), json!(setting.variable())),
+            ("reload".to_owned(), json!(setting.reload)),
+        ]);
+        return Ok(out.value(&Value::Object(members))?);
     }
     Ok(out.text(&text)?)
 }
@@ -88,12 +95,12 @@ fn check(global: &Global, out: &mut Output) -> Result<(), Failure> {
         Err(errors) => {
             let all: Vec<_> = errors.all().iter().map(ToString::to_string).collect();
             out.value(&json!({ "ok": false, "errors": all }))?;
-            return Err(if out.is_json() { Failure::usage("") } else { Failure::configuration(errors) });
+            return Err(Failure::configuration(errors));
         }
     };
-    if let Err(error) = files(&loaded.config) {
+    if let Err(error) = check_files(&loaded.config) {
         out.value(&json!({ "ok": false, "errors": [error.to_string()] }))?;
-        return Err(if out.is_json() { Failure::usage("") } else { error.into() });
+        return Err(error.into());
     }
     out.value(&json!({ "ok": true, "warnings": loaded.warnings }))?;
     for warning in &loaded.warnings {
@@ -101,14 +108,4 @@ fn check(global: &Global, out: &mut Output) -> Result<(), Failure> {
     }
     let from = loaded.file.as_ref().map_or_else(String::new, |file| format!(" ({})", file.display()));
     Ok(out.line(&format!("the configuration{from} is good"))?)
-}
-
-/// Reads the files that settings name, as `serve` does.
-fn files(config: &Config) -> Result<(), StartError> {
-    config.auth(&config.server.public_url())?;
-    config.tokens.shared_secret()?;
-    if let (Some(cert), Some(key)) = (&config.server.tls_cert_file, &config.server.tls_key_file) {
-        listener::Tls::load(cert, key, secret_file::read_key).map_err(StartError::Tls)?;
-    }
-    Ok(())
 }

@@ -4,7 +4,8 @@
 //! A command that records nothing ends at once. From the opening of the audit trail to its closing the first
 //! signal is only noted: the command finishes what it does, or stops between two steps where it looks for the
 //! signal, and signs its end; a second signal ends it at once. Either way the exit status is 128 and the
-//! number of the signal, as shells show it, and a terminal is left as it was.
+//! number of the signal, as shells show it, and a terminal is left as it was. So it is by SIGQUIT, which ends
+//! a command at once, and while SIGTSTP (Ctrl-Z) stops it.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,6 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal as Stop, raise};
+use rustix::process::{Pid, Signal as Number, getpgid, getppid, getsid};
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::Notify;
 
 use super::Failure;
@@ -71,14 +75,44 @@ impl Interrupt {
     fn receive(&self, ready: &Sender<io::Result<()>>) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let mut signals = Signals::except(ignored())?;
+            let ignored = ignored();
+            let mut signals = Signals::except(ignored)?;
+            let mut quit = of_terminal(Number::QUIT, ignored)?;
+            let mut stop = of_terminal(Number::TSTP, ignored)?;
             // The command may have ended meanwhile.
             let _ = ready.send(Ok(()));
             loop {
-                let (_, number) = signals.numbered().await;
-                self.came(BY_SIGNAL.saturating_add(u8::try_from(number).unwrap_or_default()));
+                let number = tokio::select! {
+                    (_, number) = signals.numbered() => number,
+                    () = next_of(&mut quit) => {
+                        drop(self.state().silence.take());
+                        exit(Number::QUIT.as_raw());
+                    }
+                    () = next_of(&mut stop) => {
+                        self.stop();
+                        continue;
+                    }
+                };
+                self.came(status_of(number));
             }
         })
+    }
+
+    /// Stops the process as SIGTSTP does by default, and gives the terminal its echo meanwhile.
+    fn stop(&self) {
+        if !can_be_continued() {
+            return;
+        }
+        let state = self.state();
+        if let Some(silence) = &state.silence {
+            silence.end();
+        }
+        // To this thread, so that it goes on only when the process is continued.
+        let _ = raise(Stop::SIGSTOP);
+        if let Some(silence) = &state.silence {
+            // A terminal that is gone is noticed by the read.
+            let _ = silence.begin();
+        }
     }
 
     fn came(&self, status: u8) {
@@ -181,6 +215,49 @@ impl Drop for Held {
 impl Drop for Silenced {
     fn drop(&mut self) {
         drop(self.0.state().silence.take());
+    }
+}
+
+fn status_of(number: i32) -> u8 {
+    BY_SIGNAL.saturating_add(u8::try_from(number).unwrap_or_default())
+}
+
+fn exit(number: i32) -> ! {
+    std::process::exit(i32::from(status_of(number)))
+}
+
+/// A signal that a terminal sends, unless it was ignored at the start.
+fn of_terminal(number: Number, ignored: u64) -> io::Result<Option<unix::Signal>> {
+    let bit = u32::try_from(number.as_raw()).unwrap_or(0).saturating_sub(1);
+    if ignored.checked_shr(bit).unwrap_or(0) & 1 == 1 {
+        return Ok(None);
+    }
+    unix::signal(SignalKind::from_raw(number.as_raw())).map(Some)
+}
+
+/// Whether a shell can continue this process: one in its session, above its process group. Without it the
+/// system ignores SIGTSTP (POSIX: an orphaned process group), as in a container that is one command.
+fn can_be_continued() -> bool {
+    let (Ok(group), Ok(session)) = (getpgid(None), getsid(None)) else { return false };
+    let mut above = getppid();
+    while let Some(pid) = above {
+        if getsid(Some(pid)) != Ok(session) {
+            return false;
+        }
+        if getpgid(Some(pid)) != Ok(group) {
+            return true;
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        above = parent.and_then(|parent| Pid::from_raw(parent.trim().parse().ok()?));
+    }
+    false
+}
+
+async fn next_of(signal: &mut Option<unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -4,13 +4,16 @@ use auth::OpContext;
 use auth::password::pepper;
 use auth::signing_keys::{Resealed, Scheduled};
 use clap::{Args, Subcommand};
+use model::Event;
 use protocol::sealed::keyring::LineState;
 use serde_json::json;
 
 use super::command_context::{CommandContext, configure};
+use super::looking::Looking;
 use super::secret::confirm;
 use super::{Failure, Global, Output};
 use crate::app::bootstrap::{IfMissing, RuntimeDeps};
+use crate::app::file_owner::make_for_owner;
 use crate::app::master_key;
 
 #[derive(Debug, Subcommand)]
@@ -21,8 +24,6 @@ pub(super) enum KeysCommand {
     /// node needs the same file. Keep a copy of it, apart from the backups of the database.
     Init,
     /// Lists the keys that sign tokens, the peppers, or the master keys
-    ///
-    /// The lists name no person, so that listing is no event.
     List(List),
     /// Publishes a new key, which signs once no cached key set lacks it
     ///
@@ -77,21 +78,24 @@ impl KeysCommand {
     pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
         let config = configure(global)?;
         if matches!(self, Self::Init) {
-            let keyring = master_key::create(&config.master_key_file, &RuntimeDeps::system().rng)?;
-            let (id, file) = (keyring.first_key_id(), config.master_key_file.display().to_string());
+            let (file, rng) = (&config.master_key_file, RuntimeDeps::system().rng);
+            let keyring = make_for_owner(&config, file, || master_key::create(file, &rng))?;
+            let (id, file) = (keyring.first_key_id(), file.display().to_string());
             let text =
                 format!("the master key {id} was created in {file}; keep a copy of it in a safe place");
             return Ok(out.tell(&text, &json!({ "master_key_id": id, "file": file }))?);
         }
 
-        if let Self::Rotate(Rotate { compromised: true, yes, .. }) = &self {
+        if let Self::Rotate(Rotate { compromised: true, yes: false, .. }) = &self {
+            drop(Looking::before_prompt(&config).await?);
             let breaks = "Every access token issued so far will be refused, and clients that cache the key \
                           set refuse new ones for up to five minutes.";
-            confirm(&global.interrupt, *yes, breaks)?;
+            confirm(&global.interrupt, breaks)?;
         }
         let command = CommandContext::open(global, config, IfMissing::Fail).await?;
-        if !matches!(self, Self::List(_)) {
-            command.ensure_auditable().await?;
+        match self {
+            Self::List(_) => command.note(Event::KeysListed {}),
+            Self::Init | Self::Rotate(_) | Self::Reseal => command.ensure_auditable().await?,
         }
 
         let mut lease = command.lease();
@@ -106,7 +110,7 @@ impl KeysCommand {
                     .iter()
                     .map(|key| {
                         json!({
-                            "id": key.id,
+                            "key_id": key.id,
                             "algorithm": key.algorithm,
                             "state": key.state.as_str(),
                             "created_at": key.created_at,
@@ -115,7 +119,7 @@ impl KeysCommand {
                         })
                     })
                     .collect();
-                let columns = ["id", "algorithm", "state", "created_at", "changed_at", "signs_at"];
+                let columns = ["key_id", "algorithm", "state", "created_at", "changed_at", "signs_at"];
                 Ok(out.table(&columns, &rows)?)
             }
             Self::Rotate(Rotate { pepper: true, .. }) => {
@@ -124,7 +128,7 @@ impl KeysCommand {
                     "pepper {version} seals new hashes from now on; stored hashes are sealed again in the \
                      background"
                 );
-                Ok(out.tell(&text, &json!({ "pepper": version }))?)
+                Ok(out.tell(&text, &json!({ "pepper_version": version }))?)
             }
             Self::Rotate(rotate) => rotate.run(ctx, out).await,
             Self::Reseal => {
@@ -160,7 +164,7 @@ impl Rotate {
             let text = format!("{key} is published and signs from {signs_at} on, when a server runs");
             (key, signs_at, text)
         };
-        let value = json!({ "key": key, "signs_at": signs_at, "compromised": self.compromised });
+        let value = json!({ "key_id": key, "signs_at": signs_at, "compromised": self.compromised });
         Ok(out.tell(&text, &value)?)
     }
 }
@@ -170,7 +174,7 @@ async fn master_keys(ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Fa
     let row = |line: &auth::master_keys::Line| {
         let needs = &line.needs;
         json!({
-            "id": line.id,
+            "master_key_id": line.id,
             "state": line.state.map_or("not in the file", LineState::as_str),
             "first_seen": line.first_seen,
             "resealed_at": line.resealed_at,
@@ -183,19 +187,22 @@ async fn master_keys(ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Fa
         })
     };
     let rows: Vec<_> = auth::master_keys::list(ctx).await?.iter().map(row).collect();
-    Ok(out.table(&["id", "state", "first_seen", "resealed_at", "checkpoint_key", "needed_by"], &rows)?)
+    Ok(out.table(
+        &["master_key_id", "state", "first_seen", "resealed_at", "checkpoint_key", "needed_by"],
+        &rows,
+    )?)
 }
 
 /// Lists the versions of the pepper.
 async fn peppers(ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
     let row = |row: &store::queries::pepper::Pepper| {
         json!({
-            "version": row.version,
+            "pepper_version": row.version,
             "state": if row.is_active { "active" } else { "retiring" },
             "created_at": row.created_at,
             "changed_at": row.changed_at,
         })
     };
     let rows: Vec<_> = pepper::list(ctx).await?.iter().map(row).collect();
-    Ok(out.table(&["version", "state", "created_at", "changed_at"], &rows)?)
+    Ok(out.table(&["pepper_version", "state", "created_at", "changed_at"], &rows)?)
 }

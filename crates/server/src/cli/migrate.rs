@@ -25,9 +25,8 @@ impl Migrate {
         let steps = if self.dry_run {
             store::pending(&settings, &spawner).await?
         } else {
-            if config.database.url.is_embedded() {
-                data_dir(&config.data_dir)?;
-            }
+            let embedded = config.database.url.is_embedded();
+            let _folder = embedded.then(|| data_dir(&config.data_dir)).transpose()?;
             store::migrate(&settings, RuntimeDeps::system().clock.now(), &spawner).await?
         };
         let names: Vec<_> = steps.iter().map(|step| step.name).collect();

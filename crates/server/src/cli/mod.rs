@@ -9,6 +9,7 @@ mod explain_address;
 mod failure;
 mod interrupt;
 mod keys;
+mod looking;
 mod migrate;
 mod output;
 mod passwords;
@@ -17,6 +18,7 @@ mod progress;
 mod recover;
 mod secret;
 mod serve;
+mod time_arg;
 mod user;
 
 use std::ffi::OsString;
@@ -59,7 +61,7 @@ struct GlobalOptions {
     /// The data directory, same as `--set data_dir=DIR`
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Prints JSON, for programs
+    /// Prints JSON, for programs; an error is one line of JSON on standard error, with a `code`
     #[arg(long, global = true)]
     json: bool,
 }
@@ -138,8 +140,15 @@ pub use completions::markdown;
 /// Runs the command line; the first argument is the program's name. Exit status: 0 done, 1 failed, 2 the
 /// arguments or the configuration are wrong.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let json = args.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
+        Err(error) if json && error.use_stderr() => {
+            let text = error.render().to_string();
+            return Failure::usage(text.trim_end().trim_start_matches("error: "))
+                .tell(json, std::io::stderr());
+        }
         Err(error) => {
             // A failure to print has no other place to be reported.
             let _ = error.print();
@@ -153,7 +162,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(writer) => writer,
         Err(why) => {
             let text = format!("no thread can be started: {why}");
-            return Failure::failed(text).tell(std::io::stderr());
+            return Failure::failed(text).tell(json, std::io::stderr());
         }
     };
 
@@ -171,7 +180,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(why) => Err(Failure::failed(format!("the runtime cannot be started: {why}"))),
     };
 
-    let status = ended.map_or_else(|failure| failure.tell(&mut standard_error), |()| ExitCode::SUCCESS);
+    let status = ended.map_or_else(|failure| failure.tell(json, &mut standard_error), |()| ExitCode::SUCCESS);
     standard_error.finish(LAST_LINES);
     status
 }

@@ -104,6 +104,7 @@ fn cell(value: &Value) -> String {
     match value {
         Value::Null => none(),
         Value::String(text) => printable(text),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
         other => printable(&other.to_string()),
     }
 }

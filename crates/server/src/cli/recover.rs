@@ -17,9 +17,11 @@ use store::audit_db;
 use uuid::Uuid;
 
 use super::command_context::{CommandContext, configure};
+use super::looking::Looking;
 use super::{Failure, Global, Output};
 use crate::app::audit_setup::{JournalOwner, audit_dir};
 use crate::app::bootstrap::IfMissing;
+use crate::app::file_owner::as_operator;
 
 /// How far the clock may be behind the newest time in the database and the journals.
 const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
@@ -58,8 +60,8 @@ pub(super) struct Recover {
 impl Recover {
     pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
         let config = configure(global)?;
-        let places = self.places(&config.data_dir)?;
-        let _locks = stop_servers(&places)?;
+        let places = as_operator(|| self.places(&config.data_dir))?;
+        let _locks = as_operator(|| stop_servers(&places))?;
         let known = known_journals(&config).await?;
         let command = CommandContext::open(global, config, IfMissing::Fail).await?;
         if !self.plan {
@@ -73,7 +75,7 @@ impl Recover {
         // The database has all that happened until then.
         let state = auth::clock_watch::heads(ctx).await?.clock;
         ctx.lease.park();
-        let read = audit::blocking(move || read_all(&places, realm.uuid)).await??;
+        let read = audit::blocking(move || as_operator(|| read_all(&places, realm.uuid))).await??;
         let newest = read.iter().filter_map(|one| one.last).max().max(state);
         let is_behind = newest.is_some_and(|newest| ctx.now.plus(CLOCKS_DIFFER) < newest);
         if !self.clock_is_right && (is_behind || !ctx.services.clock_watch.is_believed()) {
@@ -135,7 +137,7 @@ fn stop_servers(places: &[PathBuf]) -> Result<Vec<File>, Failure> {
 
 /// The journals that the database knows.
 async fn known_journals(config: &crate::config::Config) -> Result<Vec<audit_db::Journal>, Failure> {
-    let trail = super::audit::Trail::open(config).await?;
+    let trail = Looking::begin(config).await?;
     Ok(trail.audit.journals().await?)
 }
 

@@ -11,7 +11,9 @@ use model::Secret;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::Failure;
+use super::failure::Code;
 use super::interrupt::Interrupt;
+use crate::app::file_owner::as_operator;
 
 /// Longest input that is read, in bytes; no password is longer.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -25,6 +27,11 @@ pub(super) struct PasswordArgs {
 }
 
 impl PasswordArgs {
+    /// Whether it will be asked for.
+    pub(super) fn is_asked(&self) -> bool {
+        self.password_file.is_none()
+    }
+
     /// The new password of `user`; a typed one is asked for twice.
     pub(super) fn read(&self, interrupt: &Interrupt, user: &str) -> Result<Secret<String>, Failure> {
         if let Some(path) = &self.password_file {
@@ -77,23 +84,24 @@ pub(super) fn secret_of(interrupt: &Interrupt, path: &Path) -> Result<Secret<Str
             return first_line(io::stdin().lock(), "standard input");
         }
         let name = path.display().to_string();
-        let file = File::open(path).map_err(|why| unreadable(&name, &why))?;
+        let file = as_operator(|| File::open(path)).map_err(|why| unreadable(&name, &why))?;
         first_line(BufReader::new(file), &name)
     })
 }
 
-/// Asks for confirmation, unless `--yes` was given.
-pub(super) fn confirm(interrupt: &Interrupt, yes: bool, question: &str) -> Result<(), Failure> {
-    if yes {
-        return Ok(());
-    }
+/// Asks for confirmation.
+pub(super) fn confirm(interrupt: &Interrupt, question: &str) -> Result<(), Failure> {
     let mut terminal = Terminal::open(interrupt, "give --yes to confirm")?;
     let answer = terminal.ask(&format!("{question} Type `yes` to continue: "))?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::failed("nothing was changed")) }
+    if answer.trim() == "yes" {
+        Ok(())
+    } else {
+        Err(Failure::failed("nothing was changed").code(Code::NotConfirmed))
+    }
 }
 
 fn unreadable(name: &str, why: &io::Error) -> Failure {
-    Failure::failed(format!("{name} cannot be read: {why}"))
+    Failure::unreadable(name, why)
 }
 
 fn first_line(from: impl io::BufRead, name: &str) -> Result<Secret<String>, Failure> {
@@ -166,19 +174,33 @@ impl Silence {
     pub(super) fn on(terminal: &File) -> io::Result<Self> {
         let terminal = terminal.try_clone()?;
         let before = tcgetattr(&terminal)?;
-        let mut silent = before.clone();
+        let silence = Self { terminal, before };
+        silence.begin()?;
+        Ok(silence)
+    }
+
+    /// Turns the echo off, at first and after the process was stopped.
+    ///
+    /// # Errors
+    /// That of the terminal.
+    pub(super) fn begin(&self) -> io::Result<()> {
+        let mut silent = self.before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
         // The newline is still echoed, so that the next output starts on its own line.
         silent.local_modes.insert(LocalModes::ECHONL);
-        tcsetattr(&terminal, OptionalActions::Drain, &silent)?;
-        Ok(Self { terminal, before })
+        Ok(tcsetattr(&self.terminal, OptionalActions::Drain, &silent)?)
+    }
+
+    /// Leaves the terminal as it was.
+    pub(super) fn end(&self) {
+        // A failure to restore the terminal has no other place to be reported.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
     }
 }
 
 impl Drop for Silence {
     fn drop(&mut self) {
-        // A failure to restore the terminal has no other place to be reported.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
+        self.end();
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Failure, Global, GlobalOptions, Output};
 use crate::app::App;
 use crate::app::bootstrap::RuntimeDeps;
+use crate::app::file_owner::refuse_data_of_others;
 use crate::app::lifecycle::{Cause, Deadlines, Lifecycle, Signal, Signals};
 use crate::app::listeners::{Bound, BoundListeners, bound};
 use crate::app::logging;
@@ -33,6 +34,7 @@ pub(super) async fn run(global: &Global) -> Result<(), Failure> {
     let signals = Signals::system();
     let mut signals =
         signals.map_err(|why| Failure::failed(format!("the signal handlers cannot be installed: {why}")))?;
+    refuse_data_of_others(&config)?;
     let ports = BoundListeners::bind(&config)?;
     let lifecycle = Lifecycle::new(Deadlines::after(config.server.shutdown_delay));
     let tasks = lifecycle.tasks();

@@ -65,10 +65,15 @@ pub struct LoadArgs {
     pub set: Vec<(String, String)>,
 }
 
-/// The environment of the process: the only place that reads it. Variables that are not UTF-8 are left out.
+/// The environment of the process: the only place that reads it. Variables that are not UTF-8 are left out,
+/// but those of settings, which are refused as they are.
 pub fn environment() -> Vec<(String, String)> {
     let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
+        let name = name.into_string().ok()?;
+        let is_setting = name.starts_with(PREFIX) || SEEDS.iter().any(|(seed, _)| *seed == name);
+        let lossy = |value: std::ffi::OsString| is_setting.then(|| value.to_string_lossy().into_owned());
+        let value = value.into_string().map_or_else(lossy, Some)?;
+        Some((name, value))
     };
     std::env::vars_os().filter_map(utf8).collect()
 }
@@ -101,7 +106,14 @@ impl Layers {
         let path = args.config.clone().unwrap_or_else(|| args.directory.join(FILE_NAME));
         match std::fs::read_to_string(&path) {
             Ok(text) => self.add_toml(&path, &text),
-            Err(why) if why.kind() == ErrorKind::NotFound && args.config.is_none() => return None,
+            // A link that leads nowhere is there.
+            Err(why)
+                if why.kind() == ErrorKind::NotFound
+                    && args.config.is_none()
+                    && path.symlink_metadata().is_err_and(|why| why.kind() == ErrorKind::NotFound) =>
+            {
+                return None;
+            }
             Err(why) => {
                 let problem = format!("the file cannot be read: {why}");
                 self.errors.push(ConfigError::new("", Source::File(path.clone(), 0), problem));
@@ -125,6 +137,13 @@ impl Layers {
     /// Adds the environment: names from before Gatewright first, so that its own names override them.
     pub(crate) fn add_environment(&mut self, env: impl IntoIterator<Item = (String, String)>) {
         let env = env.into_iter().collect::<BTreeMap<_, _>>();
+        for name in env.iter().filter_map(|(name, value)| value.contains('\u{fffd}').then_some(name)) {
+            if name.starts_with(PREFIX) || SEEDS.iter().any(|(seed, _)| seed == name) {
+                let source = Source::Environment(name.clone());
+                self.errors.push(ConfigError::new("", source, "the value is not UTF-8"));
+            }
+        }
+
         for (name, key) in SEEDS {
             // Compose files pass an unset variable as an empty one.
             let Some(value) = env.get(name).filter(|value| !value.is_empty()) else { continue };
@@ -133,6 +152,7 @@ impl Layers {
             }
             self.put(key, RawValue::Text(value.clone()), Source::Environment(name.to_owned()));
         }
+
         for (name, value) in env {
             let Some(rest) = name.strip_prefix(PREFIX) else { continue };
             let key = rest.replacen("__", ".", 1).to_ascii_lowercase();

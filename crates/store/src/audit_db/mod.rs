@@ -134,13 +134,15 @@ pub struct Filter {
     pub user: Option<UserUuid>,
     /// Only events of this kind.
     pub kind: Option<String>,
+    /// Not those of this kind.
+    pub without: Option<&'static str>,
 }
 
 impl Default for Filter {
     /// Selects every event.
     fn default() -> Self {
         let (from, to) = (Now::from_micros(i64::MIN), Now::from_micros(i64::MAX));
-        Self { from, to, user: None, kind: None }
+        Self { from, to, user: None, kind: None, without: None }
     }
 }
 

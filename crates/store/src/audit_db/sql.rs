@@ -30,38 +30,41 @@ macro_rules! statements {
 statements! {
     PAGE = events!(
         "audit.page",
-        "(at, journal, sequence) > ($1, $2, $3) AND at < $4 ORDER BY at, journal, sequence LIMIT $5"
+        "(at, journal, sequence) > ($1, $2, $3) AND at < $4 AND kind <> $6 \
+         ORDER BY at, journal, sequence LIMIT $5"
     );
     PAGE_OF_USER = events!(
         "audit.page_of_user",
-        "user_uuid = $6 AND (at, journal, sequence) > ($1, $2, $3) AND at >= $1 AND at < $4 \
+        "user_uuid = $7 AND (at, journal, sequence) > ($1, $2, $3) AND at >= $1 AND at < $4 AND kind <> $6 \
          ORDER BY at, journal, sequence LIMIT $5"
     );
     PAGE_OF_KIND = events!(
         "audit.page_of_kind",
-        "kind = $6 AND (at, journal, sequence) > ($1, $2, $3) AND at >= $1 AND at < $4 \
+        "kind = $7 AND (at, journal, sequence) > ($1, $2, $3) AND at >= $1 AND at < $4 AND kind <> $6 \
          ORDER BY at, journal, sequence LIMIT $5"
     );
     PAGE_OF_BOTH = events!(
         "audit.page_of_both",
-        "user_uuid = $6 AND kind = $7 AND (at, journal, sequence) > ($1, $2, $3) AND at >= $1 AND at < $4 \
-         ORDER BY at, journal, sequence LIMIT $5"
+        "user_uuid = $7 AND kind = $8 AND (at, journal, sequence) > ($1, $2, $3) AND at >= $1 AND at < $4 \
+         AND kind <> $6 ORDER BY at, journal, sequence LIMIT $5"
     );
     LATEST = events!(
         "audit.latest",
-        "at >= $1 AND at < $2 ORDER BY at DESC, journal DESC, sequence DESC LIMIT $3"
+        "at >= $1 AND at < $2 AND kind <> $4 ORDER BY at DESC, journal DESC, sequence DESC LIMIT $3"
     );
     LATEST_OF_USER = events!(
         "audit.latest_of_user",
-        "user_uuid = $4 AND at >= $1 AND at < $2 ORDER BY at DESC, journal DESC, sequence DESC LIMIT $3"
+        "user_uuid = $5 AND at >= $1 AND at < $2 AND kind <> $4 \
+         ORDER BY at DESC, journal DESC, sequence DESC LIMIT $3"
     );
     LATEST_OF_KIND = events!(
         "audit.latest_of_kind",
-        "kind = $4 AND at >= $1 AND at < $2 ORDER BY at DESC, journal DESC, sequence DESC LIMIT $3"
+        "kind = $5 AND at >= $1 AND at < $2 AND kind <> $4 \
+         ORDER BY at DESC, journal DESC, sequence DESC LIMIT $3"
     );
     LATEST_OF_BOTH = events!(
         "audit.latest_of_both",
-        "user_uuid = $4 AND kind = $5 AND at >= $1 AND at < $2 \
+        "user_uuid = $5 AND kind = $6 AND at >= $1 AND at < $2 AND kind <> $4 \
          ORDER BY at DESC, journal DESC, sequence DESC LIMIT $3"
     );
     CHAIN = events!(
@@ -154,10 +157,12 @@ pub(super) fn latest(filter: &Filter, limit: i64) -> RawCall {
     call(stmt, params)
 }
 
-/// The values that the filter compares with: user, then kind.
+/// The values that the filter compares with: the kind that is left out, where there is none a word that is no
+/// kind, then user, then kind.
 fn chosen(filter: &Filter) -> impl Iterator<Item = Value> {
+    let without = Value::from(filter.without.unwrap_or_default());
     let kind = filter.kind.as_deref().map(Value::from);
-    filter.user.map(Value::from).into_iter().chain(kind)
+    std::iter::once(without).chain(filter.user.map(Value::from)).chain(kind)
 }
 
 pub(super) fn chain(journal: [u8; 16], after: (i64, Now), limit: i64) -> RawCall {

@@ -57,6 +57,18 @@ statements! {
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
          FROM gw.users u WHERE u.id > $1 ORDER BY u.id LIMIT $2",
     );
+    LIST = Stmt::new(
+        "user.list",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
+         FROM gw.users u WHERE u.id > $1 \
+         AND (u.state = $3 OR ($3 = '' AND u.state <> 'erased') OR $3 = 'any') \
+         AND (u.role = $4 OR $4 = '') AND u.created_at >= $5 AND u.created_at < $6 \
+         AND ($7 = '' OR u.email_key LIKE $7 ESCAPE '!' OR u.username_key LIKE $7 ESCAPE '!') \
+         AND (NOT $8 OR NOT EXISTS (SELECT 1 FROM gw.credentials c \
+         WHERE c.user_id = u.id AND c.kind = 'password')) \
+         AND (NOT $9 OR u.email_verified_at IS NULL) ORDER BY u.id LIMIT $2",
+    )
+    .scanning("an operator searches, page by page");
     SET_PROFILE = Stmt::new(
         "user.set_profile",
         "UPDATE gw.users AS u SET username = $3, username_key = $4, profile = $5, updated_at = $6 \
@@ -240,6 +252,83 @@ pub fn find_by_username(username: &Username) -> Call<User> {
 /// Reads at most `limit` users with ids after `after`, by id.
 pub fn page(after: UserId, limit: i64) -> Call<User> {
     Call::new(&PAGE, [after.into(), limit.into()], |mut row| User::read(&mut row))
+}
+
+/// Which users are listed.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Only those in this state; otherwise all but erased ones.
+    pub state: Option<State>,
+    /// Erased ones too.
+    pub with_erased: bool,
+    /// Only those with this role.
+    pub role: Option<String>,
+    /// Only those who registered at this time or later.
+    pub created_from: Now,
+    /// Only those who registered before.
+    pub created_before: Now,
+    /// Only those whose email or username has this text, in any case.
+    pub search: Option<String>,
+    /// Only those without a password.
+    pub without_password: bool,
+    /// Only those whose email is not verified.
+    pub unverified: bool,
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self {
+            state: None,
+            with_erased: false,
+            role: None,
+            created_from: Now::from_micros(i64::MIN),
+            created_before: Now::from_micros(i64::MAX),
+            search: None,
+            without_password: false,
+            unverified: false,
+        }
+    }
+}
+
+impl Listed {
+    /// Every user, erased ones too.
+    pub fn all() -> Self {
+        Self { with_erased: true, ..Self::default() }
+    }
+}
+
+/// Reads at most `limit` of the listed users with ids after `after`, by id.
+pub fn list(listed: &Listed, after: UserId, limit: i64) -> Call<User> {
+    let state = match listed.state {
+        Some(state) => state.as_str(),
+        None if listed.with_erased => "any",
+        None => "",
+    };
+    let search = listed.search.as_deref().map(pattern).unwrap_or_default();
+    let params: [Value; 9] = [
+        after.into(),
+        limit.into(),
+        state.into(),
+        listed.role.as_deref().unwrap_or_default().into(),
+        listed.created_from.into(),
+        listed.created_before.into(),
+        search.as_str().into(),
+        listed.without_password.into(),
+        listed.unverified.into(),
+    ];
+    Call::new(&LIST, params, |mut row| User::read(&mut row))
+}
+
+/// What LIKE compares with a key that contains `text`.
+fn pattern(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in text.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern + "%"
 }
 
 /// Sets an active user's username and attributes if they are still those of `old`. No row when they have

@@ -12,13 +12,22 @@ use crate::migrate::{Applied, Step, TABLE, pending};
 
 /// Applies the pending migrations; with `apply` false it only returns them.
 pub(crate) fn migrate(path: &Path, now: Now, apply: bool) -> Result<Vec<Step>, Error> {
-    if !path.exists() {
+    // What may not be looked at is not absent.
+    let is_there = path.try_exists().map_err(|error| unavailable(path, &error))?;
+    if !is_there {
         if !apply {
             return Ok(pending(&[])?.iter().map(|step| step.step()).collect());
         }
         create(path)?;
     }
+    let migrated = migrate_file(path, now, apply);
+    if migrated.is_err() && !is_there {
+        remove_unused(path);
+    }
+    migrated
+}
 
+fn migrate_file(path: &Path, now: Now, apply: bool) -> Result<Vec<Step>, Error> {
     let connection = Connection::bare(path)?;
     let known = refuse_foreign_file(&connection, path)?;
     if !apply {
@@ -51,8 +60,46 @@ pub(crate) fn create(path: &Path) -> Result<(), Error> {
     match options.open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(Error::Unavailable(format!("{}: {error}", path.display()))),
+        Err(error) => Err(unavailable(path, &error)),
     }
+}
+
+fn unavailable(path: &Path, error: &std::io::Error) -> Error {
+    Error::Unavailable(format!("{}: {error}", path.display()))
+}
+
+/// Removes a file that was made for a realm which never began, and its trail; returns whether it did.
+pub(crate) fn remove_unused(path: &Path) -> bool {
+    let Ok(connection) = Connection::bare(path) else { return false };
+    // No other process writes until the file is gone.
+    let is_unused = connection.execute("BEGIN IMMEDIATE").and_then(|()| realms(&connection));
+    if !is_unused.is_ok_and(|realms| realms == 0) {
+        return false;
+    }
+    let is_removed = std::fs::remove_file(path).is_ok();
+    drop(connection);
+    let trail = crate::audit_db::trail_path(path);
+    let beside = |file: &Path, end: &str| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(end);
+        name
+    };
+    for file in [path, trail.as_path()] {
+        for end in ["-wal", "-shm"] {
+            // It may not be there.
+            let _ = std::fs::remove_file(beside(file, end));
+        }
+    }
+    let _ = std::fs::remove_file(trail);
+    is_removed
+}
+
+fn realms(connection: &Connection) -> Result<i64, Error> {
+    if tables(connection, Some("realm"))? == 0 {
+        return Ok(0);
+    }
+    let count = connection.inner.query_row("SELECT count(*) FROM realm", [], |row| row.get(0));
+    count.map_err(|error| sort(&error))
 }
 
 fn tables(connection: &Connection, name: Option<&str>) -> Result<i64, Error> {

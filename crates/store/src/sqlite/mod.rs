@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 pub(crate) use connection::{Connection, sort};
-pub(crate) use migrate::{create, migrate};
+pub(crate) use migrate::{create, migrate, remove_unused};
 pub(crate) use opened_file::OpenedFile;
 pub(crate) use texts::Text;
 use texts::Texts;

@@ -6,6 +6,7 @@ use auth::account::Candidate;
 use fixtures::{Engine, Log, Options, TestApp, on_both};
 use http::Method;
 use serde_json::{Map, Value, json};
+use store::queries::user::Listed;
 
 use super::introspect::{client, introspect};
 use crate::api_calls::{
@@ -88,7 +89,9 @@ async fn an_erased_account_leaves_a_tombstone(app: &TestApp) {
     let again = register(app, "alice").await;
     assert_eq!(again["id"], 2, "an id is never reused");
 
-    let rows = app.operate(async |ctx| auth::account::page(ctx, model::UserId(0), 10).await.unwrap()).await;
+    let rows = app
+        .operate(async |ctx| auth::account::list(ctx, &Listed::all(), model::UserId(0), 10).await.unwrap())
+        .await;
     assert_eq!(
         (rows[0].email.as_deref(), rows[0].username.as_deref(), rows[0].profile.as_str()),
         (None, None, "{}")

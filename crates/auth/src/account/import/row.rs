@@ -232,7 +232,7 @@ impl Members {
         let ignored =
             ignored.map(|name| format!("profile.{}", name.chars().take(64).collect::<String>())).collect();
         let mut errors = Vec::new();
-        let profile = parse_profile(ctx, Profile::default(), kept, &mut errors);
+        let profile = parse_profile(&ctx.services.settings, Profile::default(), kept, &mut errors);
         self.errors.extend(errors.iter().map(ToString::to_string));
         (profile.unwrap_or_default(), ignored)
     }

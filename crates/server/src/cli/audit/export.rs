@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use audit::details::DetailReader;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -13,10 +12,12 @@ use journal::{Hash, JournalId};
 use serde_json::{Map, Value, json};
 use store::audit_db::{Cursor, Record};
 
+use super::super::looking::Looking;
 use super::super::progress::Progress;
 use super::super::user::rows::{Format, table_row};
 use super::tail::short_actor;
-use super::{Failure, Global, Output, PAGE, Trail, Which};
+use super::{Failure, Global, Output, PAGE, Selected, Which};
+use crate::app::file_owner::as_operator;
 use crate::config::Config;
 
 /// Columns of a table; `event` is the whole event as JSON.
@@ -37,8 +38,8 @@ pub(in crate::cli) struct Export {
     /// Adds what proves each record: its exact time and payload (Base64), and the hash of the chain
     ///
     /// The hash of a record is SHA-256 over the previous hash, its sequence, time, kind and payload. With
-    /// every record of a journal, the chain can be verified without this server; with `--user` or `--kind`
-    /// records are missing.
+    /// every record of a journal, checkpoints included, the chain can be verified without this server; with
+    /// `--user` or `--kind` records are missing.
     #[arg(long)]
     proof: bool,
 }
@@ -51,19 +52,21 @@ impl Export {
             Failure::usage("the file's name does not show the format: give --format jsonl or csv")
         })?;
 
-        let trail = Trail::open(given.1).await?;
-        let mut details = self.which.open_details(given, &trail, false).await?;
+        let trail = Looking::begin(given.1).await?;
+        // A chain has no gaps.
+        let checkpoints = self.which.checkpoints || self.proof;
+        let which = Which { checkpoints, ..self.which.clone() };
+        let mut selected = which.open(given, &trail, false).await?;
         if to_output {
             let mut to = BufWriter::new(io::stdout().lock());
-            self.write(&trail, &mut details, format, &mut to, Failure::from).await?;
+            self.write(&trail, &mut selected, format, &mut to, Failure::from).await?;
             return Ok(());
         }
 
-        let unwritable =
-            |why: io::Error| Failure::failed(format!("{} cannot be written: {why}", self.out.display()));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.out);
-        let mut to = BufWriter::new(file.map_err(unwritable)?);
-        match self.write(&trail, &mut details, format, &mut to, unwritable).await {
+        let unwritable = |why: io::Error| Failure::unwritable(&self.out, &why);
+        let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.out);
+        let mut to = BufWriter::new(as_operator(create).map_err(unwritable)?);
+        match self.write(&trail, &mut selected, format, &mut to, unwritable).await {
             Ok(events) => {
                 to.get_ref().sync_all().map_err(unwritable)?;
                 let file = self.out.display().to_string();
@@ -72,7 +75,7 @@ impl Export {
             }
             Err(why) => {
                 // Removes the partial export. An error here is ignored: the write error is reported.
-                let _ = std::fs::remove_file(&self.out);
+                let _ = as_operator(|| std::fs::remove_file(&self.out));
                 Err(why)
             }
         }
@@ -81,8 +84,8 @@ impl Export {
     /// Writes every event; returns their count.
     async fn write(
         &self,
-        trail: &Trail,
-        details: &mut DetailReader,
+        trail: &Looking,
+        Selected { filter, details }: &mut Selected,
         format: Format,
         to: &mut impl Write,
         failed: impl Fn(io::Error) -> Failure,
@@ -94,11 +97,10 @@ impl Export {
         }
 
         let progress = Progress::begin(None);
-        let filter = self.which.filter();
         let (mut after, mut events) = (Cursor::before(filter.from), 0);
 
         loop {
-            let page = trail.audit.page(&filter, after, PAGE).await?;
+            let page = trail.audit.page(filter, after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.cursor();
             for record in &page {

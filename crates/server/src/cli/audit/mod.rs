@@ -3,31 +3,30 @@
 mod details;
 mod export;
 mod tail;
-mod time_arg;
 mod verify;
 
-use std::sync::Arc;
-
 use audit::details::DetailReader;
+use audit::{CHECKPOINT, SET_ASIDE};
 use clap::{Args, Subcommand};
-use model::{Clock, Event, Now, Origin, UserUuid};
-use protocol::sealed::checkpoint::Succession;
-use runtime::{AuditContext, NoopRecorder};
-use store::audit_db::{Audit, Filter};
-use store::{BackgroundPool, Lease, Store};
+use model::event::Notice;
+use model::{Event, Now, UserUuid};
+use store::audit_db::Filter;
 
 use self::export::Export;
 use self::tail::Tail;
 use self::verify::Verify;
 use super::command_context::{CommandContext, configure};
-use super::{Failure, Global, Output};
+use super::failure::Code;
+use super::looking::Looking;
+use super::{Failure, Global, Output, time_arg};
 use crate::app::bootstrap::IfMissing;
-use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
-use crate::app::start_error::StartError;
-use crate::config::{Config, DatabaseUrl};
+use crate::app::file_owner::is_there;
+use crate::config::Config;
 
 /// Records read from the database at once.
 const PAGE: i64 = 500;
+/// Kinds that are suggested for one that there is not.
+const MOST_SUGGESTED: usize = 5;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
@@ -47,13 +46,14 @@ pub(super) enum AuditCommand {
 }
 
 /// Selects events.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct Which {
-    /// Only events about the user with this public identifier
-    #[arg(long, value_name = "UUID")]
-    user: Option<uuid::Uuid>,
+    /// Only events about this user: id, uuid, email or username; `id:100`, `username:100` and the like say
+    /// which is meant
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
     /// Only events of this kind, such as `login_failed`
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Option<String>,
     /// Only events from this time on: `2026-01-31` or `2026-01-31T12:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
@@ -61,40 +61,86 @@ struct Which {
     /// Only events before this time
     #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
     to: Option<Now>,
+    /// Includes checkpoints: signatures of the trail, which are no events
+    #[arg(long)]
+    checkpoints: bool,
     /// Leaves details encrypted, and records no event
     #[arg(long)]
     sealed: bool,
 }
 
+/// A kind of records that there is.
+fn kind(word: &str) -> Result<String, String> {
+    let own = [Event::DOCUMENTED, Notice::DOCUMENTED].into_iter().flatten().map(|documented| documented.kind);
+    let known: Vec<&str> = own.chain([CHECKPOINT, SET_ASIDE]).collect();
+    if known.contains(&word) {
+        return Ok(word.to_owned());
+    }
+    let near = known.iter().map(|kind| (strsim::damerau_levenshtein(kind, word), *kind)).min();
+    let about = known.iter().copied().filter(|kind| !word.is_empty() && kind.contains(word));
+    let meant: Vec<_> = match near {
+        Some((distance, kind)) if distance <= (word.chars().count() / 3).max(2) => vec![kind],
+        _ => about.take(MOST_SUGGESTED).collect(),
+    };
+    let meant = meant.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
+    let pointed = match meant.as_str() {
+        "" => "docs/generated/events.md has all of them".to_owned(),
+        _ => format!("did you mean {meant}?"),
+    };
+    Err(format!("there is no such kind of event; {pointed}"))
+}
+
+/// What was selected, after the user was found.
+struct Selected {
+    filter: Filter,
+    details: DetailReader,
+}
+
 impl Which {
     /// Opens what reads the details, after the event that they are read: nothing is shown that is not
     /// recorded. With `--sealed`, or without a master key, details stay encrypted and there is no event.
-    async fn open_details(
+    async fn open(
         &self,
         (global, config): (&Global, &Config),
-        trail: &Trail,
+        trail: &Looking,
         follow: bool,
-    ) -> Result<DetailReader, Failure> {
-        if self.sealed || !config.master_key_file.exists() {
-            return Ok(details::sealed(trail));
+    ) -> Result<Selected, Failure> {
+        let filter = self.filter(trail).await?;
+        if self.sealed || !is_there(&config.master_key_file)? {
+            return Ok(Selected { filter, details: details::sealed(trail) });
         }
         // The commands' journal is closed again before anything is read: other commands wait for their turn.
         let command = CommandContext::open(global, config.clone(), IfMissing::Fail).await?;
         command.ensure_auditable().await?;
-        let only = self.kind.clone();
-        command.note(Event::AuditRead { user: self.user.map(UserUuid), only, follow });
+        command.note(Event::AuditRead { user: filter.user, only: self.kind.clone(), follow });
         drop(command);
-        details::open(config, trail)
+        Ok(Selected { filter, details: details::open(config, trail)? })
     }
 
-    fn filter(&self) -> Filter {
+    async fn filter(&self, trail: &Looking) -> Result<Filter, Failure> {
         let all = Filter::default();
-        Filter {
+        let user = match &self.user {
+            Some(name) => Some(user_of(trail, name).await?),
+            None => None,
+        };
+        Ok(Filter {
             from: self.from.unwrap_or(all.from),
             to: self.to.unwrap_or(all.to),
-            user: self.user.map(UserUuid),
+            user,
             kind: self.kind.clone(),
-        }
+            without: (!self.checkpoints && self.kind.is_none()).then_some(CHECKPOINT),
+        })
+    }
+}
+
+/// The public identifier of a user. The trail may have events about a uuid that the database does not know.
+async fn user_of(trail: &Looking, name: &str) -> Result<UserUuid, Failure> {
+    let found = super::user::find(&mut trail.lease(), name).await;
+    let uuid = name.trim().strip_prefix("uuid:").unwrap_or(name.trim()).parse::<uuid::Uuid>();
+    match (found, uuid) {
+        (Ok(user), _) => Ok(user.uuid),
+        (Err(why), Ok(uuid)) if why.is(Code::UserUnknown) => Ok(UserUuid(uuid)),
+        (Err(why), _) => Err(why),
     }
 }
 
@@ -109,42 +155,18 @@ impl AuditCommand {
     }
 }
 
-/// The audit trail in the database, and the tasks of its connection.
-pub(super) struct Trail {
-    pub(super) audit: Audit,
-    background: BackgroundPool,
-    /// Keeps the tasks of connections alive.
-    _lifecycle: Lifecycle,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Trail {
-    pub(super) async fn open(config: &Config) -> Result<Self, Failure> {
-        if let DatabaseUrl::Sqlite(path) = &config.database.url
-            && !path.exists()
-        {
-            return Err(StartError::NoDatabase(path.clone()).into());
-        }
-        let settings = store::Settings::from(&config.database);
-        let lifecycle = Lifecycle::new(Deadlines::after(std::time::Duration::ZERO));
-        let spawner = lifecycle.tasks().spawner(Stage::Working);
-        if !store::pending(&settings, &spawner).await?.is_empty() {
-            return Err(Failure::failed("the database is not up to date: run `gatewright migrate`"));
-        }
-        let audit = Audit::open(&settings, &spawner)?;
-        let one = store::Settings { pool_min: 0, pool_max: 1, ..settings };
-        let Store { background, .. } = store::open(&one, &spawner).await?;
-        Ok(Self { audit, background, _lifecycle: lifecycle })
-    }
-
-    /// The statements by which newer checkpoint keys vouch for older ones.
-    async fn successions(&self) -> Result<Vec<Succession>, Failure> {
-        let mut lease = self.lease();
-        let lines = lease.read().await?.all(store::queries::master_key::all()).await?;
-        Ok(lines.iter().filter_map(|line| Succession::parse(line.succession.as_deref()?)).collect())
-    }
-
-    /// A lease on the database, which only reads.
-    fn lease(&self) -> Lease {
-        self.background.lease(AuditContext::new(Arc::new(NoopRecorder), Clock::system(), Origin::default()))
+    #[test]
+    fn an_unknown_kind_is_refused_with_those_that_may_be_meant() {
+        assert_eq!(kind("login_failed").unwrap(), "login_failed");
+        assert_eq!(kind("audit_checkpoint").unwrap(), CHECKPOINT);
+        assert!(kind("audit_gap").is_ok() && kind("audit_set_aside").is_ok());
+        assert!(kind("login_faild").unwrap_err().ends_with("did you mean `login_failed`?"));
+        assert!(kind("refresh").unwrap_err().contains("`refresh_replayed`"));
+        assert!(kind("nothing-like-it").unwrap_err().contains("events.md"));
+        assert!(kind("").unwrap_err().contains("events.md"));
     }
 }

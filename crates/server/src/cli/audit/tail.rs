@@ -7,7 +7,8 @@ use clap::Args;
 use serde_json::{Map, Value};
 use store::audit_db::{Audit, Cursor, Filter, Record};
 
-use super::{Failure, Global, Output, PAGE, Trail, Which};
+use super::super::looking::Looking;
+use super::{Failure, Global, Output, PAGE, Selected, Which};
 use crate::config::Config;
 
 /// Interval between queries for new events.
@@ -29,9 +30,8 @@ pub(in crate::cli) struct Tail {
 
 impl Tail {
     pub(super) async fn run(self, given: (&Global, &Config), out: &mut Output) -> Result<(), Failure> {
-        let trail = Trail::open(given.1).await?;
-        let mut details = self.which.open_details(given, &trail, self.follow).await?;
-        let filter = self.which.filter();
+        let trail = Looking::begin(given.1).await?;
+        let Selected { filter, mut details } = self.which.open(given, &trail, self.follow).await?;
         let newest = trail.audit.latest(&filter, 1).await?.first().map(|newest| newest.at);
         let begin = newest.map_or(filter.from, |newest| newest.minus(LATE).max(filter.from));
 

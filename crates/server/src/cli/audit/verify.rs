@@ -8,9 +8,12 @@ use journal::Head;
 use model::Now;
 use serde_json::{Value, json};
 
+use super::super::failure::Code;
+use super::super::looking::Looking;
 use super::super::progress::Progress;
-use super::{Failure, Output, Trail};
+use super::{Failure, Output};
 use crate::app::audit_setup::{JournalOwner, audit_dir, kept_successions, node_name};
+use crate::app::file_owner::{AsOperator, as_operator};
 use crate::app::master_key::{self, MasterKeyError};
 use crate::config::Config;
 
@@ -53,7 +56,7 @@ impl Verify {
             Err(MasterKeyError::Missing(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        let trail = if self.offline { None } else { Some(Trail::open(config).await) };
+        let trail = if self.offline { None } else { Some(Looking::begin(config).await) };
         let trail = match trail {
             Some(Err(why)) if !self.database => {
                 out.line(&format!("what the database knows was not compared: {why}"))?;
@@ -63,13 +66,13 @@ impl Verify {
         };
 
         let mut signatures = Signatures::of(keyring.as_ref()).allow_unsigned(self.allow_unsigned);
-        signatures.accept(&kept_successions(&config.data_dir));
+        signatures.accept(&kept_successions(&config.data_dir)?);
         if let Some(trail) = &trail {
             signatures.accept(&trail.successions().await?);
         }
         let mut kept = Vec::new();
         for path in &self.heads {
-            kept.extend(heads::read(path, &signatures)?);
+            kept.extend(as_operator(|| heads::read(path, &signatures))?);
         }
         let named = self.head.iter().map(|known| known.0).collect();
         let known = Known { named, kept, signatures, now: now() };
@@ -80,18 +83,18 @@ impl Verify {
         };
         if checked.iter().all(|one| one.journal.is_none() && one.finding.is_none()) {
             let place = if self.database { "the database".into() } else { config.data_dir.to_string_lossy() };
-            return Err(Failure::failed(format!("there is no journal in {place}")));
+            return Err(Failure::failed(format!("there is no journal in {place}")).code(Code::AuditFinding));
         }
         tell(out, &checked, self.database, &known.signatures)?;
         let required = known.signatures.are_required();
         let bad: Vec<String> = checked.iter().flat_map(|one| complaints(one, required)).collect();
-        if bad.is_empty() { Ok(()) } else { Err(Failure::failed(bad.join("\n"))) }
+        if bad.is_empty() { Ok(()) } else { Err(Failure::failed(bad.join("\n")).code(Code::AuditFinding)) }
     }
 
-    async fn rows(&self, config: &Config, trail: &Trail, known: &Known) -> Result<Vec<Checked>, Failure> {
+    async fn rows(&self, config: &Config, trail: &Looking, known: &Known) -> Result<Vec<Checked>, Failure> {
         let ours = audit_dirs(config).map(|place| place.join("dead-letter.jsonl"));
         let paths: Vec<PathBuf> = ours.into_iter().chain(self.dead_letters.iter().cloned()).collect();
-        let letters = DeadLetters::read(&paths)?;
+        let letters = as_operator(|| DeadLetters::read(&paths))?;
         let local = audit_dirs(config).map(|place| place.join("journal"));
         let mut bar = Bar::default();
         let mut progress = |done, total| bar.show(done, total, format!("{done} records"));
@@ -101,7 +104,7 @@ impl Verify {
     async fn files(
         &self,
         config: &Config,
-        trail: Option<&Trail>,
+        trail: Option<&Looking>,
         known: &Known,
     ) -> Result<Vec<Checked>, Failure> {
         let directories: Vec<PathBuf> = match &self.journal {
@@ -110,6 +113,7 @@ impl Verify {
         };
 
         let audit = trail.map(|trail| &trail.audit);
+        let _operator = self.journal.is_some().then(AsOperator::begin);
         let mut bar = Bar::default();
         let mut progress = |done, total| bar.show(done, total, format!("{} MiB", done >> 20));
         Ok(files::verify(&directories, &node_name(), audit, known, &mut progress).await?)

@@ -16,6 +16,7 @@ use super::super::progress::Progress;
 use super::super::{Failure, Output};
 use super::PAGE;
 use super::rows::{Format, table_row};
+use crate::app::file_owner::as_operator;
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Export {
@@ -52,16 +53,9 @@ impl Export {
             return Ok(());
         }
 
-        let unwritable =
-            |why: io::Error| Failure::failed(format!("{} cannot be written: {why}", self.file.display()));
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&self.file)
-            .map_err(unwritable)?;
-
-        let mut to = BufWriter::new(file);
+        let unwritable = |why: io::Error| Failure::unwritable(&self.file, &why);
+        let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.file);
+        let mut to = BufWriter::new(as_operator(create).map_err(unwritable)?);
         match self.write((interrupt, ctx), format, &mut to, unwritable).await {
             Ok(users) => {
                 to.get_ref().sync_all().map_err(unwritable)?;
@@ -73,7 +67,7 @@ impl Export {
             }
             Err(why) => {
                 // Removes the partial export. An error here is ignored: the write error is reported.
-                let _ = std::fs::remove_file(&self.file);
+                let _ = as_operator(|| std::fs::remove_file(&self.file));
                 Err(why)
             }
         }

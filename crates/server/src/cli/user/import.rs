@@ -15,6 +15,7 @@ use super::super::progress::Progress;
 use super::super::{Failure, Global, Output};
 use super::rows::{Format, Rows};
 use crate::app::bootstrap::IfMissing;
+use crate::app::file_owner::as_operator;
 use crate::config::Config;
 
 /// Refused rows that are printed one by one.
@@ -124,7 +125,7 @@ impl Import {
         if self.file == Path::new("-") {
             return Ok((Box::new(BufReader::new(io::stdin())), None));
         }
-        let file = File::open(&self.file).map_err(|why| unreadable(&self.file, &why))?;
+        let file = as_operator(|| File::open(&self.file)).map_err(|why| unreadable(&self.file, &why))?;
         let size = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|data| data.len());
         Ok((Box::new(BufReader::with_capacity(64 * 1024, file)), size))
     }
@@ -152,7 +153,8 @@ fn unreadable(path: &Path, why: &io::Error) -> Failure {
 
 fn project(path: &Path) -> Result<FirebaseProject, Failure> {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(PROJECT_BYTES).read_to_string(&mut text));
+    let read =
+        as_operator(|| File::open(path)).and_then(|file| file.take(PROJECT_BYTES).read_to_string(&mut text));
     read.map_err(|why| unreadable(path, &why))?;
     FirebaseProject::parse(&text).map_err(|why| Failure::failed(format!("{}: {why}", path.display())))
 }
@@ -215,7 +217,7 @@ struct Report {
 impl Report {
     /// Creates a new file; an existing one is refused, because it may be the import's own input.
     fn create(path: &Path) -> Result<Self, Failure> {
-        let file = File::create_new(path).map_err(|why| match why.kind() {
+        let file = as_operator(|| File::create_new(path)).map_err(|why| match why.kind() {
             io::ErrorKind::AlreadyExists => Failure::failed(format!(
                 "{} exists already: remove it, or choose another file for the report",
                 path.display()

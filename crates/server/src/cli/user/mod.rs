@@ -2,27 +2,33 @@
 
 mod export;
 mod import;
+mod list;
 pub(super) mod rows;
 
 use auth::OpContext;
 use auth::account::{self, ADMIN, AdminError, BASIC_USER, Candidate};
 use clap::{Args, Subcommand};
-use model::UserId;
+use model::Secret;
+use model::profile::FieldError;
 use serde_json::{Map, Value, json};
+use store::Lease;
 use store::queries::user::{State, User};
 
 use self::export::Export;
 use self::import::Import;
+use self::list::List;
 use super::command_context::{CommandContext, configure};
-use super::interrupt::Interrupt;
+use super::failure::Code;
+use super::looking::Looking;
 use super::secret::{PasswordArgs, confirm};
 use super::{Failure, Global, Output};
 use crate::app::bootstrap::IfMissing;
+use crate::app::file_owner::is_there;
+use crate::app::start_error::StartError;
+use crate::config::{Config, DatabaseUrl};
 
 /// Users read from the database at once.
 const PAGE: i64 = 500;
-const COLUMNS: [&str; 6] = ["id", "email", "username", "role", "state", "created_at"];
-
 const FIELDS: [&str; 9] =
     ["id", "uuid", "email", "username", "role", "state", "profile", "created_at", "updated_at"];
 
@@ -31,6 +37,8 @@ pub(super) enum UserCommand {
     /// Creates an account; asks for its password
     Add(Add),
     /// Lists accounts, ordered by id
+    ///
+    /// Erased accounts are listed with `--state erased` or `--state any` only.
     List(List),
     /// Shows one account
     Show(Who),
@@ -61,7 +69,7 @@ pub(super) enum UserCommand {
 /// Selects an account.
 #[derive(Args, Debug)]
 pub(super) struct Who {
-    /// Its number, uuid, email or username; `username:100` and the like say which is meant
+    /// Its id, uuid, email or username; `id:100`, `username:100` and the like say which is meant
     #[arg(value_name = "USER")]
     user: String,
 }
@@ -78,16 +86,6 @@ pub(super) struct Add {
     role: String,
     #[command(flatten)]
     password: PasswordArgs,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct List {
-    /// Lists at most this many
-    #[arg(long, value_name = "COUNT")]
-    limit: Option<u32>,
-    /// Lists accounts with ids greater than this
-    #[arg(long, value_name = "ID", default_value_t = 0)]
-    after: i64,
 }
 
 #[derive(Args, Debug)]
@@ -119,22 +117,16 @@ pub(super) struct Delete {
 impl UserCommand {
     pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
         let config = configure(global)?;
-        if let Self::Add(add) = self {
-            let password = add.password.read(&global.interrupt, &add.email)?;
-            let command = CommandContext::open(global, config, IfMissing::Create).await?;
-            command.ensure_auditable().await?;
-            let mut lease = command.lease();
-            let mut ctx = command.op_context(&mut lease);
-            let username = add.username.as_deref();
-            let candidate = Candidate::parse(&ctx, &add.email, username, &password, Map::new());
-            let candidate = candidate.map_err(|errors| Failure::fields(&errors))?;
-            let user = account::add(&mut ctx, candidate, &add.role).await?;
-            return Ok(out.tell(&format!("user {} was created", name(&user)), &value(&user))?);
-        }
-
-        if let Self::Import(import) = self {
-            return import.run(global, config, out).await;
-        }
+        let password = match self {
+            Self::Add(add) => return Box::pin(add.run(global, config, out)).await,
+            Self::Import(import) => return import.run(global, config, out).await,
+            Self::SetPassword(ref set) => Some(set.password(global, &config).await?),
+            Self::Delete(ref delete) => {
+                delete.confirm(global, &config).await?;
+                None
+            }
+            _ => None,
+        };
         let command = CommandContext::open(global, config, IfMissing::Fail).await?;
         if !matches!(self, Self::List(_) | Self::Show(_)) {
             command.ensure_auditable().await?;
@@ -151,10 +143,10 @@ impl UserCommand {
                 Ok(out.fields(&FIELDS, &value(&user))?)
             }
             Self::SetRole(set) => set.run(ctx, out).await,
-            Self::SetPassword(set) => set.run(&global.interrupt, ctx, out).await,
+            Self::SetPassword(set) => set.run(password, ctx, out).await,
             Self::Activate(who) => set_state(&who, ctx, out, true).await,
             Self::Deactivate(who) => set_state(&who, ctx, out, false).await,
-            Self::Delete(delete) => delete.run(&global.interrupt, ctx, out).await,
+            Self::Delete(delete) => delete.run(ctx, out).await,
             Self::Export(export) => export.run(&global.interrupt, ctx, out).await,
         }
     }
@@ -162,37 +154,44 @@ impl UserCommand {
 
 impl Who {
     async fn find(&self, ctx: &mut OpContext<'_>) -> Result<User, Failure> {
-        account::find(ctx, &self.user).await.map_err(|error| match error {
-            AdminError::Unknown => Failure::failed(format!("there is no user {:?}", self.user)),
-            other => other.into(),
-        })
+        find(ctx.lease, &self.user).await
     }
 }
 
-impl List {
-    async fn run(
-        self,
-        interrupt: &Interrupt,
-        ctx: &mut OpContext<'_>,
-        out: &mut Output,
-    ) -> Result<(), Failure> {
-        account::begin_list(ctx);
-        let mut left = self.limit.map_or(i64::MAX, i64::from);
-        let mut after = UserId(self.after);
-        let mut users = Vec::new();
-        while left > 0 {
-            interrupt.check()?;
-            let wanted = left.min(PAGE);
-            let page = account::page(ctx, after, wanted).await?;
-            let read = i64::try_from(page.len()).unwrap_or(wanted);
-            left -= read;
-            after = page.last().map_or(after, |user| user.id);
-            users.extend(page.iter().map(value));
-            if read < wanted {
-                break;
-            }
+/// Finds the user that an argument means.
+pub(super) async fn find(lease: &mut Lease, name: &str) -> Result<User, Failure> {
+    account::find_with(lease, name).await.map_err(|error| match error {
+        AdminError::Unknown => Failure::failed(format!("there is no user {name:?}")).code(Code::UserUnknown),
+        other => other.into(),
+    })
+}
+
+impl Add {
+    async fn run(self, global: &Global, config: Config, out: &mut Output) -> Result<(), Failure> {
+        let settings = config.auth(&config.server.public_url()).map_err(StartError::from)?;
+        let username = self.username.as_deref();
+        let invalid = |errors: Vec<FieldError>| Failure::fields(&errors);
+        let (email, parsed) = Candidate::names(&settings, &self.email, username).map_err(invalid)?;
+        let is_new = match &config.database.url {
+            DatabaseUrl::Sqlite(path) => !is_there(path)?,
+            DatabaseUrl::Postgres(_) => false,
+        };
+        if self.password.is_asked() && !is_new {
+            let looking = Looking::before_prompt(&config).await?;
+            account::ensure_free(&mut looking.lease(), &email, parsed.as_ref()).await?;
         }
-        Ok(out.table(&COLUMNS, &users)?)
+        let password = self.password.read(&global.interrupt, &self.email)?;
+        // Before anything is created.
+        let checked = Candidate::check(&settings, &self.email, username, &password, Map::new());
+        drop(checked.map_err(invalid)?);
+
+        let command = CommandContext::open(global, config, IfMissing::Create).await?;
+        command.ensure_auditable().await?;
+        let mut lease = command.lease();
+        let mut ctx = command.op_context(&mut lease);
+        let candidate = Candidate::parse(&ctx, &self.email, username, &password, Map::new());
+        let user = account::add(&mut ctx, candidate.map_err(invalid)?, &self.role).await?;
+        Ok(out.tell(&format!("user {} was created", name(&user)), &value(&user))?)
     }
 }
 
@@ -205,32 +204,47 @@ impl SetRole {
 }
 
 impl SetPassword {
+    /// Reads the password; the user is looked for before it is asked for.
+    async fn password(&self, global: &Global, config: &Config) -> Result<Secret<String>, Failure> {
+        let mut shown = self.who.user.clone();
+        if self.password.is_asked() {
+            shown = name(&found_before_prompt(config, &self.who).await?);
+        }
+        self.password.read(&global.interrupt, &shown)
+    }
+
     async fn run(
         self,
-        interrupt: &Interrupt,
+        password: Option<Secret<String>>,
         ctx: &mut OpContext<'_>,
         out: &mut Output,
     ) -> Result<(), Failure> {
         let user = self.who.find(ctx).await?;
-        // Returns the connection to the pool while the operator types.
-        ctx.lease.park();
-        let password = self.password.read(interrupt, &name(&user))?;
+        let password = password.ok_or_else(|| Failure::failed("no password was given"))?;
         account::set_password(ctx, &user, &password).await?;
         let text = format!("user {} has a new password; its sessions were ended", name(&user));
         tell(ctx, out, &user, &text).await
     }
 }
 
+/// The user of an argument, whose state allows a change.
+async fn found_before_prompt(config: &Config, who: &Who) -> Result<User, Failure> {
+    let looking = Looking::before_prompt(config).await?;
+    let user = find(&mut looking.lease(), &who.user).await?;
+    if user.state == State::Erased { Err(AdminError::Unknown.into()) } else { Ok(user) }
+}
+
 impl Delete {
-    async fn run(
-        self,
-        interrupt: &Interrupt,
-        ctx: &mut OpContext<'_>,
-        out: &mut Output,
-    ) -> Result<(), Failure> {
+    async fn confirm(&self, global: &Global, config: &Config) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        let user = found_before_prompt(config, &self.who).await?;
+        confirm(&global.interrupt, &format!("User {} will be erased permanently.", name(&user)))
+    }
+
+    async fn run(self, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<(), Failure> {
         let user = self.who.find(ctx).await?;
-        ctx.lease.park();
-        confirm(interrupt, self.yes, &format!("User {} will be erased permanently.", name(&user)))?;
         account::delete(ctx, &user).await?;
         tell(ctx, out, &user, &format!("user {} was erased", name(&user))).await
     }

@@ -1,5 +1,6 @@
 //! Rows of a file, JSON Lines or CSV (RFC 4180), read one at a time and of bounded size.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, Read as _};
 use std::path::Path;
 
@@ -237,7 +238,8 @@ impl Table {
         let text = |&end: &usize| {
             let cell = self.cells.get(from..end).unwrap_or_default();
             from = end;
-            std::str::from_utf8(cell).map(str::to_owned).map_err(|_| "it is not UTF-8".to_owned())
+            let cell = std::str::from_utf8(cell).map_err(|_| "it is not UTF-8".to_owned())?;
+            Ok(unguarded(cell).to_owned())
         };
         ends.iter().map(text).collect()
     }
@@ -247,16 +249,36 @@ fn newlines(bytes: &[u8]) -> u64 {
     bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
-/// One row of a table; cells are quoted where necessary.
+/// Whether a spreadsheet takes a cell for a formula (OWASP: CSV injection), behind any number of the quotes
+/// that [`guarded`] adds. Some programs leave out white space before it, and full-width signs count too.
+fn is_formula(cell: &str) -> bool {
+    let cell = cell.trim_start_matches('\'');
+    cell.starts_with(['\t', '\r', '\n'])
+        || cell.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
+}
+
+/// A cell that no spreadsheet takes for a formula: `'` is put before one that it would.
+fn guarded(cell: &str) -> Cow<'_, str> {
+    if is_formula(cell) { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
+}
+
+/// The cell before it was [`guarded`].
+fn unguarded(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|rest| is_formula(rest)).unwrap_or(cell)
+}
+
+/// One row of a table; cells are quoted where necessary, and none is a formula.
 ///
 /// `csv_core::Writer` fills buffers of its caller, which takes more lines than this, and leaves spaces at the
 /// ends of a cell unquoted, which some readers remove.
 pub(in crate::cli) fn table_row<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
     let quoted = |cell: &str| {
-        if cell.contains(['"', ',', '\r', '\n']) || cell.trim() != cell {
+        let cell = guarded(cell);
+        // Where `;` separates cells, what follows one would be a cell of its own.
+        if cell.contains(['"', ',', ';', '\t', '\r', '\n']) || cell.trim() != cell {
             format!("\"{}\"", cell.replace('"', "\"\""))
         } else {
-            cell.to_owned()
+            cell.into_owned()
         }
     };
     let cells: Vec<String> = cells.into_iter().map(quoted).collect();
@@ -337,7 +359,33 @@ mod tests {
 
     #[test]
     fn written_tables_are_read_back() {
-        let cells = ["", "a", " b ", "c,d", "\"", "e\r\nf", "{\"g\":\"h\"}", "é"];
+        let cells = [
+            "",
+            "a",
+            " b ",
+            "c,d",
+            "\"",
+            "e\r\nf",
+            "{\"g\":\"h\"}",
+            "é",
+            "=1+1",
+            "'=1",
+            "''+a",
+            "@",
+            "-5",
+            "\tx",
+            "\r=",
+            " =1",
+            "'quoted'",
+            "'",
+            "''",
+            "a;=1",
+            "\u{ff1d}1",
+            "'a",
+            "' -",
+            "\n",
+        ];
+
         let names: Vec<String> = (0..cells.len()).map(|at| format!("n{at}")).collect();
         let text = table_row(names.iter().map(String::as_str)) + &table_row(cells);
         let found = all(text, Format::Csv).unwrap();
@@ -345,6 +393,17 @@ mod tests {
         for (name, cell) in names.iter().zip(cells) {
             assert_eq!(row[name], cell);
         }
+    }
+
+    #[test]
+    fn no_written_cell_is_a_formula() {
+        for cell in ["=1+1", "+1", "-1", "@a", "\ta", "\ra", "\na", " =1", "\u{a0}=1", "\u{ff1d}1", "'=1"] {
+            let row = table_row([cell]);
+            let written = row.trim_start_matches('"');
+            assert!(written.starts_with('\''), "{cell:?} is written as {row:?}");
+        }
+        assert_eq!(table_row(["a;=1+1", "b"]), "\"a;=1+1\",b\r\n");
+        assert_eq!(table_row(["a=1", "2026-01-31", "'tis"]), "a=1,2026-01-31,'tis\r\n");
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub use server::{ProxyProtocol, ServerConfig, reachable};
 pub use telemetry::{LogFilter, LogFormat, TelemetryConfig};
 pub use tokens::{Audience, SigningAlgorithm, Subject, TokensConfig};
 
+use serde_json::{Map, Value as Json};
+
 use super::url::WebUrl;
 use super::value::{RawValue, Value};
 
@@ -84,8 +86,17 @@ pub(crate) trait Section {
     fn shown(&self, name: &str) -> Option<String>;
     /// The field `name` in TOML, secrets hidden.
     fn toml(&self, name: &str) -> Option<String>;
+    /// The field `name` for programs, secrets hidden: its members `value` and, for a number with a unit,
+    /// `seconds` or `bytes`.
+    fn json(&self, name: &str) -> Option<Map<String, Json>>;
     /// Why the field `name` is not within its range; `None` when it is, or has no range.
     fn out_of_range(&self, name: &str) -> Option<String>;
+}
+
+/// The members of a value for programs.
+pub(super) fn members(value: &impl Value) -> Map<String, Json> {
+    let own = [("value".to_owned(), value.json())];
+    own.into_iter().chain(value.measure().map(|(unit, number)| (unit.to_owned(), number))).collect()
 }
 
 /// Why a value is not within a range.
@@ -165,6 +176,13 @@ macro_rules! section {
             fn toml(&self, name: &str) -> Option<String> {
                 use $crate::config::value::Value;
                 match name { $(stringify!($field) => Some(self.$field.toml()),)* _ => None }
+            }
+
+            fn json(&self, name: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
+                match name {
+                    $(stringify!($field) => Some($crate::config::settings::members(&self.$field)),)*
+                    _ => None,
+                }
             }
 
             fn out_of_range(&self, name: &str) -> Option<String> {
@@ -277,6 +295,12 @@ impl Config {
     pub(crate) fn toml(&self, key: &str) -> Option<String> {
         let (section, name) = split(key);
         self.section(section)?.toml(name)
+    }
+
+    /// The value of `key` for programs: secrets are hidden. `None` when there is no such setting.
+    pub(crate) fn json(&self, key: &str) -> Option<Map<String, Json>> {
+        let (section, name) = split(key);
+        self.section(section)?.json(name)
     }
 
     pub(crate) fn out_of_range(&self, key: &str) -> Option<String> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use auth::limits::Rule;
 use ipnet::IpNet;
 use model::Secret;
+use serde_json::Value as Json;
 
 /// The value of a setting as its source gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,16 @@ pub(crate) trait Value: Sized {
     /// The value in TOML, secrets hidden.
     fn toml(&self) -> String {
         quoted(&self.shown())
+    }
+
+    /// The value for programs, secrets hidden.
+    fn json(&self) -> Json {
+        Json::String(self.shown())
+    }
+
+    /// What a number with a unit is in the unit that programs count in: `seconds` or `bytes`.
+    fn measure(&self) -> Option<(&'static str, Json)> {
+        None
     }
 }
 
@@ -103,6 +114,10 @@ impl Value for bool {
     fn toml(&self) -> String {
         self.to_string()
     }
+
+    fn json(&self) -> Json {
+        Json::Bool(*self)
+    }
 }
 
 impl Value for u32 {
@@ -122,6 +137,10 @@ impl Value for u32 {
     fn toml(&self) -> String {
         self.to_string()
     }
+
+    fn json(&self) -> Json {
+        Json::from(*self)
+    }
 }
 
 impl Value for usize {
@@ -137,6 +156,10 @@ impl Value for usize {
 
     fn toml(&self) -> String {
         self.to_string()
+    }
+
+    fn json(&self) -> Json {
+        Json::from(*self)
     }
 }
 
@@ -224,6 +247,12 @@ impl Value for Duration {
             None => "0s".to_owned(),
         }
     }
+
+    fn measure(&self) -> Option<(&'static str, Json)> {
+        let whole = self.subsec_nanos() == 0;
+        let seconds = if whole { Json::from(self.as_secs()) } else { Json::from(self.as_secs_f64()) };
+        Some(("seconds", seconds))
+    }
 }
 
 /// Lengths of time that a rate names by a word.
@@ -302,6 +331,10 @@ impl Value for ByteSize {
             None => format!("{}B", self.0),
         }
     }
+
+    fn measure(&self) -> Option<(&'static str, Json)> {
+        Some(("bytes", Json::from(self.0)))
+    }
 }
 
 impl<T: Value> Value for Option<T> {
@@ -322,6 +355,14 @@ impl<T: Value> Value for Option<T> {
 
     fn toml(&self) -> String {
         self.as_ref().map_or_else(|| "\"\"".to_owned(), Value::toml)
+    }
+
+    fn json(&self) -> Json {
+        self.as_ref().map_or(Json::Null, Value::json)
+    }
+
+    fn measure(&self) -> Option<(&'static str, Json)> {
+        self.as_ref().and_then(Value::measure)
     }
 }
 
@@ -347,6 +388,10 @@ impl<T: Value> Value for Vec<T> {
 
     fn toml(&self) -> String {
         format!("[{}]", self.iter().map(Value::toml).collect::<Vec<_>>().join(", "))
+    }
+
+    fn json(&self) -> Json {
+        self.iter().map(Value::json).collect()
     }
 }
 
@@ -408,6 +453,10 @@ impl Value for RoleScopes {
         let rows = self.0.iter().map(|(role, scopes)| format!("{} = {}", quoted(role), scopes.toml()));
         let rows = rows.collect::<Vec<_>>().join(", ");
         if rows.is_empty() { "{}".to_owned() } else { format!("{{ {rows} }}") }
+    }
+
+    fn json(&self) -> Json {
+        self.0.iter().map(|(role, scopes)| (role.clone(), scopes.json())).collect()
     }
 }
 
