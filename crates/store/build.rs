@@ -1,4 +1,5 @@
-//! Lists the migrations: each folder of `migrations/` is one, named `NNNN_name`, with a text for each engine.
+//! Lists the migrations: each folder of `migrations/` is one, named `NNNN_name`, with a text for each engine
+//! and the lowest version of the program that may run on it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -27,10 +28,18 @@ fn main() -> io::Result<()> {
         };
         last = number;
         let path = folder.join(name).display().to_string();
+        let lowest = fs::read_to_string(format!("{path}/lowest-version"));
+        let lowest =
+            lowest.map_err(|why| io::Error::other(format!("migrations/{name}/lowest-version: {why}")))?;
+        let is_number = |part: &str| part.parse::<u64>().is_ok();
+        if lowest.trim().split('.').count() != 3 || !lowest.trim().split('.').all(is_number) {
+            return Err(io::Error::other(format!("migrations/{name}/lowest-version: expected `1.2.3`")));
+        }
         let _ = writeln!(
             list,
-            "Migration {{ number: {number}, name: {name:?}, postgres: include_str!({:?}), sqlite: \
-             include_str!({:?}) }},",
+            "Migration {{ number: {number}, name: {name:?}, lowest: {:?}, postgres: include_str!({:?}), \
+             sqlite: include_str!({:?}) }},",
+            lowest.trim(),
             format!("{path}/postgres.sql"),
             format!("{path}/sqlite.sql"),
         );

@@ -94,8 +94,8 @@ fn postgresql_is_migrated_and_given_a_key_by_command() {
     assert!(place.bad(1, &add, PHRASE).contains("gatewright keys init"));
     place.good(&["keys", "init"], "");
     assert!(place.bad(1, &add, PHRASE).contains("gatewright migrate"));
-    let plan = place.json(&["migrate", "--dry-run"], "");
-    assert_eq!((&plan["dry_run"], &plan["migrations"][0]), (&true.into(), &"0001_accounts".into()));
+    let plan = place.json(&["migrate", "--plan"], "");
+    assert_eq!((&plan["plan"], &plan["migrations"][0]), (&true.into(), &"0001_accounts".into()));
     assert_eq!(place.json(&["migrate"], "")["migrations"], plan["migrations"]);
     assert!(place.good(&["migrate"], "").contains("up to date"));
     place.good(&add, PHRASE);
@@ -105,6 +105,6 @@ fn postgresql_is_migrated_and_given_a_key_by_command() {
 #[test]
 fn a_dry_run_of_migrate_creates_nothing() {
     let place = Place::new();
-    assert!(place.good(&["migrate", "--dry-run"], "").contains("would apply: 0001_accounts"));
+    assert!(place.good(&["migrate", "--plan"], "").contains("would apply: 0001_accounts"));
     assert!(!place.path().join("gatewright-data").exists());
 }

@@ -7,6 +7,7 @@ mod configuration;
 mod keys;
 mod owners;
 mod passwords;
+mod postgres;
 mod prompts;
 mod serving;
 mod transfer;

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use auth::password::{BREACH_KIND, breach_hash};
 use breach_filter::Filter;
+use testkit::Server;
+use testkit::process::Signal;
 
 use super::{PHRASE, Place};
 
@@ -118,4 +120,20 @@ fn a_filter_is_checked_at_the_start_and_keeps_breached_passwords_out() {
             assert!(sentence.contains("passwords.breach_filter") && sentence.contains(says), "{sentence}");
         }
     }
+}
+
+#[test]
+fn a_signal_leaves_no_half_written_filter() {
+    let place = Place::new();
+    let pipe = place.path().join("words");
+    assert!(Server::builder("mkfifo").arg(&pipe).run("").status.success());
+    let args = ["passwords", "filter", "--words", "--out", "breached", "words"];
+    let mut filter = place.builder(&args).start();
+    let mut words = File::options().write(true).open(&pipe).unwrap();
+    std::io::Write::write_all(&mut words, PHRASE.as_bytes()).unwrap();
+    while !place.path().join("breached.part").exists() {}
+
+    filter.signal(Signal::INT);
+    assert_eq!(filter.wait().code(), Some(130), "{}", filter.stderr());
+    assert!(!place.path().join("breached.part").exists() && !place.path().join("breached").exists());
 }

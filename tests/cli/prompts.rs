@@ -75,8 +75,8 @@ fn arguments_are_checked_before_anything_is_asked() {
     let refused = |args: &str, why: &str| {
         let mut terminal = Terminal::run(&gatewright(), &format!("\"$0\" {args}"), place.path());
         assert!(!terminal.wait().success());
+        terminal.wait_for(why);
         let text = terminal.text();
-        assert!(text.contains(why), "{args}: {text}");
         assert!(!text.contains("password of") && !text.contains("Type `yes`"), "{args}: {text}");
     };
     refused("user add notanemail", "email: an email address has one @");

@@ -32,6 +32,7 @@ mod proxies;
 mod readme;
 mod recover;
 mod removed;
+mod rollback;
 mod rotation;
 mod seeds;
 mod service_manager;

@@ -88,3 +88,53 @@ fn a_pattern_fits_only_what_it_says() {
     assert!(!fits("{\"a\":\"…\",\"b\":1}", "{\"a\":\"xyz\",\"b\":2}"));
     assert!(!fits("204", "2045") && !fits("204", ""));
 }
+
+/// The lines of the block about PostgreSQL, against a server with the `pg_hba.conf` of Debian: the superuser
+/// comes in as the system's user, other users with a password (SCRAM).
+#[test]
+fn the_lines_about_postgresql_work_on_a_server_with_debians_defaults() {
+    // given a server, and `sudo -u postgres psql` that reaches it
+    let hba = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+    let server = testkit::Postgres::builder()
+        .file("pg_hba.conf", hba)
+        .setting("password_encryption", "scram-sha-256")
+        .start();
+    let folder = tempfile::tempdir().unwrap();
+    let programs = folder.path().join("bin");
+    std::fs::create_dir(&programs).unwrap();
+    let psql = "exec \"$(command -v /usr/lib/postgresql/*/bin/psql | tail -n 1)\" -q";
+    let sudo = format!(
+        "#!/bin/sh\n[ \"$1 $2 $3\" = '-u postgres psql' ] || exit 9\nshift 3\n\
+         PGHOST=127.0.0.1 PGPORT={} PGUSER=postgres {psql} \"$@\"\n",
+        server.port()
+    );
+    std::fs::write(programs.join("sudo"), sudo).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(programs.join("sudo"), executable).unwrap();
+    std::os::unix::fs::symlink(testkit::process::gatewright(), programs.join("gatewright")).unwrap();
+
+    // when its lines are run
+    let (_, after) = README.split_once("## On PostgreSQL").unwrap();
+    let block = after.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;
+    assert!(block.contains("gatewright migrate\n") && block.ends_with("gatewright serve\n"), "{block}");
+    let listen = format!("--set server.listen=127.0.0.1:{} --set server.ops_listen=", testkit::free_port());
+    let script = block
+        .replace("@localhost/", &format!("@localhost:{}/", server.port()))
+        .replace("gatewright serve\n", &format!("exec gatewright serve {listen}\n"));
+    let path = format!("{}:/usr/bin:/bin", programs.display());
+    let mut running = Server::builder("sh")
+        .args(["-euc", &script])
+        .folder(folder.path())
+        .env("PATH", path)
+        .env("HOME", folder.path())
+        .ready_on_line("is up")
+        .start();
+
+    // then the server runs on it
+    assert!(running.terminate().success(), "{}", running.stderr());
+    let tables = testkit::postgres::rows(
+        &format!("postgres://postgres@127.0.0.1:{}/app", server.port()),
+        "SELECT tableowner FROM pg_tables WHERE schemaname = 'gatewright' AND tablename = 'users'",
+    );
+    assert_eq!(tables.unwrap(), [[Some("app".to_owned())]]);
+}

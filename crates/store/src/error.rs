@@ -6,6 +6,16 @@ pub enum Error {
     /// The database cannot be reached, is full, read-only, shutting down or slower than its deadline: 503.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// No server of PostgreSQL was reached; the text names each of them, and says what to do next.
+    #[error("the database is unavailable: {why}")]
+    Unreached {
+        /// Host, port, user, database and reason, for each server.
+        why: String,
+        /// Whether the same attempt may succeed in a moment: the server starts, or its host is not known yet.
+        may_come: bool,
+        /// Whether a server or role has as many connections as it may have (53300).
+        is_full: bool,
+    },
     /// The connection was lost while COMMIT was under way: the change may or may not be there. Never retried.
     #[error("the connection was lost during COMMIT; the outcome is unknown")]
     OutcomeUnknown,
@@ -49,6 +59,13 @@ impl Error {
 
     /// Whether a retry may help: the caller answers 503 rather than 500.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::OutcomeUnknown | Self::Serialization | Self::Conflict(_))
+        matches!(
+            self,
+            Self::Unavailable(_)
+                | Self::Unreached { .. }
+                | Self::OutcomeUnknown
+                | Self::Serialization
+                | Self::Conflict(_)
+        )
     }
 }

@@ -202,9 +202,9 @@ impl Asks {
             read.one(health::look(&self.needs)).await
         };
         let found = match asked.await {
-            Err(Error::Unavailable(why)) => {
+            Err(why @ (Error::Unavailable(_) | Error::Unreached { .. })) => {
                 let idle = self.fallback.as_ref().and_then(postgres::Pool::acquire_idle);
-                let Some(idle) = idle else { return Err(Error::Unavailable(why)) };
+                let Some(idle) = idle else { return Err(why) };
                 let mut lease = self.lease();
                 lease.hold(idle);
                 lease.read().await?.one(health::look(&self.needs)).await?
@@ -278,6 +278,7 @@ fn kind(error: &Error) -> NotReady {
         Error::Unavailable(why) if why.starts_with("42501") => NotReady::Privileges,
         Error::Unavailable(why) if why.starts_with("42P01") || why.starts_with("3F000") => NotReady::Tables,
         Error::Unavailable(_)
+        | Error::Unreached { .. }
         | Error::OutcomeUnknown
         | Error::Serialization
         | Error::Conflict(_)

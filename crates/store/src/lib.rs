@@ -29,12 +29,12 @@ pub use health::{HealthProbe, NotReady};
 pub use lease::{Lease, Read};
 pub use metrics::{PoolMetrics, StoreMetrics};
 pub use migrate::Step;
-pub use postgres::{PreparedStatements, is_local};
+pub use postgres::{PostgresEnvironment, PreparedStatements, is_local};
 pub use queries::registry;
 pub use statement::{Batch, Call, Stmt};
 pub use store::{
     BackgroundPool, Location, RequestPool, SCHEMA, Settings, Store, TripCounter, migrate, open, pending,
-    remove_unused,
+    reach, remove_unused,
 };
 pub use tx::Tx;
 pub use value::Value;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::Now;
 use runtime::{AuditContext, Spawner};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault_injection::Faults;
@@ -15,7 +15,7 @@ use crate::lease::Backend;
 use crate::metrics::{MeteredPools, StoreMetrics};
 use crate::migrate::Step;
 use crate::pool_times::statement_times;
-use crate::postgres::PreparedStatements;
+use crate::postgres::{PostgresEnvironment, PreparedStatements};
 use crate::second_acquire_check::SecondAcquireCheck;
 use crate::{Error, Lease, postgres, sqlite};
 
@@ -32,6 +32,8 @@ pub enum Location {
         schema: String,
         /// Certificates (PEM) of the authorities that may issue the server's; `sslrootcert` of the URL wins.
         tls_ca_file: Option<PathBuf>,
+        /// What the URL may leave open.
+        environment: PostgresEnvironment,
     },
 }
 
@@ -70,7 +72,12 @@ impl Location {
 
     /// A database of PostgreSQL, with the default schema and the protection that the URL says.
     pub fn postgres(url: &str) -> Self {
-        Self::Postgres { url: url.to_owned(), schema: SCHEMA.to_owned(), tls_ca_file: None }
+        Self::Postgres {
+            url: url.to_owned(),
+            schema: SCHEMA.to_owned(),
+            tls_ca_file: None,
+            environment: PostgresEnvironment::default(),
+        }
     }
 }
 
@@ -288,6 +295,39 @@ async fn ready(
 
 /// Longest wait for the checks of a database before it is used.
 const CHECKS: Duration = Duration::from_secs(15);
+
+/// Waits until a server of PostgreSQL can be reached: in a container beside others, or after a power failure,
+/// it may start later than this process. `wait` bounds it. What does not change by itself, such as a wrong
+/// password, is not waited for. SQLite is there.
+///
+/// # Errors
+/// [`Error::Unreached`], [`Error::Refused`].
+pub async fn reach(settings: &Settings, spawner: &Spawner, wait: Duration) -> Result<(), Error> {
+    if matches!(settings.location, Location::Sqlite(_)) {
+        return Ok(());
+    }
+    let address = postgres::Address::of(&settings.location)?;
+    let begun = Instant::now();
+    let mut is_told = false;
+    loop {
+        let why = match postgres::Conn::bare(&address, spawner).await {
+            Ok(_) if is_told => {
+                tracing::warn!("the database can be reached now");
+                return Ok(());
+            }
+            Err(Error::Unreached { why, may_come: true, .. }) if begun.elapsed() < wait => why,
+            reached => return reached.map(drop),
+        };
+        if !is_told {
+            tracing::warn!(%why, "the database cannot be reached yet, and is waited for up to {wait:?}");
+            is_told = true;
+        }
+        tokio::time::sleep(REACH_AGAIN.min(wait.saturating_sub(begun.elapsed()))).await;
+    }
+}
+
+/// Time between two attempts to reach a server.
+const REACH_AGAIN: Duration = Duration::from_millis(500);
 
 /// Applies the pending migrations and returns them.
 ///

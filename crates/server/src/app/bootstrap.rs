@@ -113,8 +113,14 @@ impl Core {
         let mut settings = config.auth(public_url)?;
         settings.passwords.hashing.processor_share = hashing_share();
         let secret = config.tokens.shared_secret()?;
-        let database = database(config, deps);
-        let embedded = config.database.url.is_embedded();
+        let (database, embedded) = (database(config, deps), config.database.url.is_embedded());
+        let writes = match origin.channel {
+            Channel::CommandLine => JournalOwner::Command,
+            Channel::Server | Channel::Http | Channel::Job | Channel::Journal => JournalOwner::Server,
+        };
+        if writes == JournalOwner::Server {
+            store::reach(&database, spawner, config.database.connect_wait).await?;
+        }
         let keyring = read_keyring(config, &database, spawner).await?;
 
         let (_folders, mut unused) = prepare(config, missing)?;
@@ -122,10 +128,6 @@ impl Core {
             migrate(&database, deps, spawner).await?;
         }
         let store = store::open(&database, spawner).await?;
-        let writes = match origin.channel {
-            Channel::CommandLine => JournalOwner::Command,
-            Channel::Server | Channel::Http | Channel::Job | Channel::Journal => JournalOwner::Server,
-        };
 
         let audit = |recorder| AuditContext::new(recorder, deps.clock.clone(), origin.clone());
         let keyring = if let Some(keyring) = keyring {
@@ -138,9 +140,7 @@ impl Core {
         };
 
         let shipped = Audit::open(&database, spawner)?;
-        let data = &config.data_dir;
-        let clock = &deps.clock;
-        let rng = &deps.rng;
+        let (data, clock, rng) = (&config.data_dir, &deps.clock, &deps.rng);
         let (auditor, unopened) = audit_setup::open(data, writes, &shipped, &keyring, clock, rng).await?;
         let journal: Arc<dyn Recorder> = Arc::<Auditor>::clone(&auditor);
         let recorder = match &deps.recorder {

@@ -9,6 +9,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -46,7 +47,24 @@ struct State {
     held: usize,
     /// A terminal whose echo is off.
     silence: Option<Silence>,
+    /// Files that are of no use unless they are whole.
+    unfinished: Vec<PathBuf>,
 }
+
+impl State {
+    /// Ends the process by a signal: the terminal is left as it was, and no half-written file.
+    fn end(&mut self, status: u8) -> ! {
+        drop(self.silence.take());
+        for file in &self.unfinished {
+            // It may not be there yet.
+            let _ = fs::remove_file(file);
+        }
+        std::process::exit(i32::from(status))
+    }
+}
+
+/// A file that is being written: a signal that ends the process before it is dropped removes it.
+pub(super) struct Unfinished(Interrupt, PathBuf);
 
 /// An open audit trail: until it is dropped, the first signal does not end the process.
 pub(super) struct Held(Interrupt);
@@ -84,10 +102,7 @@ impl Interrupt {
             loop {
                 let number = tokio::select! {
                     (_, number) = signals.numbered() => number,
-                    () = next_of(&mut quit) => {
-                        drop(self.state().silence.take());
-                        exit(Number::QUIT.as_raw());
-                    }
+                    () = next_of(&mut quit) => self.state().end(status_of(Number::QUIT.as_raw())),
                     () = next_of(&mut stop) => {
                         self.stop();
                         continue;
@@ -118,9 +133,8 @@ impl Interrupt {
     fn came(&self, status: u8) {
         let mut state = self.state();
         if state.held == 0 || state.status > 0 {
-            drop(state.silence.take());
             // The lock is held: no trail is opened any more.
-            std::process::exit(i32::from(status));
+            state.end(status);
         }
         state.status = status;
         tracing::warn!("a signal came: the command ends after this step, and at once after a second one");
@@ -134,6 +148,12 @@ impl Interrupt {
     pub(super) fn hold(&self) -> Held {
         self.state().held += 1;
         Held(self.clone())
+    }
+
+    /// Notes that a file is being written.
+    pub(super) fn unfinished(&self, file: &Path) -> Unfinished {
+        self.state().unfinished.push(file.to_owned());
+        Unfinished(self.clone(), file.to_owned())
     }
 
     /// Turns off a terminal's echo; a signal that ends the process turns it on again.
@@ -212,6 +232,12 @@ impl Drop for Held {
     }
 }
 
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.0.state().unfinished.retain(|file| *file != self.1);
+    }
+}
+
 impl Drop for Silenced {
     fn drop(&mut self) {
         drop(self.0.state().silence.take());
@@ -220,10 +246,6 @@ impl Drop for Silenced {
 
 fn status_of(number: i32) -> u8 {
     BY_SIGNAL.saturating_add(u8::try_from(number).unwrap_or_default())
-}
-
-fn exit(number: i32) -> ! {
-    std::process::exit(i32::from(status_of(number)))
 }
 
 /// A signal that a terminal sends, unless it was ignored at the start.

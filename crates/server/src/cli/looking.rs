@@ -11,7 +11,7 @@ use store::{BackgroundPool, Lease, Store};
 use super::Failure;
 use crate::app::file_owner::is_there;
 use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
-use crate::app::master_key;
+use crate::app::master_key::{self, MasterKeyError};
 use crate::app::start_error::StartError;
 use crate::config::{Config, DatabaseUrl};
 
@@ -43,8 +43,23 @@ impl Looking {
     /// Opens what a command will need that asks something first: nothing is asked in vain.
     pub(super) async fn before_prompt(config: &Config) -> Result<Self, Failure> {
         let looking = Self::begin(config).await?;
-        master_key::read(&config.master_key_file)?;
-        Ok(looking)
+        match master_key::read(&config.master_key_file) {
+            Ok(_) => Ok(looking),
+            Err(why @ MasterKeyError::Missing(_)) => {
+                Err(looking.sealed_by(config).await?.unwrap_or(why.into()))
+            }
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    /// Which key sealed the database, whose key file is not there.
+    async fn sealed_by(&self, config: &Config) -> Result<Option<Failure>, Failure> {
+        let realm = self.lease().read().await?.one(store::queries::realm::find()).await?;
+        let lost = |realm: store::queries::realm::Realm| StartError::MasterKeyLost {
+            file: config.master_key_file.clone(),
+            wanted: realm.master_key_id,
+        };
+        Ok(realm.map(|realm| lost(realm).into()))
     }
 
     /// The statements by which newer checkpoint keys vouch for older ones.

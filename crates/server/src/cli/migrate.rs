@@ -12,8 +12,8 @@ use crate::app::lifecycle::{Deadlines, Lifecycle, Stage};
 #[derive(Args, Debug)]
 pub(super) struct Migrate {
     /// Only lists the migrations that would be applied
-    #[arg(long)]
-    dry_run: bool,
+    #[arg(long, alias = "dry-run")]
+    plan: bool,
 }
 
 impl Migrate {
@@ -22,7 +22,8 @@ impl Migrate {
         let settings = store::Settings::from(&config.database);
         let lifecycle = Lifecycle::new(Deadlines::after(std::time::Duration::ZERO));
         let spawner = lifecycle.tasks().spawner(Stage::Working);
-        let steps = if self.dry_run {
+        store::reach(&settings, &spawner, config.database.connect_wait).await?;
+        let steps = if self.plan {
             store::pending(&settings, &spawner).await?
         } else {
             let embedded = config.database.url.is_embedded();
@@ -30,8 +31,8 @@ impl Migrate {
             store::migrate(&settings, RuntimeDeps::system().clock.now(), &spawner).await?
         };
         let names: Vec<_> = steps.iter().map(|step| step.name).collect();
-        out.value(&json!({ "dry_run": self.dry_run, "migrations": names }))?;
-        match (names.is_empty(), self.dry_run) {
+        out.value(&json!({ "plan": self.plan, "migrations": names }))?;
+        match (names.is_empty(), self.plan) {
             (true, _) => out.line("the database is up to date")?,
             (false, true) => out.line(&format!("would apply: {}", names.join(", ")))?,
             (false, false) => out.line(&format!("applied: {}", names.join(", ")))?,

@@ -63,7 +63,8 @@ impl Config {
     ) -> Result<Loaded, ConfigErrors> {
         let mut layers = Layers::default();
         let file = layers.add_file(args);
-        layers.add_environment(env);
+        let env: Vec<_> = env.into_iter().collect();
+        layers.add_environment(env.iter().cloned());
         layers.add_flags(&args.set);
         let Layers { winners, mut errors, mut warnings } = layers;
 
@@ -76,6 +77,9 @@ impl Config {
             sources.insert(key, source);
         }
         config.derive(&sources);
+        if let DatabaseUrl::Postgres(url) = &mut config.database.url {
+            url.read_environment(&env);
+        }
         check::check(&config, &sources, &mut errors, &mut warnings);
         if errors.is_empty() {
             Ok(Loaded { config, sources, warnings, file })

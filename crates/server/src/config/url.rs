@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use http::Uri;
 use model::Secret;
+use nix::unistd::{Uid, User};
+use store::PostgresEnvironment;
 use store::redis::Address;
 
 use super::value::{Value, Veiled};
@@ -31,12 +33,36 @@ impl DatabaseUrl {
 
 /// A `postgres://` connection URI. It may contain a password, so it is not printed.
 #[derive(Clone, Debug)]
-pub struct PostgresUrl(Veiled);
+pub struct PostgresUrl {
+    url: Veiled,
+    environment: PostgresEnvironment,
+}
 
 impl PostgresUrl {
     /// The whole URI, password included.
     pub fn expose(&self) -> &Secret<String> {
-        &self.0.whole
+        &self.url.whole
+    }
+
+    /// What it may leave open.
+    pub fn environment(&self) -> &PostgresEnvironment {
+        &self.environment
+    }
+
+    /// Takes over what the environment says about passwords, as libpq does. The user is that of the process.
+    pub(crate) fn read_environment(&mut self, env: &[(String, String)]) {
+        let get = |wanted: &str| {
+            let found = env.iter().find(|(name, value)| name == wanted && !value.is_empty());
+            found.map(|(_, value)| value.clone())
+        };
+        let user = User::from_uid(Uid::effective()).ok().flatten();
+        let home = get("HOME").map(PathBuf::from).or_else(|| user.as_ref().map(|user| user.dir.clone()));
+        self.environment = PostgresEnvironment {
+            password: get("PGPASSWORD").map(Secret::new),
+            password_file: get("PGPASSFILE").map(PathBuf::from),
+            home,
+            user: user.map(|user| user.name),
+        };
     }
 }
 
@@ -50,8 +76,13 @@ fn scheme(text: &str) -> (String, &str) {
 
 /// `url` with the password in its user part and in its query replaced.
 fn without_password(url: &str) -> String {
-    let (before_query, query) =
-        url.split_once('?').map_or((url, None), |(before, query)| (before, Some(query)));
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?']).next().unwrap_or(authority);
+    // Where the user part has no end before the path, a `/` or `?` may be one of the password.
+    let (before_query, query) = match url.split_once('?') {
+        Some((before, query)) if authority.contains('@') || !url.contains('@') => (before, Some(query)),
+        _ => (url, None),
+    };
     let (scheme, rest) = before_query.split_once("://").unwrap_or(("", before_query));
     let rest = match rest.rsplit_once('@') {
         Some((user, host)) => match user.split_once(':') {
@@ -61,7 +92,8 @@ fn without_password(url: &str) -> String {
         None => rest.to_owned(),
     };
     let hidden = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if is_password(name) => format!("{name}=***"),
+        // The name may be hidden by percent-encoding.
+        Some((name, _)) if is_password(name) || name.contains('%') => format!("{name}=***"),
         _ => pair.to_owned(),
     };
     let query = query.map(|query| query.split('&').map(hidden).collect::<Vec<_>>().join("&"));
@@ -70,7 +102,8 @@ fn without_password(url: &str) -> String {
 
 /// Whether a parameter of a URL is a password: `password`, `sslpassword`, or `pass` of Redis' sockets.
 fn is_password(name: &str) -> bool {
-    name.to_ascii_lowercase().contains("pass")
+    let name = name.to_ascii_lowercase();
+    name.contains("pass") && name != "passfile"
 }
 
 fn veiled(url: String) -> Veiled {
@@ -97,21 +130,28 @@ fn postgres(rest: &str, driver: bool) -> Result<DatabaseUrl, String> {
     if rest.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err("it has white space or control characters: percent-encode them".to_owned());
     }
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let host = path.rsplit_once('@').map_or(path, |(_, host)| host);
-    if (host.is_empty() || host.starts_with('/')) && !query.contains("host=") {
-        return Err("the host is missing".to_owned());
-    }
-    if path.matches('@').count() > 1 {
+    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
+    if authority.matches('@').count() > 1 {
         return Err("the password has an `@`: write `%40`".to_owned());
     }
+    let path = rest.split('?').next().unwrap_or(rest);
+    if !authority.contains('@') && (path.contains('@') || (authority.contains(':') && rest.contains('@'))) {
+        return Err(
+            "an `@` comes after a `/` or `?`: in user, password and database write `%2F` for `/`, `%3F` \
+                    for `?` and `%40` for `@`"
+                .to_owned(),
+        );
+    }
+
     // asyncpg's name of libpq's `sslmode` is `ssl`.
     let rest = if driver {
-        rest.replace("?ssl=", "?sslmode=").replace("&ssl=", "&sslmode=")
+        let rest = rest.replace("?ssl=", "?sslmode=").replace("&ssl=", "&sslmode=");
+        rest.replace("sslmode=true", "sslmode=require")
     } else {
         rest.to_owned()
     };
-    Ok(DatabaseUrl::Postgres(PostgresUrl(veiled(format!("postgres://{rest}")))))
+    let url = veiled(format!("postgres://{rest}"));
+    Ok(DatabaseUrl::Postgres(PostgresUrl { url, environment: PostgresEnvironment::default() }))
 }
 
 impl Value for DatabaseUrl {
@@ -142,7 +182,7 @@ impl Value for DatabaseUrl {
     fn shown(&self) -> String {
         match self {
             Self::Sqlite(_) => self.text(),
-            Self::Postgres(url) => url.0.shown.clone(),
+            Self::Postgres(url) => url.url.shown.clone(),
         }
     }
 }
@@ -310,15 +350,25 @@ mod tests {
             ("postgresql+asyncpg://u:p@h/d?ssl=require", "postgres://u:p@h/d?sslmode=require"),
             ("postgresql+psycopg2://h/d", "postgres://h/d"),
             ("postgres:///d?host=/run/postgresql", "postgres:///d?host=/run/postgresql"),
+            ("postgresql+asyncpg://u:p@h/d?ssl=true", "postgres://u:p@h/d?sslmode=require"),
+            ("postgres:///d", "postgres:///d"),
+            (
+                "postgres://h:5432/d?user=a@b",
+                "refused: an `@` comes after a `/` or `?`: in user, password and \
+             database write `%2F` for `/`, `%3F` for `?` and `%40` for `@`",
+            ),
         ] {
             assert_eq!(database(text), url, "{text}");
         }
-        for text in
-            ["", "h/d", "mysql://h/d", "postgres:///d", "sqlite:", "sqlite::memory:", "sqlite:///a.db"]
-        {
+
+        for text in ["", "h/d", "mysql://h/d", "sqlite:", "sqlite::memory:", "sqlite:///a.db"] {
             assert!(database(text).starts_with("refused: "), "{text}");
         }
-        assert!(database("postgres://u:p@ss@h/d").contains("%40"));
+        for text in
+            ["postgres://u:p@ss@h/d", "postgres://u:12/34@h/d", "postgres://u:a?b@h/d", "postgres://u/x@h/d"]
+        {
+            assert!(database(text).contains("%40"), "{text}");
+        }
     }
 
     #[test]
@@ -326,6 +376,13 @@ mod tests {
         let url = DatabaseUrl::parse("postgres://u:hunter2@h/d?password=hunter2&x=1").unwrap();
         assert_eq!(url.shown(), "postgres://u:***@h/d?password=***&x=1");
         assert!(!format!("{url:?}").contains("hunter2"));
+        for url in ["postgres://u:hunt?er2@h/d", "postgres://u:hunt/er2@h/d", "postgres://u:hunt/er2@h/d?x=1"]
+        {
+            assert!(!without_password(url).contains("hunt"), "{}", without_password(url));
+        }
+        let hidden = DatabaseUrl::parse("postgres://h/d?p%61ssword=hunter2&passfile=/f").unwrap();
+        assert_eq!(hidden.shown(), "postgres://h/d?p%61ssword=***&passfile=/f");
+
         let url = RedisUrl::parse("rediss://:hunter2@h:6379/0").unwrap();
         assert_eq!(url.shown(), "rediss://:***@h:6379/0");
         assert!(!url.toml().contains("hunter2") && url.text().contains("hunter2"));

@@ -218,7 +218,8 @@ fn open(path: &Path, limit: Duration) -> Result<Connection, Error> {
     }
 
     let found = version(&connection)?;
-    if found == SCHEMA.len() {
+    // A newer version has added to it; whether this one may run on that, the migrations of the database say.
+    if found >= SCHEMA.len() {
         return Ok(connection);
     }
     Err(Error::Refused(format!(

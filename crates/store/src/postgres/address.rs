@@ -1,38 +1,67 @@
 //! What a PostgreSQL URL means: hosts, options as in libpq, and which connections are encrypted.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::Rng;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs};
 
-use super::options::split;
-use super::tls::{ClientCertificate, Roots, Tls, Verification};
+use super::options::{self, Options, get};
+use super::passwords::{Passwords, PostgresEnvironment};
+use super::place::{Place, places};
+use super::tls::{ClientCertificate, Handshake, Roots, Tls, Verification, Versions};
 use crate::{Error, Location};
 
 /// The name under which Gatewright's connections appear in `pg_stat_activity`, unless the URL gives another.
 const APPLICATION: &str = "gatewright";
-/// The longest wait for a TCP connection, unless the URL gives another.
+/// The longest wait for a connection, unless the URL gives another.
 const CONNECT: Duration = Duration::from_secs(5);
+/// What `connect_timeout=0` means, which is no limit in libpq: nothing here waits for ever.
+const LONGEST_CONNECT: Duration = Duration::from_mins(5);
 
 /// A database: the ways to its servers, in the order in which they are tried, and the schema.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) routes: Vec<Route>,
+    /// Whether the order is another one for each connection (`load_balance_hosts`).
+    pub(crate) is_shuffled: bool,
     /// The schema, quoted.
     pub(crate) schema: String,
     /// What the operator should know about the protection of the connections.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Hosts that are reached in the same way.
+/// The way to one host.
 #[derive(Clone)]
 pub(crate) struct Route {
     pub(crate) config: Config,
     pub(crate) tls: Tls,
+    /// The longest wait for a connection and its handshake.
+    pub(crate) limit: Duration,
+    pub(crate) about: About,
     verification: Option<Verification>,
+}
+
+/// What messages say about a route.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    place: String,
+    user: Option<String>,
+    database: Option<String>,
+    /// Which password is used, in words.
+    pub(super) password: &'static str,
+    /// Why a password file is not used.
+    pub(super) ignored: Option<String>,
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.user.as_deref().unwrap_or("that of this process");
+        let database = self.database.as_deref().or(self.user.as_deref()).unwrap_or("that of the user");
+        write!(f, "{} (user {}, database {})", self.place, user.escape_debug(), database.escape_debug())
+    }
 }
 
 /// How a URL asks for encryption (libpq's `sslmode`).
@@ -46,15 +75,14 @@ enum Mode {
     VerifyFull,
 }
 
-/// The options of a URL that this program interprets itself; the others are the driver's.
+/// The options of a URL about encryption.
 #[derive(Default)]
 struct Protection {
     mode: Option<Mode>,
     /// The CA file; `system` stands for the system's authorities.
     root: Option<PathBuf>,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-    direct: bool,
+    certificate: Option<(PathBuf, PathBuf)>,
+    handshake: Handshake,
 }
 
 impl Address {
@@ -63,21 +91,20 @@ impl Address {
     /// # Errors
     /// [`Error::Refused`] names the option that is unknown or cannot be used.
     pub(crate) fn of(location: &Location) -> Result<Self, Error> {
-        let Location::Postgres { url, schema, tls_ca_file } = location else {
+        let Location::Postgres { url, schema, tls_ca_file, environment } = location else {
             return Err(Error::Refused("this is no PostgreSQL database".into()));
         };
 
-        let (url, own) = split(url)?;
-        let mut base: Config = url.parse().map_err(|error| refused(&chain(&error)))?;
-        let protection = Protection::of(&own, tls_ca_file.as_deref())?;
-        defaults(&mut base, &own)?;
-
+        let options = options::read(url)?;
+        let protection = Protection::of(&options, tls_ca_file.as_deref())?;
+        let base = Base::of(&options, environment)?;
         let mut address = Self {
             routes: Vec::new(),
+            is_shuffled: get(&options, "load_balance_hosts") == Some("random"),
             schema: format!("\"{}\"", schema.replace('"', "\"\"")),
             warnings: Vec::new(),
         };
-        for place in places(&base)? {
+        for place in places(&options)? {
             address.add(&base, &place, &protection)?;
         }
         Ok(address)
@@ -89,6 +116,16 @@ impl Address {
         inner.unwrap_or(&self.schema).replace("\"\"", "\"")
     }
 
+    /// The routes in the order in which a connection tries them.
+    pub(crate) fn order(&self) -> Vec<&Route> {
+        let mut routes: Vec<&Route> = self.routes.iter().collect();
+        if self.is_shuffled {
+            let rng = Rng::system();
+            routes.sort_by_cached_key(|_| u64::from_be_bytes(rng.bytes()));
+        }
+        routes
+    }
+
     /// The same database under another name in `pg_stat_activity`.
     pub(crate) fn named(mut self, suffix: &str) -> Self {
         for route in &mut self.routes {
@@ -98,8 +135,7 @@ impl Address {
         self
     }
 
-    /// Adds a host, to the last route if it is reached in the same way.
-    fn add(&mut self, base: &Config, place: &Place, protection: &Protection) -> Result<(), Error> {
+    fn add(&mut self, base: &Base<'_>, place: &Place, protection: &Protection) -> Result<(), Error> {
         let (ssl_mode, verification) = protection.at(place.is_local(), place.is_socket());
         if verification == Some(Verification::None) && !place.is_local() {
             self.warnings.push(format!(
@@ -112,64 +148,196 @@ impl Address {
                 .push(format!("the connections to {} are not encrypted (sslmode=disable)", place.name()));
         }
 
-        let like = |route: &&mut Route| {
-            route.verification == verification && route.config.get_ssl_mode() == ssl_mode
-        };
-        if let Some(route) = self.routes.last_mut().filter(like) {
-            place.write(&mut route.config);
-            return Ok(());
-        }
-
-        let mut config = bare(base);
+        let mut config = base.config.clone();
         config.ssl_mode(ssl_mode);
         place.write(&mut config);
-        let tls = match verification {
-            None => Tls::none(),
-            Some(verification) => {
-                Tls::new(verification, &protection.roots(), protection.client()?.as_ref(), protection.direct)?
+        let about = base.authenticate(&mut config, place);
+        // The authorities of the system take a while to read.
+        let known = self.routes.iter().find(|route| route.verification == verification);
+        let tls = match (known, verification) {
+            (Some(known), _) => known.tls.clone(),
+            (None, None) => Tls::none(),
+            (None, Some(verification)) => {
+                let client = protection.client()?;
+                Tls::new(verification, &protection.roots(), client.as_ref(), protection.handshake)?
             }
         };
-        self.routes.push(Route { config, tls, verification });
+        self.routes.push(Route { config, tls, limit: base.limit, about, verification });
         Ok(())
     }
 }
 
-impl Protection {
-    fn of(own: &BTreeMap<String, String>, tls_ca_file: Option<&Path>) -> Result<Self, Error> {
-        let get = |name: &str| own.get(name).map(String::as_str).filter(|value| !value.is_empty());
-        let root = get("sslrootcert").map(PathBuf::from).or_else(|| tls_ca_file.map(Path::to_path_buf));
+/// What is the same for every host.
+struct Base<'a> {
+    config: Config,
+    limit: Duration,
+    user: Option<String>,
+    database: Option<String>,
+    password: Option<&'a str>,
+    environment: &'a PostgresEnvironment,
+    passwords: Passwords,
+}
 
+impl<'a> Base<'a> {
+    fn of(options: &'a Options, environment: &'a PostgresEnvironment) -> Result<Self, Error> {
+        let user = get(options, "user").map(str::to_owned).or_else(|| environment.user.clone());
+        let database = get(options, "dbname").map(str::to_owned);
+        let limit = match number(options, "connect_timeout")? {
+            None => CONNECT,
+            Some(seconds) => u64::try_from(seconds)
+                .ok()
+                .filter(|seconds| *seconds > 0)
+                // Shorter ones cut connections off that are under way; libpq has the same bound.
+                .map_or(LONGEST_CONNECT, |seconds| Duration::from_secs(seconds.max(2))),
+        };
+
+        let mut config = Config::new();
+        if let Some(user) = &user {
+            config.user(user);
+        }
+        if let Some(database) = &database {
+            config.dbname(database);
+        }
+        if let Some(text) = get(options, "options") {
+            config.options(text);
+        }
+        let application = get(options, "application_name").or(get(options, "fallback_application_name"));
+        config.application_name(application.unwrap_or(APPLICATION)).connect_timeout(limit);
+        set_driver(&mut config, options)?;
+        match get(options, "client_encoding").map(|name| name.to_ascii_lowercase().replace('-', "")) {
+            None => {}
+            Some(name) if matches!(name.as_str(), "utf8" | "auto") => {}
+            Some(_) => return Err(refused("client_encoding is always UTF8")),
+        }
+
+        let passwords = Passwords::read(get(options, "passfile").map(Path::new), environment)?;
+        let password = get(options, "password");
+        Ok(Self { config, limit, user, database, password, environment, passwords })
+    }
+
+    /// Sets the password for a host, and says where it is from.
+    fn authenticate(&self, config: &mut Config, place: &Place) -> About {
+        let user = self.user.as_deref().unwrap_or_default();
+        let database = self.database.as_deref().unwrap_or(user);
+        let of_variable = self.environment.password.as_ref().map(|password| password.expose().as_str());
+        let of_file = || self.passwords.of(&place.name_in_file(), place.port, database, user);
+        let (password, origin) = if let Some(password) = self.password {
+            (Some(password), "the password of database.url")
+        } else if let Some(password) = of_variable.filter(|password| !password.is_empty()) {
+            (Some(password), "the password of PGPASSWORD")
+        } else {
+            (of_file().map(|password| password.expose().as_str()), "the password of the password file")
+        };
+        if let Some(password) = password {
+            config.password(password);
+        }
+        About {
+            place: place.shown(),
+            user: self.user.clone(),
+            database: self.database.clone(),
+            password: if password.is_some() { origin } else { "no password" },
+            ignored: self.passwords.ignored.clone(),
+        }
+    }
+}
+
+/// Sets what the driver does by itself.
+fn set_driver(config: &mut Config, options: &Options) -> Result<(), Error> {
+    let seconds = |name: &str, otherwise: u64| {
+        let number = number(options, name)?;
+        Ok::<_, Error>(match number {
+            None => Some(Duration::from_secs(otherwise)),
+            // As in libpq: the system's own.
+            Some(number) => u64::try_from(number).ok().filter(|n| *n > 0).map(Duration::from_secs),
+        })
+    };
+    config.keepalives(get(options, "keepalives") != Some("0"));
+    if let Some(idle) = seconds("keepalives_idle", 30)? {
+        config.keepalives_idle(idle);
+    }
+    if let Some(interval) = seconds("keepalives_interval", 10)? {
+        config.keepalives_interval(interval);
+    }
+    let count = number(options, "keepalives_count")?.unwrap_or(3);
+    if let Some(count) = u32::try_from(count).ok().filter(|count| *count > 0) {
+        config.keepalives_retries(count);
+    }
+    if let Some(millis) = number(options, "tcp_user_timeout")?.and_then(|millis| u64::try_from(millis).ok()) {
+        config.tcp_user_timeout(Duration::from_millis(millis));
+    }
+
+    config.target_session_attrs(match get(options, "target_session_attrs") {
+        Some("read-write" | "primary") => TargetSessionAttrs::ReadWrite,
+        _ => TargetSessionAttrs::Any,
+    });
+    config.channel_binding(match get(options, "channel_binding") {
+        Some("disable") => ChannelBinding::Disable,
+        Some("require") => ChannelBinding::Require,
+        _ => ChannelBinding::Prefer,
+    });
+    // The addresses of one name.
+    config.load_balance_hosts(match get(options, "load_balance_hosts") {
+        Some("random") => LoadBalanceHosts::Random,
+        _ => LoadBalanceHosts::Disable,
+    });
+    config.ssl_negotiation(match get(options, "sslnegotiation") {
+        Some("direct") => SslNegotiation::Direct,
+        _ => SslNegotiation::Postgres,
+    });
+    Ok(())
+}
+
+fn number(options: &Options, name: &str) -> Result<Option<i64>, Error> {
+    let parse = |text: &str| {
+        let number = text.trim().parse::<i32>().map(i64::from);
+        number.map_err(|_| refused(&format!("{name}={}: it is not a whole number", text.escape_debug())))
+    };
+    get(options, name).map(parse).transpose()
+}
+
+impl Protection {
+    fn of(options: &Options, tls_ca_file: Option<&Path>) -> Result<Self, Error> {
+        let get = |name: &str| get(options, name);
+        let root = get("sslrootcert").map(PathBuf::from).or_else(|| tls_ca_file.map(Path::to_path_buf));
         let mode = match get("sslmode") {
             None => None,
             Some("disable") => Some(Mode::Disable),
-            Some("allow" | "prefer") => Some(Mode::Prefer),
             Some("require") => Some(Mode::Require),
             Some("verify-ca") => Some(Mode::VerifyCa),
             Some("verify-full") => Some(Mode::VerifyFull),
-            Some(other) => {
-                return Err(refused(&format!(
-                    "sslmode={other}: it is disable, allow, prefer, require, verify-ca or verify-full"
-                )));
-            }
+            // `allow` and `prefer`: other words were refused.
+            Some(_) => Some(Mode::Prefer),
         };
 
         let system = root.as_deref().is_some_and(|root| root == Path::new("system"));
         if system && mode.is_some_and(|mode| mode != Mode::Disable && mode != Mode::VerifyFull) {
             return Err(refused("sslrootcert=system needs sslmode=verify-full, as in libpq"));
         }
-
-        let (certificate, key) = (get("sslcert").map(PathBuf::from), get("sslkey").map(PathBuf::from));
-        if certificate.is_some() != key.is_some() {
-            return Err(refused("sslcert and sslkey belong together"));
-        }
-        let direct = match get("sslnegotiation") {
-            None | Some("postgres") => false,
-            Some("direct") => true,
-            Some(other) => {
-                return Err(refused(&format!("sslnegotiation={other}: it is postgres or direct")));
+        let files = (get("sslcert").map(PathBuf::from), get("sslkey").map(PathBuf::from));
+        let certificate = match (files, get("sslcertmode")) {
+            ((None, None), Some("require")) => {
+                return Err(refused("sslcertmode=require needs sslcert and sslkey"));
+            }
+            ((None, None), _) | (_, Some("disable")) => None,
+            ((Some(certificate), Some(key)), _) => Some((certificate, key)),
+            ((None, Some(_)) | (Some(_), None), _) => {
+                return Err(refused("sslcert and sslkey belong together"));
             }
         };
-        Ok(Self { mode, root, certificate, key, direct })
+
+        let direct = get("sslnegotiation") == Some("direct");
+        if direct && mode.is_some_and(|mode| mode < Mode::Require) {
+            return Err(refused("sslnegotiation=direct needs sslmode=require or more, as in libpq"));
+        }
+        let versions = Versions {
+            tls12: get("ssl_min_protocol_version") != Some("TLSv1.3"),
+            tls13: get("ssl_max_protocol_version") != Some("TLSv1.2"),
+        };
+        if !versions.tls12 && !versions.tls13 {
+            return Err(refused("ssl_min_protocol_version is above ssl_max_protocol_version"));
+        }
+        let handshake = Handshake { direct, names_server: get("sslsni") != Some("0"), versions };
+        Ok(Self { mode, root, certificate, handshake })
     }
 
     fn roots(&self) -> Roots {
@@ -180,7 +348,7 @@ impl Protection {
     }
 
     fn client(&self) -> Result<Option<ClientCertificate>, Error> {
-        let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else { return Ok(None) };
+        let Some((certificate, key)) = &self.certificate else { return Ok(None) };
         ClientCertificate::read(certificate, key).map(Some)
     }
 
@@ -201,148 +369,6 @@ impl Protection {
             Some(Mode::Prefer | Mode::Require) => (SslMode::Require, Some(required)),
             Some(Mode::VerifyCa) => (SslMode::Require, Some(Verification::Authority)),
         }
-    }
-}
-
-/// One host of a URL.
-struct Place {
-    host: Option<Host>,
-    address: Option<IpAddr>,
-    port: Option<u16>,
-}
-
-impl Place {
-    fn is_socket(&self) -> bool {
-        self.address.is_none() && matches!(self.host, Some(Host::Unix(_)))
-    }
-
-    /// Whether the way to it leaves this machine.
-    fn is_local(&self) -> bool {
-        match (self.address, &self.host) {
-            (Some(address), _) => is_loopback(address),
-            (None, Some(Host::Unix(_))) => true,
-            (None, Some(Host::Tcp(name))) => is_local(name),
-            (None, None) => false,
-        }
-    }
-
-    fn name(&self) -> String {
-        match (&self.host, self.address) {
-            (Some(Host::Tcp(name)), _) => name.clone(),
-            (Some(Host::Unix(path)), _) => path.display().to_string(),
-            (None, Some(address)) => address.to_string(),
-            (None, None) => String::new(),
-        }
-    }
-
-    fn write(&self, config: &mut Config) {
-        match (&self.host, self.address) {
-            (Some(Host::Tcp(name)), _) => drop(config.host(name)),
-            (Some(Host::Unix(path)), _) => drop(config.host_path(path)),
-            // The name that the certificate must have.
-            (None, Some(address)) => drop(config.host(address.to_string())),
-            (None, None) => {}
-        }
-        if let Some(address) = self.address {
-            config.hostaddr(address);
-        }
-        if let Some(port) = self.port {
-            config.port(port);
-        }
-    }
-}
-
-/// Whether a host name or address is this machine: a loopback address, `localhost` or a name below it
-/// (RFC 6761 §6.3).
-pub fn is_local(host: &str) -> bool {
-    let name = host.trim_end_matches('.').to_ascii_lowercase();
-    match name.parse::<IpAddr>() {
-        Ok(address) => is_loopback(address),
-        Err(_) => name == "localhost" || name.ends_with(".localhost"),
-    }
-}
-
-fn is_loopback(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_loopback(),
-        IpAddr::V6(address) => {
-            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|mapped| mapped.is_loopback())
-        }
-    }
-}
-
-/// The hosts of a URL with their ports, as libpq pairs them.
-fn places(config: &Config) -> Result<Vec<Place>, Error> {
-    let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
-    let count = hosts.len().max(addresses.len());
-    if count == 0 {
-        return Err(refused("the host is missing"));
-    }
-    if !hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len() {
-        return Err(refused("host and hostaddr have different lengths"));
-    }
-    if ports.len() > 1 && ports.len() != count {
-        return Err(refused("the number of ports is not that of hosts"));
-    }
-    let place = |at: usize| Place {
-        host: hosts.get(at).cloned(),
-        address: addresses.get(at).copied(),
-        port: ports.get(at).or(ports.first()).copied(),
-    };
-    Ok((0..count).map(place).collect())
-}
-
-/// Everything of a configuration but hosts and ports.
-fn bare(base: &Config) -> Config {
-    let mut config = Config::new();
-    if let Some(user) = base.get_user() {
-        config.user(user);
-    }
-    if let Some(password) = base.get_password() {
-        config.password(password);
-    }
-    if let Some(name) = base.get_dbname() {
-        config.dbname(name);
-    }
-    if let Some(options) = base.get_options() {
-        config.options(options);
-    }
-
-    config.application_name(base.get_application_name().unwrap_or(APPLICATION));
-    config.connect_timeout(base.get_connect_timeout().copied().unwrap_or(CONNECT));
-    if let Some(timeout) = base.get_tcp_user_timeout() {
-        config.tcp_user_timeout(*timeout);
-    }
-    config.keepalives(base.get_keepalives()).keepalives_idle(base.get_keepalives_idle());
-    if let Some(interval) = base.get_keepalives_interval() {
-        config.keepalives_interval(interval);
-    }
-    if let Some(retries) = base.get_keepalives_retries() {
-        config.keepalives_retries(retries);
-    }
-
-    config.ssl_negotiation(base.get_ssl_negotiation()).channel_binding(base.get_channel_binding());
-    config.target_session_attrs(base.get_target_session_attrs());
-    config.load_balance_hosts(base.get_load_balance_hosts());
-    config
-}
-
-/// Sets what the URL leaves open.
-fn defaults(config: &mut Config, own: &BTreeMap<String, String>) -> Result<(), Error> {
-    let unwritten = |name: &str| !own.contains_key(name);
-    if unwritten("keepalives_idle") {
-        config.keepalives_idle(Duration::from_secs(30));
-    }
-    if unwritten("keepalives_interval") {
-        config.keepalives_interval(Duration::from_secs(10));
-    }
-    if unwritten("keepalives_retries") && unwritten("keepalives_count") {
-        config.keepalives_retries(3);
-    }
-    match own.get("client_encoding").map(|name| name.to_ascii_lowercase().replace('-', "")) {
-        None => Ok(()),
-        Some(name) if matches!(name.as_str(), "utf8" | "auto") => Ok(()),
-        Some(_) => Err(refused("client_encoding is always UTF8")),
     }
 }
 
@@ -367,7 +393,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio_postgres::config::{ChannelBinding, TargetSessionAttrs};
+    use model::Secret;
+    use tokio_postgres::config::Host;
 
     fn address(url: &str) -> Result<Address, String> {
         of(url, None)
@@ -378,6 +405,7 @@ mod tests {
             url: url.to_owned(),
             schema: "gatewright".to_owned(),
             tls_ca_file: ca.map(PathBuf::from),
+            environment: PostgresEnvironment::default(),
         };
         Address::of(&location).map_err(|error| error.to_string())
     }
@@ -417,18 +445,6 @@ mod tests {
             (Some(Mode::Disable), None, (SslMode::Disable, None)),
         ] {
             assert_eq!(modes(mode, root, true), expected, "{mode:?} {root:?}");
-        }
-    }
-
-    #[test]
-    fn loopback_addresses_and_localhost_are_local() {
-        for host in
-            ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "localhost", "LocalHost.", "a.localhost"]
-        {
-            assert!(is_local(host), "{host}");
-        }
-        for host in ["10.0.0.1", "db", "localhost.example.org", "::2", "0.0.0.0", "localhosts"] {
-            assert!(!is_local(host), "{host}");
         }
     }
 
@@ -482,8 +498,59 @@ mod tests {
     }
 
     #[test]
+    fn several_hosts_are_paired_with_their_ports_and_addresses() {
+        let shown = |url: &str| -> Vec<String> {
+            address(url).unwrap().routes.iter().map(|route| route.about.place.clone()).collect()
+        };
+        assert_eq!(
+            shown("postgres://a:1,[::1]:2,/d?sslmode=require"),
+            ["a:1".to_owned(), "[::1]:2".to_owned(), shown("postgres:///d").remove(0),]
+        );
+        assert_eq!(shown("postgres://a,b/d?port=7"), ["a:7", "b:7"]);
+        assert_eq!(shown("postgres://a,b/d?port=7,"), ["a:7", "b:5432"]);
+        assert_eq!(shown("postgres://a/d?hostaddr=10.0.0.1"), ["a:5432 (10.0.0.1)"]);
+        assert_eq!(shown("postgres://%2Frun%2Fpg:6/d"), ["/run/pg/.s.PGSQL.6"]);
+        assert_eq!(shown("postgres://a/d?host=b"), ["b:5432"]);
+        assert!(shown("postgres:///d").remove(0).ends_with("/.s.PGSQL.5432"));
+    }
+
+    #[test]
+    fn the_password_is_that_of_the_url_then_of_the_environment_then_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pgpass");
+        std::fs::write(&file, "a:*:d:u:of_a\n*:5432:*:u:of_file\n").unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&file, private).unwrap();
+        let found = |url: &str, variable: Option<&str>| -> Vec<Option<Vec<u8>>> {
+            let location = Location::Postgres {
+                url: url.to_owned(),
+                schema: "gatewright".to_owned(),
+                tls_ca_file: None,
+                environment: PostgresEnvironment {
+                    password: variable.map(|password| Secret::new(password.to_owned())),
+                    password_file: Some(file.clone()),
+                    home: None,
+                    user: Some("u".to_owned()),
+                },
+            };
+            let routes = Address::of(&location).unwrap().routes;
+            routes.iter().map(|route| route.config.get_password().map(<[u8]>::to_vec)).collect()
+        };
+
+        let (url, none) = ("?sslmode=disable", None);
+        assert_eq!(found(&format!("postgres://u:own@a/d{url}"), Some("var")), [Some(b"own".to_vec())]);
+        assert_eq!(found(&format!("postgres://u:@a/d{url}"), Some("var")), [Some(b"var".to_vec())]);
+        assert_eq!(
+            found(&format!("postgres://a,b,c:7/d{url}"), none),
+            [Some(b"of_a".to_vec()), Some(b"of_file".to_vec()), None]
+        );
+        assert_eq!(found(&format!("postgres://a/d{url}"), Some("")), [Some(b"of_a".to_vec())]);
+        assert_eq!(found(&format!("postgres://other@a/d{url}"), none), [None]);
+    }
+
+    #[test]
     fn an_option_that_cannot_be_kept_is_named() {
-        for (query, named) in [
+        let cases = [
             ("pgbouncer=true", "pgbouncer"),
             ("sslpassword=x", "sslpassword"),
             ("sslmode=no-verify", "no-verify"),
@@ -495,7 +562,20 @@ mod tests {
             ("sslcert=/a.pem", "sslkey"),
             ("connect_timeout=soon", "connect_timeout"),
             ("port", "port"),
-        ] {
+            ("port=99999", "99999"),
+            ("port=0", "`0`"),
+            ("port=1,2", "number of ports"),
+            ("hostaddr=db.example", "hostaddr=db.example"),
+            ("hostaddr=10.0.0.1,10.0.0.2", "different lengths"),
+            ("host=@abstract", "abstract"),
+            ("sslnegotiation=direct&sslmode=prefer", "sslnegotiation"),
+            ("ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2", "ssl_min_protocol_version"),
+            ("sslcertmode=require", "sslcertmode"),
+            ("keepalives_idle=x", "keepalives_idle=x"),
+            ("passfile=/dev/null/below", "/dev/null/below"),
+        ];
+
+        for (query, named) in cases {
             let why = address(&format!("postgres://10.0.0.1/d?{query}")).map(|_| ()).unwrap_err();
             assert!(why.contains(named) && why.contains("database.url"), "{query}: {why}");
         }

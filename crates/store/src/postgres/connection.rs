@@ -15,10 +15,11 @@ use tokio_postgres::types::{IsNull, Kind, ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::address::{Address, Route, chain};
+use super::address::{Address, Route};
 use super::error::{loses_statements, sort};
 use super::prepared::Prepared;
 use super::tls::Tls;
+use super::unreached::{Reason, none_of};
 use crate::Error;
 use crate::queries::registry;
 use crate::statement::{RawCall, Stmt};
@@ -58,7 +59,7 @@ const COMPLETING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LO
 const PREPARING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL lock_timeout = '10ms'; \
                          SET LOCAL statement_timeout = '30s'; \
                          SET LOCAL idle_in_transaction_session_timeout = '30s'";
-/// Longest wait for the handshake of a connection, and for sending a cancel request.
+/// Longest wait for sending a cancel request.
 const CONNECT: Duration = Duration::from_secs(5);
 
 impl Conn {
@@ -150,19 +151,22 @@ impl Conn {
     }
 
     /// Connects to the first server that answers, without preparing statements: each is sent with its text.
+    ///
+    /// # Errors
+    /// [`Error::Unreached`] names each server and the reason.
     pub(crate) async fn bare(address: &Address, spawner: &Spawner) -> Result<Self, Error> {
-        let mut failed = Error::Refused("database.url: the host is missing".into());
-        for route in &address.routes {
+        let mut reasons = Vec::new();
+        for route in address.order() {
             // The driver's timeout covers the TCP handshake only; a hung server accepts and then stays
             // silent.
-            let connecting = timeout(CONNECT, Self::connect(route, &address.schema, spawner)).await;
-            failed = match connecting {
+            let connecting = timeout(route.limit, Self::connect(route, &address.schema, spawner)).await;
+            reasons.push(match connecting {
                 Ok(Ok(conn)) => return Ok(conn),
-                Ok(Err(error)) => unreached(&error),
-                Err(_) => Error::Unavailable("the server did not finish the handshake in time".into()),
-            };
+                Ok(Err(error)) => Reason::of(&route.about, &error),
+                Err(_) => Reason::silent(&route.about, route.limit.as_secs()),
+            });
         }
-        Err(failed)
+        Err(none_of(&reasons))
     }
 
     async fn connect(route: &Route, schema: &str, spawner: &Spawner) -> Result<Self, tokio_postgres::Error> {
@@ -264,14 +268,6 @@ fn serve<T>(
             tracing::debug!(%error, "a PostgreSQL connection ended");
         }
     });
-}
-
-/// Why no connection was made. The driver's own text leaves the cause out.
-fn unreached(error: &tokio_postgres::Error) -> Error {
-    match error.as_db_error() {
-        Some(_) => sort(error),
-        None => Error::Unavailable(chain(error)),
-    }
 }
 
 fn decode(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {

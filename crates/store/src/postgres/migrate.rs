@@ -13,7 +13,7 @@ use super::checks::{begin_look, check_rights, check_server};
 use super::connection::Conn;
 use super::error::sort;
 use crate::Error;
-use crate::migrate::{Applied, Step, TABLE, pending};
+use crate::migrate::{APPLIED, Applied, Step, TABLE, newer, pending, tell_newer};
 
 /// Longest wait for reading the schema.
 const LOOK: Duration = Duration::from_secs(10);
@@ -33,8 +33,10 @@ pub(crate) async fn migrate(
     let looked = timeout(LOOK, look(&conn, address, apply)).await;
     let late = || Error::Unavailable("the server does not answer in time".into());
     let (known, there) = looked.unwrap_or_else(|_| Err(late()))?;
+    let steps = pending(&known)?;
+    tell_newer(&newer(&known));
     if !apply {
-        return Ok(pending(&known)?.iter().map(|step| step.step()).collect());
+        return Ok(steps.iter().map(|step| step.step()).collect());
     }
 
     // A role that may use a schema may lack the right to create one.
@@ -103,13 +105,16 @@ async fn applied(conn: &Conn, address: &Address) -> Result<Vec<Applied>, Error> 
         return Ok(Vec::new());
     }
     let schema = &address.schema;
-    let sql = format!("SELECT number, checksum, name, applied_at FROM {schema}.migrations ORDER BY number");
+    let sql = APPLIED.replace("gw.", &format!("{schema}."));
     let rows = rows(conn, &sql, &[]).await.map_err(|error| match error.code().map(SqlState::code) {
         Some("42703") => foreign(schema),
         _ => sort(&error),
     })?;
     rows.iter()
-        .map(|row| Ok(Applied { number: row.try_get(0)?, checksum: row.try_get(1)? }))
+        .map(|row| {
+            let (number, name) = (row.try_get(0)?, row.try_get(1)?);
+            Ok(Applied { number, name, checksum: row.try_get(2)?, lowest: row.try_get(3)? })
+        })
         .collect::<Result<_, tokio_postgres::Error>>()
         .map_err(|_| foreign(schema))
 }

@@ -68,7 +68,7 @@ const OPEN_AGAIN: Duration = Duration::from_millis(100);
 
 /// Whether the server or the role has as many connections as it may have (53300).
 fn is_full(error: &Error) -> bool {
-    matches!(error, Error::Unavailable(why) if why.starts_with("53300"))
+    matches!(error, Error::Unreached { is_full: true, .. })
 }
 
 /// Settings of one transaction, which end with it: another client may get the server process next. They end

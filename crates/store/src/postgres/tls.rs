@@ -38,6 +38,23 @@ pub(crate) enum Roots {
     File(PathBuf),
 }
 
+/// How a handshake begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Handshake {
+    /// TLS begins without the server's consent (`sslnegotiation=direct`), which needs a protocol name.
+    pub(crate) direct: bool,
+    /// The client hello names the server (`sslsni`).
+    pub(crate) names_server: bool,
+    pub(crate) versions: Versions,
+}
+
+/// Which versions of TLS are spoken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Versions {
+    pub(crate) tls12: bool,
+    pub(crate) tls13: bool,
+}
+
 /// The certificate by which this program identifies itself, and its key.
 pub(crate) struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
@@ -63,18 +80,22 @@ impl Tls {
         Self(None)
     }
 
-    /// TLS with servers that `verification` accepts. `direct` means that TLS begins without the server's
-    /// consent (`sslnegotiation=direct`), which needs a protocol name.
+    /// TLS with servers that `verification` accepts.
     pub(crate) fn new(
         verification: Verification,
         roots: &Roots,
         client: Option<&ClientCertificate>,
-        direct: bool,
+        handshake: Handshake,
     ) -> Result<Self, Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = verifier(verification, roots, &provider)?;
+        let Versions { tls12, tls13 } = handshake.versions;
+        let known = [(tls13, &rustls::version::TLS13), (tls12, &rustls::version::TLS12)];
+        let versions: Vec<_> =
+            known.into_iter().filter_map(|(is_on, version)| is_on.then_some(version)).collect();
+
         let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&versions)
             .map_err(|error| Error::Refused(format!("TLS to PostgreSQL: {error}")))?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
@@ -84,7 +105,8 @@ impl Tls {
                 .with_client_auth_cert(client.chain.clone(), client.key.clone_key())
                 .map_err(|error| Error::Refused(format!("database.url: sslcert and sslkey: {error}")))?,
         };
-        if direct {
+        config.enable_sni = handshake.names_server;
+        if handshake.direct {
             config.alpn_protocols = vec![b"postgresql".to_vec()];
         }
         Ok(Self(Some(MakeRustlsConnect::new(config))))

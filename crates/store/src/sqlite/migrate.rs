@@ -8,7 +8,7 @@ use model::Now;
 
 use super::connection::{Connection, sort};
 use crate::Error;
-use crate::migrate::{Applied, Step, TABLE, pending};
+use crate::migrate::{APPLIED, Applied, Step, TABLE, newer, pending, tell_newer};
 
 /// Applies the pending migrations; with `apply` false it only returns them.
 pub(crate) fn migrate(path: &Path, now: Now, apply: bool) -> Result<Vec<Step>, Error> {
@@ -30,8 +30,10 @@ pub(crate) fn migrate(path: &Path, now: Now, apply: bool) -> Result<Vec<Step>, E
 fn migrate_file(path: &Path, now: Now, apply: bool) -> Result<Vec<Step>, Error> {
     let connection = Connection::bare(path)?;
     let known = refuse_foreign_file(&connection, path)?;
+    let steps = pending(&known)?;
+    tell_newer(&newer(&known));
     if !apply {
-        return Ok(pending(&known)?.iter().map(|step| step.step()).collect());
+        return Ok(steps.iter().map(|step| step.step()).collect());
     }
 
     connection.use_wal()?;
@@ -114,11 +116,11 @@ fn applied(connection: &Connection) -> Result<Vec<Applied>, Error> {
         return Ok(Vec::new());
     }
     let read = || -> rusqlite::Result<Vec<Applied>> {
-        let mut statement = connection
-            .inner
-            .prepare("SELECT number, checksum, name, applied_at FROM migrations ORDER BY number")?;
-        let rows =
-            statement.query_map([], |row| Ok(Applied { number: row.get(0)?, checksum: row.get(1)? }))?;
+        let mut statement = connection.inner.prepare(&APPLIED.replace("gw.", ""))?;
+        let rows = statement.query_map([], |row| {
+            let (number, name) = (row.get(0)?, row.get(1)?);
+            Ok(Applied { number, name, checksum: row.get(2)?, lowest: row.get(3)? })
+        })?;
         rows.collect()
     };
     read().map_err(|error| match sort(&error) {

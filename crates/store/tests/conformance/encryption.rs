@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
-use store::{Error, Location, Store};
+use store::{Error, Location, PostgresEnvironment, Store};
 use tempfile::TempDir;
 use testkit::Postgres;
 
@@ -87,6 +87,7 @@ impl Encrypted {
             url: url.to_owned(),
             schema: "gatewright".to_owned(),
             tls_ca_file: ca.map(|name| PathBuf::from(self.path(name))),
+            environment: PostgresEnvironment::default(),
         };
         let ours = settings(location);
         store::migrate(&ours, NOON, &spawner()).await?;
@@ -197,6 +198,7 @@ async fn a_remote_server_is_verified_without_a_word() {
         url: format!("{url}{query}"),
         schema: "gatewright".to_owned(),
         tls_ca_file: ca,
+        environment: PostgresEnvironment::default(),
     };
     for (location, works) in [
         (location("", None), false),

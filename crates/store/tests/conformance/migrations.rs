@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use store::{Error, Location, Settings};
+use store::{Error, Location, PostgresEnvironment, Settings};
 use testkit::Postgres;
 use testkit::postgres::rows;
 
 use crate::fixtures::{TestDb, settings, spawner};
 
-on_both!(migrations_are_idempotent, an_edited_or_newer_step_is_refused, two_migrators_at_once_both_succeed);
+on_both!(
+    migrations_are_idempotent,
+    an_edited_step_is_refused,
+    a_later_additive_migration_is_run_on_and_a_breaking_one_is_refused,
+    two_migrators_at_once_both_succeed
+);
 
 async fn migrations_are_idempotent(db: Arc<TestDb>) {
     assert_eq!(db.migrate().await.unwrap(), []);
@@ -17,11 +22,34 @@ async fn migrations_are_idempotent(db: Arc<TestDb>) {
     assert_eq!(db.migrate().await.unwrap(), []);
 }
 
-async fn an_edited_or_newer_step_is_refused(db: Arc<TestDb>) {
+async fn an_edited_step_is_refused(db: Arc<TestDb>) {
     db.sql("UPDATE gw.migrations SET checksum = 'edited' WHERE number = 1");
     assert_refused(&db.settings, "differs").await;
-    db.sql("UPDATE gw.migrations SET number = 9999 WHERE number = 1");
-    assert_refused(&db.settings, "newer").await;
+}
+
+/// Two migrations of a later version: one that this version may run on, and one that it may not.
+async fn a_later_additive_migration_is_run_on_and_a_breaking_one_is_refused(db: Arc<TestDb>) {
+    // given a column and a table more
+    db.sql("ALTER TABLE gw.users ADD COLUMN shoe_size INTEGER NOT NULL DEFAULT 0");
+    db.sql("CREATE TABLE gw.shoes (id BIGINT PRIMARY KEY)");
+    db.sql(
+        "INSERT INTO gw.migrations (number, name, checksum, lowest_version, applied_at) \
+         VALUES (9001, '9001_shoes', 'x', '0.1.0', 0)",
+    );
+    // then this version runs, and has nothing to migrate
+    assert_eq!(db.migrate().await.unwrap(), []);
+    db.open().await;
+
+    // when the column that it writes is gone
+    db.sql("ALTER TABLE gw.users DROP COLUMN profile");
+    db.sql(
+        "INSERT INTO gw.migrations (number, name, checksum, lowest_version, applied_at) \
+         VALUES (9002, '9002_profiles', 'x', '2.3.4', 0)",
+    );
+    // then it is refused with both versions and what to do
+    for word in ["9002_profiles", "2.3.4", env!("CARGO_PKG_VERSION"), "restore the backup"] {
+        assert_refused(&db.settings, word).await;
+    }
 }
 
 async fn assert_refused(settings: &Settings, word: &str) {
@@ -37,7 +65,12 @@ async fn two_migrators_at_once_both_succeed(db: Arc<TestDb>) {
     let fresh = if db.is_sqlite() {
         settings(Location::Sqlite(db.folder.path().join("fresh.db")))
     } else {
-        settings(Location::Postgres { url: db.url().into(), schema: "fresh".into(), tls_ca_file: None })
+        settings(Location::Postgres {
+            url: db.url().into(),
+            schema: "fresh".into(),
+            tls_ca_file: None,
+            environment: PostgresEnvironment::default(),
+        })
     };
     let mut migrators = tokio::task::JoinSet::new();
     for _ in 0..4 {
@@ -59,7 +92,8 @@ async fn a_foreign_file_is_left_unchanged() {
         (
             "twin.db",
             "CREATE TABLE users (id INTEGER); CREATE TABLE migrations (number BIGINT PRIMARY KEY, \
-                     name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL);",
+                     name TEXT NOT NULL, checksum TEXT NOT NULL, lowest_version TEXT NOT NULL, \
+                     applied_at BIGINT NOT NULL);",
         ),
     ];
 
@@ -113,8 +147,12 @@ async fn a_foreign_schema_is_left_unchanged() {
 
     let before = look();
     for schema in ["public", "tool"] {
-        let location =
-            Location::Postgres { url: database.url().into(), schema: schema.into(), tls_ca_file: None };
+        let location = Location::Postgres {
+            url: database.url().into(),
+            schema: schema.into(),
+            tls_ca_file: None,
+            environment: PostgresEnvironment::default(),
+        };
         assert_refused(&settings(location), "of its own").await;
     }
 
@@ -136,7 +174,12 @@ async fn a_schema_of_any_name_works_without_the_right_to_make_it() {
     rows(database.url(), "DROP ROLE IF EXISTS gw_plain").ok();
     rows(database.url(), sql).unwrap();
     let url = database.url().replacen("postgres@", "gw_plain@", 1);
-    let named = settings(Location::Postgres { url, schema: "My \"Schema\"".into(), tls_ca_file: None });
+    let named = settings(Location::Postgres {
+        url,
+        schema: "My \"Schema\"".into(),
+        tls_ca_file: None,
+        environment: PostgresEnvironment::default(),
+    });
     assert!(!store::migrate(&named, crate::fixtures::NOON, &spawner()).await.unwrap().is_empty());
     let store = store::open(&named, &spawner()).await.unwrap();
     store.probe.check(std::time::Duration::from_secs(20)).await.unwrap();

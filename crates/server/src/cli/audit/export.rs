@@ -66,6 +66,7 @@ impl Export {
         let unwritable = |why: io::Error| Failure::unwritable(&self.out, &why);
         let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.out);
         let mut to = BufWriter::new(as_operator(create).map_err(unwritable)?);
+        let _unfinished = given.0.interrupt.unfinished(&self.out);
         match self.write(&trail, &mut selected, format, &mut to, unwritable).await {
             Ok(events) => {
                 to.get_ref().sync_all().map_err(unwritable)?;

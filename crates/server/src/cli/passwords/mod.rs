@@ -14,6 +14,7 @@ use serde_json::json;
 
 use self::lines::{Lines, Meter};
 use super::command_context::{CommandContext, configure};
+use super::interrupt::Interrupt;
 use super::{Failure, Global, Output};
 use crate::app::bootstrap::IfMissing;
 
@@ -54,7 +55,7 @@ pub(super) struct Filter {
 impl PasswordsCommand {
     pub(super) async fn run(self, global: &Global, out: &mut Output) -> Result<(), Failure> {
         match self {
-            Self::Filter(filter) => filter.run(out),
+            Self::Filter(filter) => filter.run(&global.interrupt, out),
             Self::Unseal => unseal(global, out).await,
         }
     }
@@ -77,8 +78,9 @@ async fn unseal(global: &Global, out: &mut Output) -> Result<(), Failure> {
 }
 
 impl Filter {
-    fn run(self, out: &mut Output) -> Result<(), Failure> {
+    fn run(self, interrupt: &Interrupt, out: &mut Output) -> Result<(), Failure> {
         let part = self.out.with_added_extension("part");
+        let _unfinished = interrupt.unfinished(&part);
         let made = self.make(&part).and_then(|(passwords, lines)| {
             std::fs::rename(&part, &self.out).map_err(|why| unwritable(&self.out, &why))?;
             Ok((passwords, lines))

@@ -56,6 +56,7 @@ impl Export {
         let unwritable = |why: io::Error| Failure::unwritable(&self.file, &why);
         let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.file);
         let mut to = BufWriter::new(as_operator(create).map_err(unwritable)?);
+        let _unfinished = interrupt.unfinished(&self.file);
         match self.write((interrupt, ctx), format, &mut to, unwritable).await {
             Ok(users) => {
                 to.get_ref().sync_all().map_err(unwritable)?;

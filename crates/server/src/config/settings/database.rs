@@ -62,7 +62,9 @@ words! {
 section! {
     /// The database.
     pub struct DatabaseConfig in "database." {
-        /// Where the data is: a file of the embedded database, or a PostgreSQL server.
+        /// Where the data is: a file of the embedded database, or a PostgreSQL server, as libpq reads its
+        /// URLs. A password that the URL does not have is taken from `PGPASSWORD`, or from the file of
+        /// `PGPASSFILE`, or from `~/.pgpass`.
         url: DatabaseUrl = DatabaseUrl::embedded(Path::new("./gatewright-data")),
             shown: "`sqlite:` and `gatewright.db` in `data_dir`",
             example: "postgres://gatewright@db.example.org/app";
@@ -76,6 +78,10 @@ section! {
         /// Maximum number of open connections to PostgreSQL for requests. Each node opens up to four more:
         /// two for jobs, one for health checks and one for the audit trail. A command opens its own.
         pool_max: usize = store::Settings::default().pool_max, within: 1 => 10_000, example: "20";
+        /// How long `serve` and `migrate` wait at the start for a PostgreSQL server that cannot be reached
+        /// yet. A wrong password or an unknown database is not waited for.
+        connect_wait: Duration = Duration::from_secs(30), within: Duration::ZERO => Duration::from_hours(1),
+            example: "2m";
         /// How long a request waits for a connection before it is answered 503.
         acquire_timeout: Duration = store::Settings::default().acquire_timeout,
             within: Duration::from_millis(10) => Duration::from_mins(1), example: "2s";
@@ -100,6 +106,7 @@ impl From<&DatabaseConfig> for store::Settings {
             url,
             schema,
             auto_migrate: _,
+            connect_wait: _,
             pool_min,
             pool_max,
             acquire_timeout,
@@ -113,6 +120,7 @@ impl From<&DatabaseConfig> for store::Settings {
                 url: url.expose().expose().clone(),
                 schema: schema.as_str().to_owned(),
                 tls_ca_file: tls_ca_file.clone(),
+                environment: url.environment().clone(),
             },
         };
 
