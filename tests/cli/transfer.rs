@@ -31,6 +31,7 @@ fn bad_rows_are_reported_and_the_rest_goes_on() {
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(ended.stderr.lines().last(), Some("gatewright: 5 of 7 rows were refused"));
     assert!(ended.stdout.contains("line 3: email: an email address has one @\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("accounts without a password: 1\n"), "{}", ended.stdout);
     assert!(
         ended.stdout.ends_with("ignored: shoe size\n2 imported, 0 unchanged, 5 refused\n"),
         "{}",
@@ -39,8 +40,14 @@ fn bad_rows_are_reported_and_the_rest_goes_on() {
 
     let report: Vec<Value> =
         read(&place, "report.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(report.first(), Some(&json!({"line": 2, "outcome": "imported", "id": 7})));
-    assert_eq!(report.last(), Some(&json!({"line": 9, "outcome": "imported", "id": 8})));
+    let (first, last) = (json!("a@example.org"), json!("f@example.org"));
+    let row = json!({
+        "line": 2, "outcome": "imported", "id": 7, "old_id": "7", "email": first, "username": "anna"
+    });
+    assert_eq!(report.first(), Some(&row));
+    assert_eq!(report.last(), Some(&json!({"line": 9, "outcome": "imported", "id": 8, "email": last})));
+    let named = |row: &&Value| row["line"] != 5;
+    assert!(report.iter().filter(named).all(|row| row["email"].is_string()), "also refused rows are named");
     let reasons: Vec<(u64, &str)> = report
         .iter()
         .filter_map(|row| Some((row.get("line")?.as_u64()?, row.get("reason")?.as_str()?)))
@@ -61,6 +68,108 @@ fn bad_rows_are_reported_and_the_rest_goes_on() {
     assert!(!ended.stdout.contains("$5$") && !ended.stderr.contains("$5$"));
 }
 
+/// Runs an import that must stop before it writes; returns what it says.
+fn stopped(place: &Place, args: &[&str], input: &str) -> String {
+    let ended = place.run(&[&["user", "import"], args].concat(), input);
+    assert_eq!(ended.status.code(), Some(1), "{args:?}: {} {}", ended.stdout, ended.stderr);
+    ended.stderr
+}
+
+fn users(place: &Place) -> usize {
+    place.json(&["user", "list"], "").as_array().unwrap().len()
+}
+
+#[test]
+fn a_stray_quote_stops_the_import_before_anything_is_written() {
+    let place = Place::new();
+    place.good(&["user", "add", "a@example.org", "--password-file", "-"], PHRASE);
+    let head = format!("email,name,password_hash\nw@example.org,W,{HASH}\n");
+    for (rows, line, what) in [
+        (format!("x1@example.org,\"Bob,{HASH}\nx2@example.org,\"Al,{HASH}\n"), 4, "began in line 3"),
+        (format!("x1@example.org,\"Bob,{HASH}\nx2@example.org,Al\",{HASH}\n"), 3, "--multiline"),
+        (format!("x1@example.org,\"Bob,{HASH}\nx2@example.org,Al,{HASH}\n"), 3, "is not closed"),
+        (format!("x1@example.org,B\"ob,{HASH}\n"), 3, "inside a cell"),
+    ] {
+        write(&place, "users.csv", format!("{head}{rows}"));
+        let said = stopped(&place, &["users.csv", "--ignore", "name"], "");
+        assert!(said.contains(&format!("line {line}: ")) && said.contains(what), "{said}");
+        assert_eq!(users(&place), 1, "{rows}");
+    }
+    let said = stopped(&place, &["users.csv", "--until-fault", "--ignore", "name"], "");
+    assert!(said.contains("cannot be read any further: line 3: "), "{said}");
+    assert_eq!(users(&place), 2);
+}
+
+#[test]
+fn what_would_be_lost_stops_the_import_until_it_is_named() {
+    let place = Place::new();
+    let rows = format!(
+        "{{\"email\":\"a@example.org\",\"encrypted_password\":\"{HASH}\",\"banned_until\":null}}\n\
+         {{\"email\":\"b@example.org\",\"encrypted_password\":\"{HASH}\",\"banned_until\":\"2099-01-\
+          01\",\"totp\":true}}\n"
+    );
+    write(&place, "users.jsonl", rows);
+    let said = stopped(&place, &["users.jsonl"], "");
+    for hint in [
+        "--map encrypted_password=password_hash",
+        "--map banned_until=inactive_until",
+        "\"totp\" looks like a second factor in 1 of 2 rows (line 2 is the first)",
+    ] {
+        assert!(said.contains(hint), "{hint}: {said}");
+    }
+
+    let maps = ["--map", "encrypted_password=password_hash", "--map", "banned_until=inactive_until"];
+    let args = [&["--json", "user", "import", "users.jsonl", "--ignore", "totp"][..], &maps].concat();
+    let said: Value = serde_json::from_str(&place.good(&args, "")).unwrap();
+    assert_eq!((&said["imported"], &said["inactive"]), (&json!(2), &json!(1)));
+    assert_eq!((&said["without_password"], &said["second_factors_lost"]), (&json!(0), &json!(1)));
+    let typo = stopped(&place, &["users.jsonl", "--map", "encrypted=password_hash", "--ignore", "totp"], "");
+    assert!(typo.contains("no row has a member \"encrypted\""), "{typo}");
+    let unknown = place.bad(2, &["user", "import", "users.jsonl", "--map", "a=b"], "");
+    assert!(unknown.contains("is no member of a row"), "{unknown}");
+}
+
+#[test]
+fn the_shape_of_a_file_is_seen_or_named() {
+    let place = Place::new();
+    let row = |name: &str| format!("{{\n \"email\": \"{name}@example.org\",\n \"roles\": []\n}}");
+    for (name, text) in [
+        ("array.json", format!("[{},\n{}]", row("a"), row("b"))),
+        ("pretty.jsonl", format!("{}\n{}\n", row("c"), row("d"))),
+        ("member.json", format!("{{\"total\": 2, \"users\": [{}, {}]}}", row("e"), row("f"))),
+        ("tabs.tsv", "email\tusername\ng@example.org\tNULL\nh@example.org\tNULL\n".to_owned()),
+        ("semicolons.csv", "\u{feff}email;name\r\ni@example.org;\"a;b\"\r\nj@example.org;c,d\r\n".to_owned()),
+    ] {
+        write(&place, name, text);
+        let more: &[&str] = match name {
+            "tabs.tsv" => &["--null", "NULL"],
+            "semicolons.csv" => &["--delimiter", ";"],
+            _ => &[],
+        };
+        let said = place.good(&[&["user", "import", name], more].concat(), "");
+        assert!(said.ends_with("2 imported, 0 unchanged, 0 refused\n"), "{name}: {said}");
+    }
+
+    let null = stopped(&place, &["tabs.tsv"], "");
+    assert!(null.contains("\"username\" is \"NULL\" in 2 of 2 rows: give --null 'NULL'"), "{null}");
+    let utf16: Vec<u8> = "\u{feff}email\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (name, text, what) in [
+        ("utf16.csv", utf16, "it is UTF-16"),
+        ("zip.csv", b"PK\x03\x04xx".to_vec(), "a spreadsheet"),
+        ("dump.csv", b"-- PostgreSQL database dump\n".to_vec(), "a dump in SQL"),
+        ("data.csv", b"1,a@example.org\n".to_vec(), "holds data"),
+        (
+            "cut.json",
+            b"[{\"email\": \"a@example.org\"},\n {\"ema".to_vec(),
+            "line 2: the file ends in the middle",
+        ),
+    ] {
+        write(&place, name, text);
+        let said = stopped(&place, &[name], "");
+        assert!(said.contains(what), "{name}: {said}");
+    }
+}
+
 #[test]
 fn a_report_is_never_written_over_a_file_that_is_there() {
     let place = Place::new();
@@ -75,7 +184,7 @@ fn a_report_is_never_written_over_a_file_that_is_there() {
         assert!(said.contains(&wanted), "{said}");
         assert_eq!(read(&place, report), holds);
     }
-    assert_eq!(place.json(&["user", "list"], "").as_array().unwrap().len(), 1, "no row was taken");
+    assert_eq!(users(&place), 1, "no row was taken");
     place.good(&["user", "import", "users.jsonl", "--report", "new.jsonl"], "");
     assert_eq!(read(&place, "new.jsonl").lines().count(), 1);
 }
@@ -159,9 +268,12 @@ fn unreadable_imports_are_reported_in_one_sentence() {
     write(&place, "users.jsonl", "");
     write(&place, "project.json", "{}");
     let format = place.bad(2, &["user", "import", "users.txt"], "");
-    assert!(format.contains("--format jsonl or csv"), "{format}");
+    assert!(format.contains("--format json or csv"), "{format}");
     let missing = place.bad(1, &["user", "import", "nowhere.csv"], "");
     assert!(missing.contains("nowhere.csv cannot be read"), "{missing}");
+    write(&place, "half.csv", "email;username\na@example.org;anna\n");
+    let semicolons = place.bad(1, &["user", "import", "half.csv"], "");
+    assert!(semicolons.contains("--delimiter ';'"), "{semicolons}");
     let names = place.bad(1, &["user", "import", "twice.csv"], "");
     assert!(names.contains("does not name each column once"), "{names}");
     let none = place.bad(1, &["user", "import", "users.jsonl", "--dry-run"], "");

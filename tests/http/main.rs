@@ -15,6 +15,7 @@ mod clock;
 mod coverage;
 mod documented;
 mod faults;
+mod import_runs;
 mod imports;
 mod input;
 mod layers;

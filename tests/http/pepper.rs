@@ -287,9 +287,9 @@ async fn imports_are_sealed_and_exports_are_not() {
 
     let import = async || {
         app.operate(async |ctx| {
-            let mut importer = auth::account::Importer::new(None, false);
+            let mut importer = auth::account::Importer::new(auth::account::ImportOptions::default());
             importer.add(ctx, 1, Ok(row.as_object().unwrap().clone()));
-            importer.flush(ctx).await.unwrap().remove(0).1
+            importer.flush(ctx).await.unwrap().remove(0).verdict
         })
         .await
     };

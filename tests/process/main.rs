@@ -8,6 +8,7 @@
     reason = "a test panics on an unexpected result"
 )]
 
+mod arrivals;
 mod audit;
 mod canaries;
 mod clients;

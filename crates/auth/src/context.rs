@@ -1,13 +1,14 @@
 //! The services that all operations share, and the context of one operation.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use model::{Clock, Now, ReservedNames, Rng, hex};
 use protocol::sealed::keyring::Keyring;
 use protocol::sealed::purpose::Purpose;
+use protocol::sealed::realm_key::RealmKey;
 use protocol::wire::access_token::LEEWAY;
 use protocol::wire::algorithm::Algorithm;
 use protocol::wire::client_mark::MarkKey;
@@ -152,6 +153,7 @@ pub struct Services {
     pub(crate) marks: Vec<MarkKey>,
     identifiers: hmac::Key,
     keys: RwLock<Arc<KeySet>>,
+    realm_key: OnceLock<RealmKey>,
 }
 
 impl Services {
@@ -183,6 +185,7 @@ impl Services {
             marks,
             identifiers: hmac::Key::new(hmac::HMAC_SHA256, &digest),
             keys: RwLock::default(),
+            realm_key: OnceLock::new(),
             keyring,
         }
     }
@@ -195,6 +198,19 @@ impl Services {
     /// The current signing keys.
     pub fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The realm's own key.
+    ///
+    /// # Errors
+    /// When the realm was not opened before.
+    pub(crate) fn realm_key(&self) -> Result<&RealmKey, store::Error> {
+        self.realm_key.get().ok_or_else(|| store::Error::Corrupt("the realm has not been opened".to_owned()))
+    }
+
+    pub(crate) fn use_realm_key(&self, key: RealmKey) {
+        // A realm keeps its key: one that is there is the same.
+        let _ = self.realm_key.set(key);
     }
 
     pub(crate) fn set_keys(&self, keys: KeySet) {

@@ -1,12 +1,13 @@
 //! The realm: binds a database to one master key.
 
 use model::{event, intent};
-use protocol::sealed::keyring::LineState;
+use protocol::sealed::keyring::{LineState, SealError};
+use protocol::sealed::realm_key::RealmKey;
 use store::queries::realm::{self, Realm};
 use uuid::Uuid;
 
-use crate::OpContext;
 use crate::master_keys::{self, Needs};
+use crate::{OpContext, Services};
 
 /// Why an instance may not use this database.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum RealmError {
          off, start the server, and run `gatewright keys reseal`"
     )]
     Retired(String),
+    /// The realm's own key cannot be opened.
+    #[error("the realm's own key cannot be opened: {0}")]
+    Sealed(#[from] SealError),
     /// The database did not answer.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -43,13 +47,17 @@ pub enum RealmError {
 /// [`RealmError::WrongMasterKey`] names both keys.
 pub async fn open(ctx: &mut OpContext<'_>) -> Result<Realm, RealmError> {
     if let Some(found) = find(ctx).await? {
-        return check(ctx, found).await;
+        let realm = check(ctx, found).await?;
+        return use_key(ctx, realm).await;
     }
+    let Services { keyring, rng, .. } = ctx.services;
     let new = Realm {
         uuid: Uuid::from_bytes(ctx.services.rng.bytes()),
         master_key_id: ctx.services.keyring.first_key_id().to_owned(),
         created_at: ctx.now,
+        sealed_key: Some(RealmKey::generate(rng).seal(keyring, rng)),
     };
+
     let outcome: Result<(), RealmError> = ctx
         .lease
         .transact(intent::RealmOpened {}, async move |tx| {
@@ -61,9 +69,35 @@ pub async fn open(ctx: &mut OpContext<'_>) -> Result<Realm, RealmError> {
     // Another node may have created it first, with another key.
     let found = find(ctx).await?;
     match found {
-        Some(found) => check(ctx, found).await,
+        Some(found) => {
+            let realm = check(ctx, found).await?;
+            use_key(ctx, realm).await
+        }
         None => Err(store::Error::Corrupt("no realm".into()).into()),
     }
+}
+
+/// Opens the realm's own key; creates it in a realm of before.
+async fn use_key(ctx: &mut OpContext<'_>, realm: Realm) -> Result<Realm, RealmError> {
+    let Services { keyring, rng, .. } = ctx.services;
+    if let Some(sealed) = &realm.sealed_key {
+        ctx.services.use_realm_key(RealmKey::open(keyring, sealed)?);
+        return Ok(realm);
+    }
+    let (sealed, uuid) = (RealmKey::generate(rng).seal(keyring, rng), realm.uuid);
+    let outcome: Result<(), RealmError> = ctx
+        .lease
+        .transact(intent::RealmOpened {}, async move |tx| {
+            tx.commit_with((realm::set_key(sealed.clone()),)).await?;
+            Ok((event::RealmOpened { realm: uuid }, ()))
+        })
+        .await;
+    outcome?;
+    // Another node may have come first.
+    let found = find(ctx).await?.ok_or_else(|| store::Error::Corrupt("no realm".into()))?;
+    let sealed = found.sealed_key.as_deref().ok_or(SealError::Malformed)?;
+    ctx.services.use_realm_key(RealmKey::open(keyring, sealed)?);
+    Ok(found)
 }
 
 /// Finds the realm; None in an empty database.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use model::{ClientId, ClientRights, Journaled, JournaledUser, KeyId, Now, Place, SessionId};
 use model::{UserId, UserKey, UserUuid};
 use model::{event, intent};
+use protocol::sealed::realm_key::RealmKey;
 use store::Tx;
 use store::queries::revocation::Heads;
 use store::queries::user::{State, User};
@@ -18,7 +19,7 @@ use store::queries::{client, credential, realm, revocation, session, signing_key
 use uuid::Uuid;
 
 use crate::OpContext;
-use crate::account::{BASIC_USER, remove_traces};
+use crate::account::{BASIC_USER, Traces};
 
 /// How far apart the events of two changes at once may be recorded, in either order.
 const AT_ONCE: Duration = Duration::from_mins(1);
@@ -248,6 +249,7 @@ pub async fn recover(
     let epoch = now.seconds().max(plan.epoch.saturating_add(1));
     let realm = ctx.lease.read().await?.one(realm::find()).await?;
     let realm = realm.ok_or_else(|| store::Error::Corrupt("no realm".into()))?.uuid;
+    let key = ctx.services.realm_key()?.clone();
     ctx.lease
         .transact(intent::DatabaseRecovered {}, async move |tx| {
             let mut done = event::DatabaseRecovered {
@@ -275,7 +277,7 @@ pub async fn recover(
                 tx.all(revocation::record(*user, ending.at)).await?;
             }
 
-            change_users(tx, &plan, now, &mut done).await?;
+            change_users(tx, &plan, &key, now, &mut done).await?;
             if all_sessions {
                 done.sessions += end_all(tx, ending).await?;
             }
@@ -320,6 +322,7 @@ async fn renumber(tx: &mut Tx, epoch: i64) -> Result<(), store::Error> {
 async fn change_users(
     tx: &mut Tx,
     plan: &Plan,
+    key: &RealmKey,
     now: Now,
     done: &mut event::DatabaseRecovered,
 ) -> Result<(), store::Error> {
@@ -342,8 +345,10 @@ async fn change_users(
     }
 
     for user in &plan.erased {
+        let found = tx.one(user::find(*user)).await?;
+        let traces = Traces::with_key(key, *user, found.and_then(|user| user.email).as_deref(), now);
         done.erased += tx.all(user::erase(*user, now)).await?.len() as u64;
-        remove_traces(tx, *user).await?;
+        traces.remove(tx).await?;
     }
     Ok(())
 }

@@ -85,10 +85,15 @@ impl Drop for BcryptJob<'_> {
     }
 }
 
-/// The digest that goes into bcrypt over SHA-256: the password has any length, and NUL is an ordinary byte.
+/// What goes into bcrypt in place of the password, which has any length; NUL is an ordinary byte.
 fn prehash(hash: &BcryptSha256Hash, password: &[u8]) -> Vec<u8> {
     let sha256 = || digest::digest(&digest::SHA256, password);
-    let text = match hash.prehash {
+    let text = match &hash.prehash {
+        Prehash::Peppered(pepper) => return [password, pepper].concat(),
+        Prehash::WordPress => {
+            let key = hmac::Key::new(hmac::HMAC_SHA384, b"wp-sha384");
+            STANDARD.encode(hmac::sign(&key, trimmed(password)))
+        }
         Prehash::Hex => hex::encode(sha256().as_ref()),
         Prehash::Base64 => STANDARD.encode(sha256()),
         Prehash::KeyedBase64 => {
@@ -97,6 +102,14 @@ fn prehash(hash: &BcryptSha256Hash, password: &[u8]) -> Vec<u8> {
         }
     };
     text.into_bytes()
+}
+
+/// A password without what PHP's `trim` takes off its ends.
+pub(crate) fn trimmed(password: &[u8]) -> &[u8] {
+    let is_kept = |byte: &u8| !b" \t\n\r\0\x0b".contains(byte);
+    let from = password.iter().position(is_kept).unwrap_or(password.len());
+    let to = password.iter().rposition(is_kept).map_or(from, |last| last + 1);
+    password.get(from..to).unwrap_or_default()
 }
 
 /// Hashes jobs of one cost together and in order; `None` for jobs of an invalid cost.

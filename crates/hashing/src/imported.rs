@@ -10,6 +10,7 @@ use protocol::wire::password_hash::{
     Digest, FirebaseHash, Pbkdf2Hash, SHA_CRYPT_PASSWORD_BYTES, ScryptCost, ScryptHash, ShaCryptHash,
     ShaCryptTag,
 };
+use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 /// Extra memory that scrypt may need beside its three buffers, in bytes, for example for rounding to pages.
@@ -29,7 +30,11 @@ pub(crate) fn pbkdf2(hash: &Pbkdf2Hash, password: &[u8]) -> bool {
 /// the format's limit; `None` without enough memory.
 pub(crate) fn scrypt(hash: &ScryptHash, password: &[u8]) -> Option<bool> {
     let mut output = Zeroizing::new(vec![0; hash.tag.len()]);
-    let computed = derive(hash.cost, password, &hash.salt, &mut output)?;
+    let composed = match std::str::from_utf8(password) {
+        Ok(text) if hash.is_nfkc => Zeroizing::new(text.nfkc().collect::<String>().into_bytes()),
+        _ => Zeroizing::new(password.to_vec()),
+    };
+    let computed = derive(hash.cost, &composed, &hash.salt, &mut output)?;
     Some(computed && verify_slices_are_equal(&output, &hash.tag).is_ok())
 }
 
@@ -135,6 +140,44 @@ mod tests {
         }
     }
 
+    /// Hashes that the systems publish in their tests, in the spellings of their exports.
+    #[test]
+    fn spellings_of_exports_verify_their_password_and_no_other() {
+        let signer =
+            "ou9tdYTGyYm8kuR6Dt0Bp0kDuAYoXrK16mbZO4yGwAn3oLspjnN0/c41v8xZnO1n14J3MjKj1b2g6AUCAlFwMw==";
+        let supabase = format!(
+            "$fbscrypt$v=1,n=14,r=8,p=1,ss=Bw==,sk={signer}$C0sHCg9ek77hsg==$zKVTMvnWVw5BBOZNUdnsalx\
+             4c4c7y/w7I\
+             S5p6Ut2+CfEFFlz37J9huyQfov4iizN8dbjvEJlM5tQaJP84+hfTw=="
+        );
+
+        for (text, password) in [
+            ("AAABAgMEBQYHCAkKCwwNDg+ukCEMDf0yyQ29NYubggHIVY0sdEUfdyeM+E1LtH1uJg==", "my password"),
+            (
+                "AQAAAAEAACcQAAAAEAABAgMEBQYHCAkKCwwNDg+yWU7rLgUwPZb1Itsmra7cbxw2EFpwpVFIEtP+JIuUEw==",
+                "my password",
+            ),
+            (
+                "AQAAAAIAAYagAAAAEAABAgMEBQYHCAkKCwwNDg/Q8A0WMKbtHQJQ2DHCdoEeeFBrgNlldq6vH4qX/CGqGQ==",
+                "my password",
+            ),
+            ("AQAAAAIAAAAyAAAAEOMwvh3+FZxqkdMBz2ekgGhwQ4B6pZWND6zgESBuWiHw", "my password"),
+            (&supabase, "mytestpassword"),
+            (
+                "$firescrypt$ln=14,r=8,p=1$sPtDhWcd1MfdAw==$xbSou7FOl6mChCyzpCPIQ7tku7nsQMTFtyOZSXXd\
+                 7tjBa4NtimOx7v42\
+                 Gv2SfzPQu1oxM2/k4SsbOu73wlKe1A==$Bw==$YE0dO4bwD4JnJafh6lZZfkp1MtKzuKAXQcDCJNJNyeCHa\
+                  irWHKENOkbh3dzwaCd\
+                 izzOspwr/FITUVlnOAwPKyw==",
+                "8x4WjoDbSxJZdR",
+            ),
+        ] {
+            let converted = protocol::wire::password_hash::from_export(text).unwrap();
+            assert!(matches(&converted, password), "{text}");
+            assert!(!matches(&converted, &format!("{password}x")), "{text}");
+        }
+    }
+
     /// Gatewright's own bcrypt passwords have at most 72 bytes, so a longer password never matches.
     #[test]
     fn a_password_set_here_is_never_truncated() {
@@ -157,7 +200,7 @@ mod tests {
         // More than any address space, so no system grants it.
         let cost = ScryptCost { log_n: 50, r: 8, p: 1 };
         let (salt, tag) = (b"salt".to_vec(), vec![0; 32]);
-        let hash = ScryptHash { cost, salt: salt.clone(), tag: tag.clone() };
+        let hash = ScryptHash { cost, salt: salt.clone(), tag: tag.clone(), is_nfkc: false };
         assert_eq!(scrypt(&hash, b"password"), None);
         assert_eq!(firebase(&FirebaseHash { cost, salt, tag }, b"password"), None);
     }

@@ -6,6 +6,7 @@
 
 mod bcrypt;
 mod capacity;
+mod digests;
 mod dummy_hashes;
 mod engine;
 mod imported;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use model::{Rng, Secret, UserId, UserUuid};
 use protocol::sealed::pepper::StoredText;
-use protocol::wire::password_hash::{CostClass, Format, Rules, StoredHash};
+use protocol::wire::password_hash::{CostClass, DigestRule, Format, Prehash, Rules, StoredHash};
 use runtime::Parked;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -377,11 +378,14 @@ fn covers(format: &Format, password: &[u8]) -> bool {
     match format {
         Format::Bcrypt(_) => password.len() <= BCRYPT_BYTES && !password.contains(&0),
         Format::ShaCrypt(_) => !password.contains(&0),
-        Format::Argon2(_)
-        | Format::BcryptSha256(_)
-        | Format::Pbkdf2(_)
-        | Format::Scrypt(_)
-        | Format::Firebase(_) => true,
+        Format::BcryptSha256(hash) => match &hash.prehash {
+            Prehash::Peppered(pepper) => {
+                password.len() + pepper.len() <= BCRYPT_BYTES && !password.contains(&0)
+            }
+            Prehash::WordPress | Prehash::Hex | Prehash::Base64 | Prehash::KeyedBase64 => true,
+        },
+        Format::Digest(hash) => !matches!(hash.rule, DigestRule::Md5Crypt { .. }) || !password.contains(&0),
+        Format::Argon2(_) | Format::Pbkdf2(_) | Format::Scrypt(_) | Format::Firebase(_) => true,
     }
 }
 

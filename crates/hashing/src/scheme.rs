@@ -9,7 +9,7 @@ use protocol::wire::password_hash::{Argon2Hash, Argon2Kind, CostClass, Format, S
 use zeroize::Zeroize;
 
 use crate::bcrypt::{self, BcryptJob};
-use crate::imported;
+use crate::{digests, imported};
 
 /// The scheme of new passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +134,7 @@ pub(crate) fn verify(stored: &StoredHash, password: &[u8], buffers: &mut WorkerB
         Format::Scrypt(hash) => imported::scrypt(hash, password),
         Format::Firebase(hash) => imported::firebase(hash, password),
         Format::ShaCrypt(hash) => Some(imported::sha_crypt(hash, password)),
+        Format::Digest(hash) => Some(digests::verify(hash, password)),
     }
 }
 

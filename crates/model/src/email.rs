@@ -47,7 +47,8 @@ pub enum EmailError {
     /// Not exactly one `@`.
     #[error("an email address has one @")]
     At,
-    /// The local part is empty, has an invalid character, or has a dot at an end or beside another dot.
+    /// The local part is empty, has an invalid character, or, of a new account, has a dot at an end or beside
+    /// another dot.
     #[error("the part before the @ is not one that an email address can have")]
     LocalPart,
     /// The part after the `@` is not a domain name.
@@ -56,7 +57,19 @@ pub enum EmailError {
 }
 
 impl Email {
-    /// Parses an address, without the white space around it (Unicode's property White_Space).
+    /// Parses the address of a new account: dots stand between other characters (RFC 5322 §3.2.3).
+    ///
+    /// # Errors
+    /// [`EmailError`].
+    pub fn parse_new(text: &str) -> Result<Self, EmailError> {
+        let email = Self::parse(text)?;
+        let has_stray_dot = email.local_part().split('.').any(str::is_empty);
+        if has_stray_dot { Err(EmailError::LocalPart) } else { Ok(email) }
+    }
+
+    /// Parses an address, without the white space around it (Unicode's property White_Space). Dots may stand
+    /// at the ends of the local part and beside each other: some mail providers gave out such addresses
+    /// (`a..b@docomo.ne.jp`), and accounts that are imported have them.
     ///
     /// # Errors
     /// [`EmailError`]. The limits hold for the address and for its key.
@@ -74,12 +87,12 @@ impl Email {
             return Err(EmailError::At);
         }
         let local: String = local.nfc().collect();
-        if !is_dot_atom(&local) {
+        if !is_dotted(&local) {
             return Err(EmailError::LocalPart);
         }
 
         let (shown, ascii) = domain_name(domain).ok_or(EmailError::Domain)?;
-        let folded = case_fold(&local).filter(|folded| is_dot_atom(folded)).ok_or(EmailError::LocalPart)?;
+        let folded = case_fold(&local).filter(|folded| is_dotted(folded)).ok_or(EmailError::LocalPart)?;
         if local.len().max(folded.len()) > LOCAL_PART_BYTES {
             return Err(EmailError::TooLong);
         }
@@ -116,13 +129,13 @@ impl Email {
     }
 }
 
-/// RFC 5322 §3.2.3, with the characters that RFC 6532 §3.2 adds narrowed as the module says.
-fn is_dot_atom(local: &str) -> bool {
-    local.split('.').all(|atom| {
-        !atom.is_empty()
-            && !atom.starts_with(is_combining_mark)
-            && atom.chars().all(|c| is_atext(c) || is_letter(c))
-    })
+/// RFC 5322 §3.2.3 with dots anywhere, and the characters that RFC 6532 §3.2 adds narrowed as the module
+/// says.
+fn is_dotted(local: &str) -> bool {
+    local.split('.').any(|atom| !atom.is_empty())
+        && local.split('.').all(|atom| {
+            !atom.starts_with(is_combining_mark) && atom.chars().all(|c| is_atext(c) || is_letter(c))
+        })
 }
 
 fn is_atext(c: char) -> bool {
@@ -238,9 +251,7 @@ mod tests {
             ("a", EmailError::At),
             ("a@b@c.de", EmailError::At),
             ("@example.com", EmailError::LocalPart),
-            (".a@example.com", EmailError::LocalPart),
-            ("a.@example.com", EmailError::LocalPart),
-            ("a..b@example.com", EmailError::LocalPart),
+            (".@example.com", EmailError::LocalPart),
             ("a b@example.com", EmailError::LocalPart),
             ("\"a b\"@example.com", EmailError::LocalPart),
             ("a(comment)@example.com", EmailError::LocalPart),
@@ -267,6 +278,15 @@ mod tests {
         ] {
             assert_eq!(Email::parse(bad), Err(error), "{bad}");
         }
+    }
+
+    #[test]
+    fn dots_anywhere_are_read_and_not_given_to_new_accounts() {
+        for text in ["a..b@docomo.ne.jp", "a.@docomo.ne.jp", ".a@ezweb.ne.jp", "..A@example.com"] {
+            assert_eq!(key(text), text.to_lowercase());
+            assert_eq!(Email::parse_new(text), Err(EmailError::LocalPart), "{text}");
+        }
+        assert!(Email::parse_new("a.b@example.com").is_ok());
     }
 
     #[test]

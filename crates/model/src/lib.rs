@@ -9,6 +9,7 @@ pub mod client_rights;
 pub mod clock;
 pub mod email;
 pub mod event;
+pub mod foreign_time;
 pub mod hex;
 pub mod id;
 pub mod journaled;

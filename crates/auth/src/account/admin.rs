@@ -7,7 +7,7 @@ use store::queries::{credential, user};
 use store::{Call, Lease};
 
 use super::register::{Candidate, hash_of, insert, new_user, stored};
-use super::{ROLES, RegisterError, remove_traces};
+use super::{ROLES, RegisterError, Traces};
 use crate::OpContext;
 use crate::password::{NotHashed, Policy, hash_new};
 use crate::session::revoke_all;
@@ -65,10 +65,10 @@ pub async fn add(ctx: &mut OpContext<'_>, candidate: Candidate, role: &str) -> R
 }
 
 /// The words that say what the rest of a name is; `id`, as lists call the number, is another word for it.
-const KINDS: [&str; 5] = ["number", "uuid", "email", "username", "id"];
+const KINDS: [&str; 6] = ["number", "uuid", "email", "username", "id", "external_id"];
 
-/// Finds a user by number, uuid, email or username. `id:` or `number:`, `uuid:`, `email:` or `username:` in
-/// front says which of them is meant.
+/// Finds a user by number, uuid, email, username or the identifier in another system. `id:` or `number:`,
+/// `uuid:`, `email:`, `username:` or `external_id:` in front says which of them is meant.
 ///
 /// # Errors
 /// [`AdminError::Unknown`]; [`AdminError::Ambiguous`] when one user has this number or uuid and another one
@@ -111,6 +111,7 @@ fn lookup(kind: &str, name: &str) -> Option<Call<User>> {
         }
         "uuid" => Some(user::find_by_uuid(UserUuid(name.parse().ok()?))),
         "email" => Some(user::find_by_email(&Email::parse(name).ok()?)),
+        "external_id" => Some(user::find_by_external_id(name)),
         _ => Some(user::find_by_username(&Username::parse(name).ok()?)),
     }
 }
@@ -118,6 +119,14 @@ fn lookup(kind: &str, name: &str) -> Option<Call<User>> {
 /// Records that an operator views an account, before it is shown.
 pub fn showing(ctx: &OpContext<'_>, user: &User) {
     ctx.audit.note(Event::UserShown { user: user.uuid });
+}
+
+/// The identifier that a user had in another system, if any.
+///
+/// # Errors
+/// When the database did not answer.
+pub async fn external_id(ctx: &mut OpContext<'_>, user: &User) -> Result<Option<String>, AdminError> {
+    Ok(ctx.lease.read().await?.one(user::external_id(user.id)).await?.flatten())
 }
 
 /// Records that an operator lists accounts, before the first one is shown.
@@ -250,12 +259,13 @@ pub async fn delete(ctx: &mut OpContext<'_>, user: &User) -> Result<(), AdminErr
     let id = user.key();
     let uuid = user.uuid;
     let now = ctx.now;
+    let traces = Traces::of(ctx, id, user.email.as_deref())?;
     let ending = ctx.ending();
     let ended = ctx
         .lease
         .transact(intent::UserErased { user: uuid, stamp: now }, async move |tx| {
             tx.one(user::erase(id, now)).await?.ok_or(AdminError::Unknown)?;
-            remove_traces(tx, id).await?;
+            traces.remove(tx).await?;
             let ended = revoke_all(tx, id, None, ending).await?;
             Ok((event::UserErased { user: uuid, sessions: ended.len() as u64 }, ended))
         })

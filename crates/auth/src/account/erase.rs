@@ -1,9 +1,10 @@
 //! Erases the caller's account after a check of the password; leaves a tombstone.
 
 use model::event::Reason;
-use model::{Event, Secret, UserKey, event, intent};
+use model::{Email, Event, Now, Secret, UserKey, event, intent};
+use protocol::sealed::realm_key::RealmKey;
 use store::Tx;
-use store::queries::{audit_key, credential, known_network, user};
+use store::queries::{audit_key, credential, erased_email, known_network, second_factor, user};
 
 use super::{note_unchecked, note_unknown};
 use crate::OpContext;
@@ -29,12 +30,43 @@ pub enum EraseError {
     Store(#[from] store::Error),
 }
 
-/// Removes what an erased user leaves beside the tombstone and the sessions. Without the keys, the user's
-/// details in the audit trail are unreadable; the trail itself stays intact.
-pub(crate) async fn remove_traces(tx: &mut Tx, user: UserKey) -> Result<(), store::Error> {
-    let calls =
-        (credential::remove(user), known_network::remove_of_user(user), audit_key::remove_of_user(user.uuid));
-    tx.batch(calls).await.map(|_| ())
+/// What an erased user leaves beside the tombstone and the sessions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traces {
+    user: UserKey,
+    /// The keyed digest of the email, by which an import does not create the account again.
+    email: Option<[u8; 32]>,
+    at: Now,
+}
+
+impl Traces {
+    /// Those of a user with this email.
+    ///
+    /// # Errors
+    /// When the realm was not opened before.
+    pub(crate) fn of(ctx: &OpContext<'_>, user: UserKey, email: Option<&str>) -> Result<Self, store::Error> {
+        Ok(Self::with_key(ctx.services.realm_key()?, user, email, ctx.now))
+    }
+
+    /// Those of a user with this email, erased at this time.
+    pub(crate) fn with_key(key: &RealmKey, user: UserKey, email: Option<&str>, at: Now) -> Self {
+        let email = email.and_then(|email| Email::parse(email).ok());
+        Self { user, email: email.map(|email| key.erased_email_digest(email.key())), at }
+    }
+
+    /// Removes them. Without the keys, the user's details in the audit trail are unreadable; the trail itself
+    /// stays intact.
+    pub(crate) async fn remove(self, tx: &mut Tx) -> Result<(), store::Error> {
+        let user = self.user;
+        let calls = (
+            credential::remove(user),
+            second_factor::remove_of_user(user),
+            known_network::remove_of_user(user),
+            audit_key::remove_of_user(user.uuid),
+            erased_email::record(self.email.as_ref(), self.at),
+        );
+        tx.batch(calls).await.map(|_| ())
+    }
 }
 
 /// Erases the caller's account: deletes email, username, attributes and credentials, and ends all sessions.
@@ -67,6 +99,7 @@ pub async fn erase(
     let uuid = login.user.uuid;
     let version = login.version;
     let now = ctx.now;
+    let traces = Traces::of(ctx, id, login.user.email.as_deref())?;
     let (old, ending) = (login.hash.ok_or(EraseError::Refused)?, ctx.ending());
     let ended = ctx
         .lease
@@ -74,7 +107,7 @@ pub async fn erase(
             // Checks again that the password version is unchanged, as every write after a hash does.
             tx.one(credential::replace(id, version, &old, now)).await?.ok_or(EraseError::Refused)?;
             tx.one(user::erase(id, now)).await?.ok_or(EraseError::Refused)?;
-            remove_traces(tx, id).await?;
+            traces.remove(tx).await?;
             let ended = revoke_all(tx, id, None, ending).await?;
             let sessions = ended.len() as u64;
             Ok::<_, EraseError>((event::UserErased { user: uuid, sessions }, ended))

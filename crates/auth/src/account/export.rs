@@ -3,12 +3,13 @@
 use model::{Event, UserId};
 use protocol::wire::password_hash::StoredHash;
 use serde_json::{Map, Value, json};
+use store::queries::second_factor;
 use store::queries::transfer::{self, Exported};
 
 use crate::{OpContext, Services};
 
 /// The members of an exported account, in order.
-pub const EXPORT_MEMBERS: [&str; 10] = [
+pub const EXPORT_MEMBERS: [&str; 11] = [
     "id",
     "uuid",
     "email",
@@ -19,9 +20,10 @@ pub const EXPORT_MEMBERS: [&str; 10] = [
     "profile",
     "created_at",
     "updated_at",
+    "external_id",
 ];
 /// Additional members when password hashes are exported.
-pub const EXPORT_HASH_MEMBERS: [&str; 2] = ["password_hash", "password_rules"];
+pub const EXPORT_HASH_MEMBERS: [&str; 3] = ["password_hash", "password_rules", "second_factors"];
 
 /// Records that an export begins, before the first account is read.
 pub fn begin_export(ctx: &OpContext<'_>, hashes: bool) {
@@ -37,7 +39,17 @@ pub async fn export_page(
     after: UserId,
     limit: i64,
 ) -> Result<Vec<Exported>, store::Error> {
-    ctx.lease.read().await?.all(transfer::export(after, limit)).await
+    let mut read = ctx.lease.read().await?;
+    let mut page = read.all(transfer::export(after, limit)).await?;
+    if let (Some(first), Some(last)) = (page.first().map(|user| user.id), page.last().map(|user| user.id)) {
+        for factor in read.all(second_factor::page(first, last)).await? {
+            let at = page.binary_search_by_key(&factor.user, |user| user.id);
+            if let Some(user) = at.ok().and_then(|at| page.get_mut(at)) {
+                user.second_factors.push(factor);
+            }
+        }
+    }
+    Ok(page)
 }
 
 /// The members of an account, in the format of the import.
@@ -55,6 +67,7 @@ pub fn export_members(services: &Services, user: &Exported, hashes: bool) -> Map
         profile,
         json!(user.created_at),
         json!(user.updated_at),
+        json!(user.external_id),
     ];
 
     members.extend(EXPORT_MEMBERS.iter().map(|name| (*name).to_owned()).zip(values));
@@ -67,9 +80,25 @@ pub fn export_members(services: &Services, user: &Exported, hashes: bool) -> Map
         let values = [
             json!(stored.as_ref().map(StoredHash::origin_text)),
             json!(stored.as_ref().map(|hash| hash.rules().as_str())),
+            second_factors(services, user),
         ];
         members.extend(EXPORT_HASH_MEMBERS.iter().map(|name| (*name).to_owned()).zip(values));
     }
 
     members
+}
+
+/// The second factors of an account, in an order that is the same in every instance; null if there are none.
+fn second_factors(services: &Services, user: &Exported) -> Value {
+    let open = |factor: &second_factor::SecondFactor| {
+        let key = services.realm_key().ok()?;
+        let opened = key.open_second_factor(factor.id, user.uuid, &factor.kind, &factor.sealed);
+        if opened.is_none() {
+            tracing::warn!(user = %user.uuid, "a second factor cannot be opened and is left out");
+        }
+        serde_json::from_str::<Value>(opened?.expose()).ok()
+    };
+    let mut factors: Vec<Value> = user.second_factors.iter().filter_map(open).collect();
+    factors.sort_by_cached_key(Value::to_string);
+    if factors.is_empty() { Value::Null } else { Value::Array(factors) }
 }

@@ -12,13 +12,16 @@ pub(crate) mod user_cache;
 mod user_numbers;
 
 pub use admin::{
-    AdminError, add, begin_list, delete, ensure_free, find, find_with, list, set_password, set_role,
-    set_state, showing,
+    AdminError, add, begin_list, delete, ensure_free, external_id, find, find_with, list, set_password,
+    set_role, set_state, showing,
 };
-pub(crate) use erase::remove_traces;
+pub(crate) use erase::Traces;
 pub use erase::{EraseError, erase};
 pub use export::{EXPORT_HASH_MEMBERS, EXPORT_MEMBERS, begin_export, export_members, export_page};
-pub use import::{IMPORT_BATCH, Importer, Verdict};
+pub use import::{
+    AccountOutline, CheckError, IMPORT_BATCH, ImportOptions, Importer, Label, MEMBERS as IMPORT_MEMBERS,
+    Outcome, Survey, Suspicion, Verdict, check_import, folded as folded_name, suspicion, systems,
+};
 use password::note_unchecked;
 pub use password::{PasswordError, change_password};
 pub use profile::{MeError, PatchError, me, patch};

@@ -133,7 +133,7 @@ fn parse_names(
     username: Option<&str>,
     errors: &mut Vec<FieldError>,
 ) -> (Option<Email>, Option<Username>) {
-    let email = Email::parse(email).map_err(|error| errors.push(error.into())).ok();
+    let email = Email::parse_new(email).map_err(|error| errors.push(error.into())).ok();
     let username = username
         .map(|name| Username::parse_new(name, &settings.reserved_usernames))
         .and_then(|parsed| parsed.map_err(|error| errors.push(error.into())).ok());

@@ -75,6 +75,20 @@ pub(crate) async fn check_password(
     })
 }
 
+/// Compares a password with a hash that no account has: an operator checks a file before it is imported.
+///
+/// # Errors
+/// When it was not hashed.
+pub(crate) async fn matches_hash(
+    ctx: &mut OpContext<'_>,
+    hash: &StoredHash,
+    password: &str,
+) -> Result<bool, Refusal> {
+    let requester = ctx.requester(String::new());
+    let bytes = received(password, hash.rules());
+    ctx.services.hasher.verify(ctx.lease.park(), requester, bytes, hash.clone()).await
+}
+
 /// Compares a password with a stored hash, or with a dummy hash.
 async fn compare(
     ctx: &mut OpContext<'_>,

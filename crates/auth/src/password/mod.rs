@@ -11,7 +11,7 @@ mod set;
 pub use blocklist::Blocklist;
 pub use breach::{BREACH_BITS, BREACH_KIND, Breaches, hash as breach_hash};
 pub use check::Unchecked;
-pub(crate) use check::check_password;
+pub(crate) use check::{check_password, matches_hash};
 pub(crate) use pepper::open_stored;
 pub use pepper::{PepperService, Unreadable};
 use policy::PASSWORD_BYTES;

@@ -202,6 +202,7 @@ pub async fn reseal(ctx: &mut OpContext<'_>) -> Result<Resealed, SigningKeyError
     }
 
     let peppers = pepper::sealed_anew(ctx).await?;
+    let realm_key = ctx.services.realm_key()?.seal(keyring, &ctx.services.rng);
     let (master, now) = (keyring.first_key_id().to_owned(), ctx.now);
     ctx.lease
         .transact(intent::KeysResealed {}, async move |tx| {
@@ -212,7 +213,7 @@ pub async fn reseal(ctx: &mut OpContext<'_>) -> Result<Resealed, SigningKeyError
                 tx.one(store::queries::pepper::set_sealed(*version, anew.clone())).await?;
             }
             tx.batch((master_key::leave_others(&master, now), master_key::return_to(&master))).await?;
-            tx.commit_with((realm::reseal(&master), signing_key::bump())).await?;
+            tx.commit_with((realm::reseal(&master, realm_key.clone()), signing_key::bump())).await?;
             let keys = (sealed.len() + peppers.len()) as u64;
             let event = event::KeysResealed { keys, detail_keys, master_key: master.clone() };
             Ok((event, Resealed { keys, detail_keys }))

@@ -159,7 +159,8 @@ events! {
             /// Number of errors in it; the log names them.
             mistakes: u64,
         }
-        /// An empty database became the realm of this instance.
+        /// An empty database became the realm of this instance, or a realm of an older release got its own
+        /// key.
         RealmOpened("realm_opened", Done) {
             /// The realm's id.
             realm: Uuid,

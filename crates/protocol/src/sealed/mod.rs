@@ -14,3 +14,4 @@ pub mod detail;
 pub mod keyring;
 pub mod pepper;
 pub mod purpose;
+pub mod realm_key;

@@ -94,6 +94,46 @@ purposes! {
         life: "one key an envelope",
         moves_on: MovesOn::Resealed,
     }
+    /// Seals the realm's own key.
+    RealmKey {
+        label: "gatewright envelope v1: realm key",
+        what: "envelope of the realm's own key, from which keys are derived that outlive the master key",
+        algorithm: "AES-256-GCM, key by HKDF-SHA-256 of the master key and a salt of 128 bits",
+        place: "table `realm`",
+        holder: "server and commands",
+        life: "one key an envelope; the realm's key as the realm",
+        moves_on: MovesOn::Resealed,
+    }
+    /// Makes the digests by which an import recognises the hash of a system.
+    OriginHashDigest {
+        label: "gatewright realm key v1: digest of an imported hash",
+        what: "keyed digest of a password hash as another system had it",
+        algorithm: "HMAC-SHA-256; key by HKDF-SHA-256 of the realm's key",
+        place: "table `credentials`",
+        holder: "server and commands",
+        life: "as the realm",
+        moves_on: MovesOn::WithItsSecret,
+    }
+    /// Makes the digests of the emails of erased accounts.
+    ErasedEmailDigest {
+        label: "gatewright realm key v1: digest of an erased email",
+        what: "keyed digest of the email of an erased account",
+        algorithm: "HMAC-SHA-256; key by HKDF-SHA-256 of the realm's key",
+        place: "table `erased_emails`",
+        holder: "server and commands",
+        life: "as the realm",
+        moves_on: MovesOn::WithItsSecret,
+    }
+    /// Seals second factors.
+    SecondFactor {
+        label: "gatewright realm key v1: second factor",
+        what: "seal of a second factor",
+        algorithm: "AES-256-GCM, key by HKDF-SHA-256 of the realm's key and the second factor's id",
+        place: "table `second_factors`",
+        holder: "server and commands",
+        life: "one key a second factor",
+        moves_on: MovesOn::WithItsSecret,
+    }
     /// Seals the keys of audit details.
     AuditDetailKey {
         label: "gatewright envelope v1: audit detail key",

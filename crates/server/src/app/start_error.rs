@@ -140,7 +140,9 @@ impl From<RealmError> for StartError {
     fn from(error: RealmError) -> Self {
         match error {
             RealmError::Store(error) => Self::Store(error),
-            wrong @ (RealmError::WrongMasterKey { .. } | RealmError::Retired(_)) => Self::Realm(wrong),
+            wrong @ (RealmError::WrongMasterKey { .. } | RealmError::Retired(_) | RealmError::Sealed(_)) => {
+                Self::Realm(wrong)
+            }
         }
     }
 }

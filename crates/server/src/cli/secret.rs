@@ -76,6 +76,20 @@ impl KnownPassword {
     }
 }
 
+/// The password that `user` is known to have, to be checked: from a file, or from a prompt.
+pub(super) fn known_password(
+    interrupt: &Interrupt,
+    file: Option<&Path>,
+    user: &str,
+) -> Result<Secret<String>, Failure> {
+    if let Some(path) = file {
+        return secret_of(interrupt, path);
+    }
+    let instead = "give --check-password-file FILE, or - for standard input";
+    let mut terminal = Terminal::open(interrupt, instead)?;
+    terminal.ask_secret(&format!("Password of {user}: "))
+}
+
 /// The first line of a file, or of standard input for `-`.
 pub(super) fn secret_of(interrupt: &Interrupt, path: &Path) -> Result<Secret<String>, Failure> {
     let path = path.to_owned();
@@ -104,7 +118,7 @@ fn unreadable(name: &str, why: &io::Error) -> Failure {
     Failure::unreadable(name, why)
 }
 
-fn first_line(from: impl io::BufRead, name: &str) -> Result<Secret<String>, Failure> {
+pub(super) fn first_line(from: impl io::BufRead, name: &str) -> Result<Secret<String>, Failure> {
     let mut bytes = Vec::new();
     let read = from.take(MOST_BYTES).read_until(b'\n', &mut bytes);
     let line = Secret::new(bytes);

@@ -12,7 +12,8 @@ macro_rules! modules {
 }
 
 modules! {
-    audit_key client credential health job known_network master_key pepper realm revocation session
+    audit_key client credential erased_email health job known_network master_key pepper realm
+    revocation second_factor session
     signing_key transfer user
 }
 

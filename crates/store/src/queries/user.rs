@@ -52,6 +52,12 @@ statements! {
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
          FROM gw.users u WHERE u.username_key = $1",
     );
+    FIND_BY_EXTERNAL_ID = Stmt::new(
+        "user.find_by_external_id",
+        "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
+         FROM gw.users u WHERE u.external_id = $1",
+    );
+    EXTERNAL_ID = Stmt::new("user.external_id", "SELECT u.external_id FROM gw.users u WHERE u.id = $1");
     PAGE = Stmt::new(
         "user.page",
         "SELECT u.id, u.uuid, u.email, u.username, u.role, u.state, u.profile, u.created_at, u.updated_at \
@@ -86,10 +92,14 @@ statements! {
         "UPDATE gw.users SET state = $3, updated_at = $4 \
          WHERE id = $1 AND uuid = $2 AND state <> 'erased' RETURNING id",
     );
+    TOUCH = Stmt::new(
+        "user.touch",
+        "UPDATE gw.users SET updated_at = $3 WHERE id = $1 AND uuid = $2 AND state <> 'erased' RETURNING id",
+    );
     ERASE = Stmt::new(
         "user.erase",
         "UPDATE gw.users SET state = 'erased', email = NULL, email_key = NULL, email_verified_at = NULL, \
-         username = NULL, username_key = NULL, profile = '{}', updated_at = $3 \
+         username = NULL, username_key = NULL, external_id = NULL, profile = '{}', updated_at = $3 \
          WHERE id = $1 AND uuid = $2 AND state <> 'erased' RETURNING id",
     );
 }
@@ -249,6 +259,16 @@ pub fn find_by_username(username: &Username) -> Call<User> {
     Call::new(&FIND_BY_USERNAME, [username.key().into()], |mut row| User::read(&mut row))
 }
 
+/// Finds the user with this identifier of another system.
+pub fn find_by_external_id(external_id: &str) -> Call<User> {
+    Call::new(&FIND_BY_EXTERNAL_ID, [external_id.into()], |mut row| User::read(&mut row))
+}
+
+/// Reads the identifier that a user had in another system, if any.
+pub fn external_id(id: UserId) -> Call<Option<String>> {
+    Call::new(&EXTERNAL_ID, [id.into()], |mut row| row.next())
+}
+
 /// Reads at most `limit` users with ids after `after`, by id.
 pub fn page(after: UserId, limit: i64) -> Call<User> {
     Call::new(&PAGE, [after.into(), limit.into()], |mut row| User::read(&mut row))
@@ -352,6 +372,11 @@ pub fn set_role(user: UserKey, role: &str, at: Now) -> Call<UserId> {
 pub fn set_state(user: UserKey, state: State, at: Now) -> Call<UserId> {
     let params = [user.id.into(), user.uuid.into(), state.as_str().into(), at.into()];
     Call::new(&SET_STATE, params, id)
+}
+
+/// Notes that something that belongs to a user has changed; no row for a tombstone or an unknown user.
+pub fn touch(user: UserKey, at: Now) -> Call<UserId> {
+    Call::new(&TOUCH, [user.id.into(), user.uuid.into(), at.into()], id)
 }
 
 /// Turns the row into a tombstone; no row when it is one already.

@@ -69,8 +69,9 @@ fn fill(db: &TestDb) {
     let distributed = [
         (
             "users",
-            "(uuid, email, email_key, username, username_key, role, state, profile, created_at, updated_at)",
-            format!("{uuid}, 'e' || n, 'e' || n, 'u' || n, 'u' || n, 'r', 'active', '{{}}', n, n"),
+            "(uuid, email, email_key, username, username_key, role, state, profile, created_at, updated_at, \
+             external_id)",
+            format!("{uuid}, 'e' || n, 'e' || n, 'u' || n, 'u' || n, 'r', 'active', '{{}}', n, n, 'x' || n"),
         ),
         (
             "credentials",

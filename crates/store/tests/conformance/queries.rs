@@ -47,12 +47,20 @@ async fn the_realm_is_made_once(db: Arc<TestDb>) {
     let store = db.open().await;
     let mut lease = db.lease(&store);
     assert!(read(&mut lease, realm::find()).await.is_empty());
-    let made = Realm { uuid: Uuid::from_u128(u128::MAX - 1), master_key_id: "k1".into(), created_at: NOON };
+    let made = Realm {
+        uuid: Uuid::from_u128(u128::MAX - 1),
+        master_key_id: "k1".into(),
+        created_at: NOON,
+        sealed_key: None,
+    };
     let (one, two) = (made.clone(), Realm { uuid: Uuid::nil(), ..made.clone() });
     assert_eq!(write(&mut lease, move || realm::insert(&one)).await, [made.uuid]);
     assert!(write(&mut lease, move || realm::insert(&two)).await.is_empty());
-    assert_eq!(write(&mut lease, || realm::reseal("k2")).await, [made.uuid]);
-    assert_eq!(read(&mut lease, realm::find()).await, [Realm { master_key_id: "k2".into(), ..made }]);
+    assert_eq!(write(&mut lease, || realm::set_key(vec![1])).await, [made.uuid]);
+    assert!(write(&mut lease, || realm::set_key(vec![2])).await.is_empty(), "it has one");
+    assert_eq!(write(&mut lease, || realm::reseal("k2", vec![3])).await, [made.uuid]);
+    let now = Realm { master_key_id: "k2".into(), sealed_key: Some(vec![3]), ..made };
+    assert_eq!(read(&mut lease, realm::find()).await, [now]);
 }
 
 async fn a_pepper_in_use_cannot_be_removed(db: Arc<TestDb>) {

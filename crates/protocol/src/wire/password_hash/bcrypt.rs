@@ -5,13 +5,15 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::alphabet::BCRYPT as BCRYPT_ALPHABET;
-use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD_NO_PAD};
 
-use super::text::decimal;
+use super::text::{bounded, decimal, unpadded};
 use super::{CostClass, Unusable};
 
 /// Accepted costs of bcrypt, as powers of two.
 pub const BCRYPT_COST: std::ops::RangeInclusive<u8> = 4..=16;
+/// Accepted lengths of an application's pepper, in bytes.
+const PEPPER_BYTES: std::ops::RangeInclusive<usize> = 1..=256;
 /// Letters of a bcrypt salt.
 const SALT_LETTERS: usize = 22;
 /// Letters of salt and tag together.
@@ -128,8 +130,12 @@ impl fmt::Display for BcryptHash {
 }
 
 /// The input of bcrypt in place of the password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Prehash {
+    /// The Base64 of the HMAC-SHA384 of the trimmed password under a constant: WordPress since 6.8.
+    WordPress,
+    /// The password, and behind it a secret of the application: Devise's `pepper`.
+    Peppered(Vec<u8>),
     /// The 64 hexadecimal digits of the password's SHA-256: Django's `bcrypt_sha256`.
     Hex,
     /// The padded Base64 of the password's SHA-256: passlib's `bcrypt_sha256`, version 1.
@@ -138,7 +144,17 @@ pub enum Prehash {
     KeyedBase64,
 }
 
-/// bcrypt over SHA-256 of the password.
+/// The text of a bcrypt hash whose origin appended `pepper` to each password:
+/// `$bcrypt-pepper$pepper$2a$12$…`.
+///
+/// # Errors
+/// [`Unusable`], when `text` is no bcrypt hash.
+pub fn peppered(text: &str, pepper: &[u8]) -> Result<String, Unusable> {
+    BcryptHash::read_whole(text)?;
+    Ok(format!("$bcrypt-pepper${}{text}", STANDARD_NO_PAD.encode(pepper)))
+}
+
+/// bcrypt over SHA-256 of the password, or over another input that is made of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BcryptSha256Hash {
     /// The input of bcrypt.
@@ -169,6 +185,27 @@ impl BcryptSha256Hash {
             return Err(Unusable::Malformed("salt"));
         }
         Ok(Self { prehash, bcrypt })
+    }
+
+    /// Parses what follows WordPress's `$wp$`: a bcrypt hash without its first dollar sign.
+    pub(super) fn read_wordpress(text: &str) -> Result<Self, Unusable> {
+        Ok(Self { prehash: Prehash::WordPress, bcrypt: BcryptHash::read_whole(&format!("${text}"))? })
+    }
+
+    /// Parses what follows `$bcrypt-pepper$`: the pepper in Base64, and a bcrypt hash.
+    pub(super) fn read_peppered(text: &str) -> Result<Self, Unusable> {
+        let (pepper, rest) = text.split_once('$').ok_or(Unusable::Malformed("parts"))?;
+        let pepper = bounded("pepper", unpadded(pepper), &PEPPER_BYTES)?;
+        Ok(Self { prehash: Prehash::Peppered(pepper), bcrypt: BcryptHash::read_whole(&format!("${rest}"))? })
+    }
+
+    /// Its name in metrics.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.prehash {
+            Prehash::WordPress => "bcrypt-wordpress",
+            Prehash::Peppered(_) => "bcrypt-peppered",
+            Prehash::Hex | Prehash::Base64 | Prehash::KeyedBase64 => "bcrypt-sha256",
+        }
     }
 
     /// Parses what follows Django's `bcrypt_sha256$`: a whole bcrypt hash.

@@ -16,6 +16,7 @@ impl CostClass {
             Self::Scrypt(_) => "scrypt",
             Self::ShaCrypt { wide: false, .. } => "sha256-crypt",
             Self::ShaCrypt { wide: true, .. } => "sha512-crypt",
+            Self::Digest { .. } => "digest",
         }
     }
 
@@ -28,7 +29,7 @@ impl CostClass {
                 f64::from(*iterations) * f64::from(u32::try_from(*blocks).unwrap_or(u32::MAX))
             }
             Self::Scrypt(cost) => f64::from(cost.log_n).exp2() * f64::from(cost.r) * f64::from(cost.p),
-            Self::ShaCrypt { rounds, .. } => f64::from(*rounds),
+            Self::ShaCrypt { rounds, .. } | Self::Digest { rounds } => f64::from(*rounds),
         }
     }
 }
@@ -46,7 +47,9 @@ impl fmt::Display for CostClass {
                 write!(f, "{algorithm} i={iterations},blocks={blocks}")
             }
             Self::Scrypt(cost) => write!(f, "{algorithm} ln={},r={},p={}", cost.log_n, cost.r, cost.p),
-            Self::ShaCrypt { rounds, .. } => write!(f, "{algorithm} rounds={rounds}"),
+            Self::ShaCrypt { rounds, .. } | Self::Digest { rounds } => {
+                write!(f, "{algorithm} rounds={rounds}")
+            }
         }
     }
 }

@@ -9,6 +9,11 @@
 //! | `$scrypt$…`, `scrypt$…`, `scrypt:…` | PHC strings, Django, Werkzeug | [`ScryptHash`] |
 //! | `$firebase-scrypt$…` | [`FirebaseProject`] | [`FirebaseHash`] |
 //! | `$5$…`, `$6$…` | crypt(3) | [`ShaCryptHash`] |
+//! | `$wp$2y$…`, `$bcrypt-pepper$…` | WordPress; Devise with a pepper, see [`peppered`] |
+//! [`BcryptSha256Hash`] |
+//! | `{SSHA}…`, `$P$…`, `$1$…`, `md5$…` | directories, PHP, Unix, Django | [`DigestHash`] |
+//!
+//! [`from_export`] converts the spellings that other systems' exports have besides.
 //!
 //! The prefixes `{CRYPT}`, `{ARGON2}`, `{BCRYPT}` and similar ones of directories are skipped.
 //!
@@ -19,6 +24,8 @@
 mod argon2;
 mod bcrypt;
 mod cost;
+mod digests;
+mod exported;
 mod other_systems;
 mod pbkdf2;
 mod scrypt;
@@ -34,7 +41,9 @@ pub use argon2::{
     ARGON2_MAX_ITERATIONS, ARGON2_MAX_MEMORY, ARGON2_MAX_PARALLELISM, ARGON2_MAX_WORK, ARGON2_SALT_BYTES,
     ARGON2_TAG_BYTES, Argon2Hash, Argon2Kind,
 };
-pub use bcrypt::{BCRYPT_COST, BcryptHash, BcryptSha256Hash, BcryptVariant, Prehash};
+pub use bcrypt::{BCRYPT_COST, BcryptHash, BcryptSha256Hash, BcryptVariant, Prehash, peppered};
+pub use digests::{DigestHash, DigestRule, PlainDigest};
+pub use exported::from_export;
 pub use other_systems::{FirebaseProject, keycloak};
 pub use pbkdf2::{Digest, PBKDF2_MAX_ITERATIONS, Pbkdf2Hash};
 pub use scrypt::{
@@ -98,6 +107,8 @@ pub enum Format {
     Firebase(FirebaseHash),
     /// SHA-crypt.
     ShaCrypt(ShaCryptHash),
+    /// A digest, salted or iterated.
+    Digest(DigestHash),
 }
 
 /// The cost class of a hash: the algorithm with its parameters. Hashes of one class take the same work.
@@ -135,6 +146,11 @@ pub enum CostClass {
         /// Whether it is SHA-512 and not SHA-256.
         wide: bool,
         /// Rounds.
+        rounds: u32,
+    },
+    /// A digest.
+    Digest {
+        /// How often it is computed.
         rounds: u32,
     },
 }
@@ -203,6 +219,11 @@ impl StoredHash {
         self.format.kind()
     }
 
+    /// Whether the kind is broken: an import accepts it only when it is told to.
+    pub fn is_weak(&self) -> bool {
+        matches!(&self.format, Format::Digest(hash) if hash.is_weak())
+    }
+
     /// The cost of one check.
     pub fn cost_class(&self) -> CostClass {
         self.format.cost_class()
@@ -218,6 +239,12 @@ impl Format {
         if text.contains(|char: char| char.is_control()) {
             return Err(Unusable::Malformed("control character"));
         }
+        let scheme = text.strip_prefix('{').and_then(|text| text.split_once('}'));
+        let digest =
+            scheme.and_then(|(scheme, rest)| DigestHash::read_scheme(&scheme.to_ascii_uppercase(), rest));
+        if let Some(hash) = digest {
+            return hash.map(Self::Digest);
+        }
         let text = over_scheme(text)?;
         match text.strip_prefix('$') {
             Some(text) => Self::read_crypt(text),
@@ -231,6 +258,7 @@ impl Format {
         if let Some(variant) = BcryptVariant::read(name) {
             return BcryptHash::read(variant, rest).map(Self::Bcrypt);
         }
+
         match name {
             "argon2d" => Argon2Hash::read(Argon2Kind::D, rest).map(Self::Argon2),
             "argon2i" => Argon2Hash::read(Argon2Kind::I, rest).map(Self::Argon2),
@@ -239,7 +267,13 @@ impl Format {
             "pbkdf2" => Pbkdf2Hash::read_passlib(Digest::Sha1, rest).map(Self::Pbkdf2),
             "pbkdf2-sha256" => Pbkdf2Hash::read_passlib(Digest::Sha256, rest).map(Self::Pbkdf2),
             "pbkdf2-sha512" => Pbkdf2Hash::read_passlib(Digest::Sha512, rest).map(Self::Pbkdf2),
+            "bcrypt-pepper" => BcryptSha256Hash::read_peppered(rest).map(Self::BcryptSha256),
+            "wp" => BcryptSha256Hash::read_wordpress(rest).map(Self::BcryptSha256),
             "scrypt" => ScryptHash::read_phc(rest).map(Self::Scrypt),
+            "scrypt-nfkc" => ScryptHash::read_nfkc(rest).map(Self::Scrypt),
+            "P" | "H" => DigestHash::read_phpass(rest).map(Self::Digest),
+            "1" => DigestHash::read_md5_crypt(false, rest).map(Self::Digest),
+            "apr1" => DigestHash::read_md5_crypt(true, rest).map(Self::Digest),
             "firebase-scrypt" => FirebaseHash::read(rest).map(Self::Firebase),
             "5" => ShaCryptHash::read_sha256(rest).map(Self::ShaCrypt),
             "6" => ShaCryptHash::read_sha512(rest).map(Self::ShaCrypt),
@@ -264,6 +298,8 @@ impl Format {
             ("pbkdf2_sha256", "$") => Pbkdf2Hash::read_django(Digest::Sha256, rest).map(Self::Pbkdf2),
             ("scrypt", "$") => ScryptHash::read_django(rest).map(Self::Scrypt),
             ("pbkdf2", ":") => Pbkdf2Hash::read_werkzeug(rest).map(Self::Pbkdf2),
+            ("md5", "$") => DigestHash::read_django(PlainDigest::Md5, rest).map(Self::Digest),
+            ("sha1", "$") => DigestHash::read_django(PlainDigest::Sha1, rest).map(Self::Digest),
             ("scrypt", ":") => ScryptHash::read_werkzeug(rest).map(Self::Scrypt),
             _ => Err(Unusable::Unknown),
         }
@@ -278,11 +314,12 @@ impl Format {
         match self {
             Self::Argon2(hash) => hash.kind.as_str(),
             Self::Bcrypt(_) => "bcrypt",
-            Self::BcryptSha256(_) => "bcrypt-sha256",
+            Self::BcryptSha256(hash) => hash.kind(),
             Self::Pbkdf2(hash) => hash.kind(),
             Self::Scrypt(_) => "scrypt",
             Self::Firebase(_) => "firebase-scrypt",
             Self::ShaCrypt(hash) => hash.kind(),
+            Self::Digest(hash) => hash.kind(),
         }
     }
 
@@ -295,6 +332,7 @@ impl Format {
             Self::Scrypt(hash) => hash.cost.into(),
             Self::Firebase(hash) => hash.cost.into(),
             Self::ShaCrypt(hash) => hash.cost_class(),
+            Self::Digest(hash) => hash.cost_class(),
         }
     }
 }
@@ -345,4 +383,5 @@ debug! {
     ScryptHash: "scrypt", hash => hash.cost;
     FirebaseHash: "firebase-scrypt", hash => hash.cost;
     ShaCryptHash: "sha-crypt", hash => hash.cost_class();
+    DigestHash: "digest", hash => hash.cost_class();
 }

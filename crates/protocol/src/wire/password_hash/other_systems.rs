@@ -117,6 +117,17 @@ impl FirebaseProject {
         Ok(project)
     }
 
+    /// The project with these parameters.
+    ///
+    /// # Errors
+    /// [`Unusable`], naming the part.
+    pub(super) fn new(signer: &str, separator: &str, rounds: u32, mem_cost: u32) -> Result<Self, Unusable> {
+        let (base64_signer_key, base64_salt_separator) = (signer.to_owned(), separator.to_owned());
+        let project = Self { base64_signer_key, base64_salt_separator, rounds, mem_cost };
+        project.signer_key()?;
+        Ok(project)
+    }
+
     fn signer_key(&self) -> Result<Vec<u8>, Unusable> {
         let key = base64("base64_signer_key", &self.base64_signer_key)?;
         Some(key)
@@ -157,5 +168,6 @@ impl fmt::Debug for FirebaseProject {
 /// Padded Base64 of either alphabet: Firebase's tools have written both.
 fn base64(part: &'static str, text: &str) -> Result<Vec<u8>, Unusable> {
     let short = Some(text).filter(|text| text.len() <= STORED_BYTES).ok_or(Unusable::Malformed(part))?;
-    STANDARD.decode(short).or_else(|_| URL_SAFE.decode(short)).map_err(|_| Unusable::Malformed(part))
+    let standard = STANDARD.decode(short).or_else(|_| STANDARD_NO_PAD.decode(short));
+    standard.or_else(|_| URL_SAFE.decode(short)).map_err(|_| Unusable::Malformed(part))
 }

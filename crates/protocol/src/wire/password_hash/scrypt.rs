@@ -65,12 +65,19 @@ pub struct ScryptHash {
     pub salt: Vec<u8>,
     /// The tag to compare with.
     pub tag: Vec<u8>,
+    /// Whether the password is in NFKC.
+    pub is_nfkc: bool,
 }
 
 impl ScryptHash {
     fn new(cost: ScryptCost, salt: Option<Vec<u8>>, tag: Option<Vec<u8>>) -> Result<Self, Unusable> {
         let salt = bounded("salt", salt, &SALT_BYTES)?;
-        Ok(Self { cost, salt, tag: bounded("tag", tag, &TAG_BYTES)? })
+        Ok(Self { cost, salt, tag: bounded("tag", tag, &TAG_BYTES)?, is_nfkc: false })
+    }
+
+    /// Parses what follows `$scrypt-nfkc$`: as `$scrypt$`, of the password in NFKC.
+    pub(super) fn read_nfkc(text: &str) -> Result<Self, Unusable> {
+        Ok(Self { is_nfkc: true, ..Self::read_phc(text)? })
     }
 
     /// Parses what follows `$scrypt$`: `ln=15,r=8,p=1$salt$tag`.

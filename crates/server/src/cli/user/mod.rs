@@ -29,8 +29,18 @@ use crate::config::{Config, DatabaseUrl};
 
 /// Users read from the database at once.
 const PAGE: i64 = 500;
-const FIELDS: [&str; 9] =
-    ["id", "uuid", "email", "username", "role", "state", "profile", "created_at", "updated_at"];
+const FIELDS: [&str; 10] = [
+    "id",
+    "uuid",
+    "external_id",
+    "email",
+    "username",
+    "role",
+    "state",
+    "profile",
+    "created_at",
+    "updated_at",
+];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
@@ -54,11 +64,17 @@ pub(super) enum UserCommand {
     Delete(Delete),
     /// Imports accounts from another system or another instance
     ///
-    /// Each row is an account: `email` and, if present, `id`, `uuid`, `username`, `password_hash`, `role`,
-    /// `state` or `is_active`, `profile`, `email_verified_at`, `created_at`, `updated_at`. A row that cannot
-    /// be imported is refused with its reason, the other rows are imported, and the exit status is 1.
-    /// Existing accounts stay as they are, so that an interrupted import can simply be run again.
-    Import(Import),
+    /// With `--from` it reads the system's own export. Else each row is an account: `email` or `username`
+    /// and, if present, `id`, `uuid`, `external_id`, `password_hash`, `role`, `state` or `is_active`,
+    /// `profile`,
+    /// `email_verified_at`, `created_at`, `updated_at`, `second_factors`.
+    ///
+    /// The whole file is read before anything is written. What is not understood and looks like a password
+    /// hash, the state of an account or a second factor stops the import until `--map` or `--ignore` names
+    /// it. A row that cannot be imported is refused with its reason, the other rows are imported, and the
+    /// exit status is 1. Existing accounts stay as they are without `--update`, so that an interrupted
+    /// import can simply be run again.
+    Import(Box<Import>),
     /// Exports all accounts, in the format that `import` reads
     ///
     /// Includes tombstones of erased accounts, so that their ids are not used again where the file is
@@ -69,7 +85,7 @@ pub(super) enum UserCommand {
 /// Selects an account.
 #[derive(Args, Debug)]
 pub(super) struct Who {
-    /// Its id, uuid, email or username; `id:100`, `username:100` and the like say which is meant
+    /// Its id, uuid, email, username or external id; `id:100`, `username:100` and the like say which is meant
     #[arg(value_name = "USER")]
     user: String,
 }
@@ -140,7 +156,12 @@ impl UserCommand {
             Self::Show(who) => {
                 let user = who.find(ctx).await?;
                 account::showing(ctx, &user);
-                Ok(out.fields(&FIELDS, &value(&user))?)
+                let mut shown = value(&user);
+                if let Value::Object(members) = &mut shown {
+                    let external_id = account::external_id(ctx, &user).await?;
+                    members.extend(external_id.map(|text| ("external_id".to_owned(), json!(text))));
+                }
+                Ok(out.fields(&FIELDS, &shown)?)
             }
             Self::SetRole(set) => set.run(ctx, out).await,
             Self::SetPassword(set) => set.run(password, ctx, out).await,
