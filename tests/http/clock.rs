@@ -178,6 +178,32 @@ async fn a_clock_that_jumps_and_is_put_right_revives_no_token() {
 }
 
 #[tokio::test]
+async fn a_clock_that_jumps_between_two_looks_removes_nothing_and_refuses_no_session_for_good() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        // given sessions, and a look at the clock a moment ago
+        let app = TestApp::start(engine).await;
+        let alice = member(&app, "alice").await;
+        app.settle("ship_audit").await;
+        app.settle("poll_revocations").await;
+
+        // when the clock jumps, and jobs and requests run before the next look
+        app.clock.jump_to(START.plus(1000 * DAY));
+        app.settle("cleanup").await;
+        app.settle("ship_audit").await;
+        app.settle("keep_clock").await;
+        try_refresh(&app, &alice.refresh).await.expect_problem(503, "unavailable");
+
+        // then everything is there when it is right again
+        app.clock.jump_to(START);
+        app.settle("poll_revocations").await;
+        assert!(!app.event_kinds().contains(&"rows_cleaned"));
+        let next = refresh(&app, &alice.refresh).await;
+        me(&app, &next.access).await.expect(200);
+        app.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_start_with_the_clock_of_2040_deletes_nothing_and_stops_nothing() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         // Given a node that has stored its time.

@@ -284,3 +284,24 @@ async fn an_older_token_of_the_same_client_does_not_end_a_session_that_was_recov
         app.close().await;
     }
 }
+
+#[tokio::test]
+async fn an_older_database_that_has_reached_the_same_number_is_read_again() {
+    // given a node that has read the end of a session
+    let app = TestApp::start(Engine::Postgres).await;
+    let (alice, bob) = (member(&app, "alice").await, member(&app, "bob").await);
+    let logout = json!({"refresh_token": alice.refresh});
+    app.post(&format!("{V1}/logout"), None, logout).await.expect(204);
+    app.settle("poll_revocations").await;
+    me(&app, &bob.access).await.expect(200);
+
+    // when the database is an older one, in which another session has ended with the same number
+    let other = "UPDATE gatewright.revocations SET session_id = \
+                 (SELECT s.id FROM gatewright.sessions s WHERE NOT s.revoked)";
+    rows(&app.database.url, other).unwrap();
+    app.settle("poll_revocations").await;
+
+    // then that one is refused too
+    me(&app, &bob.access).await.expect_problem(401, "token_invalid");
+    app.close().await;
+}

@@ -58,9 +58,21 @@ enum Doubt {
 }
 
 impl ClockWatch {
-    /// Whether the clock is believed.
+    /// Whether the last look has found no doubt, for people: what goes by a time asks
+    /// [`OpContext::believes_time`].
     pub fn is_believed(&self) -> bool {
         self.watch().doubted.is_none()
+    }
+
+    /// Whether this time is believed: the last look has found no doubt, and the clock has not jumped since.
+    fn believes(&self, now: Now, clock: &Clock) -> bool {
+        let watch = self.watch();
+        let agrees = |last: Look| {
+            let passed = clock.monotonic().saturating_sub(last.monotonic);
+            let expected = last.now.plus(passed);
+            now.since(expected).max(expected.since(now)) <= BEHIND
+        };
+        watch.doubted.is_none() && watch.last.is_some_and(agrees)
     }
 
     /// Looks at the clock. `newest` is the newest stored time; `is_near_database` is false when the
@@ -99,6 +111,14 @@ impl ClockWatch {
 
     fn watch(&self) -> Watch {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpContext<'_> {
+    /// Whether the time of this operation is believed: nothing is deleted, refused for good or stored by one
+    /// that is not.
+    pub fn believes_time(&self) -> bool {
+        self.services.clock_watch.believes(self.now, &self.services.clock)
     }
 }
 
@@ -201,6 +221,21 @@ mod tests {
         clock.advance(MINUTE);
         watch.look(&clock, Some(START), true);
         assert!(watch.is_believed());
+    }
+
+    #[test]
+    fn a_time_after_a_jump_is_not_believed_before_the_next_look_either() {
+        let (watch, clock) = started(Some(START));
+        clock.advance(10 * DAY);
+        assert!(watch.believes(clock.now(), &clock), "monotonic time agrees");
+        for jump in [clock.now().plus(5000 * DAY), clock.now().minus(2 * MINUTE)] {
+            let right = clock.now();
+            clock.jump_to(jump);
+            assert!(watch.is_believed() && !watch.believes(clock.now(), &clock), "{jump}");
+            clock.jump_to(right);
+            assert!(watch.believes(clock.now(), &clock));
+        }
+        assert!(!ClockWatch::default().believes(START, &clock), "without a look");
     }
 
     #[test]

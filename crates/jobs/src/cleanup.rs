@@ -75,7 +75,7 @@ impl Job for Cleanup {
     }
 
     async fn step(&self, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {
-        if !ctx.services.clock_watch.is_believed() {
+        if !ctx.believes_time() {
             return Ok(Step::Idle);
         }
         let (now, rows) = (ctx.now, self.batch());

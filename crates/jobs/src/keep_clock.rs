@@ -31,7 +31,7 @@ impl Job for KeepClock {
         let is_stored = watch
             .newest()
             .is_some_and(|newest| ctx.now.since(newest) < PERIOD / 2 && newest.since(ctx.now) < PERIOD / 2);
-        if watch.is_believed() && !is_stored {
+        if ctx.believes_time() && !is_stored {
             ctx.lease.keep_clock(ctx.now).await?;
         }
         Ok(Step::Idle)

@@ -49,11 +49,15 @@ impl PollRevocations {
         let mut read = ctx.lease.read().await?;
 
         let mut position = self.position();
-        let is_other = position.epoch.is_some_and(|epoch| epoch != heads.epoch);
+        let is_other = position.epoch.is_some_and(|epoch| epoch != heads.epoch) || {
+            // An older database may have reached the same number by other sessions since.
+            let is_kept = position.session.is_some() && position.number > heads.revocations_gone;
+            is_kept && read.one(revocation::last_at(position.number)).await? != position.session
+        };
         let restarts = head < position.head || is_other;
         if restarts {
             // The database is older than before, for example after a failover: read all revocations again.
-            tracing::warn!(head, known = position.head, "revocations went backwards and are read again");
+            tracing::warn!(head, known = position.head, "the database was older; revocations are read again");
             position.number = 0;
             position.session = None;
         }

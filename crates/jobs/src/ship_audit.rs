@@ -26,12 +26,9 @@ impl<S: Sink> Job for Shipper<S> {
     }
 
     async fn step(&self, ctx: &mut OpContext<'_>) -> Result<Step, JobError> {
-        let mut ship = ShipContext {
-            lease: &mut *ctx.lease,
-            rng: &ctx.services.rng,
-            now: ctx.now,
-            may_remove: ctx.services.clock_watch.is_believed(),
-        };
+        let may_remove = ctx.believes_time();
+        let mut ship =
+            ShipContext { lease: &mut *ctx.lease, rng: &ctx.services.rng, now: ctx.now, may_remove };
         match Shipper::step(self, &mut ship).await? {
             Progress::Idle => Ok(Step::Idle),
             Progress::More => Ok(Step::Again),

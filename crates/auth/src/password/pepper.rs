@@ -308,7 +308,7 @@ async fn move_page(ctx: &mut OpContext<'_>, page: Vec<Owned>) -> Result<(), Pepp
 
 /// Removes versions that were replaced long ago and that no hash uses.
 async fn clear(ctx: &mut OpContext<'_>) -> Result<(), PepperServiceError> {
-    if !ctx.services.clock_watch.is_believed() {
+    if !ctx.believes_time() {
         return Ok(());
     }
     let before = ctx.now.minus(KEPT);

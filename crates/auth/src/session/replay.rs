@@ -60,6 +60,12 @@ fn active(
     };
     let refuse = |reason| Err(refused(ctx, session.id, Some(session.user.uuid), reason));
     if ActiveSession::of(&session, ctx.now, &ctx.services.settings).is_none() {
+        let is_ended = session.revoked || session.state != user::State::Active;
+        if !is_ended && !ctx.believes_time() {
+            // A client that is refused drops a token that is good again once the clock is right.
+            let why = "the clock is doubted, and the session would have ended by it".to_owned();
+            return Err(RefreshError::Store(store::Error::Unavailable(why)));
+        }
         return refuse(match (session.revoked, session.state) {
             (true, _) => Reason::Revoked,
             (false, user::State::Active) if session.created_at > latest_creation(ctx.now) => {

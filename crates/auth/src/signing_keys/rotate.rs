@@ -67,7 +67,7 @@ pub async fn step(ctx: &mut OpContext<'_>) -> Result<Rotated, SigningKeyError> {
     let Some(active) = active else {
         return activate(ctx, None, next).await;
     };
-    if !ctx.services.clock_watch.is_believed() {
+    if !ctx.believes_time() {
         return Ok(Rotated::Nothing);
     }
 
@@ -106,7 +106,7 @@ async fn believable(ctx: &mut OpContext<'_>) -> Result<Vec<Key>, SigningKeyError
     let limit = ctx.now.plus(AHEAD);
     let times = |key: &Key| key.created_at.max(key.changed_at).max(key.signs_at.unwrap_or(key.created_at));
     let is_ahead = keys.iter().any(|key| times(key) > limit);
-    if !is_ahead || !ctx.services.clock_watch.is_believed() {
+    if !is_ahead || !ctx.believes_time() {
         return Ok(keys);
     }
     ctx.lease.correct_times_of_keys(ctx.now, limit).await?;

@@ -82,6 +82,10 @@ statements! {
          WHERE (number, session_id) > ($1, $2) \
          ORDER BY number, session_id LIMIT $3",
     );
+    LAST_AT = Stmt::new(
+        "revocation.last_at",
+        "SELECT session_id FROM gw.revocations WHERE number = $1 ORDER BY session_id DESC LIMIT 1",
+    );
     DELETE_EXPIRED = Stmt::new(
         "revocation.delete_expired",
         "DELETE FROM gw.revocations WHERE (number, session_id) IN (SELECT o.number, o.session_id \
@@ -209,6 +213,11 @@ pub fn after(number: i64, session: SessionId, limit: i64) -> Call<Revocation> {
             revoked_at: row.next()?,
         })
     })
+}
+
+/// Finds the last session of a number; no row where none was ended with it, or all were removed.
+pub fn last_at(number: i64) -> Call<SessionId> {
+    Call::new(&LAST_AT, [number.into()], |mut row| row.next())
 }
 
 /// Deletes at most `limit` revocations, and at most 1000, whose last access token has expired.
