@@ -59,6 +59,26 @@ fn assert_signed(setup: &Setup) {
     assert!(!verified.contains("not signed"), "{verified}");
 }
 
+#[test]
+fn a_server_with_a_certificate_stops_as_soon_as_one_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+    testkit::write_secret(&folder.path().join("key.pem"), made.signing_key.serialize_pem());
+    let mut server = Server::builder(process::gatewright())
+        .arg("serve")
+        .folder(folder.path())
+        .env("GATEWRIGHT_SERVER__LISTEN", "127.0.0.1:0")
+        .env("GATEWRIGHT_SERVER__OPS_LISTEN", "")
+        .env("GATEWRIGHT_SERVER__TLS_CERT_FILE", "cert.pem")
+        .env("GATEWRIGHT_SERVER__TLS_KEY_FILE", "key.pem")
+        .ready_on_line("is up")
+        .start();
+
+    assert!(server.terminate().success(), "{}", server.stderr());
+    assert!(!server.stderr().contains("not finished"), "{}", server.stderr());
+}
+
 #[tokio::test]
 async fn a_signal_that_is_sent_twice_at_once_stops_the_server_in_order() {
     let setup = Setup::sqlite();

@@ -344,10 +344,11 @@ fn collectors(given: Vec<Collector>, auditor: &Arc<Auditor>, closed: &Closed) ->
 
 /// Reloads the certificate of the public listener when its files change.
 fn watch_certificate(tasks: &Tasks, tls: Tls) {
+    let stop = tasks.stop().serving.clone();
     tasks.restartable(Stage::Serving, "certificate watch", move || {
-        let tls = tls.clone();
+        let (tls, stop) = (tls.clone(), stop.clone());
         async move {
-            tls.watch().await;
+            stop.run_until_cancelled(tls.watch()).await;
             Ok::<_, Infallible>(())
         }
     });

@@ -37,7 +37,7 @@ impl Input {
     /// Opens the file, or reads standard input to its end.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
-        let unreadable = |why: io::Error| Failure::failed(format!("{name} cannot be read: {why}"));
+        let unreadable = |why: io::Error| Failure::unreadable(&name, &why);
         let file = if path == Path::new("-") {
             spooled().map_err(unreadable)?
         } else {
