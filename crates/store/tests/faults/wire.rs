@@ -84,7 +84,7 @@ fn judge(url: &str, n: u128, bytes: u64, outcome: &Result<Option<model::UserKey>
         // The server may still run the transaction; the retry waits for the same row.
         Err(Error::OutcomeUnknown) => {}
         Err(Error::Unavailable(_) | Error::Unreached { .. }) => {
-            assert_eq!(count(url, n), 0, "after {bytes} bytes")
+            assert_eq!(count(url, n), 0, "after {bytes} bytes");
         }
         other => panic!("after {bytes} bytes: {other:?}"),
     }
