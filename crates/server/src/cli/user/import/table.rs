@@ -289,6 +289,7 @@ mod tests {
             "' -",
             "\n",
         ];
+
         let found = all(super::super::super::rows::table_row(cells), PLAIN).unwrap();
         assert_eq!(found, [(1, cells.map(str::to_owned).to_vec())]);
     }
