@@ -60,6 +60,16 @@ async fn a_server_that_takes_every_late_replay_for_theft_fails_the_probe() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_probe_waits_where_the_server_limits_logins() {
+    let mut setup = Setup::sqlite();
+    setup.set("RATE_LIMITS__LOGIN", "1/second");
+    let node = setup.start();
+    let (finished, report) = probe(&["--url", &node.url(""), "--quick"]).await;
+    assert_eq!(finished.status.code(), Some(0), "{report:#}{}", finished.stderr);
+    assert_eq!(with_outcome(&report, "passed").len(), 3, "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_probe_speaks_oauth_and_quick_leaves_out_what_waits() {
     // Given a server with metadata, and a user.
     let (mut setup, port) = (Setup::sqlite(), testkit::free_port());

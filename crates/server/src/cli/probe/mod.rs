@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use model::{Clock, Rng, Secret, hex};
 use outbound::HttpClient;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use self::dialect::{Credentials, Dialect, Target, User};
@@ -173,7 +174,7 @@ impl Refresh {
                 (Login::Password(user.clone()), Some(user))
             }
         };
-        Ok((Probe { client, target, login, grace }, own))
+        Ok((Probe { client, target, login, grace, turn: Mutex::default() }, own))
     }
 
     async fn play(&self, probe: &Probe, scenario: &Scenario) -> Value {

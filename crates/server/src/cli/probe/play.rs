@@ -8,6 +8,7 @@ use futures_util::future::join;
 use model::Secret;
 use outbound::{Answer, HttpClient};
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -38,6 +39,8 @@ pub(super) struct Probe {
     pub(super) login: Login,
     /// How long the server may answer a used token again.
     pub(super) grace: Duration,
+    /// Held by a login: one that is limited is waited for before the next one is sent, and counts.
+    pub(super) turn: Mutex<()>,
 }
 
 /// The tokens of an answer.
@@ -96,6 +99,7 @@ impl Probe {
             Login::Password(user) => user,
             Login::Command(command) => return Ok((printed_by(command).await?, None)),
         };
+        let _turn = self.turn.lock().await;
         match self.tokens(|| self.target.login(user, agent)).await? {
             Outcome::Tokens(Tokens { refresh: Some(refresh), access }) => Ok((refresh, access)),
             Outcome::Tokens(_) => Err("the login has no refresh token in its answer".to_owned()),
