@@ -23,8 +23,8 @@ impl Scratch {
         let folder = folder.expect("the temporary folder is writable");
         let open = Permissions::from_mode(0o1777);
         std::fs::set_permissions(folder.path(), open).expect("the folder is ours");
-        let _watchdog = Supervised::new(Some(folder.path()));
-        Self { folder, _watchdog }
+        let watchdog = Supervised::new(Some(folder.path()));
+        Self { folder, _watchdog: watchdog }
     }
 
     /// Where it is.

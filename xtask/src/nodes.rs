@@ -83,7 +83,7 @@ impl Place {
             .env("GATEWRIGHT_DATABASE__URL", &self.postgres)
             .env("GATEWRIGHT_DATABASE__POOL_MAX", "8")
             .env("GATEWRIGHT_REDIS__URL", &self.redis)
-            .env("GATEWRIGHT_MASTER_KEY_FILE", &self.scratch.path().join("master.key").display().to_string())
+            .env("GATEWRIGHT_MASTER_KEY_FILE", self.scratch.path().join("master.key"))
             .env("GATEWRIGHT_SERVER__TRUSTED_PROXIES", "127.0.0.1")
     }
 

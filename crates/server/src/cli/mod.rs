@@ -220,7 +220,7 @@ impl Command {
             Self::Client(client) => client.run(global, &mut out).await,
             Self::Keys(keys) => keys.run(global, &mut out).await,
             Self::Passwords(passwords) => passwords.run(global, &mut out).await,
-            Self::Audit(audit) => audit.run(global, &mut out).await,
+            Self::Audit(audit) => Box::pin(audit.run(global, &mut out)).await,
             Self::Recover(recover) => recover.run(global, &mut out).await,
             Self::Probe(probe) => probe.run(global, &mut out).await,
             Self::Config(config) => config.run(global, &mut out),

@@ -213,7 +213,7 @@ impl PostgresAudit {
             });
             match dropped.await {
                 Err(Error::Unavailable(_) | Error::Serialization | Error::Conflict(_)) if tries < TRIES => {
-                    tries += 1
+                    tries += 1;
                 }
                 outcome => return outcome,
             }
@@ -226,7 +226,7 @@ impl PostgresAudit {
         loop {
             match self.with(CHANGE, async move |conn| simple(conn, text).await).await {
                 Err(Error::Unavailable(_) | Error::Serialization | Error::Conflict(_)) if tries < TRIES => {
-                    tries += 1
+                    tries += 1;
                 }
                 outcome => return outcome,
             }

@@ -135,7 +135,7 @@ impl UserCommand {
         let config = configure(global)?;
         let password = match self {
             Self::Add(add) => return Box::pin(add.run(global, config, out)).await,
-            Self::Import(import) => return import.run(global, config, out).await,
+            Self::Import(import) => return Box::pin(import.run(global, config, out)).await,
             Self::SetPassword(ref set) => Some(set.password(global, &config).await?),
             Self::Delete(ref delete) => {
                 delete.confirm(global, &config).await?;
