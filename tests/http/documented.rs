@@ -102,7 +102,7 @@ fn named_paths(text: &str) -> Vec<(Option<&str>, &str)> {
         let begin = begins.iter().filter_map(|begin| word.find(begin)).min();
         let Some(path) = begin.map(|begin| word[begin..].trim_end_matches(['.', ':'])) else { continue };
         // A source file.
-        if path.ends_with(".rs") {
+        if std::path::Path::new(path).extension().is_some_and(|kind| kind == "rs") {
             continue;
         }
         let method = at.checked_sub(1).map(|at| words[at]).filter(|word| methods.contains(word));

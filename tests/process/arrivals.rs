@@ -253,7 +253,8 @@ async fn fault_an_import_that_is_killed_goes_on_and_brings_all_of_them_once() {
     std::fs::write(setup.folder.path().join("users.csv"), rows).unwrap();
     // Killed as soon as the report has its first batch.
     let script = "\"$0\" user import users.csv --report first.jsonl >/dev/null 2>&1 & \
-                  while ! [ \"$(wc -l < first.jsonl)\" -ge 500 ]; do kill -0 $! || break; done; kill -9 $!; wait $!; true";
+                  while ! [ \"$(wc -l < first.jsonl)\" -ge 500 ]; do kill -0 $! || break; done; \
+                  kill -9 $!; wait $!; true";
     setup.in_shell(script);
     let report = std::fs::read_to_string(setup.folder.path().join("first.jsonl")).unwrap();
     let reported = report.matches('\n').count();

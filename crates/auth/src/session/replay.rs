@@ -58,6 +58,7 @@ fn active(
     let Some(session) = session else {
         return Err(refused(ctx, token.session, None, Reason::UnknownToken));
     };
+
     let refuse = |reason| Err(refused(ctx, session.id, Some(session.user.uuid), reason));
     if ActiveSession::of(&session, ctx.now, &ctx.services.settings).is_none() {
         let is_ended = session.revoked || session.state != user::State::Active;
