@@ -27,6 +27,8 @@ pub enum NotReady {
     ReadOnly,
     /// The role may not do what a statement needs.
     Privileges,
+    /// Row level security hides rows from the role.
+    Hidden,
     /// A table or the schema is not there.
     Tables,
     /// The last write failed, and so does another one.
@@ -45,6 +47,7 @@ impl NotReady {
             Self::Standby => "the database is a hot standby, which accepts no writes",
             Self::ReadOnly => "the database is read-only",
             Self::Privileges => "the database refuses the role of the server a privilege",
+            Self::Hidden => "the database hides rows from the role of the server",
             Self::Tables => "the database lacks tables",
             Self::Unwritable => "the database cannot be written",
             Self::Moved => "the file of the database was removed or replaced",
@@ -104,7 +107,7 @@ pub struct HealthProbe {
 struct Asks {
     backend: Backend,
     /// Asked through an idle connection where the probe has none of its own.
-    fallback: Option<Arc<postgres::Pool>>,
+    requests: Option<Arc<postgres::Pool>>,
     last_write: LastWrite,
     /// The privileges that statements need.
     needs: String,
@@ -116,14 +119,14 @@ struct Asks {
 impl HealthProbe {
     pub(crate) fn new(
         backend: Backend,
-        fallback: Option<Arc<postgres::Pool>>,
+        requests: Option<Arc<postgres::Pool>>,
         last_write: LastWrite,
         spawner: Spawner,
         settings: &Settings,
     ) -> Self {
         let asks = Asks {
             backend,
-            fallback,
+            requests,
             last_write,
             needs: postgres::needs(),
             last: Mutex::default(),
@@ -183,6 +186,13 @@ impl Asks {
         if let Some(lacking) = look.lacking {
             return Err((NotReady::Privileges, format!("the role lacks {lacking}")));
         }
+        if let Some(tables) = look.hidden {
+            let why = format!("row level security hides rows of {tables} from the role");
+            if let Some(requests) = &self.requests {
+                requests.state_all(&why);
+            }
+            return Err((NotReady::Hidden, why));
+        }
         let tables: BTreeSet<_> = self.needs.split(',').filter_map(|need| need.split(' ').next()).collect();
         if look.tables.unsigned_abs() < tables.len() as u64 {
             return Err((NotReady::Tables, format!("{} of {} tables are there", look.tables, tables.len())));
@@ -203,7 +213,7 @@ impl Asks {
         };
         let found = match asked.await {
             Err(why @ (Error::Unavailable(_) | Error::Unreached { .. })) => {
-                let idle = self.fallback.as_ref().and_then(postgres::Pool::acquire_idle);
+                let idle = self.requests.as_ref().and_then(postgres::Pool::acquire_idle);
                 let Some(idle) = idle else { return Err(why) };
                 let mut lease = self.lease();
                 lease.hold(idle);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use model::Now;
@@ -233,10 +234,11 @@ async fn open_postgres(
     let address = postgres::Address::of(&settings.location)?;
     let prepared = ready(&address, settings, spawner).await?;
     let statements = statement_times();
-    let pool = |(min, max), holders: &SecondAcquireCheck| {
+    let pool = |(min, max), holders: &SecondAcquireCheck, states_all: &Arc<AtomicBool>| {
         postgres::Pool::new(postgres::PoolSettings {
             address: address.clone(),
             prepared: prepared.clone(),
+            states_all: Arc::clone(states_all),
             min,
             max,
             idle: settings.pool_idle,
@@ -250,12 +252,13 @@ async fn open_postgres(
         })
     };
 
-    let requests = pool((settings.pool_min, settings.pool_max), holders);
+    let states_all = Arc::default();
+    let requests = pool((settings.pool_min, settings.pool_max), holders, &states_all);
     requests.warm().await?;
 
-    let background = pool((BACKGROUND, BACKGROUND), holders);
+    let background = pool((BACKGROUND, BACKGROUND), holders, &states_all);
     // Open from the start, so that a full server does not keep the probe out.
-    let probe = pool((1, 1), &SecondAcquireCheck::new(false));
+    let probe = pool((1, 1), &SecondAcquireCheck::new(false), &Arc::default());
     if let Err(error) = probe.warm().await {
         tracing::warn!(%error, "the health probe has no connection yet");
     }
@@ -263,14 +266,14 @@ async fn open_postgres(
     let pools = [("requests", &requests), ("background", &background), ("probe", &probe)];
     let metrics =
         StoreMetrics(MeteredPools::Postgres(pools.map(|(name, pool)| (name, Arc::clone(pool))).to_vec()));
-    let (backend, fallback) = (Backend::Postgres(probe), Some(Arc::clone(&requests)));
+    let (backend, asked_too) = (Backend::Postgres(probe), Some(Arc::clone(&requests)));
     Ok(Store {
         background: BackgroundPool {
             backend: Backend::Postgres(background),
             requests: Some(Arc::clone(&requests)),
         },
         requests: RequestPool(Backend::Postgres(requests)),
-        probe: HealthProbe::new(backend, fallback, last_write, spawner.clone(), settings),
+        probe: HealthProbe::new(backend, asked_too, last_write, spawner.clone(), settings),
         metrics,
     })
 }

@@ -104,12 +104,16 @@ fn add_needs(stmt: &Stmt, needs: &mut BTreeSet<Need>) {
     }
 }
 
-/// The lacking privileges; a table that is not there lacks none. Privileges on columns count as well.
+/// The lacking privileges; a table that is not there lacks none. A privilege on every column is as good as one on
+/// the table; one on some columns is not.
 const LACKING: &str = "SELECT t.privilege || ' on ' || t.name FROM unnest($1, $2) \
      AS t (name, privilege) JOIN pg_catalog.pg_class c ON c.relname = t.name \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $3 \
-     WHERE NOT CASE WHEN t.privilege = 'DELETE' THEN pg_catalog.has_table_privilege(c.oid, t.privilege) \
-     ELSE pg_catalog.has_any_column_privilege(c.oid, t.privilege) END ORDER BY t.name, t.privilege";
+     WHERE NOT pg_catalog.has_table_privilege(c.oid, t.privilege) AND CASE WHEN t.privilege = 'DELETE' \
+     THEN TRUE ELSE EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid \
+     AND a.attnum > 0 AND NOT a.attisdropped \
+     AND NOT pg_catalog.has_column_privilege(c.oid, a.attnum, t.privilege)) END \
+     ORDER BY t.name, t.privilege";
 const SCHEMA: &str = "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'), \
      pg_catalog.has_schema_privilege(n.oid, 'CREATE'), CAST(current_user AS TEXT) \
      FROM pg_catalog.pg_namespace n WHERE n.nspname = $1";

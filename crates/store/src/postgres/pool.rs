@@ -23,6 +23,8 @@ use crate::second_acquire_check::SecondAcquireCheck;
 pub(crate) struct PoolSettings {
     pub(crate) address: Address,
     pub(crate) prepared: Prepared,
+    /// Whether reads and lone statements state what they need, as transactions do.
+    pub(crate) states_all: Arc<AtomicBool>,
     /// How many idle connections are kept.
     pub(crate) min: usize,
     pub(crate) max: usize,
@@ -47,8 +49,6 @@ pub(crate) struct Pool {
     pub(super) begin: String,
     /// The same for reads.
     pub(super) begin_read: String,
-    /// Whether reads and lone statements state it too.
-    states_all: AtomicBool,
     /// With the time of their last use, the latest last.
     idle: Mutex<Vec<(Conn, Instant)>>,
     permits: Arc<Semaphore>,
@@ -71,12 +71,14 @@ fn is_full(error: &Error) -> bool {
     matches!(error, Error::Unreached { is_full: true, .. })
 }
 
-/// Settings of one transaction, which end with it: another client may get the server process next. They end
-/// what a dead client left behind, and lie above `deadline`, which the client enforces.
-fn limits(deadline: Duration) -> String {
+/// Settings of one transaction, which end with it: another client may get the server process next. The limits
+/// end what a dead client left behind, and lie above `deadline`, which the client enforces. Without
+/// `row_security` a statement from which rows are hidden fails (42501): a session that is not seen is not one
+/// that has ended.
+fn local_settings(deadline: Duration) -> String {
     let limit = deadline.saturating_add(Duration::from_secs(1)).as_millis();
     format!(
-        "; SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = 0; \
+        "; SET LOCAL row_security = off; SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = 0; \
          SET LOCAL idle_in_transaction_session_timeout = {}",
         limit.saturating_mul(2)
     )
@@ -87,12 +89,11 @@ impl Pool {
         let permits = Arc::new(Semaphore::new(settings.max));
         let (trips, pauses) = (AtomicU64::new(0), AtomicU64::new(0));
         let times = PoolTimes::default();
-        let limits = limits(settings.statement_timeout);
+        let local = local_settings(settings.statement_timeout);
         Arc::new(Self {
             times,
-            begin: format!("{BEGIN}{limits}"),
-            begin_read: format!("{BEGIN} READ ONLY{limits}"),
-            states_all: AtomicBool::new(false),
+            begin: format!("{BEGIN}{local}"),
+            begin_read: format!("{BEGIN} READ ONLY{local}"),
             idle: Mutex::default(),
             permits,
             freed: Notify::new(),
@@ -104,16 +105,16 @@ impl Pool {
 
     /// Whether reads and lone statements state what they need, as transactions do.
     pub(super) fn states_all(&self) -> bool {
-        self.states_all.load(Ordering::Relaxed)
+        self.settings.states_all.load(Ordering::Relaxed)
     }
 
-    /// Lets reads and lone statements state what they need from now on, because a default stopped one.
-    pub(super) fn state_all(&self, error: &tokio_postgres::Error) {
-        if !self.states_all.swap(true, Ordering::Relaxed) {
+    /// Lets reads and lone statements state what they need from now on, because of something in the database
+    /// that would stop them or change what they find.
+    pub(crate) fn state_all(&self, why: &dyn std::fmt::Display) {
+        if !self.settings.states_all.swap(true, Ordering::Relaxed) {
             tracing::info!(
-                %error,
-                "a default of the database stopped a statement: each states its isolation level and limits \
-                 from now on"
+                %why,
+                "each statement states its isolation level, limits and row level security from now on"
             );
         }
     }

@@ -21,16 +21,23 @@ statements! {
          JOIN pg_catalog.pg_class k ON k.relname = n.name AND k.relnamespace = \
          (SELECT r.relnamespace FROM pg_catalog.pg_class r \
          WHERE r.oid = CAST('gw.realm' AS pg_catalog.regclass)) \
-         WHERE NOT CASE WHEN n.privilege = 'DELETE' \
-         THEN pg_catalog.has_table_privilege(k.oid, n.privilege) \
-         ELSE pg_catalog.has_any_column_privilege(k.oid, n.privilege) END), \
+         WHERE NOT pg_catalog.has_table_privilege(k.oid, n.privilege) \
+         AND CASE WHEN n.privilege = 'DELETE' THEN TRUE ELSE EXISTS \
+         (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = k.oid AND a.attnum > 0 \
+         AND NOT a.attisdropped \
+         AND NOT pg_catalog.has_column_privilege(k.oid, a.attnum, n.privilege)) END), \
          (SELECT count(*) FROM pg_catalog.pg_class k WHERE k.relnamespace = \
          (SELECT r.relnamespace FROM pg_catalog.pg_class r \
          WHERE r.oid = CAST('gw.realm' AS pg_catalog.regclass)) \
-         AND position(',' || k.relname || ' ' IN ',' || CAST($1 AS TEXT)) > 0)",
+         AND position(',' || k.relname || ' ' IN ',' || CAST($1 AS TEXT)) > 0), \
+         (SELECT string_agg(CAST(k.relname AS TEXT), ', ' ORDER BY k.relname) FROM pg_catalog.pg_class k \
+         WHERE k.relnamespace = (SELECT r.relnamespace FROM pg_catalog.pg_class r \
+         WHERE r.oid = CAST('gw.realm' AS pg_catalog.regclass)) \
+         AND position(',' || k.relname || ' ' IN ',' || CAST($1 AS TEXT)) > 0 \
+         AND pg_catalog.row_security_active(k.oid))",
         "SELECT (SELECT count(*) FROM gw.realm) >= 0, FALSE, FALSE, NULL, \
          (SELECT count(*) FROM sqlite_schema k WHERE k.type = 'table' \
-         AND instr(',' || $1, ',' || k.name || ' ') > 0)",
+         AND instr(',' || $1, ',' || k.name || ' ') > 0), NULL",
     )
     .scanning("it reads catalogs and a table of one row");
     FILL = Stmt::new(
@@ -54,6 +61,8 @@ pub struct Look {
     pub lacking: Option<String>,
     /// How many of the tables are there.
     pub tables: i64,
+    /// The tables of which row level security hides rows from the role.
+    pub hidden: Option<String>,
 }
 
 /// Looks at the database without changing it; `needs` lists `table PRIVILEGE`, separated by commas.
@@ -65,6 +74,7 @@ pub fn look(needs: &str) -> Call<Look> {
             read_only: row.next()?,
             lacking: row.next()?,
             tables: row.next()?,
+            hidden: row.next()?,
         })
     })
 }

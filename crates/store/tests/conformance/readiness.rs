@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use store::queries::user;
 use store::{Location, NotReady};
 use testkit::Postgres;
 use testkit::postgres::rows;
 
-use crate::fixtures::{TestDb, register, run, settings, spawner};
+use crate::fixtures::{TestDb, email, register, run, settings, spawner};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,15 +35,7 @@ async fn a_database_that_becomes_read_only_is_not_ready_until_it_can_be_written(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_that_loses_a_privilege_and_a_dropped_schema_are_not_ready_and_answered_503() {
-    let server = Postgres::start();
-    let url = server.database("app");
-    let owner = TestDb::at(&url);
-    owner.migrate().await.unwrap();
-    owner.sql(
-        "CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA gatewright TO app; \
-               GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA gatewright TO app",
-    );
-    let app = TestDb::at(&url.replace("postgres@", "app@"));
+    let (_server, owner, app) = owner_and_app().await;
     let store = app.open().await;
     store.probe.check(PATIENCE).await.unwrap();
 
@@ -58,6 +51,75 @@ async fn a_role_that_loses_a_privilege_and_a_dropped_schema_are_not_ready_and_an
     assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Tables));
     let gone = register(&mut app.lease(&store), 2).await.unwrap_err();
     assert!(gone.is_unavailable(), "{gone}");
+}
+
+/// A server with a migrated database, and a role that is not its owner: the database as either sees it.
+async fn owner_and_app() -> (Postgres, TestDb, TestDb) {
+    let server = Postgres::start();
+    let url = server.database("app");
+    let owner = TestDb::at(&url);
+    owner.migrate().await.unwrap();
+    owner.sql(
+        "CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA gatewright TO app; \
+               GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA gatewright TO app",
+    );
+    let app = TestDb::at(&url.replace("postgres@", "app@"));
+    (server, owner, app)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_privilege_on_some_columns_is_not_one_on_the_table_and_on_each_it_is() {
+    let (_server, owner, app) = owner_and_app().await;
+    let store = app.open().await;
+    store.probe.check(PATIENCE).await.unwrap();
+
+    owner.sql(
+        "REVOKE SELECT, INSERT, UPDATE ON gw.sessions FROM app; \
+         GRANT SELECT (id), INSERT (id), UPDATE (id) ON gw.sessions TO app",
+    );
+    assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Privileges));
+    let refused = store::open(&app.settings, &spawner()).await.err().unwrap().to_string();
+    for part in ["SELECT on sessions", "INSERT on sessions", "UPDATE on sessions"] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+
+    let columns = "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute \
+                   WHERE attrelid = 'gw.sessions'::regclass AND attnum > 0 AND NOT attisdropped";
+    let columns = owner.sql(columns)[0][0].clone().unwrap();
+    owner.sql(&format!(
+        "GRANT SELECT ({columns}), INSERT ({columns}), UPDATE ({columns}) ON gw.sessions TO app"
+    ));
+    store.probe.check(PATIENCE).await.unwrap();
+    store::open(&app.settings, &spawner()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_level_security_that_begins_while_the_server_runs_is_not_ready_and_answered_503() {
+    let (_server, owner, app) = owner_and_app().await;
+    let store = app.open().await;
+    register(&mut app.lease(&store), 1).await.unwrap().unwrap();
+    let find = async || {
+        let mut lease = app.lease(&store);
+        let mut read = lease.read().await.unwrap();
+        read.one(user::find_by_email(&email(1))).await.map(|found| found.is_some())
+    };
+    assert!(find().await.unwrap());
+
+    for table in ["sessions", "credentials", "users"] {
+        owner.sql(&format!("ALTER TABLE gw.{table} ENABLE ROW LEVEL SECURITY"));
+        assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Hidden), "{table}");
+        if table == "users" {
+            // What is hidden is not answered as if it were not there.
+            let hidden = find().await.unwrap_err();
+            assert!(hidden.is_unavailable(), "{hidden}");
+            let refused = register(&mut app.lease(&store), 2).await.unwrap_err();
+            assert!(refused.is_unavailable(), "{refused}");
+        }
+        owner.sql(&format!("ALTER TABLE gw.{table} DISABLE ROW LEVEL SECURITY"));
+        store.probe.check(PATIENCE).await.unwrap();
+    }
+    assert!(find().await.unwrap());
+    register(&mut app.lease(&store), 2).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -289,7 +289,7 @@ fn judge_text(text: &str, path: &std::path::Path) {
     assert!(!text.contains("\"BEGIN\"") && !text.contains("\"BEGIN;"), "{file}: BEGIN states nothing");
     for (at, _) in text.match_indices("SET ") {
         let rest = text.get(at + 4..).unwrap_or_default();
-        let names = ["lock_timeout", "statement_timeout", "idle_", "search_path", "SESSION"];
+        let names = ["lock_timeout", "statement_timeout", "idle_", "row_security", "search_path", "SESSION"];
         let is_setting = names.iter().any(|name| rest.starts_with(name));
         assert!(!is_setting, "{file}: a setting outlives its transaction");
     }
