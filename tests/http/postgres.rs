@@ -79,3 +79,30 @@ async fn a_schema_that_was_dropped_is_503_and_readiness_names_it() {
     let answer = app.get("/health/readiness", None).await.expect(503);
     assert_eq!(answer.string("detail"), "the database lacks tables");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trigger_of_the_operator_that_raises_is_503_and_not_500() {
+    let app = TestApp::start(Engine::Postgres).await;
+    register(&app, "first").await.expect(201);
+    let pair = log_in(&app, "first").await;
+    let url = app.database.url.clone();
+    let function = "CREATE FUNCTION gatewright.refuse() RETURNS trigger LANGUAGE plpgsql AS \
+                    $$ BEGIN RAISE EXCEPTION 'frozen'; END $$";
+    rows(&url, function).unwrap();
+    for table in ["sessions", "users"] {
+        let trigger = "BEFORE INSERT OR UPDATE ON gatewright";
+        let runs = "FOR EACH ROW EXECUTE FUNCTION gatewright.refuse()";
+        rows(&url, &format!("CREATE TRIGGER refuse {trigger}.{table} {runs}")).unwrap();
+    }
+
+    let body = json!({"refresh_token": pair.refresh});
+    app.post(&format!("{V1}/refresh"), None, body.clone()).await.expect_problem(503, "unavailable");
+    let login = [("username", "first"), ("password", "TestPass123!")];
+    app.form(&format!("{V1}/token"), &login).await.expect_problem(503, "unavailable");
+    register(&app, "second").await.expect_problem(503, "unavailable");
+
+    for table in ["sessions", "users"] {
+        rows(&url, &format!("DROP TRIGGER refuse ON gatewright.{table}")).unwrap();
+    }
+    app.post(&format!("{V1}/refresh"), None, body).await.expect(200);
+}

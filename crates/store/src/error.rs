@@ -22,9 +22,10 @@ pub enum Error {
     /// PostgreSQL asked for the transaction to run again (SQLSTATE 40001 or 40P01); `transact` does.
     #[error("the transaction conflicts with another one and may run again")]
     Serialization,
-    /// A constraint refused a row, however often the transaction ran. Every statement checks Gatewright's own
-    /// constraints beforehand, so it is one that was added to the database: 503, and an error in the log.
-    #[error("a constraint of the database that is not Gatewright's refused a row: {0}")]
+    /// A constraint or a trigger refused a row, however often the transaction ran. Every statement checks
+    /// Gatewright's own constraints beforehand, and it has no triggers, so it is one that was added to the
+    /// database: 503, and an error in the log.
+    #[error("a constraint or trigger of the database that is not Gatewright's refused a row: {0}")]
     Conflict(String),
     /// The closure of a transaction awaited something other than its own statements.
     #[error("a transaction waited for something that is not a statement")]

@@ -31,7 +31,7 @@ pub enum NotReady {
     Hidden,
     /// A table or the schema is not there.
     Tables,
-    /// The last write failed, and so does another one.
+    /// The last write failed, or several had no answer, and so does another one.
     Unwritable,
     /// The file of the embedded database is not the one that was opened.
     Moved,
@@ -59,29 +59,65 @@ impl NotReady {
 /// How the last write ended, as far as that says something about the next one. Shared by everything that
 /// writes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LastWrite(Arc<Mutex<Option<(String, Instant)>>>);
+pub(crate) struct LastWrite(Arc<Mutex<Writes>>);
+
+#[derive(Debug, Default)]
+struct Writes {
+    failure: Option<Failure>,
+    /// How many requests in a row had no answer from the database.
+    unanswered: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Failure {
+    why: String,
+    at: Instant,
+    /// Requests had no answer, rather than one that the disk or the file fails.
+    is_silence: bool,
+}
+
+/// So many requests in a row without an answer say that the next one has none either.
+const SILENCE: u32 = 3;
 
 impl LastWrite {
     /// A write failed because of the disk or the file, and not because of what it wrote.
     pub(crate) fn failed(&self, why: &str) {
-        *self.lock() = Some((why.to_owned(), Instant::now()));
+        self.lock().failure = Some(Failure { why: why.to_owned(), at: Instant::now(), is_silence: false });
+    }
+
+    /// The database has not answered a request in time, or not said whether it has committed.
+    pub(crate) fn unanswered(&self) {
+        let mut writes = self.lock();
+        writes.unanswered = writes.unanswered.saturating_add(1);
+        let is_full = writes.failure.as_ref().is_some_and(|failure| !failure.is_silence);
+        if writes.unanswered >= SILENCE && !is_full {
+            let why = format!("{} requests in a row had no answer from the database", writes.unanswered);
+            writes.failure = Some(Failure { why, at: Instant::now(), is_silence: true });
+        }
+    }
+
+    /// A request was committed.
+    pub(crate) fn answered(&self) {
+        let mut writes = self.lock();
+        writes.unanswered = 0;
+        writes.failure.take_if(|failure| failure.is_silence);
     }
 
     /// As much as many requests write could be written, after the failure at `failed_at`. A smaller write,
     /// which may fit where a request does not, says nothing.
     fn worked(&self, failed_at: Instant) {
-        let mut failure = self.lock();
-        if failure.as_ref().is_some_and(|(_, at)| *at <= failed_at) {
-            *failure = None;
+        let mut writes = self.lock();
+        if writes.failure.take_if(|failure| failure.at <= failed_at).is_some() {
+            writes.unanswered = 0;
         }
     }
 
     /// Why the last write failed, and when; `None` when none has, or enough could be written since.
     pub(crate) fn failure(&self) -> Option<(String, Instant)> {
-        self.lock().clone()
+        self.lock().failure.as_ref().map(|failure| (failure.why.clone(), failure.at))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(String, Instant)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Writes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -143,7 +179,7 @@ impl HealthProbe {
     /// [`NotReady`]; the log has the details, once.
     pub async fn check(&self, patience: Duration) -> Result<(), NotReady> {
         let running = self.join().await;
-        timeout(patience, running).await.unwrap_or(Err(NotReady::NoAnswer))
+        timeout(patience, running).await.unwrap_or_else(|_| Err(self.asks.late().0))
     }
 
     async fn join(&self) -> SharedCheck {
@@ -154,8 +190,7 @@ impl HealthProbe {
         let (reply, answer) = oneshot::channel();
         let (asks, deadline) = (Arc::clone(&self.asks), self.deadline);
         self.spawner.spawn("health probe", async move {
-            let late = || (NotReady::NoAnswer, "no answer in time".to_owned());
-            let asked = timeout(deadline, asks.ask()).await.unwrap_or_else(|_| Err(late()));
+            let asked = timeout(deadline, asks.ask()).await.unwrap_or_else(|_| Err(asks.late()));
             asks.log(asked.as_ref().err());
             let _ = reply.send(asked.map_err(|(reason, _)| reason));
         });
@@ -166,6 +201,14 @@ impl HealthProbe {
 }
 
 impl Asks {
+    /// Why there is no answer in time: a write that is tried may hang as those before.
+    fn late(&self) -> Reason {
+        self.last_write.failure().map_or_else(
+            || (NotReady::NoAnswer, "no answer in time".to_owned()),
+            |(why, _)| (NotReady::Unwritable, why),
+        )
+    }
+
     async fn ask(&self) -> Result<(), Reason> {
         if let Backend::Sqlite(database, _) = &self.backend {
             if !database.writes() {
@@ -240,13 +283,14 @@ impl Asks {
         may
     }
 
-    /// Writes as much as many requests, and removes it again.
+    /// Writes as much as many requests, and removes it again; a lock that keeps requests from the tables that
+    /// they write keeps this out too.
     async fn try_to_write(&self, failed_at: Instant) -> Result<(), Reason> {
         let written = async {
             let mut lease = self.lease();
             lease
                 .write_unaudited(async |tx| {
-                    tx.commit_with((health::fill(),)).await?;
+                    tx.commit_with((health::touch(), health::fill())).await?;
                     Ok((Unaudited::HealthProbe, ()))
                 })
                 .await?;

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use model::Now;
@@ -233,32 +232,36 @@ async fn open_postgres(
     let last_write = LastWrite::default();
     let address = postgres::Address::of(&settings.location)?;
     let prepared = ready(&address, settings, spawner).await?;
-    let statements = statement_times();
-    let pool = |(min, max), holders: &SecondAcquireCheck, states_all: &Arc<AtomicBool>| {
-        postgres::Pool::new(postgres::PoolSettings {
-            address: address.clone(),
-            prepared: prepared.clone(),
-            states_all: Arc::clone(states_all),
-            min,
-            max,
-            idle: settings.pool_idle,
-            last_write: last_write.clone(),
-            acquire_timeout: settings.acquire_timeout,
-            statement_timeout: settings.statement_timeout,
-            holders: holders.clone(),
-            spawner: spawner.clone(),
-            statements: Arc::clone(&statements),
-            faults: settings.faults.clone(),
-        })
+    let shared = postgres::PoolSettings {
+        address,
+        prepared,
+        states_all: Arc::default(),
+        min: settings.pool_min,
+        max: settings.pool_max,
+        idle: settings.pool_idle,
+        last_write: last_write.clone(),
+        serves_requests: false,
+        acquire_timeout: settings.acquire_timeout,
+        statement_timeout: settings.statement_timeout,
+        holders: holders.clone(),
+        spawner: spawner.clone(),
+        statements: statement_times(),
+        faults: settings.faults.clone(),
     };
 
-    let states_all = Arc::default();
-    let requests = pool((settings.pool_min, settings.pool_max), holders, &states_all);
+    let requests = postgres::Pool::new(postgres::PoolSettings { serves_requests: true, ..shared.clone() });
     requests.warm().await?;
 
-    let background = pool((BACKGROUND, BACKGROUND), holders, &states_all);
+    let (min, max) = (BACKGROUND, BACKGROUND);
+    let background = postgres::Pool::new(postgres::PoolSettings { min, max, ..shared.clone() });
     // Open from the start, so that a full server does not keep the probe out.
-    let probe = pool((1, 1), &SecondAcquireCheck::new(false), &Arc::default());
+    let probe = postgres::Pool::new(postgres::PoolSettings {
+        states_all: Arc::default(),
+        min: 1,
+        max: 1,
+        holders: SecondAcquireCheck::new(false),
+        ..shared
+    });
     if let Err(error) = probe.warm().await {
         tracing::warn!(%error, "the health probe has no connection yet");
     }

@@ -17,14 +17,14 @@ pub(super) fn wants_retry(error: &tokio_postgres::Error) -> bool {
 
 /// Maps an error of the driver. Classes 08, 28, 3D, 53, 57 and 58, a read-only server, a schema or table that
 /// is not there, a sequence at its end, a missing privilege and a lost connection mean that the database is
-/// unavailable, class 23 a conflict; anything else is a bug in Gatewright.
+/// unavailable, a constraint or trigger that refuses a row a conflict; anything else is a bug in Gatewright.
 pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         return Error::Unavailable(chain(error));
     };
     let state = db.code().code();
     let text = format!("{state}: {}", db.message());
-    if state.starts_with("23") {
+    if matches!(state.get(..2), Some("09" | "23" | "27" | "38" | "39" | "44" | "P0")) {
         Error::Conflict(text)
     } else if wants_retry(error) {
         Error::Serialization
@@ -35,6 +35,9 @@ pub(crate) fn sort(error: &tokio_postgres::Error) -> Error {
         || matches!(state, "55P03" | "42501" | "42P01" | "42703" | "3F000" | "42P05" | "2200H")
     {
         Error::Unavailable(text)
+    } else if db.where_().is_some_and(|place| place.contains("PL/")) {
+        // Gatewright has no function in a procedural language, so it is a trigger's.
+        Error::Conflict(text)
     } else {
         Error::Database(text)
     }

@@ -31,6 +31,9 @@ pub(crate) struct PoolSettings {
     /// How long the others may be idle.
     pub(crate) idle: Duration,
     pub(crate) last_write: LastWrite,
+    /// Whether the answers that it gets, and those that it does not, tell how requests fare. Jobs write other
+    /// tables.
+    pub(crate) serves_requests: bool,
     pub(crate) acquire_timeout: Duration,
     pub(crate) statement_timeout: Duration,
     /// Panics when a task acquires a second connection; for tests.

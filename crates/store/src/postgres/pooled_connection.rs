@@ -221,6 +221,9 @@ impl PooledConnection {
 
         self.in_flight = false;
         let settled = self.settle(calls, trip, outcomes);
+        if settled.is_ok() && trip.decides() && self.pool.settings.serves_requests {
+            self.pool.settings.last_write.answered();
+        }
         // A corrupt row may be committed; a refused statement is not.
         let in_doubt = matches!(settled, Err(Error::OutcomeUnknown | Error::Corrupt(_)));
         if let Some(announced) = self.announced.as_mut().filter(|_| !in_doubt) {
@@ -259,6 +262,7 @@ impl PooledConnection {
     /// Discards the connection. `in_flight` stays set, so its running statement is cancelled.
     fn late(&mut self) -> Error {
         self.discard();
+        self.unanswered();
         Error::Unavailable("a statement took longer than its deadline".into())
     }
 
@@ -319,7 +323,17 @@ impl PooledConnection {
         if let Some(refused) = refused.filter(|refused| *refused.code() == SqlState::DISK_FULL) {
             self.pool.settings.last_write.failed(refused.message());
         }
-        if unknown { Error::OutcomeUnknown } else { sort(error) }
+        if unknown {
+            self.unanswered();
+            return Error::OutcomeUnknown;
+        }
+        sort(error)
+    }
+
+    fn unanswered(&self) {
+        if self.pool.settings.serves_requests {
+            self.pool.settings.last_write.unanswered();
+        }
     }
 
     fn discard(&mut self) {

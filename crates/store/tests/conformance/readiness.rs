@@ -1,16 +1,18 @@
 //! Readiness says whether writes can succeed, and becomes true again by itself.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use store::queries::user;
 use store::{Location, NotReady};
 use testkit::Postgres;
 use testkit::postgres::rows;
 
-use crate::fixtures::{TestDb, email, register, run, settings, spawner};
+use crate::fixtures::{NOON, TestDb, email, register, run, settings, spawner, uuid};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The deadline of statements that are to miss it.
+const SHORT: Duration = Duration::from_millis(500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_becomes_read_only_is_not_ready_until_it_can_be_written() {
@@ -120,6 +122,98 @@ async fn row_level_security_that_begins_while_the_server_runs_is_not_ready_and_a
     }
     assert!(find().await.unwrap());
     register(&mut app.lease(&store), 2).await.unwrap().unwrap();
+}
+
+/// Requests that have no answer, as many as make the database unwritable.
+async fn have_no_answer(db: &TestDb, store: &store::Store) {
+    for n in 0..3 {
+        let hung = register(&mut db.lease(store), 100 + n).await.unwrap_err();
+        assert!(hung.is_unavailable(), "{hung}");
+    }
+}
+
+/// Another client, which holds a lock on a table until it rolls back.
+async fn lock(db: &TestDb, table: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(db.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::task::spawn(connection);
+    client.batch_execute("BEGIN").await.unwrap();
+    client.batch_execute(&format!("LOCK TABLE gatewright.{table}")).await.unwrap();
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_that_wait_for_a_standby_that_is_not_there_are_not_ready_until_they_do_not() {
+    let server = Postgres::start();
+    let db = TestDb::at(&server.database("app"));
+    db.migrate().await.unwrap();
+    let store = db.open_with(|settings| settings.statement_timeout = SHORT).await;
+    register(&mut db.lease(&store), 1).await.unwrap().unwrap();
+
+    db.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    db.sql("SELECT pg_reload_conf()");
+    have_no_answer(&db, &store).await;
+    assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Unwritable));
+    // A second and more later: what is tried hangs too.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        assert_eq!(store.probe.check(SHORT).await, Err(NotReady::Unwritable));
+    }
+
+    db.sql("ALTER SYSTEM RESET synchronous_standby_names");
+    db.sql("SELECT pg_reload_conf()");
+    while store.probe.check(PATIENCE).await.is_err() {}
+    register(&mut db.lease(&store), 2).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_are_locked_are_not_ready_until_they_are_free() {
+    run(TestDb::postgres(), async |db: Arc<TestDb>| {
+        let store = db.open_with(|settings| settings.statement_timeout = SHORT).await;
+        for table in ["users", "credentials"] {
+            let locker = lock(&db, table).await;
+
+            have_no_answer(&db, &store).await;
+            assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Unwritable), "{table}");
+            // Jobs write other tables, and say nothing about requests.
+            let mut job = store.background.lease(db.trail());
+            assert!(job.claim_job(table, uuid(1).0, NOON, NOON).await.unwrap());
+            drop(job);
+            assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Unwritable), "{table}");
+            locker.batch_execute("ROLLBACK").await.unwrap();
+            while store.probe.check(PATIENCE).await.is_err() {}
+        }
+
+        // A request that succeeds says that others do.
+        let locker = lock(&db, "users").await;
+        have_no_answer(&db, &store).await;
+        locker.batch_execute("ROLLBACK").await.unwrap();
+        register(&mut db.lease(&store), 2).await.unwrap().unwrap();
+        store.probe.check(PATIENCE).await.unwrap();
+    })
+    .await;
+}
+
+/// A trigger that raises with the default state, with another, and one that is broken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trigger_that_raises_is_answered_503_as_a_constraint_is() {
+    run(TestDb::postgres(), async |db: Arc<TestDb>| {
+        let store = db.open().await;
+        for raises in
+            ["RAISE 'no'", "RAISE 'no' USING ERRCODE = 'ZZ001'", "PERFORM 1 / 0", "PERFORM nothing()"]
+        {
+            db.sql(&format!(
+                "CREATE OR REPLACE FUNCTION gw.refuse() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN {raises}; RETURN NEW; END $$; \
+                 CREATE OR REPLACE TRIGGER refuse BEFORE INSERT ON gw.users FOR EACH ROW \
+                 EXECUTE FUNCTION gw.refuse()"
+            ));
+            let refused = register(&mut db.lease(&store), 1).await.unwrap_err();
+            assert!(matches!(refused, store::Error::Conflict(_)), "{raises}: {refused:?}");
+        }
+        db.sql("DROP TRIGGER refuse ON gw.users");
+        register(&mut db.lease(&store), 1).await.unwrap().unwrap();
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
