@@ -254,6 +254,7 @@ async fn open_postgres(
 
     let (min, max) = (BACKGROUND, BACKGROUND);
     let background = postgres::Pool::new(postgres::PoolSettings { min, max, ..shared.clone() });
+
     // Open from the start, so that a full server does not keep the probe out.
     let probe = postgres::Pool::new(postgres::PoolSettings {
         states_all: Arc::default(),

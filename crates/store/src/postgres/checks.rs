@@ -104,8 +104,8 @@ fn add_needs(stmt: &Stmt, needs: &mut BTreeSet<Need>) {
     }
 }
 
-/// The lacking privileges; a table that is not there lacks none. A privilege on every column is as good as one on
-/// the table; one on some columns is not.
+/// The lacking privileges; a table that is not there lacks none. A privilege on every column is as
+/// good as one on the table; one on some columns is not.
 const LACKING: &str = "SELECT t.privilege || ' on ' || t.name FROM unnest($1, $2) \
      AS t (name, privilege) JOIN pg_catalog.pg_class c ON c.relname = t.name \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $3 \

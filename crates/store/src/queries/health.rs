@@ -40,7 +40,7 @@ statements! {
          AND instr(',' || $1, ',' || k.name || ' ') > 0), NULL",
     )
     .scanning("it reads catalogs and a table of one row");
-    // Takes the locks of those who write, and changes no row. A lock on a file of SQLite is one on all tables.
+    // Takes the locks of writes and changes no row. On SQLite a lock is on the whole file.
     TOUCH = Stmt::per_engine(
         "health.touch",
         "WITH a AS (UPDATE gw.users SET updated_at = updated_at WHERE FALSE RETURNING 1), \
