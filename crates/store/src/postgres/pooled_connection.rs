@@ -320,6 +320,7 @@ impl PooledConnection {
         } else if wants_retry(error) {
             self.again = Some(Again::Conflict);
         }
+
         if let Some(refused) = refused.filter(|refused| *refused.code() == SqlState::DISK_FULL) {
             self.pool.settings.last_write.failed(refused.message());
         }
