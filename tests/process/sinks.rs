@@ -63,7 +63,7 @@ impl Setup {
 
     /// The journal and the sequence of every record in the database.
     fn trail(&self) -> BTreeSet<(String, u64)> {
-        let exported = self.finish(&["audit", "export", "--sealed"]);
+        let exported = self.finish(&["audit", "export", "--sealed", "--checkpoints"]);
         assert!(exported.status.success(), "{}", exported.stderr);
         places(exported.stdout.lines())
     }

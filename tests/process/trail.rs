@@ -54,7 +54,9 @@ impl Setup {
     pub(crate) fn wait_for(&self, kind: &str, count: usize) -> Vec<Value> {
         let mut found = Vec::new();
         for _ in 0..500 {
-            found = self.tail(&["-n", "1000", "--sealed", "--kind", kind]);
+            // The kinds of some tests are none that a filter knows.
+            found = self.tail(&["-n", "10000", "--sealed", "--checkpoints"]);
+            found.retain(|event| event["kind"] == kind);
             if found.len() >= count {
                 break;
             }
@@ -389,9 +391,9 @@ fn an_export_with_proof_is_checked_without_the_server() {
     let again = setup.audit(&["export", "--out", name]);
     assert_eq!(again.status.code(), Some(1), "an existing file is not overwritten");
 
-    let table =
-        setup.audit(&[&["export", "--format", "csv", "--kind", "made_up"], range.as_slice()].concat());
-    let lines: Vec<&str> = table.stdout.lines().collect();
+    let table = setup.audit(&[&["export", "--format", "csv"], range.as_slice()].concat());
+    let rows = table.stdout.lines().skip(1).filter(|row| row.contains(",made_up,"));
+    let lines: Vec<&str> = table.stdout.lines().take(1).chain(rows).collect();
     assert_eq!(lines[0], "at,journal,sequence,kind,user,actor,request_id,event");
     assert_eq!(lines.len(), 61);
     assert!(lines[7].contains(&format!("{ID},7,made_up,,,a0007,")), "{}", lines[7]);

@@ -151,6 +151,12 @@ async fn commits_that_wait_for_a_standby_that_is_not_there_are_not_ready_until_t
 
     db.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
     db.sql("SELECT pg_reload_conf()");
+    // The server takes the setting up when one of its processes has read it.
+    for number in 1000.. {
+        if register(&mut db.lease(&store), number).await.is_err() {
+            break;
+        }
+    }
     have_no_answer(&db, &store).await;
     assert_eq!(store.probe.check(PATIENCE).await, Err(NotReady::Unwritable));
     // A second and more later: what is tried hangs too.
