@@ -55,7 +55,7 @@ fn an_error_for_programs_is_one_line_of_json_with_a_code() {
 
     let add = |email: &str| error(&["user", "add", email, "--password-file", "-"], PHRASE);
     for (found, code) in [
-        (error(&["user", "show", "nobody"], ""), "user_unknown"),
+        (error(&["user", "show", "absent"], ""), "user_unknown"),
         (add("a@example.org"), "email_taken"),
         (add("not an address"), "invalid"),
         (error(&["user", "add", "b@example.org", "--password-file", "-"], "password123\n"), "invalid"),

@@ -8,7 +8,7 @@ use testkit::{Postgres, free_port};
 use super::{PHRASE, Place};
 
 /// Debian's default: a password over TCP.
-const HBA: &str = "host all app 0.0.0.0/0 scram-sha-256\nhost all nobody 0.0.0.0/0 reject\n\
+const HBA: &str = "host all app 0.0.0.0/0 scram-sha-256\nhost all outsider 0.0.0.0/0 reject\n\
                    host all all 0.0.0.0/0 trust\n";
 
 fn with_passwords() -> Postgres {
@@ -83,7 +83,7 @@ fn a_server_that_is_not_reached_is_named_with_the_reason_and_the_next_step() {
         (format!("postgres://postgres@{here}/nowhere"), vec!["\"nowhere\" does not exist", "createdb"]),
         (format!("postgres://ghost@{here}/app"), vec!["\"ghost\" does not exist", "create the role"]),
         (format!("postgres://nologin@{here}/app"), vec!["not permitted to log in"]),
-        (format!("postgres://nobody@{here}/app"), vec!["pg_hba.conf"]),
+        (format!("postgres://outsider@{here}/app"), vec!["pg_hba.conf"]),
         (
             format!("postgres://app@{here}/app?sslmode=require"),
             vec!["the server has no TLS", "sslmode=disable"],

@@ -91,9 +91,9 @@ fn arguments_are_checked_before_anything_is_asked() {
     place.good(&["user", "delete", "b@example.org", "--yes"], "");
     refused("user add Anna@example.org", "the email is taken");
     refused("user add c@example.org --username anna", "the username is taken");
-    refused("user set-password nobody", "there is no user");
+    refused("user set-password absent", "there is no user");
     refused("user set-password 2", "there is no such user");
     refused("user delete 2", "there is no such user");
-    refused("user delete nobody", "there is no user");
+    refused("user delete absent", "there is no user");
     refused("client remove api", "no such client");
 }

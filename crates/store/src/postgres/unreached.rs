@@ -61,7 +61,7 @@ impl Reason {
             return Self::stays(
                 about,
                 "the server has no TLS, which a remote host needs unless the URL says otherwise: turn `ssl` \
-                 on in postgresql.conf, or write sslmode=disable in database.url where nobody can read along",
+                 on in postgresql.conf, or write sslmode=disable in database.url for a network of your own",
             );
         }
         match cause.and_then(find::<io::Error>) {

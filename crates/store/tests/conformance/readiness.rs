@@ -149,7 +149,7 @@ async fn commits_that_wait_for_a_standby_that_is_not_there_are_not_ready_until_t
     let store = db.open_with(|settings| settings.statement_timeout = SHORT).await;
     register(&mut db.lease(&store), 1).await.unwrap().unwrap();
 
-    db.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    db.sql("ALTER SYSTEM SET synchronous_standby_names = 'missing'");
     db.sql("SELECT pg_reload_conf()");
     // The server takes the setting up when one of its processes has read it.
     for number in 1000.. {
